@@ -1,0 +1,122 @@
+"""Every RPC of the database once, as a value: its name, its arguments and how its answer is read. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from supa_llm.models import Attempt, AuditEntry, Key, Provider, Route, Settings, UsageLine
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One RPC. ``args`` may hold a provider key, so they are left out of the repr."""
+
+    name: str
+    args: Mapping[str, Any] = field(repr=False)
+    parse: Callable[[Any], T] = field(repr=False)
+
+
+def get_settings() -> Call[Settings]:
+    return Call("get_llm_settings", {}, Settings.from_json)
+
+
+def update_settings(changes: Mapping[str, Any], expected_version: int | None = None) -> Call[Settings]:
+    return Call(
+        "update_llm_settings",
+        {"p_changes": changes, "p_expected_version": expected_version},
+        Settings.from_json,
+    )
+
+
+def list_providers() -> Call[list[Provider]]:
+    return Call("list_llm_providers", {}, lambda rows: [Provider.from_json(row) for row in rows])
+
+
+def list_keys() -> Call[list[Key]]:
+    return Call("list_llm_keys", {}, lambda rows: [Key.from_json(row) for row in rows])
+
+
+def set_key(provider: str, key: str) -> Call[Key]:
+    return Call("set_llm_key", {"provider": provider, "key": key}, Key.from_json)
+
+
+def revoke_key(provider: str) -> Call[None]:
+    return Call("revoke_llm_key", {"p_provider": provider}, lambda _: None)
+
+
+def reveal_key(provider: str) -> Call[str]:
+    return Call("reveal_llm_key", {"p_provider": provider}, str)
+
+
+def resolve_route(
+    task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
+) -> Call[Route]:
+    return Call("resolve_llm_route", _route_args(task, model, needs, operator_providers), Route.from_json)
+
+
+def explain_route(
+    task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
+) -> Call[Route]:
+    return Call("explain_llm_route", _route_args(task, model, needs, operator_providers), Route.from_json)
+
+
+def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[bool]:
+    """Record one attempt; False when it was on record already."""
+    return Call(
+        "record_llm_usage",
+        {
+            "p_request_id": str(request_id),
+            "p_attempt": attempt.number,
+            "p_task": task,
+            "p_provider": attempt.provider,
+            "p_model": attempt.model,
+            "p_key_source": attempt.key_source,
+            "p_key_id": str(attempt.key_id) if attempt.key_id else None,
+            "p_outcome": attempt.outcome,
+            "p_error_class": attempt.error_class,
+            "p_streamed": attempt.streamed,
+            "p_latency_ms": attempt.latency_ms,
+            "p_input_tokens": attempt.usage.input_tokens,
+            "p_cached_input_tokens": attempt.usage.cached_input_tokens,
+            "p_output_tokens": attempt.usage.output_tokens,
+            "p_reasoning_tokens": attempt.usage.reasoning_tokens,
+            "p_retry_after": attempt.retry_after,
+        },
+        bool,
+    )
+
+
+def get_usage(since: date | None = None, until: date | None = None) -> Call[list[UsageLine]]:
+    return Call(
+        "get_llm_usage",
+        {
+            "p_since": since.isoformat() if since else None,
+            "p_until": until.isoformat() if until else None,
+        },
+        lambda rows: [UsageLine.from_json(row) for row in rows],
+    )
+
+
+def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[AuditEntry]]:
+    return Call(
+        "get_llm_audit_log",
+        {"p_limit": limit, "p_before": str(before) if before else None},
+        lambda rows: [AuditEntry.from_json(row) for row in rows],
+    )
+
+
+def _route_args(
+    task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "p_task": task,
+        "p_model": model,
+        "p_needs": list(needs),
+        "p_operator_providers": list(operator_providers),
+    }

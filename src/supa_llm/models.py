@@ -1,0 +1,319 @@
+"""What comes back from the database and from a request, as immutable values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any, Literal, Self
+from uuid import UUID
+
+KeySource = Literal["user", "team", "operator"]
+KeyStatus = Literal["untested", "working", "rejected", "cooling_down"]
+Outcome = Literal["succeeded", "failed", "cancelled"]
+ErrorClass = Literal[
+    "auth", "rate_limited", "bad_request", "not_found", "server_error", "timeout", "connection",
+    "invalid_response", "cancelled",
+]  # fmt: skip
+
+
+class Secret:
+    """A provider key in memory. Its text comes out only through :meth:`reveal`, never by repr, str or format."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The key itself, for the one header that carries it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a Secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One provider, model and key that may serve a request, and the reason that it stands on the route."""
+
+    provider: str
+    model: str
+    reason: str
+    key_source: KeySource
+    key_id: UUID | None
+    key_hint: str | None
+    wire_format: str
+    base_url: str
+    key_header: str
+    key_scheme: str
+    parameter_names: Mapping[str, str | None] = field(default_factory=dict)
+    key: Secret | None = None
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            provider=row["provider"],
+            model=row["model"],
+            reason=row["reason"],
+            key_source=row["key_source"],
+            key_id=UUID(row["key_id"]) if row.get("key_id") else None,
+            key_hint=row.get("key_hint"),
+            wire_format=row["wire_format"],
+            base_url=row["base_url"],
+            key_header=row["key_header"],
+            key_scheme=row["key_scheme"],
+            parameter_names=row.get("parameter_names") or {},
+            key=Secret(row["key"]) if row.get("key") else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A provider that was considered and cannot serve, with the reason (``key_rejected``, …) and a sentence."""
+
+    provider: str
+    key_source: KeySource
+    reason: str
+    message: str
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(row["provider"], row["key_source"], row["reason"], row["message"])
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The ordered candidates for one request.
+
+    Attributes:
+        expires_at: until when the keys on it may be kept (the lease); None for an explained route, which has none.
+    """
+
+    task: str | None
+    candidates: tuple[Candidate, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    expires_at: datetime | None = None
+    advice: str = ""
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            task=row["task"],
+            candidates=tuple(map(Candidate.from_json, row["candidates"])),
+            left_out=tuple(map(LeftOut.from_json, row.get("left_out") or ())),
+            expires_at=_time(row.get("expires_at")),
+            advice=row.get("advice") or "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one attempt; None where the provider did not say. Cached input is part of input, reasoning of output."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call to one candidate, as it is recorded.
+
+    Attributes:
+        latency_ms: from sending the request to the end of the answer (or its failure), milliseconds.
+        retry_after: seconds that the provider asked to wait, where it did.
+        message: what the provider said when it failed, for people; never holds a key.
+    """
+
+    number: int
+    provider: str
+    model: str
+    key_source: KeySource
+    key_id: UUID | None
+    key_hint: str | None
+    outcome: Outcome
+    latency_ms: int
+    streamed: bool
+    error_class: ErrorClass | None = None
+    status: int | None = None
+    retry_after: float | None = None
+    message: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Which attempt answered and whose key paid for it.
+
+    Attributes:
+        request_id: UUIDv7 of the request; usage events carry it.
+        attempts: every attempt in order; the last one answered, unless the request failed.
+    """
+
+    request_id: UUID
+    task: str | None
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def answered_by(self) -> Attempt | None:
+        """The attempt that answered; None when none did."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.outcome == "succeeded" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A user's LLM settings; ``total_requests`` and ``last_used_at`` as of reading."""
+
+    user_id: UUID
+    default_provider: str | None
+    enable_fallbacks: bool
+    provider_preferences: Mapping[str, Mapping[str, Any]]
+    task_overrides: Mapping[str, Mapping[str, Any]]
+    allow_operator_keys: bool
+    version: int
+    total_requests: int
+    last_used_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            user_id=UUID(row["user_id"]),
+            default_provider=row["default_provider"],
+            enable_fallbacks=row["enable_fallbacks"],
+            provider_preferences=row["provider_preferences"],
+            task_overrides=row["task_overrides"],
+            allow_operator_keys=row["allow_operator_keys"],
+            version=row["version"],
+            total_requests=row["total_requests"],
+            last_used_at=_time(row["last_used_at"]),
+            created_at=datetime.fromisoformat(row["created_at"]),
+            updated_at=datetime.fromisoformat(row["updated_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one may know of a stored key: never the key."""
+
+    id: UUID
+    provider: str
+    hint: str
+    status: KeyStatus
+    cooling_until: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            id=UUID(row["id"]),
+            provider=row["provider"],
+            hint=row["hint"],
+            status=row["status"],
+            cooling_until=_time(row["cooling_until"]),
+            last_used_at=_time(row["last_used_at"]),
+            created_at=datetime.fromisoformat(row["created_at"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A provider of the catalogue."""
+
+    id: str
+    name: str
+    base_url: str
+    wire_format: str
+    capabilities: tuple[str, ...]
+    default_model: str
+    task_models: Mapping[str, str]
+    key_example: str
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            id=row["id"],
+            name=row["name"],
+            base_url=row["base_url"],
+            wire_format=row["wire_format"],
+            capabilities=tuple(row["capabilities"]),
+            default_model=row["default_model"],
+            task_models=row["task_models"],
+            key_example=row["key_example"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLine:
+    """Usage of one day, provider, model, task and key source, summed."""
+
+    day: date
+    provider: str
+    model: str
+    task: str | None
+    key_source: KeySource
+    requests: int
+    attempts: int
+    failures: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    last_used_at: datetime
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            **{
+                **row,
+                "day": date.fromisoformat(row["day"]),
+                "last_used_at": datetime.fromisoformat(row["last_used_at"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the user's audit log: what happened, never a secret value."""
+
+    id: UUID
+    at: datetime
+    action: str
+    actor: str
+    provider: str | None
+    key_id: UUID | None
+    runtime_id: UUID | None
+    detail: Mapping[str, Any]
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            id=UUID(row["id"]),
+            at=datetime.fromisoformat(row["at"]),
+            action=row["action"],
+            actor=row["actor"],
+            provider=row["provider"],
+            key_id=UUID(row["key_id"]) if row["key_id"] else None,
+            runtime_id=UUID(row["runtime_id"]) if row["runtime_id"] else None,
+            detail=row["detail"],
+        )
+
+
+def _time(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value else None
