@@ -1,0 +1,84 @@
+"""Files that no other user of the machine may read, and a lock between commands."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from supa_llm.errors import LocalError
+
+if TYPE_CHECKING:
+    from supa_llm.local.processes import RunUser
+
+
+def private_directory(path: Path, user: RunUser | None = None) -> Path:
+    """Make a directory that only its owner can enter.
+
+    Raises:
+        LocalError: `local_directory_unwritable`.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        if user is not None:
+            os.chown(path, user.uid, user.gid)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        raise LocalError(
+            f"Cannot write to {path}: {error.strerror}.",
+            code="local_directory_unwritable",
+            hint="Choose another place with --directory or SUPA_LLM_HOME, or give yourself write access to this one.",
+        ) from error
+    return path
+
+
+def write_private(path: Path, text: str, user: RunUser | None = None) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        if user is not None:
+            os.fchown(descriptor, user.uid, user.gid)
+        file.write(text)
+    temporary.replace(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Delete a directory with everything in it; one that does not exist is fine."""
+    if path.exists():
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, seconds: float) -> Iterator[None]:
+    """Hold an exclusive lock, which the system drops when this process ends, however it ends.
+
+    Raises:
+        LocalError: `local_busy`, when another process held it for `seconds`.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise LocalError(
+                        f"Another supa-llm has been at work on {path.parent} for over {seconds:.0f} s.",
+                        code="local_busy",
+                        hint="Wait for it to finish, or end it, then try again.",
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,124 @@
+"""The secrets of one stack: random, made once, kept in its state directory."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from supa_llm.errors import LocalError
+from supa_llm.local.extras import require
+from supa_llm.local.files import write_private
+
+_TEN_YEARS = 10 * 365 * 24 * 3600
+
+# What the checksum in a key is computed over, besides the key itself, on a project that is not hosted.
+_PROJECT_REF = "supabase-self-hosted"
+
+
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """Database passwords, API keys and signing keys. Its repr shows none of them."""
+
+    superuser_password: str
+    postgres_password: str
+    authenticator_password: str
+    auth_admin_password: str
+    jwt_secret: str
+    publishable_key: str
+    secret_key: str
+    anon_key: str
+    service_role_key: str
+    ec_private_pem: str
+
+    def jwks(self, *, private: bool) -> dict[str, Any]:
+        """The keys that verify user tokens: ES256, as new projects sign, and with `private` the HS256 secret too."""
+        algorithms = require("jwt.algorithms")
+        serialization = require("cryptography.hazmat.primitives.serialization")
+        public = serialization.load_pem_private_key(self.ec_private_pem.encode(), password=None).public_key()
+        ec_key = dict(algorithms.ECAlgorithm.to_jwk(public, as_dict=True))
+        ec_key |= {"alg": "ES256", "use": "sig", "key_ops": ["verify"], "kid": self.key_id()}
+        keys = [ec_key]
+        if private:
+            secret = base64.urlsafe_b64encode(self.jwt_secret.encode()).rstrip(b"=").decode()
+            keys.append({"kty": "oct", "alg": "HS256", "k": secret})
+        return {"keys": keys}
+
+    def key_id(self) -> str:
+        """The `kid` of the ES256 key."""
+        return hashlib.sha256(self.ec_private_pem.encode()).hexdigest()[:16]
+
+    def sign(self, claims: dict[str, Any], algorithm: str) -> str:
+        """Sign a token as this project's auth service would: `HS256` (older projects) or `ES256` (newer)."""
+        jwt = require("jwt")
+        if algorithm == "ES256":
+            return str(jwt.encode(claims, self.ec_private_pem, "ES256", headers={"kid": self.key_id()}))
+        return str(jwt.encode(claims, self.jwt_secret, "HS256"))
+
+
+def load_or_create(path: Path) -> Keys:
+    """Read the secrets, or make them if this is a new stack.
+
+    Raises:
+        LocalError: `local_state_broken`, when the file is there but not readable as secrets.
+    """
+    if not path.exists():
+        keys = _generate()
+        write_private(path, json.dumps(asdict(keys), indent=2))
+        return keys
+    return load(path)
+
+
+def load(path: Path) -> Keys:
+    """Read the secrets of a stack that was started before.
+
+    Raises:
+        LocalError: `local_state_broken`.
+    """
+    try:
+        return Keys(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise LocalError(
+            f"{path} cannot be read as this stack's secrets.",
+            code="local_state_broken",
+            hint="If the stack was made by another user, run as that user; "
+            "else delete the directory it is in, which deletes the stack's data.",
+        ) from error
+
+
+def _generate() -> Keys:
+    ec = require("cryptography.hazmat.primitives.asymmetric.ec")
+    serialization = require("cryptography.hazmat.primitives.serialization")
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    jwt_secret = secrets.token_urlsafe(40)
+    return Keys(
+        superuser_password=secrets.token_hex(24),
+        postgres_password=secrets.token_hex(24),
+        authenticator_password=secrets.token_hex(24),
+        auth_admin_password=secrets.token_hex(24),
+        jwt_secret=jwt_secret,
+        publishable_key=_opaque_key("publishable"),
+        secret_key=_opaque_key("secret"),
+        anon_key=_legacy_key("anon", jwt_secret),
+        service_role_key=_legacy_key("service_role", jwt_secret),
+        ec_private_pem=pem.decode(),
+    )
+
+
+def _opaque_key(kind: str) -> str:
+    body = f"sb_{kind}_{base64.urlsafe_b64encode(secrets.token_bytes(17)).decode()[:22]}"
+    digest = hashlib.sha256(f"{_PROJECT_REF}|{body}".encode()).digest()
+    return f"{body}_{base64.urlsafe_b64encode(digest).decode()[:8]}"
+
+
+def _legacy_key(role: str, jwt_secret: str) -> str:
+    now = int(time.time())
+    claims = {"iss": "supabase", "ref": "local", "role": role, "iat": now, "exp": now + _TEN_YEARS}
+    return str(require("jwt").encode(claims, jwt_secret, "HS256"))

@@ -1,0 +1,95 @@
+"""Push a project's migrations with the Supabase CLI, as they would be pushed to a hosted project."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from supa_llm.errors import LocalError
+from supa_llm.local.files import private_directory, remove_tree
+from supa_llm.local.install import Runtime
+from supa_llm.local.keys import Keys
+from supa_llm.local.layout import Layout
+from supa_llm.local.postgres import connect
+
+_VERSION = re.compile(r"^(\d+)_.*\.sql$")
+_PUSH_SECONDS = 600
+
+
+def pending(project: Path, *, db_port: int, keys: Keys) -> list[str]:
+    """The migrations that the database does not have yet, by version."""
+    files = (project / "supabase" / "migrations").glob("*.sql")
+    versions = sorted(match[1] for file in files if (match := _VERSION.match(file.name)))
+    with connect(db_port, keys) as connection:
+        row = connection.execute("select to_regclass('supabase_migrations.schema_migrations') is null").fetchone()
+        if row == (True,):
+            return versions
+        applied = connection.execute("select version from supabase_migrations.schema_migrations").fetchall()
+    return [version for version in versions if (version,) not in applied]
+
+
+def push(layout: Layout, runtime: Runtime, project: Path, *, db_port: int, keys: Keys, seed: bool) -> None:
+    """Run `supabase db push`, as the role `postgres`, and with `seed` the project's seed files.
+
+    Raises:
+        LocalError: `local_migration_failed`.
+    """
+    workdir = _workdir(layout, project)
+    arguments = ["db", "push", "--yes", "--include-all", "--workdir", str(workdir)]
+    # The password is in the environment, which other users cannot read, and not in the arguments, which they can.
+    arguments += ["--db-url", f"postgresql://postgres@127.0.0.1:{db_port}/postgres?sslmode=disable"]
+    if seed:
+        arguments.append("--include-seed")
+        if (project / "supabase" / "roles.sql").exists():
+            arguments.append("--include-roles")
+    environment = {
+        **os.environ,
+        "PGPASSWORD": keys.postgres_password,
+        "SUPABASE_HOME": str(layout.directory / "cli"),
+        "SUPABASE_TELEMETRY_DISABLED": "1",
+        "DO_NOT_TRACK": "1",
+        "NO_COLOR": "1",
+    }
+    try:
+        pushed = subprocess.run(  # noqa: S603 - a fixed program, no shell
+            [str(runtime.supabase), *arguments],
+            cwd=workdir,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PUSH_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LocalError(
+            f"`supabase db push` did not finish within {_PUSH_SECONDS} s.",
+            code="local_migration_failed",
+            hint="See `supa-llm local logs postgres`.",
+        ) from error
+    if pushed.returncode:
+        raise LocalError(
+            f"`supabase db push` failed: {_reason(pushed.stdout + pushed.stderr)}",
+            code="local_migration_failed",
+            hint="Correct the migration or seed in supabase/ and run `supa-llm local up` again; "
+            "`supa-llm local reset` starts over with an empty database.",
+        )
+
+
+def _workdir(layout: Layout, project: Path) -> Path:
+    """A copy of the project, because the CLI writes into the one that it works on."""
+    workdir = private_directory(layout.directory / "workdir")
+    remove_tree(workdir / "supabase")
+    ignore = shutil.ignore_patterns(".temp", ".branches", "functions", "node_modules")
+    shutil.copytree(project / "supabase", workdir / "supabase", ignore=ignore)
+    return workdir
+
+
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if "ERROR" in line or "error" in line.lower()]
+    return (errors or lines or ["it left no message"])[0]

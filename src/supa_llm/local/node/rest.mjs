@@ -1,0 +1,51 @@
+// Hands a request to PostgREST over kept connections, and its answer back, both as streams.
+
+import { Agent, request as httpRequest } from "node:http";
+
+import { send } from "./gate.mjs";
+
+// Headers that speak of one connection, not of the request.
+const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
+
+export function createRest({ restPort }) {
+  // PostgREST closes connections that idle for 30 s; ours must be dropped before, or a request may be sent on one
+  // that is just being closed.
+  const agent = new Agent({ keepAlive: true, maxSockets: 256, scheduling: "lifo", timeout: 15_000 });
+
+  return function forward(request, response, retried = false) {
+    const headers = { ...request.headers, host: `127.0.0.1:${restPort}` };
+    for (const name of HOP_BY_HOP) delete headers[name];
+    headers["x-forwarded-for"] = request.socket.remoteAddress;
+    const upstream = httpRequest({
+      agent,
+      host: "127.0.0.1",
+      port: restPort,
+      method: request.method,
+      path: request.url.slice("/rest/v1".length) || "/",
+      headers,
+    });
+    upstream.on("response", (answer) => {
+      for (const [name, value] of Object.entries(answer.headers)) {
+        if (!HOP_BY_HOP.includes(name) && !name.startsWith("access-control-")) response.setHeader(name, value);
+      }
+      response.writeHead(answer.statusCode);
+      answer.pipe(response);
+      answer.on("error", () => response.destroy());
+    });
+    upstream.on("error", (error) => {
+      const bodyless = request.method === "GET" || request.method === "HEAD";
+      if (!retried && bodyless && upstream.reusedSocket && error.code === "ECONNRESET") {
+        forward(request, response, true);
+      } else if (response.headersSent) {
+        response.destroy();
+      } else {
+        send(response, 503, { message: "PostgREST does not answer", hint: "Run `supa-llm local up`." });
+      }
+    });
+    response.on("close", () => {
+      if (!response.writableFinished) upstream.destroy();
+    });
+    if (retried) upstream.end();
+    else request.pipe(upstream);
+  };
+}

@@ -1,0 +1,78 @@
+"""Ports on the loopback interface: which are free, and who has the others."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import random
+import socket
+from pathlib import Path
+
+from supa_llm.errors import LocalError
+
+# Below the range from which the system takes the near end of outgoing connections, so that a port that was
+# free when it was chosen is not taken by one of those before it is listened on.
+_FREE_RANGE = range(20_000, 32_000)
+
+
+def is_free(port: int) -> bool:
+    """Whether a service could listen on this port of the loopback interface now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def pick_free(count: int) -> list[int]:
+    """Choose free ports."""
+    chosen: list[int] = []
+    for port in random.sample(_FREE_RANGE, len(_FREE_RANGE)):
+        if is_free(port):
+            chosen.append(port)
+        if len(chosen) == count:
+            return chosen
+    raise LocalError(
+        "No free port was found.", code="local_port_in_use", hint="End some of the servers on this machine."
+    )
+
+
+def require_free(port: int, service: str) -> None:
+    """Refuse a port that something else listens on.
+
+    Raises:
+        LocalError: `local_port_in_use`; it names the process where the system tells.
+    """
+    if is_free(port):
+        return
+    holder = _holder(port)
+    raise LocalError(
+        f"Port {port}, which {service} needs, is in use{f' by {holder}' if holder else ''}.",
+        code="local_port_in_use",
+        hint="End what uses it, or choose other ports with --port.",
+    )
+
+
+def _holder(port: int) -> str | None:
+    """Name the process that listens on a port, if this user may know."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{fields[9]}]")
+    if not inodes:
+        return None
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if any(str(link.readlink()) in inodes for link in (entry / "fd").iterdir()):
+                return f"{(entry / 'comm').read_text().strip()} (pid {entry.name})"
+    return None

@@ -1,0 +1,366 @@
+"""The whole stack: bring it up, repair it, take it down."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from supa_llm.errors import LocalError
+from supa_llm.local import front, keys, migrate, ports, postgres, processes, rest
+from supa_llm.local.config import read_config
+from supa_llm.local.extras import require
+from supa_llm.local.files import locked, private_directory, remove_tree, write_private
+from supa_llm.local.install import Runtime, cache_directory, install
+from supa_llm.local.layout import SERVICES, Layout, layout_for, prepare_root_run
+from supa_llm.project_files import find_project
+
+DEFAULT_PORT = 54321
+_LOCK_SECONDS = 180
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a stack remembers between its starts."""
+
+    id: str
+    api_port: int
+    db_port: int
+    rest_port: int
+    default_privileges: postgres.DefaultPrivileges
+    throwaway: bool
+    seeded: bool = False
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service: `postgres`, `rest` (PostgREST) or `auth` (Supabase Auth and the front)."""
+
+    name: str
+    running: bool
+    pid: int | None
+    port: int
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """Whether the stack runs, and what it consists of."""
+
+    services: tuple[ServiceStatus, ...]
+
+    @property
+    def running(self) -> bool:
+        """All services are running."""
+        return bool(self.services) and all(service.running for service in self.services)
+
+
+class LocalStack:
+    """A Supabase project on this machine.
+
+    Args:
+        directory: where it keeps its state; made if missing, readable by its owner only.
+        project: the folder that holds `supabase/`; by default the current directory if it has
+            `supabase/migrations`, else the SQL that comes with supa-llm.
+        port: the port of its URL; PostgreSQL gets the next one, PostgREST the seventh after it. 0 takes free
+            ones and keeps them. By default the ones of the last start, else 54321.
+        default_privileges: what new objects in `public` grant to the API roles: `old` is everything, as in most
+            projects, `new` is nothing the API can use, as in projects made since 2026. Fixed at the first start.
+        throwaway: do not wait for the disk. Faster; a power cut may destroy the data. For tests.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        project: Path | None = None,
+        port: int | None = None,
+        default_privileges: postgres.DefaultPrivileges = "old",
+        throwaway: bool = False,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.project = find_project(Path.cwd()) if project is None else project.absolute()
+        self._port = port
+        self._default_privileges = default_privileges
+        self._throwaway = throwaway
+
+    def up(self, progress: Progress = lambda _: None) -> StackStatus:
+        """Start what is not running, after installing it if need be, and push pending migrations.
+
+        `progress` is called with a line of text at each step. A failed start leaves nothing running.
+
+        Raises:
+            LocalError: the codes are listed in docs/errors.md under `local_`.
+        """
+        with self._locked(create=True):
+            return self._up(progress)
+
+    def down(self) -> None:
+        """Stop all services. The data stays. Stopping a stack that is not running is fine."""
+        if self.directory.is_dir() and (layout := self._layout()):
+            with self._locked():
+                self._stop(layout)
+
+    def reset(self, progress: Progress = lambda _: None) -> StackStatus:
+        """Delete the database and start anew with all migrations and the seed. Keys, passwords and ports stay.
+
+        Raises:
+            LocalError: as `up`.
+        """
+        with self._locked(create=True):
+            if layout := self._layout():
+                progress("Deleting the database …")
+                self._stop(layout)
+                remove_tree(layout.data)
+            return self._up(progress)
+
+    def destroy(self) -> None:
+        """Stop the stack and delete all that it kept, its secrets included."""
+        if not self.directory.is_dir():
+            return
+        with self._locked():
+            if layout := self._layout():
+                self._stop(layout)
+                remove_tree(layout.run)
+            remove_tree(self.directory)
+
+    def status(self) -> StackStatus:
+        """Which services are running."""
+        layout, settings = self._layout(), self._settings()
+        if layout is None or settings is None:
+            return StackStatus(())
+        numbers = {"postgres": settings.db_port, "rest": settings.rest_port, "auth": settings.api_port}
+        found = {name: processes.read(layout.pid_file(name)) for name in SERVICES}
+        return StackStatus(
+            tuple(
+                ServiceStatus(name, process is not None, process.pid if process else None, numbers[name])
+                for name, process in found.items()
+            )
+        )
+
+    def env(self) -> dict[str, str]:
+        """URLs and keys, under the names that `supabase status -o env` prints.
+
+        Raises:
+            LocalError: `local_not_started`, when the stack was never up; `local_state_broken`.
+        """
+        settings, secrets = self._known()
+        return {
+            "API_URL": f"http://127.0.0.1:{settings.api_port}",
+            "DB_URL": f"postgresql://postgres:{secrets.postgres_password}@127.0.0.1:{settings.db_port}/postgres",
+            "PUBLISHABLE_KEY": secrets.publishable_key,
+            "SECRET_KEY": secrets.secret_key,
+            "ANON_KEY": secrets.anon_key,
+            "SERVICE_ROLE_KEY": secrets.service_role_key,
+            "JWT_SECRET": secrets.jwt_secret,
+        }
+
+    @property
+    def rest_direct_url(self) -> str:
+        """PostgREST itself, without the gateway: it wants tokens, not API keys. For benchmarks.
+
+        Raises:
+            LocalError: as `env`.
+        """
+        return f"http://127.0.0.1:{self._known()[0].rest_port}"
+
+    @property
+    def superuser_url(self) -> str:
+        """The database as `supabase_admin`, for tests that look behind what `postgres` may see.
+
+        Raises:
+            LocalError: as `env`.
+        """
+        settings, secrets = self._known()
+        return postgres.superuser_url(settings.db_port, secrets)
+
+    def sign_token(self, claims: dict[str, Any], algorithm: str = "HS256") -> str:
+        """Sign a user's token as the project would, with `HS256` or `ES256`, with any claims. For tests.
+
+        Raises:
+            LocalError: as `env`.
+        """
+        return self._known()[1].sign(claims, algorithm)
+
+    def log_files(self) -> dict[str, Path]:
+        """The log of each service."""
+        layout = self._layout()
+        return {name: layout.log(name) for name in SERVICES} if layout else {}
+
+    def _up(self, progress: Progress) -> StackStatus:
+        require("psycopg")
+        settings = self._settle()
+        layout = layout_for(self.directory, settings.id)
+        runtime = install(cache_directory(layout.user), progress)
+        secrets = keys.load_or_create(layout.secrets)
+        before = self.status().running
+        try:
+            self._start(layout, runtime, settings, secrets, progress)
+        except BaseException:
+            # What was running before a failed migration goes on running.
+            if not before:
+                self._stop(layout)
+            raise
+        return self.status()
+
+    def _start(
+        self, layout: Layout, runtime: Runtime, settings: Settings, secrets: keys.Keys, progress: Progress
+    ) -> None:
+        prepare_root_run(layout)
+        private_directory(layout.run, layout.user)
+        layout.rotate_logs()
+        config = read_config(self.project)
+        self._stop_unresponsive(layout, settings)
+        found = {service.name: service.running for service in self.status().services}
+        for name, port in (
+            ("postgres", settings.db_port),
+            ("rest", settings.rest_port),
+            ("auth", settings.api_port),
+        ):
+            if not found[name]:
+                ports.require_free(port, name)
+
+        fresh = False
+        if not found["postgres"]:
+            progress("Starting PostgreSQL …")
+            fresh = postgres.ensure_cluster(
+                layout,
+                runtime,
+                port=settings.db_port,
+                keys=secrets,
+                throwaway=settings.throwaway,
+            )
+            postgres.start(layout, runtime)
+            if fresh:
+                progress("Setting up roles and schemas …")
+                settings = self._save(replace(settings, seeded=False))
+                postgres.bootstrap(
+                    layout, port=settings.db_port, keys=secrets, privileges=settings.default_privileges
+                )
+        if not found["auth"]:
+            progress("Starting Supabase Auth …")
+            front.start(
+                layout,
+                runtime,
+                keys=secrets,
+                config=config,
+                port=settings.api_port,
+                db_port=settings.db_port,
+                rest_port=settings.rest_port,
+            )
+            front.wait_ready(layout, settings.api_port)
+        missing = migrate.pending(self.project, db_port=settings.db_port, keys=secrets)
+        seed = config.seed and not settings.seeded
+        if missing or seed:
+            progress(f"Pushing {len(missing)} migrations …" if missing else "Seeding …")
+            # PostgREST reads the schema when it starts: stop it, so that it cannot serve the old one.
+            rest.stop(layout)
+            migrate.push(layout, runtime, self.project, db_port=settings.db_port, keys=secrets, seed=seed)
+            settings = self._save(replace(settings, seeded=True))
+        if processes.read(layout.pid_file("rest")) is None:
+            progress("Starting PostgREST …")
+            rest.start(
+                layout,
+                runtime,
+                keys=secrets,
+                config=config,
+                port=settings.rest_port,
+                db_port=settings.db_port,
+                api_port=settings.api_port,
+            )
+            rest.wait_ready(layout, settings.rest_port)
+
+    def _stop_unresponsive(self, layout: Layout, settings: Settings) -> None:
+        """Stop services that are there but do not answer, and those whose database is gone, to start them anew."""
+        if processes.read(layout.pid_file("postgres")) is None:
+            self._stop(layout)
+            return
+        if not rest.answers(settings.rest_port, seconds=5):
+            rest.stop(layout)
+        if not front.answers(settings.api_port, seconds=5):
+            front.stop(layout)
+
+    def _stop(self, layout: Layout) -> None:
+        front.stop(layout)
+        rest.stop(layout)
+        postgres.stop(layout)
+
+    def _settle(self) -> Settings:
+        """The settings of this start: the remembered ones, with what the caller asks for instead."""
+        known = self._settings()
+        if known is None:
+            api, db, rest_port = _ports(DEFAULT_PORT if self._port is None else self._port)
+            return self._save(
+                Settings(
+                    id=uuid.uuid4().hex[:12],
+                    api_port=api,
+                    db_port=db,
+                    rest_port=rest_port,
+                    default_privileges=self._default_privileges,
+                    throwaway=self._throwaway,
+                )
+            )
+        if self._port in (None, 0, known.api_port):
+            return known
+        if any(service.running for service in self.status().services):
+            raise LocalError(
+                f"The stack is running at port {known.api_port}.",
+                code="local_already_running",
+                hint="Run `supa-llm local down` first to move it to another port.",
+            )
+        api, db, rest_port = _ports(self._port or 0)
+        return self._save(replace(known, api_port=api, db_port=db, rest_port=rest_port))
+
+    def _settings(self) -> Settings | None:
+        path = self.directory / "stack.json"
+        try:
+            return Settings(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError) as error:
+            raise LocalError(
+                f"{path} cannot be read.",
+                code="local_state_broken",
+                hint="If the stack was made by another user, run as that user; "
+                "else delete the directory it is in, which deletes the stack's data.",
+            ) from error
+
+    def _save(self, settings: Settings) -> Settings:
+        write_private(self.directory / "stack.json", json.dumps(asdict(settings), indent=2))
+        return settings
+
+    def _layout(self) -> Layout | None:
+        settings = self._settings()
+        return layout_for(self.directory, settings.id) if settings else None
+
+    def _known(self) -> tuple[Settings, keys.Keys]:
+        settings = self._settings()
+        if settings is None:
+            raise LocalError(
+                f"There is no stack in {self.directory}.",
+                code="local_not_started",
+                hint="Run `supa-llm local up` first.",
+            )
+        return settings, keys.load(self.directory / "secrets.json")
+
+    @contextlib.contextmanager
+    def _locked(self, *, create: bool = False) -> Iterator[None]:
+        if create:
+            for path in (self.directory, self.directory / "pids", self.directory / "logs"):
+                private_directory(path)
+        with locked(self.directory / "lock", seconds=_LOCK_SECONDS):
+            yield
+
+
+def _ports(port: int) -> tuple[int, int, int]:
+    if port == 0:
+        api, db, rest_port = ports.pick_free(3)
+        return api, db, rest_port
+    return port, port + 1, port + 7
