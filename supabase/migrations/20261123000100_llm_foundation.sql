@@ -1,0 +1,188 @@
+-- Foundation: the private schema, coded errors, time-ordered ids and month partitions.
+--
+-- Everything that an app may read lives in `public` under row level security and carries `llm` in its name, so that
+-- nothing of an adopter's clashes. Ciphertext and the functions that run with the owner's rights live in
+-- `llm_private`, which PostgREST does not expose. A function in `public` runs with the caller's rights and calls
+-- one in `llm_private` where it must.
+--
+-- Default privileges of the project are left alone, whatever they are: each object is revoked from everybody where
+-- it is made and granted by name.
+
+do $$
+begin
+  if to_regclass('vault.decrypted_secrets') is null then
+    raise exception 'supa-llm needs Supabase Vault to keep its master key'
+      using hint = 'Enable the extension: create extension supabase_vault with schema vault;';
+  end if;
+end
+$$;
+
+create extension if not exists pgcrypto with schema extensions;
+
+create schema llm_private;
+
+comment on schema llm_private is
+'supa-llm: ciphertext, and the functions that run with the owner''s rights. Not exposed through the API.';
+
+revoke all on schema llm_private from public, anon, authenticated, service_role;
+-- To call the definer functions that are granted to them one by one; no table in here is granted to anybody.
+grant usage on schema llm_private to authenticated, service_role;
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.fail(
+  p_status integer, p_code text, p_message text, p_hint text default null
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  raise exception using
+    errcode = 'PT' || p_status, message = p_message, detail = p_code, hint = coalesce(p_hint, '');
+end
+$$;
+
+comment on function llm_private.fail(integer, text, text, text) is
+'Raise a coded error: PostgREST turns SQLSTATE PTxyz into HTTP xyz; detail is a stable code of docs/errors.md.';
+
+create function llm_private.require_user()
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user uuid := auth.uid();
+begin
+  if v_user is null then
+    perform llm_private.fail(401, 'not_signed_in', 'Nobody is signed in.', 'Sign in first.');
+  end if;
+  return v_user;
+end
+$$;
+
+comment on function llm_private.require_user() is
+'Id of the signed-in user; error not_signed_in when there is none.';
+
+-- PostgreSQL 17 has no uuidv7(). A random UUID gets the time in its first 48 bits and 7 as its version.
+create function llm_private.uuid_v7()
+returns uuid
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select encode(
+    set_bit(set_bit(
+      overlay(
+        uuid_send(gen_random_uuid())
+        placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+        from 1 for 6
+      ), 52, 1), 53, 1),
+    'hex'
+  )::uuid
+$$;
+
+comment on function llm_private.uuid_v7() is
+'A new UUIDv7: ids in the order of time, so that they name a month partition by themselves.';
+
+create function llm_private.uuid_v7_time(p_id uuid)
+returns timestamptz
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_timestamp(
+    ('x' || lpad(left(replace(p_id::text, '-', ''), 12), 16, '0'))::bit(64)::bigint / 1000.0
+  )
+$$;
+
+comment on function llm_private.uuid_v7_time(uuid) is 'The time that a UUIDv7 carries, to the millisecond.';
+
+create function llm_private.first_uuid_v7(p_at timestamptz)
+returns uuid
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select (lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
+$$;
+
+comment on function llm_private.first_uuid_v7(timestamptz) is
+'The smallest id of a moment: the bound of a partition, and of a search by time.';
+
+-- Append-only tables are partitioned by month on a UUIDv7. Partitions live in llm_private, where no API reaches them
+-- past the row level security of their parent. A default partition takes what has no month yet, so that recording
+-- never fails for want of one; making the month later moves those rows.
+create function llm_private.add_month_partition(p_table text, p_column text, p_month date)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_partition text := p_table || '_' || to_char(p_month, 'YYYY_MM');
+  v_from uuid := llm_private.first_uuid_v7(date_trunc('month', p_month) at time zone 'UTC');
+  v_to uuid := llm_private.first_uuid_v7((date_trunc('month', p_month) + interval '1 month') at time zone 'UTC');
+begin
+  if to_regclass(format('llm_private.%I', v_partition)) is not null then
+    return;
+  end if;
+  execute format('create table llm_private.%I (like public.%I including all)', v_partition, p_table);
+  execute format(
+    'revoke all on table llm_private.%I from public, anon, authenticated, service_role', v_partition
+  );
+  execute format('alter table llm_private.%I enable row level security', v_partition);
+  execute format(
+    'with moved as (delete from llm_private.%I where %I >= %L and %I < %L returning *) '
+    'insert into llm_private.%I select * from moved',
+    p_table || '_default', p_column, v_from, p_column, v_to, v_partition
+  );
+  execute format(
+    'alter table public.%I attach partition llm_private.%I for values from (%L) to (%L)',
+    p_table, v_partition, v_from, v_to
+  );
+end
+$$;
+
+comment on function llm_private.add_month_partition(text, text, date) is
+'Give an append-only table its partition for one month; does nothing where it has it.';
+
+create function llm_private.add_month_partitions()
+returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_months constant integer := 3;
+  v_month date;
+begin
+  if to_regclass('llm_private.llm_usage_events_' || to_char(
+    (now() at time zone 'UTC') + make_interval(months => v_months), 'YYYY_MM'
+  )) is not null then
+    return;
+  end if;
+  -- One at a time; whoever comes second has nothing to wait for.
+  if not pg_try_advisory_xact_lock(hashtext('llm_private.add_month_partitions')) then
+    return;
+  end if;
+  for i in 0..v_months loop
+    v_month := ((now() at time zone 'UTC') + make_interval(months => i))::date;
+    perform llm_private.add_month_partition('llm_usage_events', 'request_id', v_month);
+    perform llm_private.add_month_partition('llm_audit_log', 'id', v_month);
+  end loop;
+end
+$$;
+
+comment on function llm_private.add_month_partitions() is
+'Make the partitions of this month and the next three. Called when a user is seen for the first time and when a
+runtime is registered, off the hot path; a project with pg_cron may call it daily.';
+
+revoke execute on function llm_private.fail(integer, text, text, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.require_user() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.uuid_v7() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.uuid_v7_time(uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.first_uuid_v7(timestamptz) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.add_month_partition(text, text, date)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.add_month_partitions() from public, anon, authenticated, service_role;

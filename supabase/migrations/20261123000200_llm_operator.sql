@@ -1,0 +1,124 @@
+-- The operator's switches: one row, read by every policy decision, changed by administrators.
+
+create table llm_private.operator_settings (
+  only_row boolean primary key default true check (only_row),
+  keys_readable_by text not null default 'owner' check (keys_readable_by in ('owner', 'runtime')),
+  reveal_enabled boolean not null default true,
+  reveal_sign_in_within interval check (reveal_sign_in_within > interval '0'),
+  operator_keys_by_default boolean not null default true,
+  lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
+  updated_at timestamptz not null default now()
+);
+
+comment on table llm_private.operator_settings is 'The operator''s switches; exactly one row.';
+comment on column llm_private.operator_settings.keys_readable_by is
+'owner: a user''s JWT alone may resolve a route with that user''s own keys; runtime: only together with the secret of a
+registered runtime, so that a stolen JWT reads no key.';
+comment on column llm_private.operator_settings.reveal_enabled is 'Whether users may read back their own keys.';
+comment on column llm_private.operator_settings.reveal_sign_in_within is
+'To reveal a key, the user must have signed in at most this long ago; null: any session will do.';
+comment on column llm_private.operator_settings.operator_keys_by_default is
+'Whether the operator''s keys may serve users who have not said yes or no themselves.';
+comment on column llm_private.operator_settings.lease_seconds is
+'How long a runtime or session may keep the keys of a resolved route.';
+
+revoke all on table llm_private.operator_settings from public, anon, authenticated, service_role;
+alter table llm_private.operator_settings enable row level security;
+
+insert into llm_private.operator_settings default values;
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.operator_settings_json()
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_jsonb(o) - 'only_row' from llm_private.operator_settings as o
+$$;
+
+comment on function llm_private.operator_settings_json() is 'The operator''s switches, for administrators.';
+
+create function llm_private.set_operator_settings(p_changes jsonb)
+returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.operator_settings;
+  v_unknown text;
+begin
+  if jsonb_typeof(p_changes) is distinct from 'object' then
+    perform llm_private.fail(400, 'invalid_argument', 'p_changes must be a JSON object.');
+  end if;
+  select * into strict v_row from llm_private.operator_settings for update;
+  select k into v_unknown from jsonb_object_keys(p_changes) as k
+  where not to_jsonb(v_row) - '{only_row,updated_at}'::text[] ? k limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'unknown_setting', format('%s is not a setting of the operator.', v_unknown),
+      'Allowed: keys_readable_by, lease_seconds, operator_keys_by_default, reveal_enabled, reveal_sign_in_within.'
+    );
+  end if;
+  begin
+    v_row := jsonb_populate_record(v_row, p_changes);
+    update llm_private.operator_settings
+    set
+      keys_readable_by = v_row.keys_readable_by,
+      reveal_enabled = v_row.reveal_enabled,
+      reveal_sign_in_within = v_row.reveal_sign_in_within,
+      operator_keys_by_default = v_row.operator_keys_by_default,
+      lease_seconds = v_row.lease_seconds,
+      updated_at = now();
+  exception when data_exception or integrity_constraint_violation then
+    perform llm_private.fail(
+      400, 'invalid_setting', 'A setting of the operator has a value that is not allowed.',
+      'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default and reveal_enabled: '
+      'true or false; reveal_sign_in_within: an interval such as "10 minutes", or null.'
+    );
+  end;
+  return llm_private.operator_settings_json();
+end
+$$;
+
+comment on function llm_private.set_operator_settings(jsonb) is
+'Change the named switches only. Errors: invalid_argument, unknown_setting, invalid_setting.';
+
+revoke execute on function llm_private.operator_settings_json() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.set_operator_settings(jsonb) from public, anon, authenticated, service_role;
+grant execute on function llm_private.operator_settings_json() to service_role;
+grant execute on function llm_private.set_operator_settings(jsonb) to service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.get_llm_operator_settings()
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.operator_settings_json()
+$$;
+
+comment on function public.get_llm_operator_settings() is 'For administrators: the operator''s switches.';
+
+create function public.set_llm_operator_settings(p_changes jsonb)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_operator_settings(p_changes)
+$$;
+
+comment on function public.set_llm_operator_settings(jsonb) is
+'For administrators: change the operator''s switches that are named in p_changes, and return all.
+Errors: invalid_argument, unknown_setting, invalid_setting.';
+
+revoke execute on function public.get_llm_operator_settings() from public, anon, authenticated, service_role;
+revoke execute on function public.set_llm_operator_settings(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.get_llm_operator_settings() to service_role;
+grant execute on function public.set_llm_operator_settings(jsonb) to service_role;

@@ -1,0 +1,235 @@
+-- The provider catalogue. A new provider that speaks a known wire format is one row, by an administrator.
+
+create table public.llm_providers (
+  id text primary key,
+  name text not null,
+  base_url text not null,
+  wire_format text not null default 'openai',
+  key_header text not null default 'authorization',
+  key_scheme text not null default 'Bearer',
+  key_pattern text not null default '^\S+$',
+  key_example text not null default '',
+  capabilities text [] not null default '{chat,streaming,tools,json_schema}',
+  default_model text not null,
+  task_models jsonb not null default '{}',
+  model_pattern text,
+  parameter_names jsonb not null default '{}',
+  "position" integer not null default 100,
+  enabled boolean not null default true,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  constraint id_is_lower_case check (id ~ '^[a-z][a-z0-9_-]{0,31}$'),
+  constraint name_is_short check (length(name) between 1 and 60),
+  -- A key travels to this address: in clear text only to this very machine.
+  constraint base_url_is_https_or_loopback check (
+    base_url ~ '^(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#]*)?$'
+    and base_url !~ '/$'
+  ),
+  constraint wire_format_is_known check (wire_format in ('openai', 'anthropic', 'google')),
+  constraint key_header_is_a_header_name check (key_header ~ '^[a-z][a-z0-9-]{0,63}$'),
+  constraint key_scheme_is_a_token check (key_scheme ~ '^[A-Za-z0-9-]{0,32}$'),
+  constraint capabilities_are_known check (
+    capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings}'::text []
+  ),
+  constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
+  constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
+  -- A pattern that does not compile fails here and not in somebody's request.
+  constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
+);
+
+comment on table public.llm_providers is 'The provider catalogue: readable by every signed-in user, changed by administrators.';
+comment on column public.llm_providers.base_url is 'Where requests go, without a slash at the end. A key of this provider is only ever sent there.';
+comment on column public.llm_providers.wire_format is 'How requests and answers are written: openai, anthropic or google.';
+comment on column public.llm_providers.key_header is 'Header that carries the key, in lower case.';
+comment on column public.llm_providers.key_scheme is 'Word before the key in that header (Bearer), or empty.';
+comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
+comment on column public.llm_providers.key_example is 'What a key looks like, for people: sk-…';
+comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings.';
+comment on column public.llm_providers.default_model is 'Model for a task that names none.';
+comment on column public.llm_providers.task_models is 'Model for a task: {"speed": "…"}; the one for embeddings stands under "embedding".';
+comment on column public.llm_providers.model_pattern is 'Regular expression for the names of this provider''s models, to place a request that asks for a bare model name.';
+comment on column public.llm_providers.parameter_names is 'OpenAI parameter → this provider''s name for it, or null where it must not be sent.';
+comment on column public.llm_providers.position is 'Order among providers that a user has not ordered: lower is earlier.';
+comment on column public.llm_providers.enabled is 'Switched off, a provider serves nobody; keys stay stored.';
+
+create table public.llm_tasks (
+  task text primary key,
+  description text not null default '',
+  provider_order text [] not null default '{}',
+  constraint task_is_short check (length(task) between 1 and 64)
+);
+
+comment on table public.llm_tasks is 'Tasks the operator knows of. Any other string is a task too: it has no order of providers of its own.';
+comment on column public.llm_tasks.provider_order is 'Providers that suit this task best, first the best; orders what a user has not ordered.';
+
+revoke all on table public.llm_providers from public, anon, authenticated, service_role;
+revoke all on table public.llm_tasks from public, anon, authenticated, service_role;
+alter table public.llm_providers enable row level security;
+alter table public.llm_tasks enable row level security;
+grant select on table public.llm_providers to authenticated, service_role;
+grant select on table public.llm_tasks to authenticated, service_role;
+
+create policy "signed-in users read the catalogue" on public.llm_providers
+for select to authenticated using (true);
+create policy "signed-in users read the tasks" on public.llm_tasks
+for select to authenticated using (true);
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.add_default_providers()
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into public.llm_providers (
+    id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example,
+    capabilities, default_model, task_models, model_pattern, parameter_names, position
+  )
+  values
+  (
+    'openai', 'OpenAI', 'https://api.openai.com/v1', 'openai', 'authorization', 'Bearer',
+    '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…',
+    '{chat,streaming,tools,json_schema,vision,embeddings}', 'gpt-5-mini',
+    '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
+    '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10
+  ),
+  (
+    'groq', 'Groq', 'https://api.groq.com/openai/v1', 'openai', 'authorization', 'Bearer',
+    '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…',
+    '{chat,streaming,tools,json_schema}', 'openai/gpt-oss-120b',
+    '{"speed": "llama-3.1-8b-instant"}',
+    '^(llama|meta-llama/|qwen)', '{}', 20
+  ),
+  (
+    'mistral', 'Mistral', 'https://api.mistral.ai/v1', 'openai', 'authorization', 'Bearer',
+    '^[A-Za-z0-9]{32}$', '32 letters and digits',
+    '{chat,streaming,tools,json_schema,vision,embeddings}', 'mistral-medium-latest',
+    '{"speed": "mistral-small-latest", "code": "codestral-latest", "embedding": "mistral-embed"}',
+    '^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi)',
+    '{"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": null}', 30
+  ),
+  (
+    'anthropic', 'Anthropic', 'https://api.anthropic.com', 'anthropic', 'x-api-key', '',
+    '^sk-ant-[A-Za-z0-9_-]{16,}$', 'sk-ant-…',
+    '{chat,streaming,tools,json_schema,vision}', 'claude-sonnet-4-5',
+    '{"speed": "claude-haiku-4-5"}', '^claude', '{}', 40
+  ),
+  (
+    'google', 'Google', 'https://generativelanguage.googleapis.com', 'google', 'x-goog-api-key', '',
+    '^(AIza|AQ\.)[A-Za-z0-9_-]{16,}$', 'AIza…',
+    '{chat,streaming,tools,json_schema,vision,embeddings}', 'gemini-2.5-flash',
+    '{"speed": "gemini-2.5-flash-lite", "code": "gemini-2.5-pro", "embedding": "gemini-embedding-001"}',
+    '^(gemini|gemma)', '{}', 50
+  )
+  on conflict (id) do nothing;
+
+  insert into public.llm_tasks (task, description, provider_order)
+  values
+  ('speed', 'Short answers, at once', '{groq,google,mistral,openai,anthropic}'),
+  ('code', 'Writing and reading code', '{anthropic,openai,google,mistral,groq}'),
+  ('embedding', 'Vectors for search', '{openai,mistral,google}')
+  on conflict (task) do nothing;
+$$;
+
+comment on function llm_private.add_default_providers() is
+'Put the providers and tasks that everybody starts with into the catalogue; what is there already stays as it is.';
+
+select llm_private.add_default_providers();
+
+create function llm_private.set_provider(p_provider jsonb)
+returns jsonb
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.llm_providers;
+  v_columns constant jsonb := to_jsonb(jsonb_populate_record(null::public.llm_providers, '{}'));
+  v_defaults constant jsonb := jsonb_build_object(
+    'name', initcap(p_provider ->> 'id'), 'wire_format', 'openai', 'key_header', 'authorization',
+    'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '',
+    'capabilities', '["chat", "streaming", "tools", "json_schema"]'::jsonb, 'task_models', '{}'::jsonb,
+    'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now()
+  );
+  v_unknown text;
+  v_constraint text;
+begin
+  if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
+    perform llm_private.fail(400, 'invalid_argument', 'p_provider must be a JSON object with an id.');
+  end if;
+  select * into v_row from public.llm_providers where id = p_provider ->> 'id' for update;
+  select k into v_unknown from jsonb_object_keys(p_provider) as k
+  where not v_columns ? k or k in ('created_at', 'updated_at') limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'unknown_setting', format('%s is not a column of a provider.', v_unknown),
+      'The columns are described on the table public.llm_providers.'
+    );
+  end if;
+  begin
+    if v_row.id is null then
+      v_row := jsonb_populate_record(v_row, v_defaults);
+    end if;
+    v_row := jsonb_populate_record(v_row, p_provider);
+    v_row.updated_at := now();
+    insert into public.llm_providers select v_row.*
+    on conflict (id) do update set
+      name = excluded.name, base_url = excluded.base_url, wire_format = excluded.wire_format,
+      key_header = excluded.key_header, key_scheme = excluded.key_scheme, key_pattern = excluded.key_pattern,
+      key_example = excluded.key_example, capabilities = excluded.capabilities,
+      default_model = excluded.default_model, task_models = excluded.task_models,
+      model_pattern = excluded.model_pattern, parameter_names = excluded.parameter_names,
+      position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at;
+  exception when data_exception or integrity_constraint_violation then
+    get stacked diagnostics v_constraint = constraint_name;
+    perform llm_private.fail(
+      400, 'invalid_provider',
+      case
+        when v_constraint <> '' then format('The provider breaks the rule %s.', v_constraint)
+        else format('The provider cannot be stored: %s.', sqlerrm)
+      end,
+      'It needs an id, a base_url (https, or http on this machine) without a slash at the end and a default_model.'
+    );
+  end;
+  return to_jsonb(v_row);
+end
+$$;
+
+comment on function llm_private.set_provider(jsonb) is
+'Add a provider, or change the named columns of one. Errors: invalid_argument, unknown_setting, invalid_provider.';
+
+revoke execute on function llm_private.add_default_providers() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.set_provider(jsonb) from public, anon, authenticated, service_role;
+grant execute on function llm_private.set_provider(jsonb) to service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_providers()
+returns setof public.llm_providers
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from public.llm_providers where enabled order by position, id
+$$;
+
+comment on function public.list_llm_providers() is 'The providers that a user may choose from, in catalogue order.';
+
+create function public.set_llm_provider(p_provider jsonb)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_provider(p_provider)
+$$;
+
+comment on function public.set_llm_provider(jsonb) is
+'For administrators: add a provider, or change the named columns of one. A new provider that speaks the OpenAI format
+needs id, base_url and default_model. Errors: invalid_argument, unknown_setting, invalid_provider.';
+
+revoke execute on function public.list_llm_providers() from public, anon, authenticated, service_role;
+revoke execute on function public.set_llm_provider(jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.list_llm_providers() to authenticated, service_role;
+grant execute on function public.set_llm_provider(jsonb) to service_role;

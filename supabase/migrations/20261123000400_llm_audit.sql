@@ -1,0 +1,80 @@
+-- The audit log: what was changed, revealed or handed out, by whom. Append-only; the user reads their own.
+-- It never holds a secret value: a key appears as its id and its masked hint.
+
+create table public.llm_audit_log (
+  user_id uuid not null,
+  id uuid not null default llm_private.uuid_v7(),
+  at timestamptz not null default now(),
+  action text not null,
+  actor text not null,
+  provider text,
+  key_id uuid,
+  runtime_id uuid,
+  detail jsonb not null default '{}',
+  primary key (user_id, id)
+) partition by range (id);
+
+comment on table public.llm_audit_log is
+'Append-only, a partition a month: settings and key changes, reveals and leases. A user reads their own.';
+comment on column public.llm_audit_log.action is
+'settings_changed, key_set, key_revoked, key_revealed, or lease (keys handed to a runtime or session until a time).';
+comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
+comment on column public.llm_audit_log.detail is 'What changed, masked hints, until when; never a secret value.';
+
+create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
+
+revoke all on table public.llm_audit_log from public, anon, authenticated, service_role;
+revoke all on table llm_private.llm_audit_log_default from public, anon, authenticated, service_role;
+alter table public.llm_audit_log enable row level security;
+alter table llm_private.llm_audit_log_default enable row level security;
+grant select on table public.llm_audit_log to authenticated, service_role;
+
+create policy "users read their own audit log" on public.llm_audit_log
+for select to authenticated using (user_id = (select auth.uid()));
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.audit(
+  p_user uuid,
+  p_action text,
+  p_provider text default null,
+  p_key_id uuid default null,
+  p_runtime uuid default null,
+  p_detail jsonb default '{}'
+)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into public.llm_audit_log (user_id, action, actor, provider, key_id, runtime_id, detail)
+  values (
+    p_user, p_action, case when p_runtime is null then 'user' else 'runtime' end,
+    p_provider, p_key_id, p_runtime, p_detail
+  )
+$$;
+
+comment on function llm_private.audit(uuid, text, text, uuid, uuid, jsonb) is 'Append one line to a user''s audit log.';
+
+revoke execute on function llm_private.audit(uuid, text, text, uuid, uuid, jsonb)
+from public, anon, authenticated, service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.get_llm_audit_log(p_limit integer default 50, p_before uuid default null)
+returns setof public.llm_audit_log
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from public.llm_audit_log
+  where user_id = (select auth.uid()) and (p_before is null or id < p_before)
+  order by id desc
+  limit least(greatest(coalesce(p_limit, 50), 1), 500)
+$$;
+
+comment on function public.get_llm_audit_log(integer, uuid) is
+'The caller''s audit log, newest first, at most 500 lines; p_before: the id of the last line seen, to read on.';
+
+revoke execute on function public.get_llm_audit_log(integer, uuid) from public, anon, authenticated, service_role;
+grant execute on function public.get_llm_audit_log(integer, uuid) to authenticated;

@@ -1,0 +1,167 @@
+-- Runtimes: processes of the operator's that run requests for users. A runtime shows its secret in the header
+-- x-llm-runtime, beside the user's own credential; without one it opens nothing.
+
+create table llm_private.runtimes (
+  id uuid primary key default llm_private.uuid_v7(),
+  name text not null,
+  -- The secret is 32 random bytes, so a plain hash is enough: there is nothing to guess.
+  secret_hash bytea not null unique,
+  created_at timestamptz not null default now(),
+  revoked_at timestamptz,
+  last_seen_at timestamptz
+);
+
+comment on table llm_private.runtimes is 'Registered runtimes; of a secret only its SHA-256.';
+
+revoke all on table llm_private.runtimes from public, anon, authenticated, service_role;
+alter table llm_private.runtimes enable row level security;
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.current_runtime()
+returns uuid
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_secret text := nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime';
+  v_runtime llm_private.runtimes;
+begin
+  if v_secret is null then
+    return null;
+  end if;
+  select * into v_runtime from llm_private.runtimes
+  where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and revoked_at is null;
+  -- A wrong secret is an error, not a missing one: the operator must hear that this process is not what it says.
+  if not found then
+    perform llm_private.fail(
+      401, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered, or was revoked.',
+      'Register the runtime again and give it the new secret.'
+    );
+  end if;
+  -- To the minute is enough, and keeps requests from writing one shared row.
+  if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
+    update llm_private.runtimes set last_seen_at = now()
+    where id = (select id from llm_private.runtimes where id = v_runtime.id for update skip locked);
+  end if;
+  return v_runtime.id;
+end
+$$;
+
+comment on function llm_private.current_runtime() is
+'Id of the runtime whose secret came with this request, null without one. Error runtime_unknown for a wrong one.';
+
+create function llm_private.register_runtime(p_name text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_secret text := 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
+  v_runtime llm_private.runtimes;
+begin
+  if p_name is null or length(p_name) not between 1 and 100 then
+    perform llm_private.fail(400, 'invalid_argument', 'p_name must have 1 to 100 characters.');
+  end if;
+  perform llm_private.add_month_partitions();
+  insert into llm_private.runtimes (name, secret_hash)
+  values (p_name, sha256(convert_to(v_secret, 'UTF8')))
+  returning * into v_runtime;
+  return jsonb_build_object(
+    'id', v_runtime.id, 'name', v_runtime.name, 'secret', v_secret, 'created_at', v_runtime.created_at
+  );
+end
+$$;
+
+comment on function llm_private.register_runtime(text) is
+'Register a runtime; its secret is in the answer and never again. Error invalid_argument.';
+
+create function llm_private.revoke_runtime(p_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update llm_private.runtimes set revoked_at = coalesce(revoked_at, now()) where id = p_id;
+  if not found then
+    perform llm_private.fail(404, 'not_found', 'There is no such runtime.', 'list_llm_runtimes() shows them.');
+  end if;
+end
+$$;
+
+comment on function llm_private.revoke_runtime(uuid) is 'Refuse this runtime from now on. Error not_found.';
+
+create function llm_private.list_runtimes()
+returns table (
+  id uuid, name text, created_at timestamptz, revoked_at timestamptz, last_seen_at timestamptz
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.runtimes as r order by r.id
+$$;
+
+comment on function llm_private.list_runtimes() is 'All runtimes, without their secrets.';
+
+revoke execute on function llm_private.current_runtime() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.register_runtime(text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.revoke_runtime(uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.list_runtimes() from public, anon, authenticated, service_role;
+grant execute on function llm_private.register_runtime(text) to service_role;
+grant execute on function llm_private.revoke_runtime(uuid) to service_role;
+grant execute on function llm_private.list_runtimes() to service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.register_llm_runtime(p_name text)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.register_runtime(p_name)
+$$;
+
+comment on function public.register_llm_runtime(text) is
+'For administrators: register a process that runs requests. Its secret is shown this once. Error invalid_argument.';
+
+create function public.revoke_llm_runtime(p_id uuid)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.revoke_runtime(p_id)
+$$;
+
+comment on function public.revoke_llm_runtime(uuid) is
+'For administrators: refuse this runtime from now on. Keys it holds run out with their lease. Error not_found.';
+
+create function public.list_llm_runtimes()
+returns table (
+  id uuid, name text, created_at timestamptz, revoked_at timestamptz, last_seen_at timestamptz
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.list_runtimes() as r
+$$;
+
+comment on function public.list_llm_runtimes() is
+'For administrators: all runtimes, when they were registered, revoked and last seen (to the minute).';
+
+revoke execute on function public.register_llm_runtime(text) from public, anon, authenticated, service_role;
+revoke execute on function public.revoke_llm_runtime(uuid) from public, anon, authenticated, service_role;
+revoke execute on function public.list_llm_runtimes() from public, anon, authenticated, service_role;
+grant execute on function public.register_llm_runtime(text) to service_role;
+grant execute on function public.revoke_llm_runtime(uuid) to service_role;
+grant execute on function public.list_llm_runtimes() to service_role;

@@ -1,0 +1,397 @@
+-- A user's settings: one row, made by get_llm_settings() at their first sign-in. A trigger on auth.users would block
+-- sign-ups if it failed, and would miss the users from before the install.
+
+create table public.user_llm_settings (
+  user_id uuid primary key references auth.users (id) on delete cascade,
+  default_provider text references public.llm_providers (id) on delete set null,
+  enable_fallbacks boolean not null default true,
+  provider_preferences jsonb not null default '{}',
+  task_overrides jsonb not null default '{}',
+  allow_operator_keys boolean,
+  version bigint not null default 1,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now()
+);
+
+create index user_llm_settings_default_provider on public.user_llm_settings (default_provider);
+
+comment on table public.user_llm_settings is 'A user''s LLM settings; written by update_llm_settings() only.';
+comment on column public.user_llm_settings.enable_fallbacks is 'false: only the first candidate of a route is tried.';
+comment on column public.user_llm_settings.provider_preferences is
+'{"groq": {"enabled": true, "priority": 1, "model": "…"}}: a lower priority is tried earlier.';
+comment on column public.user_llm_settings.task_overrides is
+'{"speed": {"provider": "groq", "model": "…", "fallbacks": [{"provider": "openai", "model": "…"}]}}: with fallbacks
+given, nothing else is tried for this task.';
+comment on column public.user_llm_settings.allow_operator_keys is
+'Consent to the operator''s keys; null: as the operator set it for everybody.';
+comment on column public.user_llm_settings.version is 'Counts the changes, so that two panels notice each other.';
+
+revoke all on table public.user_llm_settings from public, anon, authenticated, service_role;
+alter table public.user_llm_settings enable row level security;
+grant select on table public.user_llm_settings to authenticated, service_role;
+
+create policy "users read their own settings" on public.user_llm_settings
+for select to authenticated using (user_id = (select auth.uid()));
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.ensure_settings(p_user uuid)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform 1 from public.user_llm_settings where user_id = p_user;
+  if found then
+    return;
+  end if;
+  perform llm_private.add_month_partitions();
+  insert into public.user_llm_settings (user_id) values (p_user) on conflict (user_id) do nothing;
+exception when foreign_key_violation then
+  -- A token outlives its account for a while.
+  perform llm_private.fail(401, 'not_signed_in', 'This account does not exist any more.', 'Sign in again.');
+end
+$$;
+
+comment on function llm_private.ensure_settings(uuid) is 'Make the settings row of a user who has none yet.';
+
+create function llm_private.settings_json(p_user uuid)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    to_jsonb(s)
+    || jsonb_build_object(
+      'allow_operator_keys', coalesce(s.allow_operator_keys, o.operator_keys_by_default),
+      'total_requests', t.total_requests,
+      'last_used_at', t.last_used_at
+    )
+  from public.user_llm_settings as s
+  cross join llm_private.operator_settings as o
+  cross join lateral (
+    select coalesce(sum(u.requests), 0) as total_requests, max(u.last_used_at) as last_used_at
+    from public.llm_usage_totals as u
+    where u.user_id = s.user_id
+  ) as t
+  where s.user_id = p_user
+$$;
+
+comment on function llm_private.settings_json(uuid) is
+'A user''s settings as they see them: with the effective consent, total_requests and last_used_at.';
+
+create function llm_private.get_settings()
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+begin
+  perform llm_private.ensure_settings(v_user);
+  return llm_private.settings_json(v_user);
+end
+$$;
+
+comment on function llm_private.get_settings() is 'The caller''s settings, made at the first call. Error not_signed_in.';
+
+-- Values are checked one by one, and an error names the path and what is allowed. Values are never repeated in it: a
+-- key pasted into the wrong field would stand in a log.
+create function llm_private.check_setting(p_ok boolean, p_path text, p_allowed text)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_ok is not true then
+    perform llm_private.fail(
+      400, 'invalid_setting', format('%s has a value that is not allowed.', p_path), 'Allowed: ' || p_allowed || '.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_setting(boolean, text, text) is
+'Error invalid_setting, naming the path and what is allowed, unless p_ok.';
+
+create function llm_private.check_known_settings(p_value jsonb, p_path text, p_known text [])
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_unknown text;
+begin
+  perform llm_private.check_setting(
+    jsonb_typeof(p_value) = 'object', coalesce(nullif(p_path, ''), 'p_changes'), 'a JSON object'
+  );
+  select k into v_unknown from jsonb_object_keys(p_value) as k where k <> all(p_known) limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'unknown_setting', format('%s is not a setting.', concat_ws('.', nullif(p_path, ''), left(v_unknown, 64))),
+      'Allowed here: ' || array_to_string(p_known, ', ') || '.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_known_settings(jsonb, text, text []) is
+'Error invalid_setting unless p_value is an object, unknown_setting if it has a field beyond p_known.';
+
+create function llm_private.is_model_name(p_value jsonb)
+returns boolean
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_typeof(p_value) = 'string' and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
+$$;
+
+comment on function llm_private.is_model_name(jsonb) is 'A JSON string of 1 to 200 printable characters, no spaces.';
+
+create function llm_private.merge_preferences(p_old jsonb, p_changes jsonb, p_providers text [])
+returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new jsonb := p_old;
+  v_provider text;
+  v_change jsonb;
+  v_path text;
+begin
+  perform llm_private.check_known_settings(p_changes, 'provider_preferences', p_providers);
+  for v_provider, v_change in select * from jsonb_each(p_changes) loop
+    v_path := 'provider_preferences.' || v_provider;
+    if v_change = 'null' then
+      v_new := v_new - v_provider;
+      continue;
+    end if;
+    perform llm_private.check_known_settings(v_change, v_path, '{enabled,priority,model}');
+    perform llm_private.check_setting(
+      coalesce(jsonb_typeof(v_change -> 'enabled'), 'null') in ('boolean', 'null'), v_path || '.enabled',
+      'true, false or null'
+    );
+    perform llm_private.check_setting(
+      coalesce(v_change ->> 'priority' ~ '^[0-9]{1,4}$' and jsonb_typeof(v_change -> 'priority') = 'number', true),
+      v_path || '.priority', 'a whole number from 0 to 9999, or null'
+    );
+    perform llm_private.check_setting(
+      v_change ->> 'model' is null or llm_private.is_model_name(v_change -> 'model'), v_path || '.model',
+      'a model name of 1 to 200 characters without spaces, or null'
+    );
+    v_change := jsonb_strip_nulls(coalesce(v_new -> v_provider, '{}') || v_change);
+    v_new := case
+      when v_change = '{}' then v_new - v_provider
+      else v_new || jsonb_build_object(v_provider, v_change)
+    end;
+  end loop;
+  return v_new;
+end
+$$;
+
+comment on function llm_private.merge_preferences(jsonb, jsonb, text []) is
+'provider_preferences with the given fields changed; null resets a field or a provider.
+Errors: invalid_setting, unknown_setting.';
+
+create function llm_private.merge_task_overrides(p_old jsonb, p_changes jsonb, p_providers text [])
+returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new jsonb := p_old;
+  v_task text;
+  v_change jsonb;
+  v_path text;
+  v_fallback jsonb;
+  v_index bigint;
+  v_allowed constant text := 'one of ' || array_to_string(p_providers, ', ');
+  v_model_allowed constant text := 'a model name of 1 to 200 characters without spaces, or null';
+begin
+  perform llm_private.check_setting(jsonb_typeof(p_changes) = 'object', 'task_overrides', 'a JSON object');
+  for v_task, v_change in select * from jsonb_each(p_changes) loop
+    perform llm_private.check_setting(
+      v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
+    );
+    v_path := 'task_overrides.' || v_task;
+    if v_change = 'null' then
+      v_new := v_new - v_task;
+      continue;
+    end if;
+    perform llm_private.check_known_settings(v_change, v_path, '{provider,model,fallbacks}');
+    perform llm_private.check_setting(v_change ->> 'provider' = any(p_providers), v_path || '.provider', v_allowed);
+    perform llm_private.check_setting(
+      v_change ->> 'model' is null or llm_private.is_model_name(v_change -> 'model'), v_path || '.model',
+      v_model_allowed
+    );
+    if v_change -> 'fallbacks' <> 'null' then
+      perform llm_private.check_setting(
+        jsonb_typeof(v_change -> 'fallbacks') = 'array' and jsonb_array_length(v_change -> 'fallbacks') <= 20,
+        v_path || '.fallbacks', 'a list of at most 20 objects with provider and model, or null'
+      );
+      for v_fallback, v_index in
+        select f.value, f.ordinality - 1 from jsonb_array_elements(v_change -> 'fallbacks') with ordinality as f
+      loop
+        perform llm_private.check_known_settings(
+          v_fallback, format('%s.fallbacks[%s]', v_path, v_index), '{provider,model}'
+        );
+        perform llm_private.check_setting(
+          v_fallback ->> 'provider' = any(p_providers), format('%s.fallbacks[%s].provider', v_path, v_index), v_allowed
+        );
+        perform llm_private.check_setting(
+          v_fallback ->> 'model' is null or llm_private.is_model_name(v_fallback -> 'model'),
+          format('%s.fallbacks[%s].model', v_path, v_index), v_model_allowed
+        );
+      end loop;
+    end if;
+    v_new := v_new || jsonb_build_object(v_task, jsonb_strip_nulls(v_change));
+  end loop;
+  perform llm_private.check_setting(
+    (select count(*) <= 200 from jsonb_object_keys(v_new)), 'task_overrides', 'at most 200 tasks'
+  );
+  return v_new;
+end
+$$;
+
+comment on function llm_private.merge_task_overrides(jsonb, jsonb, text []) is
+'task_overrides with the given tasks replaced; null removes a task. Errors: invalid_setting, unknown_setting.';
+
+create function llm_private.update_settings(p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_providers constant text [] := array(select id from public.llm_providers order by position, id);
+  v_old public.user_llm_settings;
+  v_new public.user_llm_settings;
+begin
+  perform llm_private.check_known_settings(
+    p_changes, '',
+    '{default_provider,enable_fallbacks,allow_operator_keys,provider_preferences,task_overrides}'
+  );
+  perform llm_private.ensure_settings(v_user);
+  -- The lock makes two changes at once follow each other, so that neither is lost.
+  select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
+  if p_expected_version is not null and p_expected_version <> v_old.version then
+    perform llm_private.fail(
+      409, 'settings_changed',
+      format('The settings were changed elsewhere: they are at version %s now.', v_old.version),
+      'Read them again and repeat the change on what they are now.'
+    );
+  end if;
+
+  v_new := v_old;
+  if p_changes ? 'default_provider' then
+    perform llm_private.check_setting(
+      p_changes -> 'default_provider' = 'null' or p_changes ->> 'default_provider' = any(v_providers),
+      'default_provider', 'null or one of ' || array_to_string(v_providers, ', ')
+    );
+    v_new.default_provider := p_changes ->> 'default_provider';
+  end if;
+  if p_changes ? 'enable_fallbacks' then
+    perform llm_private.check_setting(
+      jsonb_typeof(p_changes -> 'enable_fallbacks') = 'boolean', 'enable_fallbacks', 'true or false'
+    );
+    v_new.enable_fallbacks := (p_changes ->> 'enable_fallbacks')::boolean;
+  end if;
+  if p_changes ? 'allow_operator_keys' then
+    perform llm_private.check_setting(
+      jsonb_typeof(p_changes -> 'allow_operator_keys') in ('boolean', 'null'), 'allow_operator_keys',
+      'true, false or null'
+    );
+    v_new.allow_operator_keys := (p_changes ->> 'allow_operator_keys')::boolean;
+  end if;
+  if p_changes ? 'provider_preferences' then
+    v_new.provider_preferences := llm_private.merge_preferences(
+      v_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
+    );
+  end if;
+  if p_changes ? 'task_overrides' then
+    v_new.task_overrides := llm_private.merge_task_overrides(
+      v_old.task_overrides, p_changes -> 'task_overrides', v_providers
+    );
+  end if;
+
+  if v_new is distinct from v_old then
+    update public.user_llm_settings
+    set
+      default_provider = v_new.default_provider,
+      enable_fallbacks = v_new.enable_fallbacks,
+      allow_operator_keys = v_new.allow_operator_keys,
+      provider_preferences = v_new.provider_preferences,
+      task_overrides = v_new.task_overrides,
+      version = v_old.version + 1,
+      updated_at = now()
+    where user_id = v_user;
+    perform llm_private.audit(
+      v_user, 'settings_changed', p_detail => jsonb_build_object('changes', p_changes, 'version', v_old.version + 1)
+    );
+  end if;
+  return llm_private.settings_json(v_user);
+end
+$$;
+
+comment on function llm_private.update_settings(jsonb, bigint) is
+'Change what p_changes names in the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
+settings_changed.';
+
+revoke execute on function llm_private.ensure_settings(uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.settings_json(uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.get_settings() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_setting(boolean, text, text)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_known_settings(jsonb, text, text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.is_model_name(jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.merge_preferences(jsonb, jsonb, text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.merge_task_overrides(jsonb, jsonb, text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.update_settings(jsonb, bigint) from public, anon, authenticated, service_role;
+grant execute on function llm_private.get_settings() to authenticated;
+grant execute on function llm_private.update_settings(jsonb, bigint) to authenticated;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.get_llm_settings()
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.get_settings()
+$$;
+
+comment on function public.get_llm_settings() is
+'The caller''s settings, made at the first call, with total_requests and last_used_at. Error not_signed_in.';
+
+create function public.update_llm_settings(p_changes jsonb, p_expected_version bigint default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.update_settings(p_changes, p_expected_version)
+$$;
+
+comment on function public.update_llm_settings(jsonb, bigint) is
+'Change what p_changes names: provider_preferences by provider and field, task_overrides by task; null resets.
+With p_expected_version the change is refused if the settings are at another version by now.
+Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
+
+revoke execute on function public.get_llm_settings() from public, anon, authenticated, service_role;
+revoke execute on function public.update_llm_settings(jsonb, bigint) from public, anon, authenticated, service_role;
+grant execute on function public.get_llm_settings() to authenticated;
+grant execute on function public.update_llm_settings(jsonb, bigint) to authenticated;

@@ -1,0 +1,525 @@
+-- Provider keys: what their owner may see of them, and, out of reach, the ciphertext.
+--
+-- The master key is random, made here by the database, and lives in Vault: it stands in no migration, no setting and
+-- no backup of these tables. Because it is random, the cheap way to turn it into a cipher key (one salted hash) is as
+-- good as the slow one, which is there for passwords people think up.
+
+-- Which entry of Vault is the master key. A later one would be used for new keys, and old ciphertext names its own.
+create table llm_private.master_keys (
+  id smallint primary key generated always as identity,
+  vault_secret_id uuid not null unique,
+  created_at timestamptz not null default now()
+);
+
+comment on table llm_private.master_keys is 'Where in Vault the master keys are; the newest encrypts.';
+
+insert into llm_private.master_keys (vault_secret_id)
+values (
+  vault.create_secret(
+    encode(extensions.gen_random_bytes(32), 'base64'),
+    'supa_llm_master_key_' || extract(epoch from clock_timestamp())::bigint,
+    'supa-llm encrypts the provider keys of all users with this. Without it they are lost.'
+  )
+);
+
+create table public.llm_keys (
+  user_id uuid not null references auth.users (id) on delete cascade,
+  id uuid not null default gen_random_uuid(),
+  provider text not null references public.llm_providers (id),
+  hint text not null,
+  status text not null default 'untested' check (status in ('untested', 'working', 'rejected')),
+  cooling_until timestamptz,
+  created_at timestamptz not null default now(),
+  primary key (user_id, id),
+  unique (user_id, provider)
+);
+
+create index llm_keys_provider on public.llm_keys (provider);
+
+comment on table public.llm_keys is 'What a user may know of their stored keys; a replaced key is a new row.';
+comment on column public.llm_keys.hint is 'Masked: the first and last few characters.';
+comment on column public.llm_keys.status is 'As the last attempt with it left it: untested, working or rejected.';
+comment on column public.llm_keys.cooling_until is 'The provider asked to wait until then.';
+
+create table llm_private.key_secrets (
+  user_id uuid not null,
+  key_id uuid not null,
+  master_key_id smallint not null references llm_private.master_keys (id),
+  ciphertext bytea not null,
+  primary key (user_id, key_id),
+  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+);
+
+create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
+
+comment on table llm_private.key_secrets is 'The encrypted keys. The plaintext names its key id and owner.';
+
+revoke all on table llm_private.master_keys from public, anon, authenticated, service_role;
+revoke all on table public.llm_keys from public, anon, authenticated, service_role;
+revoke all on table llm_private.key_secrets from public, anon, authenticated, service_role;
+alter table llm_private.master_keys enable row level security;
+alter table public.llm_keys enable row level security;
+alter table llm_private.key_secrets enable row level security;
+grant select on table public.llm_keys to authenticated, service_role;
+
+create policy "users read what is known of their own keys" on public.llm_keys
+for select to authenticated using (user_id = (select auth.uid()));
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.encrypt_key(p_user uuid, p_key_id uuid, p_key text, p_master text)
+returns bytea
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select extensions.pgp_sym_encrypt(
+    p_key_id || ':' || p_user || ':' || p_key, p_master, 'cipher-algo=aes256, s2k-mode=1, s2k-digest-algo=sha256'
+  )
+$$;
+
+comment on function llm_private.encrypt_key(uuid, uuid, text, text) is
+'A key as ciphertext that is bound to its id and owner.';
+
+create function llm_private.decrypt_key(p_user uuid, p_key_id uuid, p_ciphertext bytea, p_master text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_binding constant text := p_key_id || ':' || p_user || ':';
+  v_payload text;
+begin
+  begin
+    v_payload := extensions.pgp_sym_decrypt(p_ciphertext, p_master);
+  exception when others then
+    v_payload := null;
+  end;
+  -- Whoever copies a ciphertext to another row gets nothing for it.
+  if v_payload is null or not starts_with(v_payload, v_binding) then
+    perform llm_private.fail(
+      500, 'key_unreadable', 'A stored key cannot be decrypted.', 'Store the key again; tell the operator if it recurs.'
+    );
+  end if;
+  return substr(v_payload, length(v_binding) + 1);
+end
+$$;
+
+comment on function llm_private.decrypt_key(uuid, uuid, bytea, text) is
+'The key in a ciphertext. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
+
+create function llm_private.master_key(p_id smallint)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_master text;
+begin
+  select d.decrypted_secret into v_master
+  from llm_private.master_keys as m
+  inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
+  where m.id = p_id;
+  if v_master is null then
+    perform llm_private.fail(
+      500, 'master_key_missing', 'The master key is not in Vault.', 'Restore the Vault entry that supa-llm made.'
+    );
+  end if;
+  return v_master;
+end
+$$;
+
+comment on function llm_private.master_key(smallint) is 'A master key, out of Vault. Error master_key_missing.';
+
+create function llm_private.key_json(p_key public.llm_keys)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'id', p_key.id,
+    'provider', p_key.provider,
+    'hint', p_key.hint,
+    'status', case
+      when p_key.status <> 'rejected' and p_key.cooling_until > now() then 'cooling_down'
+      else p_key.status
+    end,
+    'cooling_until', case when p_key.cooling_until > now() then p_key.cooling_until end,
+    'created_at', p_key.created_at,
+    'last_used_at', (
+      select max(t.last_used_at) from public.llm_usage_totals as t
+      where t.user_id = p_key.user_id and t.day >= (p_key.created_at at time zone 'UTC')::date and t.key_id = p_key.id
+    )
+  )
+$$;
+
+comment on function llm_private.key_json(public.llm_keys) is 'A key as its owner sees it.';
+
+-- Tells of each rule that a key breaks without repeating any of it.
+create function llm_private.check_key(p_key text, p_provider public.llm_providers)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_wrong text;
+begin
+  v_wrong := case
+    when length(p_key) > 512 then 'it is longer than 512 characters'
+    when p_key ~ '[[:space:]]' then 'it contains a space or a line break'
+    when p_key !~ '^[!-~]*$' then 'it contains a character that no key has'
+    when length(p_key) < 8 then 'it is shorter than 8 characters'
+    when p_key !~ p_provider.key_pattern then 'it does not look like a key of ' || p_provider.name
+  end;
+  if v_wrong is not null then
+    perform llm_private.fail(
+      400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
+      case
+        when p_provider.key_example <> '' then format('A key of %s looks like %s', p_provider.name, p_provider.key_example)
+        else format('Copy it again from %s.', p_provider.name)
+      end
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_key(text, public.llm_providers) is
+'Error key_malformed if this cannot be a key of this provider; the error does not repeat it.';
+
+create function llm_private.set_key(p_body json)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_key text;
+  v_provider public.llm_providers;
+  v_replaced uuid;
+  v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
+  v_row public.llm_keys;
+begin
+  -- All of this before anything is read out of the JSON: PostgreSQL's own complaint about an escape that it cannot
+  -- read would print the line into the server log, with the key.
+  if
+    p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
+    or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'key') is distinct from 'string'
+    or json_typeof(p_body -> 'provider') is distinct from 'string'
+  then
+    perform llm_private.fail(
+      400, 'key_malformed', 'The key was not stored: it is too long or contains a character that no key has.',
+      'Send {"provider": "…", "key": "…"} with the key as the provider shows it.'
+    );
+  end if;
+  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
+    perform llm_private.fail(400, 'invalid_argument', 'Only provider and key are allowed.');
+  end if;
+  -- The name is not repeated: provider and key may have been mixed up.
+  select * into v_provider from public.llm_providers where id = p_body ->> 'provider';
+  if not found then
+    perform llm_private.fail(
+      404, 'unknown_provider', 'There is no such provider.',
+      'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
+    );
+  end if;
+  v_key := p_body ->> 'key';
+  perform llm_private.check_key(v_key, v_provider);
+  perform llm_private.ensure_settings(v_user);
+  -- Two at once follow each other, and the later one stands.
+  perform 1 from public.user_llm_settings where user_id = v_user for update;
+
+  delete from public.llm_keys where user_id = v_user and provider = v_provider.id returning id into v_replaced;
+  insert into public.llm_keys (user_id, provider, hint)
+  values (
+    v_user, v_provider.id,
+    case when length(v_key) >= 20 then left(v_key, 3) || '…' || right(v_key, 4) else '…' || right(v_key, 2) end
+  )
+  returning * into v_row;
+  insert into llm_private.key_secrets (user_id, key_id, master_key_id, ciphertext)
+  values (
+    v_user, v_row.id, v_master,
+    llm_private.encrypt_key(v_user, v_row.id, v_key, llm_private.master_key(v_master))
+  );
+  perform llm_private.audit(
+    v_user, 'key_set', v_row.provider, v_row.id,
+    p_detail => jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
+  );
+  return llm_private.key_json(v_row);
+end
+$$;
+
+comment on function llm_private.set_key(json) is 'Store or replace a key of the caller''s. Errors: see set_llm_key().';
+
+create function llm_private.own_key(p_user uuid, p_provider text)
+returns public.llm_keys
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.llm_keys;
+begin
+  select * into v_row from public.llm_keys where user_id = p_user and provider = p_provider;
+  if not found then
+    perform llm_private.fail(
+      404, 'key_not_found', 'You have no key stored for this provider.', 'list_llm_keys() shows which you have.'
+    );
+  end if;
+  return v_row;
+end
+$$;
+
+comment on function llm_private.own_key(uuid, text) is 'A user''s key for a provider. Error key_not_found.';
+
+create function llm_private.revoke_key(p_provider text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_row public.llm_keys := llm_private.own_key(v_user, p_provider);
+begin
+  delete from public.llm_keys where user_id = v_user and id = v_row.id;
+  perform llm_private.audit(
+    v_user, 'key_revoked', v_row.provider, v_row.id, p_detail => jsonb_build_object('hint', v_row.hint)
+  );
+end
+$$;
+
+comment on function llm_private.revoke_key(text) is
+'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
+
+create function llm_private.require_readable_keys(p_runtime uuid, p_operator llm_private.operator_settings)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_operator.keys_readable_by = 'runtime' and p_runtime is null then
+    perform llm_private.fail(
+      403, 'runtime_required', 'In this project, keys are only given to a registered runtime.',
+      'Run the request through the app''s server.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.require_readable_keys(uuid, llm_private.operator_settings) is
+'Error runtime_required where the operator asks for a runtime and there is none.';
+
+-- When this session was signed in: GoTrue says it under amr. A token without amr counts from when it was issued.
+create function llm_private.signed_in_at()
+returns timestamptz
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_timestamp(
+    coalesce(
+      (
+        select max((m.entry ->> 'timestamp')::double precision)
+        from jsonb_array_elements(
+          case jsonb_typeof(auth.jwt() -> 'amr') when 'array' then auth.jwt() -> 'amr' end
+        ) as m (entry)
+      ),
+      (auth.jwt() ->> 'iat')::double precision
+    )
+  )
+$$;
+
+comment on function llm_private.signed_in_at() is 'When the caller signed in, as their token says.';
+
+create function llm_private.reveal_key(p_provider text)
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_operator llm_private.operator_settings;
+  v_row public.llm_keys;
+  v_key text;
+begin
+  select * into strict v_operator from llm_private.operator_settings;
+  perform llm_private.require_readable_keys(v_runtime, v_operator);
+  if not v_operator.reveal_enabled then
+    perform llm_private.fail(
+      403, 'reveal_disabled', 'In this project, stored keys are not shown.',
+      'Replace the key, or look it up at the provider.'
+    );
+  end if;
+  if
+    v_operator.reveal_sign_in_within is not null
+    and (llm_private.signed_in_at() >= now() - v_operator.reveal_sign_in_within) is not true
+  then
+    perform llm_private.fail(
+      403, 'recent_sign_in_required', 'To see a key, you must have signed in recently.', 'Sign in again, then retry.'
+    );
+  end if;
+  v_row := llm_private.own_key(v_user, p_provider);
+  select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
+  into strict v_key
+  from llm_private.key_secrets as s
+  where s.user_id = v_user and s.key_id = v_row.id;
+  perform llm_private.audit(
+    v_user, 'key_revealed', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
+  );
+  return v_key;
+end
+$$;
+
+comment on function llm_private.reveal_key(text) is 'The caller''s own key, on the record. Errors: see reveal_llm_key().';
+
+-- A row is written only when its status changes, so that a busy key is not a row that all its requests wait for.
+create function llm_private.note_key_outcome(
+  p_user uuid, p_key_id uuid, p_outcome text, p_error_class text, p_retry_after double precision
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cooling_until timestamptz;
+begin
+  if p_outcome = 'succeeded' then
+    update public.llm_keys set status = 'working', cooling_until = null
+    where user_id = p_user and id = p_key_id and (status <> 'working' or cooling_until is not null);
+  elsif p_error_class = 'auth' then
+    update public.llm_keys set status = 'rejected', cooling_until = null
+    where user_id = p_user and id = p_key_id and status <> 'rejected';
+  elsif p_error_class = 'rate_limited' then
+    -- At most a day, whatever a provider says; half a minute where it says nothing.
+    v_cooling_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
+    update public.llm_keys set cooling_until = v_cooling_until
+    where user_id = p_user and id = p_key_id and (cooling_until is null or cooling_until < v_cooling_until);
+  end if;
+end
+$$;
+
+comment on function llm_private.note_key_outcome(uuid, uuid, text, text, double precision) is
+'Set the status of a user''s own key after an attempt: working, rejected after auth, cooling down after rate_limited.';
+
+create function llm_private.list_keys()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+begin
+  return coalesce(
+    (
+      select jsonb_agg(llm_private.key_json(k) order by k.provider)
+      from public.llm_keys as k
+      where k.user_id = v_user
+    ),
+    '[]'
+  );
+end
+$$;
+
+comment on function llm_private.list_keys() is 'The caller''s keys as they may see them. Error not_signed_in.';
+
+revoke execute on function llm_private.encrypt_key(uuid, uuid, text, text)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.decrypt_key(uuid, uuid, bytea, text)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.master_key(smallint) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.key_json(public.llm_keys) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_key(text, public.llm_providers)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.set_key(json) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.own_key(uuid, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.revoke_key(text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.require_readable_keys(uuid, llm_private.operator_settings)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.signed_in_at() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.reveal_key(text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.note_key_outcome(uuid, uuid, text, text, double precision)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.list_keys() from public, anon, authenticated, service_role;
+grant execute on function llm_private.set_key(json) to authenticated;
+grant execute on function llm_private.revoke_key(text) to authenticated;
+grant execute on function llm_private.reveal_key(text) to authenticated;
+grant execute on function llm_private.list_keys() to authenticated;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_keys()
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_keys()
+$$;
+
+comment on function public.list_llm_keys() is
+'The caller''s keys: id, provider, masked hint, status (untested, working, rejected, cooling_down), last used; never a
+key. Error not_signed_in.';
+
+-- One unnamed json parameter: PostgREST then hands over the body as it came. Named parameters would be read out of it
+-- by PostgreSQL before this function could look, whose complaint about a bad escape prints the key into the log.
+create function public.set_llm_key(json)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_key($1)
+$$;
+
+comment on function public.set_llm_key(json) is
+'Store the caller''s key for a provider, or replace it: {"provider": "groq", "key": "gsk_…"}.
+Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument.';
+
+create function public.revoke_llm_key(p_provider text)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.revoke_key(p_provider)
+$$;
+
+comment on function public.revoke_llm_key(text) is
+'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
+
+create function public.reveal_llm_key(p_provider text)
+returns text
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.reveal_key(p_provider)
+$$;
+
+comment on function public.reveal_llm_key(text) is
+'The caller''s own key for a provider, in plain text; each call is on the audit log.
+Errors: not_signed_in, runtime_unknown, runtime_required, reveal_disabled, recent_sign_in_required, key_not_found,
+key_unreadable.';
+
+revoke execute on function public.list_llm_keys() from public, anon, authenticated, service_role;
+revoke execute on function public.set_llm_key(json) from public, anon, authenticated, service_role;
+revoke execute on function public.revoke_llm_key(text) from public, anon, authenticated, service_role;
+revoke execute on function public.reveal_llm_key(text) from public, anon, authenticated, service_role;
+grant execute on function public.list_llm_keys() to authenticated;
+grant execute on function public.set_llm_key(json) to authenticated;
+grant execute on function public.revoke_llm_key(text) to authenticated;
+grant execute on function public.reveal_llm_key(text) to authenticated;

@@ -1,0 +1,511 @@
+-- The route: which providers, models and keys may serve a request, in which order, and why.
+--
+--   1. the provider and model asked for            asked_for
+--   2. the user's override for the task            task_override, then its own fallbacks: task_fallback
+--   3. the user's default provider                 default_provider
+--   4. the user's other providers, by priority     preference_order
+--      each with the user's own key; then
+--   5. the operator's keys in the same order, if the operator offers them and the user has not declined
+--   6. the operator's OpenAI, last where nothing above gave it a place      operator_openai
+--   7. a clear error that says what this user can do
+--
+-- What orders providers that a user has not ordered: the task's order in the catalogue, then the catalogue's own.
+-- A provider that the user or the operator switched off is never on a route, even if it is asked for. A task override
+-- with fallbacks of its own, even an empty list, is closed: nothing else is tried for that task. With fallbacks off
+-- one candidate is left, the first, and where 1, 2 or 3 named a provider it is of that provider.
+
+create table llm_private.leases (
+  user_id uuid not null,
+  key_id uuid not null,
+  holder uuid not null,
+  expires_at timestamptz not null,
+  primary key (user_id, key_id, holder),
+  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+);
+
+comment on table llm_private.leases is
+'Until when a runtime, or a session of the user, may keep a decrypted key. Resolving again until then writes nothing.';
+comment on column llm_private.leases.holder is 'Id of the runtime, else of the session, else of the user.';
+
+revoke all on table llm_private.leases from public, anon, authenticated, service_role;
+alter table llm_private.leases enable row level security;
+
+create type llm_private.route_line as (
+  provider text,
+  name text,
+  model text,
+  reason text,
+  key_source text,
+  key_id uuid,
+  key_hint text,
+  cooling_until timestamptz,
+  left_out text,
+  wire_format text,
+  base_url text,
+  key_header text,
+  key_scheme text,
+  parameter_names jsonb
+);
+
+comment on type llm_private.route_line is 'A provider, model and key that was considered; left_out says why it cannot serve.';
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.check_route_request(
+  p_task text, p_model text, p_needs text [], p_operator_providers text []
+)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_task !~ '^[^[:cntrl:]]{1,64}$' then
+    perform llm_private.fail(400, 'invalid_argument', 'p_task must have 1 to 64 printable characters, or be null.');
+  elsif p_model !~ '^[!-~]{1,200}$' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_model must have 1 to 200 characters without spaces, or be null.',
+      'Ask for provider/model, or for a bare model.'
+    );
+  elsif not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_needs names a capability that does not exist.',
+      'Allowed: chat, streaming, tools, json_schema, vision, embeddings.'
+    );
+  elsif cardinality(p_operator_providers) > 100 then
+    perform llm_private.fail(400, 'invalid_argument', 'p_operator_providers may name at most 100 providers.');
+  end if;
+end
+$$;
+
+comment on function llm_private.check_route_request(text, text, text [], text []) is
+'Error invalid_argument for what cannot be a request.';
+
+create function llm_private.asked_providers(p_model text, p_default_provider text)
+returns table (provider text, model text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_prefix constant text := split_part(p_model, '/', 1);
+begin
+  perform 1 from public.llm_providers as p where p.id = v_prefix;
+  if found then
+    return query select v_prefix, nullif(substr(p_model, length(v_prefix) + 2), '');
+    return;
+  end if;
+  return query
+  select p.id, p_model from public.llm_providers as p
+  where p_model ~ p.model_pattern
+  order by (p.id = p_default_provider) desc nulls last, p.position, p.id;
+  if found then
+    return;
+  end if;
+  if p_default_provider is null then
+    perform llm_private.fail(
+      400, 'unknown_model', 'It is not known which provider has the model that was asked for.',
+      'Ask for it as provider/model.'
+    );
+  end if;
+  return query select p_default_provider, p_model;
+end
+$$;
+
+comment on function llm_private.asked_providers(text, text) is
+'Who has the model asked for: the provider it names before the slash; else all whose model_pattern it matches; else the
+user''s default provider. Error unknown_model.';
+
+create function llm_private.route(
+  p_user uuid, p_task text, p_model text, p_needs text [], p_operator_providers text []
+)
+returns setof llm_private.route_line
+language plpgsql
+stable
+rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settings record;
+  v_override jsonb;
+  v_task_order text [];
+  v_providers text [] := '{}';
+  v_models text [] := '{}';
+  v_reasons text [] := '{}';
+  v_closed boolean := false;
+  v_only text;
+  v_line llm_private.route_line;
+  v_taken boolean := false;
+begin
+  select
+    s.default_provider,
+    coalesce(s.enable_fallbacks, true) as enable_fallbacks,
+    coalesce(s.provider_preferences, '{}') as preferences,
+    s.task_overrides -> p_task as override,
+    coalesce(s.allow_operator_keys, o.operator_keys_by_default) as allow_operator_keys
+  into strict v_settings
+  from llm_private.operator_settings as o
+  left join public.user_llm_settings as s on s.user_id = p_user;
+
+  -- Steps 1 and 2 name a provider together with a model, and may name one twice.
+  if p_model is not null then
+    select array_agg(a.provider), array_agg(a.model), array_agg('asked_for'::text)
+    into v_providers, v_models, v_reasons
+    from llm_private.asked_providers(p_model, v_settings.default_provider) as a;
+  end if;
+  v_override := v_settings.override;
+  if v_override is not null then
+    v_providers := v_providers || (v_override ->> 'provider');
+    v_models := v_models || (v_override ->> 'model');
+    v_reasons := v_reasons || 'task_override'::text;
+    if v_override ? 'fallbacks' then
+      v_closed := true;
+      select
+        v_providers || coalesce(array_agg(f ->> 'provider'), '{}'),
+        v_models || coalesce(array_agg(f ->> 'model'), '{}'),
+        v_reasons || coalesce(array_agg('task_fallback'::text), '{}')
+      into v_providers, v_models, v_reasons
+      from jsonb_array_elements(v_override -> 'fallbacks') as f;
+    end if;
+  end if;
+  if p_task is not null then
+    select t.provider_order into v_task_order from public.llm_tasks as t where t.task = p_task;
+  end if;
+
+  for v_line in
+    with wish as (
+      select n.place, n.provider, n.model, n.reason
+      from unnest(v_providers, v_models, v_reasons) with ordinality as n (provider, model, reason, place)
+      union all
+      select
+        case when p.id = v_settings.default_provider then 1000 else 1001 end, p.id, null,
+        case when p.id = v_settings.default_provider then 'default_provider' else 'preference_order' end
+      from public.llm_providers as p
+      where p.id <> all(v_providers)
+    ),
+
+    considered as (
+      select
+        w.place, w.reason, p.*,
+        (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
+        array_position(v_task_order, p.id) as task_position,
+        case
+          when w.model is not null then w.model
+          when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
+          else coalesce(v_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
+        end as model,
+        case
+          when not p.enabled then 'provider_off'
+          when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
+          when v_closed and w.place >= 1000 then 'not_in_task_fallbacks'
+          when not p.capabilities @> p_needs then 'lacks_capability'
+          when 'embeddings' = any(p_needs) and w.model is null and not p.task_models ? 'embedding' then 'no_model'
+        end as left_out
+      from wish as w
+      inner join public.llm_providers as p on w.provider = p.id
+    )
+
+    select
+      c.id, c.name, c.model,
+      case
+        when s.source = 'operator' and c.id = 'openai' and c.place > 1000 and c.priority is null
+          and c.task_position is null then 'operator_openai'
+        else c.reason
+      end as reason,
+      s.source, k.id, k.hint, k.cooling_until,
+      case
+        when c.left_out is not null then c.left_out
+        when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
+        when k.id is null then 'no_key'
+        when k.status = 'rejected' then 'key_rejected'
+        when k.cooling_until > now() then 'key_cooling_down'
+      end,
+      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names
+    from considered as c
+    cross join (values ('user'), ('operator')) as s (source)
+    left join public.llm_keys as k on s.source = 'user' and k.user_id = p_user and k.provider = c.id
+    where s.source = 'user' or c.id = any(p_operator_providers)
+    order by
+      s.source desc, c.place,
+      (s.source = 'operator' and c.id = 'openai' and c.place > 1000 and c.priority is null and c.task_position is null),
+      c.priority nulls last, c.task_position nulls last, c.position, c.id
+  loop
+    if not v_settings.enable_fallbacks and v_line.left_out is null then
+      v_only := coalesce(v_providers[1], v_settings.default_provider, v_line.provider);
+      if v_taken or v_line.provider <> v_only then
+        v_line.left_out := 'fallbacks_off';
+      else
+        v_taken := true;
+      end if;
+    end if;
+    return next v_line;
+  end loop;
+end
+$$;
+
+comment on function llm_private.route(uuid, text, text, text [], text []) is
+'All that was considered for a request, in the order of the route. What has no left_out is a candidate.
+Error unknown_model.';
+
+create function llm_private.left_out_message(p_line llm_private.route_line, p_needs text [])
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case p_line.left_out
+    when 'provider_off' then p_line.name || ' is switched off by the operator.'
+    when 'provider_disabled' then 'You switched ' || p_line.name || ' off.'
+    when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
+    when 'lacks_capability' then p_line.name || ' cannot do all of: ' || array_to_string(p_needs, ', ') || '.'
+    when 'no_model' then p_line.name || ' has no model for this task.'
+    when 'no_key' then 'You have no key for ' || p_line.name || '.'
+    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || ': replace it.'
+    when 'key_cooling_down' then format(
+      'Your key for %s is cooling down for another %s seconds.',
+      p_line.name, ceil(extract(epoch from p_line.cooling_until - now()))::integer
+    )
+    when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you declined its use.'
+    when 'fallbacks_off' then p_line.name || ' would be a fallback, and fallbacks are off.'
+  end
+$$;
+
+comment on function llm_private.left_out_message(llm_private.route_line, text []) is 'Why a line cannot serve, for people.';
+
+create function llm_private.route_advice(p_lines llm_private.route_line [], p_needs text [])
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(
+    -- What the user can mend, one sentence each.
+    string_agg(distinct llm_private.left_out_message(l, p_needs), ' ') filter (
+      where l.key_id is not null or l.left_out in ('operator_keys_declined', 'unknown_provider')
+    ),
+    'Store a key for one of: '
+    || coalesce(
+      string_agg(l.name, ', ') filter (where l.key_source = 'user' and l.left_out = 'no_key'),
+      'no provider of this project can serve it'
+    ) || '.'
+  )
+  from unnest(p_lines) as l
+$$;
+
+comment on function llm_private.route_advice(llm_private.route_line [], text []) is
+'What a user whose route is empty can do about it.';
+
+create function llm_private.explain_route(p_task text, p_model text, p_needs text [], p_operator_providers text [])
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_lines llm_private.route_line [];
+begin
+  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
+  return (
+    select jsonb_build_object(
+      'task', p_task,
+      'candidates', coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
+            'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
+            'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names
+          ) order by l.ordinality
+        ) filter (where l.left_out is null), '[]'
+      ),
+      'left_out', coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'provider', l.provider, 'key_source', l.key_source, 'reason', l.left_out,
+            'message', llm_private.left_out_message(v_lines[l.ordinality], p_needs)
+          ) order by l.ordinality
+        ) filter (where l.left_out is not null), '[]'
+      ),
+      'advice', case
+        when count(*) filter (where l.left_out is null) = 0 then llm_private.route_advice(v_lines, p_needs) else ''
+      end
+    )
+    from unnest(v_lines) with ordinality as l
+  );
+end
+$$;
+
+comment on function llm_private.explain_route(text, text, text [], text []) is
+'The caller''s route with reasons and what was left out. Errors: see explain_llm_route().';
+
+create function llm_private.lease_keys(p_user uuid, p_runtime uuid, p_keys uuid [], p_lease_seconds integer)
+returns timestamptz
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_holder constant uuid := coalesce(p_runtime, (auth.jwt() ->> 'session_id')::uuid, p_user);
+  v_held bigint;
+  v_expires_at timestamptz;
+begin
+  select count(*), min(l.expires_at) into v_held, v_expires_at
+  from llm_private.leases as l
+  where l.user_id = p_user and l.key_id = any(p_keys) and l.holder = v_holder and l.expires_at > now();
+  if v_held = cardinality(p_keys) then
+    return coalesce(v_expires_at, now() + make_interval(secs => p_lease_seconds));
+  end if;
+
+  v_expires_at := now() + make_interval(secs => p_lease_seconds);
+  delete from llm_private.leases as l where l.user_id = p_user and l.expires_at <= now();
+  insert into llm_private.leases (user_id, key_id, holder, expires_at)
+  select p_user, k, v_holder, v_expires_at from unnest(p_keys) as k
+  on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
+  insert into public.llm_audit_log (user_id, action, actor, provider, key_id, runtime_id, detail)
+  select
+    p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
+    jsonb_build_object('hint', k.hint, 'holder', v_holder, 'until', v_expires_at)
+  from public.llm_keys as k
+  where k.user_id = p_user and k.id = any(p_keys);
+  return v_expires_at;
+end
+$$;
+
+comment on function llm_private.lease_keys(uuid, uuid, uuid [], integer) is
+'Put the release of these keys on record, unless a lease covers them all already; returns until when they may be kept.';
+
+create function llm_private.resolve_route(p_task text, p_model text, p_needs text [], p_operator_providers text [])
+returns json
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_operator llm_private.operator_settings;
+  v_candidates json;
+  v_keys uuid [];
+  v_lines llm_private.route_line [];
+begin
+  select * into strict v_operator from llm_private.operator_settings;
+  perform llm_private.require_readable_keys(v_runtime, v_operator);
+  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+
+  with master as materialized (
+    select m.id, d.decrypted_secret
+    from llm_private.master_keys as m
+    inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
+  )
+
+  select
+    json_agg(
+      json_build_object(
+        'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
+        'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
+        'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
+        'key', case
+          when r.key_id is not null
+            then llm_private.decrypt_key(v_user, r.key_id, s.ciphertext, m.decrypted_secret)
+        end
+      ) order by r.ordinality
+    ),
+    coalesce(array_agg(distinct r.key_id) filter (where r.key_id is not null), '{}')
+  into v_candidates, v_keys
+  from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+  left join llm_private.key_secrets as s on s.user_id = v_user and r.key_id = s.key_id
+  left join master as m on s.master_key_id = m.id
+  where r.left_out is null;
+
+  if v_candidates is null then
+    v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
+    if exists (select from unnest(v_lines) as l where l.left_out = 'key_cooling_down') then
+      perform llm_private.fail(
+        429, 'keys_cooling_down', 'No provider can serve this request just now.',
+        llm_private.route_advice(v_lines, p_needs)
+      );
+    end if;
+    perform llm_private.fail(
+      422, 'no_usable_key', 'No provider can serve this request.', llm_private.route_advice(v_lines, p_needs)
+    );
+  end if;
+
+  return json_build_object(
+    'task', p_task,
+    'candidates', v_candidates,
+    'expires_at', llm_private.lease_keys(v_user, v_runtime, v_keys, v_operator.lease_seconds)
+  );
+end
+$$;
+
+comment on function llm_private.resolve_route(text, text, text [], text []) is
+'The caller''s route with the keys in plain text, on lease. Errors: see resolve_llm_route().';
+
+revoke execute on function llm_private.check_route_request(text, text, text [], text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.asked_providers(text, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.route(uuid, text, text, text [], text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.left_out_message(llm_private.route_line, text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.route_advice(llm_private.route_line [], text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.explain_route(text, text, text [], text [])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.lease_keys(uuid, uuid, uuid [], integer)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.resolve_route(text, text, text [], text [])
+from public, anon, authenticated, service_role;
+grant execute on function llm_private.explain_route(text, text, text [], text []) to authenticated;
+grant execute on function llm_private.resolve_route(text, text, text [], text []) to authenticated;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.resolve_llm_route(
+  p_task text default null,
+  p_model text default null,
+  p_needs text [] default '{}',
+  p_operator_providers text [] default '{}'
+)
+returns json
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.resolve_route(p_task, p_model, p_needs, p_operator_providers)
+$$;
+
+comment on function public.resolve_llm_route(text, text, text [], text []) is
+'The ordered candidates for a request of the caller''s, each with its reason, the caller''s own keys in plain text; an
+operator''s key stays with the operator. They may be kept until expires_at.
+p_needs: of chat, streaming, tools, json_schema, vision, embeddings. p_operator_providers: those the operator has a key
+for. Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
+keys_cooling_down, key_unreadable.';
+
+create function public.explain_llm_route(
+  p_task text default null,
+  p_model text default null,
+  p_needs text [] default '{}',
+  p_operator_providers text [] default '{}'
+)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers)
+$$;
+
+comment on function public.explain_llm_route(text, text, text [], text []) is
+'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
+when nothing is left. Errors: not_signed_in, invalid_argument, unknown_model.';
+
+revoke execute on function public.resolve_llm_route(text, text, text [], text [])
+from public, anon, authenticated, service_role;
+revoke execute on function public.explain_llm_route(text, text, text [], text [])
+from public, anon, authenticated, service_role;
+grant execute on function public.resolve_llm_route(text, text, text [], text []) to authenticated;
+grant execute on function public.explain_llm_route(text, text, text [], text []) to authenticated;
