@@ -277,6 +277,7 @@ grant execute on function llm_private.record_usage(
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
+-- On the hot path, so plpgsql: it keeps its plan, and an SQL function with a search_path is planned at each call.
 create function public.record_llm_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -296,14 +297,16 @@ create function public.record_llm_usage(
   p_retry_after double precision default null
 )
 returns boolean
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.record_usage(
+begin
+  return llm_private.record_usage(
     p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_key_id, p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens, p_retry_after
-  )
+  );
+end
 $$;
 
 comment on function public.record_llm_usage(

@@ -464,6 +464,7 @@ grant execute on function llm_private.resolve_route(text, text, text [], text []
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
+-- On the hot path, so plpgsql: it keeps its plan, and an SQL function with a search_path is planned at each call.
 create function public.resolve_llm_route(
   p_task text default null,
   p_model text default null,
@@ -471,11 +472,13 @@ create function public.resolve_llm_route(
   p_operator_providers text [] default '{}'
 )
 returns json
-language sql
+language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.resolve_route(p_task, p_model, p_needs, p_operator_providers)
+begin
+  return llm_private.resolve_route(p_task, p_model, p_needs, p_operator_providers);
+end
 $$;
 
 comment on function public.resolve_llm_route(text, text, text [], text []) is
