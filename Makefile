@@ -1,0 +1,68 @@
+# Everything a contributor needs; needs Python 3.11 or newer and make, and installs the rest into .venv.
+
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help quickstart test test-containers check format docs bench lock db-lint clean
+
+help:
+	@echo 'make quickstart       install, start the stack, show the main job'
+	@echo 'make test             install, run every test'
+	@echo 'make check            formatting, lint, types, generated docs'
+	@echo 'make format           mend formatting and what ruff and sqlfluff can mend'
+	@echo 'make docs             write the generated docs anew'
+	@echo 'make bench            measure speed (ONLY=name for one figure)'
+	@echo 'make test-containers  run the integration tests on container images (needs Docker)'
+	@echo 'make db-lint          supabase db lint and db advisors (needs root on Debian)'
+	@echo 'make lock             choose dependency versions anew'
+
+quickstart: $(INSTALLED)
+	$(BIN)/supa-llm demo
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-containers: $(INSTALLED)
+	$(BIN)/python -m pytest tests/containers --containers $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/sqlfluff lint supabase
+	$(BIN)/mypy
+	$(BIN)/python -m tools.schema --check
+
+format: $(INSTALLED)
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+	$(BIN)/sqlfluff fix supabase
+
+docs: $(INSTALLED)
+	$(BIN)/python -m tools.schema
+
+bench: $(INSTALLED)
+	$(BIN)/python -m bench
+
+db-lint: $(INSTALLED)
+	.ci/db-lint
+
+# Versions and hashes of all dependencies, for every platform, without saying where to get them.
+lock:
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/pip install --quiet uv
+	.venv/lock/bin/uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-config --no-header --quiet \
+		--upgrade --output-file requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'supa-llm needs Python 3.11 or newer with its venv module (Debian: python3-venv).'; exit 1; }
+	@echo 'Installing into .venv …'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv
