@@ -22,7 +22,7 @@ def packaged_project() -> Path:
 
 
 def find_project(start: Path) -> Path:
-    """Return `start` if it is a Supabase project (it has `supabase/migrations`), else what supa-llm brings along."""
+    """Return `start` if it has `supabase/migrations`, else the project that supa-llm brings along."""
     if (start / "supabase" / "migrations").is_dir():
         return start
     return packaged_project()

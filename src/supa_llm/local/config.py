@@ -9,8 +9,8 @@ from typing import Any
 
 from supa_llm.errors import LocalError
 
-# The settings of [auth] that the auth service here understands. What it does not (MFA, SMS, most OAuth providers)
-# is left out rather than refused: the same file configures a hosted project.
+# The settings of [auth] that the auth service here understands. What it does not (MFA, SMS, most OAuth
+# providers) is left out rather than refused: the same file configures a hosted project.
 _AUTH = (
     "site_url",
     "additional_redirect_urls",
@@ -48,7 +48,9 @@ def read_config(project: Path) -> ProjectConfig:
         return ProjectConfig()
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise LocalError(
-            f"{path} cannot be read: {error}.", code="local_config_invalid", hint="Correct the file and try again."
+            f"{path} cannot be read: {error}.",
+            code="local_config_invalid",
+            hint="Correct the file and try again.",
         ) from error
     api, auth = data.get("api", {}), data.get("auth", {})
     email = auth.get("email", {})

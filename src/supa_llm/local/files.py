@@ -32,11 +32,7 @@ def private_directory(path: Path, user: RunUser | None = None) -> Path:
         probe.touch(mode=0o600)
         probe.unlink()
     except OSError as error:
-        raise LocalError(
-            f"Cannot write to {path}: {error.strerror}.",
-            code="local_directory_unwritable",
-            hint="Choose another place with --directory or SUPA_LLM_HOME, or give yourself write access to this one.",
-        ) from error
+        raise _unwritable(path, error) from error
     return path
 
 
@@ -62,9 +58,12 @@ def locked(path: Path, *, seconds: float) -> Iterator[None]:
     """Hold an exclusive lock, which the system drops when this process ends, however it ends.
 
     Raises:
-        LocalError: `local_busy`, when another process held it for `seconds`.
+        LocalError: `local_busy`, when another process held it for `seconds`; `local_directory_unwritable`.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
     try:
         deadline = time.monotonic() + seconds
         while True:
@@ -82,3 +81,11 @@ def locked(path: Path, *, seconds: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _unwritable(path: Path, error: OSError) -> LocalError:
+    return LocalError(
+        f"Cannot write to {path}: {error.strerror}.",
+        code="local_directory_unwritable",
+        hint="Choose another place with --directory or SUPA_LLM_HOME, or get write access to this one.",
+    )

@@ -22,7 +22,14 @@ _START_SECONDS = 60
 
 
 def start(
-    layout: Layout, runtime: Runtime, *, keys: Keys, config: ProjectConfig, port: int, db_port: int, rest_port: int
+    layout: Layout,
+    runtime: Runtime,
+    *,
+    keys: Keys,
+    config: ProjectConfig,
+    port: int,
+    db_port: int,
+    rest_port: int,
 ) -> None:
     """Start the front; `wait_ready` says when it answers.
 
@@ -73,9 +80,8 @@ def wait_ready(layout: Layout, port: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not answers(port, seconds=2):
         if processes.read(layout.pid_file("auth")) is None or time.monotonic() > deadline:
-            tail = layout.log_tail("auth").splitlines()
             raise LocalError(
-                f"Supabase Auth did not start: {tail[-1] if tail else 'it left no message'}",
+                f"Supabase Auth did not start: {layout.log_reason('auth')}",
                 code="local_auth_failed",
                 hint="See `supa-llm local logs auth`.",
             )

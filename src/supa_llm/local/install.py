@@ -1,7 +1,7 @@
 """Install the services from npm, once per user and set of versions, shared by all stacks.
 
-They are installed into a temporary directory that is renamed when it is complete, so a directory under the final
-name is always whole, and a lock keeps two first starts from installing twice.
+They are installed into a temporary directory that is renamed when it is complete, so a directory under the
+final name is always whole, and a lock keeps two first starts from installing twice.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Runtime:
 
 
 def cache_directory(user: RunUser | None) -> Path:
-    """Where installations are kept: $XDG_CACHE_HOME/supa-llm or ~/.cache/supa-llm; for root /var/cache/supa-llm."""
+    """Where installations are kept: in $XDG_CACHE_HOME or ~/.cache, for root in /var/cache."""
     configured = os.environ.get("XDG_CACHE_HOME")
     if user is not None:
         if configured and _enterable(Path(configured)):
@@ -98,15 +98,16 @@ def install(cache: Path, progress: Progress) -> Runtime:
     """Return the installed services, installing them if this is the first time.
 
     Raises:
-        LocalError: `local_install_offline`, `local_install_failed`, `local_directory_unwritable`, `local_busy`.
+        LocalError: `local_install_offline`, `local_install_failed`, `local_directory_unwritable`,
+            `local_busy`, `local_extra_missing`.
     """
     node = node_binary()
-    fingerprint = hashlib.sha256(_LOCK.read_bytes() + f"{node.stat().st_size}{_npm_platform()}".encode()).hexdigest()
-    runtime = Runtime(cache / fingerprint[:16])
+    versions = _LOCK.read_bytes() + f"{node.stat().st_size}{_npm_platform()}".encode()
+    runtime = Runtime(cache / hashlib.sha256(versions).hexdigest()[:16])
     if runtime.complete():
         return runtime
     try:
-        cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _readable_directory(cache)
         with locked(cache / f"{runtime.root.name}.lock", seconds=_INSTALL_SECONDS):
             if not runtime.complete():
                 _install(runtime, node, progress)
@@ -125,13 +126,13 @@ def _install(runtime: Runtime, node: Path, progress: Progress) -> None:
     remove_tree(staging)
     remove_tree(runtime.root)
     try:
-        staging.mkdir(mode=0o755)
+        _readable_directory(staging)
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(_SOURCES / name, staging / name)
         _npm_ci(node, staging, progress)
         _link_libraries(Runtime(staging).postgres)
-        # A copy, so that the services keep their node when a virtual environment goes away, and so that a user who
-        # may not enter the caller's home can run it.
+        # A copy, so that the services keep their node when a virtual environment goes away, and so that a
+        # user who may not enter the caller's home can run it.
         shutil.copyfile(node, staging / "node")
         (staging / "node").chmod(0o755)
         (staging / _MARKER).touch()
@@ -159,7 +160,14 @@ def _npm_ci(node: Path, directory: Path, progress: Progress) -> None:
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - a fixed program, no shell
-            command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # The services of root run as another user, who must be able to read what root installs.
+            umask=0o022,
         ) as npm,
     ):
         try:
@@ -185,12 +193,13 @@ def _raise_install_error(output: str) -> None:
         raise LocalError(
             f"The services are not installed yet, and npm cannot reach its registry ({codes[0]}).",
             code="local_install_offline",
-            hint="Connect to the internet (or point npm at a registry that you can reach) and run the command again; "
-            "once installed, the stack needs no network.",
+            hint="Connect to the internet (or point npm at a registry that you can reach) and run the "
+            "command again; once installed, the stack needs no network.",
         )
-    detail = next((line for line in output.splitlines() if line.startswith("npm error") and "code" not in line), "")
+    said = [line.removeprefix("npm error").strip() for line in output.splitlines() if "npm error" in line]
+    detail = next((line for line in said if line and not line.startswith("code ")), "")
     raise LocalError(
-        f"npm could not install the services: {' '.join(codes)} {detail.removeprefix('npm error').strip()}".rstrip(),
+        f"npm could not install the services: {' '.join([*codes[:1], detail])}",
         code="local_install_failed",
         hint="Check the message above and the free disk space, then run the command again.",
     )
@@ -209,6 +218,13 @@ def _link_libraries(postgres: Path) -> None:
         source = postgres.parent / link["source"]
         if not target.is_symlink():
             target.symlink_to(os.path.relpath(source, target.parent))
+
+
+def _readable_directory(path: Path) -> None:
+    """Make a directory that holds nothing secret, whatever the caller's umask is."""
+    if not path.is_dir():
+        path.mkdir(parents=True)
+        path.chmod(0o755)
 
 
 def _enterable(path: Path) -> bool:

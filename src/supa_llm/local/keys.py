@@ -37,7 +37,7 @@ class Keys:
     ec_private_pem: str
 
     def jwks(self, *, private: bool) -> dict[str, Any]:
-        """The keys that verify user tokens: ES256, as new projects sign, and with `private` the HS256 secret too."""
+        """What verifies users' tokens: the public ES256 key; with `private` also the HS256 secret."""
         algorithms = require("jwt.algorithms")
         serialization = require("cryptography.hazmat.primitives.serialization")
         public = serialization.load_pem_private_key(self.ec_private_pem.encode(), password=None).public_key()

@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from supa_llm.errors import LocalError
 from supa_llm.local.processes import RunUser
 
 SERVICES = ("postgres", "rest", "auth")
@@ -23,9 +24,9 @@ _LOG_LIMIT = 10 * 1024 * 1024
 class Layout:
     """Paths of one stack.
 
-    For an ordinary user everything is in the state directory. PostgreSQL refuses to run as root, and nothing that
-    takes requests should, so for root the services run as a user of their own, in a directory which that user can
-    reach wherever the state directory is.
+    For an ordinary user everything is in the state directory. PostgreSQL refuses to run as root, and nothing
+    that takes requests should, so for root the services run as a user of their own, in a directory which that
+    user can reach wherever the state directory is.
     """
 
     directory: Path
@@ -66,6 +67,12 @@ class Layout:
         except OSError:
             return ""
 
+    def log_reason(self, name: str) -> str:
+        """The line of a service's log that most likely says why it ended."""
+        lines = [line.strip() for line in self.log_tail(name).splitlines() if line.strip()]
+        telling = [line for line in lines if "error" in line.lower() or "fatal" in line.lower()]
+        return (telling or lines or ["it left no message"])[-1]
+
     def rotate_logs(self) -> None:
         """Keep a log from growing without end: one older generation is kept."""
         for name in SERVICES:
@@ -74,12 +81,16 @@ class Layout:
                 log.replace(log.with_suffix(".log.1"))
 
     def service_environment(self) -> dict[str, str]:
-        """What a service inherits: nothing of the caller's, so nothing of the caller's can leak or interfere."""
+        """What a service inherits: nothing of the caller's, which might leak or interfere."""
         return {"PATH": os.defpath, "HOME": str(self.run), "LANG": "C.UTF-8", "TZ": "UTC"}
 
 
 def layout_for(directory: Path, stack_id: str) -> Layout:
-    """The layout for the calling user. `stack_id` keeps a new stack in an old place from finding old data."""
+    """The layout for the calling user. `stack_id` keeps a new stack in an old place from finding old data.
+
+    Raises:
+        LocalError: `local_no_service_user`.
+    """
     if os.geteuid() != 0:
         return Layout(directory, directory, None)
     return Layout(directory, _ROOT_RUN / stack_id, _service_user())
@@ -93,20 +104,30 @@ def prepare_root_run(layout: Layout) -> None:
 
 
 def _service_user() -> RunUser:
-    for attempt in ("look up", "create"):
-        try:
-            entry = pwd.getpwnam(_SERVICE_USER)
-            return RunUser(entry.pw_name, entry.pw_uid, entry.pw_gid)
-        except KeyError:
-            if attempt == "look up" and (useradd := shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")):
-                subprocess.run(  # noqa: S603 - a fixed program, no shell
-                    [
-                        *(useradd, "--system", "--user-group", "--no-create-home"),
-                        *("--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", _SERVICE_USER),
-                    ],
-                    capture_output=True,
-                    check=False,
-                )
-    # A container without user management still has this one.
-    entry = pwd.getpwnam("nobody")
+    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if useradd is not None and not _account(_SERVICE_USER):
+        subprocess.run(  # noqa: S603 - a fixed program, no shell
+            [
+                *(useradd, "--system", "--user-group", "--no-create-home"),
+                *("--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", _SERVICE_USER),
+            ],
+            capture_output=True,
+            check=False,
+        )
+    # A container without user management still has nobody.
+    user = _account(_SERVICE_USER) or _account("nobody")
+    if user is None:
+        raise LocalError(
+            "PostgreSQL cannot run as root, and this machine has no other user for it.",
+            code="local_no_service_user",
+            hint=f"Run the command as an ordinary user, or create the system user {_SERVICE_USER}.",
+        )
+    return user
+
+
+def _account(name: str) -> RunUser | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
     return RunUser(entry.pw_name, entry.pw_uid, entry.pw_gid)

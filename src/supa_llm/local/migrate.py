@@ -24,8 +24,8 @@ def pending(project: Path, *, db_port: int, keys: Keys) -> list[str]:
     files = (project / "supabase" / "migrations").glob("*.sql")
     versions = sorted(match[1] for file in files if (match := _VERSION.match(file.name)))
     with connect(db_port, keys) as connection:
-        row = connection.execute("select to_regclass('supabase_migrations.schema_migrations') is null").fetchone()
-        if row == (True,):
+        history = connection.execute("select to_regclass('supabase_migrations.schema_migrations')").fetchone()
+        if history == (None,):
             return versions
         applied = connection.execute("select version from supabase_migrations.schema_migrations").fetchall()
     return [version for version in versions if (version,) not in applied]
@@ -39,7 +39,7 @@ def push(layout: Layout, runtime: Runtime, project: Path, *, db_port: int, keys:
     """
     workdir = _workdir(layout, project)
     arguments = ["db", "push", "--yes", "--include-all", "--workdir", str(workdir)]
-    # The password is in the environment, which other users cannot read, and not in the arguments, which they can.
+    # The password is in the environment, which other users cannot read; the arguments they can.
     arguments += ["--db-url", f"postgresql://postgres@127.0.0.1:{db_port}/postgres?sslmode=disable"]
     if seed:
         arguments.append("--include-seed")

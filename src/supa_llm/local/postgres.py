@@ -98,7 +98,7 @@ def start(layout: Layout, runtime: Runtime) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not _ready(layout):
         if not processes.alive(process) or time.monotonic() > deadline:
-            raise _failed("PostgreSQL did not start", layout.log_tail("postgres"))
+            raise _failed("PostgreSQL did not start", layout.log_reason("postgres"))
         time.sleep(0.02)
 
 
@@ -131,7 +131,9 @@ def bootstrap(layout: Layout, *, port: int, keys: Keys, privileges: DefaultPrivi
                 connection.execute((_SQL / script).read_bytes())
             for role, password in passwords.items():
                 # Hashed here, so that neither the log nor pg_stat_statements can show it.
-                hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+                hashed = connection.pgconn.encrypt_password(
+                    password.encode(), role.encode(), b"scram-sha-256"
+                )
                 statement = psycopg.sql.SQL("alter role {} password {}")
                 connection.execute(statement.format(psycopg.sql.Identifier(role), hashed.decode()))
     except psycopg.Error as error:
@@ -154,6 +156,17 @@ def connect(port: int, keys: Keys) -> Iterator[psycopg.Connection[tuple[object, 
         autocommit=True,
     ) as connection:
         yield connection
+
+
+def answers(port: int, keys: Keys) -> bool:
+    """Whether the server takes connections and runs queries."""
+    psycopg = require("psycopg")
+    try:
+        with connect(port, keys) as connection:
+            connection.execute("select")
+    except psycopg.Error:
+        return False
+    return True
 
 
 def superuser_url(port: int, keys: Keys) -> str:
@@ -185,7 +198,9 @@ def _initdb(layout: Layout, runtime: Runtime, keys: Keys) -> None:
             text=True,
             check=False,
             umask=0o077,
-            **({"user": layout.user.uid, "group": layout.user.gid, "extra_groups": []} if layout.user else {}),
+            user=layout.user.uid if layout.user else None,
+            group=layout.user.gid if layout.user else None,
+            extra_groups=[] if layout.user else None,
         )
     finally:
         password_file.unlink()

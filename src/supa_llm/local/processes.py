@@ -1,7 +1,7 @@
 """Start, recognise and stop the services: detached processes that outlive the command that started them.
 
-A pid alone may have been recycled by the time it is read back, so a pid file also holds when the process started,
-and a process that does not match is never signalled.
+A pid alone may have been recycled by the time it is read back, so a pid file also holds when the process
+started, and a process that does not match is never signalled.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def start(
             stderr=descriptor,
             start_new_session=True,
             umask=0o077,
-            **({"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}),
+            user=user.uid if user else None,
+            group=user.gid if user else None,
+            extra_groups=[] if user else None,
         )
     finally:
         os.close(descriptor)

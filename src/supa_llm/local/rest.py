@@ -19,7 +19,14 @@ _START_SECONDS = 30
 
 
 def start(
-    layout: Layout, runtime: Runtime, *, keys: Keys, config: ProjectConfig, port: int, db_port: int, api_port: int
+    layout: Layout,
+    runtime: Runtime,
+    *,
+    keys: Keys,
+    config: ProjectConfig,
+    port: int,
+    db_port: int,
+    api_port: int,
 ) -> None:
     """Start PostgREST; `wait_ready` says when it answers.
 
@@ -65,9 +72,8 @@ def wait_ready(layout: Layout, port: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not answers(port, seconds=2):
         if processes.read(layout.pid_file("rest")) is None or time.monotonic() > deadline:
-            tail = layout.log_tail("rest").splitlines()
             raise LocalError(
-                f"PostgREST did not start: {tail[-1] if tail else 'it left no message'}",
+                f"PostgREST did not start: {layout.log_reason('rest')}",
                 code="local_rest_failed",
                 hint="See `supa-llm local logs rest`.",
             )

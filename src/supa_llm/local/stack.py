@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,12 @@ from supa_llm.local import front, keys, migrate, ports, postgres, processes, res
 from supa_llm.local.config import read_config
 from supa_llm.local.extras import require
 from supa_llm.local.files import locked, private_directory, remove_tree, write_private
-from supa_llm.local.install import Runtime, cache_directory, install
+from supa_llm.local.install import Progress, Runtime, cache_directory, install
 from supa_llm.local.layout import SERVICES, Layout, layout_for, prepare_root_run
 from supa_llm.project_files import find_project
 
 DEFAULT_PORT = 54321
 _LOCK_SECONDS = 180
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,9 @@ class LocalStack:
             `supabase/migrations`, else the SQL that comes with supa-llm.
         port: the port of its URL; PostgreSQL gets the next one, PostgREST the seventh after it. 0 takes free
             ones and keeps them. By default the ones of the last start, else 54321.
-        default_privileges: what new objects in `public` grant to the API roles: `old` is everything, as in most
-            projects, `new` is nothing the API can use, as in projects made since 2026. Fixed at the first start.
+        default_privileges: what new objects in `public` grant to the API roles: `old` is everything, as in
+            most projects; `new` is nothing that the API can use, as in projects made since 2026. Fixed until
+            the next `reset`. By default the ones of the last start, else `old`.
         throwaway: do not wait for the disk. Faster; a power cut may destroy the data. For tests.
     """
 
@@ -82,8 +79,8 @@ class LocalStack:
         *,
         project: Path | None = None,
         port: int | None = None,
-        default_privileges: postgres.DefaultPrivileges = "old",
-        throwaway: bool = False,
+        default_privileges: postgres.DefaultPrivileges | None = None,
+        throwaway: bool | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.project = find_project(Path.cwd()) if project is None else project.absolute()
@@ -109,17 +106,13 @@ class LocalStack:
                 self._stop(layout)
 
     def reset(self, progress: Progress = lambda _: None) -> StackStatus:
-        """Delete the database and start anew with all migrations and the seed. Keys, passwords and ports stay.
+        """Delete the database and start anew with all migrations and the seed. Keys and ports stay.
 
         Raises:
             LocalError: as `up`.
         """
         with self._locked(create=True):
-            if layout := self._layout():
-                progress("Deleting the database …")
-                self._stop(layout)
-                remove_tree(layout.data)
-            return self._up(progress)
+            return self._up(progress, anew=True)
 
     def destroy(self) -> None:
         """Stop the stack and delete all that it kept, its secrets included."""
@@ -194,14 +187,18 @@ class LocalStack:
         layout = self._layout()
         return {name: layout.log(name) for name in SERVICES} if layout else {}
 
-    def _up(self, progress: Progress) -> StackStatus:
+    def _up(self, progress: Progress, *, anew: bool = False) -> StackStatus:
         require("psycopg")
-        settings = self._settle()
+        settings = self._settle(anew=anew)
         layout = layout_for(self.directory, settings.id)
         runtime = install(cache_directory(layout.user), progress)
         secrets = keys.load_or_create(layout.secrets)
-        before = self.status().running
+        before = self.status().running and not anew
         try:
+            if anew:
+                progress("Deleting the database …")
+                self._stop(layout)
+                remove_tree(layout.data)
             self._start(layout, runtime, settings, secrets, progress)
         except BaseException:
             # What was running before a failed migration goes on running.
@@ -217,7 +214,7 @@ class LocalStack:
         private_directory(layout.run, layout.user)
         layout.rotate_logs()
         config = read_config(self.project)
-        self._stop_unresponsive(layout, settings)
+        self._clear(layout, settings, secrets)
         found = {service.name: service.running for service in self.status().services}
         for name, port in (
             ("postgres", settings.db_port),
@@ -277,14 +274,15 @@ class LocalStack:
             )
             rest.wait_ready(layout, settings.rest_port)
 
-    def _stop_unresponsive(self, layout: Layout, settings: Settings) -> None:
-        """Stop services that are there but do not answer, and those whose database is gone, to start them anew."""
-        if processes.read(layout.pid_file("postgres")) is None:
+    def _clear(self, layout: Layout, settings: Settings, secrets: keys.Keys) -> None:
+        """Stop what is half there, so as to start it anew: no answer, no pid file, or no database."""
+        found = processes.read(layout.pid_file("postgres"))
+        if found is None or not postgres.answers(settings.db_port, secrets):
             self._stop(layout)
             return
-        if not rest.answers(settings.rest_port, seconds=5):
+        if processes.read(layout.pid_file("rest")) is None or not rest.answers(settings.rest_port, seconds=5):
             rest.stop(layout)
-        if not front.answers(settings.api_port, seconds=5):
+        if processes.read(layout.pid_file("auth")) is None or not front.answers(settings.api_port, seconds=5):
             front.stop(layout)
 
     def _stop(self, layout: Layout) -> None:
@@ -292,9 +290,10 @@ class LocalStack:
         rest.stop(layout)
         postgres.stop(layout)
 
-    def _settle(self) -> Settings:
+    def _settle(self, *, anew: bool) -> Settings:
         """The settings of this start: the remembered ones, with what the caller asks for instead."""
         known = self._settings()
+        privileges = self._default_privileges
         if known is None:
             api, db, rest_port = _ports(DEFAULT_PORT if self._port is None else self._port)
             return self._save(
@@ -303,12 +302,22 @@ class LocalStack:
                     api_port=api,
                     db_port=db,
                     rest_port=rest_port,
-                    default_privileges=self._default_privileges,
-                    throwaway=self._throwaway,
+                    default_privileges=privileges or "old",
+                    throwaway=bool(self._throwaway),
                 )
             )
+        if privileges not in (None, known.default_privileges):
+            if not anew:
+                raise LocalError(
+                    f"The database was made with {known.default_privileges} default privileges.",
+                    code="local_privileges_fixed",
+                    hint=f"Make a new one: supa-llm local reset --default-privileges {privileges}",
+                )
+            known = replace(known, default_privileges=privileges)
+        if self._throwaway is not None:
+            known = replace(known, throwaway=self._throwaway)
         if self._port in (None, 0, known.api_port):
-            return known
+            return self._save(known)
         if any(service.running for service in self.status().services):
             raise LocalError(
                 f"The stack is running at port {known.api_port}.",
@@ -355,6 +364,8 @@ class LocalStack:
         if create:
             for path in (self.directory, self.directory / "pids", self.directory / "logs"):
                 private_directory(path)
+            # Within a repository, so that the secrets are not committed by `git add .`.
+            write_private(self.directory / ".gitignore", "*\n")
         with locked(self.directory / "lock", seconds=_LOCK_SECONDS):
             yield
 

@@ -33,6 +33,11 @@ export async function createAuth({ databaseUrl, jwtSecret, auth, authFunctions }
       server: { apiKeys: false, disableStudio: true },
     },
   });
+  // Lite would try to create the schema, which its role may not, and put functions in it that read nothing that
+  // PostgREST sets. The schema is there, and the functions are the hosted ones.
+  connection.config.baseSchema = "";
+  await app.init();
+  connection.config.baseSchema = connection.config.baseSchema.replace(/CREATE SCHEMA IF NOT EXISTS auth;/g, "");
   await app.ensureSystemSchema();
   await connection.driver.unsafe(authFunctions);
   // It counts failures as success, so make sure that sign-ups have a table to go to.

@@ -16,12 +16,13 @@ export function createRest({ restPort }) {
     const headers = { ...request.headers, host: `127.0.0.1:${restPort}` };
     for (const name of HOP_BY_HOP) delete headers[name];
     headers["x-forwarded-for"] = request.socket.remoteAddress;
+    const path = request.url.slice("/rest/v1".length);
     const upstream = httpRequest({
       agent,
       host: "127.0.0.1",
       port: restPort,
       method: request.method,
-      path: request.url.slice("/rest/v1".length) || "/",
+      path: path.startsWith("/") ? path : `/${path}`,
       headers,
     });
     upstream.on("response", (answer) => {

@@ -1,5 +1,5 @@
--- The hosted definitions. The auth service replaces them at each start with ones that read only the settings of
--- PostgREST before version 9, which are never set here, so they are put back before it takes a request.
+-- The hosted definitions. The auth service has others, which read only the settings of PostgREST before version 9,
+-- which are never set here. So these are put in place at each start, before it takes a request.
 
 create or replace function auth.uid() returns uuid
 language sql stable

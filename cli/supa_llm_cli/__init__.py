@@ -1,0 +1,1 @@
+"""The command `supa-llm`: one file a noun."""
