@@ -1,0 +1,106 @@
+"""Bring-your-own-key LLM settings for every user of a Supabase app.
+
+    from supabase import create_client
+    from supa_llm import SupaLLM
+
+    sb = create_client(url, publishable_key)
+    llm = SupaLLM(sb)
+    sb.auth.sign_in_with_password({"email": email, "password": password})
+
+    llm.set_key("openai", "sk-…")
+    answer = llm.chat("What is the capital of France?", task="speed")
+    print(answer.text, answer.receipt.answered_by)
+
+Importing this package is cheap: what needs ``supabase`` or an HTTP library is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from supa_llm.async_client import AsyncSupaLLM, AsyncUserLLM
+    from supa_llm.client import SupaLLM, UserLLM
+    from supa_llm.errors import (
+        BadRequestError,
+        ConfigurationError,
+        ConflictError,
+        DatabaseError,
+        DatabaseUnavailableError,
+        ForbiddenError,
+        InvalidInputError,
+        LocalError,
+        NoCandidateError,
+        NotFoundError,
+        NotSignedInError,
+        ProviderError,
+        StreamInterruptedError,
+        SupaLLMError,
+        TotalTimeoutError,
+    )
+    from supa_llm.models import (
+        Attempt,
+        AuditEntry,
+        Candidate,
+        Key,
+        LeftOut,
+        Provider,
+        Receipt,
+        Route,
+        Settings,
+        Usage,
+        UsageLine,
+    )
+
+__all__ = [
+    "AsyncSupaLLM",
+    "AsyncUserLLM",
+    "Attempt",
+    "AuditEntry",
+    "BadRequestError",
+    "Candidate",
+    "ConfigurationError",
+    "ConflictError",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "ForbiddenError",
+    "InvalidInputError",
+    "Key",
+    "LeftOut",
+    "LocalError",
+    "NoCandidateError",
+    "NotFoundError",
+    "NotSignedInError",
+    "Provider",
+    "ProviderError",
+    "Receipt",
+    "Route",
+    "Settings",
+    "StreamInterruptedError",
+    "SupaLLM",
+    "SupaLLMError",
+    "TotalTimeoutError",
+    "Usage",
+    "UsageLine",
+    "UserLLM",
+]
+
+_HOMES = {
+    "AsyncSupaLLM": "async_client",
+    "AsyncUserLLM": "async_client",
+    "SupaLLM": "client",
+    "UserLLM": "client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOMES.get(name, "errors" if name.endswith("Error") else "models")
+    value = globals()[name] = getattr(import_module(f"supa_llm.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,195 @@
+"""AsyncSupaLLM: the methods of SupaLLM for asyncio, with the same arguments and docs; they are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
+
+from supa_llm import calls
+from supa_llm.calls import Call
+from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
+from supa_llm.client import SupaLLM, UserLLM
+from supa_llm.core import AsyncCore, Options
+from supa_llm.errors import SupaLLMError
+from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.session import AsyncSession, Identity
+
+if TYPE_CHECKING:
+    import supabase
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+
+def _documented_by(twin: type) -> Callable[[C], C]:
+    """Take the docs of methods from the class for threads, where they stand once."""
+
+    def copy(cls: C) -> C:
+        for name, member in vars(cls).items():
+            if not name.startswith("_") and not member.__doc__:
+                member.__doc__ = getattr(twin, name).__doc__
+        return cls
+
+    return copy
+
+
+@_documented_by(UserLLM)
+class AsyncUserLLM:
+    """One user's LLM settings and requests; :meth:`AsyncSupaLLM.for_user` makes it. Nothing to be closed.
+
+    The methods are those of :class:`UserLLM`, awaited:
+
+        settings = await llm.settings()
+    """
+
+    def __init__(self, core: AsyncCore, identify: Callable[[], Awaitable[Identity]]) -> None:
+        self._core = core
+        self._identify = identify
+
+    async def settings(self) -> Settings:
+        return await self._core.settings(await self._identify())
+
+    async def update_settings(
+        self,
+        *,
+        default_provider: str | Unset | None = UNSET,
+        enable_fallbacks: bool | Unset = UNSET,
+        allow_operator_keys: bool | Unset | None = UNSET,
+        provider_preferences: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
+        task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
+        expected_version: int | None = None,
+    ) -> Settings:
+        changes = given(
+            default_provider=default_provider,
+            enable_fallbacks=enable_fallbacks,
+            allow_operator_keys=allow_operator_keys,
+            provider_preferences=provider_preferences,
+            task_overrides=task_overrides,
+        )
+        return await self._change(calls.update_settings(changes, expected_version))
+
+    async def set_preference(
+        self,
+        provider: str,
+        *,
+        enabled: bool | Unset | None = UNSET,
+        priority: int | Unset | None = UNSET,
+        model: str | Unset | None = UNSET,
+    ) -> Settings:
+        changes = preference_change(provider, given(enabled=enabled, priority=priority, model=model))
+        return await self._change(calls.update_settings(changes))
+
+    async def set_task(
+        self, task: str, provider: str, model: str | None = None, fallbacks: Sequence[str] | None = None
+    ) -> Settings:
+        return await self._change(calls.update_settings(task_change(task, provider, model, fallbacks)))
+
+    async def clear_task(self, task: str) -> Settings:
+        return await self._change(calls.update_settings({"task_overrides": {task: None}}))
+
+    async def providers(self) -> list[Provider]:
+        return await self._read(calls.list_providers())
+
+    async def keys(self) -> list[Key]:
+        return await self._read(calls.list_keys())
+
+    async def set_key(self, provider: str, key: str) -> Key:
+        return await self._change(calls.set_key(provider, key))
+
+    async def revoke_key(self, provider: str) -> None:
+        await self._change(calls.revoke_key(provider))
+
+    async def reveal_key(self, provider: str) -> str:
+        return await self._read(calls.reveal_key(provider))
+
+    async def usage(self, since: date | None = None, until: date | None = None) -> list[UsageLine]:
+        return await self._read(calls.get_usage(since, until))
+
+    async def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
+        return await self._read(calls.get_audit_log(limit, before))
+
+    async def best_provider(self, task: str | None = None) -> Candidate:
+        return self._core.first_candidate(await self.explain(task))
+
+    async def explain(
+        self, task: str | None = None, *, model: str | None = None, needs: Sequence[str] = ()
+    ) -> Route:
+        return await self._read(calls.explain_route(task, model, needs, self._core.operator_keys.providers))
+
+    async def _read(self, call: Call[T]) -> T:
+        return await self._core.run(call, await self._identify())
+
+    async def _change(self, call: Call[T]) -> T:
+        return await self._core.change(call, await self._identify())
+
+
+@_documented_by(SupaLLM)
+class AsyncSupaLLM(AsyncUserLLM):
+    """LLM settings and requests of whoever is signed in on the app's asynchronous Supabase client.
+
+        sb = await create_async_client(url, publishable_key)
+        async with AsyncSupaLLM(sb) as llm:
+            await sb.auth.sign_in_with_password({"email": email, "password": password})
+            print((await llm.chat("Hello")).text)
+
+    It is :class:`SupaLLM` for one event loop: the same arguments, and the same methods, awaited. What a
+    sign-in loads is loaded in the background, and the first use waits for it.
+    """
+
+    def __init__(
+        self,
+        sb: supabase.AsyncClient,
+        *,
+        runtime_secret: str | None = None,
+        operator_keys: Mapping[str, str] | None = None,
+        settings_ttl: float = 60.0,
+        database_timeout: float = 10.0,
+        flush_timeout: float = 10.0,
+    ) -> None:
+        core = AsyncCore(
+            sb, Options(runtime_secret, operator_keys, settings_ttl, database_timeout, flush_timeout)
+        )
+        self._session = AsyncSession(sb.auth, self._signed_in, core.signed_out)
+        self._loading: set[asyncio.Task[None]] = set()
+        super().__init__(core, self._session.identity)
+
+    def for_user(self, access_token: str) -> AsyncUserLLM:
+        identity = Identity(access_token)
+
+        async def identify() -> Identity:
+            return identity
+
+        return AsyncUserLLM(self._core, identify)
+
+    @property
+    def dropped_usage(self) -> int:
+        """Usage events that could not be recorded; each was warned of on the logger ``supa_llm``."""
+        return self._core.recorder.dropped
+
+    async def flush(self, timeout: float = 10.0) -> bool:
+        return await asyncio.to_thread(self._core.recorder.flush, timeout)
+
+    async def close(self) -> None:
+        self._session.close()
+        await self._core.close()
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _signed_in(self, identity: Identity) -> None:
+        task = asyncio.ensure_future(self._load(identity))
+        self._loading.add(task)
+        task.add_done_callback(self._loading.discard)
+
+    async def _load(self, identity: Identity) -> None:
+        with suppress(SupaLLMError):
+            await self._core.settings(identity)

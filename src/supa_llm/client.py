@@ -1,0 +1,291 @@
+"""SupaLLM: one user's LLM settings, and requests with that user's keys. async_client.py is its twin.
+
+Every method is one line over calls.py (the database) or the engine (the providers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
+
+from supa_llm import calls
+from supa_llm.calls import Call
+from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
+from supa_llm.core import Core, Options
+from supa_llm.errors import SupaLLMError
+from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.session import Identity, Session
+
+if TYPE_CHECKING:
+    import supabase
+
+T = TypeVar("T")
+
+
+class UserLLM:
+    """One user's LLM settings and requests; :meth:`SupaLLM.for_user` makes it. Nothing to be closed.
+
+    All methods raise :class:`~supa_llm.errors.SupaLLMError`: ``NotSignedInError`` when the access token has
+    expired, ``DatabaseUnavailableError`` when the Supabase project does not answer within its timeout.
+    """
+
+    def __init__(self, core: Core, identify: Callable[[], Identity]) -> None:
+        self._core = core
+        self._identify = identify
+
+    # Settings ----------------------------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        """The user's settings, made at the first call; kept for ``settings_ttl`` seconds.
+
+        A change through the same :class:`SupaLLM` is seen at once, one made elsewhere when they are read
+        again.
+
+            llm.settings().default_provider
+        """
+        return self._core.settings(self._identify())
+
+    def update_settings(
+        self,
+        *,
+        default_provider: str | Unset | None = UNSET,
+        enable_fallbacks: bool | Unset = UNSET,
+        allow_operator_keys: bool | Unset | None = UNSET,
+        provider_preferences: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
+        task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
+        expected_version: int | None = None,
+    ) -> Settings:
+        """Change what is given and leave the rest as it is; None resets.
+
+        ``provider_preferences`` is merged by provider and field, ``task_overrides`` by task.
+
+            llm.update_settings(default_provider="groq", provider_preferences={"openai": {"enabled": False}})
+
+        Args:
+            expected_version: refuse the change if the settings are at another version by now.
+
+        Raises:
+            InvalidInputError: a value is not allowed; the message names it and what is.
+            ConflictError: the settings are not at ``expected_version``.
+        """
+        changes = given(
+            default_provider=default_provider,
+            enable_fallbacks=enable_fallbacks,
+            allow_operator_keys=allow_operator_keys,
+            provider_preferences=provider_preferences,
+            task_overrides=task_overrides,
+        )
+        return self._change(calls.update_settings(changes, expected_version))
+
+    def set_preference(
+        self,
+        provider: str,
+        *,
+        enabled: bool | Unset | None = UNSET,
+        priority: int | Unset | None = UNSET,
+        model: str | Unset | None = UNSET,
+    ) -> Settings:
+        """Say whether a provider may be used, how early (lower ``priority`` first) and with which model.
+
+            llm.set_preference("groq", priority=1, model="llama-3.1-8b-instant")
+
+        Raises:
+            InvalidInputError: no such provider, or a value is not allowed.
+        """
+        changes = preference_change(provider, given(enabled=enabled, priority=priority, model=model))
+        return self._change(calls.update_settings(changes))
+
+    def set_task(
+        self, task: str, provider: str, model: str | None = None, fallbacks: Sequence[str] | None = None
+    ) -> Settings:
+        """Say who serves a task.
+
+            llm.set_task("code", "anthropic", "claude-sonnet-4-5", fallbacks=["openai/gpt-5", "groq"])
+
+        Args:
+            model: None is the provider's model for this task.
+            fallbacks: what else may serve it, each ``provider`` or ``provider/model``; ``[]`` is nothing
+                else, None the user's other providers as usual.
+
+        Raises:
+            InvalidInputError: no such provider, or a value is not allowed.
+        """
+        return self._change(calls.update_settings(task_change(task, provider, model, fallbacks)))
+
+    def clear_task(self, task: str) -> Settings:
+        """Let a task be served as any other again."""
+        return self._change(calls.update_settings({"task_overrides": {task: None}}))
+
+    def providers(self) -> list[Provider]:
+        """The providers that a user may choose from, in catalogue order."""
+        return self._read(calls.list_providers())
+
+    # Keys --------------------------------------------------------------------------------------------------
+
+    def keys(self) -> list[Key]:
+        """What one may know of the user's keys: provider, hint, status; never a key."""
+        return self._read(calls.list_keys())
+
+    def set_key(self, provider: str, key: str) -> Key:
+        """Store the user's key for a provider, encrypted, in place of the one that is there.
+
+            llm.set_key("openai", "sk-…").hint
+
+        Raises:
+            InvalidInputError: the key does not look like one of this provider's.
+            NotFoundError: no such provider.
+        """
+        return self._change(calls.set_key(provider, key))
+
+    def revoke_key(self, provider: str) -> None:
+        """Delete the user's key for a provider.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        self._change(calls.revoke_key(provider))
+
+    def reveal_key(self, provider: str) -> str:
+        """The user's own key in plain text; each call is on the audit log.
+
+        Raises:
+            ForbiddenError: the operator has switched this off, or wants a more recent sign-in.
+            NotFoundError: there is none.
+        """
+        return self._read(calls.reveal_key(provider))
+
+    # What happened -----------------------------------------------------------------------------------------
+
+    def usage(self, since: date | None = None, until: date | None = None) -> list[UsageLine]:
+        """Usage by day (UTC), provider, model, task and key source; both days included.
+
+        What is still on its way is missing: :meth:`SupaLLM.flush` waits for it.
+
+            sum(line.output_tokens for line in llm.usage(since=date(2027, 1, 1)))
+
+        Args:
+            since: None is 30 days ago.
+        """
+        return self._read(calls.get_usage(since, until))
+
+    def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
+        """What was done to the user's settings and keys, and who held the keys; the newest first.
+
+        Args:
+            limit: entries at most.
+            before: id of the last entry of the page before.
+        """
+        return self._read(calls.get_audit_log(limit, before))
+
+    # The route ---------------------------------------------------------------------------------------------
+
+    def best_provider(self, task: str | None = None) -> Candidate:
+        """Provider and model that a request for this task would go to first, without running it.
+
+            llm.best_provider("speed").provider
+
+        Raises:
+            NoCandidateError: nothing can serve it; it says what the user can do.
+        """
+        return self._core.first_candidate(self.explain(task))
+
+    def explain(
+        self, task: str | None = None, *, model: str | None = None, needs: Sequence[str] = ()
+    ) -> Route:
+        """The route that a request would take, with reasons, what was left out, and advice if nothing is left.
+
+            for candidate in llm.explain("code").candidates:
+                print(candidate.provider, candidate.model, candidate.reason)
+
+        Args:
+            model: ``provider/model`` or a bare model, to ask for it.
+            needs: of ``chat``, ``streaming``, ``tools``, ``json_schema``, ``vision``, ``embeddings``.
+
+        Raises:
+            InvalidInputError: nobody is known to have that model.
+        """
+        return self._read(calls.explain_route(task, model, needs, self._core.operator_keys.providers))
+
+    def _read(self, call: Call[T]) -> T:
+        return self._core.run(call, self._identify())
+
+    def _change(self, call: Call[T]) -> T:
+        return self._core.change(call, self._identify())
+
+
+class SupaLLM(UserLLM):
+    """LLM settings and requests of whoever is signed in on the app's Supabase client.
+
+        sb = create_client(url, publishable_key)
+        with SupaLLM(sb) as llm:
+            sb.auth.sign_in_with_password({"email": email, "password": password})
+            print(llm.chat("Hello").text)
+
+    It follows the client's Auth events: a sign-in loads the user's settings (and makes them, the first time),
+    a token refresh is followed, a sign-out clears what was kept of the user. In a server one object serves
+    everybody: :meth:`for_user`. It may be shared between threads, and it changes nothing in ``sb``.
+
+    Args:
+        sb: the app's client. Its publishable key is enough.
+        runtime_secret: what makes this process a runtime of the operator's; None reads
+            ``SUPA_LLM_RUNTIME_SECRET``. operator_keys: provider id → the operator's own key; None reads
+            ``OPENAI_API_KEY``, ``GROQ_API_KEY`` and so on (``<PROVIDER>_API_KEY``) from the environment,
+            ``{}`` offers none.
+        settings_ttl: seconds for which settings are kept. Routes are kept as long as the database lets keys
+            be kept. database_timeout: seconds that one call to the Supabase project may take. flush_timeout:
+            seconds that closing, and the end of the interpreter, wait for usage to be recorded.
+
+    Raises:
+        ConfigurationError: ``sb`` is an asynchronous client, or the runtime secret cannot be one.
+    """
+
+    def __init__(
+        self,
+        sb: supabase.Client,
+        *,
+        runtime_secret: str | None = None,
+        operator_keys: Mapping[str, str] | None = None,
+        settings_ttl: float = 60.0,
+        database_timeout: float = 10.0,
+        flush_timeout: float = 10.0,
+    ) -> None:
+        core = Core(sb, Options(runtime_secret, operator_keys, settings_ttl, database_timeout, flush_timeout))
+        self._session = Session(sb.auth, self._signed_in, core.signed_out)
+        super().__init__(core, self._session.identity)
+
+    def for_user(self, access_token: str) -> UserLLM:
+        """The user of an access token; costs nothing, and shares connections and caches with this object.
+
+        llm.for_user(request.headers["Authorization"].removeprefix("Bearer ")).chat("Hello")
+        """
+        identity = Identity(access_token)
+        return UserLLM(self._core, lambda: identity)
+
+    @property
+    def dropped_usage(self) -> int:
+        """Usage events that could not be recorded; each was warned of on the logger ``supa_llm``."""
+        return self._core.recorder.dropped
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until all usage so far is recorded, at most ``timeout`` seconds; False when some is not yet."""
+        return self._core.recorder.flush(timeout)
+
+    def close(self) -> None:
+        """Record what usage there still is, then close the connections. ``sb`` stays open."""
+        self._session.close()
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _signed_in(self, identity: Identity) -> None:
+        with suppress(
+            SupaLLMError
+        ):  # a sign-in does not fail because of settings: their first use reports it
+            self._core.settings(identity)

@@ -1,0 +1,159 @@
+"""What all views of one SupaLLM share: connection, caches, usage recorder, operator keys, engine."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from supa_llm import calls
+from supa_llm.cache import AsyncCache, Cache, Slot, Store
+from supa_llm.calls import Call
+from supa_llm.errors import ConfigurationError, NoCandidateError
+from supa_llm.models import Candidate, Route, Secret, Settings
+from supa_llm.operator_keys import OperatorKeys
+from supa_llm.policy import AsyncUserPolicy, UserPolicy, changing
+from supa_llm.recorder import Recorder
+from supa_llm.rpc import AsyncDatabase, Database, Project, is_header_value
+from supa_llm.session import Identity
+
+if TYPE_CHECKING:
+    import supabase
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The arguments of SupaLLM; see there."""
+
+    runtime_secret: str | None
+    operator_keys: Mapping[str, str] | None
+    settings_ttl: float
+    database_timeout: float
+    flush_timeout: float
+
+
+class _Core:
+    """The part without I/O."""
+
+    cache: Store
+
+    def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options) -> None:
+        self.project = _project(sb, options)
+        self.operator_keys = OperatorKeys(options.operator_keys)
+        self.flush_timeout = options.flush_timeout
+        ttl = options.settings_ttl
+        self._settings_slot: Slot[Settings] = Slot("settings", None, lambda _: time.time() + ttl)
+
+    def signed_out(self, identity: Identity) -> None:
+        """Clear what is kept of a user. Usage that is still queued is sent with the token they had."""
+        self.cache.forget(identity.token.owner)
+
+    def first_candidate(self, route: Route) -> Candidate:
+        if route.candidates:
+            return route.candidates[0]
+        raise NoCandidateError(
+            "No provider can serve this request.",
+            code="no_usable_key",
+            hint=route.advice,
+            left_out=route.left_out,
+        )
+
+
+class Core(_Core):
+    """For threads."""
+
+    cache: Cache
+
+    def __init__(self, sb: supabase.Client, options: Options) -> None:
+        if inspect.iscoroutinefunction(sb.auth.get_session):
+            raise ConfigurationError("SupaLLM needs a supabase.Client.", hint="Or use AsyncSupaLLM.")
+        super().__init__(sb, options)
+        # The app's own HTTP client, if it made one: it may know a proxy or a certificate.
+        http = sb.options.httpx_client or self.project.http_client()
+        self._own_http = http if sb.options.httpx_client is None else None
+        self._database = Database(self.project, http)
+        self.recorder = Recorder(self._database.run, exit_timeout=options.flush_timeout)
+        self.cache = Cache()
+
+    def policy(self, identity: Identity) -> UserPolicy:
+        return UserPolicy(identity, self._database, self.cache, self.operator_keys, self.recorder)
+
+    def settings(self, identity: Identity) -> Settings:
+        return self.cache.fetch(
+            identity.token, self._settings_slot, lambda: self.run(calls.get_settings(), identity)
+        )
+
+    def run(self, call: Call[T], identity: Identity) -> T:
+        return self._database.run(call, identity.token.secret)
+
+    def change(self, call: Call[T], identity: Identity) -> T:
+        with changing(self.cache, identity.token):
+            return self.run(call, identity)
+
+    def close(self) -> None:
+        self.recorder.close(self.flush_timeout)
+        if self._own_http:
+            self._own_http.close()
+
+
+class AsyncCore(_Core):
+    """For tasks of one event loop."""
+
+    cache: AsyncCache
+
+    def __init__(self, sb: supabase.AsyncClient, options: Options) -> None:
+        if not inspect.iscoroutinefunction(sb.auth.get_session):
+            raise ConfigurationError("AsyncSupaLLM needs a supabase.AsyncClient.", hint="Or use SupaLLM.")
+        super().__init__(sb, options)
+        http = sb.options.httpx_client or self.project.async_http_client()
+        self._own_http = http if sb.options.httpx_client is None else None
+        self._database = AsyncDatabase(self.project, http)
+        # Usage is sent by threads here too: it must outlive the event loop, which ends before the process
+        # does.
+        self._recording_http = self.project.http_client()
+        self.recorder = Recorder(
+            Database(self.project, self._recording_http).run, exit_timeout=options.flush_timeout
+        )
+        self.cache = AsyncCache()
+
+    def policy(self, identity: Identity) -> AsyncUserPolicy:
+        return AsyncUserPolicy(identity, self._database, self.cache, self.operator_keys, self.recorder)
+
+    async def settings(self, identity: Identity) -> Settings:
+        return await self.cache.fetch(
+            identity.token, self._settings_slot, lambda: self.run(calls.get_settings(), identity)
+        )
+
+    async def run(self, call: Call[T], identity: Identity) -> T:
+        return await self._database.run(call, identity.token.secret)
+
+    async def change(self, call: Call[T], identity: Identity) -> T:
+        with changing(self.cache, identity.token):
+            return await self.run(call, identity)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self.recorder.close, self.flush_timeout)
+        self._recording_http.close()
+        if self._own_http:
+            await self._own_http.aclose()
+
+
+def _project(sb: supabase.Client | supabase.AsyncClient, options: Options) -> Project:
+    secret = options.runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
+    if secret is not None and not is_header_value(secret):
+        raise ConfigurationError(
+            "The runtime secret holds a character that no runtime secret has.",
+            hint="Pass what `supa-llm runtime add` printed as runtime_secret, or in SUPA_LLM_RUNTIME_SECRET.",
+        )
+    return Project(
+        rest_url=str(sb.rest_url),
+        api_key=sb.supabase_key,
+        runtime_secret=Secret(secret) if secret else None,
+        timeout=options.database_timeout,
+    )

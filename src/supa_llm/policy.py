@@ -1,0 +1,137 @@
+"""What the engine asks about one user's request: the route, the operator's key, and where usage goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from supa_llm import calls
+from supa_llm.cache import AsyncCache, Cache, Slot, Store
+from supa_llm.errors import NoCandidateError, NotSignedInError, SupaLLMError
+from supa_llm.models import Attempt, Route, Secret
+from supa_llm.operator_keys import OperatorKeys
+from supa_llm.recorder import Recorder
+from supa_llm.rpc import AsyncDatabase, Database
+from supa_llm.session import AccessToken, Identity
+
+_Question = tuple[str | None, str | None, tuple[str, ...], tuple[str, ...]]
+
+
+class _Policy:
+    """The part without I/O."""
+
+    def __init__(
+        self, identity: Identity, cache: Store, operator_keys: OperatorKeys, recorder: Recorder
+    ) -> None:
+        self._identity = identity
+        self._store = cache
+        self._operator_keys = operator_keys
+        self._recorder = recorder
+
+    def operator_key(self, provider: str) -> Secret | None:
+        return self._operator_keys.get(provider)
+
+    def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
+        """Take one attempt to be recorded; neither blocks nor raises."""
+        self._recorder.put(calls.record_usage(request_id, task, attempt), self._identity)
+
+    def forget_route(self) -> None:
+        """A key of this user's was refused or cooled down, so every route of theirs may look different."""
+        self._store.forget(self._identity.token.owner, "route")
+
+    def _question(self, task: str | None, model: str | None, needs: Sequence[str]) -> _Question:
+        # Needs in an order of their own, so that the same needs find the same route.
+        return task, model, tuple(sorted(set(needs))), self._operator_keys.providers
+
+
+class UserPolicy(_Policy):
+    """For threads; one for each request."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        database: Database,
+        cache: Cache,
+        operator_keys: OperatorKeys,
+        recorder: Recorder,
+    ) -> None:
+        super().__init__(identity, cache, operator_keys, recorder)
+        self._database = database
+        self._cache = cache
+
+    def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+        """The candidates for one request, from the lease where one is kept.
+
+        Raises:
+            NoCandidateError: nothing can serve; it says what the user can do, and what was left out.
+        """
+        token, question = self._identity.token, self._question(task, model, needs)
+        try:
+            return self._cache.fetch(
+                token,
+                _slot(question),
+                lambda: self._database.run(calls.resolve_route(*question), token.secret),
+            )
+        except NoCandidateError as error:
+            empty = error
+        try:
+            explained = self._database.run(calls.explain_route(*question), token.secret)
+        except SupaLLMError:
+            pass
+        else:
+            empty.left_out = explained.left_out
+        raise empty
+
+
+class AsyncUserPolicy(_Policy):
+    """For tasks of one event loop; one for each request."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        database: AsyncDatabase,
+        cache: AsyncCache,
+        operator_keys: OperatorKeys,
+        recorder: Recorder,
+    ) -> None:
+        super().__init__(identity, cache, operator_keys, recorder)
+        self._database = database
+        self._cache = cache
+
+    async def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+        """The candidates for one request; the same as :meth:`UserPolicy.route`."""
+        token, question = self._identity.token, self._question(task, model, needs)
+        try:
+            return await self._cache.fetch(
+                token,
+                _slot(question),
+                lambda: self._database.run(calls.resolve_route(*question), token.secret),
+            )
+        except NoCandidateError as error:
+            empty = error
+        try:
+            explained = await self._database.run(calls.explain_route(*question), token.secret)
+        except SupaLLMError:
+            pass
+        else:
+            empty.left_out = explained.left_out
+        raise empty
+
+
+def _slot(question: _Question) -> Slot[Route]:
+    """A route is kept for as long as its lease lets a runtime hold the keys on it."""
+    return Slot("route", question, lambda route: route.expires_at.timestamp() if route.expires_at else 0.0)
+
+
+@contextmanager
+def changing(store: Store, token: AccessToken) -> Iterator[None]:
+    """Forget what is kept for the token's user after a change of theirs, or what may have been one."""
+    try:
+        yield
+    except NotSignedInError:
+        raise  # nothing changed, and a refused token may claim to be anybody's
+    except BaseException:
+        store.forget(token.owner)
+        raise
+    store.forget(token.owner)
