@@ -336,7 +336,8 @@ begin
       updated_at = now()
     where user_id = v_user;
     perform llm_private.audit(
-      v_user, 'settings_changed', p_detail => jsonb_build_object('changes', p_changes, 'version', v_old.version + 1)
+      v_user, 'settings_changed', p_runtime => llm_private.current_runtime(),
+      p_detail => jsonb_build_object('changes', p_changes, 'version', v_old.version + 1)
     );
   end if;
   return llm_private.settings_json(v_user);

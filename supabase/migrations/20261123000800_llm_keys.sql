@@ -199,6 +199,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
   v_key text;
   v_provider public.llm_providers;
   v_replaced uuid;
@@ -247,8 +248,8 @@ begin
     llm_private.encrypt_key(v_user, v_row.id, v_key, llm_private.master_key(v_master))
   );
   perform llm_private.audit(
-    v_user, 'key_set', v_row.provider, v_row.id,
-    p_detail => jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
+    v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
+    jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
   );
   return llm_private.key_json(v_row);
 end
@@ -286,11 +287,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
   v_row public.llm_keys := llm_private.own_key(v_user, p_provider);
 begin
   delete from public.llm_keys where user_id = v_user and id = v_row.id;
   perform llm_private.audit(
-    v_user, 'key_revoked', v_row.provider, v_row.id, p_detail => jsonb_build_object('hint', v_row.hint)
+    v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
   );
 end
 $$;

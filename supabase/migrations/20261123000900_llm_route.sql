@@ -17,7 +17,7 @@
 create table llm_private.leases (
   user_id uuid not null,
   key_id uuid not null,
-  holder uuid not null,
+  holder text not null,
   expires_at timestamptz not null,
   primary key (user_id, key_id, holder),
   foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
@@ -25,7 +25,7 @@ create table llm_private.leases (
 
 comment on table llm_private.leases is
 'Until when a runtime, or a session of the user, may keep a decrypted key. Resolving again until then writes nothing.';
-comment on column llm_private.leases.holder is 'Id of the runtime, else of the session, else of the user.';
+comment on column llm_private.leases.holder is 'runtime:… or session:… with its id; user:… for a token that names no session.';
 
 revoke all on table llm_private.leases from public, anon, authenticated, service_role;
 alter table llm_private.leases enable row level security;
@@ -281,7 +281,7 @@ as $$
   select coalesce(
     -- What the user can mend, one sentence each.
     string_agg(distinct llm_private.left_out_message(l, p_needs), ' ') filter (
-      where l.key_id is not null or l.left_out in ('operator_keys_declined', 'unknown_provider')
+      where l.key_id is not null or l.left_out = 'operator_keys_declined'
     ),
     'Store a key for one of: '
     || coalesce(
@@ -347,7 +347,9 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_holder constant uuid := coalesce(p_runtime, (auth.jwt() ->> 'session_id')::uuid, p_user);
+  v_holder constant text := coalesce(
+    'runtime:' || p_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || p_user
+  );
   v_held bigint;
   v_expires_at timestamptz;
 begin
