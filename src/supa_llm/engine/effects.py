@@ -1,0 +1,176 @@
+"""The values that a flow exchanges with whoever drives it, and the policy that it asks. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from supa_llm.errors import InvalidInputError
+from supa_llm.models import Attempt, Candidate, Receipt, Route, Secret
+from supa_llm.wire.base import Json, Kind, WireRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a request may take, in seconds.
+
+    Attributes:
+        total: from the call until a provider answers: until its whole answer, or the first content of a
+            stream.
+        attempt: the same for one candidate; the next one is tried when it is over.
+        idle: between two pieces of a stream that has begun.
+    """
+
+    total: float = 300.0
+    attempt: float = 120.0
+    idle: float = 60.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise InvalidInputError(f"The time-out {name!r} must be more than 0 seconds.")
+
+
+class Books(Protocol):
+    """What a request asks of its policy without waiting for it."""
+
+    def operator_key(self, provider: str) -> Secret | None:
+        """The operator's own key for a provider; None where there is none."""
+
+    def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
+        """Take note of one attempt. Must neither block nor raise."""
+
+    def forget_route(self) -> None:
+        """A key was rejected or limited: the next request must not use a route that was kept."""
+
+
+class Policy(Books, Protocol):
+    """Who may use what: everything that is the database's to say."""
+
+    def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+        """The ordered candidates. Raises NoCandidateError and the errors of the database."""
+
+
+class AsyncPolicy(Books, Protocol):
+    """:class:`Policy` for an event loop."""
+
+    async def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+        """The ordered candidates. Raises NoCandidateError and the errors of the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One request of the caller's: an OpenAI-format body without its model, and what it is for."""
+
+    kind: Kind
+    body: Json = field(repr=False)
+    task: str | None = None
+    model: str | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def __post_init__(self) -> None:
+        messages, wanted = self.body.get("messages"), self.body.get("response_format")
+        if self.kind == "embeddings":
+            if not self.body.get("input"):
+                raise InvalidInputError("'input' must be a text or a list of texts.")
+        elif not isinstance(messages, list) or not messages:
+            raise InvalidInputError("'messages' must be a list of at least one message.")
+        elif not all(
+            isinstance(message, Mapping) and isinstance(message.get("role"), str) for message in messages
+        ):
+            raise InvalidInputError("Each of 'messages' must be an object with a 'role'.")
+        elif wanted is not None and not isinstance(wanted, Mapping):
+            raise InvalidInputError("'response_format' must be an object such as {'type': 'json_object'}.")
+
+    @property
+    def stream(self) -> bool:
+        return bool(self.body.get("stream"))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What a candidate must be able to do."""
+        body = self.body
+        parts = [
+            part
+            for message in body.get("messages") or ()
+            if isinstance(message.get("content"), Sequence)
+            for part in message["content"]
+            if isinstance(part, Mapping)
+        ]
+        wanted = {
+            "streaming": self.stream,
+            "tools": bool(body.get("tools")),
+            "json_schema": (body.get("response_format") or {}).get("type") == "json_schema",
+            "vision": any(part.get("type") == "image_url" for part in parts),
+        }
+        return (self.kind, *(name for name, needed in wanted.items() if needed))
+
+
+@dataclass(frozen=True, slots=True)
+class AskRoute:
+    """Effect: resolve the route. Sent back: the :class:`Route`."""
+
+    task: str | None
+    model: str | None
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Effect: send a request, once, following no redirect. Sent back: a :class:`Head`.
+
+    Attributes:
+        timeout: seconds until the head of the response.
+        idle: seconds between two pieces of a stream; None for an answer that comes whole.
+    """
+
+    request: WireRequest
+    candidate: Candidate = field(repr=False)
+    key: Secret
+    timeout: float
+    idle: float | None
+
+    def headers(self) -> dict[str, str]:
+        """The headers with the key. Ask for them where they are sent, and keep them in no variable."""
+        secret = self.key.reveal()
+        scheme = self.candidate.key_scheme
+        return {**self.request.headers, self.candidate.key_header: f"{scheme} {secret}" if scheme else secret}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and headers of a response; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Effect: read the next piece of the response. Sent back: bytes, or None at its end."""
+
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A stream has its first content: nothing falls back any more."""
+
+    request_id: UUID
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of an answered request. ``payload`` is empty for a stream, whose chunks were yielded."""
+
+    payload: Json = field(repr=False)
+    candidate: Candidate
+    receipt: Receipt
+
+
+Effect = AskRoute | Send | Read
+Item = Opened | Json | Answer
+Flow = Generator[Effect | Item, Any, None]

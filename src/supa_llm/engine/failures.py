@@ -1,0 +1,207 @@
+"""What went wrong at a provider: how long to wait, what to say, what to do next."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from supa_llm.errors import (
+    BadRequestError,
+    NoCandidateError,
+    ProviderError,
+    StreamInterruptedError,
+    TotalTimeoutError,
+)
+from supa_llm.models import Attempt, LeftOut, Receipt, Route, Secret
+from supa_llm.wire.base import FaultError
+
+#: Longest wait that a provider is believed, seconds: a day. Quotas that last longer are not for a cool-down
+#: to know.
+LONGEST_WAIT = 86_400.0
+_LONGEST_MESSAGE = 500
+
+_KEY_LIKE = re.compile(
+    r"\b(?:sk|rk|pk|gsk|xai|pplx|csk|nvapi|hf|key|sb_secret)[-_][\w*.…-]{6,}"
+    r"|\bAIza[\w*.…-]{6,}|\bAQ\.[\w-]{10,}"
+    r"|\beyJ[\w-]{8,}(?:\.[\w-]+)*"
+    r"|\bBearer\s+\S+",
+    re.IGNORECASE,
+)
+_DURATION = re.compile(
+    r"(?:(?P<d>[\d.]+)d)?(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m(?!s))?(?:(?P<s>[\d.]+)s)?(?:(?P<ms>[\d.]+)ms)?"
+)
+_SECONDS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def mask(text: str, key: Secret) -> str:
+    """``text`` without the key, without anything that looks like one, and not endless."""
+    text = _KEY_LIKE.sub("…", text.replace(key.reveal(), "…"))
+    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def mask_error(error: Mapping[str, Any], key: Secret) -> dict[str, Any]:
+    """A provider's error object with its texts masked."""
+    return {name: mask(value, key) if isinstance(value, str) else value for name, value in error.items()}
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that a provider asks to wait; None where it does not say.
+
+    Understands ``retry-after-ms``, ``retry-after`` as seconds or as a date, and else the reset times beside a
+    rate limit that is used up (``x-ratelimit-reset-tokens: 6m0s``, ``anthropic-ratelimit-tokens-reset:
+    <date>``).
+
+    Args:
+        headers: of the response, with names in lower case.
+    """
+    now = now or datetime.now(UTC)
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return _believable(milliseconds / 1000)
+    if (said := headers.get("retry-after")) is not None:
+        return _believable(_number(said) if _number(said) is not None else _until(said, now))
+    resets = []
+    for name, left in headers.items():
+        limit = re.fullmatch(r"(x-ratelimit-)remaining(-\w+)?|(anthropic-ratelimit-[\w-]+)-remaining", name)
+        if limit and _number(left) == 0:
+            reset = f"{limit[3]}-reset" if limit[3] else f"{limit[1]}reset{limit[2] or ''}"
+            said = headers.get(reset, "")
+            seconds = duration(said)
+            resets.append(seconds if seconds is not None else _until(said, now))
+    return _believable(max((it for it in resets if it is not None), default=None))
+
+
+def duration(text: str) -> float | None:
+    """Seconds of ``1m30s``, ``250ms`` or ``2.5``; None for anything else."""
+    if (plain := _number(text)) is not None:
+        return plain
+    match = _DURATION.fullmatch(text.strip())
+    parts = match.groupdict() if match and text.strip() else {}
+    numbers = [(_number(value), _SECONDS[unit]) for unit, value in parts.items() if value]
+    return sum(number * unit for number, unit in numbers if number is not None) if numbers else None
+
+
+def nothing_tried(route: Route, left_out: Sequence[LeftOut]) -> NoCandidateError:
+    """The route held candidates, but none of them could be tried."""
+    reasons = " ".join(f"{it.provider}: {it.message}" for it in left_out)
+    unsupported = any(it.reason == "unsupported_request" for it in left_out)
+    return NoCandidateError(
+        f"No provider on the route can serve this request. {reasons}".rstrip(),
+        code="unsupported_request" if unsupported else None,
+        hint="Leave the named parameter out, or add a provider that understands it."
+        if unsupported
+        else route.advice or "Add a provider key in the LLM settings.",
+        left_out=tuple(left_out),
+    )
+
+
+def failed(receipt: Receipt, *, out_of_time: bool = False) -> ProviderError:
+    """Every candidate failed, or there was no time left for the next."""
+    lines = "; ".join(map(_line, receipt.attempts)) or "no provider was tried"
+    hints = dict.fromkeys(hint for attempt in receipt.attempts if (hint := _hint(attempt)))
+    waits = [it.retry_after for it in receipt.attempts if it.retry_after is not None]
+    statuses = [it.status for it in receipt.attempts if it.status is not None]
+    made = TotalTimeoutError if out_of_time else ProviderError
+    return made(
+        f"{'The time ran out' if out_of_time else 'No provider answered'}: {lines}.",
+        hint=" ".join(hints),
+        receipt=receipt,
+        status=statuses[-1] if statuses else None,
+        retry_after=min(waits, default=None),
+    )
+
+
+def refused(receipt: Receipt, body: Mapping[str, Any] | None) -> BadRequestError:
+    """A provider refused the request itself."""
+    attempt = receipt.attempts[-1]
+    error = BadRequestError(
+        f"{attempt.provider} refused the request for {attempt.model}: {attempt.message}",
+        hint="Change the request; it was not sent to another provider.",
+        receipt=receipt,
+        status=attempt.status,
+    )
+    error.body = body
+    return error
+
+
+def interrupted(receipt: Receipt) -> StreamInterruptedError:
+    """A stream broke off when part of the answer had been handed over."""
+    attempt = receipt.attempts[-1]
+    return StreamInterruptedError(
+        f"The answer broke off: {_line(attempt)}.",
+        hint="Ask again; what came so far is incomplete.",
+        receipt=receipt,
+        status=attempt.status,
+        retry_after=attempt.retry_after,
+    )
+
+
+def wait_of(fault: FaultError, headers: Mapping[str, str]) -> float | None:
+    """How long a failed attempt asks to wait, by its headers or else by its body."""
+    said = retry_after(headers)
+    return said if said is not None else _believable(fault.retry_after)
+
+
+_SAID: Mapping[str, str] = {
+    "auth": "rejected {key}",
+    "rate_limited": "limits {key} for now",
+    "not_found": "does not know the model",
+    "server_error": "had a failure of its own",
+    "timeout": "did not answer in time",
+    "connection": "could not be reached",
+    "invalid_response": "gave no valid answer",
+}
+_WHOSE = {"user": "your key", "team": "the team's key", "operator": "the operator's key"}
+
+
+def _line(attempt: Attempt) -> str:
+    key = " ".join(filter(None, [_WHOSE[attempt.key_source], attempt.key_hint and f"({attempt.key_hint})"]))
+    said = _SAID.get(attempt.error_class or "", "failed").format(key=key)
+    status = f" [{attempt.status}]" if attempt.status else ""
+    detail = f": {attempt.message.rstrip('. ')}" if attempt.message else ""
+    return f"{attempt.provider}/{attempt.model} {said}{status}{detail}"
+
+
+def _hint(attempt: Attempt) -> str:
+    provider = attempt.provider
+    if attempt.error_class == "auth":
+        return {
+            "user": f"Replace your {provider} key in the LLM settings.",
+            "team": f"Ask the team's administrator to replace its {provider} key.",
+            "operator": f"Tell the operator of this app that their {provider} key is rejected.",
+        }[attempt.key_source]
+    if attempt.error_class == "rate_limited":
+        wait = f"in {math.ceil(attempt.retry_after)} s" if attempt.retry_after else "later"
+        return (
+            f"Try {provider} again {wait}, check the credit of its account, or add a key of another provider."
+        )
+    if attempt.error_class == "not_found":
+        return f"Choose another {provider} model in the LLM settings."
+    return "Try again later, or add a key of another provider."
+
+
+def _believable(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _until(text: str, now: datetime) -> float | None:
+    """Seconds until an HTTP date or an ISO 8601 time."""
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = parse(text)
+        except ValueError:
+            continue
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    return None

@@ -1,0 +1,289 @@
+"""One request, from its route to its usage event, without any I/O.
+
+:func:`run` is a generator in the way of httpx's auth flow: it yields what it needs done (:class:`AskRoute`,
+:class:`Send`, :class:`Read`) and is sent the result, or thrown the error. What it has for the caller it
+yields too: :class:`Opened` and the chunks of a stream, and :class:`Answer` last. The drivers in
+``engine.drivers`` do the I/O; whoever has other I/O writes another driver.
+
+    route ── candidate ── attempt ──► answer: record, done
+               ▲            │
+               │            ├─ the provider's fault: record, next candidate
+               └────────────┘
+                            ├─ the caller's fault (400): record, BadRequestError
+                            ├─ broken off after the first content: record, StreamInterruptedError
+                            └─ the caller hangs up: record as cancelled
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator
+from typing import Any, ParamSpec, TypeVar
+
+from supa_llm.engine import failures
+from supa_llm.engine.effects import (
+    Answer,
+    AskRoute,
+    Books,
+    Effect,
+    Flow,
+    Head,
+    Item,
+    ModelCall,
+    Opened,
+    Read,
+    Send,
+)
+from supa_llm.engine.ids import uuid7
+from supa_llm.errors import InvalidInputError
+from supa_llm.models import Attempt, Candidate, LeftOut, Outcome, Receipt, Secret
+from supa_llm.wire import WIRES
+from supa_llm.wire.base import (
+    Decoder,
+    FaultError,
+    Json,
+    UnsupportedError,
+    Wire,
+    WireRequest,
+    bears_content,
+    read_usage,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Bytes of an error body that are read: enough for what it says, too little to choke on.
+_ERROR_BODY = 65_536
+#: Seconds that a finished stream may take to say its usage and end.
+_FAREWELL = 5.0
+
+
+def run(call: ModelCall, books: Books) -> Flow:
+    """The flow of one request.
+
+    Raises (out of the generator):
+        NoCandidateError: nothing on the route could be tried.
+        BadRequestError: a provider refused the request itself.
+        TotalTimeoutError, ProviderError: no provider answered.
+        StreamInterruptedError: the answer broke off.
+    """
+    request_id = uuid7()
+    deadline = time.monotonic() + call.timeouts.total
+    route = yield AskRoute(call.task, call.model, call.needs)
+    receipt = Receipt(request_id, route.task if call.task is None else call.task, ())
+    left_out: list[LeftOut] = []
+    for candidate in route.candidates:
+        prepared = _prepare(call, candidate, books)
+        if isinstance(prepared, LeftOut):
+            left_out.append(prepared)
+            continue
+        if time.monotonic() >= deadline:
+            raise failures.failed(receipt, out_of_time=True)
+        trial = _Trial(call, candidate, receipt, books, *prepared, deadline=deadline)
+        fault: FaultError | None = None
+        try:
+            yield from trial.run()
+        except FaultError as error:
+            fault = error
+        finally:
+            if fault is None:
+                trial.close("cancelled")  # unless it was answered and is on record already
+        receipt = trial.receipt
+        if fault is None:
+            return
+        if trial.opened:
+            raise failures.interrupted(receipt)
+        if fault.error_class == "bad_request":
+            raise failures.refused(receipt, trial.error)
+        if time.monotonic() >= deadline:
+            raise failures.failed(receipt, out_of_time=True)
+    if receipt.attempts:
+        raise failures.failed(receipt)
+    raise failures.nothing_tried(route, (*route.left_out, *left_out))
+
+
+def _prepare(
+    call: ModelCall, candidate: Candidate, books: Books
+) -> tuple[Wire, WireRequest, Secret] | LeftOut:
+    """What it takes to try a candidate, or why it cannot be tried."""
+
+    def out(reason: str, message: str) -> LeftOut:
+        return LeftOut(candidate.provider, candidate.key_source, reason, message)
+
+    key = candidate.key
+    if key is None and candidate.key_source == "operator":
+        key = books.operator_key(candidate.provider)
+    if key is None:
+        return out("no_key", "There is no key for it here.")
+    wire = WIRES.get(candidate.wire_format)
+    if wire is None:
+        return out("unknown_wire_format", f"This version does not speak {candidate.wire_format!r}.")
+    try:
+        return wire, wire.request(call.kind, call.body, candidate), key
+    except UnsupportedError as error:
+        return out("unsupported_request", f"{candidate.model} is left out because {error}.")
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise InvalidInputError(f"The request is no valid OpenAI-format request: {error!r}.") from None
+
+
+class _Trial:
+    """One attempt: timed, and on record exactly once, however it ends."""
+
+    def __init__(
+        self,
+        call: ModelCall,
+        candidate: Candidate,
+        receipt: Receipt,
+        books: Books,
+        wire: Wire,
+        request: WireRequest,
+        key: Secret,
+        *,
+        deadline: float,
+    ) -> None:
+        self._call, self._candidate, self._books = call, candidate, books
+        self._wire, self._request, self._key = wire, request, key
+        self._started = time.monotonic()
+        self._deadline = min(deadline, self._started + call.timeouts.attempt)
+        self._head = Head(0, {})
+        self._decoder: Decoder | None = None
+        self._payload: Json = {}
+        self._recorded = False
+        self.receipt = receipt
+        self.opened = False
+        self.error: Json | None = None
+
+    def run(self) -> Flow:
+        """Send, read, and yield the answer. Raises FaultError, after recording it."""
+        try:
+            idle = self._call.timeouts.idle if self._call.stream else None
+            self._head = yield Send(self._request, self._candidate, self._key, self._left(), idle)
+            if 300 <= self._head.status < 400:
+                raise FaultError("invalid_response", "it redirects, and no key follows a redirect")
+            if not 200 <= self._head.status < 300:
+                body = yield from self._body(_ERROR_BODY)
+                raise _understand(self._wire.fault, self._head.status, _json_or_text(body))
+            yield from self._stream() if self._call.stream else self._whole()
+        except FaultError as fault:
+            self._failed(fault)
+            raise
+
+    def close(self, outcome: Outcome, fault: FaultError | None = None) -> None:
+        """Put the attempt on record, unless it is."""
+        if self._recorded:
+            return
+        self._recorded = True
+        wait = failures.wait_of(fault, self._head.headers) if fault else None
+        attempt = Attempt(
+            number=len(self.receipt.attempts) + 1,
+            provider=self._candidate.provider,
+            model=self._candidate.model,
+            key_source=self._candidate.key_source,
+            key_id=self._candidate.key_id,
+            key_hint=self._candidate.key_hint,
+            outcome=outcome,
+            latency_ms=round((time.monotonic() - self._started) * 1000),
+            streamed=self._call.stream,
+            error_class=fault.error_class if fault else "cancelled" if outcome == "cancelled" else None,
+            status=self._head.status or None,
+            retry_after=wait,
+            message=failures.mask(fault.message, self._key) if fault else "",
+            usage=read_usage(self._decoder.usage if self._decoder else self._payload.get("usage")),
+        )
+        self.receipt = Receipt(self.receipt.request_id, self.receipt.task, (*self.receipt.attempts, attempt))
+        self._books.record(self.receipt.request_id, self.receipt.task, attempt)
+
+    def _failed(self, fault: FaultError) -> None:
+        if fault.error is not None:
+            self.error = failures.mask_error(fault.error, self._key)
+        self.close("failed", fault)
+        if fault.error_class in ("auth", "rate_limited"):
+            self._books.forget_route()
+
+    def _left(self) -> float:
+        """Seconds until this attempt is over. Raises FaultError when it is."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise FaultError("timeout", "")
+        return left
+
+    def _body(self, limit: int | None = None) -> Generator[Effect | Item, Any, bytes]:
+        pieces, size = [], 0
+        while limit is None or size < limit:
+            piece = yield Read(self._left())
+            if piece is None:
+                break
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
+
+    def _whole(self) -> Flow:
+        body = yield from self._body()
+        payload = _understand(json.loads, body)
+        self._payload = _understand(self._wire.answer, self._call.kind, payload, self._candidate)
+        self.close("succeeded")
+        yield Answer(self._payload, self._candidate, self.receipt)
+
+    def _stream(self) -> Flow:
+        decoder = self._decoder = self._wire.decoder(self._call.body, self._candidate)
+        for_caller = _UsageFilter(self._call.body)
+        held: list[Json] = []
+        while not decoder.finished:
+            piece = yield Read(self._call.timeouts.idle if self.opened else self._left())
+            held += _understand(_decode, decoder, piece)
+            if piece is None and not decoder.finished:
+                raise FaultError("invalid_response", "the stream ended before the answer did")
+            if not self.opened and any(map(bears_content, held)):
+                yield from self._open()
+            if self.opened and not decoder.finished:
+                yield from for_caller(held)
+                held = []
+        # The end of the answer waits until its usage is there: many callers stop reading at the finish
+        # reason.
+        try:
+            while (piece := (yield Read(min(_FAREWELL, self._call.timeouts.idle)))) is not None:
+                held += _understand(_decode, decoder, piece)
+        except FaultError:
+            pass  # the answer is complete all the same
+        self.close("succeeded")
+        yield from for_caller(held)
+        yield Answer({}, self._candidate, self.receipt)
+
+    def _open(self) -> Flow:
+        self.opened = True
+        yield Opened(self.receipt.request_id, self._candidate)
+
+
+class _UsageFilter:
+    """Usage is asked of every stream; a caller who did not ask gets the stream that they would have got."""
+
+    def __init__(self, body: Json) -> None:
+        self._wanted = bool((body.get("stream_options") or {}).get("include_usage"))
+
+    def __call__(self, chunks: list[Json]) -> Flow:
+        for made in chunks:
+            if self._wanted:
+                yield made
+            elif made.get("choices"):
+                yield {name: value for name, value in made.items() if name != "usage"}
+
+
+def _decode(decoder: Decoder, piece: bytes | None) -> list[Json]:
+    return decoder.end() if piece is None else decoder.feed(piece)
+
+
+def _understand(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Read what a provider sent. Whatever is wrong with its shape is the provider's fault, not ours."""
+    try:
+        return read(*args, **kwargs)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        pass
+    raise FaultError("invalid_response", "the answer is not in its provider's format")
+
+
+def _json_or_text(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")

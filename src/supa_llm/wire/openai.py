@@ -1,0 +1,129 @@
+"""The OpenAI chat format itself, as OpenAI, Groq, Mistral and many others speak it.
+
+Where they differ is in the catalogue: ``parameter_names`` of a candidate renames or drops top-level
+parameters.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from supa_llm.models import Candidate, ErrorClass
+from supa_llm.wire.base import (
+    FaultError,
+    Json,
+    Kind,
+    WireRequest,
+    canonical,
+    class_of,
+    endpoint,
+    first_error,
+    post,
+)
+from supa_llm.wire.sse import Event, EventParser
+
+#: Codes that say more than the status they come with.
+_CODES: Mapping[str, ErrorClass] = {
+    "invalid_api_key": "auth",
+    "insufficient_quota": "rate_limited",
+    "rate_limit_exceeded": "rate_limited",
+    "model_not_found": "not_found",
+    "model_decommissioned": "not_found",
+    "invalid_model": "not_found",
+    "authentication_error": "auth",
+    "permission_error": "auth",
+    "rate_limit_error": "rate_limited",
+    "invalid_request_error": "bad_request",
+}
+_PATHS: Mapping[Kind, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
+
+
+class OpenAIWire:
+    """``POST {base_url}/chat/completions`` and ``/embeddings``."""
+
+    def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
+        body = {**body, "model": candidate.model}
+        if kind == "chat":
+            body["messages"] = [_portable(message) for message in body["messages"]]
+            if body.get("stream"):
+                body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        else:
+            # Numbers, which every provider sends unasked, rather than base64, which few know.
+            body.pop("encoding_format", None)
+        names = candidate.parameter_names
+        body = {names.get(name) or name: value for name, value in canonical(body, candidate).items()}
+        return post(endpoint(candidate, _PATHS[kind]), body)
+
+    def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
+        if payload.get("error"):
+            raise self.fault(200, payload)
+        if kind == "embeddings":
+            payload["data"] = sorted(payload["data"], key=lambda item: item["index"])
+            complete = all(item["embedding"] for item in payload["data"])
+        else:
+            complete = bool(payload["choices"]) and all("message" in choice for choice in payload["choices"])
+        if not complete:
+            raise FaultError("invalid_response", "the answer is incomplete")
+        return dict(payload)
+
+    def decoder(self, body: Json, candidate: Candidate) -> OpenAIDecoder:
+        return OpenAIDecoder(choices=body.get("n") or 1)
+
+    def fault(self, status: int, payload: Any) -> FaultError:
+        return fault_of(status, first_error(payload))
+
+
+def fault_of(status: int, error: Json) -> FaultError:
+    """What an OpenAI error object means, by its code where that says more than the status."""
+    known = {name: error.get(name) for name in ("message", "type", "param", "code")}
+    meaning = class_of(status)
+    if status == 200 or meaning == "bad_request" or known["code"] == "insufficient_quota":
+        named = (_CODES.get(str(known[name])) for name in ("code", "type"))
+        meaning = next((it for it in named if it), "server_error" if status == 200 else meaning)
+    return FaultError(meaning, str(known["message"]), error=known)
+
+
+class OpenAIDecoder:
+    """Chunks come as they are; the usage is read from whichever of them carries it."""
+
+    def __init__(self, choices: int = 1) -> None:
+        self.usage: Json | None = None
+        self.finished = False
+        self._choices = choices
+        self._done: set[int] = set()
+        self._events = EventParser()
+
+    def feed(self, piece: bytes) -> list[Json]:
+        return self._chunks(self._events.feed(piece))
+
+    def end(self) -> list[Json]:
+        return self._chunks(self._events.end())
+
+    def _chunks(self, events: list[Event]) -> list[Json]:
+        return [self._chunk(json.loads(event.data)) for event in events if event.data != "[DONE]"]
+
+    def _chunk(self, made: Json) -> Json:
+        if made.get("error"):
+            raise fault_of(200, first_error(made))
+        self.usage = made.get("usage") or (made.get("x_groq") or {}).get("usage") or self.usage
+        self._done |= {choice.get("index", 0) for choice in made["choices"] if choice.get("finish_reason")}
+        self.finished = len(self._done) >= self._choices
+        return made
+
+
+def _portable(message: Mapping[str, Any]) -> Json:
+    """A message without what only one provider knows, so that a conversation can move on to the next."""
+    made = {name: value for name, value in message.items() if value is not None or name == "content"}
+    if made["role"] == "developer":
+        made["role"] = "system"  # OpenAI reads it as developer where that exists; the others know only this
+    if made["role"] == "assistant":
+        if not made.get("annotations"):
+            made.pop("annotations", None)
+        if "tool_calls" in made:
+            made["tool_calls"] = [
+                {name: value for name, value in call.items() if name != "extra_content"}
+                for call in made["tool_calls"]
+            ]
+    return made
