@@ -78,6 +78,8 @@ comment on column public.llm_usage_totals.failures is 'Attempts that failed; can
 revoke all on table public.llm_usage_events from public, anon, authenticated, service_role;
 revoke all on table llm_private.llm_usage_events_default from public, anon, authenticated, service_role;
 revoke all on table public.llm_usage_totals from public, anon, authenticated, service_role;
+-- Default privileges may open sequences too, and nextval() or setval() asks no row level security.
+revoke all on sequence public.llm_usage_totals_id_seq from public, anon, authenticated, service_role;
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
 alter table public.llm_usage_totals enable row level security;

@@ -132,8 +132,14 @@ begin
   );
   select k into v_unknown from jsonb_object_keys(p_value) as k where k <> all(p_known) limit 1;
   if found then
+    -- A name is repeated only where it reads like one: a key pasted here has digits.
     perform llm_private.fail(
-      400, 'unknown_setting', format('%s is not a setting.', concat_ws('.', nullif(p_path, ''), left(v_unknown, 64))),
+      400, 'unknown_setting',
+      case
+        when v_unknown ~ '^[A-Za-z_-]{1,32}$'
+          then format('%s is not a setting.', concat_ws('.', nullif(p_path, ''), v_unknown))
+        else format('%s has a field that is not a setting.', coalesce(nullif(p_path, ''), 'p_changes'))
+      end,
       'Allowed here: ' || array_to_string(p_known, ', ') || '.'
     );
   end if;

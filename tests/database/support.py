@@ -1,0 +1,289 @@
+"""Who calls the database in these tests, and what an answer or a refusal looks like.
+
+There are two worlds with the same callers. `Http` is the public surface: PostgREST, one request and one transaction a
+call. `Transaction` is one transaction that is rolled back at the end, in which a test may also change what is global
+(the operator's switches, the catalogue) and look behind the scenes with `sql`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import httpx
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from supa_llm.local import LocalStack
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+API_ROLES = ("anon", "authenticated", "service_role")
+
+
+class Refused(Exception):  # noqa: N818 - what the database did, not what went wrong
+    """The database said no. `code` is the stable code of a coded error, else the SQLSTATE or PostgREST's code."""
+
+    def __init__(self, code: str, status: int | None, message: str, hint: str, raw: str) -> None:
+        super().__init__(f"{status} {code}: {message} {hint}")
+        self.code, self.status, self.message, self.hint, self.raw = code, status, message, hint, raw
+
+
+@contextlib.contextmanager
+def refused(code: str, status: int | None = None) -> Iterator[pytest.ExceptionInfo[Refused]]:
+    """The body must be refused with this code, and this HTTP status if one is given."""
+    with pytest.raises(Refused) as info:
+        yield info
+    assert info.value.code == code, info.value
+    assert status is None or info.value.status == status, info.value
+
+
+class World(Protocol):
+    """Where calls go."""
+
+    def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any: ...
+
+    def add_user(self, user_id: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with credentials: a role, for a user the claims of their token, and perhaps a runtime's secret."""
+
+    world: World
+    role: str
+    claims: Mapping[str, Any] | None = None
+    runtime: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The user's id."""
+        assert self.claims is not None
+        return str(self.claims["sub"])
+
+    def rpc(self, function: str, /, **arguments: Any) -> Any:
+        """Call a function of the public surface. Raises Refused."""
+        return self.world.call(self, function, arguments)
+
+    def through(self, secret: str | None) -> Caller:
+        """The same caller through the runtime that has this secret."""
+        return replace(self, runtime=secret)
+
+    def with_claims(self, **claims: Any) -> Caller:
+        """The same user with another token; None leaves a claim out."""
+        merged = {**(self.claims or {}), **claims}
+        return replace(self, claims={name: value for name, value in merged.items() if value is not None})
+
+    def holds_key(self, provider: str, number: int = 0) -> dict[str, Any]:
+        """Store a key, and return what is told of it."""
+        stored = self.rpc("set_llm_key", provider=provider, key=fake_key(provider, number))
+        assert isinstance(stored, dict)
+        return stored
+
+    def records(self, **changes: Any) -> bool:
+        """Record an attempt that succeeded, unless `changes` say otherwise."""
+        return bool(self.rpc("record_llm_usage", **usage_event(**changes)))
+
+
+def new_user(world: World) -> Caller:
+    """An account that has just been made, signed in."""
+    user_id = str(uuid.uuid4())
+    world.add_user(user_id)
+    now = int(time.time())
+    return Caller(
+        world,
+        "authenticated",
+        {
+            "sub": user_id,
+            "role": "authenticated",
+            "aud": "authenticated",
+            "session_id": str(uuid.uuid4()),
+            "iat": now,
+            "exp": now + 3600,
+        },
+    )
+
+
+class Http:
+    """PostgREST, with the API keys of the stack."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack = stack
+        self._env = stack.env()
+        self.client = httpx.Client(base_url=f"{self._env['API_URL']}/rest/v1", timeout=30)
+        self.anon = Caller(self, "anon")
+        self.admin = Caller(self, "service_role")
+
+    def add_user(self, user_id: str) -> None:
+        with psycopg.connect(self._env["DB_URL"]) as connection:
+            _insert_user(connection, user_id)
+
+    def delete_user(self, user: Caller) -> None:
+        with psycopg.connect(self._env["DB_URL"]) as connection:
+            connection.execute("delete from auth.users where id = %s", [user.id])
+
+    def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
+        return read(self.send(caller, "POST", f"rpc/{function}", content=json.dumps(arguments)))
+
+    def send(
+        self,
+        caller: Caller,
+        method: str,
+        path: str,
+        *,
+        content: str | bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Any request, as this caller."""
+        key = self._env["SECRET_KEY" if caller.role == "service_role" else "PUBLISHABLE_KEY"]
+        sent = {"apikey": key, "content-type": "application/json"}
+        if caller.claims is not None:
+            sent["authorization"] = f"Bearer {self._stack.sign_token(dict(caller.claims))}"
+        if caller.runtime is not None:
+            sent["x-llm-runtime"] = caller.runtime
+        return self.client.request(method, path, content=content, headers={**sent, **(headers or {})})
+
+
+def read(response: httpx.Response) -> Any:
+    """The JSON of an answer. Raises Refused."""
+    if response.is_success:
+        return response.json() if response.content else None
+    error = response.json()
+    coded = str(error["code"]).startswith("PT")
+    raise Refused(
+        error["details"] if coded else error["code"],
+        response.status_code,
+        error["message"],
+        error["hint"] or "",
+        response.text,
+    )
+
+
+class Transaction:
+    """The database itself, as `postgres` and as each role of the API, in a transaction of the caller's."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.anon = Caller(self, "anon")
+        self.admin = Caller(self, "service_role")
+
+    def add_user(self, user_id: str) -> None:
+        _insert_user(self.connection, user_id)
+
+    def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run a query as the owner of the schema."""
+        cursor = self.connection.execute(query, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+    def value(self, query: str, *parameters: Any) -> Any:
+        """The one value that a query of the owner's returns."""
+        (row,) = self.sql(query, *parameters)
+        (value,) = row.values()
+        return value
+
+    @contextlib.contextmanager
+    def as_role(self, caller: Caller) -> Iterator[Connection]:
+        """Be this caller, as PostgREST would make it so. Raises Refused; what was done before it is kept."""
+        headers = {} if caller.runtime is None else {"x-llm-runtime": caller.runtime}
+        claims = "" if caller.claims is None else json.dumps(dict(caller.claims))
+        try:
+            with self.connection.transaction():
+                self.connection.execute(
+                    "select set_config('request.jwt.claims', %s, true), set_config('request.headers', %s, true),"
+                    " set_config('role', %s, true)",
+                    [claims, json.dumps(headers), caller.role],
+                )
+                yield self.connection
+                self.connection.execute("set local role none")
+        except psycopg.Error as error:
+            state = error.sqlstate or ""
+            coded = state.startswith("PT")
+            raise Refused(
+                (error.diag.message_detail or "") if coded else state,
+                int(state[2:]) if coded else None,
+                error.diag.message_primary or str(error),
+                error.diag.message_hint or "",
+                str(error),
+            ) from None
+
+    def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
+        if function == "set_llm_key":
+            query, parameters = "select * from public.set_llm_key(%s::json)", [json.dumps(arguments)]
+        else:
+            named = ", ".join(f"{name} => %s" for name in arguments)
+            query, parameters = (
+                f"select * from public.{function}({named})",
+                list(map(_adapt, arguments.values())),
+            )
+        with self.as_role(caller) as connection:
+            cursor = connection.execute(query.encode(), parameters)
+            rows = cursor.fetchall()
+        assert cursor.description is not None
+        if [column.name for column in cursor.description] == [function]:
+            (row,) = rows
+            return row[function] if row[function] != "" else None
+        return rows
+
+
+@contextlib.contextmanager
+def rolled_back(url: str) -> Iterator[Transaction]:
+    """A transaction that leaves nothing behind."""
+    with (
+        psycopg.connect(url, row_factory=dict_row) as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        yield Transaction(connection)
+
+
+def _adapt(value: Any) -> Any:
+    return Jsonb(value) if isinstance(value, dict) else value
+
+
+def _insert_user(connection: psycopg.Connection[Any], user_id: str) -> None:
+    connection.execute(
+        "insert into auth.users (id, aud, role, email) values (%s, 'authenticated', 'authenticated', %s)",
+        [user_id, f"{user_id}@example.com"],
+    )
+
+
+_KEYS = {
+    "openai": "sk-{:0>24}",
+    "groq": "gsk_{:0>24}",
+    "mistral": "{:0>32}",
+    "anthropic": "sk-ant-{:0>24}",
+    "google": "AIza{:0>24}",
+}
+
+
+def fake_key(provider: str, number: int = 0) -> str:
+    """A key that looks like one of this provider's, and is none."""
+    return _KEYS[provider].format(f"fake{number}")
+
+
+def request_id(at: float | None = None) -> str:
+    """A UUIDv7 of this moment, or of another (seconds since 1970)."""
+    milliseconds = int((time.time() if at is None else at) * 1000)
+    bits = milliseconds << 80 | 7 << 76 | int.from_bytes(os.urandom(10), "big") & (1 << 76) - 1
+    return str(uuid.UUID(int=bits & ~(3 << 62) | 2 << 62))
+
+
+def usage_event(**changes: Any) -> dict[str, Any]:
+    """Arguments of record_llm_usage for an attempt that succeeded; an argument is named without its p_."""
+    event = {
+        "request_id": request_id(),
+        "attempt": 1,
+        "provider": "groq",
+        "model": "llama-3.1-8b-instant",
+        "key_source": "user",
+        "outcome": "succeeded",
+        **changes,
+    }
+    return {f"p_{name}": value for name, value in event.items()}

@@ -1,0 +1,92 @@
+"""The public surface as it is meant to be: who may call what, and read what. A test holds the catalogue against it.
+
+Whoever adds a function or a table says here who may use it, and with which arguments to attack it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.database.support import fake_key, usage_event
+
+USER = frozenset({"authenticated"})
+ADMIN = frozenset({"service_role"})
+
+
+@dataclass(frozen=True)
+class Victim:
+    """What an attacker may have found out about somebody else."""
+
+    id: str
+    key_id: str
+    request_id: str
+    audit_id: str
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """Who may call it, and arguments that aim at a victim as well as its parameters allow."""
+
+    roles: frozenset[str]
+    attack: Callable[[Victim], Mapping[str, Any]] = field(default=lambda _: {})
+
+
+RPCS: Mapping[str, Rpc] = {
+    "get_llm_settings": Rpc(USER),
+    "update_llm_settings": Rpc(
+        USER, lambda _: {"p_changes": {"enable_fallbacks": False, "default_provider": "mistral"}}
+    ),
+    "list_llm_keys": Rpc(USER),
+    "set_llm_key": Rpc(USER, lambda _: {"provider": "groq", "key": fake_key("groq", 666)}),
+    "reveal_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
+    "revoke_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
+    "resolve_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),
+    "explain_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),
+    "record_llm_usage": Rpc(
+        USER,
+        lambda victim: usage_event(
+            request_id=victim.request_id, key_id=victim.key_id, outcome="failed", error_class="auth"
+        ),
+    ),
+    "get_llm_usage": Rpc(USER),
+    "get_llm_audit_log": Rpc(USER, lambda victim: {"p_before": victim.audit_id, "p_limit": 500}),
+    "list_llm_providers": Rpc(USER | ADMIN),
+    "set_llm_provider": Rpc(ADMIN, lambda _: {"p_provider": {"id": "openai", "name": "OpenAI"}}),
+    "get_llm_operator_settings": Rpc(ADMIN),
+    "set_llm_operator_settings": Rpc(ADMIN, lambda _: {"p_changes": {}}),
+    "register_llm_runtime": Rpc(ADMIN, lambda _: {"p_name": "attacker"}),
+    "list_llm_runtimes": Rpc(ADMIN),
+    "revoke_llm_runtime": Rpc(ADMIN, lambda victim: {"p_id": victim.id}),
+}
+
+# Definer functions in llm_private that a role of the API may execute: what the RPCs of that role stand on.
+PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
+    "get_settings": USER,
+    "update_settings": USER,
+    "list_keys": USER,
+    "set_key": USER,
+    "reveal_key": USER,
+    "revoke_key": USER,
+    "resolve_route": USER,
+    "explain_route": USER,
+    "record_usage": USER,
+    "operator_settings_json": ADMIN,
+    "set_operator_settings": ADMIN,
+    "set_provider": ADMIN,
+    "register_runtime": ADMIN,
+    "list_runtimes": ADMIN,
+    "revoke_runtime": ADMIN,
+}
+
+# Tables in public, and the column that names the owner of a row; None: for everybody who is signed in.
+TABLES: Mapping[str, str | None] = {
+    "user_llm_settings": "user_id",
+    "llm_keys": "user_id",
+    "llm_usage_events": "user_id",
+    "llm_usage_totals": "user_id",
+    "llm_audit_log": "user_id",
+    "llm_providers": None,
+    "llm_tasks": None,
+}

@@ -1,0 +1,237 @@
+"""What may be done with each of our functions, tables and sequences, read from PostgreSQL's own catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from supa_llm.local import LocalStack
+from tests.database.support import API_ROLES, Connection
+from tests.database.surface import PRIVATE_GRANTS, RPCS, TABLES
+
+
+@pytest.fixture(scope="module", params=["old", "new"])
+def catalogue(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """The catalogue of a stack with either kind of default privileges."""
+    stack: LocalStack = request.getfixturevalue("stack" if request.param == "old" else "new_stack")
+    with psycopg.connect(stack.env()["DB_URL"], row_factory=dict_row, autocommit=True) as connection:
+        yield connection
+
+
+def rows(catalogue: Connection, query: str) -> list[dict[str, Any]]:
+    return catalogue.execute(query.encode()).fetchall()
+
+
+@pytest.fixture(scope="module")
+def functions(catalogue: Connection) -> list[dict[str, Any]]:
+    roles = ", ".join(f"'{role}'" for role in API_ROLES)
+    return rows(
+        catalogue,
+        f"""
+        select n.nspname as schema, p.proname as name, p.oid::regprocedure::text as signature, p.prosecdef as definer,
+          p.proconfig as config, p.proowner::regrole::text as owner, p.provolatile as volatility,
+          obj_description(p.oid) as comment,
+          (select array_agg(r) from unnest(array[{roles}]) as r where has_function_privilege(r, p.oid, 'execute'))
+            as granted,
+          exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a where a.grantee = 0)
+            as public_may
+        from pg_proc as p inner join pg_namespace as n on n.oid = p.pronamespace
+        where n.nspname = 'llm_private' or n.nspname = 'public'
+        order by n.nspname, p.proname
+        """,
+    )
+
+
+@pytest.fixture(scope="module")
+def relations(catalogue: Connection) -> list[dict[str, Any]]:
+    return rows(
+        catalogue,
+        """
+        select n.nspname as schema, c.relname as name, c.relkind as kind, c.relrowsecurity as rls,
+          c.relowner::regrole::text as owner, obj_description(c.oid) as comment, c.relispartition as is_partition
+        from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
+        where n.nspname in ('llm_private', 'public') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+        order by n.nspname, c.relname
+        """,
+    )
+
+
+def test_every_function_in_public_is_declared_and_named_for_us(functions: list[dict[str, Any]]) -> None:
+    public = {function["name"] for function in functions if function["schema"] == "public"}
+    assert public == set(RPCS)
+    assert all("llm" in name for name in public)
+
+
+def test_no_function_is_overloaded(functions: list[dict[str, Any]]) -> None:
+    """PostgREST chooses among overloads by the names of arguments, and a missing one may choose another."""
+    names = [(function["schema"], function["name"]) for function in functions]
+    assert len(names) == len(set(names))
+
+
+def test_an_rpc_runs_with_the_rights_of_its_caller(functions: list[dict[str, Any]]) -> None:
+    assert [f["name"] for f in functions if f["schema"] == "public" and f["definer"]] == []
+
+
+def test_every_function_pins_its_search_path(functions: list[dict[str, Any]]) -> None:
+    assert [f["signature"] for f in functions if f["config"] != ["search_path=pg_catalog, pg_temp"]] == []
+
+
+def test_every_function_belongs_to_the_role_that_migrates(functions: list[dict[str, Any]]) -> None:
+    assert [f["signature"] for f in functions if f["owner"] != "postgres"] == []
+
+
+def test_every_function_says_what_it_is_for(functions: list[dict[str, Any]]) -> None:
+    assert [f["signature"] for f in functions if not f["comment"]] == []
+
+
+def test_exactly_the_declared_roles_may_execute_each_function(functions: list[dict[str, Any]]) -> None:
+    for function in functions:
+        declared: frozenset[str] = (
+            RPCS[function["name"]].roles
+            if function["schema"] == "public"
+            else PRIVATE_GRANTS.get(function["name"], frozenset())
+        )
+        assert set(function["granted"] or ()) == declared, function["signature"]
+        assert not function["public_may"], function["signature"]
+    assert {f["name"] for f in functions if f["schema"] == "llm_private"} >= set(PRIVATE_GRANTS)
+
+
+def test_what_the_api_may_execute_in_llm_private_runs_with_the_rights_of_its_owner(
+    functions: list[dict[str, Any]],
+) -> None:
+    """Without them it could do nothing there, and the grant would be a leftover."""
+    private = [f for f in functions if f["schema"] == "llm_private"]
+    assert [f["signature"] for f in private if f["granted"] and not f["definer"]] == []
+
+
+def test_every_table_in_public_is_declared_and_named_for_us(relations: list[dict[str, Any]]) -> None:
+    public = {r["name"] for r in relations if r["schema"] == "public" and r["kind"] != "S"}
+    assert public == set(TABLES)
+    assert all("llm" in name for name in public)
+
+
+def test_every_table_has_row_level_security(relations: list[dict[str, Any]]) -> None:
+    assert [r["name"] for r in relations if r["kind"] in "rp" and not r["rls"]] == []
+
+
+def test_every_table_belongs_to_the_role_that_migrates_and_says_what_it_is_for(
+    relations: list[dict[str, Any]],
+) -> None:
+    assert [r["name"] for r in relations if r["owner"] != "postgres"] == []
+    tables = [r for r in relations if r["kind"] in "rp" and not r["is_partition"]]
+    assert [r["name"] for r in tables if not r["comment"]] == []
+
+
+def test_the_api_may_read_public_tables_and_do_nothing_else_with_any(catalogue: Connection) -> None:
+    """Not TRUNCATE either, which passes by row level security, nor a sequence."""
+    grants = rows(
+        catalogue,
+        """
+        select n.nspname || '.' || c.relname as relation, a.privilege_type as privilege,
+          case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as grantee
+        from pg_class as c
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        cross join lateral aclexplode(
+          coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's'::"char" else 'r'::"char" end, c.relowner))
+        ) as a
+        where n.nspname in ('llm_private', 'public') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+          and a.grantee <> c.relowner
+        """,
+    )
+    granted = {(row["relation"], row["grantee"], row["privilege"]) for row in grants}
+    assert granted == {
+        (f"public.{table}", role, "SELECT") for table in TABLES for role in ("authenticated", "service_role")
+    }
+
+
+def test_no_column_is_granted_past_its_table(catalogue: Connection) -> None:
+    columns = rows(
+        catalogue,
+        """
+        select a.attrelid::regclass::text as relation, a.attname as name
+        from pg_attribute as a
+        inner join pg_class as c on c.oid = a.attrelid
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        where n.nspname in ('llm_private', 'public') and a.attacl is not null
+        """,
+    )
+    assert columns == []
+
+
+def test_policies_only_let_signed_in_users_read_their_own(catalogue: Connection) -> None:
+    policies = rows(
+        catalogue,
+        "select tablename, cmd, roles::text[] as roles, qual, permissive from pg_policies "
+        "where schemaname in ('public', 'llm_private')",
+    )
+    assert {policy["tablename"] for policy in policies} == set(TABLES)
+    for policy in policies:
+        owner = TABLES[policy["tablename"]]
+        assert policy["cmd"] == "SELECT"
+        assert policy["roles"] == ["authenticated"]
+        expected = "true" if owner is None else f"({owner} = ( SELECT auth.uid() AS uid))"
+        assert policy["qual"] == expected, policy["tablename"]
+
+
+def test_an_index_stands_behind_every_policy(catalogue: Connection) -> None:
+    """Each table leads its primary key with the owner, so that it also shards by it."""
+    leading = rows(
+        catalogue,
+        """
+        select c.relname as name, a.attname as first
+        from pg_index as i
+        inner join pg_class as c on c.oid = i.indrelid
+        inner join pg_attribute as a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+        where i.indisprimary and c.relnamespace = 'public'::regnamespace
+        """,
+    )
+    assert {row["name"]: row["first"] for row in leading}.items() >= {
+        table: owner for table, owner in TABLES.items() if owner
+    }.items()
+
+
+def test_every_foreign_key_is_indexed(catalogue: Connection) -> None:
+    """Without, deleting one account or provider reads whole tables."""
+    missing = rows(
+        catalogue,
+        """
+        select k.conrelid::regclass::text as name, k.conname as key
+        from pg_constraint as k
+        where k.contype = 'f' and k.connamespace in ('public'::regnamespace, 'llm_private'::regnamespace)
+          and not exists (
+            select from pg_index as i
+            where i.indrelid = k.conrelid
+              and (i.indkey::smallint[])[0:cardinality(k.conkey) - 1] @> k.conkey
+          )
+        """,
+    )
+    assert missing == []
+
+
+def test_the_private_schema_is_open_to_nobody_without_need(catalogue: Connection) -> None:
+    grants = rows(
+        catalogue,
+        "select case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as grantee, "
+        "a.privilege_type as privilege "
+        "from pg_namespace as n, aclexplode(n.nspacl) as a "
+        "where n.nspname = 'llm_private' and a.grantee <> n.nspowner",
+    )
+    assert {(row["grantee"], row["privilege"]) for row in grants} == {
+        ("authenticated", "USAGE"),
+        ("service_role", "USAGE"),
+    }
+
+
+def test_no_trigger_of_ours_sits_on_a_table_of_the_project(catalogue: Connection) -> None:
+    """One on auth.users that fails would block sign-ups."""
+    triggers = rows(
+        catalogue,
+        "select tgrelid::regclass::text as name from pg_trigger as t "
+        "inner join pg_proc as p on p.oid = t.tgfoid "
+        "where p.pronamespace in ('public'::regnamespace, 'llm_private'::regnamespace)",
+    )
+    assert triggers == []
