@@ -13,7 +13,7 @@ KeyStatus = Literal["untested", "working", "rejected", "cooling_down"]
 Outcome = Literal["succeeded", "failed", "cancelled"]
 ErrorClass = Literal[
     "auth", "rate_limited", "bad_request", "not_found", "server_error", "timeout", "connection",
-    "invalid_response", "cancelled",
+    "invalid_response",
 ]  # fmt: skip
 
 

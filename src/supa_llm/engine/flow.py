@@ -185,7 +185,7 @@ class _Trial:
             outcome=outcome,
             latency_ms=round((time.monotonic() - self._started) * 1000),
             streamed=self._call.stream,
-            error_class=fault.error_class if fault else "cancelled" if outcome == "cancelled" else None,
+            error_class=fault.error_class if fault else None,
             status=self._head.status or None,
             retry_after=wait,
             message=failures.mask(fault.message, self._key) if fault else "",
