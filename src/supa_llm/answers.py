@@ -9,14 +9,16 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
-from supa_llm.engine.effects import Answer, Item, Opened
 from supa_llm.errors import InvalidInputError, ProviderError
 from supa_llm.models import Candidate, Receipt
 from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import Json, arguments_of
+
+if TYPE_CHECKING:
+    from supa_llm.engine.effects import Answer, Item, Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class _StreamState:
         if isinstance(item, dict):
             self._assembler.add(item)
             return item
+        from supa_llm.engine.effects import Opened  # the engine itself imports this module
+
         if isinstance(item, Opened):
             self._opened = item
         else:
