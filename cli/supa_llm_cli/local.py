@@ -65,7 +65,7 @@ Project = Annotated[
 DefaultPrivileges = Annotated[
     Privileges | None,
     typer.Option(
-        help="What new objects in `public` grant to the API roles: all, as in most projects (old, the default), "
+        help="What new objects in `public` grant to the API roles: all, as in most projects (old, default), "
         "or nothing that the API can use, as in projects made since 2026 (new). Fixed until the next reset."
     ),
 ]

@@ -92,7 +92,7 @@ def stop(layout: Layout) -> None:
     """Stop the front, also one whose pid file is gone."""
     running = [process for process in [processes.read(layout.pid_file("auth"))] if process]
     running += processes.strays(layout.service("auth"))
-    processes.stop(running, gentle=signal.SIGTERM, seconds=5)
+    processes.stop(running, gentle=signal.SIGTERM, seconds=3)
     layout.pid_file("auth").unlink(missing_ok=True)
 
 

@@ -48,7 +48,8 @@ def push(layout: Layout, runtime: Runtime, project: Path, *, db_port: int, keys:
     environment = {
         **os.environ,
         "PGPASSWORD": keys.postgres_password,
-        "SUPABASE_HOME": str(layout.directory / "cli"),
+        # Its own settings and telemetry state go there instead of into the user's home.
+        "SUPABASE_HOME": str(private_directory(layout.directory / "cli")),
         "SUPABASE_TELEMETRY_DISABLED": "1",
         "DO_NOT_TRACK": "1",
         "NO_COLOR": "1",
@@ -63,6 +64,7 @@ def push(layout: Layout, runtime: Runtime, project: Path, *, db_port: int, keys:
             text=True,
             errors="replace",
             timeout=_PUSH_SECONDS,
+            umask=0o077,
             check=False,
         )
     except subprocess.TimeoutExpired as error:

@@ -52,9 +52,8 @@ log_error_verbosity = 'terse'
 """
 
 _THROWAWAY_CONFIG = """\
-# A stack that is deleted after the test need not survive a power cut.
+# A stack that is deleted after the test need not survive a power cut; a killed server it still does.
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 """
 

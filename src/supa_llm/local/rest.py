@@ -84,7 +84,7 @@ def stop(layout: Layout) -> None:
     """Stop PostgREST, also one whose pid file is gone."""
     running = [process for process in [processes.read(layout.pid_file("rest"))] if process]
     running += processes.strays(layout.service("rest"))
-    processes.stop(running, gentle=signal.SIGTERM, seconds=5)
+    processes.stop(running, gentle=signal.SIGTERM, seconds=3)
     layout.pid_file("rest").unlink(missing_ok=True)
 
 

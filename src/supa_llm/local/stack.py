@@ -21,6 +21,7 @@ from supa_llm.project_files import find_project
 
 DEFAULT_PORT = 54321
 _LOCK_SECONDS = 180
+_ANSWER_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -280,9 +281,13 @@ class LocalStack:
         if found is None or not postgres.answers(settings.db_port, secrets):
             self._stop(layout)
             return
-        if processes.read(layout.pid_file("rest")) is None or not rest.answers(settings.rest_port, seconds=5):
+        if processes.read(layout.pid_file("rest")) is None or not rest.answers(
+            settings.rest_port, seconds=_ANSWER_SECONDS
+        ):
             rest.stop(layout)
-        if processes.read(layout.pid_file("auth")) is None or not front.answers(settings.api_port, seconds=5):
+        if processes.read(layout.pid_file("auth")) is None or not front.answers(
+            settings.api_port, seconds=_ANSWER_SECONDS
+        ):
             front.stop(layout)
 
     def _stop(self, layout: Layout) -> None:
@@ -331,7 +336,7 @@ class LocalStack:
         path = self.directory / "stack.json"
         try:
             return Settings(**json.loads(path.read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError) as error:
             raise LocalError(

