@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 from supa_llm import calls
+from supa_llm.answers import AsyncChatStream, ChatAnswer, Embeddings, chat_body, embeddings_body
 from supa_llm.calls import Call
 from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
 from supa_llm.client import SupaLLM, UserLLM
 from supa_llm.core import AsyncCore, Options
 from supa_llm.errors import SupaLLMError
 from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.policy import AsyncUserPolicy
 from supa_llm.session import AsyncSession, Identity
 
 if TYPE_CHECKING:
+    import httpx
+
     import supabase
 
 T = TypeVar("T")
@@ -120,6 +124,68 @@ class AsyncUserLLM:
     ) -> Route:
         return await self._read(calls.explain_route(task, model, needs, self._core.operator_keys.providers))
 
+    async def chat(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Any = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> ChatAnswer:
+        body = chat_body(
+            prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
+        )
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return await self._core.engine.chat(
+            self._policy(), body, task=task, model=model, timeouts=timeouts, schema=schema
+        )
+
+    def stream(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Any = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> AsyncChatStream:
+        body = chat_body(
+            prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
+        )
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return self._core.engine.stream(
+            self._policy(), body, task=task, model=model, timeouts=timeouts, schema=schema
+        )
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> Embeddings:
+        body = embeddings_body(texts, dimensions=dimensions, **parameters)
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return await self._core.engine.embed(self._policy(), body, task=task, model=model, timeouts=timeouts)
+
+    def _policy(self) -> AsyncUserPolicy:
+        return self._core.policy(self._identify)
+
     async def _read(self, call: Call[T]) -> T:
         return await self._core.run(call, await self._identify())
 
@@ -147,11 +213,24 @@ class AsyncSupaLLM(AsyncUserLLM):
         runtime_secret: str | None = None,
         operator_keys: Mapping[str, str] | None = None,
         settings_ttl: float = 60.0,
+        timeout: float = 300.0,
+        attempt_timeout: float = 120.0,
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
+        http_client: httpx.AsyncClient | None = None,
     ) -> None:
         core = AsyncCore(
-            sb, Options(runtime_secret, operator_keys, settings_ttl, database_timeout, flush_timeout)
+            sb,
+            Options(
+                runtime_secret=runtime_secret,
+                operator_keys=operator_keys,
+                settings_ttl=settings_ttl,
+                timeout=timeout,
+                attempt_timeout=attempt_timeout,
+                database_timeout=database_timeout,
+                flush_timeout=flush_timeout,
+                http_client=http_client,
+            ),
         )
         self._session = AsyncSession(sb.auth, self._signed_in, core.signed_out)
         self._loading: set[asyncio.Task[None]] = set()

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 from supa_llm import calls
+from supa_llm.answers import ChatAnswer, ChatStream, Embeddings, chat_body, embeddings_body
 from supa_llm.calls import Call
 from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
 from supa_llm.core import Core, Options
 from supa_llm.errors import SupaLLMError
 from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.policy import UserPolicy
 from supa_llm.session import Identity, Session
 
 if TYPE_CHECKING:
+    import httpx
+
     import supabase
 
 T = TypeVar("T")
@@ -195,7 +199,7 @@ class UserLLM:
     def explain(
         self, task: str | None = None, *, model: str | None = None, needs: Sequence[str] = ()
     ) -> Route:
-        """The route that a request would take, with reasons, what was left out, and advice if nothing is left.
+        """The route that a request would take, with reasons, what was left out, and advice if it is empty.
 
             for candidate in llm.explain("code").candidates:
                 print(candidate.provider, candidate.model, candidate.reason)
@@ -208,6 +212,121 @@ class UserLLM:
             InvalidInputError: nobody is known to have that model.
         """
         return self._read(calls.explain_route(task, model, needs, self._core.operator_keys.providers))
+
+    # Requests ------------------------------------------------------------------------------------------------
+
+    def chat(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Any = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> ChatAnswer:
+        """Run a prompt with this user's keys, falling back as they allow, and wait for the answer.
+
+            answer = llm.chat("What is the capital of France?", task="speed")
+            print(answer.text, answer.receipt.answered_by.key_source)
+
+        Args:
+            prompt: a text, or messages in the OpenAI format.
+            task: what it is for (``speed``, ``code``, any string); the user may have chosen a model for it.
+            model: ``provider/model`` or a bare model, to ask for it.
+            tools: tools in the OpenAI format.
+            schema: what the answer must look like: a pydantic model class or a JSON schema; see ``parsed``.
+            max_tokens: most tokens of the answer.
+            temperature: 0 (steady) to 2 (wild).
+            timeout: seconds until a provider must have answered; None is the client's ``timeout``.
+            attempt_timeout: seconds for one candidate, after which the next is tried; None is the client's.
+            parameters: any other parameter of OpenAI's chat completions.
+
+        Raises:
+            NoCandidateError: no provider can serve it; the hint says what this user can do.
+            BadRequestError: the provider refused the request itself, so it was sent nowhere else.
+            TotalTimeoutError: ``timeout`` ran out.
+            ProviderError: all candidates failed; ``receipt`` says how.
+            InvalidInputError: an argument is wrong.
+        """
+        body = chat_body(
+            prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
+        )
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return self._core.engine.chat(
+            self._policy(), body, task=task, model=model, timeouts=timeouts, schema=schema
+        )
+
+    def stream(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Any = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> ChatStream:
+        """The same as :meth:`chat`, piece by piece. Leaving the block early cancels the request.
+
+            with llm.stream("Tell me a story") as story:
+                for piece in story:
+                    print(piece, end="")
+            print(story.receipt.answered_by.provider)
+
+        It falls back before the first content, never after. The request is sent on entering (or iterating),
+        and raises there what :meth:`chat` raises.
+
+        Raises:
+            StreamInterruptedError: while iterating: the answer broke off.
+        """
+        body = chat_body(
+            prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
+        )
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return self._core.engine.stream(
+            self._policy(), body, task=task, model=model, timeouts=timeouts, schema=schema
+        )
+
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> Embeddings:
+        """Vectors of texts.
+
+            vectors = llm.embed(["one", "two"]).vectors
+
+        Vectors of different models do not compare: name the model, or look at ``receipt.answered_by.model``.
+
+        Args:
+            texts: one text or several.
+            task: as in :meth:`chat`, and so are the other arguments.
+            dimensions: length of the vectors, where the model can choose.
+
+        Raises:
+            SupaLLMError: what :meth:`chat` raises.
+        """
+        body = embeddings_body(texts, dimensions=dimensions, **parameters)
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return self._core.engine.embed(self._policy(), body, task=task, model=model, timeouts=timeouts)
+
+    def _policy(self) -> UserPolicy:
+        return self._core.policy(self._identify)
 
     def _read(self, call: Call[T]) -> T:
         return self._core.run(call, self._identify())
@@ -231,12 +350,16 @@ class SupaLLM(UserLLM):
     Args:
         sb: the app's client. Its publishable key is enough.
         runtime_secret: what makes this process a runtime of the operator's; None reads
-            ``SUPA_LLM_RUNTIME_SECRET``. operator_keys: provider id → the operator's own key; None reads
-            ``OPENAI_API_KEY``, ``GROQ_API_KEY`` and so on (``<PROVIDER>_API_KEY``) from the environment,
-            ``{}`` offers none.
+            ``SUPA_LLM_RUNTIME_SECRET``.
+        operator_keys: provider id → the operator's own key; None reads ``OPENAI_API_KEY``, ``GROQ_API_KEY``
+            and so on (``<PROVIDER>_API_KEY``) from the environment, ``{}`` offers none.
         settings_ttl: seconds for which settings are kept. Routes are kept as long as the database lets keys
-            be kept. database_timeout: seconds that one call to the Supabase project may take. flush_timeout:
-            seconds that closing, and the end of the interpreter, wait for usage to be recorded.
+            be kept.
+        timeout: seconds from a call until a provider must have answered.
+        attempt_timeout: seconds for one candidate, after which the next is tried.
+        database_timeout: seconds that one call to the Supabase project may take.
+        flush_timeout: seconds that closing, and the end of the interpreter, wait for usage to be recorded.
+        http_client: for calls to providers, to set proxies, certificates or limits; yours to close.
 
     Raises:
         ConfigurationError: ``sb`` is an asynchronous client, or the runtime secret cannot be one.
@@ -249,10 +372,25 @@ class SupaLLM(UserLLM):
         runtime_secret: str | None = None,
         operator_keys: Mapping[str, str] | None = None,
         settings_ttl: float = 60.0,
+        timeout: float = 300.0,
+        attempt_timeout: float = 120.0,
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
+        http_client: httpx.Client | None = None,
     ) -> None:
-        core = Core(sb, Options(runtime_secret, operator_keys, settings_ttl, database_timeout, flush_timeout))
+        core = Core(
+            sb,
+            Options(
+                runtime_secret=runtime_secret,
+                operator_keys=operator_keys,
+                settings_ttl=settings_ttl,
+                timeout=timeout,
+                attempt_timeout=attempt_timeout,
+                database_timeout=database_timeout,
+                flush_timeout=flush_timeout,
+                http_client=http_client,
+            ),
+        )
         self._session = Session(sb.auth, self._signed_in, core.signed_out)
         super().__init__(core, self._session.identity)
 
@@ -270,7 +408,7 @@ class SupaLLM(UserLLM):
         return self._core.recorder.dropped
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Wait until all usage so far is recorded, at most ``timeout`` seconds; False when some is not yet."""
+        """Wait until all usage so far is recorded, at most ``timeout`` seconds; False when some is not."""
         return self._core.recorder.flush(timeout)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What all views of one SupaLLM share: connection, caches, usage recorder, operator keys, engine."""
+"""What all views of one SupaLLM share: connections, caches, usage recorder, operator keys, engine."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import asyncio
 import inspect
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import httpx
 
 from supa_llm import calls
 from supa_llm.cache import AsyncCache, Cache, Slot, Store
 from supa_llm.calls import Call
+from supa_llm.engine import AsyncEngine, Engine, Timeouts
 from supa_llm.errors import ConfigurationError, NoCandidateError
 from supa_llm.models import Candidate, Route, Secret, Settings
 from supa_llm.operator_keys import OperatorKeys
@@ -25,17 +28,21 @@ if TYPE_CHECKING:
     import supabase
 
 T = TypeVar("T")
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Options(Generic[H]):
     """The arguments of SupaLLM; see there."""
 
     runtime_secret: str | None
     operator_keys: Mapping[str, str] | None
     settings_ttl: float
+    timeout: float
+    attempt_timeout: float
     database_timeout: float
     flush_timeout: float
+    http_client: H | None
 
 
 class _Core:
@@ -43,12 +50,21 @@ class _Core:
 
     cache: Store
 
-    def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options) -> None:
-        self.project = _project(sb, options)
+    def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options[H]) -> None:
+        self.project = _project(sb, options.runtime_secret)
         self.operator_keys = OperatorKeys(options.operator_keys)
         self.flush_timeout = options.flush_timeout
+        self._timeouts = Timeouts(total=options.timeout, attempt=options.attempt_timeout)
         ttl = options.settings_ttl
         self._settings_slot: Slot[Settings] = Slot("settings", None, lambda _: time.time() + ttl)
+
+    def timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
+        """The time-outs of one request; None is the one of the client."""
+        return replace(
+            self._timeouts,
+            total=self._timeouts.total if total is None else total,
+            attempt=self._timeouts.attempt if attempt is None else attempt,
+        )
 
     def signed_out(self, identity: Identity) -> None:
         """Clear what is kept of a user. Usage that is still queued is sent with the token they had."""
@@ -70,19 +86,20 @@ class Core(_Core):
 
     cache: Cache
 
-    def __init__(self, sb: supabase.Client, options: Options) -> None:
+    def __init__(self, sb: supabase.Client, options: Options[httpx.Client]) -> None:
         if inspect.iscoroutinefunction(sb.auth.get_session):
             raise ConfigurationError("SupaLLM needs a supabase.Client.", hint="Or use AsyncSupaLLM.")
         super().__init__(sb, options)
         # The app's own HTTP client, if it made one: it may know a proxy or a certificate.
-        http = sb.options.httpx_client or self.project.http_client()
+        http = sb.options.httpx_client or _sync_http(options.database_timeout)
         self._own_http = http if sb.options.httpx_client is None else None
         self._database = Database(self.project, http)
         self.recorder = Recorder(self._database.run, exit_timeout=options.flush_timeout)
         self.cache = Cache()
+        self.engine = Engine(options.http_client, timeouts=self._timeouts)
 
-    def policy(self, identity: Identity) -> UserPolicy:
-        return UserPolicy(identity, self._database, self.cache, self.operator_keys, self.recorder)
+    def policy(self, identify: Callable[[], Identity]) -> UserPolicy:
+        return UserPolicy(identify, self._database, self.cache, self.operator_keys, self.recorder)
 
     def settings(self, identity: Identity) -> Settings:
         return self.cache.fetch(
@@ -98,6 +115,7 @@ class Core(_Core):
 
     def close(self) -> None:
         self.recorder.close(self.flush_timeout)
+        self.engine.close()
         if self._own_http:
             self._own_http.close()
 
@@ -107,23 +125,22 @@ class AsyncCore(_Core):
 
     cache: AsyncCache
 
-    def __init__(self, sb: supabase.AsyncClient, options: Options) -> None:
+    def __init__(self, sb: supabase.AsyncClient, options: Options[httpx.AsyncClient]) -> None:
         if not inspect.iscoroutinefunction(sb.auth.get_session):
             raise ConfigurationError("AsyncSupaLLM needs a supabase.AsyncClient.", hint="Or use SupaLLM.")
         super().__init__(sb, options)
-        http = sb.options.httpx_client or self.project.async_http_client()
+        http = sb.options.httpx_client or httpx.AsyncClient(timeout=options.database_timeout)
         self._own_http = http if sb.options.httpx_client is None else None
         self._database = AsyncDatabase(self.project, http)
-        # Usage is sent by threads here too: it must outlive the event loop, which ends before the process
-        # does.
-        self._recording_http = self.project.http_client()
-        self.recorder = Recorder(
-            Database(self.project, self._recording_http).run, exit_timeout=options.flush_timeout
-        )
+        # Usage is sent by threads here too: it must outlive the event loop, which ends before the process.
+        self._recording_http = _sync_http(options.database_timeout)
+        recording = Database(self.project, self._recording_http)
+        self.recorder = Recorder(recording.run, exit_timeout=options.flush_timeout)
         self.cache = AsyncCache()
+        self.engine = AsyncEngine(options.http_client, timeouts=self._timeouts)
 
-    def policy(self, identity: Identity) -> AsyncUserPolicy:
-        return AsyncUserPolicy(identity, self._database, self.cache, self.operator_keys, self.recorder)
+    def policy(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserPolicy:
+        return AsyncUserPolicy(identify, self._database, self.cache, self.operator_keys, self.recorder)
 
     async def settings(self, identity: Identity) -> Settings:
         return await self.cache.fetch(
@@ -140,20 +157,25 @@ class AsyncCore(_Core):
     async def close(self) -> None:
         await asyncio.to_thread(self.recorder.close, self.flush_timeout)
         self._recording_http.close()
+        await self.engine.aclose()
         if self._own_http:
             await self._own_http.aclose()
 
 
-def _project(sb: supabase.Client | supabase.AsyncClient, options: Options) -> Project:
-    secret = options.runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
+def _sync_http(timeout: float) -> httpx.Client:
+    # HTTP/2 stays off: its header compression logs every header at DEBUG, tokens included.
+    return httpx.Client(timeout=timeout)
+
+
+def _project(sb: supabase.Client | supabase.AsyncClient, runtime_secret: str | None) -> Project:
+    secret = runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
     if secret is not None and not is_header_value(secret):
         raise ConfigurationError(
             "The runtime secret holds a character that no runtime secret has.",
-            hint="Pass what `supa-llm runtime add` printed as runtime_secret, or in SUPA_LLM_RUNTIME_SECRET.",
+            hint="Pass it as it was printed when the runtime was registered.",
         )
     return Project(
         rest_url=str(sb.rest_url),
         api_key=sb.supabase_key,
         runtime_secret=Secret(secret) if secret else None,
-        timeout=options.database_timeout,
     )

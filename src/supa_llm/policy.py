@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from supa_llm import calls
@@ -19,13 +19,12 @@ _Question = tuple[str | None, str | None, tuple[str, ...], tuple[str, ...]]
 
 
 class _Policy:
-    """The part without I/O."""
+    """The part without I/O. One object serves one request, of whoever is signed in when it asks the route."""
 
-    def __init__(
-        self, identity: Identity, cache: Store, operator_keys: OperatorKeys, recorder: Recorder
-    ) -> None:
-        self._identity = identity
-        self._store = cache
+    _identity: Identity
+
+    def __init__(self, store: Store, operator_keys: OperatorKeys, recorder: Recorder) -> None:
+        self._store = store
         self._operator_keys = operator_keys
         self._recorder = recorder
 
@@ -37,7 +36,7 @@ class _Policy:
         self._recorder.put(calls.record_usage(request_id, task, attempt), self._identity)
 
     def forget_route(self) -> None:
-        """A key of this user's was refused or cooled down, so every route of theirs may look different."""
+        """A key of this user's was refused or limited, so every route of theirs may look different."""
         self._store.forget(self._identity.token.owner, "route")
 
     def _question(self, task: str | None, model: str | None, needs: Sequence[str]) -> _Question:
@@ -46,19 +45,18 @@ class _Policy:
 
 
 class UserPolicy(_Policy):
-    """For threads; one for each request."""
+    """For threads."""
 
     def __init__(
         self,
-        identity: Identity,
+        identify: Callable[[], Identity],
         database: Database,
         cache: Cache,
         operator_keys: OperatorKeys,
         recorder: Recorder,
     ) -> None:
-        super().__init__(identity, cache, operator_keys, recorder)
-        self._database = database
-        self._cache = cache
+        super().__init__(cache, operator_keys, recorder)
+        self._identify, self._database, self._cache = identify, database, cache
 
     def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
         """The candidates for one request, from the lease where one is kept.
@@ -66,6 +64,7 @@ class UserPolicy(_Policy):
         Raises:
             NoCandidateError: nothing can serve; it says what the user can do, and what was left out.
         """
+        self._identity = self._identify()
         token, question = self._identity.token, self._question(task, model, needs)
         try:
             return self._cache.fetch(
@@ -75,32 +74,28 @@ class UserPolicy(_Policy):
             )
         except NoCandidateError as error:
             empty = error
-        try:
-            explained = self._database.run(calls.explain_route(*question), token.secret)
-        except SupaLLMError:
-            pass
-        else:
-            empty.left_out = explained.left_out
+        with suppress(SupaLLMError):  # the error says what to do without it, too
+            empty.left_out = self._database.run(calls.explain_route(*question), token.secret).left_out
         raise empty
 
 
 class AsyncUserPolicy(_Policy):
-    """For tasks of one event loop; one for each request."""
+    """For tasks of one event loop."""
 
     def __init__(
         self,
-        identity: Identity,
+        identify: Callable[[], Awaitable[Identity]],
         database: AsyncDatabase,
         cache: AsyncCache,
         operator_keys: OperatorKeys,
         recorder: Recorder,
     ) -> None:
-        super().__init__(identity, cache, operator_keys, recorder)
-        self._database = database
-        self._cache = cache
+        super().__init__(cache, operator_keys, recorder)
+        self._identify, self._database, self._cache = identify, database, cache
 
     async def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
         """The candidates for one request; the same as :meth:`UserPolicy.route`."""
+        self._identity = await self._identify()
         token, question = self._identity.token, self._question(task, model, needs)
         try:
             return await self._cache.fetch(
@@ -110,12 +105,8 @@ class AsyncUserPolicy(_Policy):
             )
         except NoCandidateError as error:
             empty = error
-        try:
-            explained = await self._database.run(calls.explain_route(*question), token.secret)
-        except SupaLLMError:
-            pass
-        else:
-            empty.left_out = explained.left_out
+        with suppress(SupaLLMError):
+            empty.left_out = (await self._database.run(calls.explain_route(*question), token.secret)).left_out
         raise empty
 
 

@@ -57,13 +57,11 @@ class Project:
         rest_url: base URL of its data API, such as ``https://<ref>.supabase.co/rest/v1``.
         api_key: its publishable (or anon) key; a secret key works on a server.
         runtime_secret: what makes this process a runtime of the operator's, where it is one.
-        timeout: seconds that one RPC may take.
     """
 
     rest_url: str
     api_key: str = field(repr=False)
     runtime_secret: Secret | None = None
-    timeout: float = 10.0
 
     def headers(self, token: Secret) -> dict[str, str]:
         """Headers of one request for one user."""
@@ -71,13 +69,6 @@ class Project:
         if self.runtime_secret is not None:
             headers["x-llm-runtime"] = self.runtime_secret.reveal()
         return headers
-
-    # HTTP/2 stays off: its header compression logs every header at DEBUG, tokens and keys included.
-    def http_client(self) -> httpx.Client:
-        return httpx.Client(timeout=self.timeout)
-
-    def async_http_client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(timeout=self.timeout)
 
 
 class Database:
@@ -176,7 +167,10 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
                 hint="Check the project's URL and that it is running, then try again.",
             )
         case _:
-            return InvalidInputError(f"The arguments of {call.name} cannot be sent as JSON.")
+            return InvalidInputError(
+                f"The arguments of {call.name} cannot be sent as JSON.",
+                hint="Allowed are texts, finite numbers, booleans, None, lists and mappings.",
+            )
 
 
 def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:

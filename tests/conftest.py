@@ -1,0 +1,94 @@
+"""Fixtures of the whole suite.
+
+The tests run against a Supabase project that has the migrations. With API_URL, DB_URL, PUBLISHABLE_KEY and
+SECRET_KEY in the environment (``supabase status -o env`` prints them) it is that one; else one local stack is
+started for the whole session, in a temporary directory, and destroyed at its end. Users are made new for each
+test, so tests do not see each other's.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from supa_llm.local import LocalStack
+from supa_llm.local.ports import pick_free
+from tests.support import PROVIDERS, ROOT, Emulator, Stack, User, running_emulator
+
+_NAMED = ("API_URL", "DB_URL", "PUBLISHABLE_KEY", "SECRET_KEY")
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and secrets of whoever runs the tests are none of theirs."""
+    for name in list(os.environ):
+        if name.endswith("_API_KEY") or name == "SUPA_LLM_RUNTIME_SECRET":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The Supabase project that the tests run against."""
+    if all(os.environ.get(name) for name in _NAMED):
+        yield Stack.from_env(os.environ)
+        return
+    local = LocalStack(tmp_path_factory.mktemp("stack"), project=ROOT, port=0, throwaway=True)
+    try:
+        local.up()
+        yield Stack.from_env(local.env())
+    finally:
+        local.destroy()
+
+
+@pytest.fixture
+def new_user(stack: Stack) -> Callable[[], User]:
+    """Makes a new user at each call."""
+    return stack.sign_up
+
+
+@pytest.fixture
+def user(new_user: Callable[[], User]) -> User:
+    """A new user."""
+    return new_user()
+
+
+@pytest.fixture
+def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
+    """The database as its owner, in autocommit."""
+    with stack.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def _emulator() -> Iterator[Emulator]:
+    with running_emulator(pick_free(1)[0]) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(_emulator: Emulator) -> Iterator[Emulator]:
+    """An emulator of the providers, with nothing scripted and nothing served yet."""
+    _emulator.reset()
+    yield _emulator
+    _emulator.reset()
+
+
+@pytest.fixture(scope="session")
+def _emulated(stack: Stack, _emulator: Emulator) -> Iterator[None]:
+    with stack.connect() as connection:
+        before = connection.execute("select id, base_url from public.llm_providers").fetchall()
+    for provider in PROVIDERS:
+        stack.admin("set_llm_provider", p_provider={"id": provider, "base_url": _emulator.base_url(provider)})
+    yield
+    for provider, base_url in before:
+        stack.admin("set_llm_provider", p_provider={"id": provider, "base_url": base_url})
+
+
+@pytest.fixture
+def providers(_emulated: None, emulator: Emulator) -> Emulator:
+    """The emulator, with the project's catalogue pointing at it."""
+    return emulator

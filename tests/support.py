@@ -1,0 +1,199 @@
+"""What the tests use: a Supabase project, its users and administrator, and an emulator of the providers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+
+import supabase
+
+ROOT = Path(__file__).resolve().parent.parent
+PASSWORD = "correct horse battery staple"
+
+#: Provider → where the emulator speaks its format, and a key of the right shape. {} tells users apart.
+PROVIDERS = {
+    "openai": ("/v1", "sk-test-{}"),
+    "groq": ("/groq/openai/v1", "gsk_test{}"),
+    "mistral": ("/mistral/v1", "{}"),
+    "anthropic": ("/anthropic", "sk-ant-test-{}"),
+    "google": ("/gemini", "AIzaTest{}"),
+}
+
+
+def key_for(provider: str, owner: int = 0) -> str:
+    """A key that looks like one of the provider's, made up, and different for each owner."""
+    return PROVIDERS[provider][1].format(f"{owner:032d}")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A Supabase project with the migrations in it: the local stack, or what the environment names."""
+
+    api_url: str
+    db_url: str
+    publishable_key: str
+    secret_key: str
+    jwt_secret: str | None = None
+
+    @classmethod
+    def from_env(cls, env: dict[str, str] | os._Environ[str]) -> Stack:
+        return cls(
+            env["API_URL"], env["DB_URL"], env["PUBLISHABLE_KEY"], env["SECRET_KEY"], env.get("JWT_SECRET")
+        )
+
+    def client(self) -> supabase.Client:
+        """A client of the app's, with nobody signed in."""
+        return supabase.create_client(self.api_url, self.publishable_key)
+
+    async def async_client(self) -> supabase.AsyncClient:
+        return await supabase.create_async_client(self.api_url, self.publishable_key)
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """The database as its owner, in autocommit."""
+        return psycopg.connect(self.db_url, autocommit=True)
+
+    def rpc(self, name: str, token: str | None = None, **arguments: Any) -> httpx.Response:
+        """One RPC over HTTP; as an administrator, or as the user of a token."""
+        key = self.secret_key if token is None else self.publishable_key
+        headers = {"apikey": key} | ({"Authorization": f"Bearer {token}"} if token else {})
+        return httpx.post(f"{self.api_url}/rest/v1/rpc/{name}", json=arguments, headers=headers, timeout=30)
+
+    def admin(self, name: str, **arguments: Any) -> Any:
+        """The answer of an administrator's RPC, which must succeed."""
+        response = self.rpc(name, **arguments)
+        assert response.is_success, response.text
+        return response.json() if response.content else None
+
+    def sign_up(self) -> User:
+        """A new user, whose e-mail nobody else has."""
+        email = f"user-{uuid.uuid4().hex}@example.com"
+        response = httpx.post(
+            f"{self.api_url}/auth/v1/signup",
+            json={"email": email, "password": PASSWORD},
+            headers={"apikey": self.publishable_key},
+            timeout=30,
+        )
+        assert response.is_success, response.text
+        session = response.json()
+        return User(self, session["user"]["id"], email, session["access_token"])
+
+
+@dataclass(frozen=True)
+class User:
+    """A signed-up user. ``access_token`` is of their own first session."""
+
+    stack: Stack = field(repr=False)
+    id: str
+    email: str
+    access_token: str = field(repr=False)
+
+    @property
+    def credentials(self) -> Any:
+        """What ``sb.auth.sign_in_with_password`` takes."""
+        return {"email": self.email, "password": PASSWORD}
+
+    def client(self) -> supabase.Client:
+        """A client of the app's on which they are signed in."""
+        sb = self.stack.client()
+        sb.auth.sign_in_with_password(self.credentials)
+        return sb
+
+    async def async_client(self) -> supabase.AsyncClient:
+        sb = await self.stack.async_client()
+        await sb.auth.sign_in_with_password(self.credentials)
+        return sb
+
+    def rpc(self, name: str, **arguments: Any) -> Any:
+        """The answer of an RPC as this user, which must succeed."""
+        response = self.stack.rpc(name, self.access_token, **arguments)
+        assert response.is_success, response.text
+        return response.json() if response.content else None
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """The providers' wire formats, by llmock."""
+
+    url: str
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30)
+
+    def base_url(self, provider: str) -> str:
+        return self.url + PROVIDERS[provider][0]
+
+    def script(self, *behaviours: dict[str, Any]) -> None:
+        """Queue what the next requests meet: ``{"type": "fail", "status": 429, "match": {…}}`` and so on."""
+        self._http.post("/_llmock/scenario", json={"behaviors": list(behaviours)}).raise_for_status()
+
+    def fail(self, status: int, path: str = "*", times: int | None = 1, **fields: Any) -> None:
+        """Have the next requests to ``path`` fail; ``/groq/*`` are Groq's."""
+        self.script({"type": "fail", "status": status, "times": times, "match": {"path": path}, **fields})
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What was served since the last reset, oldest first."""
+        served: list[dict[str, Any]] = self._http.get("/_llmock/requests").json()["requests"]
+        return served
+
+    def reset(self) -> None:
+        self._http.post("/_llmock/reset").raise_for_status()
+
+
+@contextmanager
+def running_emulator(port: int) -> Iterator[Emulator]:
+    """An emulator in a process of its own."""
+    program = str(Path(sys.executable).with_name("llmock"))
+    process = subprocess.Popen(
+        [program, "serve", "-p", str(port), "--log-level", "error"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    emulator = Emulator(f"http://127.0.0.1:{port}")
+    try:
+        wait_until(lambda: _answers(f"{emulator.url}/_llmock/requests"), seconds=30)
+        yield emulator
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def unsigned_token(**claims: Any) -> str:
+    """A token of the right shape that no project has signed."""
+    parts = (
+        json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims, {"no": "signature"})
+    )
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
+def wait_until(condition: Any, seconds: float = 10.0) -> None:
+    """Wait until ``condition()`` is true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=1).is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,58 @@
+"""The operator's keys: which variables count, and that no value is ever shown."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from supa_llm.operator_keys import OperatorKeys
+
+
+def revealed(keys: OperatorKeys) -> dict[str, str]:
+    return {provider: secret.reveal() for provider in keys.providers if (secret := keys.get(provider))}
+
+
+def test_the_environment_names_the_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-1 \n")
+    monkeypatch.setenv("MY_HOST_API_KEY", "k2")
+    monkeypatch.setenv("GROQ_API_KEY", "  ")
+    monkeypatch.setenv("_API_KEY", "nameless")
+    monkeypatch.setenv("OPENAI_API_KEY_FILE", "/somewhere")
+    assert revealed(OperatorKeys()) == {"openai": "sk-1", "my-host": "k2", "my_host": "k2"}
+
+
+def test_googles_key_has_two_names_and_geminis_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_API_KEY", "second")
+    assert OperatorKeys().get("google") == OperatorKeys({"google": "second"}).get("google")
+    monkeypatch.setenv("GEMINI_API_KEY", "first")
+    assert revealed(OperatorKeys())["google"] == "first"
+
+
+def test_keys_that_are_given_replace_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    assert OperatorKeys({}).providers == ()
+    assert revealed(OperatorKeys({"groq": "gsk", "openai": ""})) == {"groq": "gsk"}
+
+
+def test_they_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = OperatorKeys()
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-late")
+    assert keys.get("openai") is None
+
+
+@pytest.mark.parametrize("value", ["sk-1\nInjected: yes", "sk 1", "sk-\x7f", "sk-…"])
+def test_a_value_that_no_header_can_carry_is_ignored_and_only_its_name_is_told(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", value)
+    with pytest.warns(RuntimeWarning, match="OPENAI_API_KEY") as caught:
+        assert OperatorKeys().providers == ()
+    assert value not in str(caught[0].message)
+
+
+def test_a_repr_shows_no_key() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        keys = OperatorKeys({"openai": "sk-canary"})
+    assert "canary" not in repr(keys) + repr(vars(keys))
