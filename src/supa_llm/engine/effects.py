@@ -23,8 +23,8 @@ class Timeouts:
         idle: between two pieces of a stream that has begun.
     """
 
-    total: float = 300.0
-    attempt: float = 120.0
+    total: float = 600.0
+    attempt: float = 180.0
     idle: float = 60.0
 
     def __post_init__(self) -> None:

@@ -49,6 +49,7 @@ from supa_llm.wire.base import (
     bears_content,
     read_usage,
 )
+from supa_llm.wire.waits import believable, retry_after
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -174,7 +175,7 @@ class _Trial:
         if self._recorded:
             return
         self._recorded = True
-        wait = failures.wait_of(fault, self._head.headers) if fault else None
+        wait = (retry_after(self._head.headers) or believable(fault.retry_after)) if fault else None
         attempt = Attempt(
             number=len(self.receipt.attempts) + 1,
             provider=self._candidate.provider,

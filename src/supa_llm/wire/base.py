@@ -55,15 +55,15 @@ class FaultError(Exception):
 
 
 class Decoder(Protocol):
-    """Turns the bytes of one streamed answer into OpenAI chunks.
+    """Turns the bytes of one streamed answer into OpenAI chunks."""
 
-    Attributes:
-        usage: the OpenAI ``usage`` object as far as it is known.
-        finished: whether the answer is complete: each choice has its finish reason.
-    """
+    @property
+    def usage(self) -> Json | None:
+        """The OpenAI ``usage`` object as far as it is known."""
 
-    usage: Json | None
-    finished: bool
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is complete: each choice has its finish reason."""
 
     def feed(self, piece: bytes) -> list[Json]:
         """The chunks that ``piece`` completes. Raises FaultError on an error event or an unreadable one."""
@@ -151,6 +151,14 @@ def text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(part["text"] for part in content if part.get("type") == "text")
+
+
+def data_url(url: str) -> tuple[str, str | None]:
+    """Media type and base64 data of a ``data:`` URL; no data for any other URL."""
+    if not url.startswith("data:"):
+        return "", None
+    head, _, data = url.removeprefix("data:").partition(",")
+    return head.partition(";")[0], data
 
 
 def arguments_of(call: Mapping[str, Any]) -> Json:

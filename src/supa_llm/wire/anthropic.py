@@ -1,0 +1,355 @@
+"""Anthropic's Messages API, natively: ``POST {base_url}/messages``.
+
+What differs from the OpenAI format, and what is made of it:
+
+- JSON-schema answers are asked for by ``output_config.format``, which constrains the decoding. The older way,
+a
+  tool that the model is forced to call, is refused by models that think unasked, and would get in the way of
+  other tools. Schemas are closed (``additionalProperties: false``) and lose the constraints that the API
+  refuses; those move into the description, where the model reads them. There is no JSON mode without a
+  schema: ``json_object`` becomes an instruction.
+- ``max_tokens`` is required; the default is high, because thinking counts towards it.
+- Models since Opus 4.7 refuse ``temperature`` and ``top_p`` and take an effort instead; older ones the other
+way
+  round. Each gets what it knows; both are wishes, and a request does not fail for them.
+- System and developer messages, wherever they stand, become the system prompt.
+- Cached and cache-writing input tokens are counted apart: ``input_tokens`` is only the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from supa_llm.models import Candidate, ErrorClass
+from supa_llm.wire.base import (
+    FaultError,
+    Json,
+    Kind,
+    UnsupportedError,
+    WireRequest,
+    arguments_of,
+    canonical,
+    chunk,
+    class_of,
+    data_url,
+    endpoint,
+    first_error,
+    functions_of,
+    json_schema_of,
+    openai_usage,
+    post,
+    refuse_unknown,
+    text_of,
+)
+from supa_llm.wire.sse import Event, EventParser
+
+_VERSION = "2023-06-01"
+#: Families from before Opus 4.7. The set is closed: whatever is not in it is newer.
+_OLDER = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:-\d{8})?$)")
+_MAX_TOKENS, _MAX_TOKENS_OLDER = 16_384, 8_192
+_UNDERSTOOD = frozenset({
+    "messages", "stream", "tools", "tool_choice", "response_format", "stop", "max_completion_tokens",
+})  # fmt: skip
+_EFFORTS = {
+    "none": "low",
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+}
+_FINISH = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "refusal": "content_filter",
+    "tool_use": "tool_calls",
+}
+_CLASSES: Mapping[str, ErrorClass] = {
+    "authentication_error": "auth",
+    "permission_error": "auth",
+    "billing_error": "rate_limited",
+    "rate_limit_error": "rate_limited",
+    "not_found_error": "not_found",
+    "invalid_request_error": "bad_request",
+    "request_too_large": "bad_request",
+}
+_JSON_ONLY = "Answer with a single JSON object and nothing else: no prose, no code fence."
+
+
+class AnthropicWire:
+    """``POST {base_url}/messages``; Anthropic has no embeddings."""
+
+    def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
+        if kind == "embeddings":
+            raise UnsupportedError("Anthropic has no embeddings")
+        body = canonical(body, candidate)
+        refuse_unknown(body, _UNDERSTOOD)
+        older = bool(_OLDER.match(candidate.model))
+        system = [text_of(it["content"]) for it in body["messages"] if it["role"] in ("system", "developer")]
+        wanted = body.get("response_format") or {}
+        if wanted.get("type") == "json_object":
+            system.append(_JSON_ONLY)
+        made: Json = {
+            "model": candidate.model,
+            "max_tokens": body.get("max_completion_tokens") or (_MAX_TOKENS_OLDER if older else _MAX_TOKENS),
+            "messages": _messages(body["messages"]),
+        }
+        if body.get("stream"):
+            made["stream"] = True
+        if text := "\n\n".join(filter(None, system)):
+            made["system"] = text
+        if stop := body.get("stop"):
+            made["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+        if user := body.get("safety_identifier") or body.get("user"):
+            made["metadata"] = {"user_id": user}
+        made |= _tools(body)
+        output: Json = {}
+        if older:
+            # These models take one of the two, and no temperature above 1.
+            if "temperature" in body:
+                made["temperature"] = min(body["temperature"], 1)
+            elif "top_p" in body:
+                made["top_p"] = body["top_p"]
+        elif effort := _EFFORTS.get(body.get("reasoning_effort", "")):
+            output["effort"] = effort
+        if (schema := json_schema_of(body)) is not None:
+            output["format"] = {"type": "json_schema", "schema": closed(schema)}
+        if output:
+            made["output_config"] = output
+        return post(endpoint(candidate, "/messages"), made, anthropic_version=_VERSION)
+
+    def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
+        if payload["type"] == "error":
+            raise self.fault(200, payload)
+        blocks = payload["content"]
+        message: Json = {
+            "role": "assistant",
+            "content": "".join(block["text"] for block in blocks if block["type"] == "text") or None,
+            "refusal": _refusal(payload),
+        }
+        calls = [
+            {
+                "id": block["id"],
+                "type": "function",
+                "function": {"name": block["name"], "arguments": json.dumps(block["input"])},
+            }
+            for block in blocks
+            if block["type"] == "tool_use"
+        ]
+        if calls:
+            message["tool_calls"] = calls
+        return {
+            "id": payload["id"],
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": payload["model"],
+            "choices": [{"index": 0, "message": message, "finish_reason": _finish(payload["stop_reason"])}],
+            "usage": _usage(payload["usage"]),
+        }
+
+    def decoder(self, body: Json, candidate: Candidate) -> AnthropicDecoder:
+        return AnthropicDecoder()
+
+    def fault(self, status: int, payload: Any) -> FaultError:
+        return _fault(status, first_error(payload))
+
+
+class AnthropicDecoder:
+    """Content blocks become deltas; tool blocks are counted, because OpenAI numbers them apart."""
+
+    def __init__(self) -> None:
+        self.usage: Json | None = None
+        self.finished = False
+        self._events = EventParser()
+        self._head: Json = {}
+        self._tokens: Json = {}
+        self._calls = -1
+        self._silent_call = False  # a tool call whose arguments have not begun
+
+    def feed(self, piece: bytes) -> list[Json]:
+        return self._chunks(self._events.feed(piece))
+
+    def end(self) -> list[Json]:
+        return self._chunks(self._events.end())
+
+    def _chunks(self, events: list[Event]) -> list[Json]:
+        return [made for event in events for made in self._read(json.loads(event.data))]
+
+    def _read(self, event: Json) -> list[Json]:
+        match event["type"]:
+            case "message_start":
+                message = event["message"]
+                self._head = {"id": message["id"], "created": int(time.time()), "model": message["model"]}
+                self._count(message.get("usage"))
+                return [chunk(self._head, {"role": "assistant", "content": ""})]
+            case "content_block_start" if event["content_block"]["type"] == "tool_use":
+                block = event["content_block"]
+                self._calls += 1
+                self._silent_call = True
+                return [self._call({"name": block["name"], "arguments": ""}, id=block["id"], type="function")]
+            case "content_block_delta" if event["delta"]["type"] == "text_delta":
+                return [chunk(self._head, {"content": event["delta"]["text"]})]
+            case "content_block_delta" if event["delta"]["type"] == "input_json_delta":
+                arguments = event["delta"]["partial_json"]
+                self._silent_call = self._silent_call and not arguments
+                return [self._call({"arguments": arguments})] if arguments else []
+            case "content_block_stop" if self._silent_call:
+                self._silent_call = False
+                return [self._call({"arguments": "{}"})]  # a call without arguments streams none; OpenAI's do
+            case "message_delta" if event["delta"].get("stop_reason"):
+                self._count(event.get("usage"))
+                self.finished = True
+                refusal = _refusal(event["delta"])
+                return [
+                    *([chunk(self._head, {"refusal": refusal})] if refusal else ()),
+                    chunk(self._head, {}, _finish(event["delta"]["stop_reason"])),
+                    chunk(self._head, None, usage=self.usage),
+                ]
+            case "error":
+                raise _fault(200, first_error(event))
+        return []  # pings, thinking, ends of blocks, and events that are yet to be invented
+
+    def _call(self, function: Json, **names: str) -> Json:
+        return chunk(self._head, {"tool_calls": [{"index": self._calls, **names, "function": function}]})
+
+    def _count(self, tokens: Any) -> None:
+        """Counts are cumulative: later ones replace earlier ones, and input may only be told at first."""
+        self._tokens |= {name: value for name, value in (tokens or {}).items() if value is not None}
+        self.usage = _usage(self._tokens)
+
+
+#: Constraints that the API refuses in a schema. ``minItems`` of 0 and 1 it knows.
+_REFUSED = frozenset({
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
+    "maxItems", "uniqueItems", "minProperties", "maxProperties", "pattern", "default",
+})  # fmt: skip
+_FORMATS = frozenset({
+    "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
+})  # fmt: skip
+_MAPS = ("properties", "$defs", "definitions")
+
+
+def closed(schema: Any) -> Any:
+    """A JSON schema as structured outputs take it.
+
+    Example:
+        >>> closed({"type": "integer", "minimum": 1})
+        {'type': 'integer', 'description': '(minimum: 1)'}
+    """
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made: Json = {}
+    lost: list[str] = []
+    for name, value in schema.items():
+        known = value in (0, 1) if name == "minItems" else value in _FORMATS if name == "format" else True
+        if name in _REFUSED or not known:
+            lost.append(f"{name}: {json.dumps(value)}")
+        elif name in _MAPS and isinstance(value, dict):
+            made[name] = {key: closed(sub) for key, sub in value.items()}
+        else:
+            literal = name in ("enum", "const")
+            made["anyOf" if name == "oneOf" else name] = value if literal else closed(value)
+    if made.get("type") == "object" or "properties" in made:
+        made["additionalProperties"] = False
+    if "$ref" in made:
+        return {name: made[name] for name in ("$ref", *_MAPS) if name in made}
+    if lost:
+        made["description"] = f"{made.get('description', '')} ({', '.join(lost)})".strip()
+    return made
+
+
+def _messages(messages: list[Json]) -> list[Json]:
+    """The conversation without its system prompt; what follows itself in one role becomes one message."""
+    turns: list[Json] = []
+    for message in messages:
+        if message["role"] in ("system", "developer"):
+            continue
+        role = "assistant" if message["role"] == "assistant" else "user"
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] += _blocks(message)
+        else:
+            turns.append({"role": role, "content": _blocks(message)})
+    return turns
+
+
+def _blocks(message: Json) -> list[Json]:
+    if message["role"] == "tool":
+        result = {"type": "tool_result", "tool_use_id": message["tool_call_id"]}
+        return [{**result, "content": text_of(message["content"])}]
+    content = message.get("content") or message.get("refusal") or []
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    blocks = [_block(part) for part in parts if part.get("text") != ""]
+    for call in message.get("tool_calls") or ():
+        name = call["function"]["name"]
+        blocks.append({"type": "tool_use", "id": call["id"], "name": name, "input": arguments_of(call)})
+    return blocks
+
+
+def _block(part: Json) -> Json:
+    match part["type"]:
+        case "text" | "refusal":
+            return {"type": "text", "text": part[part["type"]]}
+        case "image_url":
+            url = part["image_url"]["url"]
+            media_type, data = data_url(url)
+            if data is None:
+                return {"type": "image", "source": {"type": "url", "url": url}}
+            return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+    raise UnsupportedError(f"it cannot read {part['type']!r} parts")
+
+
+def _tools(body: Json) -> Json:
+    if not body.get("tools"):
+        return {}
+    made: Json = {
+        "tools": [
+            {
+                "name": function["name"],
+                **({"description": function["description"]} if function.get("description") else {}),
+                "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
+            }
+            for function in functions_of(body)
+        ]
+    }
+    asked = body.get("tool_choice", "auto")
+    simple = {"auto": "auto", "required": "any", "none": "none"}
+    if isinstance(asked, str):
+        choice: Json = {"type": simple[asked]}
+    elif asked["type"] == "function":
+        choice = {"type": "tool", "name": asked["function"]["name"]}
+    else:
+        raise UnsupportedError(f"it has no tool choice {asked['type']!r}")
+    if body.get("parallel_tool_calls") is False and choice["type"] != "none":
+        choice["disable_parallel_tool_use"] = True
+    return made | ({} if choice == {"type": "auto"} else {"tool_choice": choice})
+
+
+def _finish(stop_reason: str | None) -> str:
+    return _FINISH.get(stop_reason or "", "stop")
+
+
+def _refusal(told: Mapping[str, Any]) -> str | None:
+    if told.get("stop_reason") != "refusal":
+        return None
+    return (told.get("stop_details") or {}).get("explanation") or "The model refused to answer."
+
+
+def _usage(tokens: Mapping[str, Any]) -> Json:
+    cached = tokens.get("cache_read_input_tokens") or 0
+    entered = tokens["input_tokens"] + cached + (tokens.get("cache_creation_input_tokens") or 0)
+    details = tokens.get("output_tokens_details") or {}
+    return openai_usage(entered, tokens["output_tokens"], cached, details.get("thinking_tokens"))
+
+
+def _fault(status: int, error: Json) -> FaultError:
+    kind, message = str(error.get("type")), str(error.get("message"))
+    meaning: ErrorClass = class_of(status) if status != 200 else _CLASSES.get(kind, "server_error")
+    if "credit balance" in message:
+        meaning = "rate_limited"  # an account without credit is told by a 400, though the request is fine
+    return FaultError(meaning, message, error={"message": message, "type": kind, "param": None, "code": None})

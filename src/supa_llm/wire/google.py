@@ -1,0 +1,356 @@
+"""Google's Gemini API, natively: ``POST {base_url}/models/{model}:generateContent`` and its siblings.
+
+What differs from the OpenAI format, and what is made of it:
+
+- JSON schemas, of answers and of tools, are taken as they are (``responseJsonSchema``,
+  ``parametersJsonSchema``).
+- Thoughts are counted apart from the candidates' tokens; here they are part of the output, as reasoning.
+- Since Gemini 3 a tool call carries a signature of the thought behind it, which must come back with the
+  conversation. It travels where Google's own OpenAI-compatible API puts it:
+  ``extra_content.google.thought_signature`` of a tool call. Calls that have lost it, or were made by another
+  provider's model, get the placeholder that Google documents for that.
+- Gemini 2 cannot combine tools with a JSON answer, so a request for both leaves it out.
+- A prompt that Google blocks is answered with a refusal, not with an error.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from supa_llm.models import Candidate, ErrorClass
+from supa_llm.wire.base import (
+    FaultError,
+    Json,
+    Kind,
+    UnsupportedError,
+    WireRequest,
+    arguments_of,
+    canonical,
+    chunk,
+    class_of,
+    data_url,
+    endpoint,
+    first_error,
+    functions_of,
+    json_schema_of,
+    openai_usage,
+    post,
+    refuse_unknown,
+    text_of,
+)
+from supa_llm.wire.sse import Event, EventParser
+from supa_llm.wire.waits import duration
+
+_OLDER = re.compile(r"gemini-[12]\b")
+_UNSIGNED = "skip_thought_signature_validator"
+_UNDERSTOOD = frozenset({
+    "messages", "stream", "tools", "tool_choice", "response_format", "stop", "max_completion_tokens",
+})  # fmt: skip
+_UNDERSTOOD_EMBEDDINGS = frozenset({"input", "dimensions", "encoding_format"})
+_SETTINGS = {
+    "temperature": "temperature",
+    "top_p": "topP",
+    "seed": "seed",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "max_completion_tokens": "maxOutputTokens",
+}
+#: Effort → tokens for thinking (Gemini 2.5), or the level of it (since Gemini 3; every model has low and
+#: high).
+_BUDGETS = {"none": 0, "minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576}
+_LEVELS = {"none": "low", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
+_MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
+_FILTERED = frozenset({
+    "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
+})  # fmt: skip
+#: Finish reasons that mean that the model failed; an answer without content for one of them is none.
+_BROKEN = frozenset({
+    "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE",
+    "MISSING_THOUGHT_SIGNATURE", "OTHER",
+})  # fmt: skip
+
+
+class GoogleWire:
+    """``:generateContent``, ``:streamGenerateContent?alt=sse`` and ``:batchEmbedContents``."""
+
+    def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
+        body, model = canonical(body, candidate), candidate.model.removeprefix("models/")
+        if kind == "embeddings":
+            refuse_unknown(body, _UNDERSTOOD_EMBEDDINGS)
+            url = endpoint(candidate, "/models/{model}:batchEmbedContents", model=model)
+            return post(url, {"requests": _embeddings(body, model)})
+        refuse_unknown(body, _UNDERSTOOD)
+        older = bool(_OLDER.match(model))
+        if older and body.get("tools") and (body.get("response_format") or {}).get("type", "text") != "text":
+            raise UnsupportedError("it cannot combine tools with a JSON answer")
+        method = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
+        made: Json = {"contents": _contents(body["messages"], signed=not older)}
+        system = [text_of(it["content"]) for it in body["messages"] if it["role"] in ("system", "developer")]
+        if any(system):
+            made["systemInstruction"] = {"parts": [{"text": text} for text in system if text]}
+        made |= _tools(body)
+        if settings := _settings(body, older):
+            made["generationConfig"] = settings
+        return post(endpoint(candidate, "/models/{model}:" + method, model=model), made)
+
+    def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
+        if kind == "embeddings":
+            data = [
+                {"object": "embedding", "index": index, "embedding": item["values"]}
+                for index, item in enumerate(payload["embeddings"])
+            ]
+            usage = _usage(payload["usageMetadata"]) if "usageMetadata" in payload else None
+            return {"object": "list", "data": data, "model": candidate.model, "usage": usage}
+        reader = _Reader(candidate)
+        message: Json = {"role": "assistant", "content": None}
+        for delta in reader.deltas(payload):
+            message |= {name: value for name, value in delta.items() if name != "content"}
+            if "content" in delta:
+                message["content"] = (message["content"] or "") + delta["content"]
+        for call in message.get("tool_calls", ()):
+            del call["index"]
+        if reader.finish is None:
+            raise FaultError("invalid_response", "the answer has no finish reason")
+        choice = {"index": 0, "message": message, "finish_reason": reader.finish}
+        return {**reader.head, "object": "chat.completion", "choices": [choice], "usage": reader.usage}
+
+    def decoder(self, body: Json, candidate: Candidate) -> GoogleDecoder:
+        return GoogleDecoder(candidate)
+
+    def fault(self, status: int, payload: Any) -> FaultError:
+        return _fault(status, first_error(payload))
+
+
+class GoogleDecoder:
+    """Each event is a piece of the answer in the same shape as the whole one."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.finished = False
+        self._events = EventParser()
+        self._reader = _Reader(candidate)
+        self._begun = False
+
+    @property
+    def usage(self) -> Json | None:
+        return self._reader.usage
+
+    def feed(self, piece: bytes) -> list[Json]:
+        return self._chunks(self._events.feed(piece))
+
+    def end(self) -> list[Json]:
+        return self._chunks(self._events.end())
+
+    def _chunks(self, events: list[Event]) -> list[Json]:
+        return [made for event in events for made in self._read(json.loads(event.data))]
+
+    def _read(self, payload: Any) -> list[Json]:
+        reader = self._reader
+        deltas = reader.deltas(payload)
+        if not self._begun:
+            self._begun = True
+            deltas.insert(0, {"role": "assistant", "content": ""})
+        made = [chunk(reader.head, delta) for delta in deltas]
+        if reader.finish and not self.finished:
+            self.finished = True
+            made.append(chunk(reader.head, {}, reader.finish))
+        if reader.finish and "usageMetadata" in payload:
+            made.append(chunk(reader.head, None, usage=reader.usage))
+        return made
+
+
+class _Reader:
+    """Reads responses, whole or in pieces, into OpenAI deltas."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self.head: Json = {"id": "", "created": int(time.time()), "model": candidate.model}
+        self.usage: Json | None = None
+        self.finish: str | None = None
+        self._calls = 0
+        self._spoke = False
+
+    def deltas(self, payload: Any) -> list[Json]:
+        if isinstance(payload, list) or "error" in payload:
+            raise _fault(200, first_error(payload))
+        self.head["id"] = self.head["id"] or payload.get("responseId") or f"chatcmpl-{uuid4().hex}"
+        self.head["model"] = payload.get("modelVersion") or self.head["model"]
+        if "usageMetadata" in payload:
+            self.usage = _usage(payload["usageMetadata"])
+        if blocked := (payload.get("promptFeedback") or {}).get("blockReason"):
+            self.finish = "content_filter"
+            return [{"refusal": f"The prompt was blocked ({blocked})."}]
+        if not payload.get("candidates"):
+            return []  # usage alone
+        first = payload["candidates"][0]
+        parts = [part for part in (first.get("content") or {}).get("parts") or () if not part.get("thought")]
+        deltas: list[Json] = [{"content": part["text"]} for part in parts if part.get("text")]
+        if calls := [self._call(part) for part in parts if "functionCall" in part]:
+            deltas.append({"tool_calls": calls})
+        self._spoke = self._spoke or bool(deltas)
+        if reason := first.get("finishReason"):
+            if reason in _BROKEN and not self._spoke:
+                raise FaultError(
+                    "invalid_response", f"the model broke off: {first.get('finishMessage') or reason}"
+                )
+            self.finish = self._finish(reason)
+        return deltas
+
+    def _finish(self, reason: str) -> str:
+        if reason in _FILTERED:
+            return "content_filter"
+        if reason == "MAX_TOKENS":
+            return "length"
+        return "tool_calls" if self._calls else "stop"
+
+    def _call(self, part: Json) -> Json:
+        wanted = part["functionCall"]
+        made: Json = {
+            "index": self._calls,
+            "id": wanted.get("id") or f"call_{uuid4().hex[:24]}",
+            "type": "function",
+            "function": {"name": wanted["name"], "arguments": json.dumps(wanted.get("args") or {})},
+        }
+        if signature := part.get("thoughtSignature"):
+            made["extra_content"] = {"google": {"thought_signature": signature}}
+        self._calls += 1
+        return made
+
+
+def _contents(messages: list[Json], *, signed: bool) -> list[Json]:
+    """The conversation without its system prompt; what follows itself in one role becomes one turn."""
+    names: dict[str, str] = {}
+    turns: list[Json] = []
+    for message in messages:
+        if message["role"] in ("system", "developer"):
+            continue
+        role = "model" if message["role"] == "assistant" else "user"
+        if message["role"] == "tool":
+            parts = [_result(message, names, signed=signed)]
+        else:
+            calls = message.get("tool_calls") or []
+            names |= {call["id"]: call["function"]["name"] for call in calls}
+            parts = [
+                *_parts(message),
+                *(_call(call, first=call is calls[0], signed=signed) for call in calls),
+            ]
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["parts"] += parts
+        else:
+            turns.append({"role": role, "parts": parts})
+    return turns
+
+
+def _parts(message: Json) -> list[Json]:
+    content = message.get("content") or message.get("refusal") or []
+    return [{"text": content}] if isinstance(content, str) else [_part(part) for part in content]
+
+
+def _part(part: Json) -> Json:
+    match part["type"]:
+        case "text" | "refusal":
+            return {"text": part[part["type"]]}
+        case "image_url":
+            url = part["image_url"]["url"]
+            media_type, data = data_url(url)
+            if data is not None:
+                return {"inlineData": {"mimeType": media_type, "data": data}}
+            media_type = mimetypes.guess_type(urlsplit(url).path)[0] or "image/jpeg"
+            return {"fileData": {"mimeType": media_type, "fileUri": url}}
+    raise UnsupportedError(f"it cannot read {part['type']!r} parts")
+
+
+def _call(call: Json, *, first: bool, signed: bool) -> Json:
+    made: Json = {"functionCall": {"name": call["function"]["name"], "args": arguments_of(call)}}
+    if signed:
+        made["functionCall"]["id"] = call["id"]
+        signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+        if signature or first:  # of calls made at once only the first is signed
+            made["thoughtSignature"] = signature or _UNSIGNED
+    return made
+
+
+def _result(message: Json, names: Mapping[str, str], *, signed: bool) -> Json:
+    text = text_of(message["content"])
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = text
+    call_id = message["tool_call_id"]
+    made = {"name": names[call_id], "response": told if isinstance(told, dict) else {"result": told}}
+    return {"functionResponse": {**made, "id": call_id} if signed else made}
+
+
+def _tools(body: Json) -> Json:
+    if not body.get("tools"):
+        return {}
+    declarations = [
+        {
+            "name": function["name"],
+            "description": function.get("description") or "",
+            **({"parametersJsonSchema": function["parameters"]} if function.get("parameters") else {}),
+        }
+        for function in functions_of(body)
+    ]
+    asked = body.get("tool_choice", "auto")
+    if isinstance(asked, str):
+        choice: Json = {"mode": _MODES[asked]}
+    elif asked["type"] == "function":
+        choice = {"mode": "ANY", "allowedFunctionNames": [asked["function"]["name"]]}
+    else:
+        raise UnsupportedError(f"it has no tool choice {asked['type']!r}")
+    made: Json = {"tools": [{"functionDeclarations": declarations}]}
+    return made if asked == "auto" else {**made, "toolConfig": {"functionCallingConfig": choice}}
+
+
+def _settings(body: Json, older: bool) -> Json:
+    made: Json = {theirs: body[ours] for ours, theirs in _SETTINGS.items() if ours in body}
+    if stop := body.get("stop"):
+        made["stopSequences"] = [stop] if isinstance(stop, str) else stop
+    if (body.get("response_format") or {}).get("type", "text") != "text":
+        made["responseMimeType"] = "application/json"
+        if (schema := json_schema_of(body)) is not None:
+            made["responseJsonSchema"] = schema
+    effort = body.get("reasoning_effort")
+    if effort in _LEVELS:
+        made["thinkingConfig"] = (
+            {"thinkingBudget": _BUDGETS[effort]} if older else {"thinkingLevel": _LEVELS[effort]}
+        )
+    return made
+
+
+def _embeddings(body: Json, model: str) -> list[Json]:
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    if not all(isinstance(text, str) for text in texts):
+        raise UnsupportedError("it embeds texts, not tokens")
+    size = {"outputDimensionality": body["dimensions"]} if "dimensions" in body else {}
+    return [{"model": f"models/{model}", "content": {"parts": [{"text": text}]}, **size} for text in texts]
+
+
+def _usage(tokens: Mapping[str, Any]) -> Json:
+    entered = (tokens.get("promptTokenCount") or 0) + (tokens.get("toolUsePromptTokenCount") or 0)
+    thoughts = tokens.get("thoughtsTokenCount") or 0
+    left = (tokens.get("candidatesTokenCount") or 0) + thoughts
+    return openai_usage(entered, left, tokens.get("cachedContentTokenCount") or 0, thoughts)
+
+
+def _fault(status: int, error: Json) -> FaultError:
+    message, name = str(error.get("message")), str(error.get("status"))
+    if status == 200:
+        status = error["code"] if isinstance(error.get("code"), int) else 500
+    details = [it for it in error.get("details") or () if isinstance(it, Mapping)]
+    meaning: ErrorClass = class_of(status)
+    if any(it.get("reason") == "API_KEY_INVALID" for it in details) or "API key not valid" in message:
+        meaning = "auth"  # told by a 400, though the request is fine
+    waits = [str(it["retryDelay"]) for it in details if "retryDelay" in it]
+    return FaultError(
+        meaning,
+        message,
+        error={"message": message, "type": name, "param": None, "code": name},
+        retry_after=duration(waits[0]) if waits else None,
+    )

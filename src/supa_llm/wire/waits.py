@@ -1,0 +1,77 @@
+"""How long a provider asks to wait, in whichever of the usual ways it says so."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+#: Longest wait that a provider is believed, seconds: a day.
+LONGEST_WAIT = 86_400.0
+_DURATION = re.compile(
+    r"(?:(?P<d>[\d.]+)d)?(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m(?!s))?(?:(?P<s>[\d.]+)s)?(?:(?P<ms>[\d.]+)ms)?"
+)
+_SECONDS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that a provider asks to wait; None where it does not say.
+
+    Understands ``retry-after-ms``, ``retry-after`` as seconds or as a date, and else the reset times beside a
+    rate limit that is used up (``x-ratelimit-reset-tokens: 6m0s``, ``anthropic-ratelimit-tokens-reset:
+    <date>``).
+
+    Args:
+        headers: of the response, with names in lower case.
+    """
+    now = now or datetime.now(UTC)
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return believable(milliseconds / 1000)
+    if (said := headers.get("retry-after")) is not None:
+        return believable(_number(said) if _number(said) is not None else _until(said, now))
+    resets = []
+    for name, left in headers.items():
+        limit = re.fullmatch(r"(x-ratelimit-)remaining(-\w+)?|(anthropic-ratelimit-[\w-]+)-remaining", name)
+        if limit and _number(left) == 0:
+            reset = f"{limit[3]}-reset" if limit[3] else f"{limit[1]}reset{limit[2] or ''}"
+            said = headers.get(reset, "")
+            seconds = duration(said)
+            resets.append(seconds if seconds is not None else _until(said, now))
+    return believable(max((it for it in resets if it is not None), default=None))
+
+
+def duration(text: str) -> float | None:
+    """Seconds of ``1m30s``, ``250ms`` or ``2.5``; None for anything else."""
+    if (plain := _number(text)) is not None:
+        return plain
+    match = _DURATION.fullmatch(text.strip())
+    parts = match.groupdict() if match and text.strip() else {}
+    numbers = [(_number(value), _SECONDS[unit]) for unit, value in parts.items() if value]
+    return sum(number * unit for number, unit in numbers if number is not None) if numbers else None
+
+
+def believable(seconds: float | None) -> float | None:
+    """A wait within reason: not in the past, and at most a day."""
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _until(text: str, now: datetime) -> float | None:
+    """Seconds until an HTTP date or an ISO 8601 time."""
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            moment = parse(text)
+        except ValueError:
+            continue
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    return None
