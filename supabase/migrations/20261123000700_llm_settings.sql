@@ -185,7 +185,8 @@ begin
       'true, false or null'
     );
     perform llm_private.check_setting(
-      coalesce(v_change ->> 'priority' ~ '^[0-9]{1,4}$' and jsonb_typeof(v_change -> 'priority') = 'number', true),
+      v_change ->> 'priority' is null
+      or v_change ->> 'priority' ~ '^[0-9]{1,4}$' and jsonb_typeof(v_change -> 'priority') = 'number',
       v_path || '.priority', 'a whole number from 0 to 9999, or null'
     );
     perform llm_private.check_setting(

@@ -1,50 +1,46 @@
-"""The database under test, as its owner, as each role of the API, and over HTTP."""
+"""The database under test: over HTTP, and in a transaction as its owner and as each role of the API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from supa_llm.local import LocalStack
-from tests.database.support import Http, Transaction, rolled_back
-
-PROJECT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """One stack for all tests, with the default privileges of most projects."""
-    started = LocalStack(
-        tmp_path_factory.mktemp("stack"), project=PROJECT, port=0, throwaway=True, default_privileges="old"
-    )
-    started.up()
-    yield started
-    started.destroy()
+from tests.database.support import Connection, Http, Transaction, owner, rolled_back
+from tests.support import ROOT, Stack
 
 
 @pytest.fixture(scope="session")
-def http(stack: LocalStack) -> Iterator[Http]:
+def http(stack: Stack) -> Iterator[Http]:
     """The public surface. What a test does here stays: leave the operator's switches as they were."""
-    world = Http(stack)
+    if stack.jwt_secret is None:
+        pytest.skip("these tests sign tokens of their own: name the project's JWT_SECRET in the environment")
+    world = Http(stack, stack.jwt_secret)
     with world.client:
         yield world
 
 
+@pytest.fixture(scope="session")
+def _owner(stack: Stack) -> Iterator[Connection]:
+    with owner(stack) as connection:
+        yield connection
+
+
 @pytest.fixture
-def db(stack: LocalStack) -> Iterator[Transaction]:
+def tx(_owner: Connection) -> Iterator[Transaction]:
     """The database in a transaction of this test's own, rolled back at its end."""
-    with rolled_back(stack.env()["DB_URL"]) as transaction:
+    with rolled_back(_owner) as transaction:
         yield transaction
 
 
 @pytest.fixture(scope="session")
-def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with the default privileges of projects made since 2026."""
-    started = LocalStack(
-        tmp_path_factory.mktemp("new"), project=PROJECT, port=0, throwaway=True, default_privileges="new"
-    )
-    started.up()
-    yield started
-    started.destroy()
+    directory = tmp_path_factory.mktemp("new_stack")
+    local = LocalStack(directory, project=ROOT, port=0, throwaway=True, default_privileges="new")
+    try:
+        local.up()
+        yield Stack.from_env(local.env())
+    finally:
+        local.destroy()

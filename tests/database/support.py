@@ -1,8 +1,8 @@
 """Who calls the database in these tests, and what an answer or a refusal looks like.
 
-There are two worlds with the same callers. `Http` is the public surface: PostgREST, one request and one transaction a
-call. `Transaction` is one transaction that is rolled back at the end, in which a test may also change what is global
-(the operator's switches, the catalogue) and look behind the scenes with `sql`.
+There are two worlds with the same callers. `Http` is the public surface: PostgREST, a transaction a call.
+`Transaction` is one transaction that is rolled back at the end, in which a test may also change what is global (the
+operator's switches, the catalogue) and look behind the scenes with `sql`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import httpx
+import jwt
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from supa_llm.local import LocalStack
+from tests.support import Stack, key_for
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -30,7 +31,7 @@ API_ROLES = ("anon", "authenticated", "service_role")
 
 
 class Refused(Exception):  # noqa: N818 - what the database did, not what went wrong
-    """The database said no. `code` is the stable code of a coded error, else the SQLSTATE or PostgREST's code."""
+    """The database said no. `code` is that of a coded error, else the SQLSTATE or PostgREST's own."""
 
     def __init__(self, code: str, status: int | None, message: str, hint: str, raw: str) -> None:
         super().__init__(f"{status} {code}: {message} {hint}")
@@ -56,7 +57,7 @@ class World(Protocol):
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with credentials: a role, for a user the claims of their token, and perhaps a runtime's secret."""
+    """Somebody with credentials: a role, for a user their token's claims, perhaps a runtime's secret."""
 
     world: World
     role: str
@@ -84,7 +85,7 @@ class Caller:
 
     def holds_key(self, provider: str, number: int = 0) -> dict[str, Any]:
         """Store a key, and return what is told of it."""
-        stored = self.rpc("set_llm_key", provider=provider, key=fake_key(provider, number))
+        stored = self.rpc("set_llm_key", provider=provider, key=key_for(provider, number))
         assert isinstance(stored, dict)
         return stored
 
@@ -113,21 +114,21 @@ def new_user(world: World) -> Caller:
 
 
 class Http:
-    """PostgREST, with the API keys of the stack."""
+    """PostgREST, with the API keys of the stack, and users' tokens signed as the project would."""
 
-    def __init__(self, stack: LocalStack) -> None:
-        self._stack = stack
-        self._env = stack.env()
-        self.client = httpx.Client(base_url=f"{self._env['API_URL']}/rest/v1", timeout=30)
+    def __init__(self, stack: Stack, jwt_secret: str) -> None:
+        self.stack = stack
+        self._jwt_secret = jwt_secret
+        self.client = httpx.Client(base_url=f"{stack.api_url}/rest/v1", timeout=30)
         self.anon = Caller(self, "anon")
         self.admin = Caller(self, "service_role")
 
     def add_user(self, user_id: str) -> None:
-        with psycopg.connect(self._env["DB_URL"]) as connection:
+        with self.stack.connect() as connection:
             _insert_user(connection, user_id)
 
     def delete_user(self, user: Caller) -> None:
-        with psycopg.connect(self._env["DB_URL"]) as connection:
+        with self.stack.connect() as connection:
             connection.execute("delete from auth.users where id = %s", [user.id])
 
     def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
@@ -143,10 +144,11 @@ class Http:
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
         """Any request, as this caller."""
-        key = self._env["SECRET_KEY" if caller.role == "service_role" else "PUBLISHABLE_KEY"]
+        key = self.stack.secret_key if caller.role == "service_role" else self.stack.publishable_key
         sent = {"apikey": key, "content-type": "application/json"}
         if caller.claims is not None:
-            sent["authorization"] = f"Bearer {self._stack.sign_token(dict(caller.claims))}"
+            token = jwt.encode(dict(caller.claims), self._jwt_secret, "HS256")
+            sent["authorization"] = f"Bearer {token}"
         if caller.runtime is not None:
             sent["x-llm-runtime"] = caller.runtime
         return self.client.request(method, path, content=content, headers={**sent, **(headers or {})})
@@ -197,8 +199,8 @@ class Transaction:
         try:
             with self.connection.transaction():
                 self.connection.execute(
-                    "select set_config('request.jwt.claims', %s, true), set_config('request.headers', %s, true),"
-                    " set_config('role', %s, true)",
+                    "select set_config('request.jwt.claims', %s, true),"
+                    " set_config('request.headers', %s, true), set_config('role', %s, true)",
                     [claims, json.dumps(headers), caller.role],
                 )
                 yield self.connection
@@ -234,13 +236,15 @@ class Transaction:
 
 
 @contextlib.contextmanager
-def rolled_back(url: str) -> Iterator[Transaction]:
+def rolled_back(connection: Connection) -> Iterator[Transaction]:
     """A transaction that leaves nothing behind."""
-    with (
-        psycopg.connect(url, row_factory=dict_row) as connection,
-        connection.transaction(force_rollback=True),
-    ):
+    with connection.transaction(force_rollback=True):
         yield Transaction(connection)
+
+
+def owner(stack: Stack) -> Connection:
+    """The database as its owner, in autocommit; a row is a dict."""
+    return psycopg.connect(stack.db_url, autocommit=True, row_factory=dict_row)
 
 
 def _adapt(value: Any) -> Any:
@@ -252,20 +256,6 @@ def _insert_user(connection: psycopg.Connection[Any], user_id: str) -> None:
         "insert into auth.users (id, aud, role, email) values (%s, 'authenticated', 'authenticated', %s)",
         [user_id, f"{user_id}@example.com"],
     )
-
-
-_KEYS = {
-    "openai": "sk-{:0>24}",
-    "groq": "gsk_{:0>24}",
-    "mistral": "{:0>32}",
-    "anthropic": "sk-ant-{:0>24}",
-    "google": "AIza{:0>24}",
-}
-
-
-def fake_key(provider: str, number: int = 0) -> str:
-    """A key that looks like one of this provider's, and is none."""
-    return _KEYS[provider].format(f"fake{number}")
 
 
 def request_id(at: float | None = None) -> str:

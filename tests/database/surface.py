@@ -1,4 +1,6 @@
-"""The public surface as it is meant to be: who may call what, and read what. A test holds the catalogue against it.
+"""The public surface as it is meant to be: who may call what, and read what.
+
+Tests hold the catalogue against it.
 
 Whoever adds a function or a table says here who may use it, and with which arguments to attack it.
 """
@@ -9,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.database.support import fake_key, usage_event
+from tests.database.support import usage_event
+from tests.support import key_for
 
 USER = frozenset({"authenticated"})
 ADMIN = frozenset({"service_role"})
@@ -39,7 +42,7 @@ RPCS: Mapping[str, Rpc] = {
         USER, lambda _: {"p_changes": {"enable_fallbacks": False, "default_provider": "mistral"}}
     ),
     "list_llm_keys": Rpc(USER),
-    "set_llm_key": Rpc(USER, lambda _: {"provider": "groq", "key": fake_key("groq", 666)}),
+    "set_llm_key": Rpc(USER, lambda _: {"provider": "groq", "key": key_for("groq", 666)}),
     "reveal_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "revoke_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "resolve_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg.rows import dict_row
 
-from supa_llm.local import LocalStack
-from tests.database.support import API_ROLES, Connection
+from tests.database.support import API_ROLES, Connection, owner
 from tests.database.surface import PRIVATE_GRANTS, RPCS, TABLES
 
 
 @pytest.fixture(scope="module", params=["old", "new"])
 def catalogue(request: pytest.FixtureRequest) -> Iterator[Connection]:
     """The catalogue of a stack with either kind of default privileges."""
-    stack: LocalStack = request.getfixturevalue("stack" if request.param == "old" else "new_stack")
-    with psycopg.connect(stack.env()["DB_URL"], row_factory=dict_row, autocommit=True) as connection:
+    with owner(request.getfixturevalue("stack" if request.param == "old" else "new_stack")) as connection:
         yield connection
 
 
@@ -32,15 +28,17 @@ def functions(catalogue: Connection) -> list[dict[str, Any]]:
     return rows(
         catalogue,
         f"""
-        select n.nspname as schema, p.proname as name, p.oid::regprocedure::text as signature, p.prosecdef as definer,
-          p.proconfig as config, p.proowner::regrole::text as owner, p.provolatile as volatility,
+        select n.nspname as schema, p.proname as name, p.oid::regprocedure::text as signature,
+          p.prosecdef as definer, p.proconfig as config, p.proowner::regrole::text as owner,
           obj_description(p.oid) as comment,
-          (select array_agg(r) from unnest(array[{roles}]) as r where has_function_privilege(r, p.oid, 'execute'))
-            as granted,
-          exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a where a.grantee = 0)
-            as public_may
+          array(
+            select r from unnest(array[{roles}]) as r where has_function_privilege(r, p.oid, 'execute')
+          ) as granted,
+          exists (
+            select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a where a.grantee = 0
+          ) as public_may
         from pg_proc as p inner join pg_namespace as n on n.oid = p.pronamespace
-        where n.nspname = 'llm_private' or n.nspname = 'public'
+        where n.nspname in ('llm_private', 'public')
         order by n.nspname, p.proname
         """,
     )
@@ -52,7 +50,8 @@ def relations(catalogue: Connection) -> list[dict[str, Any]]:
         catalogue,
         """
         select n.nspname as schema, c.relname as name, c.relkind as kind, c.relrowsecurity as rls,
-          c.relowner::regrole::text as owner, obj_description(c.oid) as comment, c.relispartition as is_partition
+          c.relowner::regrole::text as owner, obj_description(c.oid) as comment,
+          c.relispartition as is_partition
         from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
         where n.nspname in ('llm_private', 'public') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
         order by n.nspname, c.relname
@@ -95,7 +94,7 @@ def test_exactly_the_declared_roles_may_execute_each_function(functions: list[di
             if function["schema"] == "public"
             else PRIVATE_GRANTS.get(function["name"], frozenset())
         )
-        assert set(function["granted"] or ()) == declared, function["signature"]
+        assert set(function["granted"]) == declared, function["signature"]
         assert not function["public_may"], function["signature"]
     assert {f["name"] for f in functions if f["schema"] == "llm_private"} >= set(PRIVATE_GRANTS)
 
@@ -136,7 +135,7 @@ def test_the_api_may_read_public_tables_and_do_nothing_else_with_any(catalogue: 
         from pg_class as c
         inner join pg_namespace as n on n.oid = c.relnamespace
         cross join lateral aclexplode(
-          coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's'::"char" else 'r'::"char" end, c.relowner))
+          coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner))
         ) as a
         where n.nspname in ('llm_private', 'public') and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
           and a.grantee <> c.relowner

@@ -1,0 +1,240 @@
+"""Every RPC and every table, attacked over HTTP by everybody who has no business there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import psycopg
+import pytest
+
+from tests.database.support import Caller, Connection, Http, Refused, new_user, owner, request_id
+from tests.database.surface import RPCS, TABLES, Victim
+from tests.support import Stack, key_for
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A victim who has used everything, and those who are after them."""
+
+    http: Http
+    owner: Connection
+    user: Caller
+    victim: Victim
+    attacker: Caller
+    runtime: Caller
+    revoked_runtime: Caller
+
+    def intruders(self) -> dict[str, Caller]:
+        """By name; none of them is the victim or an administrator."""
+        anon, user = self.http.anon, self.attacker
+        return {
+            "anon": anon,
+            "anon with a made-up runtime secret": anon.through("slr_made-up"),
+            "runtime without a user": self.runtime,
+            "revoked runtime without a user": self.revoked_runtime,
+            "administrator's key with a runtime secret": self.http.admin.through(self.runtime.runtime),
+            "other user": user,
+            "other user with a made-up runtime secret": user.through("slr_made-up"),
+            "other user through a runtime": user.through(self.runtime.runtime),
+            "other user who claims another session": user.with_claims(session_id=self.user.id),
+            "other user who claims to be an administrator": user.with_claims(
+                app_metadata={"role": "service_role"}, user_metadata={"sub": self.user.id}
+            ),
+        }
+
+    def belongings(self) -> dict[str, list[str]]:
+        """All that is stored of the victim's."""
+        owned = [f"public.{table}" for table, owner in TABLES.items() if owner]
+        return {
+            table: sorted(
+                json.dumps(row["whole"])
+                for row in self.owner.execute(
+                    f"select to_jsonb(t) as whole from {table} as t where user_id = %s".encode(),
+                    [self.user.id],
+                )
+            )
+            for table in [*owned, "llm_private.key_secrets", "llm_private.leases"]
+        }
+
+    def secrets(self) -> list[str]:
+        """What nobody else may hear of."""
+        key = key_for("groq", 1)
+        return [key, key[-4:], self.victim.id, self.victim.key_id, self.victim.audit_id, "victims-own-model"]
+
+
+@pytest.fixture(scope="module")
+def scene(http: Http, stack: Stack) -> Iterator[Scene]:
+    user, attacker = new_user(http), new_user(http)
+    runtime = http.admin.rpc("register_llm_runtime", p_name="app")
+    revoked = http.admin.rpc("register_llm_runtime", p_name="old app")
+    http.admin.rpc("revoke_llm_runtime", p_id=revoked["id"])
+    key = user.holds_key("groq", 1)
+    attacker.holds_key("openai", 2)
+    event = request_id()
+    user.rpc(
+        "update_llm_settings", p_changes={"provider_preferences": {"groq": {"model": "victims-own-model"}}}
+    )
+    user.rpc("resolve_llm_route", p_task="speed")
+    user.records(request_id=event, model="victims-own-model", key_id=key["id"])
+    audit = user.rpc("get_llm_audit_log")[0]["id"]
+    with owner(stack) as connection:
+        yield Scene(
+            http,
+            connection,
+            user,
+            Victim(user.id, key["id"], event, audit),
+            attacker,
+            http.anon.through(runtime["secret"]),
+            http.anon.through(revoked["secret"]),
+        )
+
+
+@pytest.mark.parametrize("function", RPCS)
+def test_no_rpc_tells_an_intruder_of_a_user_or_changes_what_is_theirs(scene: Scene, function: str) -> None:
+    before = scene.belongings()
+    assert all(before.values())
+    for name, intruder in scene.intruders().items():
+        arguments = dict(RPCS[function].attack(scene.victim))
+        sent = json.dumps(arguments)
+        answer = scene.http.send(intruder, "POST", f"rpc/{function}", content=sent).text
+        assert [secret for secret in scene.secrets() if secret in answer and secret not in sent] == [], name
+        if intruder.role not in RPCS[function].roles:
+            assert '"code"' in answer, f"{name} was let in: {answer}"
+    assert scene.belongings() == before
+
+
+@pytest.mark.parametrize("function", RPCS)
+def test_an_rpc_is_closed_to_every_role_but_its_own(scene: Scene, function: str) -> None:
+    callers = {"anon": scene.http.anon, "authenticated": scene.attacker, "service_role": scene.http.admin}
+    for role in callers.keys() - RPCS[function].roles:
+        with pytest.raises(Refused) as error:
+            callers[role].rpc(function, **RPCS[function].attack(scene.victim))
+        assert (error.value.code, error.value.status) == ("42501", 401 if role == "anon" else 403)
+
+
+@pytest.mark.parametrize("function", [name for name, rpc in RPCS.items() if "authenticated" in rpc.roles])
+def test_a_token_without_a_user_gets_nothing(scene: Scene, function: str) -> None:
+    """Signed by the project and of the right role, but of nobody."""
+    nobody = scene.attacker.with_claims(sub=None)
+    answer = scene.http.send(
+        nobody, "POST", f"rpc/{function}", content=json.dumps(dict(RPCS[function].attack(scene.victim)))
+    )
+    # What only reads has no row for nobody; the catalogue is for everybody who is signed in.
+    assert answer.status_code == 401 or answer.text == "[]" or function == "list_llm_providers"
+
+
+@pytest.mark.parametrize("function", [name for name, rpc in RPCS.items() if "authenticated" in rpc.roles])
+def test_a_token_of_another_project_or_past_its_end_is_refused(scene: Scene, function: str) -> None:
+    past = scene.user.with_claims(exp=int(time.time()) - 3600)
+    assert scene.http.send(past, "POST", f"rpc/{function}", content="{}").status_code == 401
+    for algorithm, secret in (("none", None), ("HS256", "another project's secret, of thirty-two bytes")):
+        token = jwt.encode(dict(scene.user.claims or {}), secret, algorithm)  # type: ignore[arg-type]
+        forged = {"authorization": f"Bearer {token}"}
+        assert scene.http.send(scene.http.anon, "POST", f"rpc/{function}", headers=forged).status_code == 401
+
+
+def select(scene: Scene, caller: Caller, table: str, query: str = "select=*") -> tuple[int, Any]:
+    response = scene.http.send(caller, "GET", f"{table}?{query}")
+    return response.status_code, response.json()
+
+
+@pytest.mark.parametrize("table", [table for table, owner in TABLES.items() if owner])
+def test_a_user_reads_their_own_rows_of_a_table_and_nobody_elses(scene: Scene, table: str) -> None:
+    aimed = f"user_id=eq.{scene.user.id}"
+    assert select(scene, scene.http.anon, table)[0] == 401
+    assert select(scene, scene.runtime, table)[0] == 401
+    assert select(scene, scene.attacker, table, aimed) == (200, [])
+    assert select(scene, scene.attacker.through(scene.runtime.runtime), table, aimed) == (200, [])
+    _, own = select(scene, scene.user, table)
+    assert own
+    assert {row["user_id"] for row in own} == {scene.user.id}
+    assert select(scene, scene.http.admin, table, aimed) == (200, own)
+
+
+@pytest.mark.parametrize("table", [table for table, owner in TABLES.items() if owner is None])
+def test_the_catalogue_is_read_by_whoever_is_signed_in(scene: Scene, table: str) -> None:
+    assert select(scene, scene.http.anon, table)[0] == 401
+    status, lines = select(scene, scene.attacker, table)
+    assert status == 200
+    assert lines
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_nobody_writes_to_a_table_past_the_rpcs(scene: Scene, table: str) -> None:
+    """Nor the rows' owner, nor an administrator: events and audit lines are append-only for all."""
+    callers = {
+        "anon": scene.http.anon,
+        "owner": scene.user,
+        "other user": scene.attacker,
+        "runtime": scene.user.through(scene.runtime.runtime),
+        "administrator": scene.http.admin,
+    }
+    column = {"llm_providers": "id", "llm_tasks": "task", "user_llm_settings": "default_provider"}.get(
+        table, "provider"
+    )
+    row = json.dumps({column: "x"})
+    before = scene.belongings()
+    for name, caller in callers.items():
+        for method, path in (
+            ("POST", table),
+            ("PATCH", f"{table}?{column}=neq.x"),
+            ("DELETE", f"{table}?{column}=neq.x"),
+        ):
+            response = scene.http.send(caller, method, path, content=row)
+            refusal = (response.status_code, response.json()["code"])
+            assert refusal == (401 if name == "anon" else 403, "42501"), (name, method)
+    assert scene.belongings() == before
+
+
+def test_the_private_schema_is_not_served(scene: Scene) -> None:
+    for caller in (scene.http.anon, scene.user, scene.http.admin):
+        for path in ("key_secrets", "rpc/master_key", "rpc/resolve_route"):
+            response = scene.http.send(caller, "GET", path, headers={"accept-profile": "llm_private"})
+            assert response.status_code == 406
+
+
+# A sequence cannot be truncated by anybody.
+REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType)
+
+
+def test_the_api_reaches_nothing_private_by_sql_either(stack: Stack, scene: Scene) -> None:
+    """Partitions above all: they hold all users' rows, and the parent's row level security is not theirs."""
+    with owner(stack) as connection:
+        relations = [
+            row["name"]
+            for row in connection.execute(
+                "select c.oid::regclass::text as name from pg_class as c "
+                "where c.relnamespace = 'llm_private'::regnamespace and c.relkind in ('r', 'p', 'v', 'S')"
+            )
+        ]
+        assert any("llm_usage_events_2" in name for name in relations)
+        assert "llm_private.llm_usage_events_default" in relations
+        for role in ("anon", "authenticated", "service_role"):
+            for statement in ("select * from {}", "truncate {}", "delete from {}"):
+                for relation in [
+                    *relations,
+                    *(f"public.{table}" for table in TABLES),
+                    "vault.decrypted_secrets",
+                ]:
+                    if statement.startswith("select") and relation.startswith("public.") and role != "anon":
+                        continue
+                    # The service role may read Vault on every project, which is of no use without ciphertext.
+                    if relation.startswith("vault.") and role == "service_role":
+                        continue
+                    with pytest.raises(REFUSED), connection.transaction():  # noqa: PT012 - one savepoint
+                        connection.execute("select set_config('role', %s, true)", [role])
+                        connection.execute(statement.format(relation).encode())
+
+
+def test_knowing_a_request_id_does_not_let_one_record_for_its_owner(scene: Scene) -> None:
+    before = scene.belongings()
+    attacker = new_user(scene.http)
+    assert attacker.records(request_id=scene.victim.request_id, model="cheap", input_tokens=1)
+    assert scene.belongings() == before
+    _, seen = select(scene, attacker, "llm_usage_events", f"request_id=eq.{scene.victim.request_id}")
+    assert [event["model"] for event in seen] == ["cheap"]
