@@ -45,7 +45,7 @@ _SUPPORTED = "POST /chat/completions, POST /embeddings and GET /models"
 
 
 def openai(
-    policy: Policy,
+    new_policy: Callable[[], Policy],
     engine: Engine,
     *,
     task: str | None = None,
@@ -63,6 +63,7 @@ def openai(
     ``hint``.
 
     Args:
+        new_policy: makes the policy of each request.
         task: what the requests are for.
         on_receipt: called with the receipt of each request when it has ended, answered or not; not for a
             stream that was closed before its end.
@@ -73,21 +74,21 @@ def openai(
         ConfigurationError: the ``openai`` package is not installed.
 
     Example:
-        >>> client = openai(policy, engine, task="code")
+        >>> client = openai(lambda: policy, engine, task="code")
         >>> client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
     """
     try:
         from openai import OpenAI
     except ImportError:
         raise _no_openai() from None
-    transport = EngineTransport(policy, engine, task=task, on_receipt=on_receipt)
+    transport = EngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
     # It takes an httpx client too, though it is typed for httpx2.
     client: Any = httpx.Client(transport=transport, trust_env=False)
     return OpenAI(http_client=client, **_defaults(options))
 
 
 def async_openai(
-    policy: AsyncPolicy,
+    new_policy: Callable[[], AsyncPolicy],
     engine: AsyncEngine,
     *,
     task: str | None = None,
@@ -99,7 +100,7 @@ def async_openai(
         from openai import AsyncOpenAI
     except ImportError:
         raise _no_openai() from None
-    transport = AsyncEngineTransport(policy, engine, task=task, on_receipt=on_receipt)
+    transport = AsyncEngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
     client: Any = httpx.AsyncClient(transport=transport, trust_env=False)
     return AsyncOpenAI(http_client=client, **_defaults(options))
 
@@ -109,25 +110,26 @@ class EngineTransport(httpx.BaseTransport):
 
     def __init__(
         self,
-        policy: Policy,
+        new_policy: Callable[[], Policy],
         engine: Engine,
         *,
         task: str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
-        self._policy, self._engine = policy, engine
+        self._new_policy, self._engine = new_policy, engine
         self._task, self._on_receipt = task, on_receipt
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.read()
         try:
+            policy = self._new_policy()
             asked = _Asked.read(request, self._task, self._engine.timeouts)
             if asked.call is None:
-                return _models(self._policy.route(asked.task, None, ["chat"]))
+                return _models(policy.route(asked.task, None, ["chat"]))
             if not asked.call.stream:
-                answer = self._engine.answer(self._policy, asked.call)
+                answer = self._engine.answer(policy, asked.call)
                 return asked.respond(answer, self._on_receipt)
-            stream = ChatStream(self._engine.items(self._policy, asked.call)).open()
+            stream = ChatStream(self._engine.items(policy, asked.call)).open()
             return asked.stream(stream, _Body(stream, self._on_receipt))
         except SupaLLMError as error:
             return _error_response(error, request, self._on_receipt)
@@ -138,25 +140,26 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        policy: AsyncPolicy,
+        new_policy: Callable[[], AsyncPolicy],
         engine: AsyncEngine,
         *,
         task: str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
-        self._policy, self._engine = policy, engine
+        self._new_policy, self._engine = new_policy, engine
         self._task, self._on_receipt = task, on_receipt
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         try:
+            policy = self._new_policy()
             asked = _Asked.read(request, self._task, self._engine.timeouts)
             if asked.call is None:
-                return _models(await self._policy.route(asked.task, None, ["chat"]))
+                return _models(await policy.route(asked.task, None, ["chat"]))
             if not asked.call.stream:
-                answer = await self._engine.answer(self._policy, asked.call)
+                answer = await self._engine.answer(policy, asked.call)
                 return asked.respond(answer, self._on_receipt)
-            stream = await AsyncChatStream(self._engine.items(self._policy, asked.call)).open()
+            stream = await AsyncChatStream(self._engine.items(policy, asked.call)).open()
             return asked.stream(stream, _AsyncBody(stream, self._on_receipt))
         except SupaLLMError as error:
             return _error_response(error, request, self._on_receipt)

@@ -1,4 +1,4 @@
-"""Anthropic's Messages API, natively: ``POST {base_url}/messages``.
+"""Anthropic's Messages API, natively: ``POST {base_url}/v1/messages``.
 
 What differs from the OpenAI format, and what is made of it:
 
@@ -81,7 +81,7 @@ _JSON_ONLY = "Answer with a single JSON object and nothing else: no prose, no co
 
 
 class AnthropicWire:
-    """``POST {base_url}/messages``; Anthropic has no embeddings."""
+    """``POST {base_url}/v1/messages``; Anthropic has no embeddings."""
 
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         if kind == "embeddings":
@@ -120,7 +120,7 @@ class AnthropicWire:
             output["format"] = {"type": "json_schema", "schema": closed(schema)}
         if output:
             made["output_config"] = output
-        return post(endpoint(candidate, "/messages"), made, anthropic_version=_VERSION)
+        return post(endpoint(candidate, "/v1/messages"), made, anthropic_version=_VERSION)
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         if payload["type"] == "error":

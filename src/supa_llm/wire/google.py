@@ -1,4 +1,4 @@
-"""Google's Gemini API, natively: ``POST {base_url}/models/{model}:generateContent`` and its siblings.
+"""Google's Gemini API, natively: ``{base_url}/v1beta/models/{model}:generateContent`` and its siblings.
 
 What differs from the OpenAI format, and what is made of it:
 
@@ -84,7 +84,7 @@ class GoogleWire:
         body, model = canonical(body, candidate), candidate.model.removeprefix("models/")
         if kind == "embeddings":
             refuse_unknown(body, _UNDERSTOOD_EMBEDDINGS)
-            url = endpoint(candidate, "/models/{model}:batchEmbedContents", model=model)
+            url = endpoint(candidate, "/v1beta/models/{model}:batchEmbedContents", model=model)
             return post(url, {"requests": _embeddings(body, model)})
         refuse_unknown(body, _UNDERSTOOD)
         older = bool(_OLDER.match(model))
@@ -98,7 +98,7 @@ class GoogleWire:
         made |= _tools(body)
         if settings := _settings(body, older):
             made["generationConfig"] = settings
-        return post(endpoint(candidate, "/models/{model}:" + method, model=model), made)
+        return post(endpoint(candidate, "/v1beta/models/{model}:" + method, model=model), made)
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         if kind == "embeddings":

@@ -7,6 +7,7 @@ parameters.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,8 @@ _CODES: Mapping[str, ErrorClass] = {
     "rate_limit_error": "rate_limited",
     "invalid_request_error": "bad_request",
 }
+_REASONING_MODEL = re.compile(r"(?:o\d|gpt-[5-9])(?!.*chat)")
+_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _PATHS: Mapping[Kind, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 
 
@@ -49,6 +52,8 @@ class OpenAIWire:
             body["messages"] = [_portable(message) for message in body["messages"]]
             if body.get("stream"):
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+            if _REASONING_MODEL.match(candidate.model):
+                body = {name: value for name, value in body.items() if name not in _SAMPLING}
         else:
             # Numbers, which every provider sends unasked, rather than base64, which few know.
             body.pop("encoding_format", None)
