@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from supa_llm.async_client import AsyncSupaLLM, AsyncUserLLM
-    from supa_llm.client import SupaLLM, UserLLM
+    from supa_llm.client import SupaLLM
     from supa_llm.errors import (
         BadRequestError,
         ConfigurationError,
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Usage,
         UsageLine,
     )
+    from supa_llm.user import UserLLM
 
 __all__ = [
     "AsyncSupaLLM",
@@ -90,7 +91,7 @@ _HOMES = {
     "AsyncSupaLLM": "async_client",
     "AsyncUserLLM": "async_client",
     "SupaLLM": "client",
-    "UserLLM": "client",
+    "UserLLM": "user",
 }
 
 

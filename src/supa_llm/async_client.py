@@ -9,19 +9,22 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
-from supa_llm import calls
+from supa_llm import calls, dropin
 from supa_llm.answers import AsyncChatStream, ChatAnswer, Embeddings, chat_body, embeddings_body
 from supa_llm.calls import Call
 from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
-from supa_llm.client import SupaLLM, UserLLM
+from supa_llm.client import SupaLLM
 from supa_llm.core import AsyncCore, Options
+from supa_llm.dropin import OnReceipt
 from supa_llm.errors import SupaLLMError
 from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
 from supa_llm.policy import AsyncUserPolicy
 from supa_llm.session import AsyncSession, Identity
+from supa_llm.user import UserLLM
 
 if TYPE_CHECKING:
     import httpx
+    from openai import AsyncOpenAI
 
     import supabase
 
@@ -35,7 +38,7 @@ def _documented_by(twin: type) -> Callable[[C], C]:
     def copy(cls: C) -> C:
         for name, member in vars(cls).items():
             if not name.startswith("_") and not member.__doc__:
-                member.__doc__ = getattr(twin, name).__doc__
+                member.__doc__ = getattr(twin, name.removeprefix("async_")).__doc__
         return cls
 
     return copy
@@ -182,6 +185,13 @@ class AsyncUserLLM:
         body = embeddings_body(texts, dimensions=dimensions, **parameters)
         timeouts = self._core.timeouts(timeout, attempt_timeout)
         return await self._core.engine.embed(self._policy(), body, task=task, model=model, timeouts=timeouts)
+
+    def async_openai(
+        self, *, task: str | None = None, on_receipt: OnReceipt | None = None, **options: Any
+    ) -> AsyncOpenAI:
+        return dropin.async_openai(
+            self._policy, self._core.engine, task=task, on_receipt=on_receipt, **options
+        )
 
     def _policy(self) -> AsyncUserPolicy:
         return self._core.policy(self._identify)

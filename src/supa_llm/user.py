@@ -1,0 +1,354 @@
+"""One user's LLM settings, and requests with that user's keys. async_client.py has its twin for asyncio.
+
+Every method is little more than one line over calls.py (the database) or the engine (the providers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+from supa_llm import calls, dropin
+from supa_llm.answers import ChatAnswer, ChatStream, Embeddings, chat_body, embeddings_body
+from supa_llm.calls import Call
+from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
+from supa_llm.core import Core
+from supa_llm.dropin import OnReceipt
+from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.policy import UserPolicy
+from supa_llm.session import Identity
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+
+T = TypeVar("T")
+
+
+class UserLLM:
+    """One user's LLM settings and requests; :meth:`SupaLLM.for_user` makes it. Nothing to be closed.
+
+    All methods raise :class:`~supa_llm.errors.SupaLLMError`: ``NotSignedInError`` when the access token has
+    expired, ``DatabaseUnavailableError`` when the Supabase project does not answer within its timeout.
+    """
+
+    def __init__(self, core: Core, identify: Callable[[], Identity]) -> None:
+        self._core = core
+        self._identify = identify
+
+    # Settings ----------------------------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        """The user's settings, made at the first call; kept for ``settings_ttl`` seconds.
+
+        A change through the same :class:`SupaLLM` is seen at once, one made elsewhere when they are read
+        again.
+
+            llm.settings().default_provider
+        """
+        return self._core.settings(self._identify())
+
+    def update_settings(
+        self,
+        *,
+        default_provider: str | Unset | None = UNSET,
+        enable_fallbacks: bool | Unset = UNSET,
+        allow_operator_keys: bool | Unset | None = UNSET,
+        provider_preferences: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
+        task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
+        expected_version: int | None = None,
+    ) -> Settings:
+        """Change what is given and leave the rest as it is; None resets.
+
+        ``provider_preferences`` is merged by provider and field, ``task_overrides`` by task.
+
+            llm.update_settings(default_provider="groq", provider_preferences={"openai": {"enabled": False}})
+
+        Args:
+            expected_version: refuse the change if the settings are at another version by now.
+
+        Raises:
+            InvalidInputError: a value is not allowed; the message names it and what is.
+            ConflictError: the settings are not at ``expected_version``.
+        """
+        changes = given(
+            default_provider=default_provider,
+            enable_fallbacks=enable_fallbacks,
+            allow_operator_keys=allow_operator_keys,
+            provider_preferences=provider_preferences,
+            task_overrides=task_overrides,
+        )
+        return self._change(calls.update_settings(changes, expected_version))
+
+    def set_preference(
+        self,
+        provider: str,
+        *,
+        enabled: bool | Unset | None = UNSET,
+        priority: int | Unset | None = UNSET,
+        model: str | Unset | None = UNSET,
+    ) -> Settings:
+        """Say whether a provider may be used, how early (lower ``priority`` first) and with which model.
+
+            llm.set_preference("groq", priority=1, model="llama-3.1-8b-instant")
+
+        Raises:
+            InvalidInputError: no such provider, or a value is not allowed.
+        """
+        changes = preference_change(provider, given(enabled=enabled, priority=priority, model=model))
+        return self._change(calls.update_settings(changes))
+
+    def set_task(
+        self, task: str, provider: str, model: str | None = None, fallbacks: Sequence[str] | None = None
+    ) -> Settings:
+        """Say who serves a task.
+
+            llm.set_task("code", "anthropic", "claude-sonnet-4-5", fallbacks=["openai/gpt-5", "groq"])
+
+        Args:
+            model: None is the provider's model for this task.
+            fallbacks: what else may serve it, each ``provider`` or ``provider/model``; ``[]`` is nothing
+                else, None the user's other providers as usual.
+
+        Raises:
+            InvalidInputError: no such provider, or a value is not allowed.
+        """
+        return self._change(calls.update_settings(task_change(task, provider, model, fallbacks)))
+
+    def clear_task(self, task: str) -> Settings:
+        """Let a task be served as any other again."""
+        return self._change(calls.update_settings({"task_overrides": {task: None}}))
+
+    def providers(self) -> list[Provider]:
+        """The providers that a user may choose from, in catalogue order."""
+        return self._read(calls.list_providers())
+
+    # Keys --------------------------------------------------------------------------------------------------
+
+    def keys(self) -> list[Key]:
+        """What one may know of the user's keys: provider, hint, status; never a key."""
+        return self._read(calls.list_keys())
+
+    def set_key(self, provider: str, key: str) -> Key:
+        """Store the user's key for a provider, encrypted, in place of the one that is there.
+
+            llm.set_key("openai", "sk-…").hint
+
+        Raises:
+            InvalidInputError: the key does not look like one of this provider's.
+            NotFoundError: no such provider.
+        """
+        return self._change(calls.set_key(provider, key))
+
+    def revoke_key(self, provider: str) -> None:
+        """Delete the user's key for a provider.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        self._change(calls.revoke_key(provider))
+
+    def reveal_key(self, provider: str) -> str:
+        """The user's own key in plain text; each call is on the audit log.
+
+        Raises:
+            ForbiddenError: the operator has switched this off, or wants a more recent sign-in.
+            NotFoundError: there is none.
+        """
+        return self._read(calls.reveal_key(provider))
+
+    # What happened -----------------------------------------------------------------------------------------
+
+    def usage(self, since: date | None = None, until: date | None = None) -> list[UsageLine]:
+        """Usage by day (UTC), provider, model, task and key source; both days included.
+
+        What is still on its way is missing: :meth:`SupaLLM.flush` waits for it.
+
+            sum(line.output_tokens for line in llm.usage(since=date(2027, 1, 1)))
+
+        Args:
+            since: None is 30 days ago.
+        """
+        return self._read(calls.get_usage(since, until))
+
+    def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
+        """What was done to the user's settings and keys, and who held the keys; the newest first.
+
+        Args:
+            limit: entries at most.
+            before: id of the last entry of the page before.
+        """
+        return self._read(calls.get_audit_log(limit, before))
+
+    # The route ---------------------------------------------------------------------------------------------
+
+    def best_provider(self, task: str | None = None) -> Candidate:
+        """Provider and model that a request for this task would go to first, without running it.
+
+            llm.best_provider("speed").provider
+
+        Raises:
+            NoCandidateError: nothing can serve it; it says what the user can do.
+        """
+        return self._core.first_candidate(self.explain(task))
+
+    def explain(
+        self, task: str | None = None, *, model: str | None = None, needs: Sequence[str] = ()
+    ) -> Route:
+        """The route that a request would take, with reasons, what was left out, and advice if it is empty.
+
+            for candidate in llm.explain("code").candidates:
+                print(candidate.provider, candidate.model, candidate.reason)
+
+        Args:
+            model: ``provider/model`` or a bare model, to ask for it.
+            needs: of ``chat``, ``streaming``, ``tools``, ``json_schema``, ``vision``, ``embeddings``.
+
+        Raises:
+            InvalidInputError: nobody is known to have that model.
+        """
+        return self._read(calls.explain_route(task, model, needs, self._core.operator_keys.providers))
+
+    # Requests -----------------------------------------------------------------------------------------------
+
+    def chat(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Any = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> ChatAnswer:
+        """Run a prompt with this user's keys, falling back as they allow, and wait for the answer.
+
+            answer = llm.chat("What is the capital of France?", task="speed")
+            print(answer.text, answer.receipt.answered_by.key_source)
+
+        Args:
+            prompt: a text, or messages in the OpenAI format.
+            task: what it is for (``speed``, ``code``, any string); the user may have chosen a model for it.
+            model: ``provider/model`` or a bare model, to ask for it.
+            tools: tools in the OpenAI format.
+            schema: what the answer must look like: a pydantic model class or a JSON schema; see ``parsed``.
+            max_tokens: most tokens of the answer.
+            temperature: 0 (steady) to 2 (wild).
+            timeout: seconds until a provider must have answered; None is the client's ``timeout``.
+            attempt_timeout: seconds for one candidate, after which the next is tried; None is the client's.
+            parameters: any other parameter of OpenAI's chat completions.
+
+        Raises:
+            NoCandidateError: no provider can serve it; the hint says what this user can do.
+            BadRequestError: the provider refused the request itself, so it was sent nowhere else.
+            TotalTimeoutError: ``timeout`` ran out.
+            ProviderError: all candidates failed; ``receipt`` says how.
+            InvalidInputError: an argument is wrong.
+        """
+        body = chat_body(
+            prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
+        )
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return self._core.engine.chat(
+            self._policy(), body, task=task, model=model, timeouts=timeouts, schema=schema
+        )
+
+    def stream(
+        self,
+        prompt: str | Sequence[Mapping[str, Any]],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        schema: Any = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> ChatStream:
+        """The same as :meth:`chat`, piece by piece. Leaving the block early cancels the request.
+
+            with llm.stream("Tell me a story") as story:
+                for piece in story:
+                    print(piece, end="")
+            print(story.receipt.answered_by.provider)
+
+        It falls back before the first content, never after. The request is sent on entering (or iterating),
+        and raises there what :meth:`chat` raises.
+
+        Raises:
+            StreamInterruptedError: while iterating: the answer broke off.
+        """
+        body = chat_body(
+            prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
+        )
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return self._core.engine.stream(
+            self._policy(), body, task=task, model=model, timeouts=timeouts, schema=schema
+        )
+
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        task: str | None = None,
+        model: str | None = None,
+        dimensions: int | None = None,
+        timeout: float | None = None,
+        attempt_timeout: float | None = None,
+        **parameters: Any,
+    ) -> Embeddings:
+        """Vectors of texts.
+
+            vectors = llm.embed(["one", "two"]).vectors
+
+        Vectors of different models do not compare: name the model, or look at ``receipt.answered_by.model``.
+
+        Args:
+            texts: one text or several.
+            task: as in :meth:`chat`, and so are the other arguments.
+            dimensions: length of the vectors, where the model can choose.
+
+        Raises:
+            SupaLLMError: what :meth:`chat` raises.
+        """
+        body = embeddings_body(texts, dimensions=dimensions, **parameters)
+        timeouts = self._core.timeouts(timeout, attempt_timeout)
+        return self._core.engine.embed(self._policy(), body, task=task, model=model, timeouts=timeouts)
+
+    def openai(
+        self, *, task: str | None = None, on_receipt: OnReceipt | None = None, **options: Any
+    ) -> OpenAI:
+        """The official ``openai`` client, running with this user's keys: code that takes one works unchanged.
+
+            client = llm.openai(task="code")
+            client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
+
+        Chat completions (streams too), embeddings and the list of models are served. ``model="auto"`` leaves
+        the model to the route. Errors are those of the openai package.
+
+        Args:
+            task: what the requests are for; the header ``x-llm-task`` names another for one request.
+            on_receipt: called with the receipt of each request when it has ended.
+            options: anything else that ``openai.OpenAI`` takes, such as ``timeout`` in seconds.
+
+        Raises:
+            ConfigurationError: the openai package is not installed.
+        """
+        return dropin.openai(self._policy, self._core.engine, task=task, on_receipt=on_receipt, **options)
+
+    def _policy(self) -> UserPolicy:
+        return self._core.policy(self._identify)
+
+    def _read(self, call: Call[T]) -> T:
+        return self._core.run(call, self._identify())
+
+    def _change(self, call: Call[T]) -> T:
+        return self._core.change(call, self._identify())
