@@ -218,7 +218,10 @@ class Transaction:
 
     def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
         if function == "set_llm_key":
-            query, parameters = "select * from public.set_llm_key(%s::json)", [json.dumps(arguments)]
+            query, parameters = (
+                "select * from public.set_llm_key(%s::json)",
+                [json.dumps(arguments, ensure_ascii=False)],
+            )
         else:
             named = ", ".join(f"{name} => %s" for name in arguments)
             query, parameters = (

@@ -1,0 +1,403 @@
+"""Provider keys: stored encrypted, shown masked, released on the record, marked by what became of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id
+from tests.support import key_for
+
+KEY = key_for("groq", 7)
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    return new_user(tx)
+
+
+def status(user: Caller, provider: str = "groq") -> str:
+    (key,) = [key for key in user.rpc("list_llm_keys") if key["provider"] == provider]
+    return str(key["status"])
+
+
+def audit(user: Caller) -> list[str]:
+    return [line["action"] for line in user.rpc("get_llm_audit_log")]
+
+
+# Set, replace, revoke ---------------------------------------------------------------------------
+
+
+def test_what_one_reads_back_is_a_masked_hint_and_never_the_key(user: Caller) -> None:
+    stored = user.rpc("set_llm_key", provider="groq", key=KEY)
+    assert user.rpc("list_llm_keys") == [stored]
+    assert set(stored) == {
+        "id",
+        "provider",
+        "hint",
+        "status",
+        "cooling_until",
+        "created_at",
+        "last_used_at",
+    }
+    assert stored["hint"] == "gsk…0007"
+    assert stored["status"] == "untested"
+    assert stored["last_used_at"] is None
+    shown = json.dumps([stored, user.rpc("get_llm_settings"), user.rpc("explain_llm_route")], default=str)
+    assert KEY not in shown
+
+
+@pytest.mark.parametrize("key", ["12345678", "1234567890123456789"])
+def test_the_hint_of_a_short_key_shows_two_characters(tx: Transaction, user: Caller, key: str) -> None:
+    tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "key_pattern": "."})
+    assert user.rpc("set_llm_key", provider="groq", key=key)["hint"] == f"…{key[-2:]}"
+
+
+def test_a_replaced_key_is_a_new_one_that_was_not_tested(user: Caller) -> None:
+    old = user.holds_key("groq", 1)
+    user.records(key_id=old["id"])
+    new = user.holds_key("groq", 2)
+    assert new["id"] != old["id"]
+    assert status(user) == "untested"
+    assert user.rpc("reveal_llm_key", p_provider="groq") == key_for("groq", 2)
+    assert user.rpc("get_llm_audit_log")[1]["detail"]["replaced"] == old["id"]
+
+
+def test_of_many_replacements_at_once_one_stands_and_can_be_read(http: Http) -> None:
+    user = new_user(http)
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(lambda number: user.holds_key("groq", number), range(16)))
+    (left,) = user.rpc("list_llm_keys")
+    assert left["id"] in [key["id"] for key in stored]
+    assert left["hint"][-4:] == user.rpc("reveal_llm_key", p_provider="groq")[-4:]
+
+
+def test_a_revoked_key_is_gone(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq")
+    user.rpc("revoke_llm_key", p_provider="groq")
+    assert user.rpc("list_llm_keys") == []
+    assert tx.value("select count(*) from llm_private.key_secrets where user_id = %s", user.id) == 0
+    with refused("key_not_found", 404):
+        user.rpc("reveal_llm_key", p_provider="groq")
+    with refused("key_not_found", 404):
+        user.rpc("revoke_llm_key", p_provider="groq")
+    with refused("no_usable_key", 422):
+        user.rpc("resolve_llm_route")
+
+
+def test_each_change_of_a_key_is_on_the_audit_log(tx: Transaction, user: Caller) -> None:
+    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
+    key = user.holds_key("groq")
+    user.rpc("reveal_llm_key", p_provider="groq")
+    user.through(runtime["secret"]).rpc("reveal_llm_key", p_provider="groq")
+    user.rpc("revoke_llm_key", p_provider="groq")
+    lines = user.rpc("get_llm_audit_log")
+    assert audit(user) == ["key_revoked", "key_revealed", "key_revealed", "key_set"]
+    assert {line["provider"] for line in lines} == {"groq"}
+    assert {str(line["key_id"]) for line in lines} == {key["id"]}
+    assert {line["detail"]["hint"] for line in lines} == {key["hint"]}
+    assert [line["actor"] for line in lines] == ["user", "runtime", "user", "user"]
+    assert [str(line["runtime_id"]) for line in lines if line["actor"] == "runtime"] == [runtime["id"]]
+
+
+# Refused before anything is stored ----------------------------------------------------------------
+
+
+def body(key: str = KEY, provider: str = "groq", **more: Any) -> str:
+    return json.dumps({"provider": provider, "key": key, **more}, ensure_ascii=False)
+
+
+MALFORMED = {
+    "of another provider": body("sk-000000000000000000000007"),
+    "of another provider that begins alike": body(key_for("anthropic", 7), "openai"),
+    "with a space": body(f"{KEY} 7"),
+    "with a space at its end": body(f"{KEY} "),
+    "with a line break at its end": json.dumps({"provider": "groq", "key": f"{KEY}\n"}),
+    "with a tab": json.dumps({"provider": "groq", "key": f"gsk_\t{KEY[4:]}"}),
+    "with a raw control character": body().replace("gsk_", "gsk_\x01"),
+    "with a delete character": body().replace("gsk_", "gsk_\x7f"),
+    "with NUL": body().replace("gsk_", "gsk_\\u0000"),
+    "with a lone high surrogate": body().replace("gsk_", "gsk_\\ud800"),
+    "with a lone low surrogate": body().replace("gsk_", "gsk_\\udc00"),
+    "with an escape that is cut short": body().replace("gsk_", "gsk_\\u12"),
+    "with an unknown escape": body().replace("gsk_", "gsk_\\x"),
+    "with letters like Latin ones": body(KEY.replace("g", "ɡ")),
+    "with an emoji": body(f"{KEY}🔑"),
+    "with a zero-width space": body(f"{KEY}\u200b"),
+    "of 10 KB": body("gsk_" + "0007" * 2560),
+    "of 600 characters": body("gsk_" + "0007" * 150),
+    "of 10 MB": body("gsk_" + "0007" * 2_621_440),
+    "empty": body(""),
+    "too short": body("gsk_7"),
+    "null": body().replace(f'"{KEY}"', "null"),
+    "a number": body().replace(f'"{KEY}"', "7"),
+    "in a list": body().replace(f'"{KEY}"', f'["{KEY}"]'),
+    "in an object": body().replace(f'"{KEY}"', f'{{"{KEY}": "{KEY}"}}'),
+    "swapped with the provider": body("groq", KEY),
+    "without a provider": json.dumps({"key": KEY}),
+    "under another name": json.dumps({"p_provider": "groq", "p_key": KEY}),
+    "as the name of a field": json.dumps({"provider": "groq", "key": KEY, KEY: 1}),
+    "for a provider that does not exist": body(provider="gorq"),
+    "alone": json.dumps(KEY),
+    "in a list of bodies": f"[{body()}]",
+    "in a list alone": json.dumps([KEY]),
+    "in JSON that is cut short": body()[:-2],
+    "in JSON with a comma too many": body()[:-1] + ",}",
+    "in no JSON at all": KEY,
+    "in bytes that are not UTF-8": body().encode()[:-2] + b'\xff\xfe"}',
+    "in UTF-16": body().encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED.keys())
+def test_a_malformed_key_is_refused_unrepeated_and_nothing_is_stored(
+    http: Http, content: str | bytes
+) -> None:
+    user = new_user(http)
+    response = http.send(user, "POST", "rpc/set_llm_key", content=content)
+    assert response.status_code in (400, 404, 413), response.text
+    assert "0007" not in response.text
+    assert user.rpc("list_llm_keys") == []
+    assert audit(user) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        ("gsk_0 000000000000000", "it contains a space or a line break"),
+        ("gsk_ä000000000000000", "it contains a character that no key has"),
+        ("gsk_7", "it is shorter than 8 characters"),
+        ("x" * 513, "it is longer than 512 characters"),
+        ("sk-0000000000000000", "it does not look like a key of Groq"),
+    ],
+)
+def test_the_error_says_which_rule_a_key_breaks(user: Caller, key: str, wrong: str) -> None:
+    with refused("key_malformed", 400) as error:
+        user.rpc("set_llm_key", provider="groq", key=key)
+    assert wrong in error.value.message
+    assert error.value.hint
+
+
+def test_a_switched_off_provider_keeps_its_keys(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq")
+    tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "enabled": False})
+    assert status(user) == "untested"
+
+
+# Reveal -------------------------------------------------------------------------------------------
+
+
+def test_the_owner_may_reveal_a_key(user: Caller) -> None:
+    user.holds_key("groq", 7)
+    assert user.rpc("reveal_llm_key", p_provider="groq") == KEY
+
+
+def test_the_operator_may_switch_revealing_off(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq")
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"reveal_enabled": False})
+    with refused("reveal_disabled", 403):
+        user.rpc("reveal_llm_key", p_provider="groq")
+    assert "key_revealed" not in audit(user)
+
+
+@pytest.mark.parametrize(
+    ("claims", "recent"),
+    [
+        ({"iat": -60}, True),
+        ({"iat": -1200}, False),
+        ({"iat": -60, "amr": [{"method": "password", "timestamp": -30}]}, True),
+        # A token that was refreshed just now, in a session from long ago.
+        ({"iat": -60, "amr": [{"method": "password", "timestamp": -1200}]}, False),
+        (
+            {
+                "iat": -60,
+                "amr": [{"method": "password", "timestamp": -1200}, {"method": "totp", "timestamp": -5}],
+            },
+            True,
+        ),
+        ({"iat": None}, False),
+        ({"iat": -60, "amr": "password"}, True),
+    ],
+)
+def test_the_operator_may_ask_for_a_recent_sign_in(
+    tx: Transaction, user: Caller, claims: dict[str, Any], recent: bool
+) -> None:
+    user.holds_key("groq")
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"reveal_sign_in_within": "10 minutes"})
+    now = int(time.time())
+    moved = {name: now + value if isinstance(value, int) else value for name, value in claims.items()}
+    if isinstance(moved.get("amr"), list):
+        moved["amr"] = [{**entry, "timestamp": now + entry["timestamp"]} for entry in moved["amr"]]
+    signed_in = user.with_claims(**moved)
+    if recent:
+        assert signed_in.rpc("reveal_llm_key", p_provider="groq")
+    else:
+        with refused("recent_sign_in_required", 403):
+            signed_in.rpc("reveal_llm_key", p_provider="groq")
+        assert "key_revealed" not in audit(user)
+
+
+# What is stored -----------------------------------------------------------------------------------
+
+
+def test_ciphertext_is_not_plaintext_and_differs_each_time(tx: Transaction, user: Caller) -> None:
+    """CVE-2026-14663: an encryption that did nothing went unnoticed because it could be read back."""
+    seen = []
+    for _ in range(2):
+        user.holds_key("groq", 7)
+        (stored,) = tx.sql("select ciphertext from llm_private.key_secrets where user_id = %s", user.id)
+        assert KEY.encode() not in stored["ciphertext"]
+        assert KEY[-8:].encode() not in stored["ciphertext"]
+        seen.append(stored["ciphertext"])
+    assert seen[0] != seen[1]
+    packets = tx.value("select extensions.pgp_key_id(%s::bytea)", seen[0])
+    assert packets == "SYMKEY"
+
+
+def test_a_wrong_master_key_is_refused(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq")
+    entry = tx.value("select vault.create_secret('another key', 'another master key')")
+    tx.sql("update llm_private.master_keys set vault_secret_id = %s", entry)
+    for function, arguments in (("reveal_llm_key", {"p_provider": "groq"}), ("resolve_llm_route", {})):
+        with refused("key_unreadable", 500) as error:
+            user.rpc(function, **arguments)
+        assert KEY not in error.value.raw
+    assert audit(user) == ["key_set"]
+
+
+def test_without_a_master_key_nothing_is_stored_or_read(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq")
+    tx.sql("delete from vault.secrets where id in (select vault_secret_id from llm_private.master_keys)")
+    with refused("master_key_missing", 500):
+        user.rpc("reveal_llm_key", p_provider="groq")
+    with refused("master_key_missing", 500):
+        user.rpc("set_llm_key", provider="groq", key=key_for("groq", 8))
+
+
+@pytest.mark.parametrize("damage", ["''", "'\\x00'", "substr(ciphertext, 1, 60)", "ciphertext || '\\x00'"])
+def test_damaged_ciphertext_is_refused(tx: Transaction, user: Caller, damage: str) -> None:
+    user.holds_key("groq")
+    tx.sql(f"update llm_private.key_secrets set ciphertext = {damage} where user_id = %s", user.id)
+    with refused("key_unreadable", 500):
+        user.rpc("reveal_llm_key", p_provider="groq")
+
+
+@pytest.mark.parametrize("thief", ["another user", "another key of the same user"])
+def test_ciphertext_copied_to_another_row_is_refused(tx: Transaction, user: Caller, thief: str) -> None:
+    key = user.holds_key("groq", 7)
+    other = user if "same" in thief else new_user(tx)
+    copy = other.holds_key("openai")
+    tx.sql(
+        "update llm_private.key_secrets set ciphertext = ("
+        " select ciphertext from llm_private.key_secrets where key_id = %s) where key_id = %s",
+        key["id"],
+        copy["id"],
+    )
+    with refused("key_unreadable", 500) as error:
+        other.rpc("reveal_llm_key", p_provider="openai")
+    assert KEY not in error.value.raw
+    with refused("key_unreadable", 500):
+        other.rpc("resolve_llm_route", p_model="openai/x")
+
+
+# What becomes of a key ----------------------------------------------------------------------------
+
+
+def failed(error_class: str, **more: Any) -> dict[str, Any]:
+    return {"request_id": request_id(), "outcome": "failed", "error_class": error_class, **more}
+
+
+def test_an_attempt_that_succeeds_makes_a_key_working(user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.records(key_id=key["id"])
+    (seen,) = user.rpc("list_llm_keys")
+    assert seen["status"] == "working"
+    assert seen["last_used_at"] is not None
+
+
+def test_a_provider_that_says_no_makes_a_key_rejected_until_it_says_yes(user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.records(**failed("auth", key_id=key["id"]))
+    assert status(user) == "rejected"
+    with refused("no_usable_key", 422) as error:
+        user.rpc("resolve_llm_route")
+    assert "rejected your key gsk…0000: replace it" in error.value.hint
+    user.records(key_id=key["id"])
+    assert status(user) == "working"
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [(90, 90), (0.5, 0.5), (None, 30), (10**9, 86400), (-5, 0)]
+)
+def test_a_rate_limit_cools_a_key_down_for_as_long_as_the_provider_asks(
+    tx: Transaction, user: Caller, retry_after: float | None, seconds: float
+) -> None:
+    key = user.holds_key("groq")
+    user.records(**failed("rate_limited", key_id=key["id"], retry_after=retry_after))
+    assert status(user) == ("cooling_down" if seconds else "untested")
+    left = "select extract(epoch from cooling_until - now())::float from public.llm_keys where id = %s"
+    assert tx.value(left, key["id"]) == pytest.approx(seconds)
+
+
+def test_a_key_that_has_cooled_down_serves_again(tx: Transaction, user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.records(key_id=key["id"])
+    user.records(**failed("rate_limited", key_id=key["id"], retry_after=60))
+    with refused("keys_cooling_down", 429) as error:
+        user.rpc("resolve_llm_route")
+    assert "cooling down for another 60 seconds" in error.value.hint
+    tx.sql("update public.llm_keys set cooling_until = now() - interval '1 second'")
+    assert status(user) == "working"
+    assert user.rpc("resolve_llm_route")["candidates"]
+
+
+def test_a_shorter_wait_does_not_shorten_a_longer_one(user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.records(**failed("rate_limited", key_id=key["id"], retry_after=600))
+    (before,) = user.rpc("list_llm_keys")
+    user.records(**failed("rate_limited", key_id=key["id"], retry_after=1))
+    (after,) = user.rpc("list_llm_keys")
+    assert after["cooling_until"] == before["cooling_until"]
+
+
+@pytest.mark.parametrize(
+    "error_class", ["bad_request", "not_found", "server_error", "timeout", "connection", "invalid_response"]
+)
+def test_a_failure_that_is_not_the_keys_leaves_its_status(user: Caller, error_class: str) -> None:
+    key = user.holds_key("groq")
+    user.records(**failed(error_class, key_id=key["id"]))
+    assert status(user) == "untested"
+
+
+def test_what_was_tried_with_a_replaced_key_does_not_mark_the_new_one(user: Caller) -> None:
+    old = user.holds_key("groq", 1)
+    user.holds_key("groq", 2)
+    assert user.records(**failed("auth", key_id=old["id"]))
+    assert status(user) == "untested"
+
+
+def test_nobody_marks_the_key_of_another(tx: Transaction, user: Caller) -> None:
+    key = user.holds_key("groq")
+    other = new_user(tx)
+    for source in ("user", "operator"):
+        assert other.records(**failed("auth", key_id=key["id"], key_source=source))
+    assert status(user) == "untested"
+
+
+def test_an_operators_key_marks_none_of_the_users(user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.records(**failed("auth", key_id=key["id"], key_source="operator"))
+    assert status(user) == "untested"
+
+
+def test_recording_an_attempt_again_does_not_mark_the_key_again(user: Caller) -> None:
+    key = user.holds_key("groq")
+    first = failed("auth", key_id=key["id"])
+    assert user.records(**first)
+    user.records(key_id=key["id"])
+    assert not user.records(**first)
+    assert status(user) == "working"

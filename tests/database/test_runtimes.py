@@ -1,0 +1,145 @@
+"""Runtimes: a secret shown once, that opens nothing without a user, and what may require one."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from tests.database.support import Caller, Transaction, new_user, refused, request_id
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    return new_user(tx)
+
+
+def register(tx: Transaction, name: str = "app") -> dict[str, str]:
+    registered = tx.admin.rpc("register_llm_runtime", p_name=name)
+    assert isinstance(registered, dict)
+    return registered
+
+
+def test_the_secret_is_shown_once_and_only_its_hash_is_stored(tx: Transaction) -> None:
+    first, second = register(tx), register(tx)
+    assert first["secret"] != second["secret"]
+    assert first["secret"].startswith("slr_")
+    assert len(first["secret"]) >= 44
+    stored = json.dumps(tx.sql("select * from llm_private.runtimes"), default=str)
+    listed = json.dumps(tx.admin.rpc("list_llm_runtimes"), default=str)
+    assert first["id"] in listed
+    assert first["secret"] not in stored + listed
+    assert tx.value("select secret_hash from llm_private.runtimes where id = %s", first["id"]) == tx.value(
+        "select sha256(%s)", first["secret"].encode()
+    )
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101, None])
+def test_a_runtime_has_a_name_of_a_sensible_length(tx: Transaction, name: str | None) -> None:
+    with refused("invalid_argument", 400):
+        tx.admin.rpc("register_llm_runtime", p_name=name)
+
+
+CALLS = {
+    "resolve_llm_route": {},
+    "reveal_llm_key": {"p_provider": "groq"},
+    "set_llm_key": {"provider": "groq", "key": "gsk_fake000000000000fake"},
+    "revoke_llm_key": {"p_provider": "groq"},
+    "update_llm_settings": {"p_changes": {"enable_fallbacks": False}},
+}
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_a_secret_that_is_unknown_or_revoked_is_an_error_and_not_a_missing_one(
+    tx: Transaction, user: Caller, function: str
+) -> None:
+    user.holds_key("groq")
+    revoked = register(tx)
+    tx.admin.rpc("revoke_llm_runtime", p_id=revoked["id"])
+    for secret in ("slr_unknown", "", revoked["secret"], revoked["secret"][:-1], revoked["secret"] + " "):
+        with refused("runtime_unknown", 401) as error:
+            user.through(secret).rpc(function, **CALLS[function])
+        assert not secret or secret not in error.value.raw
+
+
+def test_recording_through_an_unknown_runtime_is_refused(user: Caller) -> None:
+    with refused("runtime_unknown", 401):
+        user.through("slr_unknown").records()
+
+
+def test_a_secret_without_a_user_opens_nothing(tx: Transaction) -> None:
+    secret = register(tx)["secret"]
+    for function, arguments in CALLS.items():
+        for caller in (tx.anon.through(secret), tx.admin.through(secret)):
+            with refused("42501"):
+                caller.rpc(function, **arguments)
+        nobody = new_user(tx).through(secret).with_claims(sub=None)
+        with refused("not_signed_in", 401):
+            nobody.rpc(function, **arguments)
+
+
+def test_revoking_twice_is_fine_and_an_unknown_one_is_not(tx: Transaction) -> None:
+    runtime = register(tx)
+    tx.admin.rpc("revoke_llm_runtime", p_id=runtime["id"])
+    (before,) = tx.admin.rpc("list_llm_runtimes")
+    tx.admin.rpc("revoke_llm_runtime", p_id=runtime["id"])
+    assert tx.admin.rpc("list_llm_runtimes") == [before]
+    with refused("not_found", 404):
+        tx.admin.rpc("revoke_llm_runtime", p_id=str(uuid.uuid4()))
+
+
+def test_a_runtime_is_seen_to_the_minute(tx: Transaction, user: Caller) -> None:
+    runtime = register(tx)
+    served = user.through(runtime["secret"])
+
+    def seen() -> object:
+        return tx.value("select last_seen_at from llm_private.runtimes where id = %s", runtime["id"])
+
+    assert seen() is None
+    served.records()
+    assert seen() is not None
+    tx.sql("update llm_private.runtimes set last_seen_at = now() - interval '50 seconds'")
+    before = seen()
+    served.records()
+    assert seen() == before
+    tx.sql("update llm_private.runtimes set last_seen_at = now() - interval '70 seconds'")
+    served.records()
+    assert seen() != before
+
+
+def test_where_keys_are_for_runtimes_a_token_alone_reads_none(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq")
+    secret = register(tx)["secret"]
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
+    with refused("runtime_required", 403):
+        user.rpc("resolve_llm_route")
+    with refused("runtime_required", 403):
+        user.rpc("reveal_llm_key", p_provider="groq")
+    assert [line["action"] for line in user.rpc("get_llm_audit_log")] == ["key_set"]
+    assert user.through(secret).rpc("resolve_llm_route")["candidates"][0]["key"]
+    assert user.through(secret).rpc("reveal_llm_key", p_provider="groq")
+    # What shows no key stays open: the panel works without a server.
+    user.rpc("explain_llm_route")
+    user.rpc("list_llm_keys")
+    user.holds_key("openai")
+
+
+def test_only_a_runtime_can_have_used_a_teams_key(tx: Transaction, user: Caller) -> None:
+    with refused("runtime_required", 403):
+        user.records(key_source="team")
+    assert user.through(register(tx)["secret"]).records(key_source="team")
+
+
+def test_what_a_runtime_ran_a_user_cannot_record_first(tx: Transaction, user: Caller) -> None:
+    """Both may record the same attempt: side by side, each under its own name."""
+    runtime = register(tx)
+    event = request_id()
+    assert user.records(request_id=event, input_tokens=1)
+    assert user.through(runtime["secret"]).records(request_id=event, input_tokens=1000)
+    assert not user.records(request_id=event, input_tokens=2)
+    assert not user.through(runtime["secret"]).records(request_id=event, input_tokens=2)
+    events = tx.sql(
+        "select recorder::text, input_tokens from public.llm_usage_events where request_id = %s", event
+    )
+    assert {row["recorder"]: row["input_tokens"] for row in events} == {user.id: 1, runtime["id"]: 1000}
