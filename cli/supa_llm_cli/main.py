@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import local
+from supa_llm_cli import demo, local, migrations
 
 app = typer.Typer(
     name="supa-llm",
@@ -17,7 +17,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_show_locals=False,
 )
+app.command()(demo.demo)
 app.add_typer(local.app)
+app.add_typer(migrations.app)
 
 
 def _print_version(value: bool) -> None:

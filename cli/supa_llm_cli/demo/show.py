@@ -1,0 +1,165 @@
+"""How the demo looks: short lines, colours on a terminal, plain text anywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from supa_llm.models import Attempt, Candidate, KeySource, Receipt, Route, UsageLine
+
+_WIDTH = 80
+_TEXT_WIDTH = 56
+_PLACE = 29
+_NEXT = {
+    "  supa-llm local up": "a Supabase project on this machine that stays",
+    "  supa-llm migrations copy": "our tables and functions for your own project",
+    "  python -m pydoc supa_llm": "the Python client",
+}
+_STYLES = {"succeeded": "green", "failed": "yellow", "cancelled": "yellow"}
+
+
+class Show:
+    """Prints the story. It decides nothing."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        if console is None:
+            with contextlib.suppress(AttributeError, ValueError):
+                sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # an old encoding is no reason to end
+        self._console = console or Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str], None]]:
+        """A line that changes on a terminal; lines, on standard error, anywhere else."""
+        console = Console(stderr=True)
+        if not console.is_terminal:
+            yield lambda text: print(text, file=sys.stderr, flush=True)
+            return
+        with console.status("Starting …") as spinner:
+            yield spinner.update
+
+    def opening(self, url: str, seconds: float, emulated: Sequence[str], real: Sequence[str]) -> None:
+        self._print("supa-llm: every user of an app brings their own LLM keys", "bold")
+        rows = {
+            "project": f"PostgreSQL, PostgREST and Supabase Auth at {url}, up in {seconds:.1f} s",
+            "real": ", ".join(real) or "none: set OPENAI_API_KEY, GROQ_API_KEY, … to use the real ones",
+            "emulated": f"{', '.join(emulated) or 'none'} (by llmock, with made-up keys)",
+        }
+        for name, text in rows.items():
+            self._print(Text.assemble((f"  {name:<10}", "dim"), text))
+
+    def chapter(self, title: str) -> None:
+        self._print("")
+        self._print(title, "bold cyan")
+
+    def note(self, text: str, indent: str = "  ") -> None:
+        self._print(textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent))
+
+    def event(self, who: str, what: str) -> None:
+        """What somebody does, or what happens to them."""
+        self._print(Text.assemble("  ", (who, "bold"), f" {what}"))
+
+    def person(self, name: str, keys: Iterable[str], wishes: str) -> None:
+        line = f"{', '.join(keys) or 'no key'}; {wishes}"
+        lines = textwrap.fill(line, _WIDTH - 8, subsequent_indent=" " * 8)
+        self._print(Text.assemble("  ", (f"{name:<6}", "bold"), lines))
+
+    def route(self, name: str, what: str, route: Route) -> None:
+        self.event(name, what)
+        for number, candidate in enumerate(route.candidates, 1):
+            key = _key(name, candidate)
+            self._print(
+                Text.assemble(
+                    f"    {number}  {_place(candidate):<{_PLACE}}",
+                    f"{key:<20}",
+                    (candidate.reason, "magenta"),
+                )
+            )
+        reasons: dict[str, list[str]] = {}
+        for line in route.left_out:
+            reasons.setdefault(line.reason, []).append(line.provider)
+        for reason, providers in reasons.items():
+            self._print(f"    -  left out, {reason}: {', '.join(providers)}", "dim")
+
+    def receipt(self, name: str, receipt: Receipt, text: str | None = "") -> None:
+        """What was tried and whose key paid; what came out, unless that is left out with None."""
+        for attempt in receipt.attempts:
+            self._attempt(name, attempt)
+        if text is not None and (answer := receipt.answered_by):
+            line = " ".join(text.split())
+            line = line if len(line) <= _TEXT_WIDTH else line[: _TEXT_WIDTH - 1] + "…"
+            tokens = f"{answer.usage.input_tokens or 0}+{answer.usage.output_tokens or 0} tokens"
+            self._print(Text.assemble("       ", (f"{line}  ".lstrip(), "italic"), (tokens, "dim")))
+
+    def pieces(self, pieces: Iterable[str]) -> Iterator[str]:
+        """Print a streamed text as it comes."""
+        self._console.print("       ", end="")
+        for piece in pieces:
+            self._console.print(" ".join(piece.split("\n")), end="", style="italic")
+            yield piece
+        self._print("")
+
+    def claim(self, text: str, difference: str | None = None) -> None:
+        """A claim that holds, or how what happened differs from it."""
+        if difference is None:
+            lines = textwrap.fill(text, _WIDTH - 4, subsequent_indent="    ")
+            self._print(Text.assemble("  ", ("✓ ", "green"), lines))
+        else:
+            self._print(Text.assemble("  ", ("✗ ", "bold red"), text))
+            self._print(f"      {difference}", "red")
+
+    def usage(self, usage: Mapping[str, Sequence[UsageLine]]) -> None:
+        form = "  {:<5} {:<29} {:<6} {:<8}{:>4}{:>5}{:>5}{:>6}{:>6}"
+        heads = ("user", "provider/model", "task", "key", "req", "try", "fail", "in", "out")
+        self._print(form.format(*heads), "bold")
+        for name, lines in usage.items():
+            for line in lines:
+                place = f"{line.provider}/{line.model}"
+                numbers = (
+                    *(line.requests, line.attempts, line.failures),
+                    *(line.input_tokens, line.output_tokens),
+                )
+                self._print(form.format(name, place, line.task or "", line.key_source, *numbers))
+
+    def ending(self, claims: int, broken: int) -> None:
+        self.chapter("What to try next")
+        for command, what in _NEXT.items():
+            self._print(Text.assemble((f"{command:<28}", "bold"), what))
+        self._print("")
+        if broken:
+            self._print(f"{broken} of {claims} claims do not hold: see ✗ above.", "bold red")
+        else:
+            self._print(f"All {claims} claims hold.", "bold green")
+
+    def _attempt(self, name: str, attempt: Attempt) -> None:
+        what: str = attempt.error_class or ("answered" if attempt.outcome == "succeeded" else attempt.outcome)
+        if attempt.error_class and attempt.status:
+            what += f" {attempt.status}"
+        self._print(
+            Text.assemble(
+                f"    {attempt.number}  {_place(attempt):<{_PLACE}}",
+                (f"{what:<17}", _STYLES[attempt.outcome]),
+                f"{attempt.latency_ms:>4} ms  {_whose(name, attempt)}",
+            )
+        )
+
+    def _print(self, text: Any, style: str | None = None) -> None:
+        self._console.print(text, style=style)
+
+
+def _place(of: Candidate | Attempt) -> str:
+    return f"{of.provider}/{of.model}"
+
+
+def _key(name: str, of: Candidate | Attempt) -> str:
+    return f"{_whose(name, of)} {of.key_hint or ''}"
+
+
+def _whose(name: str, of: Candidate | Attempt) -> str:
+    whose: dict[KeySource, str] = {"user": f"{name}'s key", "team": "team key", "operator": "operator's key"}
+    return whose[of.key_source]

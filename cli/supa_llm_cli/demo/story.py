@@ -1,0 +1,353 @@
+"""What happens in the demo, and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from supa_llm.errors import NoCandidateError, NotFoundError, ProviderError, SupaLLMError
+from supa_llm.models import Receipt, UsageLine
+from supa_llm_cli.demo.claims import Claims, refusal
+from supa_llm_cli.demo.emulator import Emulator
+from supa_llm_cli.demo.show import Show
+from supa_llm_cli.demo.stage import Person, Project
+
+_PROMPT = "What is the capital of France?"
+_COOLING = 60  # seconds; longer than the rest of the demo takes
+_PATIENCE = 1.5  # seconds for one attempt where time-outs are shown
+_TABLES = ("user_llm_settings", "llm_keys", "llm_usage_events", "llm_usage_totals", "llm_audit_log")
+
+
+class Story:
+    """Three users of one app: Ada wants Groq for speed, Ben has three providers, Cleo has no key."""
+
+    def __init__(self, project: Project, emulator: Emulator, show: Show, claims: Claims) -> None:
+        self._project, self._emulator, self._show, self._claims = project, emulator, show, claims
+
+    def tell(self) -> None:
+        show = self._show
+        show.chapter("1. Everybody signs in and stores what is theirs")
+        ada, ben, cleo = (self._project.sign_in(name) for name in ("Ada", "Ben", "Cleo"))
+        self._store(ada, ben, cleo)
+        show.chapter("2. Routes: who would serve a request, and why")
+        self._routes(ada, ben, cleo)
+        show.chapter(f"3. Requests and their receipts: “{_PROMPT}”")
+        self._requests(ada, ben, cleo)
+        show.chapter("4. One answer as a stream")
+        self._stream(ada)
+        show.chapter("5. Ben's preferred provider fails, and Ben still gets his answer")
+        self._failures(ben)
+        show.chapter("6. Cleo cannot see anything of Ada's")
+        self._isolation(ada, cleo)
+        show.chapter("7. Usage: what was run, and whose key paid")
+        self._usage([ada, ben, cleo])
+
+    def _store(self, ada: Person, ben: Person, cleo: Person) -> None:
+        self._set_keys(ada, "groq", "openai")
+        ada.llm.set_task("speed", "groq")
+        self._set_keys(ben, "openai", "mistral", "anthropic")
+        ben.llm.update_settings(default_provider="openai")
+        ben.llm.set_preference("mistral", priority=1, model="mistral-small-latest")
+        ben.llm.set_preference("anthropic", priority=2)
+        ben.llm.set_task("code", "anthropic")
+        cleo.llm.settings()
+        for person, wishes in (
+            (ada, "for speed groq first"),
+            (ben, "openai by default, then mistral, anthropic; for code anthropic"),
+            (cleo, "agrees to the operator's keys (groq, openai)"),
+        ):
+            stored = person.llm.keys()
+            self._show.person(person.name, [f"{key.provider} {key.hint}" for key in stored], wishes)
+        self._claims.check(
+            "all five are in the database as ciphertext only", (5, 0), self._project.stored_keys(ada, ben)
+        )
+        # Only whether it is so: a real key would not look good in an error.
+        self._claims.check(
+            "their owner can read one back",
+            True,
+            ben.llm.reveal_key("mistral") == self._project.key("mistral", "Ben"),
+        )
+
+    def _routes(self, ada: Person, ben: Person, cleo: Person) -> None:
+        user, operator = "user", "operator"
+        for person, task, what, expected in (
+            (
+                ada,
+                "speed",
+                "for task speed",
+                [("groq", user), ("openai", user), ("groq", operator), ("openai", operator)],
+            ),
+            (
+                ben,
+                None,
+                "for no special task",
+                [
+                    *(("openai", user), ("mistral", user), ("anthropic", user)),
+                    *(("openai", operator), ("groq", operator)),
+                ],
+            ),
+            (cleo, None, "for no special task", [("groq", operator), ("openai", operator)]),
+        ):
+            route = person.llm.explain(task)
+            self._show.route(person.name, what, route)
+            found = [(candidate.provider, candidate.key_source) for candidate in route.candidates]
+            self._claims.check(
+                f"{person.name}'s own keys come in {person.name}'s order, before any of the operator's"
+                if found[0][1] == user
+                else f"{person.name} is served by the operator's keys, OpenAI's last",
+                expected,
+                found,
+            )
+
+    def _requests(self, ada: Person, ben: Person, cleo: Person) -> None:
+        self._ask(ada, "asks for speed", "groq", "user", task="speed")
+        self._ask(ben, "asks", "openai", "user")
+        self._ask(ben, "asks for code", "anthropic", "user", task="code")
+        self._ask(cleo, "asks", "groq", "operator")
+        self._with_openai_client(ada)
+        cleo.llm.update_settings(allow_operator_keys=False)
+        try:
+            cleo.receipts.append(cleo.llm.chat(_PROMPT).receipt)
+            found = "answered"
+        except NoCandidateError as error:
+            found = error.code
+            self._show.event(cleo.name, "declines the operator's keys and asks again")
+            self._show.note(str(error), " " * 7)
+        except SupaLLMError as error:
+            found = error.code
+        self._claims.check("nobody's key is used against their will", "no_usable_key", found)
+        cleo.llm.update_settings(allow_operator_keys=True)
+
+    def _with_openai_client(self, ada: Person) -> None:
+        import openai
+
+        self._show.event(ada.name, "runs code written for the openai package, unchanged")
+        receipts: list[Receipt] = []
+        client = ada.llm.openai(task="speed", on_receipt=receipts.append)
+        text = ""
+        try:
+            completion = client.chat.completions.create(
+                model="auto", messages=[{"role": "user", "content": _PROMPT}]
+            )
+            text = completion.choices[0].message.content or ""
+        except openai.OpenAIError as error:
+            self._show.note(str(error), " " * 7)
+        for receipt in receipts:
+            ada.receipts.append(receipt)
+            self._show.receipt(ada.name, receipt, text)
+        self._claims.check(
+            "the same route, key and receipt behind the openai client",
+            [("groq", "user")],
+            [(got.provider, got.key_source) for it in receipts if (got := it.answered_by)],
+        )
+
+    def _stream(self, ada: Person) -> None:
+        self._show.event(ada.name, "asks for a story, for speed")
+        text: list[str] = []
+        receipt = None
+        try:
+            with ada.llm.stream("Tell me a story.", task="speed") as stream:
+                for piece in self._show.pieces(stream):
+                    text.append(piece)
+            receipt = stream.receipt
+        except ProviderError as error:
+            self._show.note(str(error), " " * 7)
+            receipt = error.receipt
+        if receipt:
+            ada.receipts.append(receipt)
+            self._show.receipt(ada.name, receipt)
+        self._claims.check(
+            f"it came in pieces ({len(text)}), from Groq on Ada's key, and its tokens are known",
+            ("groq", "user", True, True),
+            (*_answerer(receipt), len(text) > 1, _tokens(receipt) > 0),
+        )
+
+    def _failures(self, ben: Person) -> None:
+        """The emulator makes the faults, so here all of Ben's providers are emulated."""
+        for provider in ("openai", "mistral", "anthropic"):
+            if provider in self._project.real:
+                self._project.emulate(provider)
+                ben.llm.set_key(provider, self._project.made_up_key(provider, "Ben"))
+                self._show.note(
+                    f"{provider} is emulated from here on: nobody can order a fault at the real one."
+                )
+        fail, delay = self._emulator.fail, self._emulator.delay
+
+        fail("openai", 500, message="The server had an error")
+        self._fall_back(ben, "has a server error", "server_error")
+
+        delay("openai", 2 * _PATIENCE)
+        self._fall_back(ben, "does not answer in time", "timeout", attempt_timeout=_PATIENCE)
+        self._claims.check("neither says anything about his key", ("working", []), self._standing(ben))
+
+        fail("openai", 401, message="Incorrect API key provided")
+        self._fall_back(ben, "rejects the key", "auth")
+        self._claims.check(
+            "the key is marked, and stays off the route until Ben replaces it",
+            [("rejected", ["key_rejected"]), ("untested", [])],
+            [self._standing(ben), self._replaced(ben)],
+        )
+
+        fail("openai", 429, retry_after=_COOLING, message="Rate limit reached")
+        self._fall_back(ben, f"limits the rate for {_COOLING} s", "rate_limited")
+        self._claims.check(
+            "the key rests for as long as OpenAI asked, and requests pass it by",
+            ("cooling_down", ["key_cooling_down"]),
+            self._standing(ben),
+        )
+        self._ask(ben, "asks meanwhile", "mistral", "user")
+
+    def _isolation(self, ada: Person, cleo: Person) -> None:
+        self._project.server.flush()
+        own = {table: _rows(ada, table, ada.id) for table in _TABLES}
+        self._claims.check(
+            f"Ada reads her own settings, keys, usage and audit log ({sum(own.values())} rows)",
+            dict.fromkeys(_TABLES, True),
+            {table: count > 0 for table, count in own.items()},
+        )
+        self._claims.check(
+            "Cleo, asking the same tables for them, gets none",
+            dict.fromkeys(_TABLES, 0),
+            {table: _rows(cleo, table, ada.id) for table in _TABLES},
+        )
+        nobody = self._project.client()
+        self._claims.check(
+            "who is not signed in gets nothing at all",
+            dict.fromkeys(_TABLES, "42501"),
+            {table: refusal(nobody.table(table).select("*")) for table in _TABLES},
+        )
+        self._claims.check(
+            "no table can be written to, not even one's own rows",
+            dict.fromkeys(_TABLES, "42501"),
+            {table: refusal(cleo.sb.table(table).delete().eq("user_id", ada.id)) for table in _TABLES},
+        )
+        self._claims.check(
+            "revealing and revoking reach her own keys only, and she has none",
+            ("key_not_found", "key_not_found", "working"),
+            (
+                _code(lambda: cleo.llm.reveal_key("groq")),
+                _code(lambda: cleo.llm.revoke_key("groq")),
+                _status(ada, "groq"),
+            ),
+        )
+        self._claims.check(
+            "the API does not serve ciphertext, and administrators' functions refuse her",
+            ("PGRST106", "42501", "42501"),
+            (
+                refusal(cleo.sb.schema("llm_private").table("key_secrets").select("*")),
+                refusal(cleo.sb.rpc("set_llm_provider", {"p_provider": {"id": "groq"}})),
+                refusal(cleo.sb.rpc("set_llm_operator_settings", {"p_changes": {}})),
+            ),
+        )
+        leases = [entry for entry in ada.llm.audit_log(500) if entry.action == "lease"]
+        self._claims.check(
+            "Ada's audit log says that the app's server held her keys, and until when",
+            ("runtime", True),
+            (leases[0].actor, "until" in leases[0].detail) if leases else None,
+        )
+
+    def _usage(self, people: Sequence[Person]) -> None:
+        recorded = self._project.server.flush()
+        usage = {person.name: person.llm.usage() for person in people}
+        self._show.usage(usage)
+        self._claims.check(
+            "each user's totals are those of their receipts",
+            {person.name: _sums_of(person.receipts) for person in people},
+            {name: _sums(lines) for name, lines in usage.items()},
+        )
+        self._claims.check(
+            "nothing was lost on the way", (True, 0), (recorded, self._project.server.dropped_usage)
+        )
+
+    def _set_keys(self, person: Person, *providers: str) -> None:
+        for provider in providers:
+            person.llm.set_key(provider, self._project.key(provider, person.name))
+
+    def _ask(self, person: Person, how: str, provider: str, key_source: str, **options: Any) -> None:
+        self._show.event(person.name, how)
+        receipt = self._chat(person, **options)
+        whose = "the operator's key" if key_source == "operator" else f"{person.name}'s own key"
+        self._claims.check(
+            f"{provider} answered at the first attempt, on {whose}",
+            (provider, key_source, 1),
+            (*_answerer(receipt), len(receipt.attempts)),
+        )
+
+    def _fall_back(self, ben: Person, what: str, error_class: str, **options: Any) -> None:
+        self._show.event("OpenAI", what)
+        receipt = self._chat(ben, aloud=False, **options)
+        self._claims.check(
+            "Mistral, next in Ben's order, answered instead",
+            [("openai", error_class), ("mistral", None)],
+            [(attempt.provider, attempt.error_class) for attempt in receipt.attempts],
+        )
+        self._project.server.flush()
+
+    def _chat(self, person: Person, *, aloud: bool = True, **options: Any) -> Receipt:
+        text = ""
+        try:
+            answer = person.llm.chat(_PROMPT, **options)
+            receipt, text = answer.receipt, answer.text
+        except ProviderError as error:
+            receipt = error.receipt
+        person.receipts.append(receipt)
+        self._show.receipt(person.name, receipt, text if aloud else None)
+        return receipt
+
+    def _replaced(self, ben: Person) -> tuple[str, list[str]]:
+        ben.llm.set_key("openai", self._project.made_up_key("openai", "BenNew"))
+        return self._standing(ben)
+
+    def _standing(self, ben: Person) -> tuple[str, list[str]]:
+        """The status of Ben's OpenAI key, and why it is off the route, if it is."""
+        left_out = ben.llm.explain().left_out
+        reasons = [it.reason for it in left_out if (it.provider, it.key_source) == ("openai", "user")]
+        return _status(ben, "openai"), reasons
+
+
+def _answerer(receipt: Receipt | None) -> tuple[str, str]:
+    answer = receipt.answered_by if receipt else None
+    return (answer.provider, answer.key_source) if answer else ("nobody", "none")
+
+
+def _tokens(receipt: Receipt | None) -> int:
+    answer = receipt.answered_by if receipt else None
+    return (answer.usage.output_tokens or 0) if answer else 0
+
+
+def _rows(person: Person, table: str, user_id: str) -> int:
+    return len(person.sb.table(table).select("*").eq("user_id", user_id).execute().data)
+
+
+def _status(person: Person, provider: str) -> str:
+    stored = person.llm.keys()
+    return next((key.status for key in stored if key.provider == provider), "no key")
+
+
+def _code(call: Any) -> str:
+    try:
+        call()
+    except NotFoundError as error:
+        return error.code
+    return "allowed"
+
+
+def _sums(lines: Sequence[UsageLine]) -> dict[str, int]:
+    return {
+        "requests": sum(line.requests for line in lines),
+        "attempts": sum(line.attempts for line in lines),
+        "failures": sum(line.failures for line in lines),
+        "input tokens": sum(line.input_tokens for line in lines),
+        "output tokens": sum(line.output_tokens for line in lines),
+    }
+
+
+def _sums_of(receipts: Sequence[Receipt]) -> dict[str, int]:
+    attempts = [attempt for receipt in receipts for attempt in receipt.attempts]
+    return {
+        "requests": len(receipts),
+        "attempts": len(attempts),
+        "failures": sum(attempt.outcome == "failed" for attempt in attempts),
+        "input tokens": sum(attempt.usage.input_tokens or 0 for attempt in attempts),
+        "output tokens": sum(attempt.usage.output_tokens or 0 for attempt in attempts),
+    }
