@@ -1,0 +1,216 @@
+"""The OpenAI format: requests for its dialects, answers, streams, usage and errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supa_llm.models import Candidate, Usage
+from supa_llm.wire.assemble import Assembler
+from supa_llm.wire.base import FaultError, read_usage
+from supa_llm.wire.openai import OpenAIDecoder, OpenAIWire
+
+WIRE = OpenAIWire()
+MISTRAL_NAMES = {"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": None}
+
+
+def candidate(model: str = "m", names: dict[str, str | None] | None = None) -> Candidate:
+    return Candidate(
+        "p",
+        model,
+        "",
+        "user",
+        None,
+        None,
+        "openai",
+        "https://p.test/v1/",
+        "authorization",
+        "Bearer",
+        names or {},
+    )
+
+
+def sent(body: dict[str, Any], to: Candidate | None = None) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(WIRE.request("chat", body, to or candidate()).content)
+    return made
+
+
+USER = [{"role": "user", "content": "Hi"}]
+
+
+def test_requests_go_under_the_base_url_and_carry_the_candidates_model() -> None:
+    request = WIRE.request("chat", {"messages": USER, "user": None}, candidate("gpt"))
+    assert request.url == "https://p.test/v1/chat/completions"
+    assert json.loads(request.content) == {"messages": USER, "model": "gpt"}
+    assert WIRE.request("embeddings", {"input": "x"}, candidate()).url == "https://p.test/v1/embeddings"
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_token_limit_goes_by_the_providers_name(name: str) -> None:
+    body = {"messages": USER, name: 7, "seed": 1, "stream": True}
+    assert sent(body) == {
+        "messages": USER,
+        "model": "m",
+        "max_completion_tokens": 7,
+        "seed": 1,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    theirs = sent(body, candidate(names=dict(MISTRAL_NAMES)))
+    assert theirs == {"messages": USER, "model": "m", "max_tokens": 7, "random_seed": 1, "stream": True}
+
+
+def test_reasoning_models_do_without_sampling_parameters() -> None:
+    body = {"messages": USER, "temperature": 0.2, "top_p": 0.5}
+    assert "temperature" in sent(body, candidate("gpt-4.1")) and "top_p" in sent(
+        body, candidate("gpt-5-chat")
+    )
+    for model in ("gpt-5-mini", "o3", "gpt-6"):
+        assert sent(body, candidate(model)) == {"messages": USER, "model": model}
+
+
+def test_messages_lose_what_only_another_provider_knows() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "developer", "content": "Be brief"},
+        {
+            "role": "assistant",
+            "content": None,
+            "refusal": None,
+            "annotations": [],
+            "tool_calls": [{**call, "extra_content": {"google": {"thought_signature": "s"}}}],
+        },
+    ]
+    assert sent({"messages": messages})["messages"] == [
+        {"role": "system", "content": "Be brief"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+
+
+def test_answers_are_taken_as_they_are_and_checked() -> None:
+    good = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
+    assert WIRE.answer("chat", good, candidate()) == good
+    for broken in ({"choices": []}, {"choices": [{"index": 0}]}):
+        with pytest.raises(FaultError) as caught:
+            WIRE.answer("chat", broken, candidate())
+        assert caught.value.error_class == "invalid_response"
+
+
+def test_vectors_come_in_the_order_of_the_texts() -> None:
+    data = [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}]
+    answer = WIRE.answer("embeddings", {"data": data}, candidate())
+    assert [item["embedding"] for item in answer["data"]] == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("status", "payload", "error_class"),
+    [
+        (401, {"error": {"message": "no", "code": "invalid_api_key"}}, "auth"),
+        (403, "Forbidden", "auth"),
+        (402, {"error": "pay"}, "rate_limited"),
+        (429, {"error": {"code": "insufficient_quota"}}, "rate_limited"),
+        (413, {"error": {"code": "rate_limit_exceeded", "message": "tokens per minute"}}, "rate_limited"),
+        (413, {}, "bad_request"),
+        (404, {"error": {"code": "model_not_found"}}, "not_found"),
+        (400, {"error": {"code": "model_decommissioned"}}, "not_found"),
+        (400, {"error": {"code": "context_length_exceeded"}}, "bad_request"),
+        (422, {"detail": [{"msg": "extra"}]}, "bad_request"),
+        (408, None, "server_error"),
+        (529, None, "server_error"),
+        (503, "<html>", "server_error"),
+        (302, "", "invalid_response"),
+        (418, "", "invalid_response"),
+        (200, {"error": {"message": "busy"}}, "server_error"),
+        (200, {"error": {"type": "invalid_request_error"}}, "bad_request"),
+    ],
+)
+def test_what_errors_mean(status: int, payload: Any, error_class: str) -> None:
+    assert WIRE.fault(status, payload).error_class == error_class
+
+
+def test_error_messages_wherever_a_provider_puts_them() -> None:
+    assert WIRE.fault(400, {"error": {"message": "one"}}).message == "one"
+    assert WIRE.fault(400, {"object": "error", "message": "two"}).message == "two"
+    assert "three" in WIRE.fault(422, {"detail": [{"msg": "three"}]}).message
+    assert WIRE.fault(500, "four").message == "four"
+    assert WIRE.fault(502, "<html>…").message == ""
+
+
+def test_usage() -> None:
+    told = {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "total_tokens": 15,
+        "prompt_tokens_details": {"cached_tokens": 4},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    assert read_usage(told) == Usage(10, 4, 5, 3)
+    assert read_usage({**told, "total_tokens": 18}) == Usage(10, 4, 8, 3)  # reasoning counted beside the rest
+    assert read_usage({"prompt_tokens": 2}) == Usage(2)
+    assert read_usage(None) == read_usage({"prompt_tokens": "2", "completion_tokens": -1}) == Usage()
+
+
+def stream(*chunks: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(made).encode() + b"\n\n" for made in chunks) + b"data: [DONE]\n\n"
+
+
+def delta(finish: str | None = None, index: int = 0, **values: Any) -> dict[str, Any]:
+    choice = {"index": index, "delta": values, "finish_reason": finish}
+    return {"id": "c", "model": "m", "choices": [choice]}
+
+
+TOOLS = stream(
+    delta(role="assistant", content=None),
+    delta(
+        tool_calls=[{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]
+    ),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": '{"x":'}}]),
+    delta(
+        tool_calls=[{"index": 1, "id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}}]
+    ),
+    delta(tool_calls=[{"index": 0, "function": {"arguments": "1}"}}]),
+    delta("tool_calls"),
+    {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}},
+)
+
+
+@given(st.lists(st.integers(0, len(TOOLS)), max_size=10))
+def test_a_stream_amounts_to_the_same_however_it_is_cut(cuts: list[int]) -> None:
+    decoder, whole = OpenAIDecoder(), Assembler()
+    edges = [0, *sorted(cuts), len(TOOLS)]
+    for start, end in zip(edges, edges[1:], strict=False):
+        for made in decoder.feed(TOOLS[start:end]):
+            whole.add(made)
+    assert decoder.finished
+    assert decoder.end() == []
+    assert decoder.usage == {"prompt_tokens": 3, "completion_tokens": 4}
+    choice = whole.completion["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert [(it["id"], it["function"]) for it in choice["message"]["tool_calls"]] == [
+        ("a", {"name": "f", "arguments": '{"x":1}'}),
+        ("b", {"name": "g", "arguments": "{}"}),
+    ]
+
+
+def test_a_stream_of_two_choices_ends_with_the_second() -> None:
+    decoder = OpenAIDecoder(choices=2)
+    decoder.feed(stream(delta("stop", index=1)))
+    assert not decoder.finished
+    decoder.feed(stream(delta("stop", index=0)))
+    assert decoder.finished
+
+
+def test_groqs_usage_is_found() -> None:
+    decoder = OpenAIDecoder()
+    decoder.feed(stream({**delta("stop"), "x_groq": {"usage": {"prompt_tokens": 1}}}))
+    assert decoder.usage == {"prompt_tokens": 1}
+
+
+def test_an_error_event_is_a_fault() -> None:
+    with pytest.raises(FaultError) as caught:
+        OpenAIDecoder().feed(stream({"error": {"message": "full", "type": "rate_limit_error"}}))
+    assert caught.value.error_class == "rate_limited"
