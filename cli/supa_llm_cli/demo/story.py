@@ -137,8 +137,8 @@ class Story:
             self._show.receipt(ada.name, receipt, text)
         self._claims.check(
             "the same route, key and receipt behind the openai client",
-            [("groq", "user")],
-            [(got.provider, got.key_source) for it in receipts if (got := it.answered_by)],
+            [{"answered by": "groq", "key": "user"}],
+            [_answerer(receipt) for receipt in receipts],
         )
 
     def _stream(self, ada: Person) -> None:
@@ -158,8 +158,8 @@ class Story:
             self._show.receipt(ada.name, receipt)
         self._claims.check(
             f"it came in pieces ({len(text)}), from Groq on Ada's key, and its tokens are known",
-            ("groq", "user", True, True),
-            (*_answerer(receipt), len(text) > 1, _tokens(receipt) > 0),
+            {"answered by": "groq", "key": "user", "pieces": True, "tokens": True},
+            {**_answerer(receipt), "pieces": len(text) > 1, "tokens": _tokens(receipt) > 0},
         )
 
     def _failures(self, ben: Person) -> None:
@@ -172,13 +172,14 @@ class Story:
                     f"{provider} is emulated from here on: nobody can order a fault at the real one."
                 )
         fail, delay = self._emulator.fail, self._emulator.delay
+        before = self._standing(ben)
 
         fail("openai", 500, message="The server had an error")
         self._fall_back(ben, "has a server error", "server_error")
 
         delay("openai", 2 * _PATIENCE)
         self._fall_back(ben, "does not answer in time", "timeout", attempt_timeout=_PATIENCE)
-        self._claims.check("neither says anything about his key", ("working", []), self._standing(ben))
+        self._claims.check("neither says anything about his key", before, self._standing(ben))
 
         fail("openai", 401, message="Incorrect API key provided")
         self._fall_back(ben, "rejects the key", "auth")
@@ -269,9 +270,13 @@ class Story:
         whose = "the operator's key" if key_source == "operator" else f"{person.name}'s own key"
         self._claims.check(
             f"{provider} answered at the first attempt, on {whose}",
-            (provider, key_source, 1),
-            (*_answerer(receipt), len(receipt.attempts)),
+            {"answered by": provider, "key": key_source, "attempts": 1},
+            {**_answerer(receipt), "attempts": len(receipt.attempts)},
         )
+        # Only at a real provider can anything go wrong here, and what it says helps.
+        for attempt in receipt.attempts:
+            if attempt.message:
+                self._show.note(f"{attempt.provider}: {attempt.message}", " " * 6)
 
     def _fall_back(self, ben: Person, what: str, error_class: str, **options: Any) -> None:
         self._show.event("OpenAI", what)
@@ -305,9 +310,11 @@ class Story:
         return _status(ben, "openai"), reasons
 
 
-def _answerer(receipt: Receipt | None) -> tuple[str, str]:
+def _answerer(receipt: Receipt | None) -> dict[str, Any]:
     answer = receipt.answered_by if receipt else None
-    return (answer.provider, answer.key_source) if answer else ("nobody", "none")
+    if answer is None:
+        return {"answered by": "nobody", "key": "none"}
+    return {"answered by": answer.provider, "key": answer.key_source}
 
 
 def _tokens(receipt: Receipt | None) -> int:
