@@ -126,8 +126,7 @@ def test_a_config_that_is_no_toml(own_stack: LocalStack) -> None:
 
 
 def test_secrets_that_cannot_be_read(own_stack: LocalStack) -> None:
-    own_stack.up()
-    own_stack.down()
+    own_stack.directory.mkdir()
     (own_stack.directory / "secrets.json").write_text("{")
     with pytest.raises(LocalError) as caught:
         own_stack.up()

@@ -92,7 +92,7 @@ def test_up_twice_says_so_and_leaves_everything_as_it_is(stack: LocalStack) -> N
 
 
 def test_two_ups_at_once_make_one_stack(own_stack: LocalStack) -> None:
-    other = LocalStack(own_stack.directory, project=own_stack.project, throwaway=True)
+    other = LocalStack(own_stack.directory, project=own_stack.project, port=0, throwaway=True)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda one: one.up(), [own_stack, other])
     assert first.running

@@ -36,12 +36,24 @@ def wait_dead(pid: int) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[LocalStack]:
+    """One stack for the tests that leave it repaired."""
+    stack = LocalStack(tmp_path_factory.mktemp("patient") / "state", project=project, port=0, throwaway=True)
+    try:
+        stack.up()
+        with psycopg.connect(stack.env()["DB_URL"]) as connection:
+            connection.execute("insert into public.plants (name) values ('kept')")
+        yield stack
+    finally:
+        stack.destroy()
+
+
 @pytest.fixture
-def running(own_stack: LocalStack) -> LocalStack:
-    own_stack.up()
-    with psycopg.connect(own_stack.env()["DB_URL"]) as connection:
-        connection.execute("insert into public.plants (name) values ('kept')")
-    return own_stack
+def running(patient: LocalStack) -> LocalStack:
+    """It, running: whatever the test before did to it."""
+    patient.up()
+    return patient
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def private_directory(path: Path, user: RunUser | None = None) -> Path:
         path.chmod(0o700)
         if user is not None:
             os.chown(path, user.uid, user.gid)
-        probe = path / f".probe-{os.getpid()}"
+        probe = path / f".probe-{secrets.token_hex(4)}"
         probe.touch(mode=0o600)
         probe.unlink()
     except OSError as error:
@@ -38,7 +39,7 @@ def private_directory(path: Path, user: RunUser | None = None) -> Path:
 
 def write_private(path: Path, text: str, user: RunUser | None = None) -> None:
     """Write a file that only its owner can read, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         if user is not None:

@@ -51,6 +51,7 @@ def push(layout: Layout, runtime: Runtime, project: Path, *, db_port: int, keys:
         # Its own settings and telemetry state go there instead of into the user's home.
         "SUPABASE_HOME": str(private_directory(layout.directory / "cli")),
         "SUPABASE_TELEMETRY_DISABLED": "1",
+        "SUPABASE_NO_UPDATE_NOTIFIER": "1",
         "DO_NOT_TRACK": "1",
         "NO_COLOR": "1",
     }

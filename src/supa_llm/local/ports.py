@@ -6,6 +6,7 @@ import contextlib
 import errno
 import random
 import socket
+import time
 from pathlib import Path
 
 from supa_llm.errors import LocalError
@@ -13,6 +14,9 @@ from supa_llm.errors import LocalError
 # Below the range from which the system takes the near end of outgoing connections, so that a port that was
 # free when it was chosen is not taken by one of those before it is listened on.
 _FREE_RANGE = range(20_000, 32_000)
+
+# A killed process with many threads is dead some time before the system has closed its sockets.
+_RELEASE_SECONDS = 2
 
 
 def is_free(port: int) -> bool:
@@ -48,14 +52,16 @@ def require_free(port: int, service: str) -> None:
     Raises:
         LocalError: `local_port_in_use`; it names the process where the system tells.
     """
-    if is_free(port):
-        return
-    holder = _holder(port)
-    raise LocalError(
-        f"Port {port}, which {service} needs, is in use{f' by {holder}' if holder else ''}.",
-        code="local_port_in_use",
-        hint="End what uses it, or choose other ports with --port.",
-    )
+    deadline = time.monotonic() + _RELEASE_SECONDS
+    while not is_free(port):
+        holder = _holder(port)
+        if holder is not None or time.monotonic() > deadline:
+            raise LocalError(
+                f"Port {port}, which {service} needs, is in use{f' by {holder}' if holder else ''}.",
+                code="local_port_in_use",
+                hint="End what uses it, or choose other ports with --port.",
+            )
+        time.sleep(0.02)
 
 
 def _holder(port: int) -> str | None:
