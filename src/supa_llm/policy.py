@@ -33,7 +33,9 @@ class _Policy:
 
     def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
         """Take one attempt to be recorded; neither blocks nor raises."""
-        self._recorder.put(calls.record_usage(request_id, task, attempt), self._identity)
+        # A route that was resolved while this was on its way still holds the key as good: forget that, too.
+        then = self.forget_route if attempt.error_class in ("auth", "rate_limited") else None
+        self._recorder.put(calls.record_usage(request_id, task, attempt), self._identity, then)
 
     def forget_route(self) -> None:
         """A key of this user's was refused or limited, so every route of theirs may look different."""

@@ -28,6 +28,7 @@ _WARN_EVERY = 10.0  # seconds between two warnings of the same kind
 class _Event:
     call: Call[Any] = field(repr=False)
     identity: Identity = field(repr=False)
+    then: Callable[[], None] | None = field(repr=False)
     enqueued: float = field(default_factory=time.monotonic)
 
 
@@ -74,10 +75,13 @@ class Recorder:
         """Events that were given up."""
         return self._lost.total()
 
-    def put(self, call: Call[Any], identity: Identity) -> None:
-        """Take one event to be recorded for this user; returns at once and raises nothing."""
+    def put(self, call: Call[Any], identity: Identity, then: Callable[[], None] | None = None) -> None:
+        """Take one event to be recorded for this user; returns at once and raises nothing.
+
+        ``then`` is called once it is on record; it must be quick and raise nothing.
+        """
         with self._changed:
-            self._queue.append(_Event(call, identity))
+            self._queue.append(_Event(call, identity, then))
             if len(self._queue) > self._capacity:
                 self._queue.popleft()
                 self._give_up("the queue was full")
@@ -158,6 +162,8 @@ class Recorder:
             self._send(event.call, event.identity.token.secret)
         except Exception as failure:
             error = failure
+        if error is None and event.then is not None:
+            event.then()
         with self._changed:
             if event not in self._sending:
                 return  # given up by close()
