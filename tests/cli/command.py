@@ -1,0 +1,39 @@
+"""Runs `supa-llm` as its users do: as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+#: Runs the command line with some packages as if they were not installed.
+_PROGRAM = """
+import sys
+for name in filter(None, sys.argv.pop(1).split(",")):
+    sys.modules[name] = None
+from supa_llm_cli.main import main
+sys.argv[0] = "supa-llm"
+main()
+"""
+
+
+def start(*arguments: str, cwd: Path, without: str = "", **environment: str) -> subprocess.Popen[str]:
+    """Start `supa-llm` with pipes for its output; `without` names packages that are to be missing."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, without, *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `supa-llm` to its end."""
+    process = start(*arguments, cwd=cwd, **options)
+    output, errors = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)

@@ -1,0 +1,96 @@
+"""`supa-llm demo`: it shows the main job, says the truth about it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import run, start
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """Where the demo keeps what it needs while it runs."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A directory that is no project, and that nobody may write to."""
+    directory = tmp_path / "elsewhere"
+    directory.mkdir()
+    directory.chmod(0o555)
+    return directory
+
+
+def test_every_claim_holds(temporary: Path, elsewhere: Path) -> None:
+    done = run("demo", cwd=elsewhere, TMPDIR=str(temporary))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✗" not in done.stdout
+    lines = done.stdout.splitlines()
+    for key_line in (
+        "  real      none: set OPENAI_API_KEY, GROQ_API_KEY, … to use the real ones",
+        "    1  groq/llama-3.1-8b-instant    Ada's key gsk…yAda  task_override",
+        "  ✓ Mistral, next in Ben's order, answered instead",
+        "  ✓ Cleo, asking the same tables for them, gets none",
+        "  ✓ each user's totals are those of their receipts",
+        "  ✓ everything that the demo started has stopped",
+        "What to try next",
+    ):
+        assert key_line in lines
+    for failure in ("server_error 500", "timeout", "auth 401", "rate_limited 429"):
+        assert f"openai/gpt-5-mini            {failure}" in done.stdout
+    assert lines[-1].endswith("claims hold.")
+
+    assert "\x1b" not in done.stdout + done.stderr  # plain when piped
+    assert len(lines) <= 120
+    assert list(temporary.glob("[!.]*")) == []
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_claim_that_does_not_hold_is_shown_and_makes_it_fail(temporary: Path, elsewhere: Path) -> None:
+    # llmock's own setting: every request fails, so nobody's preferred provider answers.
+    done = run("demo", cwd=elsewhere, TMPDIR=str(temporary), LLMOCK_ERROR_RATE_500="1")
+    assert done.returncode == 1
+    assert "✗ groq answered at the first attempt, on Ada's own key" in done.stdout
+    assert "answered by: groq, key: user, attempts: 1, found answered by: nobody" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("claims do not hold: see ✗ above.")
+    # What did happen is still recorded truthfully.
+    assert "✓ each user's totals are those of their receipts" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_leaves_nothing_behind(temporary: Path, elsewhere: Path) -> None:
+    with start("demo", cwd=elsewhere, TMPDIR=str(temporary)) as demo:
+        assert demo.stdout is not None
+        assert demo.stdout.readline()  # everything is up
+        processes = _children(demo.pid)
+        demo.send_signal(signal.SIGINT)
+        _, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in errors
+    assert list(temporary.glob("[!.]*")) == []
+    assert processes
+    assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+
+
+def test_without_its_packages_it_says_how_to_get_them(elsewhere: Path) -> None:
+    done = run("demo", cwd=elsewhere, without="llmock,psycopg")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line == (
+        "Error: The demo needs packages that are not installed (psycopg, llmock). "
+        "Run: pip install 'supa-llm[demo]' [local_extra_missing]"
+    )
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started; the emulator is one."""
+    listed = [Path(f"/proc/{pid}/task/{task}/children") for task in os.listdir(f"/proc/{pid}/task")]
+    return [int(child) for file in listed if file.exists() for child in file.read_text().split()]

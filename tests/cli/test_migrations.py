@@ -1,0 +1,83 @@
+"""`supa-llm migrations copy`: our migrations in an adopter's project, and nothing of theirs lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from supa_llm.project_files import packaged_project
+from tests.cli.command import run
+
+OURS = sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A Supabase project with a migration of its own."""
+    folder = tmp_path / "supabase" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "20250101000000_todos.sql").write_text("create table public.todos (id bigint);\n")
+    return tmp_path
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (project / "supabase" / "migrations").iterdir()}
+
+
+def test_it_adds_ours_beside_theirs(project: Path) -> None:
+    before = contents(project)
+    done = run("migrations", "copy", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert contents(project) == before | {file.name: file.read_bytes() for file in OURS}
+    assert all(f"new        supabase/migrations/{file.name}" in done.stdout for file in OURS)
+    assert "Apply with: supabase db push\n" in done.stdout
+    assert "--include-all" not in done.stdout
+
+
+def test_again_it_adds_only_what_is_new(project: Path) -> None:
+    run("migrations", "copy", cwd=project)
+    (project / "supabase" / "migrations" / OURS[-1].name).unlink()
+    done = run("migrations", "copy", cwd=project)
+    assert f"new        supabase/migrations/{OURS[-1].name}\n" in done.stdout
+    assert f"unchanged  {len(OURS) - 1} of {len(OURS)} migrations\n" in done.stdout
+    assert (
+        run("migrations", "copy", cwd=project).stdout == f"unchanged  {len(OURS)} of {len(OURS)} migrations\n"
+    )
+
+
+def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
+    changed = project / "supabase" / "migrations" / OURS[0].name
+    changed.write_text("-- mine\n")
+    before = contents(project)
+    done = run("migrations", "copy", cwd=project)
+    assert done.returncode == 1
+    assert f"{OURS[0].name} differ from ours" in done.stderr
+    assert "[migrations_changed]" in done.stderr
+    assert contents(project) == before
+
+
+def test_a_version_that_is_taken_is_an_error(project: Path) -> None:
+    version = OURS[1].name.partition("_")[0]
+    (project / "supabase" / "migrations" / f"{version}_mine.sql").write_text("select 1;\n")
+    before = contents(project)
+    done = run("migrations", "copy", cwd=project)
+    assert done.returncode == 1
+    assert f"{version}_mine.sql" in done.stderr
+    assert "[migrations_clash]" in done.stderr
+    assert contents(project) == before
+
+
+def test_newer_migrations_of_theirs_need_include_all(project: Path) -> None:
+    (project / "supabase" / "migrations" / "20991231000000_later.sql").write_text("select 1;\n")
+    assert "supabase db push --include-all" in run("migrations", "copy", cwd=project).stdout
+
+
+def test_outside_of_a_project_it_asks_where(tmp_path: Path) -> None:
+    done = run("migrations", "copy", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "There is no folder supabase here." in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    named = run("migrations", "copy", "--to", "db/migrations", cwd=tmp_path)
+    assert named.returncode == 0, named.stderr
+    assert len(list((tmp_path / "db" / "migrations").iterdir())) == len(OURS)
