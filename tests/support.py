@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import subprocess
@@ -49,6 +50,10 @@ class Stack:
     secret_key: str
     jwt_secret: str | None = None
 
+    @cached_property
+    def _http(self) -> httpx.Client:
+        return httpx.Client(base_url=self.api_url, timeout=30)
+
     @classmethod
     def from_env(cls, env: dict[str, str] | os._Environ[str]) -> Stack:
         return cls(
@@ -70,7 +75,7 @@ class Stack:
         """One RPC over HTTP; as an administrator, or as the user of a token."""
         key = self.secret_key if token is None else self.publishable_key
         headers = {"apikey": key} | ({"Authorization": f"Bearer {token}"} if token else {})
-        return httpx.post(f"{self.api_url}/rest/v1/rpc/{name}", json=arguments, headers=headers, timeout=30)
+        return self._http.post(f"/rest/v1/rpc/{name}", json=arguments, headers=headers)
 
     def admin(self, name: str, **arguments: Any) -> Any:
         """The answer of an administrator's RPC, which must succeed."""
@@ -78,18 +83,40 @@ class Stack:
         assert response.is_success, response.text
         return response.json() if response.content else None
 
+    def sign(self, **claims: Any) -> str:
+        """A user's access token as the project would sign it with its JWT secret, with these claims."""
+        assert self.jwt_secret is not None, "JWT_SECRET is not known"
+        body = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part({'role': 'authenticated', **claims})}"
+        return f"{body}.{_base64(hmac.digest(self.jwt_secret.encode(), body.encode(), 'sha256'))}"
+
     def sign_up(self) -> User:
         """A new user, whose e-mail nobody else has."""
         email = f"user-{uuid.uuid4().hex}@example.com"
-        response = httpx.post(
-            f"{self.api_url}/auth/v1/signup",
+        response = self._http.post(
+            "/auth/v1/signup",
             json={"email": email, "password": PASSWORD},
             headers={"apikey": self.publishable_key},
-            timeout=30,
         )
         assert response.is_success, response.text
         session = response.json()
         return User(self, session["user"]["id"], email, session["access_token"])
+
+    def crowd(self, size: int) -> list[User]:
+        """Many new users. Signing up is slow on purpose: where the JWT secret is known, SQL puts them in."""
+        if self.jwt_secret is None:
+            return [self.sign_up() for _ in range(size)]
+        names = [str(uuid.uuid4()) for _ in range(size)]
+        users = [
+            User(self, name, f"user-{name}@example.com", self.sign(sub=name, exp=_tomorrow()))
+            for name in names
+        ]
+        with self.connect() as connection:
+            connection.cursor().executemany(
+                "insert into auth.users (id, aud, role, email)"
+                " values (%s, 'authenticated', 'authenticated', %s)",
+                [(user.id, user.email) for user in users],
+            )
+        return users
 
 
 @dataclass(frozen=True)
@@ -190,6 +217,18 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.02)
+
+
+def _tomorrow() -> int:
+    return int(time.time()) + 86_400
+
+
+def _part(claims: dict[str, Any]) -> str:
+    return _base64(json.dumps(claims).encode())
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def _answers(url: str) -> bool:

@@ -17,7 +17,6 @@ from supa_llm.errors import (
     ConfigurationError,
     DatabaseError,
     DatabaseUnavailableError,
-    ForbiddenError,
     InvalidInputError,
     NotSignedInError,
     SupaLLMError,
@@ -186,8 +185,8 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
             code="migrations_missing",
             hint="Push the migrations to the project: supabase db push.",
         )
-    if code in {"42501", "403"}:
-        return ForbiddenError(f"The database does not let this user call {call.name}.", hint=_SIGN_IN)
+    if code == "42501":  # granted to signed-in users: this token has another role, such as anon
+        return NotSignedInError(f"{call.name} is for signed-in users; this token is of none.", hint=_SIGN_IN)
     if code in _NOT_NOW or (len(code) == 5 and {code[:2], code[:3]} & _NOT_NOW_CLASSES):
         return DatabaseUnavailableError(
             f"The Supabase project could not serve {call.name} just now ({code}).",
