@@ -1,8 +1,8 @@
 """Who calls the database in these tests, and what an answer or a refusal looks like.
 
-There are two worlds with the same callers. `Http` is the public surface: PostgREST, a transaction a call.
-`Transaction` is one transaction that is rolled back at the end, in which a test may also change what is global (the
-operator's switches, the catalogue) and look behind the scenes with `sql`.
+Two worlds have the same callers. `Http` is the public surface: PostgREST, a transaction a call.
+`Transaction` is one transaction that is rolled back at the end, in which a test may also change what is
+global (the operator's switches, the catalogue) and look behind the scenes with `sql`.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class Transaction:
                 list(map(_adapt, arguments.values())),
             )
         with self.as_role(caller) as connection:
-            cursor = connection.execute(query.encode(), parameters)
+            cursor = connection.execute(query, parameters)
             rows = cursor.fetchall()
         assert cursor.description is not None
         if [column.name for column in cursor.description] == [function]:

@@ -19,7 +19,7 @@ def catalogue(request: pytest.FixtureRequest) -> Iterator[Connection]:
 
 
 def rows(catalogue: Connection, query: str) -> list[dict[str, Any]]:
-    return catalogue.execute(query.encode()).fetchall()
+    return catalogue.execute(query).fetchall()
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ class Scene:
             table: sorted(
                 json.dumps(row["whole"])
                 for row in self.owner.execute(
-                    f"select to_jsonb(t) as whole from {table} as t where user_id = %s".encode(),
+                    f"select to_jsonb(t) as whole from {table} as t where user_id = %s",
                     [self.user.id],
                 )
             )
@@ -228,7 +228,7 @@ def test_the_api_reaches_nothing_private_by_sql_either(stack: Stack, scene: Scen
                         continue
                     with pytest.raises(REFUSED), connection.transaction():  # noqa: PT012 - one savepoint
                         connection.execute("select set_config('role', %s, true)", [role])
-                        connection.execute(statement.format(relation).encode())
+                        connection.execute(statement.format(relation))
 
 
 def test_knowing_a_request_id_does_not_let_one_record_for_its_owner(scene: Scene) -> None:

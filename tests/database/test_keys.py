@@ -125,7 +125,7 @@ MALFORMED = {
     "with a lone low surrogate": body().replace("gsk_", "gsk_\\udc00"),
     "with an escape that is cut short": body().replace("gsk_", "gsk_\\u12"),
     "with an unknown escape": body().replace("gsk_", "gsk_\\x"),
-    "with letters like Latin ones": body(KEY.replace("g", "ɡ")),
+    "with letters like Latin ones": body(KEY.replace("g", "\N{LATIN SMALL LETTER SCRIPT G}")),
     "with an emoji": body(f"{KEY}🔑"),
     "with a zero-width space": body(f"{KEY}\u200b"),
     "of 10 KB": body("gsk_" + "0007" * 2560),
@@ -229,7 +229,9 @@ def test_the_operator_may_ask_for_a_recent_sign_in(
     user.holds_key("groq")
     tx.admin.rpc("set_llm_operator_settings", p_changes={"reveal_sign_in_within": "10 minutes"})
     now = int(time.time())
-    moved = {name: now + value if isinstance(value, int) else value for name, value in claims.items()}
+    moved: dict[str, Any] = {
+        name: now + value if isinstance(value, int) else value for name, value in claims.items()
+    }
     if isinstance(moved.get("amr"), list):
         moved["amr"] = [{**entry, "timestamp": now + entry["timestamp"]} for entry in moved["amr"]]
     signed_in = user.with_claims(**moved)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -41,7 +43,7 @@ def test_a_runtime_has_a_name_of_a_sensible_length(tx: Transaction, name: str | 
         tx.admin.rpc("register_llm_runtime", p_name=name)
 
 
-CALLS = {
+CALLS: Mapping[str, dict[str, Any]] = {
     "resolve_llm_route": {},
     "reveal_llm_key": {"p_provider": "groq"},
     "set_llm_key": {"provider": "groq", "key": "gsk_fake000000000000fake"},

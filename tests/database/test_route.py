@@ -1,0 +1,451 @@
+"""The route: who may serve a request, in which order, and why; and the keys that come with it, on lease."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.database.support import Caller, Http, Transaction, new_user, refused
+from tests.support import key_for
+
+OPERATOR = ["openai", "groq", "mistral", "anthropic", "google"]
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    """Somebody with a key for each of three providers."""
+    user = new_user(tx)
+    for provider in ("openai", "groq", "mistral"):
+        user.holds_key(provider)
+    return user
+
+
+def settle(user: Caller, **changes: Any) -> None:
+    user.rpc("update_llm_settings", p_changes=changes)
+
+
+def resolve(user: Caller, **request: Any) -> list[str]:
+    """The candidates of a route, as source:provider=reason."""
+    named = {f"p_{name}": value for name, value in request.items()}
+    route = user.rpc("resolve_llm_route", **named)
+    explained = user.rpc("explain_llm_route", **named)
+    assert [{k: v for k, v in c.items() if k != "key"} for c in route["candidates"]] == explained[
+        "candidates"
+    ]
+    return [f"{c['key_source']}:{c['provider']}={c['reason']}" for c in route["candidates"]]
+
+
+def models(user: Caller, **request: Any) -> list[str]:
+    named = {f"p_{name}": value for name, value in request.items()}
+    return [f"{c['provider']}/{c['model']}" for c in user.rpc("explain_llm_route", **named)["candidates"]]
+
+
+def left_out(user: Caller, **request: Any) -> dict[str, str]:
+    """What was left out of a route: source:provider → reason."""
+    named = {f"p_{name}": value for name, value in request.items()}
+    lines = user.rpc("explain_llm_route", **named)["left_out"]
+    return {f"{line['key_source']}:{line['provider']}": line["reason"] for line in lines}
+
+
+# The order ----------------------------------------------------------------------------------------
+
+
+def test_without_wishes_the_catalogue_orders(user: Caller) -> None:
+    assert resolve(user) == [
+        "user:openai=preference_order",
+        "user:groq=preference_order",
+        "user:mistral=preference_order",
+    ]
+
+
+def test_without_wishes_the_order_of_the_task_goes_before_the_catalogues(user: Caller) -> None:
+    assert resolve(user, task="speed") == [
+        "user:groq=preference_order",
+        "user:mistral=preference_order",
+        "user:openai=preference_order",
+    ]
+
+
+def test_a_task_that_nobody_knows_is_a_task_too(user: Caller) -> None:
+    assert resolve(user, task="writing haiku") == resolve(user)
+
+
+def test_the_users_priorities_go_before_the_tasks_order(user: Caller) -> None:
+    settle(user, provider_preferences={"openai": {"priority": 1}, "mistral": {"priority": 0}})
+    assert resolve(user, task="speed") == [
+        "user:mistral=preference_order",
+        "user:openai=preference_order",
+        "user:groq=preference_order",
+    ]
+
+
+def test_the_default_provider_goes_before_priorities(user: Caller) -> None:
+    settle(user, default_provider="mistral", provider_preferences={"openai": {"priority": 0}})
+    assert resolve(user)[:2] == ["user:mistral=default_provider", "user:openai=preference_order"]
+
+
+def test_the_override_of_a_task_goes_before_the_default_provider(user: Caller) -> None:
+    settle(user, default_provider="mistral", task_overrides={"code": {"provider": "groq", "model": "m"}})
+    assert resolve(user, task="code")[:2] == ["user:groq=task_override", "user:mistral=default_provider"]
+    assert models(user, task="code")[0] == "groq/m"
+    assert resolve(user, task="speed")[0] == "user:mistral=default_provider"
+
+
+def test_what_is_asked_for_goes_before_the_override(user: Caller) -> None:
+    settle(user, task_overrides={"code": {"provider": "groq"}})
+    assert resolve(user, task="code", model="openai/gpt-x")[:2] == [
+        "user:openai=asked_for",
+        "user:groq=task_override",
+    ]
+    assert models(user, task="code", model="openai/gpt-x")[0] == "openai/gpt-x"
+
+
+def test_the_fallbacks_of_an_override_are_all_that_is_tried(user: Caller) -> None:
+    override = {"provider": "groq", "fallbacks": [{"provider": "mistral", "model": "m"}]}
+    settle(user, task_overrides={"code": override})
+    request = {"task": "code", "operator_providers": ["openai"]}
+    assert resolve(user, **request) == ["user:groq=task_override", "user:mistral=task_fallback"]
+    assert models(user, **request)[1] == "mistral/m"
+    assert left_out(user, **request) == {
+        "user:openai": "not_in_task_fallbacks",
+        "user:anthropic": "not_in_task_fallbacks",
+        "user:google": "not_in_task_fallbacks",
+        "operator:openai": "not_in_task_fallbacks",
+    }
+
+
+def test_an_empty_list_of_fallbacks_is_closed_too(user: Caller) -> None:
+    settle(user, task_overrides={"code": {"provider": "groq", "fallbacks": []}})
+    assert resolve(user, task="code") == ["user:groq=task_override"]
+
+
+def test_operators_keys_follow_the_users_in_the_same_order(user: Caller) -> None:
+    settle(user, default_provider="mistral")
+    assert resolve(user, operator_providers=["groq", "mistral"]) == [
+        "user:mistral=default_provider",
+        "user:openai=preference_order",
+        "user:groq=preference_order",
+        "operator:mistral=default_provider",
+        "operator:groq=preference_order",
+    ]
+
+
+def test_the_operators_openai_comes_last_unless_the_user_gave_it_a_place(user: Caller) -> None:
+    assert resolve(user, operator_providers=["openai", "google"])[-2:] == [
+        "operator:google=preference_order",
+        "operator:openai=operator_openai",
+    ]
+    settle(user, provider_preferences={"openai": {"priority": 5}})
+    assert resolve(user, operator_providers=["openai", "google"])[-2:] == [
+        "operator:openai=preference_order",
+        "operator:google=preference_order",
+    ]
+
+
+def test_an_operators_provider_that_is_not_in_the_catalogue_is_none(user: Caller) -> None:
+    assert resolve(user, operator_providers=["nope", "", "OpenAI"]) == resolve(user)
+
+
+# The model ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "first"),
+    [
+        ("groq/llama-x", "groq/llama-x"),
+        ("groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-120b"),
+        ("groq", "groq/openai/gpt-oss-120b"),
+        ("groq/", "groq/openai/gpt-oss-120b"),
+        ("gpt-x", "openai/gpt-x"),
+        ("codestral-x", "mistral/codestral-x"),
+        ("meta-llama/x", "groq/meta-llama/x"),
+    ],
+)
+def test_a_model_is_asked_for_with_its_provider_or_bare(user: Caller, model: str, first: str) -> None:
+    assert models(user, model=model)[0] == first
+    assert resolve(user, model=model)[0].endswith("=asked_for")
+
+
+def test_a_bare_model_that_nobody_is_known_to_have_goes_to_the_default_provider(user: Caller) -> None:
+    for function in ("resolve_llm_route", "explain_llm_route"):
+        with refused("unknown_model", 400) as error:
+            user.rpc(function, p_model="brand-new")
+        assert "provider/model" in error.value.hint
+    settle(user, default_provider="mistral")
+    assert models(user, model="brand-new")[0] == "mistral/brand-new"
+
+
+def test_the_model_of_a_candidate_is_the_users_then_the_tasks_then_the_providers(user: Caller) -> None:
+    assert models(user)[0] == "openai/gpt-5-mini"
+    assert "openai/gpt-5-nano" in models(user, task="speed")
+    settle(user, provider_preferences={"openai": {"model": "mine"}})
+    assert "openai/mine" in models(user, task="speed")
+    settle(user, task_overrides={"speed": {"provider": "openai", "model": "fast"}})
+    assert models(user, task="speed")[0] == "openai/fast"
+    assert models(user, task="code")[0] == "openai/mine"
+
+
+def test_embeddings_use_the_model_for_embeddings(user: Caller) -> None:
+    settle(user, provider_preferences={"openai": {"model": "mine"}})
+    assert models(user, needs=["embeddings"]) == ["openai/text-embedding-3-small", "mistral/mistral-embed"]
+
+
+# What is left out ---------------------------------------------------------------------------------
+
+
+def test_each_provider_that_cannot_serve_is_left_out_with_its_reason(tx: Transaction, user: Caller) -> None:
+    settle(user, provider_preferences={"openai": {"enabled": False}}, allow_operator_keys=False)
+    tx.admin.rpc("set_llm_provider", p_provider={"id": "google", "enabled": False})
+    key = {key["provider"]: key["id"] for key in user.rpc("list_llm_keys")}
+    failed = {"outcome": "failed", "error_class": "auth"}
+    user.records(provider="groq", key_id=key["groq"], **failed)
+    limited = {"outcome": "failed", "error_class": "rate_limited", "retry_after": 60}
+    user.records(provider="mistral", key_id=key["mistral"], **limited)
+    assert left_out(user, operator_providers=OPERATOR) == {
+        "user:openai": "provider_disabled",
+        "user:groq": "key_rejected",
+        "user:mistral": "key_cooling_down",
+        "user:anthropic": "no_key",
+        "user:google": "provider_off",
+        "operator:openai": "provider_disabled",
+        "operator:groq": "operator_keys_declined",
+        "operator:mistral": "operator_keys_declined",
+        "operator:anthropic": "operator_keys_declined",
+        "operator:google": "provider_off",
+    }
+    explained = user.rpc("explain_llm_route", p_operator_providers=OPERATOR)
+    assert all(line["message"] for line in explained["left_out"])
+    with refused("keys_cooling_down", 429) as error:
+        resolve(user, operator_providers=OPERATOR)
+    assert error.value.hint == explained["advice"]
+    for part in ("rejected your key", "cooling down", "you declined its use"):
+        assert part in error.value.hint
+
+
+def test_needs_leave_out_who_cannot_meet_them(user: Caller) -> None:
+    assert resolve(user, needs=["vision"]) == [
+        "user:openai=preference_order",
+        "user:mistral=preference_order",
+    ]
+    assert left_out(user, needs=["vision"])["user:groq"] == "lacks_capability"
+    assert resolve(user, needs=["vision", "tools", "chat", "streaming", "json_schema"])
+
+
+def test_embeddings_need_a_model_for_them(tx: Transaction, user: Caller) -> None:
+    tx.admin.rpc("set_llm_provider", p_provider={"id": "mistral", "task_models": {}})
+    assert left_out(user, needs=["embeddings"])["user:mistral"] == "no_model"
+    assert models(user, needs=["embeddings"], model="mistral/e")[0] == "mistral/e"
+
+
+def test_a_provider_that_was_switched_off_is_not_used_even_if_asked_for(user: Caller) -> None:
+    settle(user, provider_preferences={"openai": {"enabled": False}})
+    assert "user:openai=asked_for" not in resolve(user, model="openai/gpt-x", operator_providers=["openai"])
+    settle(user, task_overrides={"code": {"provider": "openai"}}, default_provider="openai")
+    assert resolve(user, task="code", operator_providers=["openai"]) == [
+        "user:mistral=preference_order",
+        "user:groq=preference_order",
+    ]
+
+
+def test_with_fallbacks_off_only_the_first_candidate_is_left(user: Caller) -> None:
+    settle(user, enable_fallbacks=False)
+    assert resolve(user, operator_providers=OPERATOR) == ["user:openai=preference_order"]
+    assert set(left_out(user, operator_providers=["groq"]).values()) == {"fallbacks_off", "no_key"}
+    settle(user, default_provider="mistral")
+    assert resolve(user) == ["user:mistral=default_provider"]
+    assert resolve(user, model="groq/x") == ["user:groq=asked_for"]
+
+
+def test_with_fallbacks_off_a_named_provider_is_not_swapped_for_another(user: Caller) -> None:
+    settle(user, enable_fallbacks=False, default_provider="anthropic")
+    with refused("no_usable_key", 422):
+        resolve(user)
+    assert resolve(user, operator_providers=["anthropic"]) == ["operator:anthropic=default_provider"]
+
+
+def test_an_empty_route_says_what_the_user_can_do(tx: Transaction) -> None:
+    user = new_user(tx)
+    with refused("no_usable_key", 422) as error:
+        user.rpc("resolve_llm_route")
+    assert error.value.hint == "Store a key for one of: OpenAI, Groq, Mistral, Anthropic, Google."
+    assert user.rpc("explain_llm_route")["advice"] == error.value.hint
+    assert new_user(tx).rpc("explain_llm_route", p_operator_providers=["groq"])["advice"] == ""
+
+
+# Who pays -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("by_default", "consent", "used"),
+    [
+        (True, None, True),
+        (True, False, False),
+        (True, True, True),
+        (False, None, False),
+        (False, False, False),
+        (False, True, True),
+    ],
+)
+def test_the_operators_keys_serve_who_agrees(
+    tx: Transaction, by_default: bool, consent: bool | None, used: bool
+) -> None:
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"operator_keys_by_default": by_default})
+    user = new_user(tx)
+    settle(user, allow_operator_keys=consent)
+    if used:
+        assert resolve(user, operator_providers=["groq"]) == ["operator:groq=preference_order"]
+    else:
+        with refused("no_usable_key", 422) as error:
+            resolve(user, operator_providers=["groq"])
+        assert "The operator has a key for Groq" in error.value.hint
+
+
+def test_an_operators_candidate_comes_without_a_key(user: Caller) -> None:
+    route = user.rpc("resolve_llm_route", p_operator_providers=["openai"])
+    for candidate in route["candidates"]:
+        own = candidate["key_source"] == "user"
+        assert (candidate["key"] is not None) == (candidate["key_id"] is not None) == own
+        assert candidate["key"] == (key_for(candidate["provider"]) if own else None)
+
+
+def test_somebody_without_settings_gets_the_same_as_with_untouched_ones(tx: Transaction) -> None:
+    user = new_user(tx)
+    before = resolve(user, operator_providers=OPERATOR)
+    user.rpc("get_llm_settings")
+    assert resolve(user, operator_providers=OPERATOR) == before
+
+
+# The request --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", ["resolve_llm_route", "explain_llm_route"])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"p_task": ""},
+        {"p_task": "x" * 65},
+        {"p_task": "a\nb"},
+        {"p_model": ""},
+        {"p_model": "x" * 201},
+        {"p_model": "a b"},
+        {"p_model": "gpt\n"},
+        {"p_needs": ["telepathy"]},
+        {"p_operator_providers": ["x"] * 101},
+    ],
+)
+def test_what_cannot_be_a_request_is_refused(user: Caller, function: str, request_: dict[str, Any]) -> None:
+    with refused("invalid_argument", 400) as error:
+        user.rpc(function, **request_)
+    assert next(iter(request_)) in error.value.message
+
+
+def test_nulls_are_as_good_as_nothing(user: Caller) -> None:
+    nothing = {"p_task": None, "p_model": None, "p_needs": None, "p_operator_providers": None}
+    assert user.rpc("explain_llm_route", **nothing) == user.rpc("explain_llm_route")
+    assert user.rpc("resolve_llm_route", **nothing) == user.rpc("resolve_llm_route")
+
+
+# The lease ----------------------------------------------------------------------------------------
+
+
+def leases(tx: Transaction, user: Caller) -> list[dict[str, Any]]:
+    return tx.sql("select * from llm_private.leases where user_id = %s order by 1, 2, 3", user.id)
+
+
+def test_resolving_again_within_a_lease_writes_nothing(http: Http) -> None:
+    """Not a row, not a transaction id: the hot path is read-only."""
+    user = new_user(http)
+    user.holds_key("groq")
+    user.holds_key("openai")
+    first = user.rpc("resolve_llm_route", p_task="speed")
+    with http.stack.connect() as connection:
+
+        def written() -> Any:
+            return connection.execute("select pg_current_wal_insert_lsn()").fetchone()
+
+        # Other tests are not running; the server itself may write a record of its own now and then.
+        quiet = []
+        for _ in range(5):
+            before = written()
+            assert user.rpc("resolve_llm_route", p_task="speed") == first
+            assert user.rpc("resolve_llm_route", p_task="code")["expires_at"] == first["expires_at"]
+            quiet.append(written() == before)
+        assert any(quiet)
+
+
+def test_each_release_of_a_key_is_on_the_audit_log(user: Caller) -> None:
+    route = user.rpc("resolve_llm_route", p_model="groq/x")
+    lines = [line for line in user.rpc("get_llm_audit_log") if line["action"] == "lease"]
+    released = {str(line["key_id"]): line for line in lines}
+    assert released.keys() == {candidate["key_id"] for candidate in route["candidates"]}
+    for candidate in route["candidates"]:
+        line = released[candidate["key_id"]]
+        assert (line["actor"], line["provider"]) == ("user", candidate["provider"])
+        assert line["detail"]["hint"] == candidate["key_hint"]
+        assert datetime.fromisoformat(line["detail"]["until"]) == datetime.fromisoformat(route["expires_at"])
+
+
+def test_a_lease_lasts_as_long_as_the_operator_says(tx: Transaction, user: Caller) -> None:
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"lease_seconds": 60})
+    until = datetime.fromisoformat(user.rpc("resolve_llm_route")["expires_at"])
+    assert until == tx.value("select now()") + timedelta(seconds=60)
+    assert until > datetime.now(UTC)
+
+
+def test_a_lease_that_ran_out_is_made_anew(tx: Transaction, user: Caller) -> None:
+    user.rpc("resolve_llm_route")
+    tx.sql("update llm_private.leases set expires_at = now() - interval '1 second'")
+    before = len(user.rpc("get_llm_audit_log", p_limit=500))
+    user.rpc("resolve_llm_route")
+    assert len(user.rpc("get_llm_audit_log", p_limit=500)) == before + 3
+    assert len(leases(tx, user)) == 3
+    assert all(lease["expires_at"] > tx.value("select now()") for lease in leases(tx, user))
+
+
+def test_each_session_and_each_runtime_has_a_lease_of_its_own(tx: Transaction, user: Caller) -> None:
+    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
+    callers = [
+        user,
+        user.with_claims(session_id="00000000-0000-4000-8000-000000000001"),
+        user.through(runtime["secret"]),
+        user.with_claims(session_id=None),
+    ]
+    for caller in callers * 2:
+        caller.rpc("resolve_llm_route", p_model="groq/x")
+    assert len({lease["holder"] for lease in leases(tx, user)}) == 4
+    lines = [line for line in user.rpc("get_llm_audit_log", p_limit=500) if line["action"] == "lease"]
+    assert len(lines) == 4 * 3
+    by_runtime = [line for line in lines if line["actor"] == "runtime"]
+    assert {str(line["runtime_id"]) for line in by_runtime} == {runtime["id"]}
+    assert len(by_runtime) == 3
+
+
+def test_a_strange_session_in_a_token_does_not_break_the_route(user: Caller) -> None:
+    for session in ("not-a-uuid", "", "x" * 1000, 7):
+        assert user.with_claims(session_id=session).rpc("resolve_llm_route")["candidates"]
+
+
+def test_a_key_that_was_stored_since_is_leased_too(tx: Transaction, user: Caller) -> None:
+    user.rpc("resolve_llm_route")
+    user.holds_key("anthropic")
+    user.holds_key("groq", 2)
+    user.rpc("resolve_llm_route")
+    stored = {key["id"] for key in user.rpc("list_llm_keys")}
+    assert {str(lease["key_id"]) for lease in leases(tx, user)} == stored
+
+
+def test_what_serves_only_with_the_operators_keys_needs_no_lease(tx: Transaction) -> None:
+    user = new_user(tx)
+    assert user.rpc("resolve_llm_route", p_operator_providers=["groq"])["expires_at"]
+    assert leases(tx, user) == []
+    assert user.rpc("get_llm_audit_log") == []
+
+
+def test_explaining_releases_nothing(tx: Transaction, user: Caller) -> None:
+    before = user.rpc("get_llm_audit_log", p_limit=500)
+    explained = user.rpc("explain_llm_route")
+    assert all("key" not in candidate for candidate in explained["candidates"])
+    assert leases(tx, user) == []
+    assert user.rpc("get_llm_audit_log", p_limit=500) == before
