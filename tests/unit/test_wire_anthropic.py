@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -113,8 +114,8 @@ def test_tools(asked: dict[str, Any], choice: dict[str, Any] | None) -> None:
 def test_each_generation_gets_the_wishes_that_it_knows() -> None:
     wishes: dict[str, Any] = {"temperature": 1.5, "top_p": 0.5, "reasoning_effort": "minimal", "seed": 1}
     older = [
-        "claude-3-5-haiku-20241022", "claude-sonnet-4-20250514", "claude-opus-4-1-20250805", "claude-haiku-4-5",
-        "claude-opus-4-6",
+        "claude-3-5-haiku-20241022", "claude-sonnet-4-20250514", "claude-opus-4-1-20250805",
+        "claude-haiku-4-5", "claude-opus-4-6",
     ]  # fmt: skip
     for model in older:
         made = sent(model, **wishes)
@@ -303,7 +304,7 @@ STREAM = b"".join(
 def test_a_stream_amounts_to_the_same_however_it_is_cut(cuts: list[int]) -> None:
     decoder, whole = AnthropicDecoder(), Assembler()
     edges = [0, *sorted(cuts), len(STREAM)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         for made in decoder.feed(STREAM[start:end]):
             whole.add(made)
     assert decoder.finished

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -191,8 +192,8 @@ def told(parts: list[dict[str, Any]], finish: str | None = "STOP", **more: Any) 
 
 
 def test_an_answer() -> None:
-    parts = [{"text": "thinking", "thought": True}, {"text": "He"}, {"text": "llo"}, FUNCTION_CALL]
-    answer = WIRE.answer("chat", told(parts, usageMetadata=TOKENS), candidate())
+    parts: list[dict[str, Any]] = [{"text": "thinking", "thought": True}, {"text": "He"}, {"text": "llo"}]
+    answer = WIRE.answer("chat", told([*parts, FUNCTION_CALL], usageMetadata=TOKENS), candidate())
     message = answer["choices"][0]["message"]
     assert message["content"] == "Hello"
     (made,) = message["tool_calls"]
@@ -241,7 +242,7 @@ STREAM = b"".join(
 def test_a_stream_amounts_to_the_same_however_it_is_cut(cuts: list[int]) -> None:
     decoder, whole = GoogleDecoder(candidate()), Assembler()
     edges = [0, *sorted(cuts), len(STREAM)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         for made in decoder.feed(STREAM[start:end]):
             whole.add(made)
     assert decoder.finished

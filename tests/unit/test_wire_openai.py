@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -66,9 +67,8 @@ def test_the_token_limit_goes_by_the_providers_name(name: str) -> None:
 
 def test_reasoning_models_do_without_sampling_parameters() -> None:
     body = {"messages": USER, "temperature": 0.2, "top_p": 0.5}
-    assert "temperature" in sent(body, candidate("gpt-4.1")) and "top_p" in sent(
-        body, candidate("gpt-5-chat")
-    )
+    assert "temperature" in sent(body, candidate("gpt-4.1"))
+    assert "top_p" in sent(body, candidate("gpt-5-chat"))
     for model in ("gpt-5-mini", "o3", "gpt-6"):
         assert sent(body, candidate(model)) == {"messages": USER, "model": model}
 
@@ -94,6 +94,7 @@ def test_messages_lose_what_only_another_provider_knows() -> None:
 def test_answers_are_taken_as_they_are_and_checked() -> None:
     good = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
     assert WIRE.answer("chat", good, candidate()) == good
+    broken: dict[str, Any]
     for broken in ({"choices": []}, {"choices": [{"index": 0}]}):
         with pytest.raises(FaultError) as caught:
             WIRE.answer("chat", broken, candidate())
@@ -182,7 +183,7 @@ TOOLS = stream(
 def test_a_stream_amounts_to_the_same_however_it_is_cut(cuts: list[int]) -> None:
     decoder, whole = OpenAIDecoder(), Assembler()
     edges = [0, *sorted(cuts), len(TOOLS)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         for made in decoder.feed(TOOLS[start:end]):
             whole.add(made)
     assert decoder.finished

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ EVENTS = [Event("", "first"), Event("named", "two\n lines é"), Event("", "\nx")
 def test_events_do_not_depend_on_where_the_bytes_are_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     parser = EventParser()
-    pieces = [STREAM[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [STREAM[start:end] for start, end in itertools.pairwise(edges)]
     events = [event for piece in pieces for event in parser.feed(piece)]
     assert [*events, *parser.end()] == EVENTS
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import partial
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -14,6 +13,7 @@ from supa_llm.engine.effects import (
     Answer,
     AskRoute,
     AsyncPolicy,
+    Effect,
     Flow,
     Head,
     Item,
@@ -114,26 +114,24 @@ class Engine:
         """Drive the flow of a call: Opened and chunks of a stream, then the Answer. Closing it cancels."""
         flow: Flow = run(call, policy)
         exchange = _Exchange(self.client)
-        step: Callable[[], Any] = partial(next, flow)
+        turn = _Turn(flow)
+        effect = turn.step()
         try:
-            while True:
-                try:
-                    effect = step()
-                except StopIteration:
-                    return
+            while effect is not None:
+                failure: BaseException | None = None
                 if not isinstance(effect, AskRoute | Send | Read):
                     yield effect
-                    step = partial(next, flow)
-                    continue
-                try:
-                    if isinstance(effect, AskRoute):
-                        result: Any = policy.route(effect.task, effect.model, effect.needs)
-                    else:
-                        result = exchange.send(effect) if isinstance(effect, Send) else exchange.read(effect)
-                except BaseException as error:
-                    step = partial(flow.throw, error)
                 else:
-                    step = partial(flow.send, result)
+                    try:
+                        if isinstance(effect, AskRoute):
+                            turn.send(policy.route(effect.task, effect.model, effect.needs))
+                        elif isinstance(effect, Send):
+                            turn.send(exchange.send(effect))
+                        else:
+                            turn.send(exchange.read(effect))
+                    except BaseException as error:
+                        failure = error
+                effect = turn.step(failure)
         finally:
             flow.close()
             exchange.close()
@@ -211,27 +209,24 @@ class AsyncEngine:
         """See :meth:`Engine.items`."""
         flow: Flow = run(call, policy)
         exchange = _AsyncExchange(self.client)
-        step: Callable[[], Any] = partial(next, flow)
+        turn = _Turn(flow)
+        effect = turn.step()
         try:
-            while True:
-                try:
-                    effect = step()
-                except StopIteration:
-                    return
+            while effect is not None:
+                failure: BaseException | None = None
                 if not isinstance(effect, AskRoute | Send | Read):
                     yield effect
-                    step = partial(next, flow)
-                    continue
-                try:
-                    if isinstance(effect, AskRoute):
-                        result: Any = await policy.route(effect.task, effect.model, effect.needs)
-                    else:
-                        doing = exchange.send(effect) if isinstance(effect, Send) else exchange.read(effect)
-                        result = await doing
-                except BaseException as error:
-                    step = partial(flow.throw, error)
                 else:
-                    step = partial(flow.send, result)
+                    try:
+                        if isinstance(effect, AskRoute):
+                            turn.send(await policy.route(effect.task, effect.model, effect.needs))
+                        elif isinstance(effect, Send):
+                            turn.send(await exchange.send(effect))
+                        else:
+                            turn.send(await exchange.read(effect))
+                    except BaseException as error:
+                        failure = error
+                effect = turn.step(failure)
         finally:
             flow.close()
             await exchange.aclose()
@@ -303,6 +298,30 @@ class _AsyncExchange:
         if self._response is not None:
             response, self._response = self._response, None
             await response.aclose()
+
+
+class _Turn:
+    """Resumes a flow with what came of its last effect.
+
+    That passes through no local variable: crash reporters show those of each frame, and a provider may
+    quote a key.
+    """
+
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
+        self._inbox: list[Any] = []
+
+    def send(self, result: Any) -> None:
+        self._inbox.append(result)
+
+    def step(self, error: BaseException | None = None) -> Effect | Item | None:
+        """The flow's next effect or item; None at its end."""
+        try:
+            if error is not None:
+                return self._flow.throw(error)
+            return self._flow.send(self._inbox.pop() if self._inbox else None)
+        except StopIteration:
+            return None
 
 
 def _request(send: Send, read: float | None) -> httpx.Request:

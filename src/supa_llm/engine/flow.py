@@ -162,9 +162,13 @@ class _Trial:
             self._head = yield Send(self._request, self._candidate, self._key, self._left(), idle)
             if 300 <= self._head.status < 400:
                 raise FaultError("invalid_response", "it redirects, and no key follows a redirect")
-            if not 200 <= self._head.status < 300:
-                body = yield from self._body(_ERROR_BODY)
-                raise _understand(self._wire.fault, self._head.status, _json_or_text(body))
+            # A stream that is none may say why there is none, whatever its status.
+            unstreamed = self._call.stream and "json" in self._head.headers.get("content-type", "")
+            if unstreamed or not 200 <= self._head.status < 300:
+                said = _json_or_text((yield from self._body(_ERROR_BODY)))
+                if self._head.status < 300 and not (isinstance(said, dict) and said.get("error")):
+                    raise FaultError("invalid_response", "the answer is no stream")
+                raise _understand(self._wire.fault, self._head.status, said)
             yield from self._stream() if self._call.stream else self._whole()
         except FaultError as fault:
             self._failed(fault)

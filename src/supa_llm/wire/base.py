@@ -35,6 +35,7 @@ class FaultError(Exception):
     """An attempt failed. Internal to the engine: callers see a :class:`~supa_llm.errors.ProviderError`.
 
     Attributes:
+        message: what the provider or the network said, as it came: not masked yet.
         error: the provider's error object in the OpenAI format, where it sent one.
         retry_after: seconds that the provider asked to wait, where its body says so.
     """
@@ -47,7 +48,7 @@ class FaultError(Exception):
         error: Json | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(error_class)  # not the message, which may quote a key: no repr shows it
         self.error_class: ErrorClass = error_class
         self.message = message
         self.error = error

@@ -1,0 +1,212 @@
+"""What the tests of engine and drop-in share: a policy and providers in memory, and both engines alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from supa_llm.answers import ChatAnswer, Embeddings
+from supa_llm.engine import AsyncEngine, Engine, Timeouts
+from supa_llm.models import Attempt, Candidate, Route, Secret
+
+HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
+KEY_ID = UUID(int=1)
+
+
+def candidate(provider: str = "one", **changed: Any) -> Candidate:
+    """A candidate of the OpenAI format whose key is ``sk-secret-<provider>``."""
+    values: dict[str, Any] = {
+        "model": "m",
+        "reason": "default",
+        "key_source": "user",
+        "key_id": KEY_ID,
+        "key_hint": "…abcd",
+        "wire_format": "openai",
+        "base_url": f"https://{provider}.test/v1",
+        "key_header": "authorization",
+        "key_scheme": "Bearer",
+        "key": Secret(f"sk-secret-{provider}"),
+    }
+    return Candidate(provider=provider, **{**values, **changed})
+
+
+@dataclass
+class Books:
+    """A policy in memory; it notes what it is asked and told."""
+
+    candidates: tuple[Candidate, ...]
+    operator_keys: dict[str, Secret] = field(default_factory=dict)
+    failure: Exception | None = None
+    asked: list[tuple[str | None, str | None, tuple[str, ...]]] = field(default_factory=list)
+    records: list[tuple[UUID, str | None, Attempt]] = field(default_factory=list)
+    forgotten: int = 0
+
+    def operator_key(self, provider: str) -> Secret | None:
+        return self.operator_keys.get(provider)
+
+    def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
+        self.records.append((request_id, task, attempt))
+
+    def forget_route(self) -> None:
+        self.forgotten += 1
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        return [attempt for _, _, attempt in self.records]
+
+    def resolve(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+        self.asked.append((task, model, tuple(needs)))
+        if self.failure:
+            raise self.failure
+        return Route(task, self.candidates)
+
+
+class MemoryPolicy(Books):
+    """For threads."""
+
+    def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+        return self.resolve(task, model, needs)
+
+
+class AsyncMemoryPolicy(Books):
+    """For an event loop."""
+
+    async def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+        return self.resolve(task, model, needs)
+
+
+Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+
+
+@dataclass
+class Web:
+    """Providers in memory: host → what it replies, in turn; the last reply is repeated."""
+
+    replies: dict[str, list[Reply]]
+    requests: list[httpx.Request] = field(default_factory=list)
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        replies = self.replies[request.url.host.removesuffix(".test")]
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        if not isinstance(reply, httpx.Response):
+            return reply(request)
+        if not isinstance(reply.stream, httpx.ByteStream):
+            return reply
+        return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
+
+
+class Both:
+    """One interface to both engines, so that each test runs for threads and for an event loop."""
+
+    def __init__(self, asynchronous: bool) -> None:
+        self.asynchronous = asynchronous
+
+    def policy(self, *candidates: Candidate, **values: Any) -> Any:
+        return (AsyncMemoryPolicy if self.asynchronous else MemoryPolicy)(candidates, **values)
+
+    def engine(self, web: Callable[[httpx.Request], httpx.Response], **client: Any) -> Any:
+        transport = httpx.MockTransport(web)
+        if self.asynchronous:
+            return AsyncEngine(httpx.AsyncClient(transport=transport, **client))
+        return Engine(httpx.Client(transport=transport, **client))
+
+    async def chat(
+        self, engine: Any, policy: Any, body: dict[str, Any] = HELLO, **options: Any
+    ) -> ChatAnswer:
+        answer = engine.chat(policy, body, **options)
+        return await answer if self.asynchronous else answer  # type: ignore[no-any-return]
+
+    async def embed(self, engine: Any, policy: Any, body: dict[str, Any], **options: Any) -> Embeddings:
+        answer = engine.embed(policy, body, **options)
+        return await answer if self.asynchronous else answer  # type: ignore[no-any-return]
+
+    async def pieces(self, stream: Any, limit: int = 1_000) -> list[str]:
+        """The pieces of a stream's text, up to ``limit`` of them; the stream is closed after that."""
+        taken: list[str] = []
+        if self.asynchronous:
+            async with stream:
+                async for piece in stream:
+                    taken.append(piece)
+                    if len(taken) == limit:
+                        break
+        else:
+            with stream:
+                for piece in stream:
+                    taken.append(piece)
+                    if len(taken) == limit:
+                        break
+        return taken
+
+    def body(self, pieces: Sequence[bytes | Exception]) -> Any:
+        """A response body that arrives in pieces, or breaks."""
+        return _AsyncPieces(pieces) if self.asynchronous else _Pieces(pieces)
+
+
+class _Pieces(httpx.SyncByteStream):
+    def __init__(self, pieces: Sequence[bytes | Exception]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+
+class _AsyncPieces(httpx.AsyncByteStream):
+    def __init__(self, pieces: Sequence[bytes | Exception]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+
+
+def answered(text: str = "Hi", **message: Any) -> httpx.Response:
+    """A whole answer of the OpenAI format."""
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": text, **message},
+        "finish_reason": "stop",
+    }
+    return httpx.Response(200, json={"id": "c", "model": "m-1", "choices": [choice], "usage": USAGE})
+
+
+def event(payload: Any) -> bytes:
+    return b"data: " + json.dumps(payload).encode() + b"\n\n"
+
+
+def delta(text: str | None = None, finish: str | None = None) -> bytes:
+    made = {"role": "assistant", "content": ""} if text is None and finish is None else {}
+    content = {"content": text} if text is not None else made
+    return event(
+        {"id": "c", "choices": [{"index": 0, "delta": content, "finish_reason": finish}], "usage": None}
+    )
+
+
+#: A stream of the OpenAI format, an event a piece.
+STREAM = [
+    delta(),
+    delta("Hel"),
+    delta("lo"),
+    delta(finish="stop"),
+    event({"id": "c", "choices": [], "usage": USAGE}),
+    b"data: [DONE]\n\n",
+]
+
+
+def fast(**changed: float) -> Timeouts:
+    return Timeouts(**{"total": 5.0, "attempt": 2.0, "idle": 1.0, **changed})

@@ -1,0 +1,514 @@
+"""The engine: who is tried, when it falls back, what is recorded, and what a caller is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from supa_llm.answers import chat_body
+from supa_llm.engine import AsyncEngine, Engine, Timeouts, uuid7
+from supa_llm.errors import (
+    BadRequestError,
+    InvalidInputError,
+    NoCandidateError,
+    ProviderError,
+    StreamInterruptedError,
+    SupaLLMError,
+    TotalTimeoutError,
+)
+from supa_llm.models import Secret, Usage
+from tests.unit.engine_support import (
+    HELLO,
+    STREAM,
+    AsyncMemoryPolicy,
+    Both,
+    MemoryPolicy,
+    Reply,
+    Web,
+    answered,
+    candidate,
+    delta,
+    event,
+    fast,
+)
+
+
+@pytest.fixture(params=["threads", "event loop"])
+def both(request: pytest.FixtureRequest) -> Both:
+    return Both(request.param == "event loop")
+
+
+def failing(status: int, headers: dict[str, str] | None = None, **error: Any) -> httpx.Response:
+    return httpx.Response(status, json={"error": error}, headers=headers)
+
+
+async def test_the_first_candidate_answers(both: Both) -> None:
+    web, policy = Web({"one": [answered("Hi")]}), both.policy(candidate("one"), candidate("two"))
+    answer = await both.chat(both.engine(web), policy, task="speed", model="one/m")
+    assert answer.text == "Hi"
+    assert answer.finish_reason == "stop"
+    assert policy.asked == [("speed", "one/m", ("chat",))]
+    ((request_id, task, attempt),) = policy.records
+    assert (request_id, task) == (answer.receipt.request_id, "speed")
+    assert answer.receipt.attempts == (attempt,)
+    assert answer.receipt.answered_by == attempt
+    assert (attempt.number, attempt.outcome, attempt.status, attempt.streamed) == (1, "succeeded", 200, False)
+    assert attempt.usage == Usage(3, None, 5, None)
+    (request,) = web.requests
+    assert str(request.url) == "https://one.test/v1/chat/completions"
+    assert request.headers["authorization"] == "Bearer sk-secret-one"
+
+
+FAULTS: list[tuple[Reply, str]] = [
+    (httpx.ConnectError("refused"), "connection"),
+    (httpx.RemoteProtocolError("disconnected"), "connection"),
+    (httpx.ReadTimeout("slow"), "timeout"),
+    (httpx.ConnectTimeout("slow"), "timeout"),
+    (failing(401, message="bad key"), "auth"),
+    (failing(403), "auth"),
+    (failing(402), "rate_limited"),
+    (failing(429, code="insufficient_quota"), "rate_limited"),
+    (failing(404, code="model_not_found"), "not_found"),
+    (failing(408), "server_error"),
+    (failing(500), "server_error"),
+    (failing(529), "server_error"),
+    (httpx.Response(302, headers={"location": "https://evil.test/"}), "invalid_response"),
+    (httpx.Response(200, text="<html>"), "invalid_response"),
+    (httpx.Response(200, json=[]), "invalid_response"),
+    (httpx.Response(200, json={"choices": []}), "invalid_response"),
+    (httpx.Response(200, json={"error": {"message": "busy"}}), "server_error"),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("reply", "error_class"), FAULTS)
+async def test_the_next_candidate_answers_when_one_fails(
+    both: Both, reply: Reply, error_class: str, stream: bool
+) -> None:
+    good = httpx.Response(200, content=b"".join(STREAM)) if stream else answered("Hi")
+    web, policy = Web({"one": [reply], "two": [good]}), both.policy(candidate("one"), candidate("two"))
+    engine = both.engine(web, follow_redirects=True)
+    if stream:
+        opened = engine.stream(policy, HELLO)
+        assert "".join(await both.pieces(opened)) == "Hello"
+        receipt = opened.receipt
+    else:
+        receipt = (await both.chat(engine, policy)).receipt
+    assert [(it.outcome, it.error_class) for it in policy.attempts] == [
+        ("failed", error_class),
+        ("succeeded", None),
+    ]
+    assert receipt.attempts == tuple(policy.attempts)
+    assert [it.number for it in policy.attempts] == [1, 2]
+    assert policy.forgotten == (error_class in ("auth", "rate_limited"))
+    # Each key went to its own provider, and nowhere else.
+    for request in web.requests:
+        assert (
+            request.headers["authorization"] == f"Bearer sk-secret-{request.url.host.removesuffix('.test')}"
+        )
+    assert [request.url.host for request in web.requests] == ["one.test", "two.test"]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_bad_request_is_tried_nowhere_else(both: Both, status: int) -> None:
+    reply = failing(status, message="bad sk-secret-one", type="invalid_request_error", param="n", code="no")
+    web, policy = Web({"one": [reply]}), both.policy(candidate("one"), candidate("two"))
+    with pytest.raises(BadRequestError) as caught:
+        await both.chat(both.engine(web), policy)
+    assert caught.value.status == status
+    assert caught.value.body == {
+        "message": "bad …",
+        "type": "invalid_request_error",
+        "param": "n",
+        "code": "no",
+    }
+    assert [it.error_class for it in policy.attempts] == ["bad_request"]
+    assert policy.forgotten == 0
+
+
+async def test_when_all_fail_each_attempt_is_named_and_what_to_do(both: Both) -> None:
+    web = Web(
+        {
+            "one": [failing(401, message="Incorrect API key provided: sk-sec***-one.")],
+            "two": [failing(429, headers={"retry-after": "30"}, message="slow down")],
+            "three": [httpx.ConnectError("no route")],
+        }
+    )
+    policy = both.policy(candidate("one"), candidate("two", key_source="team"), candidate("three"))
+    with pytest.raises(ProviderError) as caught:
+        await both.chat(both.engine(web), policy)
+    error = caught.value
+    assert type(error) is ProviderError
+    assert (error.code, error.status, error.retry_after) == ("all_candidates_failed", 429, 30)
+    assert error.receipt.attempts == tuple(policy.attempts)
+    assert error.receipt.answered_by is None
+    text = str(error)
+    assert "one/m rejected your key (…abcd) [401]: Incorrect API key provided: …" in text
+    assert "two/m limits the team's key (…abcd) for now [429]: slow down" in text
+    assert "three/m could not be reached: no route" in text
+    assert "Replace your one key" in error.hint
+    assert "Try two again in 30 s" in error.hint
+    assert [it.retry_after for it in policy.attempts] == [None, 30, None]
+
+
+async def test_operator_keys_come_from_the_policy(both: Both) -> None:
+    web = Web({"two": [answered()]})
+    theirs = {"key_source": "operator", "key": None, "key_id": None, "key_hint": None}
+    policy = both.policy(
+        candidate("one", **theirs), candidate("two", **theirs), operator_keys={"two": Secret("sk-operator")}
+    )
+    await both.chat(both.engine(web), policy)
+    assert [it.provider for it in policy.attempts] == ["two"]
+    assert web.requests[0].headers["authorization"] == "Bearer sk-operator"
+
+
+async def test_keys_go_in_the_header_that_the_candidate_names(both: Both) -> None:
+    web = Web({"one": [answered()]})
+    await both.chat(both.engine(web), both.policy(candidate("one", key_header="x-api-key", key_scheme="")))
+    assert web.requests[0].headers["x-api-key"] == "sk-secret-one"
+    assert "authorization" not in web.requests[0].headers
+
+
+async def test_nothing_of_the_apps_http_client_reaches_a_provider(both: Both) -> None:
+    web = Web({"one": [answered()]})
+    engine = both.engine(web, headers={"x-app": "1"}, cookies={"c": "1"}, auth=("u", "p"))
+    await both.chat(engine, both.policy(candidate("one")))
+    (request,) = web.requests
+    assert {"x-app", "cookie"}.isdisjoint(request.headers)
+    assert request.headers["authorization"] == "Bearer sk-secret-one"
+
+
+async def test_without_a_candidate_the_routes_own_error_is_raised(both: Both) -> None:
+    policy = both.policy(failure=NoCandidateError("Nobody.", hint="Add a key."))
+    with pytest.raises(NoCandidateError, match="Add a key"):
+        await both.chat(both.engine(Web({})), policy)
+    with pytest.raises(NoCandidateError, match="Add a key"):
+        await both.pieces(both.engine(Web({})).stream(policy, HELLO))
+    assert policy.records == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "code"),
+    [
+        ({"key": None}, "no_key", "no_candidate"),
+        ({"wire_format": "telepathy"}, "unknown_wire_format", "no_candidate"),
+        ({"wire_format": "anthropic"}, "unsupported_request", "unsupported_request"),
+    ],
+)
+async def test_a_candidate_that_cannot_be_tried_is_left_out(
+    both: Both, changed: dict[str, Any], reason: str, code: str
+) -> None:
+    body = {**HELLO, "n": 2}
+    with pytest.raises(NoCandidateError) as caught:
+        await both.chat(both.engine(Web({})), both.policy(candidate("one", **changed)), body)
+    assert [(it.provider, it.reason) for it in caught.value.left_out] == [("one", reason)]
+    assert caught.value.code == code
+    policy = both.policy(candidate("one", **changed), candidate("two"))
+    await both.chat(both.engine(Web({"two": [answered()]})), policy, body)
+    assert [(it.number, it.provider) for it in policy.attempts] == [(1, "two")]
+
+
+async def test_streams_and_their_usage(both: Both) -> None:
+    web, policy = Web({"one": [httpx.Response(200, stream=both.body(STREAM))]}), both.policy(candidate("one"))
+    stream = both.engine(web).stream(policy, HELLO, task="t")
+    assert not stream.receipt
+    with pytest.raises(InvalidInputError):
+        _ = stream.answer
+    assert await both.pieces(stream) == ["Hel", "lo"]
+    assert stream.text == stream.answer.text == "Hello"
+    assert stream.answer.finish_reason == "stop"
+    assert stream.candidate.provider == "one"
+    assert stream.receipt.request_id == stream.request_id
+    (attempt,) = policy.attempts
+    assert (attempt.outcome, attempt.streamed, attempt.usage) == ("succeeded", True, Usage(3, None, 5, None))
+    assert json.loads(web.requests[0].content)["stream_options"] == {"include_usage": True}
+    assert policy.asked == [("t", None, ("chat", "streaming"))]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+async def test_only_a_caller_who_asked_for_usage_gets_its_chunk(both: Both, wanted: bool) -> None:
+    web, policy = Web({"one": [httpx.Response(200, stream=both.body(STREAM))]}), both.policy(candidate("one"))
+    body = {**HELLO, "stream_options": {"include_usage": wanted}}
+    chunks = both.engine(web).stream(policy, body).chunks()
+    seen = [made async for made in chunks] if both.asynchronous else list(chunks)
+    assert [made["usage"] for made in seen if made.get("usage")] == ([USAGE] if wanted else [])
+    assert all("usage" in made for made in seen) == wanted
+
+
+USAGE = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+
+BEFORE: list[Sequence[bytes | Exception]] = [
+    [],
+    [delta()],
+    [delta(), event({"error": {"message": "full", "type": "server_error"}})],
+    [delta(), b"data: {broken\n\n"],
+    [delta(), httpx.ReadError("gone")],
+    [delta(), b"data: [DONE]\n\n"],
+]
+
+
+@pytest.mark.parametrize("pieces", BEFORE)
+async def test_a_stream_that_breaks_before_its_first_content_falls_back(
+    both: Both, pieces: Sequence[bytes | Exception]
+) -> None:
+    web = Web(
+        {
+            "one": [httpx.Response(200, stream=both.body(pieces))],
+            "two": [httpx.Response(200, stream=both.body(STREAM))],
+        }
+    )
+    policy = both.policy(candidate("one"), candidate("two"))
+    assert await both.pieces(both.engine(web).stream(policy, HELLO)) == ["Hel", "lo"]
+    assert [it.outcome for it in policy.attempts] == ["failed", "succeeded"]
+
+
+@pytest.mark.parametrize("tail", [[], *([it[1]] for it in BEFORE[2:])])
+async def test_a_stream_that_breaks_after_its_first_content_does_not(
+    both: Both, tail: Sequence[bytes | Exception]
+) -> None:
+    web = Web({"one": [httpx.Response(200, stream=both.body([*STREAM[:2], *tail]))]})
+    policy = both.policy(candidate("one"), candidate("two"))
+    stream = both.engine(web).stream(policy, HELLO)
+    with pytest.raises(StreamInterruptedError) as caught:
+        await both.pieces(stream)
+    assert stream.text == "Hel"
+    assert [it.outcome for it in policy.attempts] == ["failed"]
+    assert caught.value.receipt.attempts == tuple(policy.attempts)
+    assert len(web.requests) == 1
+
+
+@pytest.mark.parametrize("tail", [[], [httpx.ReadError("gone")], [b"data: {broken\n\n"]])
+async def test_a_complete_answer_is_one_however_its_stream_ends(
+    both: Both, tail: Sequence[bytes | Exception]
+) -> None:
+    web = Web({"one": [httpx.Response(200, stream=both.body([*STREAM[:4], *tail]))]})
+    policy = both.policy(candidate("one"))
+    assert await both.pieces(both.engine(web).stream(policy, HELLO)) == ["Hel", "lo"]
+    assert [(it.outcome, it.usage) for it in policy.attempts] == [("succeeded", Usage())]
+
+
+async def test_hanging_up_is_recorded_with_the_tokens_that_are_known(both: Both) -> None:
+    start = {
+        "type": "message_start",
+        "message": {"id": "m", "model": "c", "usage": {"input_tokens": 7, "output_tokens": 1}},
+    }
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hel"}}
+    pieces: list[bytes | Exception] = [event(start), event(text), httpx.ReadError("never read")]
+    web = Web({"one": [httpx.Response(200, stream=both.body(pieces))]})
+    policy = both.policy(candidate("one", wire_format="anthropic"))
+    assert await both.pieces(both.engine(web).stream(policy, HELLO), limit=1) == ["Hel"]
+    assert [(it.outcome, it.usage.input_tokens) for it in policy.attempts] == [("cancelled", 7)]
+
+
+async def test_a_stream_that_is_never_entered_asks_nobody(both: Both) -> None:
+    policy = both.policy(candidate("one"))
+    stream = both.engine(Web({})).stream(policy, HELLO)
+    await stream.aclose() if both.asynchronous else stream.close()
+    assert (policy.asked, policy.records) == ([], [])
+
+
+async def test_embeddings(both: Both) -> None:
+    reply = httpx.Response(
+        200, json={"data": [{"index": 0, "embedding": "AACAPwAAAEA="}], "usage": {"prompt_tokens": 2}}
+    )
+    policy = both.policy(candidate("one"))
+    embeddings = await both.embed(both.engine(Web({"one": [reply]})), policy, {"input": "x"})
+    assert embeddings.vectors == [[1.0, 2.0]]
+    assert policy.asked == [(None, None, ("embeddings",))]
+    assert [it.usage for it in policy.attempts] == [Usage(input_tokens=2)]
+
+
+async def test_the_needs_are_read_from_the_request(both: Both) -> None:
+    policy = both.policy(candidate("one"))
+    image = {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}
+    body = chat_body(
+        [{"role": "user", "content": [image]}],
+        tools=[{"type": "function", "function": {"name": "f"}}],
+        schema={"type": "object"},
+    )
+    await both.chat(both.engine(Web({"one": [answered("{}")]})), policy, body)
+    assert policy.asked == [(None, None, ("chat", "tools", "json_schema", "vision"))]
+
+
+async def test_no_time_is_left_for_the_next_candidate(both: Both) -> None:
+    def slow(request: httpx.Request) -> httpx.Response:
+        assert max(filter(None, request.extensions["timeout"].values())) <= 0.05
+        raise httpx.ReadTimeout("slow")
+
+    policy = both.policy(candidate("one"), candidate("two"))
+    engine = both.engine(Web({"one": [slow], "two": [slow]}))
+    with pytest.raises(ProviderError) as caught:
+        await both.chat(engine, policy, timeouts=fast(total=3, attempt=0.05))
+    assert not isinstance(caught.value, TotalTimeoutError)
+    assert [it.error_class for it in policy.attempts] == ["timeout", "timeout"]
+
+
+def test_the_total_time_runs_out_for_threads() -> None:
+    now = [100.0]
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        assert request.extensions["timeout"]["read"] <= 2
+        now[0] += request.extensions["timeout"]["read"]
+        raise httpx.ReadTimeout("slow")
+
+    policy = MemoryPolicy((candidate("one"), candidate("two"), candidate("three")))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("supa_llm.engine.flow.time.monotonic", lambda: now[0])
+        engine = Engine(httpx.Client(transport=httpx.MockTransport(slow)))
+        with pytest.raises(TotalTimeoutError) as caught:
+            engine.chat(policy, HELLO, timeouts=Timeouts(total=3, attempt=2))
+    assert caught.value.code == "total_timeout"
+    assert [(it.error_class, it.latency_ms) for it in policy.attempts] == [
+        ("timeout", 2000),
+        ("timeout", 1000),
+    ]
+
+
+async def test_the_total_time_runs_out_for_an_event_loop() -> None:
+    async def slow(request: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(5)
+        raise AssertionError
+
+    policy = AsyncMemoryPolicy((candidate("one"), candidate("two")))
+    engine = AsyncEngine(httpx.AsyncClient(transport=httpx.MockTransport(slow)))
+    with pytest.raises(TotalTimeoutError):
+        await engine.chat(policy, HELLO, timeouts=fast(total=0.1))
+    assert [it.error_class for it in policy.attempts] == ["timeout"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_cancelling_a_task_cancels_its_request(streamed: bool) -> None:
+    begun = asyncio.Event()
+
+    async def hanging(request: httpx.Request) -> httpx.Response:
+        begun.set()
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    policy = AsyncMemoryPolicy((candidate("one"), candidate("two")))
+    engine = AsyncEngine(httpx.AsyncClient(transport=httpx.MockTransport(hanging)))
+
+    async def run() -> None:
+        if streamed:
+            async with engine.stream(policy, HELLO):
+                pass
+        else:
+            await engine.chat(policy, HELLO)
+
+    task = asyncio.create_task(run())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [it.outcome for it in policy.attempts] == ["cancelled"]
+
+
+def test_ctrl_c_is_recorded() -> None:
+    def interrupted(request: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    policy = MemoryPolicy((candidate("one"), candidate("two")))
+    engine = Engine(httpx.Client(transport=httpx.MockTransport(interrupted)))
+    with pytest.raises(KeyboardInterrupt):
+        engine.chat(policy, HELLO)
+    assert [it.outcome for it in policy.attempts] == ["cancelled"]
+
+
+def everything_said(error: BaseException) -> str:
+    """All that a log, a debugger or a crash reporter would show of an error, this test's frames apart."""
+    said = []
+    pending: list[BaseException | None] = [error]
+    while pending:
+        if (shown := pending.pop()) is None:
+            continue
+        said += [str(shown), repr(shown), repr(vars(shown))]
+        for frame, _ in traceback.walk_tb(shown.__traceback__):
+            assert "httpx" not in frame.f_code.co_filename
+            if "/tests/" not in frame.f_code.co_filename:
+                said.append(repr(frame.f_locals))
+        pending += [shown.__cause__, shown.__context__]
+    return "\n".join(said)
+
+
+SECRET = "sk-proj-s3cr3tvaluethatmustnotleak"
+LEAKY: list[Reply] = [
+    failing(401, message=f"Incorrect API key provided: {SECRET}"),
+    failing(400, message=f"bad {SECRET}", param=f"x {SECRET}"),
+    failing(429, message=f"{SECRET} is limited"),
+    httpx.Response(500, text=f"Authorization: Bearer {SECRET}"),
+    httpx.ConnectError(f"cannot connect with {SECRET}"),
+    httpx.ReadTimeout(SECRET),
+    httpx.LocalProtocolError(f"Illegal header value b'Bearer {SECRET}'"),
+    httpx.Response(200, json={"error": {"message": SECRET}}),
+    httpx.Response(200, content=STREAM[1] + event({"error": {"message": SECRET}})),
+    httpx.Response(302, headers={"location": f"https://evil.test/{SECRET}"}),
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("reply", LEAKY)
+async def test_no_error_shows_a_secret(both: Both, reply: Reply, streamed: bool) -> None:
+    if isinstance(reply, httpx.RequestError):
+        request = httpx.Request("POST", "https://one.test", headers={"x-api-key": SECRET})
+        reply.request = request
+    web = Web({"one": [reply]})
+    policy = both.policy(candidate("one", key=Secret(SECRET)))
+    engine = both.engine(web)
+    with pytest.raises(SupaLLMError) as caught:
+        await (both.pieces(engine.stream(policy, HELLO)) if streamed else both.chat(engine, policy))
+    assert "s3cr3t" not in everything_said(caught.value)
+    assert "s3cr3t" not in repr(policy.records)
+
+
+@pytest.mark.parametrize("key", ["kéy-s3cr3t", "k\ney-s3cr3t"])
+async def test_a_key_that_no_header_can_carry_is_a_rejected_key(both: Both, key: str) -> None:
+    def wire_of_h11(request: httpx.Request) -> httpx.Response:
+        raise httpx.LocalProtocolError("Illegal header value")
+
+    policy = both.policy(candidate("one", key=Secret(key)))
+    with pytest.raises(ProviderError) as caught:
+        await both.chat(both.engine(Web({"one": [wire_of_h11]})), policy)
+    assert [it.error_class for it in policy.attempts] == ["auth"]
+    assert "s3cr3t" not in everything_said(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"messages": "Hello"},
+        {"messages": []},
+        {"messages": ["Hello"]},
+        {"messages": [{"content": "Hello"}]},
+        {"messages": HELLO["messages"], "response_format": "json"},
+        {"messages": HELLO["messages"], "temperature": float("nan")},
+        {"messages": HELLO["messages"], "user": object()},
+        {"messages": [{"role": "assistant", "content": "x", "tool_calls": 3}]},
+    ],
+)
+async def test_what_is_no_request_is_refused_before_anybody_is_asked(
+    both: Both, body: dict[str, Any]
+) -> None:
+    policy = both.policy(candidate("one"))
+    with pytest.raises(InvalidInputError):
+        await both.chat(both.engine(Web({})), policy, body)
+    assert policy.records == []
+
+
+def test_timeouts_are_positive() -> None:
+    with pytest.raises(InvalidInputError, match="attempt"):
+        Timeouts(attempt=0)
+
+
+def test_request_ids_are_version_7_and_in_order() -> None:
+    ids = [uuid7() for _ in range(100)]
+    assert {(it.version, it.variant) for it in ids} == {(7, "specified in RFC 4122")}
+    assert len(set(ids)) == 100
+    milliseconds = [it.int >> 80 for it in ids]
+    assert milliseconds == sorted(milliseconds)
