@@ -278,18 +278,29 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(
-    -- What the user can mend, one sentence each.
-    string_agg(distinct llm_private.left_out_message(l, p_needs), ' ') filter (
-      where l.key_id is not null or l.left_out = 'operator_keys_declined'
-    ),
-    'Store a key for one of: '
-    || coalesce(
-      string_agg(l.name, ', ') filter (where l.key_source = 'user' and l.left_out = 'no_key'),
-      'no provider of this project can serve it'
-    ) || '.'
+  with line as (
+    select
+      l.*,
+      l.key_id is not null or l.left_out = 'operator_keys_declined' as mendable,
+      l.key_source = 'user' and l.left_out = 'no_key' as keyless,
+      llm_private.left_out_message(p_lines[l.ordinality], p_needs) as message,
+      row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
+    from unnest(p_lines) with ordinality as l
   )
-  from unnest(p_lines) as l
+
+  select coalesce(
+    nullif(
+      concat_ws(
+        ' ',
+        string_agg(line.message, ' ' order by line.ordinality) filter (where line.mendable and line.nth = 1),
+        'Store a key for one of: '
+        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
+      ),
+      ''
+    ),
+    'No provider of this project can serve it.'
+  )
+  from line
 $$;
 
 comment on function llm_private.route_advice(llm_private.route_line [], text []) is
