@@ -121,8 +121,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_partition text := p_table || '_' || to_char(p_month, 'YYYY_MM');
-  v_from uuid := llm_private.first_uuid_v7(date_trunc('month', p_month) at time zone 'UTC');
-  v_to uuid := llm_private.first_uuid_v7((date_trunc('month', p_month) + interval '1 month') at time zone 'UTC');
+  -- A plain timestamp: of a date, date_trunc() would make midnight in the time zone of the session.
+  v_month timestamp := date_trunc('month', p_month::timestamp);
+  v_from uuid := llm_private.first_uuid_v7(v_month at time zone 'UTC');
+  v_to uuid := llm_private.first_uuid_v7((v_month + interval '1 month') at time zone 'UTC');
 begin
   if to_regclass(format('llm_private.%I', v_partition)) is not null then
     return;

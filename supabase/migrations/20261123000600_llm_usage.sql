@@ -95,10 +95,11 @@ select llm_private.add_month_partitions();
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
+-- Volatile: of several in one statement, the planner would run an immutable one with constant arguments first.
 create function llm_private.check_usage(p_ok boolean, p_argument text, p_allowed text)
 returns void
 language plpgsql
-immutable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -1,0 +1,136 @@
+"""Append-only tables are partitioned by month; recording never fails for want of a partition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.database.support import Transaction, new_user, request_id
+
+
+@pytest.fixture
+def empty(tx: Transaction) -> Transaction:
+    """The database without any partition but the default ones."""
+    for partition in partitions(tx):
+        if not partition.endswith("_default"):
+            tx.sql(f"drop table llm_private.{partition}")
+    return tx
+
+
+def partitions(tx: Transaction) -> list[str]:
+    rows = tx.sql(
+        "select inhrelid::regclass::text as name from pg_inherits "
+        "where inhparent in ('public.llm_usage_events'::regclass, 'public.llm_audit_log'::regclass)"
+    )
+    return sorted(row["name"].removeprefix("llm_private.") for row in rows)
+
+
+def months(count: int) -> list[str]:
+    """The names of this month and those after it."""
+    first = datetime.now(UTC).replace(day=1)
+    found = []
+    for _ in range(count):
+        found.append(first.strftime("%Y_%m"))
+        first = (first + timedelta(days=32)).replace(day=1)
+    return found
+
+
+def test_this_month_and_three_more_are_there_after_the_migration(tx: Transaction) -> None:
+    assert partitions(tx) == sorted(
+        f"{table}_{month}"
+        for table in ("llm_usage_events", "llm_audit_log")
+        for month in [*months(4), "default"]
+    )
+
+
+def test_an_event_goes_to_the_partition_of_its_month(tx: Transaction) -> None:
+    user = new_user(tx)
+    user.records()
+    user.holds_key("groq")
+    (this,) = months(1)
+    for table in ("llm_usage_events", "llm_audit_log"):
+        stored = tx.value(f"select tableoid::regclass::text from public.{table} where user_id = %s", user.id)
+        assert stored == f"llm_private.{table}_{this}"
+
+
+def test_recording_goes_on_without_a_partition_for_the_month(empty: Transaction) -> None:
+    user = new_user(empty)
+    assert user.records()
+    stored = empty.value("select tableoid::regclass::text from public.llm_usage_events")
+    assert stored == "llm_private.llm_usage_events_default"
+    assert user.rpc("get_llm_usage")
+
+
+def test_a_month_made_later_takes_its_rows_from_the_default_partition(empty: Transaction) -> None:
+    user = new_user(empty)
+    event = request_id()
+    assert user.records(request_id=event)
+    user.holds_key("groq")
+    assert partitions(empty) != []
+    before = empty.sql("select * from public.llm_usage_events")
+    empty.sql("select llm_private.add_month_partitions()")
+    (this,) = months(1)
+    assert empty.value("select tableoid::regclass::text from public.llm_usage_events") == (
+        f"llm_private.llm_usage_events_{this}"
+    )
+    assert empty.sql("select * from public.llm_usage_events") == before
+    assert not user.records(request_id=event)
+
+
+def test_a_new_user_and_a_new_runtime_have_the_months_made(empty: Transaction) -> None:
+    new_user(empty).rpc("get_llm_settings")
+    assert len(partitions(empty)) == 10
+    for partition in partitions(empty):
+        if not partition.endswith("_default"):
+            empty.sql(f"drop table llm_private.{partition}")
+    empty.admin.rpc("register_llm_runtime", p_name="app")
+    assert len(partitions(empty)) == 10
+
+
+def test_making_the_months_twice_changes_nothing(tx: Transaction) -> None:
+    before = partitions(tx)
+    tx.sql("select llm_private.add_month_partitions()")
+    assert partitions(tx) == before
+
+
+@pytest.mark.parametrize(
+    ("month", "inside", "outside"),
+    [
+        ("2027-12-01", "2027-12-31 23:59:59.999Z", "2028-01-01 00:00:00Z"),
+        ("2028-02-15", "2028-02-29 23:59:59.999Z", "2028-03-01 00:00:00Z"),
+    ],
+)
+def test_a_month_begins_and_ends_at_midnight_utc(
+    tx: Transaction, month: str, inside: str, outside: str
+) -> None:
+    tx.sql("set local timezone = 'Pacific/Auckland'")
+    tx.sql("select llm_private.add_month_partition('llm_usage_events', 'request_id', %s)", month)
+    user = new_user(tx)
+    for moment in (inside, outside):
+        tx.sql(
+            "insert into public.llm_usage_events "
+            "(user_id, request_id, attempt, recorder, provider, model, key_source, outcome, streamed) "
+            "values (%s, %s, 1, %s, 'p', 'm', 'user', 'succeeded', false)",
+            user.id,
+            request_id(datetime.fromisoformat(moment).timestamp()),
+            user.id,
+        )
+    stored = tx.sql(
+        "select tableoid::regclass::text as partition from public.llm_usage_events where user_id = %s "
+        "order by request_id",
+        user.id,
+    )
+    assert [row["partition"] for row in stored] == [
+        f"llm_private.llm_usage_events_{month[:7].replace('-', '_')}",
+        "llm_private.llm_usage_events_default",
+    ]
+
+
+def test_ids_made_by_the_database_carry_the_time(tx: Transaction) -> None:
+    for _ in range(50):
+        made = tx.sql("select llm_private.uuid_v7() as id, clock_timestamp() as at")[0]
+        assert made["id"].version == 7
+        assert made["id"].variant == "specified in RFC 4122"
+        carried = tx.value("select llm_private.uuid_v7_time(%s)", made["id"])
+        assert abs(carried - made["at"]) < timedelta(milliseconds=50)

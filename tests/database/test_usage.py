@@ -1,0 +1,307 @@
+"""Usage: one event an attempt, recorded once, never changed; totals that are right at any time."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id, usage_event
+
+DAY = 24 * 3600
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    return new_user(tx)
+
+
+COUNTS = {
+    "requests": "count(*) filter (where attempt = 1)",
+    "attempts": "count(*)",
+    "failures": "count(*) filter (where outcome = 'failed')",
+    "input_tokens": "coalesce(sum(input_tokens), 0)",
+    "cached_input_tokens": "coalesce(sum(cached_input_tokens), 0)",
+    "output_tokens": "coalesce(sum(output_tokens), 0)",
+    "reasoning_tokens": "coalesce(sum(reasoning_tokens), 0)",
+}
+
+# The totals by hand, from the events.
+SUMS = f"""
+select (llm_private.uuid_v7_time(request_id) at time zone 'UTC')::date as day,
+  provider, model, task, key_source,
+  {", ".join(f"{sum_}::bigint as {name}" for name, sum_ in COUNTS.items())},
+  max(llm_private.uuid_v7_time(request_id)) as last_used_at
+from public.llm_usage_events where user_id = %s group by 1, 2, 3, 4, 5
+order by day desc, provider, model, task, key_source
+"""
+
+
+# Once ---------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_is_recorded_once(tx: Transaction, user: Caller) -> None:
+    event = {"request_id": request_id(), "input_tokens": 10, "output_tokens": 5}
+    assert user.records(**event) is True
+    assert user.records(**event) is False
+    assert user.records(**{**event, "input_tokens": 99, "model": "another", "outcome": "cancelled"}) is False
+    assert user.records(**event, attempt=2) is True
+    (line,) = user.rpc("get_llm_usage")
+    assert (line["requests"], line["attempts"], line["input_tokens"]) == (1, 2, 20)
+    assert tx.value("select count(*) from public.llm_usage_events where user_id = %s", user.id) == 2
+
+
+def test_two_users_may_use_one_request_id(tx: Transaction, user: Caller) -> None:
+    shared, other = request_id(), new_user(tx)
+    assert user.records(request_id=shared)
+    assert other.records(request_id=shared)
+    assert len(user.rpc("get_llm_usage")) == len(other.rpc("get_llm_usage")) == 1
+
+
+def test_of_many_who_record_the_same_attempt_one_does(http: Http) -> None:
+    user, event = new_user(http), request_id()
+    with ThreadPoolExecutor(16) as pool:
+        recorded = list(pool.map(lambda _: user.records(request_id=event, input_tokens=1), range(32)))
+    assert sorted(recorded) == [False] * 31 + [True]
+    (line,) = user.rpc("get_llm_usage")
+    assert (line["attempts"], line["input_tokens"]) == (1, 1)
+
+
+def test_totals_equal_the_sum_of_the_events_after_many_at_once(http: Http) -> None:
+    user = new_user(http)
+    key = user.holds_key("groq")["id"]
+    chance = random.Random(7)
+
+    def event() -> dict[str, Any]:
+        outcome = chance.choice(["succeeded", "succeeded", "failed", "cancelled"])
+        cached, reasoning = chance.randrange(100), chance.randrange(100)
+        return {
+            "request_id": request_id(time.time() - chance.choice([0, 0, 0, DAY, 2 * DAY])),
+            "attempt": chance.choice([1, 1, 2]),
+            "task": chance.choice([None, "speed"]),
+            "model": chance.choice(["a", "b"]),
+            "key_source": chance.choice(["user", "operator"]),
+            "key_id": chance.choice([None, key]),
+            "outcome": outcome,
+            "error_class": "server_error" if outcome == "failed" else None,
+            "input_tokens": chance.choice([None, 100 + cached]),
+            "output_tokens": reasoning + 10,
+            "reasoning_tokens": reasoning,
+        }
+
+    events = [event() for _ in range(300)]
+    again = events + chance.sample(events, 30)
+    with ThreadPoolExecutor(32) as pool:
+        recorded = list(pool.map(lambda changes: user.records(**changes), again))
+    assert recorded.count(True) == 300
+    with http.stack.connect() as connection:
+        by_hand = connection.execute(SUMS, [user.id]).fetchall()
+    told = [
+        (date.fromisoformat(line.pop("day")), *line.values(), datetime.fromisoformat(last))
+        for line in user.rpc("get_llm_usage")
+        if (last := line.pop("last_used_at"))
+    ]
+    assert told == by_hand
+
+
+def test_two_who_recorded_one_request_are_both_counted_and_told_apart(tx: Transaction, user: Caller) -> None:
+    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
+    event = request_id()
+    user.through(runtime["secret"]).records(request_id=event, output_tokens=7)
+    user.records(request_id=event, output_tokens=7)
+    recorders = tx.sql("select recorder::text from public.llm_usage_events where request_id = %s", event)
+    assert {row["recorder"] for row in recorders} == {user.id, runtime["id"]}
+    assert tx.sql(SUMS, user.id)[0]["output_tokens"] == user.rpc("get_llm_usage")[0]["output_tokens"] == 14
+
+
+# What is told -------------------------------------------------------------------------------------
+
+
+def test_usage_is_told_by_day_provider_model_task_and_key_source(user: Caller) -> None:
+    for changes in (
+        {},
+        {"model": "b"},
+        {"task": "speed"},
+        {"provider": "openai"},
+        {"key_source": "operator"},
+    ):
+        user.records(**changes)
+    lines = user.rpc("get_llm_usage")
+    assert len(lines) == 5
+    assert {line["day"] for line in lines} == {datetime.now(UTC).date()}
+
+
+def test_a_day_is_that_of_the_request_in_utc(user: Caller) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    user.records(request_id=request_id(today.timestamp() - 0.001), model="yesterday")
+    user.records(request_id=request_id(today.timestamp()), model="today")
+    assert {line["model"]: line["day"] for line in user.rpc("get_llm_usage")} == {
+        "today": today.date(),
+        "yesterday": today.date() - timedelta(days=1),
+    }
+
+
+def test_a_report_covers_what_is_asked_for(user: Caller) -> None:
+    today = datetime.now(UTC).date()
+    for days in (0, 2, 4):
+        user.records(request_id=request_id(time.time() - days * DAY), model=f"m{days}")
+
+    def told(since: int | None, until: int | None) -> list[str]:
+        dates = [None if days is None else today - timedelta(days=days) for days in (since, until)]
+        return [line["model"] for line in user.rpc("get_llm_usage", p_since=dates[0], p_until=dates[1])]
+
+    assert told(None, None) == ["m0", "m2", "m4"]
+    assert told(2, None) == ["m0", "m2"]
+    assert told(None, 1) == ["m2", "m4"]
+    assert told(3, 1) == ["m2"]
+    assert told(1, 3) == []
+
+
+def test_what_was_cancelled_did_not_fail(user: Caller) -> None:
+    user.records(outcome="cancelled", output_tokens=3)
+    (line,) = user.rpc("get_llm_usage")
+    assert (line["attempts"], line["failures"], line["output_tokens"]) == (1, 0, 3)
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("request_id", str(uuid.uuid4())),
+        ("request_id", "00000000-0000-7000-8000-000000000000"),
+        ("request_id", "ffffffff-ffff-7fff-bfff-ffffffffffff"),
+        ("request_id", None),
+        ("attempt", 0),
+        ("attempt", -1),
+        ("attempt", 1001),
+        ("attempt", None),
+        ("provider", None),
+        ("provider", ""),
+        ("provider", "Groq"),
+        ("provider", "x" * 33),
+        ("model", None),
+        ("model", ""),
+        ("model", "a b"),
+        ("model", "x" * 201),
+        ("task", ""),
+        ("task", "x" * 65),
+        ("key_source", None),
+        ("key_source", "mine"),
+        ("outcome", None),
+        ("outcome", "ok"),
+        ("error_class", "auth"),
+        ("streamed", None),
+        ("latency_ms", -1),
+    ],
+)
+def test_an_argument_that_cannot_be_is_refused_by_name(
+    tx: Transaction, user: Caller, argument: str, value: Any
+) -> None:
+    with refused("invalid_argument", 400) as error:
+        user.records(**{argument: value})
+    assert error.value.message.startswith(f"p_{argument} ")
+    assert "Allowed: " in error.value.hint
+    assert tx.value("select count(*) from public.llm_usage_events where user_id = %s", user.id) == 0
+
+
+@pytest.mark.parametrize("error_class", [None, "", "oops"])
+def test_a_failure_says_of_which_kind_it_was(user: Caller, error_class: str | None) -> None:
+    with refused("invalid_argument", 400) as error:
+        user.records(outcome="failed", error_class=error_class)
+    assert error.value.message.startswith("p_error_class ")
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        {"input_tokens": -1},
+        {"output_tokens": -1},
+        {"cached_input_tokens": -1},
+        {"reasoning_tokens": -1},
+        {"input_tokens": 5, "cached_input_tokens": 6},
+        {"output_tokens": 5, "reasoning_tokens": 6},
+        {"cached_input_tokens": 6},
+        {"reasoning_tokens": 6},
+    ],
+)
+def test_token_counts_that_cannot_be_are_refused(user: Caller, tokens: dict[str, int]) -> None:
+    with refused("invalid_argument", 400) as error:
+        user.records(**tokens)
+    assert "token" in error.value.message
+    assert user.rpc("get_llm_usage") == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken"),
+    [(-7 * DAY + 60, True), (-7 * DAY - 60, False), (9 * 60, True), (11 * 60, False)],
+)
+def test_a_request_is_recorded_for_a_week_and_not_ahead_of_its_time(
+    user: Caller, seconds: int, taken: bool
+) -> None:
+    event = request_id(time.time() + seconds)
+    if taken:
+        assert user.records(request_id=event)
+    else:
+        with refused("invalid_argument", 400) as error:
+            user.records(request_id=event)
+        assert error.value.message.startswith("p_request_id ")
+
+
+@pytest.mark.parametrize("value", ["2147483648", "1e400", '"many"', "1.5", "[]"])
+def test_a_number_that_is_none_is_refused_over_http(http: Http, value: str) -> None:
+    user = new_user(http)
+    event = ", ".join(f'"{name}": "{given}"' for name, given in usage_event().items())
+    content = f'{{{event}, "p_input_tokens": {value}}}'
+    assert http.send(user, "POST", "rpc/record_llm_usage", content=content).status_code == 400
+    assert user.rpc("get_llm_usage") == []
+
+
+# Never changed ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["llm_usage_events", "llm_usage_totals", "llm_audit_log"])
+def test_what_is_recorded_is_changed_by_nobody(tx: Transaction, user: Caller, table: str) -> None:
+    user.records()
+    user.holds_key("groq")
+    column = "action" if table == "llm_audit_log" else "model"
+    before = tx.sql(f"select * from public.{table} where user_id = %s", user.id)
+    assert before
+    for caller in (user, new_user(tx), tx.anon, tx.admin):
+        for statement in (
+            f"update public.{table} set {column} = 'x'",
+            f"delete from public.{table}",
+            f"truncate public.{table}",
+            f"insert into public.{table} default values",
+            f"alter table public.{table} disable row level security",
+            f"drop table public.{table}",
+        ):
+            with refused("42501"), tx.as_role(caller) as connection:
+                connection.execute(statement)
+    assert tx.sql(f"select * from public.{table} where user_id = %s", user.id) == before
+
+
+# The audit log ------------------------------------------------------------------------------------
+
+
+def test_the_audit_log_is_read_newest_first_and_page_by_page(user: Caller) -> None:
+    for number in range(7):
+        user.rpc("update_llm_settings", p_changes={"task_overrides": {f"t{number}": {"provider": "groq"}}})
+    lines = user.rpc("get_llm_audit_log")
+    assert [line["detail"]["version"] for line in lines] == [8, 7, 6, 5, 4, 3, 2]
+    first = user.rpc("get_llm_audit_log", p_limit=3)
+    rest = user.rpc("get_llm_audit_log", p_limit=50, p_before=first[-1]["id"])
+    assert first + rest == lines
+
+
+@pytest.mark.parametrize(("limit", "lines"), [(0, 1), (-5, 1), (None, 2), (10**6, 2)])
+def test_a_strange_limit_is_brought_within_bounds(user: Caller, limit: int | None, lines: int) -> None:
+    user.holds_key("groq")
+    user.holds_key("groq")
+    assert len(user.rpc("get_llm_audit_log", p_limit=limit)) == lines
