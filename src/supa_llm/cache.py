@@ -20,6 +20,10 @@ from supa_llm.session import AccessToken
 
 V = TypeVar("V")
 
+_SWEEP_EVERY = (
+    10.0  # seconds; what is over, keys on a lease above all, leaves memory soon, not only when asked for
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Slot(Generic[V]):
@@ -49,6 +53,7 @@ class Store:
         # An answer that was asked for before its owner's last change is not kept. Owners share the counters:
         # an unlucky neighbour's answer is fetched once more, and memory stays bounded.
         self._changes = [0] * 1024
+        self._swept = clock()
         self._lock = threading.RLock()
 
     def forget(self, owner: str, kind: str | None = None) -> None:
@@ -63,11 +68,13 @@ class Store:
 
     def _get(self, key: _Key) -> Any:
         """The value, or None; the lock is held."""
+        now = self._clock()
+        if now - self._swept >= _SWEEP_EVERY:
+            self._swept = now
+            for stale in [it for it, (_, until, _) in self._entries.items() if until <= now]:
+                self._drop(stale)
         entry = self._entries.get(key)
-        if entry is None:
-            return None
-        if entry[1] <= self._clock():
-            self._drop(key)
+        if entry is None or entry[1] <= now:
             return None
         self._entries.move_to_end(key)
         return entry[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from uuid import UUID
@@ -9,11 +10,13 @@ from uuid import UUID
 from supa_llm import calls
 from supa_llm.cache import AsyncCache, Cache, Slot, Store
 from supa_llm.errors import NoCandidateError, NotSignedInError, SupaLLMError
-from supa_llm.models import Attempt, Route, Secret
+from supa_llm.models import Attempt, Key, Route, Secret
 from supa_llm.operator_keys import OperatorKeys
 from supa_llm.recorder import Recorder
 from supa_llm.rpc import AsyncDatabase, Database
 from supa_llm.session import AccessToken, Identity
+
+_COOLING_DOWN = "keys_cooling_down"
 
 _Question = tuple[str | None, str | None, tuple[str, ...], tuple[str, ...]]
 
@@ -78,6 +81,8 @@ class UserPolicy(_Policy):
             empty = error
         with suppress(SupaLLMError):  # the error says what to do without it, too
             empty.left_out = self._database.run(calls.explain_route(*question), token.secret).left_out
+            if empty.code == _COOLING_DOWN:
+                empty.retry_after = _soonest(self._database.run(calls.list_keys(), token.secret))
         raise empty
 
 
@@ -109,7 +114,15 @@ class AsyncUserPolicy(_Policy):
             empty = error
         with suppress(SupaLLMError):
             empty.left_out = (await self._database.run(calls.explain_route(*question), token.secret)).left_out
+            if empty.code == _COOLING_DOWN:
+                empty.retry_after = _soonest(await self._database.run(calls.list_keys(), token.secret))
         raise empty
+
+
+def _soonest(keys: list[Key]) -> float | None:
+    """Seconds until the first key has cooled down."""
+    ends = [key.cooling_until.timestamp() for key in keys if key.cooling_until]
+    return max(0.0, min(ends) - time.time()) if ends else None
 
 
 def _slot(question: _Question) -> Slot[Route]:

@@ -45,6 +45,8 @@ class AccessToken:
 
     @classmethod
     def read(cls, text: str) -> AccessToken:
+        if not isinstance(text, str):  # such as the None of a header that is not there
+            raise NotSignedInError("There is no access token.", hint=_NOBODY)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         claims = _claims(text)
         owner, expires_at = claims.get("sub"), claims.get("exp")

@@ -1,6 +1,6 @@
 """A known key, a token and a runtime's secret go through every failure and are found nowhere in the client.
 
-Not in a log at DEBUG (those of the HTTP libraries included), a warning, a repr, a message or a chain of errors.
+Not in a log at DEBUG (those of the HTTP libraries too), a warning, a repr, a message or a chain of errors.
 """
 
 from __future__ import annotations

@@ -148,6 +148,8 @@ def test_when_every_key_cools_down_the_user_is_told_to_wait(llm: SupaLLM, provid
     assert caught.value.code == "keys_cooling_down"
     assert {out.reason for out in caught.value.left_out} >= {"key_cooling_down"}
     assert "seconds" in caught.value.hint
+    assert caught.value.retry_after is not None
+    assert 30 < caught.value.retry_after <= 60
 
 
 def test_a_changed_setting_moves_the_next_request(llm: SupaLLM, user: User) -> None:

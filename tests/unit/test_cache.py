@@ -58,6 +58,15 @@ def test_an_entry_ends_with_its_time_or_with_its_token_whichever_is_first() -> N
         assert cache.fetch(anna, slot(until=until), lambda: "second") == "second"
 
 
+def test_what_is_over_leaves_memory_even_if_nobody_asks_for_it() -> None:
+    clock = Clock()
+    cache = Cache(clock=clock)
+    cache.fetch(token(), slot("route", until=clock.now + 5), lambda: "a key")
+    clock.now += 11
+    cache.fetch(token("bert"), slot(), lambda: "settings")
+    assert len(cache) == 1
+
+
 def test_nothing_is_kept_for_an_expired_token() -> None:
     cache, expired = Cache(), token(exp=time.time() - 1)
     assert [cache.fetch(expired, slot(), partial(str, n)) for n in (1, 2)] == ["1", "2"]

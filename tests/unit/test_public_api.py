@@ -1,0 +1,77 @@
+"""What ``import supa_llm`` gives, and that it costs little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import supa_llm
+
+PUBLIC = [
+    "AsyncSupaLLM",
+    "AsyncUserLLM",
+    "Attempt",
+    "AuditEntry",
+    "BadRequestError",
+    "Candidate",
+    "ConfigurationError",
+    "ConflictError",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "ForbiddenError",
+    "InvalidInputError",
+    "Key",
+    "LeftOut",
+    "LocalError",
+    "NoCandidateError",
+    "NotFoundError",
+    "NotSignedInError",
+    "Provider",
+    "ProviderError",
+    "Receipt",
+    "Route",
+    "Settings",
+    "StreamInterruptedError",
+    "SupaLLM",
+    "SupaLLMError",
+    "TotalTimeoutError",
+    "Usage",
+    "UsageLine",
+    "UserLLM",
+]
+HEAVY = ("supabase", "supabase_auth", "postgrest", "httpx", "openai", "pydantic", "asyncio", "ssl")
+
+
+def test_the_public_names_are_these() -> None:
+    assert supa_llm.__all__ == PUBLIC
+    assert set(dir(supa_llm)) >= set(PUBLIC)
+
+
+def test_every_public_name_is_there_and_documented() -> None:
+    for name in PUBLIC:
+        member = getattr(supa_llm, name)
+        assert member.__name__ == name
+        assert member.__doc__, name
+
+
+def test_every_error_is_one_of_ours_and_public() -> None:
+    from supa_llm import errors
+
+    ours = {name for name, it in vars(errors).items() if isinstance(it, type) and issubclass(it, Exception)}
+    assert ours == {name for name in PUBLIC if name.endswith("Error")}
+    assert all(issubclass(getattr(supa_llm, name), supa_llm.SupaLLMError) for name in ours)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(supa_llm, "nothing_of_this_name")
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    script = f"import sys, supa_llm; supa_llm.SupaLLMError; print(sorted({set(HEAVY)} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_it_is_typed() -> None:
+    assert (Path(supa_llm.__file__).parent / "py.typed").exists()

@@ -1,0 +1,197 @@
+"""What an answer of the data API becomes, without a database behind it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from supa_llm import calls
+from supa_llm.errors import (
+    ConfigurationError,
+    ConflictError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    ForbiddenError,
+    InvalidInputError,
+    NoCandidateError,
+    NotFoundError,
+    NotSignedInError,
+    SupaLLMError,
+)
+from supa_llm.models import Secret
+from supa_llm.rpc import AsyncDatabase, Database, Project
+
+PROJECT = Project("https://project.test/rest/v1", "sb_publishable_x", Secret("the-runtime"))
+TOKEN = Secret("the-token")
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def database(answer: Answer) -> Database:
+    return Database(PROJECT, httpx.Client(transport=httpx.MockTransport(answer)))
+
+
+def noting(requests: list[httpx.Request]) -> Answer:
+    """Notes what is sent, and answers with an empty list."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return httpx.Response(200, json=[])
+
+    return answer
+
+
+def coded(code: str, details: str | None = "stable_code") -> Answer:
+    body = {"code": code, "message": "What went wrong.", "details": details, "hint": "Do this."}
+    return lambda _: httpx.Response(400, json=body)
+
+
+def failure(answer: Answer) -> SupaLLMError:
+    with pytest.raises(SupaLLMError) as caught:
+        database(answer).run(calls.list_keys(), TOKEN)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+    return caught.value
+
+
+def test_a_call_carries_the_tokens_of_its_user_and_its_runtime() -> None:
+    seen: list[httpx.Request] = []
+    database(noting(seen)).run(calls.list_keys(), TOKEN)
+    (request,) = seen
+    assert (request.method, request.url.path) == ("POST", "/rest/v1/rpc/list_llm_keys")
+    assert request.headers["apikey"] == "sb_publishable_x"
+    assert request.headers["authorization"] == "Bearer the-token"
+    assert request.headers["x-llm-runtime"] == "the-runtime"
+
+
+def test_a_key_is_the_whole_body() -> None:
+    seen: list[Any] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(json.loads(request.content))
+        return httpx.Response(400, json={"code": "PT400", "message": "m"})
+
+    with pytest.raises(InvalidInputError):
+        database(answer).run(calls.set_key("openai", "sk-1"), TOKEN)
+    assert seen == [{"provider": "openai", "key": "sk-1"}]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("PT400", InvalidInputError),
+        ("PT401", NotSignedInError),
+        ("PT403", ForbiddenError),
+        ("PT404", NotFoundError),
+        ("PT409", ConflictError),
+        ("PT422", NoCandidateError),
+        ("PT429", NoCandidateError),
+        ("PT500", DatabaseError),
+    ],
+)
+def test_a_coded_error_keeps_what_it_says(code: str, kind: type[SupaLLMError]) -> None:
+    error = failure(coded(code))
+    assert type(error) is kind
+    assert (error.code, error.hint) == ("stable_code", "Do this.")
+    assert str(error) == "What went wrong. Do this."
+
+
+@pytest.mark.parametrize("code", ["PGRST300", "PGRST301", "PGRST302", "PGRST303", "42501"])
+def test_a_token_that_is_refused_is_nobodys(code: str) -> None:
+    assert type(failure(coded(code))) is NotSignedInError
+
+
+def test_a_missing_function_says_to_push_the_migrations() -> None:
+    error = failure(coded("PGRST202"))
+    assert (type(error), error.code) == (ConfigurationError, "migrations_missing")
+    assert "db push" in error.hint
+
+
+@pytest.mark.parametrize(
+    "code", ["PGRST000", "PGRST002", "PGRST003", "08006", "40P01", "53300", "57P03", "57014"]
+)
+def test_what_may_pass_is_told_from_what_will_not(code: str) -> None:
+    assert type(failure(coded(code))) is DatabaseUnavailableError
+
+
+@pytest.mark.parametrize("code", ["23505", "22P02", "PGRST116", "XX000", ""])
+def test_an_error_that_nobody_wrote_for_people_is_not_repeated(code: str) -> None:
+    error = failure(coded(code, details="Failing row contains (sk-canary)"))
+    assert type(error) is DatabaseError
+    assert "What went wrong" not in str(error)
+    assert "canary" not in repr(vars(error)) + str(error)
+    assert code in str(error)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_without_its_backend_is_away(status: int) -> None:
+    error = failure(lambda _: httpx.Response(status, html="<h1>sk-canary</h1>"))
+    assert type(error) is DatabaseUnavailableError
+    assert "canary" not in str(error)
+
+
+def test_an_answer_that_is_not_followed_or_understood_is_an_error() -> None:
+    assert (
+        type(failure(lambda _: httpx.Response(302, headers={"location": "https://elsewhere.test"})))
+        is DatabaseError
+    )
+    assert failure(lambda _: httpx.Response(200, json={"keys": 1})).code == "unexpected_answer"
+    assert failure(lambda _: httpx.Response(200, text="hello")).code == "unexpected_answer"
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("sk-canary"), httpx.ReadTimeout("sk-canary"), httpx.InvalidURL("x")]
+)
+def test_a_network_error_is_told_without_its_inside(error: Exception) -> None:
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    told = failure(fail)
+    assert type(told) is DatabaseUnavailableError
+    assert "canary" not in str(told)
+    assert type(error).__name__ in str(told)
+
+
+@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "ümlaut", "\x00"])
+def test_what_no_header_can_carry_is_not_sent(token: str) -> None:
+    sent: list[httpx.Request] = []
+    with pytest.raises(NotSignedInError) as caught:
+        database(noting(sent)).run(calls.list_keys(), Secret(token))
+    assert sent == []
+    assert not token or token not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), object(), "\ud800"])
+def test_arguments_that_are_no_json_are_refused(value: object) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        database(lambda _: httpx.Response(200)).run(calls.update_settings({"x": value}), TOKEN)
+    assert caught.value.__context__ is None
+
+
+def test_a_closed_client_says_so() -> None:
+    http = httpx.Client()
+    http.close()
+    with pytest.raises(ConfigurationError) as caught:
+        Database(PROJECT, http).run(calls.list_keys(), TOKEN)
+    assert caught.value.code == "closed"
+
+
+async def test_tasks_get_the_same_errors() -> None:
+    async def away(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("sk-canary")
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(away)) as http:
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            await AsyncDatabase(PROJECT, http).run(calls.list_keys(), TOKEN)
+    assert caught.value.__context__ is None
+    async with httpx.AsyncClient(transport=httpx.MockTransport(coded("PT409"))) as http:
+        with pytest.raises(ConflictError):
+            await AsyncDatabase(PROJECT, http).run(calls.list_keys(), TOKEN)
+
+
+def test_a_repr_shows_no_secret() -> None:
+    assert "the-runtime" not in repr(PROJECT)
+    assert "sb_publishable" not in repr(PROJECT)
+    assert "sk-1" not in repr(calls.set_key("openai", "sk-1"))
