@@ -1,0 +1,174 @@
+"""How a client is put together, without a project behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from supabase.lib.client_options import SyncClientOptions
+
+import supabase
+from supa_llm import AsyncSupaLLM, ConfigurationError, InvalidInputError, NotSignedInError, SupaLLM
+from tests.support import unsigned_token
+
+SETTINGS: dict[str, Any] = {
+    "user_id": "0198a000-0000-7000-8000-000000000001",
+    "default_provider": None,
+    "enable_fallbacks": True,
+    "provider_preferences": {},
+    "task_overrides": {},
+    "allow_operator_keys": False,
+    "version": 1,
+    "total_requests": 0,
+    "last_used_at": None,
+    "created_at": "2026-12-01T00:00:00+00:00",
+    "updated_at": "2026-12-01T00:00:00+00:00",
+}
+
+
+class Project:
+    """Answers every RPC with settings, and notes what was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self.http = httpx.Client(transport=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        return httpx.Response(200, json=SETTINGS)
+
+    @property
+    def asked(self) -> list[str]:
+        return [request.url.path.rpartition("/")[2] for request in self.requests]
+
+    def client(self) -> supabase.Client:
+        options = SyncClientOptions(httpx_client=self.http)
+        return supabase.create_client("https://project.test", "sb_publishable_x", options)
+
+
+@pytest.fixture
+def project() -> Iterator[Project]:
+    project = Project()
+    with project.http:
+        yield project
+
+
+def token(sub: str = "anna", salt: str = "") -> str:
+    return unsigned_token(sub=sub, exp=4_000_000_000, salt=salt)
+
+
+def test_the_wrong_kind_of_client_is_told_at_once(project: Project) -> None:
+    with pytest.raises(ConfigurationError, match="AsyncSupaLLM"):
+        SupaLLM(asyncio.run(supabase.create_async_client("https://project.test", "key")))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="SupaLLM"):
+        AsyncSupaLLM(project.client())  # type: ignore[arg-type]
+
+
+def test_making_a_client_or_a_view_asks_nothing(project: Project) -> None:
+    with SupaLLM(project.client()) as llm:
+        llm.for_user(token())
+    assert project.requests == []
+
+
+def test_the_apps_http_client_is_used_and_stays_open(project: Project) -> None:
+    with SupaLLM(project.client()) as llm:
+        llm.for_user(token()).settings()
+    assert project.asked == ["get_llm_settings"]
+    assert not project.http.is_closed
+
+
+def test_the_providers_http_client_stays_open(project: Project) -> None:
+    with httpx.Client() as http:
+        with SupaLLM(project.client(), http_client=http):
+            pass
+        assert not http.is_closed
+
+
+def test_the_runtimes_secret_comes_as_an_argument_or_from_the_environment(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPA_LLM_RUNTIME_SECRET", "from-the-environment")
+    for secret in (None, "given"):
+        with SupaLLM(project.client(), runtime_secret=secret) as llm:
+            llm.for_user(token()).settings()
+    assert [it.headers["x-llm-runtime"] for it in project.requests] == ["from-the-environment", "given"]
+    with pytest.raises(ConfigurationError) as caught:
+        SupaLLM(project.client(), runtime_secret="canary\n")
+    assert "canary" not in str(caught.value)
+
+
+def test_settings_are_read_once_and_after_a_change_through_any_view(project: Project) -> None:
+    with SupaLLM(project.client()) as llm:
+        one, other, bert = llm.for_user(token()), llm.for_user(token(salt="2")), llm.for_user(token("bert"))
+        for view in (one, other, bert, one, other, bert):
+            view.settings()
+        assert project.asked == ["get_llm_settings"] * 3
+        one.update_settings(enable_fallbacks=False)
+        project.requests.clear()
+        for view in (one, other, bert):
+            view.settings()
+        assert project.asked == ["get_llm_settings"] * 2
+
+
+def test_settings_are_read_again_after_their_time(project: Project) -> None:
+    with SupaLLM(project.client(), settings_ttl=0) as llm:
+        view = llm.for_user(token())
+        view.settings()
+        view.settings()
+    assert len(project.requests) == 2
+
+
+def test_nobody_and_no_time_are_refused_before_anything_is_sent(project: Project) -> None:
+    with SupaLLM(project.client()) as llm:
+        with pytest.raises(NotSignedInError):
+            llm.settings()
+        with pytest.raises(NotSignedInError):
+            llm.for_user(None)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInputError, match="time"):
+            llm.for_user(token()).chat("Hello", timeout=0)
+        with pytest.raises(InvalidInputError):
+            llm.for_user(token()).chat([])
+    assert project.requests == []
+
+
+def test_a_closed_client_says_so() -> None:
+    llm = SupaLLM(supabase.create_client("https://project.test", "sb_publishable_x"))
+    view = llm.for_user(token())
+    llm.close()
+    llm.close()
+    with pytest.raises(ConfigurationError) as caught:
+        view.settings()
+    assert caught.value.code == "closed"
+
+
+def test_what_is_given_is_what_changes(project: Project) -> None:
+    with SupaLLM(project.client()) as llm:
+        view = llm.for_user(token())
+        view.update_settings(default_provider=None)
+        view.set_preference("groq", enabled=False, model=None)
+        view.set_task("code", "openai", fallbacks=["groq/a/b", "mistral"])
+        view.set_task("code", "openai", "gpt-x")
+        view.clear_task("code")
+    changes: list[Any] = [json.loads(request.content)["p_changes"] for request in project.requests]
+    assert changes == [
+        {"default_provider": None},
+        {"provider_preferences": {"groq": {"enabled": False, "model": None}}},
+        {
+            "task_overrides": {
+                "code": {
+                    "provider": "openai",
+                    "model": None,
+                    "fallbacks": [
+                        {"provider": "groq", "model": "a/b"},
+                        {"provider": "mistral", "model": None},
+                    ],
+                }
+            }
+        },
+        {"task_overrides": {"code": {"provider": "openai", "model": "gpt-x"}}},
+        {"task_overrides": {"code": None}},
+    ]
