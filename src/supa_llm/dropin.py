@@ -214,23 +214,38 @@ class _Asked:
         return httpx.Response(200, headers=headers, stream=body)
 
 
+class _Ending:
+    """Tells a stream's receipt once, though a client may iterate its body again, as the openai one does."""
+
+    def __init__(self, on_receipt: OnReceipt | None) -> None:
+        self._on_receipt = on_receipt
+
+    def answered(self, receipt: Receipt | None) -> bytes:
+        if self._on_receipt and receipt:
+            self._on_receipt(receipt)
+        self._on_receipt = None
+        return b"data: [DONE]\n\n"
+
+    def failed(self, error: SupaLLMError) -> bytes:
+        _tell(self._on_receipt, error)
+        self._on_receipt = None
+        return _event(_error_body(error))
+
+
 class _Body(httpx.SyncByteStream):
     """A stream's chunks as server-sent events. Closing the response hangs up."""
 
     def __init__(self, stream: ChatStream, on_receipt: OnReceipt | None) -> None:
-        self._stream, self._on_receipt = stream, on_receipt
+        self._stream, self._ending = stream, _Ending(on_receipt)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             for made in self._stream.chunks():
                 yield _event(made)
         except SupaLLMError as error:
-            _tell(self._on_receipt, error)
-            yield _event(_error_body(error))
-            return
-        if self._on_receipt and self._stream.receipt:
-            self._on_receipt(self._stream.receipt)
-        yield b"data: [DONE]\n\n"
+            yield self._ending.failed(error)
+        else:
+            yield self._ending.answered(self._stream.receipt)
 
     def close(self) -> None:
         self._stream.close()
@@ -240,19 +255,16 @@ class _AsyncBody(httpx.AsyncByteStream):
     """:class:`_Body` for an event loop."""
 
     def __init__(self, stream: AsyncChatStream, on_receipt: OnReceipt | None) -> None:
-        self._stream, self._on_receipt = stream, on_receipt
+        self._stream, self._ending = stream, _Ending(on_receipt)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for made in self._stream.chunks():
                 yield _event(made)
         except SupaLLMError as error:
-            _tell(self._on_receipt, error)
-            yield _event(_error_body(error))
-            return
-        if self._on_receipt and self._stream.receipt:
-            self._on_receipt(self._stream.receipt)
-        yield b"data: [DONE]\n\n"
+            yield self._ending.failed(error)
+        else:
+            yield self._ending.answered(self._stream.receipt)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

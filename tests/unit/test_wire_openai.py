@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from typing import Any
 
 import pytest
@@ -89,6 +90,23 @@ def test_messages_lose_what_only_another_provider_knows() -> None:
         {"role": "system", "content": "Be brief"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
     ]
+
+
+def test_mistrals_models_get_tool_call_ids_that_they_accept() -> None:
+    function = {"name": "f", "arguments": "{}"}
+    calls = [
+        {"id": it, "type": "function", "function": function} for it in ("call_from_elsewhere", "abcDEF123")
+    ]
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        *({"role": "tool", "tool_call_id": call["id"], "content": "x"} for call in calls),
+    ]
+    made = sent({"messages": messages}, candidate("mistral-large-latest"))["messages"]
+    ids = [call["id"] for call in made[0]["tool_calls"]]
+    assert ids == [message["tool_call_id"] for message in made[1:]]
+    assert all(re.fullmatch("[A-Za-z0-9]{9}", it) for it in ids)
+    assert ids[1] == "abcDEF123"
+    assert sent({"messages": messages}, candidate("gpt-5"))["messages"] == messages
 
 
 def test_answers_are_taken_as_they_are_and_checked() -> None:

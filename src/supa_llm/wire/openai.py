@@ -6,6 +6,7 @@ parameters.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -39,6 +40,9 @@ _CODES: Mapping[str, ErrorClass] = {
     "invalid_request_error": "bad_request",
 }
 _REASONING_MODEL = re.compile(r"(?:o\d|gpt-[5-9])(?!.*chat)")
+_SHORT_IDS_MODEL = re.compile(
+    r".*(?:mistral|ministral|mixtral|magistral|codestral|devstral|pixtral)", re.IGNORECASE
+)
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _PATHS: Mapping[Kind, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 
@@ -49,7 +53,8 @@ class OpenAIWire:
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         body = {**body, "model": candidate.model}
         if kind == "chat":
-            body["messages"] = [_portable(message) for message in body["messages"]]
+            short = bool(_SHORT_IDS_MODEL.match(candidate.model))
+            body["messages"] = [_portable(message, short_ids=short) for message in body["messages"]]
             if body.get("stream"):
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
             if _REASONING_MODEL.match(candidate.model):
@@ -118,17 +123,27 @@ class OpenAIDecoder:
         return made
 
 
-def _portable(message: Mapping[str, Any]) -> Json:
+def _portable(message: Mapping[str, Any], *, short_ids: bool) -> Json:
     """A message without what only one provider knows, so that a conversation can move on to the next."""
     made = {name: value for name, value in message.items() if value is not None or name == "content"}
     if made["role"] == "developer":
         made["role"] = "system"  # OpenAI reads it as developer where that exists; the others know only this
-    if made["role"] == "assistant":
-        if not made.get("annotations"):
-            made.pop("annotations", None)
-        if "tool_calls" in made:
-            made["tool_calls"] = [
-                {name: value for name, value in call.items() if name != "extra_content"}
-                for call in made["tool_calls"]
-            ]
+    if made["role"] == "assistant" and not made.get("annotations"):
+        made.pop("annotations", None)
+    if "tool_calls" in made:
+        made["tool_calls"] = [
+            {name: value for name, value in call.items() if name != "extra_content"}
+            for call in made["tool_calls"]
+        ]
+    if short_ids:
+        for it in [made] if "tool_call_id" in made else made.get("tool_calls", ()):
+            name = "tool_call_id" if it is made else "id"
+            it[name] = _short_id(it[name])
     return made
+
+
+def _short_id(call_id: str) -> str:
+    """Nine letters and digits, always the same for the same id."""
+    if re.fullmatch("[A-Za-z0-9]{9}", call_id):
+        return call_id
+    return hashlib.sha256(call_id.encode()).hexdigest()[:9]

@@ -1,0 +1,52 @@
+"""The engine against an emulator of the providers: each provider, for threads and for an event loop."""
+
+from __future__ import annotations
+
+import pytest
+
+from supa_llm.models import Candidate
+from tests.support import Emulator
+from tests.unit.engine_support import Both, candidate
+
+#: Provider → wire format, header and scheme of its key, its names of parameters.
+CATALOGUE: dict[str, tuple[str, str, str, dict[str, str | None]]] = {
+    "openai": ("openai", "authorization", "Bearer", {}),
+    "groq": ("openai", "authorization", "Bearer", {}),
+    "mistral": (
+        "openai",
+        "authorization",
+        "Bearer",
+        {"max_completion_tokens": "max_tokens", "seed": "random_seed"},
+    ),
+    "anthropic": ("anthropic", "x-api-key", "", {}),
+    "google": ("google", "x-goog-api-key", "", {}),
+}
+
+
+class Providers:
+    """Candidates that lead to the emulator."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+
+    def __call__(self, provider: str) -> Candidate:
+        wire_format, header, scheme, names = CATALOGUE[provider]
+        return candidate(
+            provider,
+            wire_format=wire_format,
+            base_url=self.emulator.base_url(provider),
+            key_header=header,
+            key_scheme=scheme,
+            parameter_names=names,
+        )
+
+
+@pytest.fixture
+def to(emulator: Emulator) -> Providers:
+    """Makes the candidate of a provider."""
+    return Providers(emulator)
+
+
+@pytest.fixture(params=["threads", "event loop"])
+def both(request: pytest.FixtureRequest) -> Both:
+    return Both(request.param == "event loop")

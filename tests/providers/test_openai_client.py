@@ -1,0 +1,138 @@
+"""The official openai client and a library that takes one, over the engine, against an emulator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+from supa_llm import dropin
+from supa_llm.engine import AsyncEngine, Engine
+from tests.providers.conftest import CATALOGUE, Providers
+from tests.unit.engine_support import AsyncMemoryPolicy, Both, MemoryPolicy
+
+ASK: dict[str, Any] = {
+    "model": "auto",
+    "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
+}
+SCHEMALESS = [
+    name for name in CATALOGUE if name != "anthropic"
+]  # the emulator knows only its older parameter
+
+
+class City(BaseModel):
+    name: str
+    people: int
+
+
+def client(policy: MemoryPolicy) -> OpenAI:
+    return dropin.openai(lambda: policy, Engine())
+
+
+def async_client(policy: AsyncMemoryPolicy) -> AsyncOpenAI:
+    return dropin.async_openai(lambda: policy, AsyncEngine())
+
+
+@pytest.mark.parametrize("provider", SCHEMALESS)
+async def test_structured_outputs(to: Providers, provider: str) -> None:
+    completions = client(MemoryPolicy((to(provider),))).chat.completions
+    assert completions.parse(response_format=City, **ASK).choices[0].message.parsed == City(
+        name="mock-name", people=1
+    )
+    asynchronous = async_client(AsyncMemoryPolicy((to(provider),))).chat.completions
+    parsed = await asynchronous.parse(response_format=City, **ASK)
+    assert parsed.choices[0].message.parsed == City(name="mock-name", people=1)
+
+
+@pytest.mark.parametrize("provider", CATALOGUE)
+async def test_the_streaming_helper(to: Providers, provider: str) -> None:
+    to.emulator.script({"type": "reply", "text": "It is warm.", "times": 2})
+    with client(MemoryPolicy((to(provider),))).chat.completions.stream(**ASK) as stream:
+        deltas = [event.delta for event in stream if event.type == "content.delta"]
+        assert "".join(deltas) == "It is warm."
+        assert stream.get_final_completion().choices[0].finish_reason == "stop"
+    asynchronous = async_client(AsyncMemoryPolicy((to(provider),))).chat.completions
+    async with asynchronous.stream(stream_options={"include_usage": True}, **ASK) as other:
+        deltas = [event.delta async for event in other if event.type == "content.delta"]
+        assert "".join(deltas) == "It is warm."
+        final = await other.get_final_completion()
+    assert final.usage is not None
+    assert final.usage.completion_tokens > 0
+
+
+@pytest.mark.parametrize("provider", CATALOGUE)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+async def test_a_tool_loop(both: Both, to: Providers, provider: str, streamed: bool) -> None:
+    tool: Any = {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+    completions = client(MemoryPolicy((to(provider),))).chat.completions
+    if streamed:
+        with completions.stream(tools=[tool], **ASK) as stream:
+            message: Any = stream.get_final_completion().choices[0].message
+    else:
+        message = completions.create(tools=[tool], **ASK).choices[0].message
+    (call,) = message.tool_calls
+    assert call.function.arguments == '{"city": "mock-city"}'
+    messages = [*ASK["messages"], message, {"role": "tool", "tool_call_id": call.id, "content": "21"}]
+    to.emulator.script({"type": "reply", "text": "It is warm."})
+    done = completions.create(model="auto", messages=messages, tools=[tool])
+    assert done.choices[0].message.content == "It is warm."
+
+
+async def test_embeddings(to: Providers) -> None:
+    policy = AsyncMemoryPolicy((to("openai"),))
+    answer = await async_client(policy).embeddings.create(model="auto", input="a text")
+    assert len(answer.data[0].embedding) == 1536
+
+
+async def test_it_falls_back_unseen(to: Providers) -> None:
+    to.emulator.fail(401, path="/v1/*", times=2)
+    policy = MemoryPolicy((to("openai"), to("groq")))
+    assert client(policy).chat.completions.create(**ASK).choices[0].message.content
+    asynchronous = AsyncMemoryPolicy((to("openai"), to("groq")))
+    stream = await async_client(asynchronous).chat.completions.create(stream=True, **ASK)
+    assert [chunk async for chunk in stream]
+    for attempts in (policy.attempts, asynchronous.attempts):
+        assert [it.error_class for it in attempts] == ["auth", None]
+
+
+async def test_an_agent_library_runs_on_it(to: Providers) -> None:
+    """pydantic-ai takes an AsyncOpenAI client: tools, typed output and streams go through the engine."""
+    ai = pytest.importorskip("pydantic_ai")
+    models = pytest.importorskip("pydantic_ai.models.openai")
+    providers = pytest.importorskip("pydantic_ai.providers.openai")
+    policy = AsyncMemoryPolicy((to("openai"), to("groq")))
+    model = models.OpenAIChatModel(
+        "auto", provider=providers.OpenAIProvider(openai_client=async_client(policy))
+    )
+
+    agent = ai.Agent(model, output_type=City)
+    to.emulator.fail(429, path="/v1/*")
+    paris = {"name": "Paris", "people": 2}
+    to.emulator.script({"type": "reply", "tool_calls": [{"name": "final_result", "arguments": paris}]})
+    result = await agent.run("Which city?")
+    assert result.output == City(name="Paris", people=2)
+    assert [(it.provider, it.error_class) for it in policy.attempts] == [
+        ("openai", "rate_limited"),
+        ("groq", None),
+    ]
+
+    called: list[str] = []
+
+    def get_weather(city: str) -> str:
+        """The weather of a city."""
+        called.append(city)
+        return f"21 degrees in {city}"
+
+    helper = ai.Agent(model, tools=[get_weather])
+    async with helper.run_stream("What is the weather in Paris?") as streamed:
+        text = "".join([piece async for piece in streamed.stream_text(delta=True)])
+    assert called == ["mock-city"]
+    assert text
