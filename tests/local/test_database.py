@@ -109,7 +109,7 @@ def test_timeouts_of_the_api_roles(superuser: Connection) -> None:
 )
 def test_postgres_may_not(db: Connection, statement: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        db.execute(statement)  # type: ignore[call-overload]
+        db.execute(statement)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_postgres_may_not(db: Connection, statement: str) -> None:
     ],
 )
 def test_postgres_may(db: Connection, statement: str) -> None:
-    db.execute(statement)  # type: ignore[call-overload]
+    db.execute(statement)
 
 
 def privileges_of_new_objects(url: str) -> dict[str, set[str]]:
@@ -232,7 +232,7 @@ def test_the_vault_has_the_hosted_interface(db: Connection) -> None:
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
 def test_the_vault_is_closed_to_users(db: Connection, role: str) -> None:
-    db.execute(f"set local role {role}")  # type: ignore[call-overload]
+    db.execute(f"set local role {role}")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.execute("select * from vault.decrypted_secrets")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -200,6 +201,28 @@ def test_postgrest_is_passed_through_whole(stack: LocalStack, http: httpx.Client
     assert who.json()["headers"]["x-llm-runtime"] == "r"
     refused = http.post("/rest/v1/plants", headers=key, json={"name": large, "nosuch": 1})
     assert refused.status_code == 400
+
+
+def test_a_malformed_request_harms_no_other(stack: LocalStack, http: httpx.Client) -> None:
+    url = httpx.URL(stack.env()["API_URL"])
+    for target in ("/rest/v1/plants?apikey=%", "//", "*", "/rest/v1/%", "/auth/v1/%?apikey=%zz"):
+        with socket.create_connection((url.host, url.port or 0), timeout=5) as raw:
+            raw.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            assert raw.recv(100).startswith(b"HTTP/1.1 4")
+    assert http.get("/rest/v1/plants", headers={"apikey": stack.env()["ANON_KEY"]}).status_code == 200
+
+
+def test_the_description_of_the_api_is_for_secret_keys(stack: LocalStack, http: httpx.Client) -> None:
+    env = stack.env()
+    for name, status in (
+        ("PUBLISHABLE_KEY", 403),
+        ("ANON_KEY", 403),
+        ("SECRET_KEY", 200),
+        ("SERVICE_ROLE_KEY", 200),
+    ):
+        assert http.get("/rest/v1/", headers={"apikey": env[name]}).status_code == status
+    described = http.get("/rest/v1/", headers={"apikey": env["SECRET_KEY"]}).json()
+    assert "/plants" in described["paths"]
 
 
 def test_unknown_paths_are_404_in_json(http: httpx.Client) -> None:

@@ -168,9 +168,12 @@ def test_a_start_that_is_ended_leaves_nothing_running(own_stack: LocalStack, sig
     assert processes_of(own_stack) == []
 
 
-def test_up_recovers_what_a_killed_up_left(own_stack: LocalStack) -> None:
+@pytest.mark.parametrize("step", ["Setting up roles", "Supabase Auth", "Pushing"])
+def test_up_recovers_what_a_killed_up_left(own_stack: LocalStack, step: str) -> None:
     with start_in_background(own_stack) as starting:
-        wait_for_step(starting, "Supabase Auth")
+        wait_for_step(starting, step)
+        if step == "Pushing":
+            time.sleep(0.3)
         starting.kill()
         starting.wait(30)
     assert processes_of(own_stack) != []

@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supa_llm.local.stack import LocalStack, StackStatus
+    from supa_llm.local.stack import LocalStack
+    from supa_llm.local.state import StackStatus
 
 __all__ = ["LocalStack", "StackStatus"]
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,11 @@ def remove_tree(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, seconds: float) -> Iterator[None]:
+def locked(path: Path, *, seconds: float, progress: Callable[[str], None]) -> Iterator[int]:
     """Hold an exclusive lock, which the system drops when this process ends, however it ends.
+
+    Yields the lock's file descriptor. A child that inherits it holds the lock too, so whoever comes after a
+    killed command waits for what that command left running.
 
     Raises:
         LocalError: `local_busy`, when another process held it for `seconds`; `local_directory_unwritable`.
@@ -67,6 +70,7 @@ def locked(path: Path, *, seconds: float) -> Iterator[None]:
         raise _unwritable(path.parent, error) from error
     try:
         deadline = time.monotonic() + seconds
+        told = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,8 +82,11 @@ def locked(path: Path, *, seconds: float) -> Iterator[None]:
                         code="local_busy",
                         hint="Wait for it to finish, or end it, then try again.",
                     ) from None
+                if not told:
+                    progress("Waiting for another supa-llm that is at work here …")
+                    told = True
                 time.sleep(0.05)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

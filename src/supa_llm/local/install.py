@@ -108,9 +108,9 @@ def install(cache: Path, progress: Progress) -> Runtime:
         return runtime
     try:
         _readable_directory(cache)
-        with locked(cache / f"{runtime.root.name}.lock", seconds=_INSTALL_SECONDS):
+        with locked(cache / f"{runtime.root.name}.lock", seconds=_INSTALL_SECONDS, progress=progress) as lock:
             if not runtime.complete():
-                _install(runtime, node, progress)
+                _install(runtime, node, lock, progress)
     except OSError as error:
         raise LocalError(
             f"Cannot install into {cache}: {error.strerror or error}.",
@@ -120,7 +120,7 @@ def install(cache: Path, progress: Progress) -> Runtime:
     return runtime
 
 
-def _install(runtime: Runtime, node: Path, progress: Progress) -> None:
+def _install(runtime: Runtime, node: Path, lock: int, progress: Progress) -> None:
     staging = runtime.root.with_name(f"{runtime.root.name}.installing")
     # The lock is ours, so whatever lies there was left by an installation that was cut off.
     remove_tree(staging)
@@ -129,7 +129,7 @@ def _install(runtime: Runtime, node: Path, progress: Progress) -> None:
         _readable_directory(staging)
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(_SOURCES / name, staging / name)
-        _npm_ci(node, staging, progress)
+        _npm_ci(node, staging, lock, progress)
         _link_libraries(Runtime(staging).postgres)
         # A copy, so that the services keep their node when a virtual environment goes away, and so that a
         # user who may not enter the caller's home can run it.
@@ -148,7 +148,7 @@ def _install(runtime: Runtime, node: Path, progress: Progress) -> None:
         raise
 
 
-def _npm_ci(node: Path, directory: Path, progress: Progress) -> None:
+def _npm_ci(node: Path, directory: Path, lock: int, progress: Progress) -> None:
     """Run `npm ci`: exactly the locked versions, each checked against its hash, and no install scripts."""
     log = directory / "npm.log"
     environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
@@ -166,6 +166,7 @@ def _npm_ci(node: Path, directory: Path, progress: Progress) -> None:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            pass_fds=(lock,),
             # The services of root run as another user, who must be able to read what root installs.
             umask=0o022,
         ) as npm,

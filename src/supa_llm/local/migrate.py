@@ -31,8 +31,19 @@ def pending(project: Path, *, db_port: int, keys: Keys) -> list[str]:
     return [version for version in versions if (version,) not in applied]
 
 
-def push(layout: Layout, runtime: Runtime, project: Path, *, db_port: int, keys: Keys, seed: bool) -> None:
+def push(
+    layout: Layout,
+    runtime: Runtime,
+    project: Path,
+    *,
+    db_port: int,
+    keys: Keys,
+    seed: bool,
+    lock: int,
+) -> None:
     """Run `supabase db push`, as the role `postgres`, and with `seed` the project's seed files.
+
+    It holds `lock` as long as it runs, even if this process is killed: two pushes at once would collide.
 
     Raises:
         LocalError: `local_migration_failed`.
@@ -66,6 +77,7 @@ def push(layout: Layout, runtime: Runtime, project: Path, *, db_port: int, keys:
             errors="replace",
             timeout=_PUSH_SECONDS,
             umask=0o077,
+            pass_fds=(lock,),
             check=False,
         )
     except subprocess.TimeoutExpired as error:

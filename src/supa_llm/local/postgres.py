@@ -68,7 +68,7 @@ def ensure_cluster(layout: Layout, runtime: Runtime, *, port: int, keys: Keys, t
     Raises:
         LocalError: `local_postgres_failed`, `local_directory_unwritable`.
     """
-    fresh = not (layout.data / _MARKER).exists()
+    fresh = not complete(layout)
     if fresh:
         remove_tree(layout.data)
         _initdb(layout, runtime, keys)
@@ -77,6 +77,11 @@ def ensure_cluster(layout: Layout, runtime: Runtime, *, port: int, keys: Keys, t
     configuration = _CONFIG.format(port=port) + (_THROWAWAY_CONFIG if throwaway else "")
     write_private(layout.data / "supa_llm.conf", configuration, layout.user)
     return fresh
+
+
+def complete(layout: Layout) -> bool:
+    """Whether there is a cluster that was set up to the end."""
+    return (layout.data / _MARKER).exists()
 
 
 def start(layout: Layout, runtime: Runtime) -> None:

@@ -3,60 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from supa_llm.errors import LocalError
-from supa_llm.local import front, keys, migrate, ports, postgres, processes, rest
-from supa_llm.local.config import read_config
+from supa_llm.local import keys, ports, postgres, state
 from supa_llm.local.extras import require
 from supa_llm.local.files import locked, private_directory, remove_tree, write_private
-from supa_llm.local.install import Progress, Runtime, cache_directory, install
-from supa_llm.local.layout import SERVICES, Layout, layout_for, prepare_root_run
+from supa_llm.local.install import Progress, cache_directory, install
+from supa_llm.local.layout import SERVICES, Layout, layout_for
+from supa_llm.local.start import Start, stop
+from supa_llm.local.state import Settings, StackStatus
 from supa_llm.project_files import find_project
 
 DEFAULT_PORT = 54321
 _LOCK_SECONDS = 180
-_ANSWER_SECONDS = 3
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a stack remembers between its starts."""
-
-    id: str
-    api_port: int
-    db_port: int
-    rest_port: int
-    default_privileges: postgres.DefaultPrivileges
-    throwaway: bool
-    seeded: bool = False
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """One service: `postgres`, `rest` (PostgREST) or `auth` (Supabase Auth and the front)."""
-
-    name: str
-    running: bool
-    pid: int | None
-    port: int
-
-
-@dataclass(frozen=True)
-class StackStatus:
-    """Whether the stack runs, and what it consists of."""
-
-    services: tuple[ServiceStatus, ...]
-
-    @property
-    def running(self) -> bool:
-        """All services are running."""
-        return bool(self.services) and all(service.running for service in self.services)
+def _silent(_: str) -> None:
+    """The progress of a caller who asked for none."""
 
 
 class LocalStack:
@@ -89,7 +57,7 @@ class LocalStack:
         self._default_privileges = default_privileges
         self._throwaway = throwaway
 
-    def up(self, progress: Progress = lambda _: None) -> StackStatus:
+    def up(self, progress: Progress = _silent) -> StackStatus:
         """Start what is not running, after installing it if need be, and push pending migrations.
 
         `progress` is called with a line of text at each step. A failed start leaves nothing running.
@@ -97,23 +65,23 @@ class LocalStack:
         Raises:
             LocalError: the codes are listed in docs/errors.md under `local_`.
         """
-        with self._locked(create=True):
-            return self._up(progress)
+        with self._locked(progress, create=True) as lock:
+            return self._up(lock, progress)
 
     def down(self) -> None:
         """Stop all services. The data stays. Stopping a stack that is not running is fine."""
         if self.directory.is_dir() and (layout := self._layout()):
             with self._locked():
-                self._stop(layout)
+                stop(layout)
 
-    def reset(self, progress: Progress = lambda _: None) -> StackStatus:
+    def reset(self, progress: Progress = _silent) -> StackStatus:
         """Delete the database and start anew with all migrations and the seed. Keys and ports stay.
 
         Raises:
             LocalError: as `up`.
         """
-        with self._locked(create=True):
-            return self._up(progress, anew=True)
+        with self._locked(progress, create=True) as lock:
+            return self._up(lock, progress, anew=True)
 
     def destroy(self) -> None:
         """Stop the stack and delete all that it kept, its secrets included."""
@@ -121,23 +89,16 @@ class LocalStack:
             return
         with self._locked():
             if layout := self._layout():
-                self._stop(layout)
+                stop(layout)
                 remove_tree(layout.run)
             remove_tree(self.directory)
 
     def status(self) -> StackStatus:
         """Which services are running."""
-        layout, settings = self._layout(), self._settings()
-        if layout is None or settings is None:
+        settings = self._settings()
+        if settings is None:
             return StackStatus(())
-        numbers = {"postgres": settings.db_port, "rest": settings.rest_port, "auth": settings.api_port}
-        found = {name: processes.read(layout.pid_file(name)) for name in SERVICES}
-        return StackStatus(
-            tuple(
-                ServiceStatus(name, process is not None, process.pid if process else None, numbers[name])
-                for name, process in found.items()
-            )
-        )
+        return state.status(layout_for(self.directory, settings.id), settings)
 
     def env(self) -> dict[str, str]:
         """URLs and keys, under the names that `supabase status -o env` prints.
@@ -188,7 +149,7 @@ class LocalStack:
         layout = self._layout()
         return {name: layout.log(name) for name in SERVICES} if layout else {}
 
-    def _up(self, progress: Progress, *, anew: bool = False) -> StackStatus:
+    def _up(self, lock: int, progress: Progress, *, anew: bool = False) -> StackStatus:
         require("psycopg")
         settings = self._settle(anew=anew)
         layout = layout_for(self.directory, settings.id)
@@ -198,102 +159,15 @@ class LocalStack:
         try:
             if anew:
                 progress("Deleting the database …")
-                self._stop(layout)
+                stop(layout)
                 remove_tree(layout.data)
-            self._start(layout, runtime, settings, secrets, progress)
+            Start(layout, runtime, settings, secrets, self.project, lock, progress).run()
         except BaseException:
             # What was running before a failed migration goes on running.
             if not before:
-                self._stop(layout)
+                stop(layout)
             raise
         return self.status()
-
-    def _start(
-        self, layout: Layout, runtime: Runtime, settings: Settings, secrets: keys.Keys, progress: Progress
-    ) -> None:
-        prepare_root_run(layout)
-        private_directory(layout.run, layout.user)
-        layout.rotate_logs()
-        config = read_config(self.project)
-        self._clear(layout, settings, secrets)
-        found = {service.name: service.running for service in self.status().services}
-        for name, port in (
-            ("postgres", settings.db_port),
-            ("rest", settings.rest_port),
-            ("auth", settings.api_port),
-        ):
-            if not found[name]:
-                ports.require_free(port, name)
-
-        fresh = False
-        if not found["postgres"]:
-            progress("Starting PostgreSQL …")
-            fresh = postgres.ensure_cluster(
-                layout,
-                runtime,
-                port=settings.db_port,
-                keys=secrets,
-                throwaway=settings.throwaway,
-            )
-            postgres.start(layout, runtime)
-            if fresh:
-                progress("Setting up roles and schemas …")
-                settings = self._save(replace(settings, seeded=False))
-                postgres.bootstrap(
-                    layout, port=settings.db_port, keys=secrets, privileges=settings.default_privileges
-                )
-        if not found["auth"]:
-            progress("Starting Supabase Auth …")
-            front.start(
-                layout,
-                runtime,
-                keys=secrets,
-                config=config,
-                port=settings.api_port,
-                db_port=settings.db_port,
-                rest_port=settings.rest_port,
-            )
-            front.wait_ready(layout, settings.api_port)
-        missing = migrate.pending(self.project, db_port=settings.db_port, keys=secrets)
-        seed = config.seed and not settings.seeded
-        if missing or seed:
-            progress(f"Pushing {len(missing)} migrations …" if missing else "Seeding …")
-            # PostgREST reads the schema when it starts: stop it, so that it cannot serve the old one.
-            rest.stop(layout)
-            migrate.push(layout, runtime, self.project, db_port=settings.db_port, keys=secrets, seed=seed)
-            settings = self._save(replace(settings, seeded=True))
-        if processes.read(layout.pid_file("rest")) is None:
-            progress("Starting PostgREST …")
-            rest.start(
-                layout,
-                runtime,
-                keys=secrets,
-                config=config,
-                port=settings.rest_port,
-                db_port=settings.db_port,
-                api_port=settings.api_port,
-            )
-            rest.wait_ready(layout, settings.rest_port)
-
-    def _clear(self, layout: Layout, settings: Settings, secrets: keys.Keys) -> None:
-        """Stop what is half there, so as to start it anew: no answer, no pid file, or no database."""
-        found = processes.read(layout.pid_file("postgres"))
-        if found is None or not postgres.answers(settings.db_port, secrets):
-            self._stop(layout)
-            return
-        if processes.read(layout.pid_file("rest")) is None or not rest.answers(
-            settings.rest_port, seconds=_ANSWER_SECONDS
-        ):
-            rest.stop(layout)
-        if processes.read(layout.pid_file("auth")) is None or not front.answers(
-            settings.api_port, seconds=_ANSWER_SECONDS
-        ):
-            front.stop(layout)
-
-    def _stop(self, layout: Layout) -> None:
-        front.stop(layout)
-        rest.stop(layout)
-        postgres.stop(layout)
 
     def _settle(self, *, anew: bool) -> Settings:
         """The settings of this start: the remembered ones, with what the caller asks for instead."""
@@ -333,22 +207,10 @@ class LocalStack:
         return self._save(replace(known, api_port=api, db_port=db, rest_port=rest_port))
 
     def _settings(self) -> Settings | None:
-        path = self.directory / "stack.json"
-        try:
-            return Settings(**json.loads(path.read_text()))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            raise LocalError(
-                f"{path} cannot be read.",
-                code="local_state_broken",
-                hint="If the stack was made by another user, run as that user; "
-                "else delete the directory it is in, which deletes the stack's data.",
-            ) from error
+        return state.load(self.directory)
 
     def _save(self, settings: Settings) -> Settings:
-        write_private(self.directory / "stack.json", json.dumps(asdict(settings), indent=2))
-        return settings
+        return state.save(self.directory, settings)
 
     def _layout(self) -> Layout | None:
         settings = self._settings()
@@ -365,14 +227,14 @@ class LocalStack:
         return settings, keys.load(self.directory / "secrets.json")
 
     @contextlib.contextmanager
-    def _locked(self, *, create: bool = False) -> Iterator[None]:
+    def _locked(self, progress: Progress = _silent, *, create: bool = False) -> Iterator[int]:
         if create:
             for path in (self.directory, self.directory / "pids", self.directory / "logs"):
                 private_directory(path)
             # Within a repository, so that the secrets are not committed by `git add .`.
             write_private(self.directory / ".gitignore", "*\n")
-        with locked(self.directory / "lock", seconds=_LOCK_SECONDS):
-            yield
+        with locked(self.directory / "lock", seconds=_LOCK_SECONDS, progress=progress) as lock:
+            yield lock
 
 
 def _ports(port: int) -> tuple[int, int, int]:

@@ -8,6 +8,14 @@ import { createAuth } from "./auth.mjs";
 import { createGate } from "./gate.mjs";
 import { createRest } from "./rest.mjs";
 
+// One line, because that is what `supa-llm local up` shows of a start that failed. Once it serves, one request's
+// error must not end the others.
+let serving = false;
+process.on("uncaughtException", (error) => {
+  console.error(`Error: ${error.message}`);
+  if (!serving) process.exit(1);
+});
+
 const settings = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const auth = await createAuth(settings);
 const rest = createRest(settings);
@@ -25,7 +33,9 @@ const server = createServer((request, response) => {
 server.keepAliveTimeout = 75_000;
 // A request that runs long is ended by statement_timeout, not here.
 server.requestTimeout = 0;
-server.listen({ host: "127.0.0.1", port: settings.port });
+server.listen({ host: "127.0.0.1", port: settings.port }, () => {
+  serving = true;
+});
 
 process.once("SIGTERM", () => {
   server.close(async () => {

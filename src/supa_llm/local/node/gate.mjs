@@ -13,6 +13,9 @@ const KEYLESS = [
   /^\/auth\/v1\/\.well-known\//,
 ];
 
+// The description of the whole API is for administrators: hosted projects give it to no publishable key.
+const DESCRIPTION = /^\/rest\/v1\/*$/;
+
 const TOKEN_SECONDS = 600;
 const EXPOSED = [
   "Content-Encoding", "Content-Location", "Content-Range", "Content-Type", "Date", "Link", "Location",
@@ -59,6 +62,11 @@ export function createGate({ keys, jwtSecret, jwks }) {
       if (request.method === "OPTIONS") return preflight(request, response);
       const caller = admit(request, response);
       if (!caller) return;
+      const [path] = request.url.split("?", 1);
+      if (DESCRIPTION.test(path) && caller.role !== "service_role") {
+        allowOrigin(response);
+        return send(response, 403, { message: "You cannot consume this service" });
+      }
       const bearer = bearerOf(request);
       // A key that is no token is exchanged for one that PostgREST can verify. Anything else in Authorization goes
       // through as it is, and PostgREST judges it.
@@ -116,13 +124,14 @@ function bearerOf(request) {
   return request.headers.authorization?.match(/^Bearer\s+(\S+)\s*$/i)?.[1] ?? request.headers.authorization;
 }
 
-// The key must not travel on: PostgREST would read it as a filter, and URLs end up in logs.
+// The key must not travel on: PostgREST would read it as a filter, and URLs end up in logs. No key has a character
+// that is escaped in a URL, so it is compared as it is.
 function takeQueryKey(request) {
   const [path, query = ""] = splitOnce(request.url, "?");
   const kept = [];
   let key;
   for (const part of query.split("&")) {
-    if (part.startsWith("apikey=")) key ??= decodeURIComponent(part.slice("apikey=".length));
+    if (part.startsWith("apikey=")) key ??= part.slice("apikey=".length);
     else kept.push(part);
   }
   request.url = kept.length ? `${path}?${kept.join("&")}` : path;

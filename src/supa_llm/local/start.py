@@ -1,0 +1,136 @@
+"""One start: what is not running is started, in order, and pending migrations are pushed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from supa_llm.local import front, migrate, ports, postgres, processes, rest, state
+from supa_llm.local.config import ProjectConfig, read_config
+from supa_llm.local.files import private_directory
+from supa_llm.local.install import Progress, Runtime
+from supa_llm.local.keys import Keys
+from supa_llm.local.layout import Layout, prepare_root_run
+
+_ANSWER_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of a stack, with all that it needs. `lock` is the descriptor of the lock that it runs under."""
+
+    layout: Layout
+    runtime: Runtime
+    settings: state.Settings
+    keys: Keys
+    project: Path
+    lock: int
+    progress: Progress
+
+    def run(self) -> None:
+        """Start what is not running.
+
+        Raises:
+            LocalError: whatever went wrong; what was started until then is still running.
+        """
+        prepare_root_run(self.layout)
+        private_directory(self.layout.run, self.layout.user)
+        self.layout.rotate_logs()
+        config = read_config(self.project)
+        self._clear()
+        found = {
+            service.name: service.running for service in state.status(self.layout, self.settings).services
+        }
+        for name, port in self.settings.ports().items():
+            if not found[name]:
+                ports.require_free(port, name)
+        settings = self.settings
+        if not found["postgres"]:
+            settings = self._postgres(settings)
+        if not found["auth"]:
+            self._front(config)
+        self._migrate(settings, config)
+        if processes.read(self.layout.pid_file("rest")) is None:
+            self._rest(config)
+
+    def _clear(self) -> None:
+        """Stop what is half there, so as to start it anew: no answer, no pid file, or no database."""
+        settings, layout = self.settings, self.layout
+        found = processes.read(layout.pid_file("postgres"))
+        # A running server over an incomplete cluster was left by a start that was killed while it set it up.
+        whole = found is not None and postgres.complete(layout)
+        if not whole or not postgres.answers(settings.db_port, self.keys):
+            stop(layout)
+            return
+        found = processes.read(layout.pid_file("rest"))
+        if found is None or not rest.answers(settings.rest_port, seconds=_ANSWER_SECONDS):
+            rest.stop(layout)
+        found = processes.read(layout.pid_file("auth"))
+        if found is None or not front.answers(settings.api_port, seconds=_ANSWER_SECONDS):
+            front.stop(layout)
+
+    def _postgres(self, settings: state.Settings) -> state.Settings:
+        self.progress("Starting PostgreSQL …")
+        port, throwaway = settings.db_port, settings.throwaway
+        fresh = postgres.ensure_cluster(
+            self.layout, self.runtime, port=port, keys=self.keys, throwaway=throwaway
+        )
+        postgres.start(self.layout, self.runtime)
+        if fresh:
+            self.progress("Setting up roles and schemas …")
+            settings = state.save(self.layout.directory, replace(settings, seeded=False))
+            postgres.bootstrap(self.layout, port=port, keys=self.keys, privileges=settings.default_privileges)
+        return settings
+
+    def _front(self, config: ProjectConfig) -> None:
+        self.progress("Starting Supabase Auth …")
+        front.start(
+            self.layout,
+            self.runtime,
+            keys=self.keys,
+            config=config,
+            port=self.settings.api_port,
+            db_port=self.settings.db_port,
+            rest_port=self.settings.rest_port,
+        )
+        front.wait_ready(self.layout, self.settings.api_port)
+
+    def _migrate(self, settings: state.Settings, config: ProjectConfig) -> None:
+        """Push what is pending. After the front, because migrations refer to the tables of auth."""
+        missing = migrate.pending(self.project, db_port=settings.db_port, keys=self.keys)
+        seed = config.seed and not settings.seeded
+        if not missing and not seed:
+            return
+        self.progress(f"Pushing {len(missing)} migrations …" if missing else "Seeding …")
+        # PostgREST reads the schema when it starts: stop it, so that it cannot serve the old one.
+        rest.stop(self.layout)
+        migrate.push(
+            self.layout,
+            self.runtime,
+            self.project,
+            db_port=settings.db_port,
+            keys=self.keys,
+            seed=seed,
+            lock=self.lock,
+        )
+        state.save(self.layout.directory, replace(settings, seeded=True))
+
+    def _rest(self, config: ProjectConfig) -> None:
+        self.progress("Starting PostgREST …")
+        rest.start(
+            self.layout,
+            self.runtime,
+            keys=self.keys,
+            config=config,
+            port=self.settings.rest_port,
+            db_port=self.settings.db_port,
+            api_port=self.settings.api_port,
+        )
+        rest.wait_ready(self.layout, self.settings.rest_port)
+
+
+def stop(layout: Layout) -> None:
+    """Stop all services, those that depend on others first."""
+    front.stop(layout)
+    rest.stop(layout)
+    postgres.stop(layout)
