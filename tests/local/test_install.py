@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from supa_llm.errors import LocalError
 from supa_llm.local.install import Runtime, install
+from tests.local.support import environment
 
 
 def test_no_network_at_first_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,29 +30,33 @@ def test_no_network_at_first_install(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [path.suffix for path in cache.iterdir()] == [".lock"], "nothing is left half-done"
 
 
-def test_a_cut_off_install_is_recovered_and_two_at_once_install_once(tmp_path: Path) -> None:
+def test_a_killed_install_is_recovered_and_two_at_once_install_once(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    with pytest.MonkeyPatch.context() as patch:
-        # Only to learn the directory's name.
-        patch.setenv("npm_config_registry", "http://127.0.0.1:1/")
-        patch.setenv("npm_config_cache", str(tmp_path / "npm"))
-        with pytest.raises(LocalError):
-            install(cache, lambda _: None)
-    [lock] = cache.glob("*.lock")
-    half = cache / f"{lock.stem}.installing" / "node_modules"
-    half.mkdir(parents=True)
-    (half / "half").touch()
-    unmarked = cache / lock.stem / "node_modules"
+    script = (
+        "from pathlib import Path; from supa_llm.local.install import install; "
+        f"install(Path({str(cache)!r}), print)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", script], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as installing:
+        assert installing.stdout is not None
+        assert "Installing" in installing.stdout.readline()
+        time.sleep(1)
+        installing.kill()
+    [half] = cache.glob("*.installing")
+    # What an earlier one left under the final name, without having finished.
+    unmarked = cache / half.stem / "node_modules"
     unmarked.mkdir(parents=True)
 
     steps: list[str] = []
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: install(cache, steps.append), range(2))
 
-    assert first == second == Runtime(cache / lock.stem)
+    assert first == second == Runtime(cache / half.stem)
     assert first.complete()
     assert len([step for step in steps if step.startswith("Installing PostgreSQL")]) == 1
-    assert not (cache / f"{lock.stem}.installing").exists()
+    assert any(step.startswith("Waiting") for step in steps)
+    assert not half.exists()
     assert (first.postgres / "lib" / "libpq.so.5").is_symlink()
 
     # Someone cleans up within the cache: noticed, and installed anew rather than started half.
