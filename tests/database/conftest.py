@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from supa_llm.local import LocalStack
-from tests.database.support import Connection, Http, Transaction, owner, rolled_back
+from tests.database.support import Adopter, Connection, Http, Transaction, inventory, owner, rolled_back
 from tests.support import ROOT, Stack
 
 
@@ -35,12 +36,24 @@ def tx(_owner: Connection) -> Iterator[Transaction]:
 
 
 @pytest.fixture(scope="session")
-def new_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with the default privileges of projects made since 2026."""
-    directory = tmp_path_factory.mktemp("new_stack")
-    local = LocalStack(directory, project=ROOT, port=0, throwaway=True, default_privileges="new")
+def adopter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopter]:
+    """A project made since 2026, with the default privileges of those, that adopts supa-llm."""
+    empty, directory = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("new_stack")
+    (empty / "supabase" / "migrations").mkdir(parents=True)
+    made: dict[str, Any] = {"port": 0, "throwaway": True, "default_privileges": "new"}
+    local = LocalStack(directory, project=empty, **made)
     try:
         local.up()
-        yield Stack.from_env(local.env())
+        stack = Stack.from_env(local.env())
+        with owner(stack) as connection:
+            before = inventory(connection)
+        LocalStack(directory, project=ROOT, **made).up()
+        yield Adopter(stack, before)
     finally:
         local.destroy()
+
+
+@pytest.fixture(scope="session")
+def new_stack(adopter: Adopter) -> Stack:
+    """A stack with the default privileges of projects made since 2026."""
+    return adopter.stack

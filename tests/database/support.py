@@ -280,3 +280,44 @@ def usage_event(**changes: Any) -> dict[str, Any]:
         **changes,
     }
     return {f"p_{name}": value for name, value in event.items()}
+
+
+@dataclass(frozen=True)
+class Adopter:
+    """A project that was there before, and what was in it before our migrations came."""
+
+    stack: Stack
+    before: dict[str, list[Any]]
+
+
+# All that is not ours, with its owner and who may do what with it.
+_INVENTORY = {
+    "default privileges": "select defaclrole::regrole::text, defaclnamespace::regnamespace::text, "
+    "defaclobjtype::text, defaclacl::text from pg_default_acl",
+    "settings of roles": "select setdatabase, setrole::regrole::text, setconfig from pg_db_role_setting",
+    "roles": "select * from pg_roles",
+    "memberships": "select * from pg_auth_members",
+    "database": "select * from pg_database where datname = current_database()",
+    "schemas": "select nspname, nspowner::regrole::text, nspacl::text from pg_namespace "
+    "where nspname !~ '^(pg_temp|pg_toast_temp|llm_private$|supabase_migrations$)'",
+    "extensions": "select extname, extversion, extnamespace::regnamespace::text from pg_extension",
+    "relations": "select oid::regclass::text, relkind::text, relowner::regrole::text, relacl::text, "
+    "relrowsecurity, reloptions from pg_class "
+    "where relnamespace::regnamespace::text !~ '^(pg_|llm_private$|supabase_migrations$)' "
+    "and relname !~ 'llm'",
+    "functions": "select oid::regprocedure::text, proowner::regrole::text, proacl::text, proconfig, prosrc "
+    "from pg_proc where pronamespace::regnamespace::text <> 'llm_private' and proname !~ 'llm'",
+    "policies": "select * from pg_policies where tablename !~ 'llm'",
+    "triggers": "select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal",
+    "event triggers": "select evtname, evtenabled::text from pg_event_trigger",
+    "publications": "select pubname, puballtables from pg_publication",
+    "published tables": "select * from pg_publication_tables",
+}
+
+
+def inventory(connection: Connection) -> dict[str, list[Any]]:
+    """What is in a database and is not ours."""
+    return {
+        kind: sorted(repr(row) for row in connection.execute(query).fetchall())
+        for kind, query in _INVENTORY.items()
+    }
