@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import run, start
+from tests.support import ROOT
 
 
 @pytest.fixture
@@ -46,6 +48,12 @@ def test_every_claim_holds(temporary: Path, elsewhere: Path) -> None:
     for failure in ("server_error 500", "timeout", "auth 401", "rate_limited 429"):
         assert f"openai/gpt-5-mini            {failure}" in done.stdout
     assert lines[-1].endswith("claims hold.")
+
+    # The README shows this output.
+    readme = (ROOT / "README.md").read_text().partition("```text\n")[2].partition("```")[0]
+    shown = [line for line in readme.splitlines() if line.strip() != "…"]
+    assert shown
+    assert set(map(_timeless, shown)) <= set(map(_timeless, lines))
 
     assert "\x1b" not in done.stdout + done.stderr  # plain when piped
     assert len(lines) <= 120
@@ -88,6 +96,10 @@ def test_without_its_packages_it_says_how_to_get_them(elsewhere: Path) -> None:
         "Error: The demo needs packages that are not installed (psycopg, llmock). "
         "Run: pip install 'supa-llm[demo]' [local_extra_missing]"
     )
+
+
+def _timeless(line: str) -> str:
+    return re.sub(r" +\d+ ms", " 0 ms", line)
 
 
 def _children(pid: int) -> list[int]:

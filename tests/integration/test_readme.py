@@ -1,0 +1,77 @@
+"""What the README and the guides show, works: their Python is run, block by block, as a reader would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import supabase
+from supa_llm import SupaLLM
+from tests.support import ROOT, Stack, User, key_for
+
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_RPC = re.compile(r"`(\w*llm_\w+)[`(]")
+
+
+def blocks(guide: Path) -> Iterator[tuple[int, str]]:
+    """The Python of a guide, each block with the number of the line before it."""
+    text = guide.read_text()
+    for found in _BLOCK.finditer(text):
+        yield text.count("\n", 0, found.start(1)), found[1]
+
+
+@pytest.fixture
+def unchanged(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None]:
+    """Puts back what a guide changes in the project that all tests share."""
+    settings = stack.admin("get_llm_operator_settings")
+    settings.pop("updated_at")
+    before = db.execute("select id, to_jsonb(p) - 'created_at' - 'updated_at' from public.llm_providers as p")
+    providers = dict(before.fetchall())
+    yield
+    stack.admin("set_llm_operator_settings", p_changes=settings)
+    db.execute("delete from public.llm_providers where id <> all(%s)", [list(providers)])
+    for provider in providers.values():
+        stack.admin("set_llm_provider", p_provider=provider)
+
+
+@pytest.mark.usefixtures("unchanged", "providers")
+@pytest.mark.parametrize(
+    "guide", [pytest.param(guide, id=guide.name) for guide in GUIDES if next(blocks(guide), None)]
+)
+def test_its_python_runs(guide: Path, stack: Stack, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_URL", stack.api_url)
+    monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", stack.publishable_key)
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", stack.secret_key)
+    with SupaLLM(user.client()) as llm:
+        # What a guide takes for granted: a signed-in user, what they typed, and the administrator's client.
+        names = {
+            **user.credentials,
+            "access_token": user.access_token,
+            "openai_key": key_for("openai"),
+            "llm": llm,
+            "admin": supabase.create_client(stack.api_url, stack.secret_key),
+        }
+        for line, block in blocks(guide):
+            exec(compile("\n" * line + block, guide, "exec"), names)
+        if names["llm"] is not llm:
+            names["llm"].close()
+
+
+def test_the_rpcs_it_names_exist(db: psycopg.Connection[Any]) -> None:
+    rows = db.execute("select proname from pg_proc where pronamespace = 'public'::regnamespace").fetchall()
+    functions = {name for (name,) in rows}
+    named = {name for guide in GUIDES for name in _RPC.findall(guide.read_text())} - {"llm_private"}
+    assert named
+    assert named <= functions
+
+
+@pytest.mark.parametrize("guide", [pytest.param(guide, id=guide.name) for guide in GUIDES])
+def test_its_links_lead_somewhere(guide: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", guide.read_text()):
+        assert (guide.parent / target).exists(), target
