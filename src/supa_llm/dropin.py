@@ -84,7 +84,7 @@ def openai(
     transport = EngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
     # It takes an httpx client too, though it is typed for httpx2.
     client: Any = httpx.Client(transport=transport, trust_env=False)
-    return OpenAI(http_client=client, **_defaults(options))
+    return OpenAI(http_client=client, **_defaults(options, engine.timeouts))
 
 
 def async_openai(
@@ -102,7 +102,7 @@ def async_openai(
         raise _no_openai() from None
     transport = AsyncEngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
     client: Any = httpx.AsyncClient(transport=transport, trust_env=False)
-    return AsyncOpenAI(http_client=client, **_defaults(options))
+    return AsyncOpenAI(http_client=client, **_defaults(options, engine.timeouts))
 
 
 class EngineTransport(httpx.BaseTransport):
@@ -270,9 +270,10 @@ class _AsyncBody(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(options: Mapping[str, Any], timeouts: Timeouts) -> dict[str, Any]:
     # The key is a placeholder that the openai package insists on; nothing reads it.
-    return {"api_key": "supa-llm", "max_retries": 0, **options, "base_url": _BASE_URL}
+    ours = {"api_key": "supa-llm", "max_retries": 0, "timeout": timeouts.total}
+    return {**ours, **options, "base_url": _BASE_URL}
 
 
 def _no_openai() -> ConfigurationError:

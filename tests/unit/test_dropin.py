@@ -226,7 +226,11 @@ async def test_without_a_time_out_of_the_callers_ours_hold(both: Both) -> None:
     made, _, _ = app(both, note, timeout=None)
     await made.ask()
     assert seen == [10.0]
-    assert Timeouts().attempt == 180
+
+
+async def test_the_engines_total_time_is_the_clients_default(both: Both) -> None:
+    made, _, _ = app(both, answered())
+    assert made.client.timeout == Timeouts().total
 
 
 async def test_nothing_secret_is_sent_to_or_kept_by_the_client(both: Both) -> None:

@@ -112,11 +112,20 @@ def test_mistrals_models_get_tool_call_ids_that_they_accept() -> None:
 def test_answers_are_taken_as_they_are_and_checked() -> None:
     good = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
     assert WIRE.answer("chat", good, candidate()) == good
-    broken: dict[str, Any]
-    for broken in ({"choices": []}, {"choices": [{"index": 0}]}):
-        with pytest.raises(FaultError) as caught:
-            WIRE.answer("chat", broken, candidate())
-        assert caught.value.error_class == "invalid_response"
+    with pytest.raises(FaultError) as caught:
+        WIRE.answer("chat", {"choices": []}, candidate())
+    assert caught.value.error_class == "invalid_response"
+
+
+def test_thoughts_among_the_parts_of_an_answer_are_no_text() -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "Hi"},
+    ]
+    answer = WIRE.answer("chat", {"choices": [{"message": {"content": parts}}]}, candidate())
+    assert answer["choices"][0]["message"]["content"] == "Hi"
+    (made,) = OpenAIDecoder().feed(stream(delta(content=parts)))
+    assert made["choices"][0]["delta"]["content"] == "Hi"
 
 
 def test_vectors_come_in_the_order_of_the_texts() -> None:

@@ -74,7 +74,11 @@ class Decoder(Protocol):
 
 
 class Wire(Protocol):
-    """One wire format."""
+    """One wire format.
+
+    Reading what a provider sent, it trusts the shape: the engine takes a KeyError and the like for a fault of the
+    provider's.
+    """
 
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         """The HTTP request of ``body`` for ``candidate``. Raises UnsupportedError."""

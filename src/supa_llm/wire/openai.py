@@ -23,6 +23,7 @@ from supa_llm.wire.base import (
     endpoint,
     first_error,
     post,
+    text_of,
 )
 from supa_llm.wire.sse import Event, EventParser
 
@@ -73,7 +74,10 @@ class OpenAIWire:
             payload["data"] = sorted(payload["data"], key=lambda item: item["index"])
             complete = all(item["embedding"] for item in payload["data"])
         else:
-            complete = bool(payload["choices"]) and all("message" in choice for choice in payload["choices"])
+            messages = [choice["message"] for choice in payload["choices"]]
+            complete = bool(messages)
+            for message in messages:
+                _flatten(message)
         if not complete:
             raise FaultError("invalid_response", "the answer is incomplete")
         return dict(payload)
@@ -118,9 +122,18 @@ class OpenAIDecoder:
         if made.get("error"):
             raise fault_of(200, first_error(made))
         self.usage = made.get("usage") or (made.get("x_groq") or {}).get("usage") or self.usage
-        self._done |= {choice.get("index", 0) for choice in made["choices"] if choice.get("finish_reason")}
+        choices = made.get("choices") or ()
+        self._done |= {choice.get("index", 0) for choice in choices if choice.get("finish_reason")}
         self.finished = len(self._done) >= self._choices
+        for choice in choices:
+            _flatten(choice.get("delta") or {})
         return made
+
+
+def _flatten(message: Json) -> None:
+    """Make text of the content, which Mistral's reasoning models give in parts, thoughts among them."""
+    if isinstance(message.get("content"), list):
+        message["content"] = text_of(message["content"])
 
 
 def _portable(message: Mapping[str, Any], *, short_ids: bool) -> Json:
