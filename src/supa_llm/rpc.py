@@ -173,7 +173,7 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
 
 
 def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
-    code, message = error.code or "", error.message or ""
+    code, message = str(error.code or ""), error.message or ""  # a number in older versions of postgrest
     if code.startswith("PT") and code[2:].isdigit():
         kind = BY_STATUS.get(int(code[2:]), DatabaseError)
         return kind(message, code=str(error.details) if error.details else None, hint=error.hint or "")

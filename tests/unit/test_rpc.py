@@ -71,7 +71,7 @@ def test_a_key_is_the_whole_body() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(json.loads(request.content))
-        return httpx.Response(400, json={"code": "PT400", "message": "m"})
+        return coded("PT400")(request)
 
     with pytest.raises(InvalidInputError):
         database(answer).run(calls.set_key("openai", "sk-1"), TOKEN)
