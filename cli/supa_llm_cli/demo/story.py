@@ -58,12 +58,12 @@ class Story:
         ):
             stored = person.llm.keys()
             self._show.person(person.name, [f"{key.provider} {key.hint}" for key in stored], wishes)
-        stored, readable = self._project.stored_keys(ada, ben)
+        ciphertexts, readable = self._project.stored_keys(ada, ben)
         self._claims.check(
             "the database holds them as ciphertext; their owners can read them back",
             {"stored": 5, "readable in the table": 0, "read back": True},
             {
-                "stored": stored,
+                "stored": ciphertexts,
                 "readable in the table": readable,
                 # Only whether it is so: a real key must not stand in a message.
                 "read back": ben.llm.reveal_key("mistral") == self._project.key("mistral", "Ben"),
