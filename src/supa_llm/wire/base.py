@@ -76,8 +76,8 @@ class Decoder(Protocol):
 class Wire(Protocol):
     """One wire format.
 
-    Reading what a provider sent, it trusts the shape: the engine takes a KeyError and the like for a fault of the
-    provider's.
+    Reading what a provider sent, it trusts the shape: the engine takes a KeyError and the like for a fault of
+    the provider's.
     """
 
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
