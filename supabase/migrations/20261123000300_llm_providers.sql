@@ -9,12 +9,12 @@ create table public.llm_providers (
   key_scheme text not null default 'Bearer',
   key_pattern text not null default '^\S+$',
   key_example text not null default '',
-  capabilities text [] not null default '{chat,streaming,tools,json_schema}',
+  capabilities text[] not null default '{chat,streaming,tools,json_schema}',
   default_model text not null,
   task_models jsonb not null default '{}',
   model_pattern text,
   parameter_names jsonb not null default '{}',
-  "position" integer not null default 100,
+  position integer not null default 100,
   enabled boolean not null default true,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
@@ -29,7 +29,7 @@ create table public.llm_providers (
   constraint key_header_is_a_header_name check (key_header ~ '^[a-z][a-z0-9-]{0,63}$'),
   constraint key_scheme_is_a_token check (key_scheme ~ '^[A-Za-z0-9-]{0,32}$'),
   constraint capabilities_are_known check (
-    capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings}'::text []
+    capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings}'::text[]
   ),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
   constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
@@ -37,30 +37,39 @@ create table public.llm_providers (
   constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
 );
 
-comment on table public.llm_providers is 'The provider catalogue: readable by every signed-in user, changed by administrators.';
-comment on column public.llm_providers.base_url is 'Where requests go, without a slash at the end. A key of this provider is only ever sent there.';
-comment on column public.llm_providers.wire_format is 'How requests and answers are written: openai, anthropic or google.';
+comment on table public.llm_providers is
+'The provider catalogue: readable by every signed-in user, changed by administrators.';
+comment on column public.llm_providers.base_url is
+'Where requests go, without a slash at the end. A key of this provider is only ever sent there.';
+comment on column public.llm_providers.wire_format is
+'How requests and answers are written: openai, anthropic or google.';
 comment on column public.llm_providers.key_header is 'Header that carries the key, in lower case.';
 comment on column public.llm_providers.key_scheme is 'Word before the key in that header (Bearer), or empty.';
 comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
 comment on column public.llm_providers.key_example is 'What a key looks like, for people: sk-…';
 comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings.';
 comment on column public.llm_providers.default_model is 'Model for a task that names none.';
-comment on column public.llm_providers.task_models is 'Model for a task: {"speed": "…"}; the one for embeddings stands under "embedding".';
-comment on column public.llm_providers.model_pattern is 'Regular expression for the names of this provider''s models, to place a request that asks for a bare model name.';
-comment on column public.llm_providers.parameter_names is 'OpenAI parameter → this provider''s name for it, or null where it must not be sent.';
-comment on column public.llm_providers.position is 'Order among providers that a user has not ordered: lower is earlier.';
+comment on column public.llm_providers.task_models is
+'Model for a task: {"speed": "…"}; the one for embeddings stands under "embedding".';
+comment on column public.llm_providers.model_pattern is
+'Regular expression for the names of this provider''s models, to place a request that asks for a bare model name.';
+comment on column public.llm_providers.parameter_names is
+'OpenAI parameter → this provider''s name for it, or null where it must not be sent.';
+comment on column public.llm_providers.position is
+'Order among providers that a user has not ordered: lower is earlier.';
 comment on column public.llm_providers.enabled is 'Switched off, a provider serves nobody; keys stay stored.';
 
 create table public.llm_tasks (
   task text primary key,
   description text not null default '',
-  provider_order text [] not null default '{}',
+  provider_order text[] not null default '{}',
   constraint task_is_short check (length(task) between 1 and 64)
 );
 
-comment on table public.llm_tasks is 'Tasks the operator knows of. Any other string is a task too: it has no order of providers of its own.';
-comment on column public.llm_tasks.provider_order is 'Providers that suit this task best, first the best; orders what a user has not ordered.';
+comment on table public.llm_tasks is
+'Tasks the operator knows of. Any other string is a task too: it has no order of providers of its own.';
+comment on column public.llm_tasks.provider_order is
+'Providers that suit this task best, first the best; orders what a user has not ordered.';
 
 revoke all on table public.llm_providers from public, anon, authenticated, service_role;
 revoke all on table public.llm_tasks from public, anon, authenticated, service_role;

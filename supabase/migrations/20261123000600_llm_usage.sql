@@ -39,7 +39,8 @@ comment on column public.llm_usage_events.outcome is 'succeeded, failed or cance
 comment on column public.llm_usage_events.error_class is
 'Of a failed attempt: auth, rate_limited, bad_request, not_found, server_error, timeout, connection or
 invalid_response.';
-comment on column public.llm_usage_events.latency_ms is 'From sending the request to the end of the answer, milliseconds.';
+comment on column public.llm_usage_events.latency_ms is
+'From sending the request to the end of the answer, milliseconds.';
 comment on column public.llm_usage_events.input_tokens is 'All input tokens, cached ones included; null: not said.';
 comment on column public.llm_usage_events.output_tokens is 'All output tokens, reasoning included; null: not said.';
 
@@ -105,7 +106,8 @@ as $$
 begin
   if p_ok is not true then
     perform llm_private.fail(
-      400, 'invalid_argument', format('%s has a value that is not allowed.', p_argument), 'Allowed: ' || p_allowed || '.'
+      400, 'invalid_argument', format('%s has a value that is not allowed.', p_argument),
+      'Allowed: ' || p_allowed || '.'
     );
   end if;
 end
@@ -176,7 +178,9 @@ begin
         'a UUIDv7 made at most 7 days ago'
       ),
       llm_private.check_usage(p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
-      llm_private.check_usage(p_task is null or length(p_task) between 1 and 64, 'p_task', 'null, or 1 to 64 characters'),
+      llm_private.check_usage(
+        p_task is null or length(p_task) between 1 and 64, 'p_task', 'null, or 1 to 64 characters'
+      ),
       llm_private.check_usage(p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'),
       llm_private.check_usage(p_model ~ '^[!-~]{1,200}$', 'p_model', 'a model name of 1 to 200 characters, no spaces'),
       llm_private.check_usage(

@@ -96,7 +96,8 @@ begin
 end
 $$;
 
-comment on function llm_private.get_settings() is 'The caller''s settings, made at the first call. Error not_signed_in.';
+comment on function llm_private.get_settings() is
+'The caller''s settings, made at the first call. Error not_signed_in.';
 
 -- Values are checked one by one, and an error names the path and what is allowed. Values are never repeated in it: a
 -- key pasted into the wrong field would stand in a log.
@@ -118,7 +119,7 @@ $$;
 comment on function llm_private.check_setting(boolean, text, text) is
 'Error invalid_setting, naming the path and what is allowed, unless p_ok.';
 
-create function llm_private.check_known_settings(p_value jsonb, p_path text, p_known text [])
+create function llm_private.check_known_settings(p_value jsonb, p_path text, p_known text[])
 returns void
 language plpgsql
 immutable
@@ -146,7 +147,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_known_settings(jsonb, text, text []) is
+comment on function llm_private.check_known_settings(jsonb, text, text[]) is
 'Error invalid_setting unless p_value is an object, unknown_setting if it has a field beyond p_known.';
 
 create function llm_private.is_model_name(p_value jsonb)
@@ -160,7 +161,7 @@ $$;
 
 comment on function llm_private.is_model_name(jsonb) is 'A JSON string of 1 to 200 printable characters, no spaces.';
 
-create function llm_private.merge_preferences(p_old jsonb, p_changes jsonb, p_providers text [])
+create function llm_private.merge_preferences(p_old jsonb, p_changes jsonb, p_providers text[])
 returns jsonb
 language plpgsql
 immutable
@@ -203,11 +204,11 @@ begin
 end
 $$;
 
-comment on function llm_private.merge_preferences(jsonb, jsonb, text []) is
+comment on function llm_private.merge_preferences(jsonb, jsonb, text[]) is
 'provider_preferences with the given fields changed; null resets a field or a provider.
 Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.merge_task_overrides(p_old jsonb, p_changes jsonb, p_providers text [])
+create function llm_private.merge_task_overrides(p_old jsonb, p_changes jsonb, p_providers text[])
 returns jsonb
 language plpgsql
 immutable
@@ -268,7 +269,7 @@ begin
 end
 $$;
 
-comment on function llm_private.merge_task_overrides(jsonb, jsonb, text []) is
+comment on function llm_private.merge_task_overrides(jsonb, jsonb, text[]) is
 'task_overrides with the given tasks replaced; null removes a task. Errors: invalid_setting, unknown_setting.';
 
 create function llm_private.update_settings(p_changes jsonb, p_expected_version bigint)
@@ -280,7 +281,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
-  v_providers constant text [] := array(select id from public.llm_providers order by position, id);
+  v_providers constant text[] := array(select id from public.llm_providers order by position, id);
   v_old public.user_llm_settings;
   v_new public.user_llm_settings;
 begin
@@ -360,12 +361,12 @@ revoke execute on function llm_private.settings_json(uuid) from public, anon, au
 revoke execute on function llm_private.get_settings() from public, anon, authenticated, service_role;
 revoke execute on function llm_private.check_setting(boolean, text, text)
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_known_settings(jsonb, text, text [])
+revoke execute on function llm_private.check_known_settings(jsonb, text, text[])
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.is_model_name(jsonb) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.merge_preferences(jsonb, jsonb, text [])
+revoke execute on function llm_private.merge_preferences(jsonb, jsonb, text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.merge_task_overrides(jsonb, jsonb, text [])
+revoke execute on function llm_private.merge_task_overrides(jsonb, jsonb, text[])
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.update_settings(jsonb, bigint) from public, anon, authenticated, service_role;
 grant execute on function llm_private.get_settings() to authenticated;

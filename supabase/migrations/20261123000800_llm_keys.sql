@@ -179,7 +179,8 @@ begin
     perform llm_private.fail(
       400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
       case
-        when p_provider.key_example <> '' then format('A key of %s looks like %s', p_provider.name, p_provider.key_example)
+        when p_provider.key_example <> ''
+          then format('A key of %s looks like %s', p_provider.name, p_provider.key_example)
         else format('Copy it again from %s.', p_provider.name)
       end
     );
@@ -383,7 +384,8 @@ begin
 end
 $$;
 
-comment on function llm_private.reveal_key(text) is 'The caller''s own key, on the record. Errors: see reveal_llm_key().';
+comment on function llm_private.reveal_key(text) is
+'The caller''s own key, on the record. Errors: see reveal_llm_key().';
 
 -- A row is written only when its status changes, so that a busy key is not a row that all its requests wait for.
 create function llm_private.note_key_outcome(

@@ -25,7 +25,8 @@ create table llm_private.leases (
 
 comment on table llm_private.leases is
 'Until when a runtime, or a session of the user, may keep a decrypted key. Resolving again until then writes nothing.';
-comment on column llm_private.leases.holder is 'runtime:… or session:… with its id; user:… for a token that names no session.';
+comment on column llm_private.leases.holder is
+'runtime:… or session:… with its id; user:… for a token that names no session.';
 
 revoke all on table llm_private.leases from public, anon, authenticated, service_role;
 alter table llm_private.leases enable row level security;
@@ -47,12 +48,13 @@ create type llm_private.route_line as (
   parameter_names jsonb
 );
 
-comment on type llm_private.route_line is 'A provider, model and key that was considered; left_out says why it cannot serve.';
+comment on type llm_private.route_line is
+'A provider, model and key that was considered; left_out says why it cannot serve.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.check_route_request(
-  p_task text, p_model text, p_needs text [], p_operator_providers text []
+  p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
 returns void
 language plpgsql
@@ -78,7 +80,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_route_request(text, text, text [], text []) is
+comment on function llm_private.check_route_request(text, text, text[], text[]) is
 'Error invalid_argument for what cannot be a request.';
 
 create function llm_private.asked_providers(p_model text, p_default_provider text)
@@ -117,7 +119,7 @@ comment on function llm_private.asked_providers(text, text) is
 user''s default provider. Error unknown_model.';
 
 create function llm_private.route(
-  p_user uuid, p_task text, p_model text, p_needs text [], p_operator_providers text []
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
 returns setof llm_private.route_line
 language plpgsql
@@ -128,10 +130,10 @@ as $$
 declare
   v_settings record;
   v_override jsonb;
-  v_task_order text [];
-  v_providers text [] := '{}';
-  v_models text [] := '{}';
-  v_reasons text [] := '{}';
+  v_task_order text[];
+  v_providers text[] := '{}';
+  v_models text[] := '{}';
+  v_reasons text[] := '{}';
   v_closed boolean := false;
   v_only text;
   v_line llm_private.route_line;
@@ -243,11 +245,11 @@ begin
 end
 $$;
 
-comment on function llm_private.route(uuid, text, text, text [], text []) is
+comment on function llm_private.route(uuid, text, text, text[], text[]) is
 'All that was considered for a request, in the order of the route. What has no left_out is a candidate.
 Error unknown_model.';
 
-create function llm_private.left_out_message(p_line llm_private.route_line, p_needs text [])
+create function llm_private.left_out_message(p_line llm_private.route_line, p_needs text[])
 returns text
 language sql
 stable
@@ -270,9 +272,10 @@ as $$
   end
 $$;
 
-comment on function llm_private.left_out_message(llm_private.route_line, text []) is 'Why a line cannot serve, for people.';
+comment on function llm_private.left_out_message(llm_private.route_line, text[]) is
+'Why a line cannot serve, for people.';
 
-create function llm_private.route_advice(p_lines llm_private.route_line [], p_needs text [])
+create function llm_private.route_advice(p_lines llm_private.route_line[], p_needs text[])
 returns text
 language sql
 stable
@@ -303,10 +306,10 @@ as $$
   from line
 $$;
 
-comment on function llm_private.route_advice(llm_private.route_line [], text []) is
+comment on function llm_private.route_advice(llm_private.route_line[], text[]) is
 'What a user whose route is empty can do about it.';
 
-create function llm_private.explain_route(p_task text, p_model text, p_needs text [], p_operator_providers text [])
+create function llm_private.explain_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
 language plpgsql
 stable
@@ -315,7 +318,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
-  v_lines llm_private.route_line [];
+  v_lines llm_private.route_line[];
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
@@ -348,10 +351,10 @@ begin
 end
 $$;
 
-comment on function llm_private.explain_route(text, text, text [], text []) is
+comment on function llm_private.explain_route(text, text, text[], text[]) is
 'The caller''s route with reasons and what was left out. Errors: see explain_llm_route().';
 
-create function llm_private.lease_keys(p_user uuid, p_runtime uuid, p_keys uuid [], p_lease_seconds integer)
+create function llm_private.lease_keys(p_user uuid, p_runtime uuid, p_keys uuid[], p_lease_seconds integer)
 returns timestamptz
 language plpgsql
 volatile
@@ -386,10 +389,10 @@ begin
 end
 $$;
 
-comment on function llm_private.lease_keys(uuid, uuid, uuid [], integer) is
+comment on function llm_private.lease_keys(uuid, uuid, uuid[], integer) is
 'Put the release of these keys on record, unless a lease covers them all already; returns until when they may be kept.';
 
-create function llm_private.resolve_route(p_task text, p_model text, p_needs text [], p_operator_providers text [])
+create function llm_private.resolve_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns json
 language plpgsql
 volatile
@@ -401,8 +404,8 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_operator llm_private.operator_settings;
   v_candidates json;
-  v_keys uuid [];
-  v_lines llm_private.route_line [];
+  v_keys uuid[];
+  v_lines llm_private.route_line[];
 begin
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
@@ -454,26 +457,26 @@ begin
 end
 $$;
 
-comment on function llm_private.resolve_route(text, text, text [], text []) is
+comment on function llm_private.resolve_route(text, text, text[], text[]) is
 'The caller''s route with the keys in plain text, on lease. Errors: see resolve_llm_route().';
 
-revoke execute on function llm_private.check_route_request(text, text, text [], text [])
+revoke execute on function llm_private.check_route_request(text, text, text[], text[])
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.asked_providers(text, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.route(uuid, text, text, text [], text [])
+revoke execute on function llm_private.route(uuid, text, text, text[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.left_out_message(llm_private.route_line, text [])
+revoke execute on function llm_private.left_out_message(llm_private.route_line, text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.route_advice(llm_private.route_line [], text [])
+revoke execute on function llm_private.route_advice(llm_private.route_line[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.explain_route(text, text, text [], text [])
+revoke execute on function llm_private.explain_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.lease_keys(uuid, uuid, uuid [], integer)
+revoke execute on function llm_private.lease_keys(uuid, uuid, uuid[], integer)
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.resolve_route(text, text, text [], text [])
+revoke execute on function llm_private.resolve_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
-grant execute on function llm_private.explain_route(text, text, text [], text []) to authenticated;
-grant execute on function llm_private.resolve_route(text, text, text [], text []) to authenticated;
+grant execute on function llm_private.explain_route(text, text, text[], text[]) to authenticated;
+grant execute on function llm_private.resolve_route(text, text, text[], text[]) to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -481,8 +484,8 @@ grant execute on function llm_private.resolve_route(text, text, text [], text []
 create function public.resolve_llm_route(
   p_task text default null,
   p_model text default null,
-  p_needs text [] default '{}',
-  p_operator_providers text [] default '{}'
+  p_needs text[] default '{}',
+  p_operator_providers text[] default '{}'
 )
 returns json
 language plpgsql
@@ -494,7 +497,7 @@ begin
 end
 $$;
 
-comment on function public.resolve_llm_route(text, text, text [], text []) is
+comment on function public.resolve_llm_route(text, text, text[], text[]) is
 'The ordered candidates for a request of the caller''s, each with its reason, the caller''s own keys in plain text; an
 operator''s key stays with the operator. They may be kept until expires_at.
 p_needs: of chat, streaming, tools, json_schema, vision, embeddings. p_operator_providers: those the operator has a key
@@ -504,8 +507,8 @@ keys_cooling_down, key_unreadable.';
 create function public.explain_llm_route(
   p_task text default null,
   p_model text default null,
-  p_needs text [] default '{}',
-  p_operator_providers text [] default '{}'
+  p_needs text[] default '{}',
+  p_operator_providers text[] default '{}'
 )
 returns jsonb
 language sql
@@ -515,13 +518,13 @@ as $$
   select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers)
 $$;
 
-comment on function public.explain_llm_route(text, text, text [], text []) is
+comment on function public.explain_llm_route(text, text, text[], text[]) is
 'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
 when nothing is left. Errors: not_signed_in, invalid_argument, unknown_model.';
 
-revoke execute on function public.resolve_llm_route(text, text, text [], text [])
+revoke execute on function public.resolve_llm_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function public.explain_llm_route(text, text, text [], text [])
+revoke execute on function public.explain_llm_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
-grant execute on function public.resolve_llm_route(text, text, text [], text []) to authenticated;
-grant execute on function public.explain_llm_route(text, text, text [], text []) to authenticated;
+grant execute on function public.resolve_llm_route(text, text, text[], text[]) to authenticated;
+grant execute on function public.explain_llm_route(text, text, text[], text[]) to authenticated;
