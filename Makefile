@@ -25,7 +25,7 @@ test: $(INSTALLED)
 	$(BIN)/python -m pytest $(ARGS)
 
 test-containers: $(INSTALLED)
-	$(BIN)/python -m pytest tests/containers --containers $(ARGS)
+	$(BIN)/python -m tests.containers tests/database tests/integration $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check
