@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -148,6 +149,21 @@ def test_lost_pid_files_do_not_lead_to_a_second_set_of_services(running: LocalSt
         file.write_text("not json")
     running.down()
     assert processes_of(running) == []
+
+
+def test_services_of_a_directory_that_was_deleted_do_not_block_the_next_stack(own_stack: LocalStack) -> None:
+    own_stack.up()
+    left = [int(line.split()[0]) for line in processes_of(own_stack)]
+    port = int(own_stack.env()["API_URL"].rpartition(":")[2])
+    run = layout_of(own_stack).run
+    shutil.rmtree(own_stack.directory)
+    again = LocalStack(own_stack.directory, project=own_stack.project, port=port, throwaway=True)
+    try:
+        again.up()
+        assert not any(lives(pid) for pid in left)
+    finally:
+        again.destroy()
+        shutil.rmtree(run, ignore_errors=True)
 
 
 def test_a_cluster_that_was_cut_off_while_it_was_made_is_made_again(own_stack: LocalStack) -> None:

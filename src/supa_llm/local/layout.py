@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supa_llm.errors import LocalError
+from supa_llm.local.files import private_directory, write_private
 from supa_llm.local.processes import RunUser
 
 SERVICES = ("postgres", "rest", "auth")
 
 _SERVICE_USER = "supa-llm"
 _ROOT_RUN = Path("/var/lib/supa-llm")
+_OWNER = "owner"
 _LOG_LIMIT = 10 * 1024 * 1024
 
 
@@ -96,11 +98,29 @@ def layout_for(directory: Path, stack_id: str) -> Layout:
     return Layout(directory, _ROOT_RUN / stack_id, _service_user())
 
 
-def prepare_root_run(layout: Layout) -> None:
-    """Make the directory above the services' one; others may pass through it, and see nothing."""
+def prepare_run(layout: Layout) -> None:
+    """Make the services' directory. Others may pass through the one above it, and see nothing.
+
+    Raises:
+        LocalError: `local_directory_unwritable`.
+    """
     if layout.user is not None:
         layout.run.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         layout.run.parent.chmod(0o711)
+    private_directory(layout.run, layout.user)
+    if layout.user is not None:
+        write_private(layout.run / _OWNER, str(layout.directory))
+
+
+def former_layouts(directory: Path) -> list[Layout]:
+    """Stacks of root that were in this directory before somebody deleted it. Their services may still run."""
+    found = []
+    if os.geteuid() == 0 and _ROOT_RUN.is_dir():
+        for run in _ROOT_RUN.iterdir():
+            owner = run / _OWNER
+            if owner.exists() and owner.read_text() == str(directory):
+                found.append(Layout(directory, run, None))
+    return found
 
 
 def _service_user() -> RunUser:

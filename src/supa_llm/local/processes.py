@@ -110,16 +110,17 @@ def strays(cwd: Path) -> list[Process]:
     """Processes that work in `cwd`, in whatever way they came to be without a pid file.
 
     Each service has a working directory of its own, so this finds what a killed `up` or a killed parent left
-    behind. Empty where the system has no /proc.
+    behind, and what went on running when someone deleted the directory. Empty where the system has no /proc.
     """
     if not _LINUX:
         return []
+    places = (str(cwd), f"{cwd} (deleted)")
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
-            if (entry / "cwd").readlink() == cwd and (started := _started(int(entry.name))):
+            if os.readlink(entry / "cwd") in places and (started := _started(int(entry.name))):
                 found.append(Process(int(entry.name), started))
     return found
 

@@ -14,7 +14,7 @@ from supa_llm.local import keys, ports, postgres, state
 from supa_llm.local.extras import require
 from supa_llm.local.files import locked, private_directory, remove_tree, write_private
 from supa_llm.local.install import Progress, cache_directory, install
-from supa_llm.local.layout import SERVICES, Layout, layout_for
+from supa_llm.local.layout import SERVICES, Layout, former_layouts, layout_for
 from supa_llm.local.start import Start, stop
 from supa_llm.local.state import Settings, StackStatus
 from supa_llm.project_files import find_project
@@ -174,6 +174,8 @@ class LocalStack:
         known = self._settings()
         privileges = self._default_privileges
         if known is None:
+            for former in former_layouts(self.directory):
+                stop(former)
             api, db, rest_port = _ports(DEFAULT_PORT if self._port is None else self._port)
             return self._save(
                 Settings(

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from supa_llm.local import front, migrate, ports, postgres, processes, rest, state
 from supa_llm.local.config import ProjectConfig, read_config
-from supa_llm.local.files import private_directory
 from supa_llm.local.install import Progress, Runtime
 from supa_llm.local.keys import Keys
-from supa_llm.local.layout import Layout, prepare_root_run
+from supa_llm.local.layout import Layout, prepare_run
 
 _ANSWER_SECONDS = 3
 
@@ -33,8 +32,7 @@ class Start:
         Raises:
             LocalError: whatever went wrong; what was started until then is still running.
         """
-        prepare_root_run(self.layout)
-        private_directory(self.layout.run, self.layout.user)
+        prepare_run(self.layout)
         self.layout.rotate_logs()
         config = read_config(self.project)
         self._clear()
