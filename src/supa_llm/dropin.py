@@ -366,7 +366,7 @@ _STATUS: Mapping[type[SupaLLMError], int] = {
     NotFoundError: 404,
     DatabaseUnavailableError: 503,
 }
-_STATUS_OF_CLASS = {"auth": 401, "rate_limited": 429, "not_found": 404, "timeout": 504}
+_STATUS_OF_CLASS = {"auth": 401, "forbidden": 403, "rate_limited": 429, "not_found": 404, "timeout": 504}
 
 
 def _status(error: SupaLLMError) -> int:

@@ -12,7 +12,7 @@ KeySource = Literal["user", "team", "operator"]
 KeyStatus = Literal["untested", "working", "rejected", "cooling_down"]
 Outcome = Literal["succeeded", "failed", "cancelled"]
 ErrorClass = Literal[
-    "auth", "rate_limited", "bad_request", "not_found", "server_error", "timeout", "connection",
+    "auth", "forbidden", "rate_limited", "bad_request", "not_found", "server_error", "timeout", "connection",
     "invalid_response",
 ]  # fmt: skip
 

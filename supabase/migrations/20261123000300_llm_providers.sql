@@ -108,7 +108,7 @@ as $$
     '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…',
     '{chat,streaming,tools,json_schema}', 'openai/gpt-oss-120b',
     '{"speed": "llama-3.1-8b-instant"}',
-    '^(llama|meta-llama/|qwen)', '{}', 20
+    '^(llama|meta-llama/|qwen)', '{"store": null}', 20
   ),
   (
     'mistral', 'Mistral', 'https://api.mistral.ai/v1', 'openai', 'authorization', 'Bearer',
@@ -116,7 +116,8 @@ as $$
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'mistral-medium-latest',
     '{"speed": "mistral-small-latest", "code": "codestral-latest", "embedding": "mistral-embed"}',
     '^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi)',
-    '{"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": null}', 30
+    '{"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": null, "store": null, "user": null,
+      "service_tier": null, "safety_identifier": null, "prompt_cache_key": null, "verbosity": null}', 30
   ),
   (
     'anthropic', 'Anthropic', 'https://api.anthropic.com', 'anthropic', 'x-api-key', '',

@@ -37,7 +37,7 @@ comment on column public.llm_usage_events.recorder is
 comment on column public.llm_usage_events.key_source is 'Whose key paid: user, team or operator.';
 comment on column public.llm_usage_events.outcome is 'succeeded, failed or cancelled.';
 comment on column public.llm_usage_events.error_class is
-'Of a failed attempt: auth, rate_limited, bad_request, not_found, server_error, timeout, connection or
+'Of a failed attempt: auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or
 invalid_response.';
 comment on column public.llm_usage_events.latency_ms is
 'From sending the request to the end of the answer, milliseconds.';
@@ -162,7 +162,8 @@ begin
     and (p_outcome = 'failed') = (p_error_class is not null)
     and (
       p_error_class is null or p_error_class in (
-        'auth', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection', 'invalid_response'
+        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
+        'invalid_response'
       )
     )
     and p_streamed is not null
@@ -191,11 +192,11 @@ begin
       ),
       llm_private.check_usage(
         p_outcome = 'failed' and p_error_class in (
-          'auth', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
+          'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
           'invalid_response'
         ) or p_outcome <> 'failed' and p_error_class is null,
         'p_error_class',
-        'for a failed attempt auth, rate_limited, bad_request, not_found, server_error, timeout, connection or '
+        'for a failed attempt auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or '
         'invalid_response; else null'
       ),
       llm_private.check_usage(p_streamed is not null, 'p_streamed', 'true or false'),

@@ -71,7 +71,7 @@ FAULTS: list[tuple[Reply, str]] = [
     (httpx.ReadTimeout("slow"), "timeout"),
     (httpx.ConnectTimeout("slow"), "timeout"),
     (failing(401, message="bad key"), "auth"),
-    (failing(403), "auth"),
+    (failing(403), "forbidden"),
     (failing(402), "rate_limited"),
     (failing(429, code="insufficient_quota"), "rate_limited"),
     (failing(404, code="model_not_found"), "not_found"),

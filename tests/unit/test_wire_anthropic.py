@@ -339,7 +339,7 @@ def test_a_streamed_refusal() -> None:
     ("status", "kind", "message", "error_class"),
     [
         (401, "authentication_error", "invalid x-api-key", "auth"),
-        (403, "permission_error", "", "auth"),
+        (403, "permission_error", "", "forbidden"),
         (404, "not_found_error", "model: x", "not_found"),
         (429, "rate_limit_error", "", "rate_limited"),
         (400, "invalid_request_error", "messages: wrong", "bad_request"),

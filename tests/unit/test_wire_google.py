@@ -277,7 +277,7 @@ def test_embeddings() -> None:
         (400, {"status": "INVALID_ARGUMENT", "message": "bad"}, "bad_request"),
         (400, {"message": "x", "details": [{"reason": "API_KEY_INVALID"}]}, "auth"),
         (400, {"message": "API key not valid. Please pass a valid API key."}, "auth"),
-        (403, {"status": "PERMISSION_DENIED"}, "auth"),
+        (403, {"status": "PERMISSION_DENIED"}, "forbidden"),
         (404, {"status": "NOT_FOUND"}, "not_found"),
         (503, {"status": "UNAVAILABLE"}, "server_error"),
         (200, {"code": 429, "message": "slow down"}, "rate_limited"),

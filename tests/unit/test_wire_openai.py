@@ -138,7 +138,7 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
     ("status", "payload", "error_class"),
     [
         (401, {"error": {"message": "no", "code": "invalid_api_key"}}, "auth"),
-        (403, "Forbidden", "auth"),
+        (403, "Forbidden", "forbidden"),
         (402, {"error": "pay"}, "rate_limited"),
         (429, {"error": {"code": "insufficient_quota"}}, "rate_limited"),
         (413, {"error": {"code": "rate_limit_exceeded", "message": "tokens per minute"}}, "rate_limited"),

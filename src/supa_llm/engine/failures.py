@@ -95,6 +95,7 @@ def interrupted(receipt: Receipt) -> StreamInterruptedError:
 
 _SAID: Mapping[str, str] = {
     "auth": "rejected {key}",
+    "forbidden": "does not allow this to {key}",
     "rate_limited": "limits {key} for now",
     "not_found": "does not know the model",
     "server_error": "had a failure of its own",
@@ -126,6 +127,6 @@ def _hint(attempt: Attempt) -> str:
         return (
             f"Try {provider} again {wait}, check the credit of its account, or add a key of another provider."
         )
-    if attempt.error_class == "not_found":
+    if attempt.error_class in ("forbidden", "not_found"):
         return f"Choose another {provider} model in the LLM settings."
     return "Try again later, or add a key of another provider."

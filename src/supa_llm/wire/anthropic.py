@@ -70,7 +70,7 @@ _FINISH = {
 }
 _CLASSES: Mapping[str, ErrorClass] = {
     "authentication_error": "auth",
-    "permission_error": "auth",
+    "permission_error": "forbidden",
     "billing_error": "rate_limited",
     "rate_limit_error": "rate_limited",
     "not_found_error": "not_found",

@@ -244,8 +244,10 @@ def first_error(payload: Any) -> Json:
 
 def class_of(status: int) -> ErrorClass:
     """What an HTTP status outside 2xx means where the body says nothing more."""
-    if status in (401, 403):
+    if status == 401:
         return "auth"
+    if status == 403:
+        return "forbidden"  # a good key that may not do this: another model of the provider may be open to it
     if status in (402, 429):
         return "rate_limited"
     if status in (404, 410):

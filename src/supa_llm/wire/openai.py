@@ -36,7 +36,7 @@ _CODES: Mapping[str, ErrorClass] = {
     "model_decommissioned": "not_found",
     "invalid_model": "not_found",
     "authentication_error": "auth",
-    "permission_error": "auth",
+    "permission_error": "forbidden",
     "rate_limit_error": "rate_limited",
     "invalid_request_error": "bad_request",
 }
