@@ -1,0 +1,74 @@
+-- What the benchmarks compare with. Made in their own database only.
+
+-- The least that PostgREST can be asked: an RPC that it inlines.
+create function public.bench_select_1()
+returns integer
+language sql
+stable
+as $$
+  select 1
+$$;
+
+create schema bench;
+
+-- The columns of a usage event, in the same partitions, without a key or an index.
+create table bench.rows (like public.llm_usage_events including defaults) partition by range (request_id);
+
+do $$
+declare
+  v_partition record;
+begin
+  for v_partition in
+    select c.relname, pg_get_expr(c.relpartbound, c.oid) as bounds
+    from pg_inherits as i
+    inner join pg_class as c on i.inhrelid = c.oid
+    where i.inhparent = 'public.llm_usage_events'::regclass
+  loop
+    execute format('create table bench.%I partition of bench.rows %s', v_partition.relname, v_partition.bounds);
+  end loop;
+end
+$$;
+
+grant usage on schema bench to authenticated;
+grant insert on bench.rows to authenticated;
+
+-- Takes what record_llm_usage() takes, and only inserts. plpgsql, which keeps the plan of the insert.
+create function public.bench_insert_row(
+  p_request_id uuid,
+  p_attempt integer,
+  p_provider text,
+  p_model text,
+  p_key_source text,
+  p_outcome text,
+  p_task text default null,
+  p_key_id uuid default null,
+  p_error_class text default null,
+  p_streamed boolean default false,
+  p_latency_ms integer default null,
+  p_input_tokens integer default null,
+  p_cached_input_tokens integer default null,
+  p_output_tokens integer default null,
+  p_reasoning_tokens integer default null,
+  p_retry_after double precision default null
+)
+returns boolean
+language plpgsql
+volatile
+as $$
+begin
+  insert into bench.rows (
+    user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
+    latency_ms, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens
+  )
+  values (
+    auth.uid(), p_request_id, p_attempt, auth.uid(), p_task, p_provider, p_model, p_key_source, p_key_id,
+    p_outcome, p_error_class, p_streamed,
+    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens
+  );
+  return true;
+end
+$$;
+
+grant execute on function public.bench_select_1, public.bench_insert_row to authenticated;
+
+notify pgrst, 'reload schema';
