@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from supa_llm.errors import ConfigurationError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -13,12 +15,16 @@ def packaged_project() -> Path:
     A wheel carries it inside the package; in a checkout it is the repository's own.
 
     Raises:
-        FileNotFoundError: the installation is incomplete.
+        ConfigurationError: `project_files_missing`, when the installation is incomplete.
     """
     for folder in (_PACKAGE, _PACKAGE.parent.parent):
         if (folder / "supabase" / "migrations").is_dir():
             return folder
-    raise FileNotFoundError("this installation of supa-llm has no supabase/migrations")
+    raise ConfigurationError(
+        "This installation of supa-llm has no supabase/migrations.",
+        code="project_files_missing",
+        hint="Run: pip install --force-reinstall supa-llm",
+    )
 
 
 def find_project(start: Path) -> Path:
