@@ -24,6 +24,7 @@ from testcontainers.core.network import Network
 
 from supa_llm.local import migrate
 from supa_llm.local.config import ProjectConfig, read_config
+from supa_llm.local.files import locked
 from supa_llm.local.install import cache_directory, install
 from supa_llm.local.keys import Keys, load_or_create
 from supa_llm.local.layout import layout_for
@@ -102,7 +103,8 @@ def running_containers(project: Path, directory: Path) -> Iterator[dict[str, str
         start("auth", _auth(keys, config, api_url))
         _wait(started, "auth", lambda: _answers(f"{api_url}/auth/v1/health", keys))
         # After the auth service has made its tables, and before PostgREST reads the schema.
-        migrate.push(layout, runtime, project, db_port=db_port, keys=keys, seed=True)
+        with locked(layout.lock, seconds=1, progress=print) as lock:
+            migrate.push(layout, runtime, project, db_port=db_port, keys=keys, seed=config.seed, lock=lock)
         start("rest", _rest(keys, config))
         _wait(started, "rest", lambda: _answers(f"{api_url}/rest/v1/rpc/-", keys))
 
