@@ -10,7 +10,7 @@ from tests.support import ROOT
 
 _ROW = re.compile(r"^\| `(\w+)` \| (\d{3})?", re.MULTILINE)
 _SQL = re.compile(r"llm_private\.fail\(\s*(\d{3}), '(\w+)'")
-# As an argument (code="…"), as a class's own (code = "…"), in the arms of a condition and under `code` in JSON.
+# As an argument (code="…"), as a class's own (code = "…"), and under "code" in JSON.
 _PYTHON = re.compile(r'\bcode"?(?:: \w+)?\s*[=:]\s*"(\w+)"')
 
 
