@@ -149,7 +149,8 @@ begin
   if substr(p_request_id::text, 15, 1) is distinct from '7' then
     perform llm_private.check_usage(false, 'p_request_id', 'a UUIDv7');
   end if;
-  v_requested_at := llm_private.uuid_v7_time(p_request_id);
+  -- As uuid_v7_time() has it; an SQL function would be planned anew in each call.
+  v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
   -- One test for what is nearly always right; which argument it was is asked only when something is wrong.
   if (
     v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
