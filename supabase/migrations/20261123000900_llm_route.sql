@@ -130,10 +130,9 @@ as $$
 declare
   v_settings record;
   v_override jsonb;
-  v_task_order text[];
-  v_providers text[] := '{}';
-  v_models text[] := '{}';
-  v_reasons text[] := '{}';
+  v_providers text[] := '{}'::text[];
+  v_models text[] := '{}'::text[];
+  v_reasons text[] := '{}'::text[];
   v_closed boolean := false;
   v_only text;
   v_line llm_private.route_line;
@@ -144,7 +143,8 @@ begin
     coalesce(s.enable_fallbacks, true) as enable_fallbacks,
     coalesce(s.provider_preferences, '{}') as preferences,
     s.task_overrides -> p_task as override,
-    coalesce(s.allow_operator_keys, o.operator_keys_by_default) as allow_operator_keys
+    coalesce(s.allow_operator_keys, o.operator_keys_by_default) as allow_operator_keys,
+    (select t.provider_order from public.llm_tasks as t where t.task = p_task) as task_order
   into strict v_settings
   from llm_private.operator_settings as o
   left join public.user_llm_settings as s on s.user_id = p_user;
@@ -170,67 +170,60 @@ begin
       from jsonb_array_elements(v_override -> 'fallbacks') as f;
     end if;
   end if;
-  if p_task is not null then
-    select t.provider_order into v_task_order from public.llm_tasks as t where t.task = p_task;
-  end if;
 
   for v_line in
-    with wish as (
-      select n.place, n.provider, n.model, n.reason
-      from unnest(v_providers, v_models, v_reasons) with ordinality as n (provider, model, reason, place)
-      union all
+    with considered as (
       select
-        case when p.id = v_settings.default_provider then 1000 else 1001 end, p.id, null,
-        case when p.id = v_settings.default_provider then 'default_provider' else 'preference_order' end
-      from public.llm_providers as p
-      where p.id <> all(v_providers)
-    ),
-
-    considered as (
-      select
-        w.place, w.reason, p.*,
+        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.cooling_until,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
-        array_position(v_task_order, p.id) as task_position,
+        array_position(v_settings.task_order, p.id) as task_position,
         case
-          when w.model is not null then w.model
+          when n.model is not null then n.model
           when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
           else coalesce(v_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
         end as model,
         case
           when not p.enabled then 'provider_off'
           when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
-          when v_closed and w.place >= 1000 then 'not_in_task_fallbacks'
+          when v_closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
-          when 'embeddings' = any(p_needs) and w.model is null and not p.task_models ? 'embedding' then 'no_model'
+          when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
+          when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
+          when k.id is null then 'no_key'
+          when k.status = 'rejected' then 'key_rejected'
+          when k.cooling_until > now() then 'key_cooling_down'
         end as left_out
-      from wish as w
-      inner join public.llm_providers as p on w.provider = p.id
+      from public.llm_providers as p
+      cross join (values ('user'), ('operator')) as s (source)
+      left join unnest(v_providers, v_models, v_reasons) with ordinality as n (provider, model, reason, place)
+        on p.id = n.provider
+      left join public.llm_keys as k on s.source = 'user' and k.user_id = p_user and k.provider = p.id
+      where s.source = 'user' or p.id = any(p_operator_providers)
+    ),
+
+    placed as (
+      select
+        c.*,
+        -- What steps 1 and 2 name comes in their order, far below 1000.
+        case
+          when c.place is not null then c.place
+          when c.id = v_settings.default_provider then 1000
+          when c.source = 'operator' and c.id = 'openai' and c.priority is null and c.task_position is null then 1002
+          else 1001
+        end as step
+      from considered as c
     )
 
     select
       c.id, c.name, c.model,
-      case
-        when s.source = 'operator' and c.id = 'openai' and c.place > 1000 and c.priority is null
-          and c.task_position is null then 'operator_openai'
+      case c.step
+        when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
-      end as reason,
-      s.source, k.id, k.hint, k.cooling_until,
-      case
-        when c.left_out is not null then c.left_out
-        when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
-        when k.id is null then 'no_key'
-        when k.status = 'rejected' then 'key_rejected'
-        when k.cooling_until > now() then 'key_cooling_down'
       end,
+      c.source, c.key_id, c.hint, c.cooling_until, c.left_out,
       c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names
-    from considered as c
-    cross join (values ('user'), ('operator')) as s (source)
-    left join public.llm_keys as k on s.source = 'user' and k.user_id = p_user and k.provider = c.id
-    where s.source = 'user' or c.id = any(p_operator_providers)
-    order by
-      s.source desc, c.place,
-      (s.source = 'operator' and c.id = 'openai' and c.place > 1000 and c.priority is null and c.task_position is null),
-      c.priority nulls last, c.task_position nulls last, c.position, c.id
+    from placed as c
+    order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
   loop
     if not v_settings.enable_fallbacks and v_line.left_out is null then
       v_only := coalesce(v_providers[1], v_settings.default_provider, v_line.provider);
@@ -354,43 +347,30 @@ $$;
 comment on function llm_private.explain_route(text, text, text[], text[]) is
 'The caller''s route with reasons and what was left out. Errors: see explain_llm_route().';
 
-create function llm_private.lease_keys(p_user uuid, p_runtime uuid, p_keys uuid[], p_lease_seconds integer)
-returns timestamptz
+create function llm_private.lease_keys(
+  p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
+)
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_holder constant text := coalesce(
-    'runtime:' || p_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || p_user
-  );
-  v_held bigint;
-  v_expires_at timestamptz;
 begin
-  select count(*), min(l.expires_at) into v_held, v_expires_at
-  from llm_private.leases as l
-  where l.user_id = p_user and l.key_id = any(p_keys) and l.holder = v_holder and l.expires_at > now();
-  if v_held = cardinality(p_keys) then
-    return coalesce(v_expires_at, now() + make_interval(secs => p_lease_seconds));
-  end if;
-
-  v_expires_at := now() + make_interval(secs => p_lease_seconds);
   delete from llm_private.leases as l where l.user_id = p_user and l.expires_at <= now();
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
-  select p_user, k, v_holder, v_expires_at from unnest(p_keys) as k
+  select p_user, k, p_holder, p_until from unnest(p_keys) as k
   on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
   insert into public.llm_audit_log (user_id, action, actor, provider, key_id, runtime_id, detail)
   select
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
-    jsonb_build_object('hint', k.hint, 'holder', v_holder, 'until', v_expires_at)
+    jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
   where k.user_id = p_user and k.id = any(p_keys);
-  return v_expires_at;
 end
 $$;
 
-comment on function llm_private.lease_keys(uuid, uuid, uuid[], integer) is
-'Put the release of these keys on record, unless a lease covers them all already; returns until when they may be kept.';
+comment on function llm_private.lease_keys(uuid, uuid, text, uuid[], timestamptz) is
+'Put the release of these keys to this holder on record.';
 
 create function llm_private.resolve_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns json
@@ -402,9 +382,14 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_holder constant text := coalesce(
+    'runtime:' || v_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || v_user
+  );
   v_operator llm_private.operator_settings;
   v_candidates json;
   v_keys uuid[];
+  v_unleased boolean;
+  v_expires_at timestamptz;
   v_lines llm_private.route_line[];
 begin
   select * into strict v_operator from llm_private.operator_settings;
@@ -429,11 +414,15 @@ begin
         end
       ) order by r.ordinality
     ),
-    coalesce(array_agg(distinct r.key_id) filter (where r.key_id is not null), '{}')
-  into v_candidates, v_keys
+    array_agg(distinct r.key_id) filter (where r.key_id is not null),
+    bool_or(l.key_id is null) filter (where r.key_id is not null),
+    min(l.expires_at)
+  into v_candidates, v_keys, v_unleased, v_expires_at
   from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
   left join llm_private.key_secrets as s on s.user_id = v_user and r.key_id = s.key_id
   left join master as m on s.master_key_id = m.id
+  left join llm_private.leases as l
+    on l.user_id = v_user and r.key_id = l.key_id and l.holder = v_holder and l.expires_at > now()
   where r.left_out is null;
 
   if v_candidates is null then
@@ -449,11 +438,14 @@ begin
     );
   end if;
 
-  return json_build_object(
-    'task', p_task,
-    'candidates', v_candidates,
-    'expires_at', llm_private.lease_keys(v_user, v_runtime, v_keys, v_operator.lease_seconds)
-  );
+  -- While a lease covers all of the keys, nothing is written.
+  if v_unleased or v_expires_at is null then
+    v_expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+  end if;
+  if v_unleased then
+    perform llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at);
+  end if;
+  return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
 end
 $$;
 
@@ -471,7 +463,7 @@ revoke execute on function llm_private.route_advice(llm_private.route_line[], te
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.explain_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.lease_keys(uuid, uuid, uuid[], integer)
+revoke execute on function llm_private.lease_keys(uuid, uuid, text, uuid[], timestamptz)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.resolve_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
