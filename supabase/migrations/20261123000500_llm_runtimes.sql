@@ -37,7 +37,7 @@ begin
   -- A wrong secret is an error, not a missing one: the operator must hear that this process is not what it says.
   if not found then
     perform llm_private.fail(
-      401, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered, or was revoked.',
+      403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered, or was revoked.',
       'Register the runtime again and give it the new secret.'
     );
   end if;

@@ -60,13 +60,13 @@ def test_a_secret_that_is_unknown_or_revoked_is_an_error_and_not_a_missing_one(
     revoked = register(tx)
     tx.admin.rpc("revoke_llm_runtime", p_id=revoked["id"])
     for secret in ("slr_unknown", "", revoked["secret"], revoked["secret"][:-1], revoked["secret"] + " "):
-        with refused("runtime_unknown", 401) as error:
+        with refused("runtime_unknown", 403) as error:
             user.through(secret).rpc(function, **CALLS[function])
         assert not secret or secret not in error.value.raw
 
 
 def test_recording_through_an_unknown_runtime_is_refused(user: Caller) -> None:
-    with refused("runtime_unknown", 401):
+    with refused("runtime_unknown", 403):
         user.through("slr_unknown").records()
 
 
