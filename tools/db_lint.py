@@ -3,8 +3,8 @@
     python -m tools.db_lint
 
 `db lint` checks the bodies of functions with the extension plpgsql_check, which PostgreSQL's npm package
-lacks. It comes from Debian's package of the same major version, laid into a copy of the installed services; so
-this needs root on Debian. A throwaway stack is started, linted and destroyed. Exits with 1 on findings.
+lacks. It comes from Debian's package of the same major version, laid into a copy of the installed services;
+so this needs root on Debian. A throwaway stack is started, linted and destroyed. Exits with 1 on findings.
 """
 
 from __future__ import annotations
