@@ -18,7 +18,7 @@ ErrorClass = Literal[
 
 
 class Secret:
-    """A provider key in memory. Its text comes out only through :meth:`reveal`, never by repr, str or format."""
+    """A provider key in memory. Its text comes out only through :meth:`reveal`, not by repr or str."""
 
     __slots__ = ("_value",)
 
@@ -81,7 +81,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A provider that was considered and cannot serve, with the reason (``key_rejected``, …) and a sentence."""
+    """A provider that was considered and cannot serve: the reason (``key_rejected``, …) and a sentence."""
 
     provider: str
     key_source: KeySource
@@ -98,7 +98,7 @@ class Route:
     """The ordered candidates for one request.
 
     Attributes:
-        expires_at: until when the keys on it may be kept (the lease); None for an explained route, which has none.
+        expires_at: until when the keys on it may be kept (the lease); None for an explained route.
     """
 
     task: str | None
@@ -120,7 +120,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one attempt; None where the provider did not say. Cached input is part of input, reasoning of output."""
+    """Tokens of one attempt; None where the provider did not say.
+
+    Cached tokens are part of the input, reasoning tokens of the output.
+    """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
