@@ -134,6 +134,9 @@ begin
     'revoke all on table llm_private.%I from public, anon, authenticated, service_role', v_partition
   );
   execute format('alter table llm_private.%I enable row level security', v_partition);
+  -- Whoever is about to record into the default partition does so first: a row that appears there after its month
+  -- was moved would keep the month from being attached.
+  execute format('lock table llm_private.%I in access exclusive mode', p_table || '_default');
   execute format(
     'with moved as (delete from llm_private.%I where %I >= %L and %I < %L returning *) '
     'insert into llm_private.%I select * from moved',

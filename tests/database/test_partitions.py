@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.database.support import Transaction, new_user, request_id
+from tests.database.support import Connection, Transaction, new_user, owner, request_id
+from tests.support import Stack, wait_until
 
 
 @pytest.fixture
@@ -24,6 +26,19 @@ def partitions(tx: Transaction) -> list[str]:
         "where inhparent in ('public.llm_usage_events'::regclass, 'public.llm_audit_log'::regclass)"
     )
     return sorted(row["name"].removeprefix("llm_private.") for row in rows)
+
+
+WHERE = "select tableoid::regclass::text as partition from public.llm_usage_events where request_id = %s"
+
+
+def record(connection: Connection, event: str) -> None:
+    """Record an event of any time, past the checks."""
+    connection.execute(
+        "insert into public.llm_usage_events "
+        "(user_id, request_id, attempt, recorder, provider, model, key_source, outcome, streamed) "
+        "select i, %s, 1, i, 'p', 'm', 'user', 'succeeded', false from gen_random_uuid() as i",
+        [event],
+    )
 
 
 def months(count: int) -> list[str]:
@@ -106,22 +121,12 @@ def test_a_month_begins_and_ends_at_midnight_utc(
 ) -> None:
     tx.sql("set local timezone = 'Pacific/Auckland'")
     tx.sql("select llm_private.add_month_partition('llm_usage_events', 'request_id', %s)", month)
-    user = new_user(tx)
+    partitions_of = []
     for moment in (inside, outside):
-        tx.sql(
-            "insert into public.llm_usage_events "
-            "(user_id, request_id, attempt, recorder, provider, model, key_source, outcome, streamed) "
-            "values (%s, %s, 1, %s, 'p', 'm', 'user', 'succeeded', false)",
-            user.id,
-            request_id(datetime.fromisoformat(moment).timestamp()),
-            user.id,
-        )
-    stored = tx.sql(
-        "select tableoid::regclass::text as partition from public.llm_usage_events where user_id = %s "
-        "order by request_id",
-        user.id,
-    )
-    assert [row["partition"] for row in stored] == [
+        event = request_id(datetime.fromisoformat(moment).timestamp())
+        record(tx.connection, event)
+        partitions_of.append(tx.value(WHERE, event))
+    assert partitions_of == [
         f"llm_private.llm_usage_events_{month[:7].replace('-', '_')}",
         "llm_private.llm_usage_events_default",
     ]
@@ -134,3 +139,26 @@ def test_ids_made_by_the_database_carry_the_time(tx: Transaction) -> None:
         assert made["id"].variant == "specified in RFC 4122"
         carried = tx.value("select llm_private.uuid_v7_time(%s)", made["id"])
         assert abs(carried - made["at"]) < timedelta(milliseconds=50)
+
+
+def test_a_month_waits_for_who_is_recording_into_the_default_partition(stack: Stack) -> None:
+    make = "select llm_private.add_month_partition('llm_usage_events', 'request_id', '2031-05-01')"
+    waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and query = %s"
+    in_may = request_id(datetime(2031, 5, 5, tzinfo=UTC).timestamp())
+    with (
+        owner(stack) as recording,
+        owner(stack) as making,
+        owner(stack) as watching,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        try:
+            with recording.transaction():
+                record(recording, in_may)
+                made = pool.submit(making.execute, make)
+                wait_until(lambda: watching.execute(waiting, [make]).fetchall())
+            made.result()
+            stored = watching.execute(WHERE, [in_may]).fetchall()
+            assert stored == [{"partition": "llm_private.llm_usage_events_2031_05"}]
+        finally:
+            watching.execute("drop table if exists llm_private.llm_usage_events_2031_05")
+            watching.execute("delete from public.llm_usage_events where request_id = %s", [in_may])

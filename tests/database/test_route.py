@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -434,6 +437,32 @@ def test_a_key_that_was_stored_since_is_leased_too(tx: Transaction, user: Caller
     user.rpc("resolve_llm_route")
     stored = {key["id"] for key in user.rpc("list_llm_keys")}
     assert {str(lease["key_id"]) for lease in leases(tx, user)} == stored
+
+
+def test_a_key_that_is_replaced_meanwhile_is_neither_an_error_nor_handed_out_unseen(http: Http) -> None:
+    user = new_user(http)
+    user.holds_key("groq")
+
+    def resolve_for_a_while(_: int) -> list[str]:
+        released = []
+        for _ in range(25):
+            session = user.with_claims(session_id=str(uuid.uuid4()))
+            released += [c["key_id"] for c in session.rpc("resolve_llm_route")["candidates"]]
+        return released
+
+    with ThreadPoolExecutor(5) as pool:
+        resolved = [pool.submit(resolve_for_a_while, number) for number in range(4)]
+        number = 0
+        while not all(future.done() for future in resolved):
+            number += 1
+            user.holds_key("groq", number)
+    released = Counter(key for future in resolved for key in future.result())
+    assert len(released) > 1
+    with http.stack.connect() as connection:
+        lines = connection.execute(
+            "select key_id::text from public.llm_audit_log where user_id = %s and action = 'lease'", [user.id]
+        ).fetchall()
+    assert Counter(key for (key,) in lines) == released
 
 
 def test_what_serves_only_with_the_operators_keys_needs_no_lease(tx: Transaction) -> None:
