@@ -16,8 +16,9 @@
     └── DatabaseError               the Supabase project answered in an unexpected way
         └── DatabaseUnavailableError  it did not answer at all
 
-Each has a stable ``code`` (listed in docs/errors.md), a message for people and a ``hint`` that says what to
-do next. No message, hint, repr or chained exception holds a provider key, an access token or a runtime secret.
+Each has a stable ``code`` (listed in docs/errors.md), a message for people and a ``hint`` that says what
+to do next. No message, hint, repr or chained exception holds a provider key, an access token or a
+runtime secret.
 """
 
 from __future__ import annotations
