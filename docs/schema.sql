@@ -993,6 +993,9 @@ begin
     'revoke all on table llm_private.%I from public, anon, authenticated, service_role', v_partition
   );
   execute format('alter table llm_private.%I enable row level security', v_partition);
+  -- Whoever is about to record into the default partition does so first: a row that appears there after its month
+  -- was moved would keep the month from being attached.
+  execute format('lock table llm_private.%I in access exclusive mode', p_table || '_default');
   execute format(
     'with moved as (delete from llm_private.%I where %I >= %L and %I < %L returning *) '
     'insert into llm_private.%I select * from moved',
@@ -1281,7 +1284,7 @@ begin
   -- A wrong secret is an error, not a missing one: the operator must hear that this process is not what it says.
   if not found then
     perform llm_private.fail(
-      401, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered, or was revoked.',
+      403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered, or was revoked.',
       'Register the runtime again and give it the new secret.'
     );
   end if;
@@ -1539,11 +1542,19 @@ CREATE OR REPLACE FUNCTION llm_private.lease_keys (
   p_keys    uuid[],
   p_until   timestamp with time zone
 )
-  RETURNS void
+  RETURNS boolean
   LANGUAGE plpgsql
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
+declare
+  v_there bigint;
 begin
+  -- First of all, so that keys and leases are locked in the order in which storing another key locks them.
+  perform from public.llm_keys as k where k.user_id = p_user and k.id = any(p_keys) for key share;
+  get diagnostics v_there = row_count;
+  if v_there < cardinality(p_keys) then
+    return false;
+  end if;
   delete from llm_private.leases as l where l.user_id = p_user and l.expires_at <= now();
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
   select p_user, k, p_holder, p_until from unnest(p_keys) as k
@@ -1554,11 +1565,13 @@ begin
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
   where k.user_id = p_user and k.id = any(p_keys);
+  return true;
 end
 $function$;
 
 COMMENT ON FUNCTION "llm_private"."lease_keys"(uuid, uuid, text, uuid[], timestamp
-  with time zone) IS 'Put the release of these keys to this holder on record.';
+  with time zone) IS 'Put the release of these keys to this holder on record; false, and nothing done, if one of them was replaced or revoked
+meanwhile.';
 
 REVOKE ALL
   ON FUNCTION "llm_private"."lease_keys"(uuid, uuid, text, uuid[], timestamp with time zone)
@@ -2146,56 +2159,58 @@ begin
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
 
-  with master as materialized (
-    select m.id, d.decrypted_secret
-    from llm_private.master_keys as m
-    inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
-  )
+  -- Again where a key was replaced or revoked between reading the route and handing it out.
+  loop
+    with master as materialized (
+      select m.id, d.decrypted_secret
+      from llm_private.master_keys as m
+      inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
+    )
 
-  select
-    json_agg(
-      json_build_object(
-        'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
-        'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
-        'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
-        'key', case
-          when r.key_id is not null
-            then llm_private.decrypt_key(v_user, r.key_id, s.ciphertext, m.decrypted_secret)
-        end
-      ) order by r.ordinality
-    ),
-    array_agg(distinct r.key_id) filter (where r.key_id is not null),
-    bool_or(l.key_id is null) filter (where r.key_id is not null),
-    min(l.expires_at)
-  into v_candidates, v_keys, v_unleased, v_expires_at
-  from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
-  left join llm_private.key_secrets as s on s.user_id = v_user and r.key_id = s.key_id
-  left join master as m on s.master_key_id = m.id
-  left join llm_private.leases as l
-    on l.user_id = v_user and r.key_id = l.key_id and l.holder = v_holder and l.expires_at > now()
-  where r.left_out is null;
+    select
+      json_agg(
+        json_build_object(
+          'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
+          'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
+          'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
+          'key', case
+            when r.key_id is not null
+              then llm_private.decrypt_key(v_user, r.key_id, s.ciphertext, m.decrypted_secret)
+          end
+        ) order by r.ordinality
+      ),
+      array_agg(distinct r.key_id) filter (where r.key_id is not null),
+      bool_or(l.key_id is null) filter (where r.key_id is not null),
+      min(l.expires_at)
+    into v_candidates, v_keys, v_unleased, v_expires_at
+    from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+    left join llm_private.key_secrets as s on s.user_id = v_user and r.key_id = s.key_id
+    left join master as m on s.master_key_id = m.id
+    left join llm_private.leases as l
+      on l.user_id = v_user and r.key_id = l.key_id and l.holder = v_holder and l.expires_at > now()
+    where r.left_out is null;
 
-  if v_candidates is null then
-    v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
-    if exists (select from unnest(v_lines) as l where l.left_out = 'key_cooling_down') then
+    if v_candidates is null then
+      v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
+      if exists (select from unnest(v_lines) as l where l.left_out = 'key_cooling_down') then
+        perform llm_private.fail(
+          429, 'keys_cooling_down', 'No provider can serve this request just now.',
+          llm_private.route_advice(v_lines, p_needs)
+        );
+      end if;
       perform llm_private.fail(
-        429, 'keys_cooling_down', 'No provider can serve this request just now.',
-        llm_private.route_advice(v_lines, p_needs)
+        422, 'no_usable_key', 'No provider can serve this request.', llm_private.route_advice(v_lines, p_needs)
       );
     end if;
-    perform llm_private.fail(
-      422, 'no_usable_key', 'No provider can serve this request.', llm_private.route_advice(v_lines, p_needs)
-    );
-  end if;
 
-  -- While a lease covers all of the keys, nothing is written.
-  if v_unleased or v_expires_at is null then
-    v_expires_at := now() + make_interval(secs => v_operator.lease_seconds);
-  end if;
-  if v_unleased then
-    perform llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at);
-  end if;
-  return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
+    -- While a lease covers all of the keys, nothing is written.
+    if v_unleased or v_expires_at is null then
+      v_expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+    end if;
+    if v_unleased is not true or llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at) then
+      return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
+    end if;
+  end loop;
 end
 $function$;
 
@@ -2321,9 +2336,9 @@ CREATE OR REPLACE FUNCTION llm_private.route (
 declare
   v_settings record;
   v_override jsonb;
-  v_providers text[] := '{}';
-  v_models text[] := '{}';
-  v_reasons text[] := '{}';
+  v_providers text[] := '{}'::text[];
+  v_models text[] := '{}'::text[];
+  v_reasons text[] := '{}'::text[];
   v_closed boolean := false;
   v_only text;
   v_line llm_private.route_line;
