@@ -56,11 +56,13 @@ def push(
         arguments.append("--include-seed")
         if (project / "supabase" / "roles.sql").exists():
             arguments.append("--include-roles")
+    own = str(private_directory(layout.directory / "cli"))
     environment = {
         **os.environ,
         "PGPASSWORD": keys.postgres_password,
-        # Its own settings and telemetry state go there instead of into the user's home.
-        "SUPABASE_HOME": str(private_directory(layout.directory / "cli")),
+        # What it leaves behind goes there instead of into the user's home and /tmp.
+        "SUPABASE_HOME": own,
+        "TMPDIR": own,
         "SUPABASE_TELEMETRY_DISABLED": "1",
         "SUPABASE_NO_UPDATE_NOTIFIER": "1",
         "DO_NOT_TRACK": "1",
