@@ -2207,10 +2207,10 @@ begin
     if v_unleased or v_expires_at is null then
       v_expires_at := now() + make_interval(secs => v_operator.lease_seconds);
     end if;
-    if v_unleased is not true or llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at) then
-      return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
-    end if;
+    exit when v_unleased is not true
+      or llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at);
   end loop;
+  return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
 end
 $function$;
 
