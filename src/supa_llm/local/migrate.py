@@ -51,7 +51,7 @@ def push(
     workdir = _workdir(layout, project)
     arguments = ["db", "push", "--yes", "--include-all", "--workdir", str(workdir)]
     # The password is in the environment, which other users cannot read; the arguments they can.
-    arguments += ["--db-url", f"postgresql://postgres@127.0.0.1:{db_port}/postgres?sslmode=disable"]
+    arguments.append(f"--remote=postgresql://postgres@127.0.0.1:{db_port}/postgres?sslmode=disable")
     if seed:
         arguments.append("--include-seed")
         if (project / "supabase" / "roles.sql").exists():
