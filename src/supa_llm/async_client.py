@@ -98,10 +98,10 @@ class AsyncUserLLM:
     async def clear_task(self, task: str) -> Settings:
         return await self._change(calls.update_settings({"task_overrides": {task: None}}))
 
-    async def providers(self) -> list[Provider]:
+    async def list_providers(self) -> list[Provider]:
         return await self._read(calls.list_providers())
 
-    async def keys(self) -> list[Key]:
+    async def list_keys(self) -> list[Key]:
         return await self._read(calls.list_keys())
 
     async def set_key(self, provider: str, key: str) -> Key:

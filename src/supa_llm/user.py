@@ -121,13 +121,13 @@ class UserLLM:
         """Let a task be served as any other again."""
         return self._change(calls.update_settings({"task_overrides": {task: None}}))
 
-    def providers(self) -> list[Provider]:
+    def list_providers(self) -> list[Provider]:
         """The providers that a user may choose from, in catalogue order."""
         return self._read(calls.list_providers())
 
     # Keys --------------------------------------------------------------------------------------------------
 
-    def keys(self) -> list[Key]:
+    def list_keys(self) -> list[Key]:
         """What one may know of the user's keys: provider, hint, status; never a key."""
         return self._read(calls.list_keys())
 

@@ -186,7 +186,14 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
         assert route.candidates[0].key == Secret(KEY)
         answer = llm.chat("Hello")
         watch.check(
-            llm, llm._core, llm._session, route, answer, answer.receipt, llm._core.operator_keys, llm.keys()
+            llm,
+            llm._core,
+            llm._session,
+            route,
+            answer,
+            answer.receipt,
+            llm._core.operator_keys,
+            llm.list_keys(),
         )
         with pytest.raises(TypeError):
             pickle.dumps(route)
@@ -194,7 +201,7 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
         database.base_url = database.base_url.with_port(9)
         llm.chat("Hello")
         watch.fails(lambda: llm.set_key("openai", KEY))
-        watch.fails(llm.keys)
+        watch.fails(llm.list_keys)
         llm.close()
         assert llm.dropped_usage == 1
         watch.fails(lambda: llm.set_key("openai", KEY))
@@ -239,5 +246,5 @@ async def test_in_tasks(canary: User, providers: Emulator, stack: Stack) -> None
         database.base_url = database.base_url.with_port(9)
         await fails(llm.set_key("openai", KEY))
         await llm.close()
-        await fails(llm.keys())
+        await fails(llm.list_keys())
         watch.check(llm, llm._core)

@@ -30,7 +30,7 @@ def llm(user: User, providers: Emulator) -> Iterator[SupaLLM]:
 
 
 def statuses(llm: SupaLLM) -> dict[str, str]:
-    known = llm.keys()
+    known = llm.list_keys()
     return {key.provider: key.status for key in known}
 
 
@@ -48,7 +48,7 @@ def test_an_answer_comes_with_a_receipt_and_is_recorded(llm: SupaLLM) -> None:
     paid = answer.receipt.answered_by
     assert paid is not None
     assert (paid.provider, paid.key_source) == ("groq", "user")
-    assert paid.key_hint == llm.keys()[0].hint or paid.key_hint
+    assert paid.key_hint == llm.list_keys()[0].hint or paid.key_hint
     assert llm.flush()
     (line,) = llm.usage()
     assert (line.provider, line.model, line.task, line.requests) == ("groq", paid.model, "speed", 1)

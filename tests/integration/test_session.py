@@ -42,7 +42,7 @@ def test_a_sign_in_loads_the_settings_and_makes_the_row(
 def test_who_signed_in_before_is_signed_in(user: User, db: psycopg.Connection[Any]) -> None:
     sb = user.client()
     with SupaLLM(sb) as llm:
-        assert llm.keys() == []
+        assert llm.list_keys() == []
         assert rows(db, user) == 1
 
 
@@ -61,7 +61,7 @@ def test_a_token_refresh_is_followed(user: User) -> None:
         time.sleep(1.1)  # a token says in whole seconds when it was made
         sb.auth.refresh_session()
         assert llm._session.identity().token.digest != before.digest
-        (key,) = llm.keys()
+        (key,) = llm.list_keys()
         assert key.provider == "openai"
         assert str(llm.settings().user_id) == user.id
 

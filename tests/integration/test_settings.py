@@ -89,12 +89,12 @@ def test_a_key_is_stored_shown_by_its_hint_revealed_and_revoked(llm: SupaLLM) ->
     key = key_for("openai")
     stored = llm.set_key("openai", key)
     assert (stored.provider, stored.status) == ("openai", "untested")
-    assert key not in repr(llm.keys())
-    (known,) = llm.keys()
+    assert key not in repr(llm.list_keys())
+    (known,) = llm.list_keys()
     assert known.hint == stored.hint
     assert llm.reveal_key("openai") == key
     llm.revoke_key("openai")
-    assert llm.keys() == []
+    assert llm.list_keys() == []
     with pytest.raises(NotFoundError):
         llm.revoke_key("openai")
     actions = [entry.action for entry in llm.audit_log()]
@@ -115,7 +115,7 @@ def test_what_is_no_key_is_refused_without_being_repeated(llm: SupaLLM, key: str
 
 def test_the_catalogue_and_an_empty_usage(llm: SupaLLM) -> None:
     assert {"openai", "groq", "mistral", "anthropic", "google"} <= {
-        provider.id for provider in llm.providers()
+        provider.id for provider in llm.list_providers()
     }
     assert llm.usage(since=date(2026, 1, 1)) == []
 

@@ -114,7 +114,7 @@ def test_the_database_is_away_and_comes_back(private: tuple[LocalStack, Stack]) 
         for _ in range(20):  # its route is on lease
             llm.chat("Hello")
         with pytest.raises(DatabaseUnavailableError) as caught:
-            llm.keys()
+            llm.list_keys()
         assert caught.value.__context__ is None
         assert not llm.flush(2)
         assert llm.dropped_usage == 0

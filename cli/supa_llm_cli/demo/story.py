@@ -56,7 +56,7 @@ class Story:
             (ben, "openai by default, then mistral, anthropic; for code anthropic"),
             (cleo, "agrees to the operator's keys (groq, openai)"),
         ):
-            stored = person.llm.keys()
+            stored = person.llm.list_keys()
             self._show.person(person.name, [f"{key.provider} {key.hint}" for key in stored], wishes)
         ciphertexts, readable = self._project.stored_keys(ada, ben)
         self._claims.check(
@@ -319,7 +319,7 @@ def _rows(person: Person, table: str, user_id: str) -> int:
 
 
 def _status(person: Person, provider: str) -> str:
-    stored = person.llm.keys()
+    stored = person.llm.list_keys()
     return next((key.status for key in stored if key.provider == provider), "no key")
 
 
