@@ -144,7 +144,6 @@ declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
   v_requested_at timestamptz;
-  v_total bigint;
 begin
   if substr(p_request_id::text, 15, 1) is distinct from '7' then
     perform llm_private.check_usage(false, 'p_request_id', 'a UUIDv7');
@@ -229,27 +228,29 @@ begin
     return false;
   end if;
 
-  select t.id into v_total
-  from public.llm_usage_totals as t
+  -- Whichever row of the group is free takes it; another is made when none is.
+  update public.llm_usage_totals as t
+  set
+    requests = t.requests + (p_attempt = 1)::integer,
+    attempts = t.attempts + 1,
+    failures = t.failures + (p_outcome = 'failed')::integer,
+    input_tokens = t.input_tokens + coalesce(p_input_tokens, 0),
+    cached_input_tokens = t.cached_input_tokens + coalesce(p_cached_input_tokens, 0),
+    output_tokens = t.output_tokens + coalesce(p_output_tokens, 0),
+    reasoning_tokens = t.reasoning_tokens + coalesce(p_reasoning_tokens, 0),
+    last_used_at = greatest(t.last_used_at, v_requested_at)
   where
-    t.user_id = v_user and t.day = (v_requested_at at time zone 'UTC')::date and t.provider = p_provider
-    and t.model = p_model and t.task is not distinct from p_task and t.key_source = p_key_source
-    and t.key_id is not distinct from p_key_id
-  limit 1
-  for update skip locked;
-  if found then
-    update public.llm_usage_totals
-    set
-      requests = requests + (p_attempt = 1)::integer,
-      attempts = attempts + 1,
-      failures = failures + (p_outcome = 'failed')::integer,
-      input_tokens = input_tokens + coalesce(p_input_tokens, 0),
-      cached_input_tokens = cached_input_tokens + coalesce(p_cached_input_tokens, 0),
-      output_tokens = output_tokens + coalesce(p_output_tokens, 0),
-      reasoning_tokens = reasoning_tokens + coalesce(p_reasoning_tokens, 0),
-      last_used_at = greatest(last_used_at, v_requested_at)
-    where user_id = v_user and id = v_total;
-  else
+    t.user_id = v_user and t.id = (
+      select u.id
+      from public.llm_usage_totals as u
+      where
+        u.user_id = v_user and u.day = (v_requested_at at time zone 'UTC')::date and u.provider = p_provider
+        and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
+        and u.key_id is not distinct from p_key_id
+      limit 1
+      for update skip locked
+    );
+  if not found then
     insert into public.llm_usage_totals (
       user_id, day, provider, model, task, key_source, key_id, requests, attempts, failures,
       input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, last_used_at
