@@ -289,6 +289,7 @@ CREATE TABLE "public"."llm_usage_totals" (
   "task"                text,
   "key_source"          text                     NOT NULL,
   "key_id"              uuid,
+  "recorder"            uuid                     NOT NULL,
   "requests"            bigint                   NOT NULL,
   "attempts"            bigint                   NOT NULL,
   "failures"            bigint                   NOT NULL,
@@ -317,6 +318,8 @@ CREATE POLICY "users read their own usage totals" ON "public"."llm_usage_totals"
 COMMENT ON COLUMN "public"."llm_usage_totals"."day" IS 'Day of the request, UTC.';
 
 COMMENT ON COLUMN "public"."llm_usage_totals"."failures" IS 'Attempts that failed; cancelled ones did not.';
+
+COMMENT ON COLUMN "public"."llm_usage_totals"."recorder" IS 'As in the events: what users say of themselves is not mixed with what a runtime says.';
 
 COMMENT ON COLUMN "public"."llm_usage_totals"."requests" IS 'First attempts, so that a request counts once.';
 
@@ -880,7 +883,7 @@ COMMENT ON COLUMN "llm_private"."operator_settings"."lease_seconds" IS 'How long
 COMMENT ON COLUMN "llm_private"."operator_settings"."operator_keys_by_default" IS
   'Whether the operator''s keys may serve users who have not said yes or no themselves.';
 
-COMMENT ON COLUMN "llm_private"."operator_settings"."reveal_enabled" IS 'Whether users may read back their own keys.';
+COMMENT ON COLUMN "llm_private"."operator_settings"."reveal_enabled" IS 'Whether users may read back their own keys through reveal_llm_key().';
 
 COMMENT ON COLUMN "llm_private"."operator_settings"."reveal_sign_in_within" IS
   'To reveal a key, the user must have signed in at most this long ago; null: any session will do.';
@@ -993,8 +996,7 @@ begin
     'revoke all on table llm_private.%I from public, anon, authenticated, service_role', v_partition
   );
   execute format('alter table llm_private.%I enable row level security', v_partition);
-  -- Whoever is about to record into the default partition does so first: a row that appears there after its month
-  -- was moved would keep the month from being attached.
+  -- A row that appears there after its month was moved would keep the month from being attached.
   execute format('lock table llm_private.%I in access exclusive mode', p_table || '_default');
   execute format(
     'with moved as (delete from llm_private.%I where %I >= %L and %I < %L returning *) '
@@ -1018,6 +1020,7 @@ CREATE OR REPLACE FUNCTION llm_private.add_month_partitions()
   LANGUAGE plpgsql
   SECURITY DEFINER
   SET search_path TO 'pg_catalog', 'pg_temp'
+  SET lock_timeout TO '250ms'
   AS $function$
 declare
   v_months constant integer := 3;
@@ -1032,16 +1035,19 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('llm_private.add_month_partitions')) then
     return;
   end if;
-  for i in 0..v_months loop
+  for i in 1..v_months loop
     v_month := ((now() at time zone 'UTC') + make_interval(months => i))::date;
     perform llm_private.add_month_partition('llm_usage_events', 'request_id', v_month);
     perform llm_private.add_month_partition('llm_audit_log', 'id', v_month);
   end loop;
+exception when lock_not_available then
+  -- A sign-in does not wait for somebody's long report: there is time, and a default partition.
+  null;
 end
 $function$;
 
-COMMENT ON FUNCTION "llm_private"."add_month_partitions"() IS 'Make the partitions of this month and the next three. Called when a user is seen for the first time and when a
-runtime is registered, off the hot path; a project with pg_cron may call it daily.';
+COMMENT ON FUNCTION "llm_private"."add_month_partitions"() IS 'Make the partitions of the next three months, unless somebody is in the way. Called when a user is seen for the first
+time and when a runtime is registered, off the hot path; a project with pg_cron may call it daily.';
 
 REVOKE ALL ON FUNCTION "llm_private"."add_month_partitions"() FROM PUBLIC;
 
@@ -1204,10 +1210,10 @@ begin
       400, 'invalid_argument', 'p_model must have 1 to 200 characters without spaces, or be null.',
       'Ask for provider/model, or for a bare model.'
     );
-  elsif not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
+  elsif cardinality(p_needs) > 6 or not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_needs names a capability that does not exist.',
-      'Allowed: chat, streaming, tools, json_schema, vision, embeddings.'
+      400, 'invalid_argument', 'p_needs names a capability that does not exist, or too many.',
+      'Allowed: each of chat, streaming, tools, json_schema, vision, embeddings.'
     );
   elsif cardinality(p_operator_providers) > 100 then
     perform llm_private.fail(400, 'invalid_argument', 'p_operator_providers may name at most 100 providers.');
@@ -1555,10 +1561,17 @@ begin
   if v_there < cardinality(p_keys) then
     return false;
   end if;
-  delete from llm_private.leases as l where l.user_id = p_user and l.expires_at <= now();
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
-  select p_user, k, p_holder, p_until from unnest(p_keys) as k
+  select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
   on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
+  -- Others' leases that have ended go too, but for those that their holder is renewing right now.
+  delete from llm_private.leases as l
+  using (
+    select e.key_id, e.holder from llm_private.leases as e
+    where e.user_id = p_user and e.expires_at <= now()
+    for update skip locked
+  ) as ended
+  where l.user_id = p_user and l.key_id = ended.key_id and l.holder = ended.holder;
   insert into public.llm_audit_log (user_id, action, actor, provider, key_id, runtime_id, detail)
   select
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
@@ -1759,6 +1772,9 @@ declare
   v_model_allowed constant text := 'a model name of 1 to 200 characters without spaces, or null';
 begin
   perform llm_private.check_setting(jsonb_typeof(p_changes) = 'object', 'task_overrides', 'a JSON object');
+  perform llm_private.check_setting(
+    (select count(*) <= 200 from jsonb_object_keys(p_changes)), 'task_overrides', 'at most 200 tasks'
+  );
   for v_task, v_change in select * from jsonb_each(p_changes) loop
     perform llm_private.check_setting(
       v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
@@ -1823,8 +1839,9 @@ declare
   v_cooling_until timestamptz;
 begin
   if p_outcome = 'succeeded' then
-    update public.llm_keys set status = 'working', cooling_until = null
-    where user_id = p_user and id = p_key_id and (status <> 'working' or cooling_until is not null);
+    -- A key that was rejected or limited since is on no route: this request began before, and says nothing new.
+    update public.llm_keys set status = 'working'
+    where user_id = p_user and id = p_key_id and status = 'untested';
   elsif p_error_class = 'auth' then
     update public.llm_keys set status = 'rejected', cooling_until = null
     where user_id = p_user and id = p_key_id and status <> 'rejected';
@@ -1912,8 +1929,8 @@ CREATE OR REPLACE FUNCTION llm_private.record_usage (
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_recorder constant uuid := coalesce(v_runtime, v_user);
   v_requested_at timestamptz;
-  v_total bigint;
 begin
   if substr(p_request_id::text, 15, 1) is distinct from '7' then
     perform llm_private.check_usage(false, 'p_request_id', 'a UUIDv7');
@@ -1924,7 +1941,7 @@ begin
   if (
     v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
     and p_attempt between 1 and 1000
-    and (p_task is null or length(p_task) between 1 and 64)
+    and (p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$')
     and p_provider ~ '^[a-z][a-z0-9_-]{0,31}$'
     and p_model ~ '^[!-~]{1,200}$'
     and p_key_source in ('user', 'team', 'operator')
@@ -1950,7 +1967,7 @@ begin
       ),
       llm_private.check_usage(p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
       llm_private.check_usage(
-        p_task is null or length(p_task) between 1 and 64, 'p_task', 'null, or 1 to 64 characters'
+        p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$', 'p_task', 'null, or 1 to 64 printable characters'
       ),
       llm_private.check_usage(p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'),
       llm_private.check_usage(p_model ~ '^[!-~]{1,200}$', 'p_model', 'a model name of 1 to 200 characters, no spaces'),
@@ -1989,7 +2006,7 @@ begin
     latency_ms, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens
   )
   values (
-    v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), p_task, p_provider, p_model, p_key_source, p_key_id,
+    v_user, p_request_id, p_attempt, v_recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens
   )
@@ -1998,33 +2015,35 @@ begin
     return false;
   end if;
 
-  select t.id into v_total
-  from public.llm_usage_totals as t
+  -- Whichever row of the group is free takes it; another is made when none is.
+  update public.llm_usage_totals as t
+  set
+    requests = t.requests + (p_attempt = 1)::integer,
+    attempts = t.attempts + 1,
+    failures = t.failures + (p_outcome = 'failed')::integer,
+    input_tokens = t.input_tokens + coalesce(p_input_tokens, 0),
+    cached_input_tokens = t.cached_input_tokens + coalesce(p_cached_input_tokens, 0),
+    output_tokens = t.output_tokens + coalesce(p_output_tokens, 0),
+    reasoning_tokens = t.reasoning_tokens + coalesce(p_reasoning_tokens, 0),
+    last_used_at = greatest(t.last_used_at, v_requested_at)
   where
-    t.user_id = v_user and t.day = (v_requested_at at time zone 'UTC')::date and t.provider = p_provider
-    and t.model = p_model and t.task is not distinct from p_task and t.key_source = p_key_source
-    and t.key_id is not distinct from p_key_id
-  limit 1
-  for update skip locked;
-  if found then
-    update public.llm_usage_totals
-    set
-      requests = requests + (p_attempt = 1)::integer,
-      attempts = attempts + 1,
-      failures = failures + (p_outcome = 'failed')::integer,
-      input_tokens = input_tokens + coalesce(p_input_tokens, 0),
-      cached_input_tokens = cached_input_tokens + coalesce(p_cached_input_tokens, 0),
-      output_tokens = output_tokens + coalesce(p_output_tokens, 0),
-      reasoning_tokens = reasoning_tokens + coalesce(p_reasoning_tokens, 0),
-      last_used_at = greatest(last_used_at, v_requested_at)
-    where user_id = v_user and id = v_total;
-  else
+    t.user_id = v_user and t.id = (
+      select u.id
+      from public.llm_usage_totals as u
+      where
+        u.user_id = v_user and u.day = (v_requested_at at time zone 'UTC')::date and u.provider = p_provider
+        and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
+        and u.key_id is not distinct from p_key_id and u.recorder = v_recorder
+      limit 1
+      for update skip locked
+    );
+  if not found then
     insert into public.llm_usage_totals (
-      user_id, day, provider, model, task, key_source, key_id, requests, attempts, failures,
+      user_id, day, provider, model, task, key_source, key_id, recorder, requests, attempts, failures,
       input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, last_used_at
     )
     values (
-      v_user, (v_requested_at at time zone 'UTC')::date, p_provider, p_model, p_task, p_key_source, p_key_id,
+      v_user, (v_requested_at at time zone 'UTC')::date, p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
       (p_attempt = 1)::integer, 1, (p_outcome = 'failed')::integer,
       coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0), v_requested_at
@@ -2053,6 +2072,25 @@ GRANT EXECUTE
     "llm_private"."record_usage"(uuid, integer, text, text, text, text, uuid, text, text, boolean,
     integer, integer, integer, integer, integer, double precision)
   TO "authenticated";
+
+CREATE OR REPLACE FUNCTION llm_private.refuse_cast()
+  RETURNS void
+  LANGUAGE plpgsql
+  STABLE
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+begin
+  if current_query() ~* '\mcast\s*\(' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'What holds a key cannot be cast.', 'Leave the cast out of select.'
+    );
+  end if;
+end
+$function$;
+
+COMMENT ON FUNCTION "llm_private"."refuse_cast"() IS 'Error invalid_argument when the caller''s statement casts: for functions that give out keys.';
+
+REVOKE ALL ON FUNCTION "llm_private"."refuse_cast"() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION llm_private.register_runtime (
   p_name text
@@ -2155,8 +2193,14 @@ declare
   v_expires_at timestamptz;
   v_lines llm_private.route_line[];
 begin
+  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
+  -- Also tells a token whose account has been deleted.
+  perform from public.user_llm_settings as u where u.user_id = v_user;
+  if not found then
+    perform llm_private.ensure_settings(v_user);
+  end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
 
   -- Again where a key was replaced or revoked between reading the route and handing it out.
@@ -2175,7 +2219,10 @@ begin
           'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
           'key', case
             when r.key_id is not null
-              then llm_private.decrypt_key(v_user, r.key_id, s.ciphertext, m.decrypted_secret)
+              then llm_private.decrypt_key(
+                v_user, r.key_id, s.ciphertext,
+                coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
+              )
           end
         ) order by r.ordinality
       ),
@@ -2238,6 +2285,7 @@ declare
   v_row public.llm_keys;
   v_key text;
 begin
+  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   if not v_operator.reveal_enabled then

@@ -20,9 +20,8 @@ from supa_llm.session import AccessToken
 
 V = TypeVar("V")
 
-_SWEEP_EVERY = (
-    10.0  # seconds; what is over, keys on a lease above all, leaves memory soon, not only when asked for
-)
+#: Seconds. What is over, keys on a lease above all, leaves memory with the next look-up, whoever's it is.
+_SWEEP_EVERY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +148,16 @@ class AsyncCache(Store):
             flight = self._flights.get((key, change))
 
         async def fly() -> V:
-            try:
-                loaded = await load()
-                self._put(key, token, slot.until(loaded), loaded, change)
-                return loaded
-            finally:
-                del self._flights[key, change]
+            loaded = await load()
+            self._put(key, token, slot.until(loaded), loaded, change)
+            return loaded
+
+        def landed(flight: asyncio.Future[Any]) -> None:
+            del self._flights[key, change]
+            if not flight.cancelled():
+                flight.exception()  # so that asyncio does not complain when every waiter has gone
 
         if flight is None:
             flight = self._flights[key, change] = asyncio.ensure_future(fly())
-            flight.add_done_callback(_seen)
+            flight.add_done_callback(landed)
         return await asyncio.shield(flight)
-
-
-def _seen(flight: asyncio.Future[Any]) -> None:
-    """Take note of the error, so that asyncio does not complain when every waiter has gone."""
-    if not flight.cancelled():
-        flight.exception()

@@ -98,12 +98,13 @@ class Session:
         failure: SupaLLMError | None = None
         with self._asking:
             if (identity := self._seen.fresh()) is None:
+                asked = self._seen.events
                 try:
                     session = self._auth.get_session()  # refreshes an expired token
                 except Exception as error:  # its errors are many, and may quote a token
                     failure = _auth_failure(error)
                 else:
-                    identity = self._seen.take(session)
+                    identity = self._seen.take(session, asked)
         return _required(identity, failure)
 
     def close(self) -> None:
@@ -132,12 +133,13 @@ class AsyncSession:
         failure: SupaLLMError | None = None
         async with self._asking:
             if (identity := self._seen.fresh()) is None:
+                asked = self._seen.events
                 try:
                     session = await self._auth.get_session()
                 except Exception as error:
                     failure = _auth_failure(error)
                 else:
-                    identity = self._seen.take(session)
+                    identity = self._seen.take(session, asked)
         return _required(identity, failure)
 
     def close(self) -> None:
@@ -146,12 +148,17 @@ class AsyncSession:
 
 
 class _Seen:
-    """The user as of the last Auth event."""
+    """The user as of the last Auth event.
+
+    Attributes:
+        events: how many there were.
+    """
 
     def __init__(self, signed_in: Callable[[Identity], None], signed_out: Callable[[Identity], None]) -> None:
         self._signed_in, self._signed_out = signed_in, signed_out
         self._identity: Identity | None = None
         self._lock = threading.Lock()
+        self.events = 0
 
     def fresh(self) -> Identity | None:
         identity = self._identity
@@ -161,8 +168,18 @@ class _Seen:
         """Take over what an Auth event says: every event but a sign-out carries the session."""
         self.take(session)
 
-    def take(self, session: AuthSession | None) -> Identity | None:
+    def take(self, session: AuthSession | None, asked: int | None = None) -> Identity | None:
+        """Take over a session, and return who is signed in.
+
+        Args:
+            asked: for an answer of Auth's, ``events`` when it was asked. An event since then knows better:
+                the answer may be of a user who has signed out meanwhile.
+        """
         with self._lock:
+            if asked is None:
+                self.events += 1
+            elif asked != self.events:
+                return self._identity
             before = self._identity
             now = Identity(session.access_token) if session else None
             if before and now and before.token.owner == now.token.owner:

@@ -113,7 +113,8 @@ comment on function llm_private.first_uuid_v7(timestamptz) is
 
 -- Append-only tables are partitioned by month on a UUIDv7. Partitions live in llm_private, where no API reaches them
 -- past the row level security of their parent. A default partition takes what has no month yet, so that recording
--- never fails for want of one; making the month later moves those rows.
+-- never fails for want of one; making the month later moves those rows. Whoever records into the default partition at
+-- that very moment is refused, so a month that is being recorded is for the database's owner to make.
 create function llm_private.add_month_partition(p_table text, p_column text, p_month date)
 returns void
 language plpgsql
@@ -134,8 +135,7 @@ begin
     'revoke all on table llm_private.%I from public, anon, authenticated, service_role', v_partition
   );
   execute format('alter table llm_private.%I enable row level security', v_partition);
-  -- Whoever is about to record into the default partition does so first: a row that appears there after its month
-  -- was moved would keep the month from being attached.
+  -- A row that appears there after its month was moved would keep the month from being attached.
   execute format('lock table llm_private.%I in access exclusive mode', p_table || '_default');
   execute format(
     'with moved as (delete from llm_private.%I where %I >= %L and %I < %L returning *) '
@@ -157,6 +157,7 @@ returns void
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
 as $$
 declare
   v_months constant integer := 3;
@@ -171,17 +172,40 @@ begin
   if not pg_try_advisory_xact_lock(hashtext('llm_private.add_month_partitions')) then
     return;
   end if;
-  for i in 0..v_months loop
+  for i in 1..v_months loop
     v_month := ((now() at time zone 'UTC') + make_interval(months => i))::date;
     perform llm_private.add_month_partition('llm_usage_events', 'request_id', v_month);
     perform llm_private.add_month_partition('llm_audit_log', 'id', v_month);
   end loop;
+exception when lock_not_available then
+  -- A sign-in does not wait for somebody's long report: there is time, and a default partition.
+  null;
 end
 $$;
 
 comment on function llm_private.add_month_partitions() is
-'Make the partitions of this month and the next three. Called when a user is seen for the first time and when a
-runtime is registered, off the hot path; a project with pg_cron may call it daily.';
+'Make the partitions of the next three months, unless somebody is in the way. Called when a user is seen for the first
+time and when a runtime is registered, off the hot path; a project with pg_cron may call it daily.';
+
+-- PostgREST casts a result where it is asked to (?select=…::int), and writes CAST for nothing else. A cast that fails
+-- prints the value, here a key, and undoes the line of the audit log that says it was given out.
+create function llm_private.refuse_cast()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_query() ~* '\mcast\s*\(' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'What holds a key cannot be cast.', 'Leave the cast out of select.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.refuse_cast() is
+'Error invalid_argument when the caller''s statement casts: for functions that give out keys.';
 
 revoke execute on function llm_private.fail(integer, text, text, text) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.require_user() from public, anon, authenticated, service_role;
@@ -191,3 +215,4 @@ revoke execute on function llm_private.first_uuid_v7(timestamptz) from public, a
 revoke execute on function llm_private.add_month_partition(text, text, date)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.add_month_partitions() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.refuse_cast() from public, anon, authenticated, service_role;

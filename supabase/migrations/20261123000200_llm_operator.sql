@@ -14,7 +14,9 @@ comment on table llm_private.operator_settings is 'The operator''s switches; exa
 comment on column llm_private.operator_settings.keys_readable_by is
 'owner: a user''s JWT alone may resolve a route with that user''s own keys; runtime: only together with the secret of a
 registered runtime, so that a stolen JWT reads no key.';
-comment on column llm_private.operator_settings.reveal_enabled is 'Whether users may read back their own keys.';
+-- These two bind together with keys_readable_by = runtime: a user who may resolve a route alone gets the keys on it.
+comment on column llm_private.operator_settings.reveal_enabled is
+'Whether users may read back their own keys through reveal_llm_key().';
 comment on column llm_private.operator_settings.reveal_sign_in_within is
 'To reveal a key, the user must have signed in at most this long ago; null: any session will do.';
 comment on column llm_private.operator_settings.operator_keys_by_default is

@@ -55,6 +55,7 @@ create table public.llm_usage_totals (
   task text,
   key_source text not null,
   key_id uuid,
+  recorder uuid not null,
   requests bigint not null,
   attempts bigint not null,
   failures bigint not null,
@@ -73,6 +74,8 @@ create index llm_usage_totals_group on public.llm_usage_totals (user_id, day, pr
 comment on table public.llm_usage_totals is
 'Sums of usage events; several rows a group, to be summed again: see get_llm_usage().';
 comment on column public.llm_usage_totals.day is 'Day of the request, UTC.';
+comment on column public.llm_usage_totals.recorder is
+'As in the events: what users say of themselves is not mixed with what a runtime says.';
 comment on column public.llm_usage_totals.requests is 'First attempts, so that a request counts once.';
 comment on column public.llm_usage_totals.failures is 'Attempts that failed; cancelled ones did not.';
 
@@ -92,6 +95,9 @@ for select to authenticated using (user_id = (select auth.uid()));
 create policy "users read their own usage totals" on public.llm_usage_totals
 for select to authenticated using (user_id = (select auth.uid()));
 
+select
+  llm_private.add_month_partition('llm_usage_events', 'request_id', (now() at time zone 'UTC')::date) as usage,
+  llm_private.add_month_partition('llm_audit_log', 'id', (now() at time zone 'UTC')::date) as audit;
 select llm_private.add_month_partitions();
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -143,6 +149,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_recorder constant uuid := coalesce(v_runtime, v_user);
   v_requested_at timestamptz;
 begin
   if substr(p_request_id::text, 15, 1) is distinct from '7' then
@@ -154,7 +161,7 @@ begin
   if (
     v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
     and p_attempt between 1 and 1000
-    and (p_task is null or length(p_task) between 1 and 64)
+    and (p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$')
     and p_provider ~ '^[a-z][a-z0-9_-]{0,31}$'
     and p_model ~ '^[!-~]{1,200}$'
     and p_key_source in ('user', 'team', 'operator')
@@ -180,7 +187,7 @@ begin
       ),
       llm_private.check_usage(p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
       llm_private.check_usage(
-        p_task is null or length(p_task) between 1 and 64, 'p_task', 'null, or 1 to 64 characters'
+        p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$', 'p_task', 'null, or 1 to 64 printable characters'
       ),
       llm_private.check_usage(p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'),
       llm_private.check_usage(p_model ~ '^[!-~]{1,200}$', 'p_model', 'a model name of 1 to 200 characters, no spaces'),
@@ -219,7 +226,7 @@ begin
     latency_ms, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens
   )
   values (
-    v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), p_task, p_provider, p_model, p_key_source, p_key_id,
+    v_user, p_request_id, p_attempt, v_recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens
   )
@@ -246,17 +253,17 @@ begin
       where
         u.user_id = v_user and u.day = (v_requested_at at time zone 'UTC')::date and u.provider = p_provider
         and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
-        and u.key_id is not distinct from p_key_id
+        and u.key_id is not distinct from p_key_id and u.recorder = v_recorder
       limit 1
       for update skip locked
     );
   if not found then
     insert into public.llm_usage_totals (
-      user_id, day, provider, model, task, key_source, key_id, requests, attempts, failures,
+      user_id, day, provider, model, task, key_source, key_id, recorder, requests, attempts, failures,
       input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, last_used_at
     )
     values (
-      v_user, (v_requested_at at time zone 'UTC')::date, p_provider, p_model, p_task, p_key_source, p_key_id,
+      v_user, (v_requested_at at time zone 'UTC')::date, p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
       (p_attempt = 1)::integer, 1, (p_outcome = 'failed')::integer,
       coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0), v_requested_at

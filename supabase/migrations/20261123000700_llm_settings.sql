@@ -99,8 +99,8 @@ $$;
 comment on function llm_private.get_settings() is
 'The caller''s settings, made at the first call. Error not_signed_in.';
 
--- Values are checked one by one, and an error names the path and what is allowed. Values are never repeated in it: a
--- key pasted into the wrong field would stand in a log.
+-- Values are checked one by one, and an error names the path and what is allowed. No value is repeated in it: a key
+-- pasted into the wrong field would stand in a log.
 create function llm_private.check_setting(p_ok boolean, p_path text, p_allowed text)
 returns void
 language plpgsql
@@ -225,6 +225,9 @@ declare
   v_model_allowed constant text := 'a model name of 1 to 200 characters without spaces, or null';
 begin
   perform llm_private.check_setting(jsonb_typeof(p_changes) = 'object', 'task_overrides', 'a JSON object');
+  perform llm_private.check_setting(
+    (select count(*) <= 200 from jsonb_object_keys(p_changes)), 'task_overrides', 'at most 200 tasks'
+  );
   for v_task, v_change in select * from jsonb_each(p_changes) loop
     perform llm_private.check_setting(
       v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'

@@ -57,6 +57,7 @@ comment on table llm_private.key_secrets is 'The encrypted keys. The plaintext n
 revoke all on table llm_private.master_keys from public, anon, authenticated, service_role;
 revoke all on table public.llm_keys from public, anon, authenticated, service_role;
 revoke all on table llm_private.key_secrets from public, anon, authenticated, service_role;
+revoke all on sequence llm_private.master_keys_id_seq from public, anon, authenticated, service_role;
 alter table llm_private.master_keys enable row level security;
 alter table public.llm_keys enable row level security;
 alter table llm_private.key_secrets enable row level security;
@@ -356,6 +357,7 @@ declare
   v_row public.llm_keys;
   v_key text;
 begin
+  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   if not v_operator.reveal_enabled then
@@ -400,8 +402,9 @@ declare
   v_cooling_until timestamptz;
 begin
   if p_outcome = 'succeeded' then
-    update public.llm_keys set status = 'working', cooling_until = null
-    where user_id = p_user and id = p_key_id and (status <> 'working' or cooling_until is not null);
+    -- A key that was rejected or limited since is on no route: this request began before, and says nothing new.
+    update public.llm_keys set status = 'working'
+    where user_id = p_user and id = p_key_id and status = 'untested';
   elsif p_error_class = 'auth' then
     update public.llm_keys set status = 'rejected', cooling_until = null
     where user_id = p_user and id = p_key_id and status <> 'rejected';
@@ -480,6 +483,7 @@ key. Error not_signed_in.';
 
 -- One unnamed json parameter: PostgREST then hands over the body as it came. Named parameters would be read out of it
 -- by PostgreSQL before this function could look, whose complaint about a bad escape prints the key into the log.
+-- (Who names ?columns= in the URL makes PostgREST do that all the same, with a key of their own.)
 create function public.set_llm_key(json)
 returns jsonb
 language sql

@@ -69,10 +69,10 @@ begin
       400, 'invalid_argument', 'p_model must have 1 to 200 characters without spaces, or be null.',
       'Ask for provider/model, or for a bare model.'
     );
-  elsif not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
+  elsif cardinality(p_needs) > 6 or not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_needs names a capability that does not exist.',
-      'Allowed: chat, streaming, tools, json_schema, vision, embeddings.'
+      400, 'invalid_argument', 'p_needs names a capability that does not exist, or too many.',
+      'Allowed: each of chat, streaming, tools, json_schema, vision, embeddings.'
     );
   elsif cardinality(p_operator_providers) > 100 then
     perform llm_private.fail(400, 'invalid_argument', 'p_operator_providers may name at most 100 providers.');
@@ -364,10 +364,17 @@ begin
   if v_there < cardinality(p_keys) then
     return false;
   end if;
-  delete from llm_private.leases as l where l.user_id = p_user and l.expires_at <= now();
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
-  select p_user, k, p_holder, p_until from unnest(p_keys) as k
+  select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
   on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
+  -- Others' leases that have ended go too, but for those that their holder is renewing right now.
+  delete from llm_private.leases as l
+  using (
+    select e.key_id, e.holder from llm_private.leases as e
+    where e.user_id = p_user and e.expires_at <= now()
+    for update skip locked
+  ) as ended
+  where l.user_id = p_user and l.key_id = ended.key_id and l.holder = ended.holder;
   insert into public.llm_audit_log (user_id, action, actor, provider, key_id, runtime_id, detail)
   select
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
@@ -402,8 +409,14 @@ declare
   v_expires_at timestamptz;
   v_lines llm_private.route_line[];
 begin
+  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
+  -- Also tells a token whose account has been deleted.
+  perform from public.user_llm_settings as u where u.user_id = v_user;
+  if not found then
+    perform llm_private.ensure_settings(v_user);
+  end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
 
   -- Again where a key was replaced or revoked between reading the route and handing it out.
@@ -422,7 +435,10 @@ begin
           'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
           'key', case
             when r.key_id is not null
-              then llm_private.decrypt_key(v_user, r.key_id, s.ciphertext, m.decrypted_secret)
+              then llm_private.decrypt_key(
+                v_user, r.key_id, s.ciphertext,
+                coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
+              )
           end
         ) order by r.ordinality
       ),

@@ -147,6 +147,19 @@ def live_a_full_life(scene: Scene) -> None:
     scene.user.rpc("revoke_llm_key", p_provider="groq")
 
 
+def ask_for_a_cast(scene: Scene) -> None:
+    """PostgREST casts a result where it is asked to, and PostgreSQL prints what it cannot cast."""
+    scene.user.rpc("set_llm_key", provider="groq", key=scene.key)
+    of_route = "pgrst_scalar:pgrst_scalar->candidates->0->>key::int"
+    for path, arguments in (
+        ("rpc/reveal_llm_key?select=pgrst_scalar::int", {"p_provider": "groq"}),
+        ("rpc/reveal_llm_key?select=pgrst_scalar:pgrst_scalar::uuid", {"p_provider": "groq"}),
+        (f"rpc/resolve_llm_route?select={of_route}", {}),
+    ):
+        answer = scene.http.send(scene.user, "POST", path, content=json.dumps(arguments))
+        assert answer.json()["details"] == "invalid_argument", answer.text
+
+
 def break_the_cipher(scene: Scene) -> None:
     scene.user.rpc("set_llm_key", provider="groq", key=scene.key)
     thief = new_user(scene.http)
@@ -246,6 +259,7 @@ def test_a_key_is_nowhere_on_the_server_whatever_happened_to_it(scene: Scene) ->
     send_in_other_ways(scene)
     paste_into_the_wrong_field(scene)
     live_a_full_life(scene)
+    ask_for_a_cast(scene)
     break_the_cipher(scene)
     fail_half_way(scene)
 

@@ -279,7 +279,7 @@ def test_an_attempt_that_succeeds_makes_a_key_working(user: Caller) -> None:
     assert seen["last_used_at"] is not None
 
 
-def test_a_provider_that_says_no_makes_a_key_rejected_until_it_says_yes(user: Caller) -> None:
+def test_a_provider_that_says_no_makes_a_key_rejected_until_it_is_replaced(user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(**failed("auth", key_id=key["id"]))
     assert status(user) == "rejected"
@@ -287,7 +287,16 @@ def test_a_provider_that_says_no_makes_a_key_rejected_until_it_says_yes(user: Ca
         user.rpc("resolve_llm_route")
     assert "rejected your key gsk…0000: replace it" in error.value.hint
     user.records(key_id=key["id"])
-    assert status(user) == "working"
+    assert status(user) == "rejected", "a request that began before the key was rejected says nothing new"
+    user.holds_key("groq")
+    assert status(user) == "untested"
+
+
+def test_an_answer_that_was_under_way_does_not_shorten_the_wait(user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.records(**failed("rate_limited", key_id=key["id"], retry_after=600))
+    user.records(key_id=key["id"])
+    assert status(user) == "cooling_down"
 
 
 @pytest.mark.parametrize(
@@ -354,10 +363,10 @@ def test_an_operators_key_marks_none_of_the_users(user: Caller) -> None:
     assert status(user) == "untested"
 
 
-def test_recording_an_attempt_again_does_not_mark_the_key_again(user: Caller) -> None:
+def test_recording_an_attempt_again_does_not_mark_the_key_again(tx: Transaction, user: Caller) -> None:
     key = user.holds_key("groq")
     first = failed("auth", key_id=key["id"])
     assert user.records(**first)
-    user.records(key_id=key["id"])
+    tx.sql("update public.llm_keys set status = 'working' where id = %s", key["id"])
     assert not user.records(**first)
     assert status(user) == "working"

@@ -195,3 +195,12 @@ async def test_nobody_is_there(both: Both, engine: Any, to: Providers) -> None:
     policy = both.policy(candidate("openai", base_url="http://127.0.0.1:9/v1"))
     with pytest.raises(ProviderError, match="could not be reached"):
         await both.chat(engine, policy, chat_body("Hello"))
+
+
+async def test_no_proxy_is_handed_a_key_for_this_very_machine(
+    both: Both, to: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # where nobody listens
+    engine = AsyncEngine() if both.asynchronous else Engine()
+    answer = await both.chat(engine, both.policy(to("openai")), chat_body("Hello"))
+    assert answer.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from functools import partial
@@ -174,3 +175,18 @@ async def test_a_failed_fetch_of_tasks_is_shared_and_not_kept() -> None:
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(result) for result in results] == [DatabaseUnavailableError] * 2
     assert await cache.fetch(anna, slot(), load) == "back"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought eager tasks")
+async def test_a_fetch_that_fails_at_once_leaves_nothing_behind() -> None:
+    cache, anna = AsyncCache(), token()
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+
+    async def fail() -> str:
+        raise DatabaseUnavailableError("away")
+
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailableError):
+            await cache.fetch(anna, slot(), fail)
+    await asyncio.sleep(0)
+    assert not cache._flights

@@ -28,6 +28,8 @@ from supa_llm.wire.base import FaultError, Json
 
 T = TypeVar("T")
 
+#: Plain http is for providers on this very machine: no proxy gets to read their keys.
+_NO_PROXY = {"http://": None}
 #: Seconds that making a connection may take, within the time-out of the attempt.
 _CONNECT = 10.0
 
@@ -43,12 +45,12 @@ class Engine:
 
     Example:
         >>> with Engine() as engine:
-        ...     answer = engine.chat(policy, {"messages": [{"role": "user", "content": "Hello"}]},
-        task="speed") >>> answer.text, answer.receipt.answered_by.provider
+        ...     answer = engine.chat(policy, {"messages": [{"role": "user", "content": "Hello"}]})
+        >>> answer.text, answer.receipt.answered_by.provider
     """
 
     def __init__(self, client: httpx.Client | None = None, *, timeouts: Timeouts | None = None) -> None:
-        self.client = client or httpx.Client(timeout=None)  # noqa: S113 - each request brings its own
+        self.client = client or httpx.Client(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - requests bring theirs
         self.timeouts = timeouts or Timeouts()
         self._owned = client is None
 
@@ -155,7 +157,7 @@ class AsyncEngine:
     """
 
     def __init__(self, client: httpx.AsyncClient | None = None, *, timeouts: Timeouts | None = None) -> None:
-        self.client = client or httpx.AsyncClient(timeout=None)  # noqa: S113 - each request brings its own
+        self.client = client or httpx.AsyncClient(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - requests bring theirs
         self.timeouts = timeouts or Timeouts()
         self._owned = client is None
 

@@ -34,8 +34,16 @@ def mask(text: str, key: Secret) -> str:
 
 
 def mask_error(error: Mapping[str, Any], key: Secret) -> dict[str, Any]:
-    """A provider's error object with its texts masked."""
-    return {name: mask(value, key) if isinstance(value, str) else value for name, value in error.items()}
+    """A provider's error object with its texts masked, however deep they are."""
+
+    def masked(value: Any) -> Any:
+        if isinstance(value, str):
+            return mask(value, key)
+        if isinstance(value, Mapping):
+            return {mask(str(name), key): masked(inner) for name, inner in value.items()}
+        return [masked(inner) for inner in value] if isinstance(value, list) else value
+
+    return {mask(name, key): masked(value) for name, value in error.items()}
 
 
 def nothing_tried(route: Route, left_out: Sequence[LeftOut]) -> NoCandidateError:

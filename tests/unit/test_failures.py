@@ -1,0 +1,14 @@
+"""What errors show of what a provider said."""
+
+from __future__ import annotations
+
+from supa_llm.engine.failures import mask_error
+from supa_llm.models import Secret
+
+
+def test_a_key_is_masked_wherever_a_provider_repeats_it() -> None:
+    key = "made-up-key-0123456789"
+    said = {"message": key, "code": [key, 7], "param": {"headers": [f"Bearer {key}"], key: None}}
+    masked = mask_error(said, Secret(key))
+    assert key not in repr(masked)
+    assert masked["code"] == ["…", 7]
