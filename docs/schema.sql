@@ -1081,7 +1081,8 @@ begin
   if p_default_provider is null then
     perform llm_private.fail(
       400, 'unknown_model', 'It is not known which provider has the model that was asked for.',
-      'Ask for it as provider/model.'
+      'Ask for it as provider/model, with one of these providers: '
+      || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
   return query select p_default_provider, p_model;
@@ -1141,7 +1142,8 @@ begin
       400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
       case
         when p_provider.key_example <> ''
-          then format('A key of %s looks like %s', p_provider.name, p_provider.key_example)
+          then
+          format('A key of %s looks like %s; copy all of it.', p_provider.name, p_provider.key_example)
         else format('Copy it again from %s.', p_provider.name)
       end
     );
@@ -1602,6 +1604,7 @@ CREATE OR REPLACE FUNCTION llm_private.left_out_message (
   select case p_line.left_out
     when 'provider_off' then p_line.name || ' is switched off by the operator.'
     when 'provider_disabled' then 'You switched ' || p_line.name || ' off.'
+    when 'other_model' then 'Vectors of ' || p_line.name || ' do not compare with those of the model asked for.'
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
     when 'lacks_capability' then p_line.name || ' cannot do all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'
@@ -2080,7 +2083,7 @@ CREATE OR REPLACE FUNCTION llm_private.refuse_cast()
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
 begin
-  if current_query() ~* '\mcast\s*\(' then
+  if strpos(current_query(), 'CAST') > 0 then
     perform llm_private.fail(
       400, 'invalid_argument', 'What holds a key cannot be cast.', 'Leave the cast out of select.'
     );
@@ -2439,6 +2442,8 @@ begin
         case
           when not p.enabled then 'provider_off'
           when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
+          when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'asked_for'
+            then 'other_model'
           when v_closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
           when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'

@@ -181,7 +181,8 @@ begin
       400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
       case
         when p_provider.key_example <> ''
-          then format('A key of %s looks like %s', p_provider.name, p_provider.key_example)
+          then
+          format('A key of %s looks like %s; copy all of it.', p_provider.name, p_provider.key_example)
         else format('Copy it again from %s.', p_provider.name)
       end
     );

@@ -10,6 +10,7 @@
 --   7. a clear error that says what this user can do
 --
 -- What orders providers that a user has not ordered: the task's order in the catalogue, then the catalogue's own.
+-- Embeddings by a model that was asked for are never made by another: their vectors would not compare.
 -- A provider that the user or the operator switched off is never on a route, even if it is asked for. A task override
 -- with fallbacks of its own, even an empty list, is closed: nothing else is tried for that task. With fallbacks off
 -- one candidate is left, the first, and where 1, 2 or 3 named a provider it is of that provider.
@@ -107,7 +108,8 @@ begin
   if p_default_provider is null then
     perform llm_private.fail(
       400, 'unknown_model', 'It is not known which provider has the model that was asked for.',
-      'Ask for it as provider/model.'
+      'Ask for it as provider/model, with one of these providers: '
+      || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
   return query select p_default_provider, p_model;
@@ -185,6 +187,8 @@ begin
         case
           when not p.enabled then 'provider_off'
           when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
+          when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'asked_for'
+            then 'other_model'
           when v_closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
           when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
@@ -251,6 +255,7 @@ as $$
   select case p_line.left_out
     when 'provider_off' then p_line.name || ' is switched off by the operator.'
     when 'provider_disabled' then 'You switched ' || p_line.name || ' off.'
+    when 'other_model' then 'Vectors of ' || p_line.name || ' do not compare with those of the model asked for.'
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
     when 'lacks_capability' then p_line.name || ' cannot do all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'

@@ -478,3 +478,19 @@ def test_explaining_releases_nothing(tx: Transaction, user: Caller) -> None:
     assert all("key" not in candidate for candidate in explained["candidates"])
     assert leases(tx, user) == []
     assert user.rpc("get_llm_audit_log", p_limit=500) == before
+
+
+def test_embeddings_by_a_model_asked_for_are_made_by_no_other(user: Caller) -> None:
+    for provider in ("openai", "mistral"):
+        user.holds_key(provider)
+    asked = {
+        "p_needs": ["embeddings"],
+        "p_model": "openai/text-embedding-3-small",
+        "p_operator_providers": ["mistral"],
+    }
+    route = user.rpc("explain_llm_route", **asked)
+    assert [it["provider"] for it in route["candidates"]] == ["openai"]
+    assert {"other_model"} == {it["reason"] for it in route["left_out"] if it["provider"] == "mistral"}
+    user.rpc("revoke_llm_key", p_provider="openai")
+    with refused("no_usable_key", 422):
+        user.rpc("resolve_llm_route", **asked)

@@ -168,6 +168,8 @@ class Model:
             return "provider_off"
         if self.now.preferences.get(provider.id, {}).get("enabled") is False:
             return "provider_disabled"
+        if "embeddings" in self.now.needs and self.now.model is not None and wish.reason != "asked_for":
+            return "other_model"
         if "fallbacks" in self.override() and wish.reason not in NAMED:
             return "not_in_task_fallbacks"
         if not set(self.now.needs) <= provider.capabilities:
