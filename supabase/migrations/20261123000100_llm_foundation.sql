@@ -187,8 +187,8 @@ comment on function llm_private.add_month_partitions() is
 'Make the partitions of the next three months, unless somebody is in the way. Called when a user is seen for the first
 time and when a runtime is registered, off the hot path; a project with pg_cron may call it daily.';
 
--- PostgREST casts a result where it is asked to (?select=…::int), and writes CAST, like this, for nothing else. A cast that fails
--- prints the value, here a key, and undoes the line of the audit log that says it was given out.
+-- PostgREST casts a result where it is asked to (?select=…::int), and writes CAST, in capitals, for nothing else. A
+-- cast that fails prints the value, here a key, and undoes the line of the audit log that says it was given out.
 create function llm_private.refuse_cast()
 returns void
 language plpgsql
