@@ -117,6 +117,24 @@ def test_a_seed_that_fails_is_run_again_by_the_next_up(own_stack: LocalStack) ->
     assert own_stack.status().running
 
 
+def test_a_project_without_the_folder_supabase(tmp_path: Path) -> None:
+    places = ("--directory", str(tmp_path / "state"), "--project", str(tmp_path / "nowhere"))
+    failed = run_cli("local", "up", "--port", "0", *places)
+    assert failed.returncode == 1
+    assert f"There is no folder {tmp_path}/nowhere/supabase." in failed.stderr
+    assert "[local_project_missing]" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert list(tmp_path.iterdir()) == [], "nothing was begun"
+
+
+def test_a_reset_for_a_project_that_is_missing_deletes_nothing(stack: LocalStack, tmp_path: Path) -> None:
+    before = stack.status()
+    with pytest.raises(LocalError) as caught:
+        LocalStack(stack.directory, project=tmp_path).reset()
+    assert caught.value.code == "local_project_missing"
+    assert stack.status() == before
+
+
 def test_a_config_that_is_no_toml(own_stack: LocalStack) -> None:
     (own_stack.project / "supabase" / "config.toml").write_text("[api\n")
     with pytest.raises(LocalError) as caught:

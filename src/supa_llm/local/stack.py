@@ -65,6 +65,7 @@ class LocalStack:
         Raises:
             LocalError: the codes are listed in docs/errors.md under `local_`.
         """
+        self._require_project()
         with self._locked(progress, create=True) as lock:
             return self._up(lock, progress)
 
@@ -80,6 +81,7 @@ class LocalStack:
         Raises:
             LocalError: as `up`.
         """
+        self._require_project()
         with self._locked(progress, create=True) as lock:
             return self._up(lock, progress, anew=True)
 
@@ -148,6 +150,16 @@ class LocalStack:
         """The log of each service."""
         layout = self._layout()
         return {name: layout.log(name) for name in SERVICES} if layout else {}
+
+    def _require_project(self) -> None:
+        """Before anything is made, started or deleted for a project that is not there."""
+        folder = self.project / "supabase"
+        if not folder.is_dir():
+            raise LocalError(
+                f"There is no folder {folder}.",
+                code="local_project_missing",
+                hint="Name the folder that holds supabase/, with its migrations: --project.",
+            )
 
     def _up(self, lock: int, progress: Progress, *, anew: bool = False) -> StackStatus:
         require("psycopg")
