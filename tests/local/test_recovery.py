@@ -141,10 +141,12 @@ def test_a_recycled_pid_is_neither_taken_for_a_service_nor_killed(
 
 
 def test_lost_pid_files_do_not_lead_to_a_second_set_of_services(running: LocalStack) -> None:
+    before = running.env()
     for file in (running.directory / "pids").iterdir():
         file.unlink()
     running.up()
     assert_whole(running)
+    assert running.env() == before, "its own services are no reason to take other ports"
     for file in (running.directory / "pids").iterdir():
         file.write_text("not json")
     running.down()

@@ -59,7 +59,7 @@ def require_free(port: int, service: str) -> None:
             raise LocalError(
                 f"Port {port}, which {service} needs, is in use{f' by {holder}' if holder else ''}.",
                 code="local_port_in_use",
-                hint="End what uses it, or choose other ports with --port.",
+                hint="End what uses it, or choose other ports: --port 0 takes free ones.",
             )
         time.sleep(0.02)
 

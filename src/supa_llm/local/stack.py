@@ -35,7 +35,8 @@ class LocalStack:
         project: the folder that holds `supabase/`; by default the current directory if it has
             `supabase/migrations`, else the SQL that comes with supa-llm.
         port: the port of its URL; PostgreSQL gets the next one, PostgREST the seventh after it. 0 takes free
-            ones and keeps them. By default the ones of the last start, else 54321.
+            ones, and at the next start the same if they are still free. By default the ones of the last start,
+            else 54321.
         default_privileges: what new objects in `public` grant to the API roles: `old` is everything, as in
             most projects; `new` is nothing that the API can use, as in projects made since 2026. Fixed until
             the next `reset`. By default the ones of the last start, else `old`.
@@ -209,9 +210,12 @@ class LocalStack:
             known = replace(known, default_privileges=privileges)
         if self._throwaway is not None:
             known = replace(known, throwaway=self._throwaway)
-        if self._port in (None, 0, known.api_port):
+        if self._port in (None, known.api_port):
             return self._save(known)
-        if any(service.running for service in self.status().services):
+        running = any(service.running for service in self.status().services)
+        if self._port == 0 and (running or self._can_have_ports(known)):
+            return self._save(known)
+        if running:
             raise LocalError(
                 f"The stack is running at port {known.api_port}.",
                 code="local_already_running",
@@ -219,6 +223,17 @@ class LocalStack:
             )
         api, db, rest_port = _ports(self._port or 0)
         return self._save(replace(known, api_port=api, db_port=db, rest_port=rest_port))
+
+    def _can_have_ports(self, settings: Settings) -> bool:
+        """Whether the ports of a stack that does not run are free for it to start at."""
+        # What has them may be its own: a service whose pid file was lost.
+        stop(layout_for(self.directory, settings.id))
+        try:
+            for name, port in settings.ports().items():
+                ports.require_free(port, name)
+        except LocalError:
+            return False
+        return True
 
     def _settings(self) -> Settings | None:
         return state.load(self.directory)
