@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from supa_llm.errors import LocalError
-from supa_llm.local import LocalStack
+from supa_llm.local import LocalStack, rest
 from tests.local.support import Run, environment, processes_of, run_cli
 
 
@@ -37,8 +37,22 @@ def test_a_port_in_use(
         assert caught.value.code == "local_port_in_use"
         assert f"Port {taken}, which {service} needs" in str(caught.value)
         assert f"pid {os.getpid()}" in str(caught.value)
-        assert "--port" in caught.value.hint
+        assert "--port 0" in caught.value.hint
         assert processes_of(stack) == []
+    finally:
+        stack.destroy()
+
+
+def test_port_0_takes_free_ones_after_a_start_that_found_them_taken(
+    tmp_path: Path, project: Path, listener: socket.socket
+) -> None:
+    taken = listener.getsockname()[1]
+    with pytest.raises(LocalError):
+        LocalStack(tmp_path / "state", project=project, port=taken, throwaway=True).up()
+    stack = LocalStack(tmp_path / "state", project=project, port=0)
+    try:
+        assert stack.up().running
+        assert stack.env()["API_URL"] != f"http://127.0.0.1:{taken}"
     finally:
         stack.destroy()
 
@@ -96,6 +110,9 @@ def test_a_migration_that_fails_does_not_stop_a_running_stack(own_stack: LocalSt
     with pytest.raises(LocalError) as caught:
         own_stack.up()
     assert caught.value.code == "local_migration_failed"
+    after = own_stack.status()
+    assert after.running
+    assert rest.answers(own_stack._known()[0].rest_port, seconds=2)
     broken.unlink()
     after = own_stack.up()
     assert after.running

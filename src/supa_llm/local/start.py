@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from supa_llm.errors import LocalError
 from supa_llm.local import front, migrate, ports, postgres, processes, rest, state
 from supa_llm.local.config import ProjectConfig, read_config
 from supa_llm.local.install import Progress, Runtime
@@ -30,11 +32,13 @@ class Start:
         """Start what is not running.
 
         Raises:
-            LocalError: whatever went wrong; what was started until then is still running.
+            LocalError: whatever went wrong; what was started until then is still running, and all of a stack
+                that ran before a migration failed.
         """
         prepare_run(self.layout)
         self.layout.rotate_logs()
         config = read_config(self.project)
+        before = state.status(self.layout, self.settings).running
         self._clear()
         found = {
             service.name: service.running for service in state.status(self.layout, self.settings).services
@@ -47,7 +51,13 @@ class Start:
             settings = self._postgres(settings)
         if not found["auth"]:
             self._front(config)
-        self._migrate(settings, config)
+        try:
+            self._migrate(settings, config)
+        except BaseException:
+            if before and processes.read(self.layout.pid_file("rest")) is None:
+                with contextlib.suppress(LocalError):
+                    self._rest(config)
+            raise
         if processes.read(self.layout.pid_file("rest")) is None:
             self._rest(config)
 
