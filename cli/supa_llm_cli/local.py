@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -108,7 +109,9 @@ def down(
 ) -> None:
     """Stop the stack. Its data stays, unless --purge is given."""
     stack = _stack(directory)
-    if purge:
+    if not stack.status().services:
+        typer.echo("There is no stack here.")
+    elif purge:
         stack.destroy()
         typer.echo("The stack is stopped and deleted.")
     else:
@@ -171,10 +174,15 @@ def logs(
 
     files = _stack(directory).log_files()
     chosen = {name: path for name, path in files.items() if service is None or name == service}
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+    try:
         for name, line in tail(chosen, lines=lines, follow=follow):
             typer.echo(line if service else f"{name:<8} | {line}")
             sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
+    except BrokenPipeError:
+        # Whoever read has enough. What is still to be written at exit must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stack(directory: Path) -> LocalStack:
@@ -189,7 +197,7 @@ def _value(privileges: Privileges | None) -> Literal["old", "new"] | None:
 
 def _print_pretty(stack: LocalStack, status: StackStatus) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
     console = Console(soft_wrap=True)
     if not status.services:
@@ -206,12 +214,12 @@ def _print_pretty(stack: LocalStack, status: StackStatus) -> None:
         for name, value in rows:
             typer.echo(f"{name}: {value}")
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    # Longer values than the terminal is wide are left to it to wrap: then they are copied in one piece.
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        console.print(
+            Text.assemble((name.ljust(width), "bold"), "  ", value), soft_wrap=True, highlight=False
+        )
 
 
 @contextlib.contextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import subprocess
+import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -165,6 +169,36 @@ def test_logs_show_each_service_and_can_be_followed(stack: LocalStack) -> None:
             connection.execute("do $$ begin raise exception 'told to the log'; end $$")
         assert "told to the log" in following.stdout.readline()
         following.terminate()
+
+
+def test_logs_end_quietly_when_their_reader_has_enough(stack: LocalStack) -> None:
+    command = cli_command("local", "logs", "--directory", str(stack.directory))
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        logs = subprocess.run(
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment(), check=False
+        )
+    finally:
+        os.close(writing)
+    assert (logs.returncode, logs.stderr) == (0, "")
+
+
+def test_a_narrow_terminal_does_not_break_keys(stack: LocalStack) -> None:
+    terminal, end = pty.openpty()
+    termios.tcsetwinsize(end, (24, 80))
+    command = cli_command("local", "status", "--directory", str(stack.directory))
+    width = environment(TERM="xterm", COLUMNS="80")
+    with subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=width) as shown:
+        os.close(end)
+        output = b""
+        # Linux reports the end of what a terminal shows as an error.
+        with contextlib.suppress(OSError):
+            while chunk := os.read(terminal, 65_536):
+                output += chunk
+    os.close(terminal)
+    assert shown.returncode == 0
+    assert [name for name, value in stack.env().items() if value not in output.decode()] == []
 
 
 def test_the_port_can_be_moved_while_the_stack_is_down(own_stack: LocalStack) -> None:
