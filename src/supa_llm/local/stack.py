@@ -148,9 +148,13 @@ class LocalStack:
         return self._known()[1].sign(claims, algorithm)
 
     def log_files(self) -> dict[str, Path]:
-        """The log of each service."""
-        layout = self._layout()
-        return {name: layout.log(name) for name in SERVICES} if layout else {}
+        """The log of each service.
+
+        Raises:
+            LocalError: `local_not_started`, when the stack was never up; `local_state_broken`.
+        """
+        layout = layout_for(self.directory, self._started().id)
+        return {name: layout.log(name) for name in SERVICES}
 
     def _require_project(self) -> None:
         """Before anything is made, started or deleted for a project that is not there."""
@@ -245,7 +249,7 @@ class LocalStack:
         settings = self._settings()
         return layout_for(self.directory, settings.id) if settings else None
 
-    def _known(self) -> tuple[Settings, keys.Keys]:
+    def _started(self) -> Settings:
         settings = self._settings()
         if settings is None:
             raise LocalError(
@@ -253,7 +257,10 @@ class LocalStack:
                 code="local_not_started",
                 hint="Run `supa-llm local up` first.",
             )
-        return settings, keys.load(self.directory / "secrets.json")
+        return settings
+
+    def _known(self) -> tuple[Settings, keys.Keys]:
+        return self._started(), keys.load(self.directory / "secrets.json")
 
     @contextlib.contextmanager
     def _locked(self, progress: Progress = _silent, *, create: bool = False) -> Iterator[int]:
