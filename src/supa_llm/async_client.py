@@ -54,11 +54,11 @@ class AsyncUserLLM:
     """
 
     def __init__(self, core: AsyncCore, identify: Callable[[], Awaitable[Identity]]) -> None:
-        self._core = core
+        self._shared = core
         self._identify = identify
 
     async def settings(self) -> Settings:
-        return await self._core.settings(await self._identify())
+        return await self._core.settings(await self._user())
 
     async def update_settings(
         self,
@@ -193,14 +193,24 @@ class AsyncUserLLM:
             self._policy, self._core.engine, task=task, on_receipt=on_receipt, **options
         )
 
+    @property
+    def _core(self) -> AsyncCore:
+        """What is shared, for a call: every one of a closed client's ends here."""
+        self._shared.require_open()
+        return self._shared
+
+    async def _user(self) -> Identity:
+        self._shared.require_open()
+        return await self._identify()
+
     def _policy(self) -> AsyncUserPolicy:
-        return self._core.policy(self._identify)
+        return self._core.policy(self._user)
 
     async def _read(self, call: Call[T]) -> T:
-        return await self._core.run(call, await self._identify())
+        return await self._core.run(call, await self._user())
 
     async def _change(self, call: Call[T]) -> T:
-        return await self._core.change(call, await self._identify())
+        return await self._core.change(call, await self._user())
 
 
 @_documented_by(SupaLLM)
@@ -247,24 +257,24 @@ class AsyncSupaLLM(AsyncUserLLM):
         super().__init__(core, self._session.identity)
 
     def for_user(self, access_token: str) -> AsyncUserLLM:
-        identity = Identity(access_token)
+        core, identity = self._core, Identity(access_token)
 
         async def identify() -> Identity:
             return identity
 
-        return AsyncUserLLM(self._core, identify)
+        return AsyncUserLLM(core, identify)
 
     @property
     def dropped_usage(self) -> int:
         """Usage events that could not be recorded; each was warned of on the logger ``supa_llm``."""
-        return self._core.recorder.dropped
+        return self._shared.recorder.dropped
 
     async def flush(self, timeout: float = 10.0) -> bool:
-        return await asyncio.to_thread(self._core.recorder.flush, timeout)
+        return await asyncio.to_thread(self._shared.recorder.flush, timeout)
 
     async def close(self) -> None:
         self._session.close()
-        await self._core.close()
+        await self._shared.close()
 
     aclose = close
 
@@ -281,4 +291,4 @@ class AsyncSupaLLM(AsyncUserLLM):
 
     async def _load(self, identity: Identity) -> None:
         with suppress(SupaLLMError):
-            await self._core.settings(identity)
+            await self._shared.settings(identity)

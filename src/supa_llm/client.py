@@ -81,22 +81,25 @@ class SupaLLM(UserLLM):
 
         llm.for_user(request.headers["Authorization"].removeprefix("Bearer ")).chat("Hello")
         """
-        identity = Identity(access_token)
-        return UserLLM(self._core, lambda: identity)
+        core, identity = self._core, Identity(access_token)
+        return UserLLM(core, lambda: identity)
 
     @property
     def dropped_usage(self) -> int:
         """Usage events that could not be recorded; each was warned of on the logger ``supa_llm``."""
-        return self._core.recorder.dropped
+        return self._shared.recorder.dropped
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all usage so far is recorded, at most ``timeout`` seconds; False when some is not."""
-        return self._core.recorder.flush(timeout)
+        return self._shared.recorder.flush(timeout)
 
     def close(self) -> None:
-        """Record what usage there still is, then close the connections. ``sb`` stays open."""
+        """Record what usage there still is, then close the connections. ``sb`` stays open.
+
+        Every later call, of its views too, raises ConfigurationError (code ``closed``).
+        """
         self._session.close()
-        self._core.close()
+        self._shared.close()
 
     def __enter__(self) -> Self:
         return self
@@ -108,4 +111,4 @@ class SupaLLM(UserLLM):
         with suppress(
             SupaLLMError
         ):  # a sign-in does not fail because of settings: their first use reports it
-            self._core.settings(identity)
+            self._shared.settings(identity)

@@ -54,9 +54,19 @@ class _Core:
         self.project = _project(sb, options.runtime_secret)
         self.operator_keys = OperatorKeys(options.operator_keys)
         self.flush_timeout = options.flush_timeout
+        self._closed = False
         self._timeouts = Timeouts(total=options.timeout, attempt=options.attempt_timeout)
         ttl = options.settings_ttl
         self._settings_slot: Slot[Settings] = Slot("settings", None, lambda _: time.time() + ttl)
+
+    def require_open(self) -> None:
+        """Raise ConfigurationError once the client is closed, before anything is looked up or sent."""
+        if self._closed:
+            raise ConfigurationError(
+                "This client is closed.",
+                code="closed",
+                hint="Close it after its last call, or make a new one.",
+            )
 
     def timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
         """The time-outs of one request; None is the one of the client."""
@@ -114,6 +124,7 @@ class Core(_Core):
             return self.run(call, identity)
 
     def close(self) -> None:
+        self._closed = True
         self.recorder.close(self.flush_timeout)
         self.engine.close()
         if self._own_http:
@@ -155,6 +166,7 @@ class AsyncCore(_Core):
             return await self.run(call, identity)
 
     async def close(self) -> None:
+        self._closed = True
         await asyncio.to_thread(self.recorder.close, self.flush_timeout)
         self._recording_http.close()
         await self.engine.aclose()

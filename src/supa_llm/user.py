@@ -35,7 +35,7 @@ class UserLLM:
     """
 
     def __init__(self, core: Core, identify: Callable[[], Identity]) -> None:
-        self._core = core
+        self._shared = core
         self._identify = identify
 
     # Settings ----------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ class UserLLM:
 
             llm.settings().default_provider
         """
-        return self._core.settings(self._identify())
+        return self._core.settings(self._user())
 
     def update_settings(
         self,
@@ -344,11 +344,21 @@ class UserLLM:
         """
         return dropin.openai(self._policy, self._core.engine, task=task, on_receipt=on_receipt, **options)
 
+    @property
+    def _core(self) -> Core:
+        """What is shared, for a call: every one of a closed client's ends here."""
+        self._shared.require_open()
+        return self._shared
+
+    def _user(self) -> Identity:
+        self._shared.require_open()
+        return self._identify()
+
     def _policy(self) -> UserPolicy:
-        return self._core.policy(self._identify)
+        return self._core.policy(self._user)
 
     def _read(self, call: Call[T]) -> T:
-        return self._core.run(call, self._identify())
+        return self._core.run(call, self._user())
 
     def _change(self, call: Call[T]) -> T:
-        return self._core.change(call, self._identify())
+        return self._core.change(call, self._user())

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from supabase.lib.client_options import SyncClientOptions
 
@@ -172,3 +173,49 @@ def test_what_is_given_is_what_changes(project: Project) -> None:
         {"task_overrides": {"code": {"provider": "openai", "model": "gpt-x"}}},
         {"task_overrides": {"code": None}},
     ]
+
+
+CALLS: list[tuple[str, tuple[Any, ...]]] = [
+    ("settings", ()),
+    ("set_key", ("openai", "sk-x")),
+    ("chat", ("Hello",)),
+    ("stream", ("Hello",)),
+    ("embed", ("Hello",)),
+    ("explain", ()),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments"), [*CALLS, ("openai", ()), ("for_user", (token(),))])
+def test_every_call_of_a_closed_client_says_so_at_once(
+    project: Project, method: str, arguments: tuple[Any, ...]
+) -> None:
+    llm = SupaLLM(project.client())
+    view = llm.for_user(token())
+    view.settings()  # kept, so that only looking before the cache can refuse the second call
+    project.requests.clear()
+    llm.close()
+    for caller in (llm, view):
+        if hasattr(caller, method):
+            with pytest.raises(ConfigurationError) as caught:
+                getattr(caller, method)(*arguments)
+            assert (caught.value.code, bool(caught.value.hint)) == ("closed", True)
+    assert project.requests == []
+    assert llm.dropped_usage == 0
+
+
+async def test_an_asynchronous_one_does_too_and_what_it_had_made_before() -> None:
+    llm = AsyncSupaLLM(await supabase.create_async_client("https://project.test", "key"))
+    view = llm.for_user(token())
+    stream, client = view.stream("Hello"), view.async_openai()
+    await llm.close()
+    for method, arguments in (*CALLS, ("async_openai", ())):
+        with pytest.raises(ConfigurationError) as caught:
+            made = getattr(view, method)(*arguments)
+            await made
+        assert caught.value.code == "closed", method
+    with pytest.raises(ConfigurationError) as caught:
+        await stream.open()
+    assert caught.value.code == "closed"
+    with pytest.raises(openai.APIStatusError) as refused:
+        await client.models.list()
+    assert refused.value.code == "closed"

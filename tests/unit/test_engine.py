@@ -512,3 +512,16 @@ def test_request_ids_are_version_7_and_in_order() -> None:
     assert len(set(ids)) == 100
     milliseconds = [it.int >> 80 for it in ids]
     assert milliseconds == sorted(milliseconds)
+
+
+async def test_a_closed_http_client_is_a_fault_without_its_exception(both: Both) -> None:
+    policy = both.policy(candidate("one"))
+    engine = both.engine(Web({"one": [answered("Hi")]}))
+    if isinstance(engine, AsyncEngine):
+        await engine.client.aclose()
+    else:
+        engine.client.close()
+    with pytest.raises(ProviderError) as caught:
+        await both.chat(engine, policy)
+    assert caught.value.__context__ is None
+    assert [it.error_class for it in caught.value.receipt.attempts] == ["connection"]

@@ -344,10 +344,13 @@ def _head(response: httpx.Response) -> Head:
 
 
 def _sound(do: Callable[[], T]) -> T:
-    """What ``do`` returns. An httpx error becomes a fault without it: it holds the request, key and all."""
+    """What ``do`` returns. An httpx error becomes a fault without it: it holds the request, key and all.
+
+    A RuntimeError is that of a closed client or event loop, whose frames hold the request, too.
+    """
     try:
         return do()
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RuntimeError) as error:
         fault = _fault(error)
     raise fault
 
@@ -356,7 +359,7 @@ async def _async_sound(doing: Awaitable[T], timeout: float) -> T:
     try:
         async with asyncio.timeout(timeout):
             return await doing
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, RuntimeError) as error:
         fault = _fault(error)
     raise fault
 
@@ -370,4 +373,6 @@ def _fault(error: Exception) -> FaultError:
         return FaultError("invalid_response", "the answer cannot be decompressed")
     if isinstance(error, httpx.TransportError):
         return FaultError("connection", str(error))
+    if isinstance(error, RuntimeError) and not isinstance(error, httpx.StreamError):
+        return FaultError("connection", "the HTTP client is closed, or belongs to another event loop")
     return FaultError("connection", "the request cannot be sent")
