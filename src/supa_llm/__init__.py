@@ -9,7 +9,7 @@
 
     llm.set_key("openai", "sk-…")
     answer = llm.chat("What is the capital of France?", task="speed")
-    print(answer.text, answer.receipt.answered_by)
+    print(answer.text, answer.answered_by)
 
 Importing this package is cheap: what needs ``supabase`` or an HTTP library is loaded when it is first used.
 """

@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
+from supa_llm.arguments import check
 from supa_llm.errors import InvalidInputError, ProviderError
-from supa_llm.models import Candidate, Receipt
+from supa_llm.models import Attempt, Candidate, Receipt
 from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import Json, arguments_of
 
@@ -39,7 +40,7 @@ class ChatAnswer:
 
     Example:
         >>> answer = llm.chat("Name three colours", task="speed")
-        >>> print(answer.text, answer.receipt.answered_by.key_source)
+        >>> print(answer.text, answer.answered_by.key_source)
     """
 
     def __init__(self, answer: Answer, schema: Any = None) -> None:
@@ -94,6 +95,11 @@ class ChatAnswer:
                 receipt=self.receipt,
             ) from error
 
+    @property
+    def answered_by(self) -> Attempt:
+        """The attempt that answered: provider, model, whose key paid, tokens."""
+        return self.receipt.attempts[-1]
+
     def __repr__(self) -> str:
         return f"ChatAnswer(text={self.text!r}, finish_reason={self.finish_reason!r})"
 
@@ -111,6 +117,11 @@ class Embeddings:
         self.raw: Mapping[str, Any] = answer.payload
         self.receipt: Receipt = answer.receipt
         self.vectors: list[list[float]] = [_floats(item["embedding"]) for item in answer.payload["data"]]
+
+    @property
+    def answered_by(self) -> Attempt:
+        """The attempt that answered: provider, model, whose key paid, tokens."""
+        return self.receipt.attempts[-1]
 
     def __repr__(self) -> str:
         return f"Embeddings({len(self.vectors)} vectors)"
@@ -153,6 +164,11 @@ class _StreamState:
         """Which attempt answered and whose key paid, once the stream has ended."""
         return self._ended.receipt if self._ended else None
 
+    @property
+    def answered_by(self) -> Attempt:
+        """The attempt that answered, once the stream has ended. Raises InvalidInputError before that."""
+        return self.answer.answered_by
+
     def _take(self, item: Item) -> Json | None:
         """Note an item of the flow; the chunk, if it is one."""
         if isinstance(item, dict):
@@ -181,7 +197,7 @@ class ChatStream(_StreamState):
         >>> with llm.stream("Tell me a story") as story:
         ...     for piece in story:
         ...         print(piece, end="")
-        >>> story.receipt.answered_by.provider
+        >>> story.answered_by.provider
     """
 
     def __init__(self, items: Iterator[Item], schema: Any = None) -> None:
@@ -290,18 +306,8 @@ def chat_body(
             raise InvalidInputError(
                 f"{name!r} is no parameter of the body: it has an argument or a method of its own."
             )
+    check(prompt=prompt, tools=tools, max_tokens=max_tokens, temperature=temperature)
     messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    if not isinstance(messages, Sequence) or not all(isinstance(message, Mapping) for message in messages):
-        raise InvalidInputError("'prompt' must be a text or a list of messages in the OpenAI format.")
-    if max_tokens is not None and (not isinstance(max_tokens, int) or max_tokens < 1):
-        raise InvalidInputError("'max_tokens' must be a whole number of at least 1.")
-    if temperature is not None and not 0 <= temperature <= 2:
-        raise InvalidInputError("'temperature' must lie between 0 and 2.")
-    for tool in tools or ():
-        if not isinstance(tool, Mapping) or "type" not in tool:
-            raise InvalidInputError(
-                "Each of 'tools' must be an object like {'type': 'function', 'function': {…}}."
-            )
     body: Json = {"messages": [dict(message) for message in messages], **parameters}
     if tools:
         body["tools"] = [dict(tool) for tool in tools]
@@ -324,11 +330,8 @@ def embeddings_body(texts: str | Sequence[str], *, dimensions: int | None = None
     Raises:
         InvalidInputError: an argument is wrong; the message names it.
     """
+    check(texts=texts, dimensions=dimensions)
     texts = [texts] if isinstance(texts, str) else list(texts)
-    if not texts or not all(isinstance(text, str) and text for text in texts):
-        raise InvalidInputError("'texts' must be a text or a list of texts, none of them empty.")
-    if dimensions is not None and (not isinstance(dimensions, int) or dimensions < 1):
-        raise InvalidInputError("'dimensions' must be a whole number of at least 1.")
     return {"input": texts, **({"dimensions": dimensions} if dimensions else {}), **parameters}
 
 

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from supa_llm.arguments import check
 from supa_llm.models import Attempt, AuditEntry, Key, Provider, Route, Settings, UsageLine
 
 T = TypeVar("T")
@@ -43,14 +44,17 @@ def list_keys() -> Call[list[Key]]:
 
 
 def set_key(provider: str, key: str) -> Call[Key]:
+    check(provider=provider, key=key)
     return Call("set_llm_key", {"provider": provider, "key": key}, Key.from_json)
 
 
 def revoke_key(provider: str) -> Call[None]:
+    check(provider=provider)
     return Call("revoke_llm_key", {"p_provider": provider}, lambda _: None)
 
 
 def reveal_key(provider: str) -> Call[str]:
+    check(provider=provider)
     return Call("reveal_llm_key", {"p_provider": provider}, str)
 
 
@@ -93,6 +97,7 @@ def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[b
 
 
 def get_usage(since: date | None = None, until: date | None = None) -> Call[list[UsageLine]]:
+    check(since=since, until=until)
     return Call(
         "get_llm_usage",
         {
@@ -104,6 +109,7 @@ def get_usage(since: date | None = None, until: date | None = None) -> Call[list
 
 
 def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[AuditEntry]]:
+    check(limit=limit, before=before)
     return Call(
         "get_llm_audit_log",
         {"p_limit": limit, "p_before": str(before) if before else None},
@@ -114,6 +120,7 @@ def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[Audi
 def _route_args(
     task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
 ) -> dict[str, Any]:
+    check(task=task, model=model, needs=needs)
     return {
         "p_task": task,
         "p_model": model,

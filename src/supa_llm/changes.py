@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
+from supa_llm.arguments import check
+
 
 class Unset(Enum):
     """The type of :data:`UNSET`."""
@@ -26,12 +28,14 @@ def given(**arguments: Any) -> dict[str, Any]:
 
 
 def preference_change(provider: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    check(provider=provider)
     return {"provider_preferences": {provider: fields}}
 
 
 def task_change(
     task: str, provider: str, model: str | None, fallbacks: Sequence[str] | None
 ) -> dict[str, Any]:
+    check(task=task, provider=provider, model=model, fallbacks=fallbacks)
     override: dict[str, Any] = {"provider": provider, "model": model}
     if fallbacks is not None:
         override["fallbacks"] = [_fallback(name) for name in fallbacks]

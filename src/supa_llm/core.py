@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import httpx
 
 from supa_llm import calls
+from supa_llm.arguments import check
 from supa_llm.cache import AsyncCache, Cache, Slot, Store
 from supa_llm.calls import Call
 from supa_llm.engine import AsyncEngine, Engine, Timeouts
@@ -51,6 +52,14 @@ class _Core:
     cache: Store
 
     def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options[H]) -> None:
+        check(
+            timeout=options.timeout,
+            attempt_timeout=options.attempt_timeout,
+            database_timeout=options.database_timeout,
+            flush_timeout=options.flush_timeout,
+            settings_ttl=options.settings_ttl,
+        )
+        check(ConfigurationError, runtime_secret=options.runtime_secret, operator_keys=options.operator_keys)
         self.project = _project(sb, options.runtime_secret)
         self.operator_keys = OperatorKeys(options.operator_keys)
         self.flush_timeout = options.flush_timeout
@@ -70,11 +79,10 @@ class _Core:
 
     def timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
         """The time-outs of one request; None is the one of the client."""
-        return replace(
-            self._timeouts,
-            total=self._timeouts.total if total is None else total,
-            attempt=self._timeouts.attempt if attempt is None else attempt,
-        )
+        total = self._timeouts.total if total is None else total
+        attempt = self._timeouts.attempt if attempt is None else attempt
+        check(timeout=total, attempt_timeout=attempt)
+        return replace(self._timeouts, total=total, attempt=attempt)
 
     def signed_out(self, identity: Identity) -> None:
         """Clear what is kept of a user. Usage that is still queued is sent with the token they had."""
@@ -97,7 +105,7 @@ class Core(_Core):
     cache: Cache
 
     def __init__(self, sb: supabase.Client, options: Options[httpx.Client]) -> None:
-        if inspect.iscoroutinefunction(sb.auth.get_session):
+        if _is_asynchronous(sb) is not False:
             raise ConfigurationError("SupaLLM needs a supabase.Client.", hint="Or use AsyncSupaLLM.")
         super().__init__(sb, options)
         # The app's own HTTP client, if it made one: it may know a proxy or a certificate.
@@ -137,7 +145,7 @@ class AsyncCore(_Core):
     cache: AsyncCache
 
     def __init__(self, sb: supabase.AsyncClient, options: Options[httpx.AsyncClient]) -> None:
-        if not inspect.iscoroutinefunction(sb.auth.get_session):
+        if _is_asynchronous(sb) is not True:
             raise ConfigurationError("AsyncSupaLLM needs a supabase.AsyncClient.", hint="Or use SupaLLM.")
         super().__init__(sb, options)
         http = sb.options.httpx_client or httpx.AsyncClient(timeout=options.database_timeout)
@@ -172,6 +180,12 @@ class AsyncCore(_Core):
         await self.engine.aclose()
         if self._own_http:
             await self._own_http.aclose()
+
+
+def _is_asynchronous(sb: object) -> bool | None:
+    """Which kind of Supabase client it is; None where it is none."""
+    get_session = getattr(getattr(sb, "auth", None), "get_session", None)
+    return inspect.iscoroutinefunction(get_session) if callable(get_session) else None
 
 
 def _sync_http(timeout: float) -> httpx.Client:

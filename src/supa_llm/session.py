@@ -47,6 +47,8 @@ class AccessToken:
     def read(cls, text: str) -> AccessToken:
         if not isinstance(text, str):  # such as the None of a header that is not there
             raise NotSignedInError("There is no access token.", hint=_NOBODY)
+        if text[:7].lower() == "bearer ":
+            raise NotSignedInError("This is not an access token.", hint='Pass it without "Bearer ".')
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         claims = _claims(text)
         owner, expires_at = claims.get("sub"), claims.get("exp")

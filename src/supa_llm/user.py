@@ -230,7 +230,7 @@ class UserLLM:
         """Run a prompt with this user's keys, falling back as they allow, and wait for the answer.
 
             answer = llm.chat("What is the capital of France?", task="speed")
-            print(answer.text, answer.receipt.answered_by.key_source)
+            print(answer.text, answer.answered_by.key_source)
 
         Args:
             prompt: a text, or messages in the OpenAI format.
@@ -278,7 +278,7 @@ class UserLLM:
             with llm.stream("Tell me a story") as story:
                 for piece in story:
                     print(piece, end="")
-            print(story.receipt.answered_by.provider)
+            print(story.answered_by.provider)
 
         It falls back before the first content, never after. The request is sent on entering (or iterating),
         and raises there what :meth:`chat` raises.
@@ -309,7 +309,7 @@ class UserLLM:
 
             vectors = llm.embed(["one", "two"]).vectors
 
-        Vectors of different models do not compare: name the model, or look at ``receipt.answered_by.model``.
+        Vectors of different models do not compare: name the model, or look at ``answered_by.model``.
 
         Args:
             texts: one text or several.
@@ -338,6 +338,8 @@ class UserLLM:
             task: what the requests are for; the header ``x-llm-task`` names another for one request.
             on_receipt: called with the receipt of each request when it has ended.
             options: anything else that ``openai.OpenAI`` takes, such as ``timeout`` in seconds.
+
+        :class:`AsyncSupaLLM` has ``async_openai()``, which makes an ``openai.AsyncOpenAI``.
 
         Raises:
             ConfigurationError: the openai package is not installed.

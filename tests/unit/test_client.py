@@ -209,9 +209,14 @@ async def test_an_asynchronous_one_does_too_and_what_it_had_made_before() -> Non
     stream, client = view.stream("Hello"), view.async_openai()
     await llm.close()
     for method, arguments in (*CALLS, ("async_openai", ())):
-        with pytest.raises(ConfigurationError) as caught:
+
+        async def call(method: str = method, arguments: tuple[Any, ...] = arguments) -> None:
             made = getattr(view, method)(*arguments)
-            await made
+            if asyncio.iscoroutine(made):
+                await made
+
+        with pytest.raises(ConfigurationError) as caught:
+            await call()
         assert caught.value.code == "closed", method
     with pytest.raises(ConfigurationError) as caught:
         await stream.open()
@@ -219,3 +224,45 @@ async def test_an_asynchronous_one_does_too_and_what_it_had_made_before() -> Non
     with pytest.raises(openai.APIStatusError) as refused:
         await client.models.list()
     assert refused.value.code == "closed"
+
+
+WRONG: list[tuple[str, str, dict[str, Any]]] = [
+    ("temperature", "chat", {"prompt": "x", "temperature": "canary"}),
+    ("timeout", "chat", {"prompt": "x", "timeout": "3"}),
+    ("prompt", "chat", {"prompt": ""}),
+    ("task", "chat", {"prompt": "x", "task": 3}),
+    ("since", "usage", {"since": "2026-01-01"}),
+    ("before", "audit_log", {"before": "canary"}),
+    ("key", "set_key", {"provider": "openai", "key": None}),
+    ("provider", "set_key", {"provider": ["canary"], "key": "canary"}),
+    ("texts", "embed", {"texts": None}),
+]
+
+
+@pytest.mark.parametrize(("name", "method", "arguments"), WRONG)
+def test_a_wrong_argument_is_named_and_not_repeated(
+    project: Project, name: str, method: str, arguments: dict[str, Any]
+) -> None:
+    with SupaLLM(project.client()) as llm, pytest.raises(InvalidInputError, match=f"'{name}'") as caught:
+        getattr(llm.for_user(token()), method)(**arguments)
+    assert "canary" not in str(caught.value)
+    assert project.requests == []
+
+
+@pytest.mark.parametrize("sb", [None, "https://project.test"])
+def test_what_is_no_supabase_client_is_told_at_once(sb: Any) -> None:
+    for kind in (SupaLLM, AsyncSupaLLM):
+        with pytest.raises(ConfigurationError, match="Client"):
+            kind(sb)
+
+
+def test_operator_keys_are_a_mapping(project: Project) -> None:
+    with pytest.raises(ConfigurationError, match="operator_keys") as caught:
+        SupaLLM(project.client(), operator_keys="sk-canary")  # type: ignore[arg-type]
+    assert "canary" not in str(caught.value)
+
+
+def test_a_whole_authorization_header_is_no_access_token(project: Project) -> None:
+    with SupaLLM(project.client()) as llm, pytest.raises(NotSignedInError) as caught:
+        llm.for_user(f"Bearer {token()}")
+    assert 'without "Bearer "' in caught.value.hint

@@ -525,3 +525,15 @@ async def test_a_closed_http_client_is_a_fault_without_its_exception(both: Both)
         await both.chat(engine, policy)
     assert caught.value.__context__ is None
     assert [it.error_class for it in caught.value.receipt.attempts] == ["connection"]
+
+
+def test_a_stream_says_who_answered_once_it_has_ended() -> None:
+    with Both(False).engine(
+        Web({"one": [httpx.Response(200, content=b"".join(STREAM)), answered("Hi")]})
+    ) as engine:
+        stream = engine.stream(MemoryPolicy((candidate("one"),)), HELLO)
+        with pytest.raises(InvalidInputError):
+            stream.answered_by  # noqa: B018
+        list(stream)
+        assert stream.answered_by.provider == "one"
+        assert engine.chat(MemoryPolicy((candidate("one"),)), HELLO).answered_by.outcome == "succeeded"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from supa_llm.arguments import check
 from supa_llm.errors import InvalidInputError
 from supa_llm.models import Attempt, Candidate, Receipt, Route, Secret
 from supa_llm.wire.base import Json, Kind, WireRequest
@@ -71,6 +72,7 @@ class ModelCall:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def __post_init__(self) -> None:
+        check(task=self.task, model=self.model)
         messages, wanted = self.body.get("messages"), self.body.get("response_format")
         if self.kind == "embeddings":
             if not self.body.get("input"):

@@ -1,0 +1,96 @@
+"""What the arguments of the public methods may be: each by its name, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from supa_llm.errors import InvalidInputError, SupaLLMError
+
+Rule = tuple[str, Callable[[Any], bool]]
+
+
+def check(refusal: type[SupaLLMError] = InvalidInputError, /, **arguments: Any) -> None:
+    """Refuse an argument that is not what its name allows. The message repeats no value: it may be a key."""
+    for name, value in arguments.items():
+        wanted, allows = _RULES[name]
+        if not allows(value):
+            raise refusal(f"{name!r} must be {wanted}.")
+
+
+def _is(*types: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, types)
+
+
+def _number(low: float, high: float = math.inf, *, above: bool = False, whole: bool = False) -> Any:
+    def allows(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            return False
+        return (low < value if above else low <= value) and value <= high
+
+    return allows
+
+
+def _list_of(*types: type, least: int = 0) -> Callable[[Any], bool]:
+    def allows(value: Any) -> bool:
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        return is_list and len(value) >= least and all(isinstance(item, types) for item in value)
+
+    return allows
+
+
+def _optional(rule: Rule) -> Rule:
+    wanted, allows = rule
+    return f"{wanted}, or None", lambda value: value is None or allows(value)
+
+
+def _is_prompt(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else _list_of(Mapping, least=1)(value)
+
+
+def _is_texts(value: Any) -> bool:
+    return bool(value) and (isinstance(value, str) or (_list_of(str)(value) and all(value)))
+
+
+def _is_tools(value: Any) -> bool:
+    return _list_of(Mapping)(value) and all("type" in tool for tool in value)
+
+
+def _is_keys(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(it, str) for pair in value.items() for it in pair)
+
+
+_TEXT: Rule = ("a text", _is(str))
+_COUNT: Rule = ("a whole number of at least 1", _number(1, whole=True))
+_SECONDS: Rule = ("a number of seconds, more than 0", _number(0, above=True))
+_FROM_ZERO: Rule = ("a number of seconds, 0 or more", _number(0))
+_DAY: Rule = _optional(("a datetime.date", _is(date)))
+
+_RULES: Mapping[str, Rule] = {
+    "attempt_timeout": _SECONDS,
+    "before": _optional(("a uuid.UUID", _is(UUID))),
+    "database_timeout": _SECONDS,
+    "dimensions": _optional(_COUNT),
+    "fallbacks": _optional(("a list of texts, each 'provider' or 'provider/model'", _list_of(str))),
+    "flush_timeout": _FROM_ZERO,
+    "key": _TEXT,
+    "limit": ("a whole number", _number(-math.inf, whole=True)),  # the database says how many there may be
+    "max_tokens": _optional(_COUNT),
+    "model": _optional(_TEXT),
+    "needs": ("a list of texts", _list_of(str)),
+    "operator_keys": _optional(("a mapping of provider ids to keys", _is_keys)),
+    "prompt": ("a text that is not blank, or a list of messages in the OpenAI format", _is_prompt),
+    "provider": _TEXT,
+    "runtime_secret": _optional(_TEXT),
+    "settings_ttl": _FROM_ZERO,
+    "since": _DAY,
+    "task": _optional(_TEXT),
+    "temperature": _optional(("a number from 0 to 2", _number(0, 2))),
+    "texts": ("a text or a list of texts, none of them empty", _is_texts),
+    "timeout": _SECONDS,
+    "tools": _optional(("a list of objects like {'type': 'function', 'function': {…}}", _is_tools)),
+    "until": _DAY,
+}
