@@ -217,9 +217,7 @@ def _print_pretty(stack: LocalStack, status: StackStatus) -> None:
     # Longer values than the terminal is wide are left to it to wrap: then they are copied in one piece.
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        console.print(
-            Text.assemble((name.ljust(width), "bold"), "  ", value), soft_wrap=True, highlight=False
-        )
+        console.print(Text.assemble((name.ljust(width), "bold"), "  ", value))
 
 
 @contextlib.contextmanager

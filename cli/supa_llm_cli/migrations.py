@@ -88,18 +88,20 @@ def _packaged() -> list[Path]:
 def _refuse_clashes(folder: Path, ours: dict[str, bytes], theirs: dict[str, Path]) -> None:
     changed = [name for name, file in theirs.items() if name in ours and file.read_bytes() != ours[name]]
     if changed:
+        differ = "differs" if len(changed) == 1 else "differ"
         raise ConfigurationError(
-            f"Nothing was copied: in {folder}, {', '.join(sorted(changed))} differ from ours.",
+            f"Nothing was copied: in {folder}, {', '.join(sorted(changed))} {differ} from ours.",
             code="migrations_changed",
-            hint="Put your changes into a migration of your own, and move these files away to get ours.",
+            hint="Put your changes into a migration of your own, and move what differs away to get ours.",
         )
     versions = {_version(name): name for name in ours}
     taken = [name for name in theirs if name not in ours and _version(name) in versions]
     if taken:
+        have = "has a version" if len(taken) == 1 else "have versions"
         raise ConfigurationError(
-            f"Nothing was copied: in {folder}, {', '.join(sorted(taken))} have versions that ours have too.",
+            f"Nothing was copied: in {folder}, {', '.join(sorted(taken))} {have} that ours have too.",
             code="migrations_clash",
-            hint="Give them other versions (the number at the start of the name).",
+            hint="Give each of them another version (the number at the start of the name).",
         )
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
+from supa_llm_cli.demo.show import as_typed
 
 from tests.cli.command import run, start
 from tests.support import ROOT
@@ -48,6 +52,10 @@ def test_every_claim_holds(temporary: Path, elsewhere: Path) -> None:
     for failure in ("server_error 500", "timeout", "auth 401", "rate_limited 429"):
         assert f"openai/gpt-5-mini            {failure}" in done.stdout
     assert lines[-1].endswith("claims hold.")
+
+    advice = lines[lines.index("What to try next") + 1 : -2]
+    assert len(advice) == 3
+    assert all(shutil.which(shlex.split(line)[0]) for line in advice)
 
     # The README shows this output.
     readme = (ROOT / "README.md").read_text().partition("```text\n")[2].partition("```")[0]
@@ -96,6 +104,24 @@ def test_without_its_packages_it_says_how_to_get_them(elsewhere: Path) -> None:
         "Error: The demo needs packages that are not installed (psycopg, llmock). "
         "Run: pip install 'supa-llm[demo]' [local_extra_missing]"
     )
+
+
+def test_it_names_programs_so_that_a_shell_finds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "a clone" / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    for name in ("python", "supa-llm"):
+        (scripts / name).touch(mode=0o755)
+    monkeypatch.setattr(sys, "executable", str(scripts / "python"))
+    monkeypatch.setenv("PATH", os.defpath)
+    monkeypatch.chdir(tmp_path / "a clone")
+    assert (as_typed("supa-llm"), as_typed(None)) == (".venv/bin/supa-llm", ".venv/bin/python")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert shlex.split(as_typed("supa-llm")) == [str(scripts / "supa-llm")]
+    monkeypatch.setenv("PATH", f"{scripts}:{os.defpath}")
+    assert (as_typed("supa-llm"), as_typed(None)) == ("supa-llm", "python")
 
 
 def _timeless(line: str) -> str:

@@ -52,7 +52,7 @@ def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
     assert done.returncode == 1
-    assert f"{OURS[0].name} differ from ours" in done.stderr
+    assert f"{OURS[0].name} differs from ours" in done.stderr
     assert "[migrations_changed]" in done.stderr
     assert contents(project) == before
 
@@ -63,7 +63,7 @@ def test_a_version_that_is_taken_is_an_error(project: Path) -> None:
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
     assert done.returncode == 1
-    assert f"{version}_mine.sql" in done.stderr
+    assert f"{version}_mine.sql has a version that ours have too" in done.stderr
     assert "[migrations_clash]" in done.stderr
     assert contents(project) == before
 

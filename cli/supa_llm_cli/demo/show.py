@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,11 +20,12 @@ from supa_llm.models import Attempt, Candidate, KeySource, Receipt, Route, Usage
 _WIDTH = 80
 _TEXT_WIDTH = 56
 _PLACE = 29
-_NEXT = {
-    "  supa-llm local up": "a Supabase project on this machine that stays",
-    "  supa-llm migrations copy": "our tables and functions for your own project",
-    "  python -m pydoc supa_llm": "the Python client",
-}
+#: What to try next: a program beside this Python (None: this Python itself), its arguments, what it is for.
+_NEXT = (
+    ("supa-llm", "local up", "a Supabase project on this machine that stays"),
+    ("supa-llm", "migrations copy", "our tables and functions for your own project"),
+    (None, "-m pydoc supa_llm", "the Python client"),
+)
 _STYLES = {"succeeded": "green", "failed": "yellow", "cancelled": "yellow"}
 
 
@@ -128,11 +133,14 @@ class Show:
 
     def ending(self, claims: int, broken: int) -> None:
         self.chapter("What to try next")
-        for command, what in _NEXT.items():
-            self._print(Text.assemble((f"{command:<28}", "bold"), what))
+        commands = [(f"{as_typed(program)} {arguments}", what) for program, arguments, what in _NEXT]
+        width = max(len(command) for command, _ in commands)
+        for command, what in commands:
+            self._print(Text.assemble((f"  {command:<{width}}  ", "bold"), what))
         self._print("")
         if broken:
-            self._print(f"{broken} of {claims} claims do not hold: see ✗ above.", "bold red")
+            do = "does" if broken == 1 else "do"
+            self._print(f"{broken} of {claims} claims {do} not hold: see ✗ above.", "bold red")
         else:
             self._print(f"All {claims} claims hold.", "bold green")
 
@@ -150,6 +158,20 @@ class Show:
 
     def _print(self, text: Any, style: str | None = None) -> None:
         self._console.print(text, style=style)
+
+
+def as_typed(program: str | None) -> str:
+    """How a shell finds a program that is installed with this one; None is the Python that runs.
+
+    Its name if that leads to it, else its path: after `make quickstart` it is in .venv, not on the PATH.
+    """
+    python = Path(sys.executable)
+    path = python.with_name(program) if program else python
+    found = shutil.which(path.name)
+    if not path.exists() or (found and os.path.abspath(found) == str(path)):
+        return path.name
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def _place(of: Candidate | Attempt) -> str:

@@ -35,8 +35,8 @@ class LocalStack:
         project: the folder that holds `supabase/`; by default the current directory if it has
             `supabase/migrations`, else the SQL that comes with supa-llm.
         port: the port of its URL; PostgreSQL gets the next one, PostgREST the seventh after it. 0 takes free
-            ones, and at the next start the same if they are still free. By default the ones of the last start,
-            else 54321.
+            ones, and at the next start the same if they are still free. By default the ones of the last
+            start, else 54321.
         default_privileges: what new objects in `public` grant to the API roles: `old` is everything, as in
             most projects; `new` is nothing that the API can use, as in projects made since 2026. Fixed until
             the next `reset`. By default the ones of the last start, else `old`.
