@@ -217,7 +217,9 @@ def _print_pretty(stack: LocalStack, status: StackStatus) -> None:
     # Longer values than the terminal is wide are left to it to wrap: then they are copied in one piece.
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        console.print(Text.assemble((name.ljust(width), "bold"), "  ", value))
+        console.print(
+            Text.assemble((name.ljust(width), "bold"), "  ", value), soft_wrap=True, highlight=False
+        )
 
 
 @contextlib.contextmanager
