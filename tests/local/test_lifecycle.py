@@ -173,11 +173,13 @@ def test_logs_show_each_service_and_can_be_followed(stack: LocalStack) -> None:
 
 def test_logs_end_quietly_when_their_reader_has_enough(stack: LocalStack) -> None:
     command = cli_command("local", "logs", "--directory", str(stack.directory))
+    # As by default: unbuffered, nothing would be left to write at exit.
+    buffered = environment(PYTHONUNBUFFERED="")
     reading, writing = os.pipe()
     os.close(reading)
     try:
         logs = subprocess.run(
-            command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment(), check=False
+            command, stdout=writing, stderr=subprocess.PIPE, text=True, env=buffered, check=False
         )
     finally:
         os.close(writing)
