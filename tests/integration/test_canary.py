@@ -205,7 +205,7 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
         llm.close()
         assert llm.dropped_usage == 1
         watch.fails(lambda: llm.set_key("openai", KEY))
-        watch.check(llm, llm._core)
+        watch.check(llm, llm._shared)
     assert len(watch.errors) > 50
     assert "usage event" in watch.log.getvalue()
     assert "send_request_headers" in watch.log.getvalue()
@@ -247,4 +247,4 @@ async def test_in_tasks(canary: User, providers: Emulator, stack: Stack) -> None
         await fails(llm.set_key("openai", KEY))
         await llm.close()
         await fails(llm.list_keys())
-        watch.check(llm, llm._core)
+        watch.check(llm, llm._shared)
