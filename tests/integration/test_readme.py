@@ -12,9 +12,11 @@ import pytest
 
 import supabase
 from supa_llm import SupaLLM
-from tests.support import ROOT, Stack, User, key_for
+from tests.support import ROOT, Emulator, Stack, User, key_for
 
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Where the guides have an emulator of the providers.
+_EMULATOR = "http://127.0.0.1:8000"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _RPC = re.compile(r"`(\w*llm_\w+)[`(]")
 
@@ -40,11 +42,13 @@ def unchanged(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None]:
         stack.admin("set_llm_provider", p_provider=provider)
 
 
-@pytest.mark.usefixtures("unchanged", "providers")
+@pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize(
     "guide", [pytest.param(guide, id=guide.name) for guide in GUIDES if next(blocks(guide), None)]
 )
-def test_its_python_runs(guide: Path, stack: Stack, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_python_runs(
+    guide: Path, stack: Stack, user: User, providers: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SUPABASE_URL", stack.api_url)
     monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", stack.publishable_key)
     monkeypatch.setenv("SUPABASE_SECRET_KEY", stack.secret_key)
@@ -58,7 +62,8 @@ def test_its_python_runs(guide: Path, stack: Stack, user: User, monkeypatch: pyt
             "admin": supabase.create_client(stack.api_url, stack.secret_key),
         }
         for line, block in blocks(guide):
-            exec(compile("\n" * line + block, guide, "exec"), names)
+            source = "\n" * line + block.replace(_EMULATOR, providers.url)
+            exec(compile(source, guide, "exec"), names)
         if names["llm"] is not llm:
             names["llm"].close()
 
