@@ -59,6 +59,8 @@ def _ended_once() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         for each in previous:
             signal.signal(each, signal.SIG_IGN)
+        # A library's object that was only half made says so when it is deleted; nobody needs to know.
+        sys.unraisablehook = lambda _: None
         raise SystemExit(128 + number)
 
     previous = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
