@@ -46,6 +46,41 @@ $$;
 comment on function llm_private.fail(integer, text, text, text) is
 'Raise a coded error: PostgREST turns SQLSTATE PTxyz into HTTP xyz; detail is a stable code of docs/errors.md.';
 
+-- Volatile: of several in one statement, the planner would run an immutable one with constant arguments first.
+create function llm_private.check_value(p_code text, p_ok boolean, p_name text, p_allowed text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The value is not repeated: a key pasted into the wrong field would stand in a log.
+  if p_ok is not true then
+    perform llm_private.fail(
+      400, p_code, format('%s has a value that is not allowed.', p_name), 'Allowed: ' || p_allowed || '.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_value(text, boolean, text, text) is
+'Unless p_ok, an error with this code that names the value and what is allowed.';
+
+-- Counters, notices and reservations name the owner of each row. What is the operator's, or everybody's together, is
+-- owned by nobody's id.
+create function llm_private.operator_id()
+returns uuid
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '00000000-0000-0000-0000-000000000000'::uuid;
+end
+$$;
+
+comment on function llm_private.operator_id() is 'Stands for the operator where a row names its owner.';
+
 create function llm_private.require_user()
 returns uuid
 language plpgsql
@@ -64,6 +99,26 @@ $$;
 
 comment on function llm_private.require_user() is
 'Id of the signed-in user; error not_signed_in when there is none.';
+
+-- PostgREST takes on the role of the caller's API key; a definer function still sees it in this setting.
+create function llm_private.acting_owner()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('role') = 'service_role' then
+    return llm_private.operator_id();
+  end if;
+  return llm_private.require_user();
+end
+$$;
+
+comment on function llm_private.acting_owner() is
+'Whose rows a call is about where both may call: the signed-in user''s, or with a secret key the operator''s.
+Error not_signed_in.';
 
 -- PostgreSQL 17 has no uuidv7(). A random UUID gets the time in its first 48 bits and 7 as its version.
 create function llm_private.uuid_v7()
@@ -86,15 +141,16 @@ $$;
 comment on function llm_private.uuid_v7() is
 'A new UUIDv7: ids in the order of time, so that they name a month partition by themselves.';
 
+-- On the hot path, so plpgsql: an SQL function with a search_path is planned at each call.
 create function llm_private.uuid_v7_time(p_id uuid)
 returns timestamptz
-language sql
+language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select to_timestamp(
-    ('x' || lpad(left(replace(p_id::text, '-', ''), 12), 16, '0'))::bit(64)::bigint / 1000.0
-  )
+begin
+  return to_timestamp(('x' || translate(left(p_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
+end
 $$;
 
 comment on function llm_private.uuid_v7_time(uuid) is 'The time that a UUIDv7 carries, to the millisecond.';
@@ -208,7 +264,12 @@ comment on function llm_private.refuse_cast() is
 'Error invalid_argument when the caller''s statement casts: for functions that give out keys.';
 
 revoke execute on function llm_private.fail(integer, text, text, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_value(text, boolean, text, text)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.operator_id() from public, anon, authenticated, service_role;
 revoke execute on function llm_private.require_user() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.acting_owner() from public, anon, authenticated, service_role;
+grant execute on function llm_private.acting_owner() to authenticated, service_role;
 revoke execute on function llm_private.uuid_v7() from public, anon, authenticated, service_role;
 revoke execute on function llm_private.uuid_v7_time(uuid) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.first_uuid_v7(timestamptz) from public, anon, authenticated, service_role;

@@ -4,8 +4,11 @@
 -- ran, that runtime alone records: a user who knows a request id (it stands in a response header) can only add an
 -- event of their own beside it, which shows no runtime.
 --
+-- An event keeps what it cost and the price that said so. A model that no price is known for is unpriced, tokens that a
+-- provider did not count are unmeasured: neither is ever a cost of 0. Corrections are appended beside the events.
+--
 -- Totals are kept while recording, exact at any time, without a row that all requests of a busy user wait for: each
--- group (user, day, provider, …) has a few rows, and a writer takes whichever is free, or adds one. Readers sum them.
+-- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one.
 
 create table public.llm_usage_events (
   user_id uuid not null,
@@ -23,8 +26,14 @@ create table public.llm_usage_events (
   latency_ms integer,
   input_tokens integer,
   cached_input_tokens integer,
+  cache_write_tokens integer,
   output_tokens integer,
   reasoning_tokens integer,
+  other_tokens jsonb,
+  service_tier text,
+  cost numeric,
+  cache_savings numeric,
+  price_id bigint,
   recorded_at timestamptz not null default now(),
   primary key (user_id, request_id, attempt, recorder)
 ) partition by range (request_id);
@@ -42,14 +51,24 @@ invalid_response.';
 comment on column public.llm_usage_events.latency_ms is
 'From sending the request to the end of the answer, milliseconds.';
 comment on column public.llm_usage_events.input_tokens is 'All input tokens, cached ones included; null: not said.';
+comment on column public.llm_usage_events.cached_input_tokens is 'Of the input: read from the provider''s cache.';
+comment on column public.llm_usage_events.cache_write_tokens is 'Of the input: written to the provider''s cache.';
 comment on column public.llm_usage_events.output_tokens is 'All output tokens, reasoning included; null: not said.';
+comment on column public.llm_usage_events.other_tokens is
+'Parts of the above that some providers price by themselves: {"input_audio": 120, "cache_write_1h": 2048, …}.';
+comment on column public.llm_usage_events.service_tier is
+'What the provider served it as (flex, priority, …); null: standard.';
+comment on column public.llm_usage_events.cost is
+'US dollars, at the price valid when the request began. Null without price_id: unpriced; null with it: unmeasured.';
+comment on column public.llm_usage_events.cache_savings is
+'US dollars that the provider''s cache saved, less what writing to it cost; part of the cost already.';
 
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
 create table public.llm_usage_totals (
   user_id uuid not null,
   id bigint generated always as identity,
-  day date not null,
+  hour timestamptz not null,
   provider text not null,
   model text not null,
   task text,
@@ -58,26 +77,41 @@ create table public.llm_usage_totals (
   recorder uuid not null,
   requests bigint not null,
   attempts bigint not null,
+  fallbacks bigint not null,
   failures bigint not null,
+  cancelled bigint not null,
   input_tokens bigint not null,
   cached_input_tokens bigint not null,
+  cache_write_tokens bigint not null,
   output_tokens bigint not null,
   reasoning_tokens bigint not null,
+  cost numeric not null,
+  cache_savings numeric not null,
+  unpriced bigint not null,
+  unmeasured bigint not null,
+  latency_counts integer[] not null,
   last_used_at timestamptz not null,
   primary key (user_id, id)
 -- Room on each page for new versions of a row that is updated by every request.
 ) with (fillfactor = 50);
 
 -- Holds no column that recording updates, so that updates stay within the page.
-create index llm_usage_totals_group on public.llm_usage_totals (user_id, day, provider, model);
+create index llm_usage_totals_group on public.llm_usage_totals (user_id, hour, provider, model);
 
 comment on table public.llm_usage_totals is
 'Sums of usage events; several rows a group, to be summed again: see get_llm_usage().';
-comment on column public.llm_usage_totals.day is 'Day of the request, UTC.';
+comment on column public.llm_usage_totals.hour is 'Hour in which the requests began, whenever they were recorded.';
 comment on column public.llm_usage_totals.recorder is
 'As in the events: what users say of themselves is not mixed with what a runtime says.';
 comment on column public.llm_usage_totals.requests is 'First attempts, so that a request counts once.';
+comment on column public.llm_usage_totals.fallbacks is 'Second attempts: requests whose first one failed.';
 comment on column public.llm_usage_totals.failures is 'Attempts that failed; cancelled ones did not.';
+comment on column public.llm_usage_totals.cost is
+'US dollars, adjustments included; without what is unpriced or unmeasured.';
+comment on column public.llm_usage_totals.unpriced is 'Attempts of models that no price is known for.';
+comment on column public.llm_usage_totals.unmeasured is 'Attempts whose tokens the provider did not count.';
+comment on column public.llm_usage_totals.latency_counts is
+'A histogram of the latencies, see latency_bucket(): 40 buckets, each wider than the one before by the root of 2.';
 
 revoke all on table public.llm_usage_events from public, anon, authenticated, service_role;
 revoke all on table llm_private.llm_usage_events_default from public, anon, authenticated, service_role;
@@ -102,25 +136,68 @@ select llm_private.add_month_partitions();
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
--- Volatile: of several in one statement, the planner would run an immutable one with constant arguments first.
-create function llm_private.check_usage(p_ok boolean, p_argument text, p_allowed text)
-returns void
+create function llm_private.latency_bucket(p_latency_ms integer)
+returns integer
 language plpgsql
-volatile
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_ok is not true then
-    perform llm_private.fail(
-      400, 'invalid_argument', format('%s has a value that is not allowed.', p_argument),
-      'Allowed: ' || p_allowed || '.'
-    );
-  end if;
+  return least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer;
 end
 $$;
 
-comment on function llm_private.check_usage(boolean, text, text) is
-'Error invalid_argument, naming the argument and what is allowed, unless p_ok.';
+comment on function llm_private.latency_bucket(integer) is
+'Which of 40 buckets a latency falls into: bucket b holds those from 2^((b-1)/2) to below 2^(b/2) milliseconds.';
+
+create function llm_private.check_other_tokens(
+  p_other jsonb, p_input integer, p_cached_input integer, p_cache_write integer, p_output integer
+)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_known constant text[] := '{cache_write_1h,input_audio,cached_input_audio,output_audio,input_image,'
+    'cached_input_image,output_image,input_video,output_video}';
+  v_ok boolean;
+  v record;
+begin
+  v_ok := jsonb_typeof(p_other) = 'object';
+  if v_ok then
+    select bool_and(o.key = any(v_known) and jsonb_typeof(o.value) = 'number' and o.value::text ~ '^[0-9]{1,9}$')
+    into v_ok
+    from jsonb_each(p_other) as o;
+  end if;
+  if v_ok then
+    select
+      coalesce((p_other -> 'cache_write_1h')::integer, 0) as cache_write_1h,
+      coalesce((p_other -> 'input_audio')::integer, 0) as input_audio,
+      coalesce((p_other -> 'cached_input_audio')::integer, 0) as cached_input_audio,
+      coalesce((p_other -> 'output_audio')::integer, 0) as output_audio,
+      coalesce((p_other -> 'input_image')::integer, 0) as input_image,
+      coalesce((p_other -> 'cached_input_image')::integer, 0) as cached_input_image,
+      coalesce((p_other -> 'output_image')::integer, 0) as output_image,
+      coalesce((p_other -> 'input_video')::integer, 0) as input_video,
+      coalesce((p_other -> 'output_video')::integer, 0) as output_video
+    into v;
+    v_ok := v.cache_write_1h <= coalesce(p_cache_write, 0)
+      and v.input_audio + v.input_image + v.input_video <= coalesce(p_input, 0)
+      and v.cached_input_audio <= v.input_audio
+      and v.cached_input_image <= v.input_image
+      and v.cached_input_audio + v.cached_input_image <= coalesce(p_cached_input, 0)
+      and v.output_audio + v.output_image + v.output_video <= coalesce(p_output, 0);
+  end if;
+  perform llm_private.check_value(
+    'invalid_argument', v_ok, 'p_other_tokens',
+    'null, or whole numbers for some of ' || array_to_string(v_known, ', ') || ', none larger than what it is part of'
+  );
+end
+$$;
+
+comment on function llm_private.check_other_tokens(jsonb, integer, integer, integer, integer) is
+'Error invalid_argument unless these are counts of known kinds of tokens, each part of those beside them.';
 
 create function llm_private.record_usage(
   p_request_id uuid,
@@ -138,7 +215,10 @@ create function llm_private.record_usage(
   p_cached_input_tokens integer,
   p_output_tokens integer,
   p_reasoning_tokens integer,
-  p_retry_after double precision
+  p_retry_after double precision,
+  p_cache_write_tokens integer,
+  p_other_tokens jsonb,
+  p_service_tier text
 )
 returns boolean
 language plpgsql
@@ -150,13 +230,21 @@ declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
   v_recorder constant uuid := coalesce(v_runtime, v_user);
+  v_measured constant boolean := p_input_tokens is not null or p_output_tokens is not null;
   v_requested_at timestamptz;
+  v_hour timestamptz;
+  v_price bigint;
+  v_cost numeric;
+  v_savings numeric;
+  v_unpriced integer := 0;
+  v_unmeasured integer := 0;
+  v_bucket integer;
+  v_latency_counts integer[];
 begin
   if substr(p_request_id::text, 15, 1) is distinct from '7' then
-    perform llm_private.check_usage(false, 'p_request_id', 'a UUIDv7');
+    perform llm_private.check_value('invalid_argument', false, 'p_request_id', 'a UUIDv7');
   end if;
-  -- As uuid_v7_time() has it; an SQL function would be planned anew in each call.
-  v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
+  v_requested_at := llm_private.uuid_v7_time(p_request_id);
   -- One test for what is nearly always right; which argument it was is asked only when something is wrong.
   if (
     v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
@@ -175,29 +263,39 @@ begin
     )
     and p_streamed is not null
     and coalesce(p_latency_ms, 0) >= 0
-    and coalesce(p_input_tokens, 0) >= coalesce(p_cached_input_tokens, 0)
+    and coalesce(p_input_tokens, 0)::bigint
+    >= coalesce(p_cached_input_tokens, 0)::bigint + coalesce(p_cache_write_tokens, 0)
     and coalesce(p_cached_input_tokens, 0) >= 0
+    and coalesce(p_cache_write_tokens, 0) >= 0
     and coalesce(p_output_tokens, 0) >= coalesce(p_reasoning_tokens, 0)
     and coalesce(p_reasoning_tokens, 0) >= 0
+    and (p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$')
   ) is not true then
     perform
-      llm_private.check_usage(
-        v_requested_at between now() - interval '7 days' and now() + interval '10 minutes', 'p_request_id',
-        'a UUIDv7 made at most 7 days ago'
+      llm_private.check_value(
+        'invalid_argument', v_requested_at between now() - interval '7 days' and now() + interval '10 minutes',
+        'p_request_id', 'a UUIDv7 made at most 7 days ago'
       ),
-      llm_private.check_usage(p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
-      llm_private.check_usage(
-        p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$', 'p_task', 'null, or 1 to 64 printable characters'
+      llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
+      llm_private.check_value(
+        'invalid_argument', p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$', 'p_task',
+        'null, or 1 to 64 printable characters'
       ),
-      llm_private.check_usage(p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'),
-      llm_private.check_usage(p_model ~ '^[!-~]{1,200}$', 'p_model', 'a model name of 1 to 200 characters, no spaces'),
-      llm_private.check_usage(
-        p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
+      llm_private.check_value(
+        'invalid_argument', p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
       ),
-      llm_private.check_usage(
-        p_outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome', 'succeeded, failed or cancelled'
+      llm_private.check_value(
+        'invalid_argument', p_model ~ '^[!-~]{1,200}$', 'p_model', 'a model name of 1 to 200 characters, no spaces'
       ),
-      llm_private.check_usage(
+      llm_private.check_value(
+        'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
+      ),
+      llm_private.check_value(
+        'invalid_argument', p_outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome',
+        'succeeded, failed or cancelled'
+      ),
+      llm_private.check_value(
+        'invalid_argument',
         p_outcome = 'failed' and p_error_class in (
           'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
           'invalid_response'
@@ -206,12 +304,23 @@ begin
         'for a failed attempt auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or '
         'invalid_response; else null'
       ),
-      llm_private.check_usage(p_streamed is not null, 'p_streamed', 'true or false'),
-      llm_private.check_usage(coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or 0 and more'),
-      llm_private.check_usage(
-        false, 'A token count',
-        'null, or 0 and more; cached tokens are part of the input, reasoning tokens of the output'
+      llm_private.check_value('invalid_argument', p_streamed is not null, 'p_streamed', 'true or false'),
+      llm_private.check_value(
+        'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or 0 and more'
+      ),
+      llm_private.check_value(
+        'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
+        'null, or 1 to 32 lower-case letters, digits, _ and -'
+      ),
+      llm_private.check_value(
+        'invalid_argument', false, 'A token count',
+        'null, or 0 and more; cached and written tokens are part of the input, reasoning tokens of the output'
       );
+  end if;
+  if p_other_tokens is not null then
+    perform llm_private.check_other_tokens(
+      p_other_tokens, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens
+    );
   end if;
   -- A team's key is only ever in the hands of a runtime.
   if p_key_source = 'team' and v_runtime is null then
@@ -221,14 +330,35 @@ begin
     );
   end if;
 
+  if p_outcome = 'failed' and not v_measured then
+    v_cost := 0;
+  else
+    v_price := llm_private.find_price(
+      v_user, p_provider, p_model, p_key_source, p_service_tier, v_requested_at
+    );
+    if v_price is null then
+      v_unpriced := 1;
+    elsif v_measured then
+      select c.cost, nullif(c.cache_savings, 0) into v_cost, v_savings
+      from llm_private.cost_of(
+        v_price, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
+        p_other_tokens
+      ) as c;
+    else
+      v_unmeasured := 1;
+    end if;
+  end if;
+
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
-    latency_ms, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens
+    latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
+    service_tier, cost, cache_savings, price_id
   )
   values (
     v_user, p_request_id, p_attempt, v_recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed,
-    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens
+    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
+    p_other_tokens, p_service_tier, v_cost, v_savings, v_price
   )
   on conflict do nothing;
   if not found then
@@ -236,42 +366,65 @@ begin
   end if;
 
   -- Whichever row of the group is free takes it; another is made when none is.
+  v_hour := date_trunc('hour', v_requested_at, 'UTC');
+  v_bucket := llm_private.latency_bucket(p_latency_ms);
   update public.llm_usage_totals as t
   set
     requests = t.requests + (p_attempt = 1)::integer,
     attempts = t.attempts + 1,
+    fallbacks = t.fallbacks + (p_attempt = 2)::integer,
     failures = t.failures + (p_outcome = 'failed')::integer,
+    cancelled = t.cancelled + (p_outcome = 'cancelled')::integer,
     input_tokens = t.input_tokens + coalesce(p_input_tokens, 0),
     cached_input_tokens = t.cached_input_tokens + coalesce(p_cached_input_tokens, 0),
+    cache_write_tokens = t.cache_write_tokens + coalesce(p_cache_write_tokens, 0),
     output_tokens = t.output_tokens + coalesce(p_output_tokens, 0),
     reasoning_tokens = t.reasoning_tokens + coalesce(p_reasoning_tokens, 0),
+    cost = t.cost + coalesce(v_cost, 0),
+    cache_savings = t.cache_savings + coalesce(v_savings, 0),
+    unpriced = t.unpriced + v_unpriced,
+    unmeasured = t.unmeasured + v_unmeasured,
+    latency_counts[coalesce(v_bucket, 1)] = t.latency_counts[coalesce(v_bucket, 1)] + (v_bucket is not null)::integer,
     last_used_at = greatest(t.last_used_at, v_requested_at)
   where
     t.user_id = v_user and t.id = (
       select u.id
       from public.llm_usage_totals as u
       where
-        u.user_id = v_user and u.day = (v_requested_at at time zone 'UTC')::date and u.provider = p_provider
+        u.user_id = v_user and u.hour = v_hour and u.provider = p_provider
         and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
         and u.key_id is not distinct from p_key_id and u.recorder = v_recorder
       limit 1
       for update skip locked
     );
   if not found then
+    v_latency_counts := array_fill(0, '{40}'::integer[]);
+    if v_bucket is not null then
+      v_latency_counts[v_bucket] := 1;
+    end if;
     insert into public.llm_usage_totals (
-      user_id, day, provider, model, task, key_source, key_id, recorder, requests, attempts, failures,
-      input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, last_used_at
+      user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
+      cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
+      cache_savings, unpriced, unmeasured, latency_counts, last_used_at
     )
     values (
-      v_user, (v_requested_at at time zone 'UTC')::date, p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
-      (p_attempt = 1)::integer, 1, (p_outcome = 'failed')::integer,
-      coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
-      coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0), v_requested_at
+      v_user, v_hour, p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
+      (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
+      (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
+      coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
+      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unmeasured, v_latency_counts, v_requested_at
     );
   end if;
 
   if p_key_source = 'user' then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
+  end if;
+  if v_unpriced = 1 then
+    perform llm_private.notify(
+      v.owner, 'price_missing', p_provider || '/' || p_model,
+      jsonb_build_object('provider', p_provider, 'model', p_model)
+    )
+    from (values (v_user), (llm_private.operator_id())) as v (owner);
   end if;
   return true;
 end
@@ -279,17 +432,19 @@ $$;
 
 comment on function llm_private.record_usage(
   uuid, integer, text, text, text, text, uuid, text, text, boolean, integer, integer, integer, integer, integer,
-  double precision
+  double precision, integer, jsonb, text
 ) is 'Record one attempt of the caller''s; false when it is on record already. Errors: see record_llm_usage().';
 
-revoke execute on function llm_private.check_usage(boolean, text, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.latency_bucket(integer) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_other_tokens(jsonb, integer, integer, integer, integer)
+from public, anon, authenticated, service_role;
 revoke execute on function llm_private.record_usage(
   uuid, integer, text, text, text, text, uuid, text, text, boolean, integer, integer, integer, integer, integer,
-  double precision
+  double precision, integer, jsonb, text
 ) from public, anon, authenticated, service_role;
 grant execute on function llm_private.record_usage(
   uuid, integer, text, text, text, text, uuid, text, text, boolean, integer, integer, integer, integer, integer,
-  double precision
+  double precision, integer, jsonb, text
 ) to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -311,7 +466,10 @@ create function public.record_llm_usage(
   p_cached_input_tokens integer default null,
   p_output_tokens integer default null,
   p_reasoning_tokens integer default null,
-  p_retry_after double precision default null
+  p_retry_after double precision default null,
+  p_cache_write_tokens integer default null,
+  p_other_tokens jsonb default null,
+  p_service_tier text default null
 )
 returns boolean
 language plpgsql
@@ -321,65 +479,28 @@ as $$
 begin
   return llm_private.record_usage(
     p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_key_id, p_outcome, p_error_class, p_streamed,
-    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens, p_retry_after
+    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens, p_retry_after,
+    p_cache_write_tokens, p_other_tokens, p_service_tier
   );
 end
 $$;
 
 comment on function public.record_llm_usage(
   uuid, integer, text, text, text, text, text, uuid, text, boolean, integer, integer, integer, integer, integer,
-  double precision
+  double precision, integer, jsonb, text
 ) is
-'Record one attempt of a request: who answered, whose key paid, tokens, latency in milliseconds, outcome. Idempotent on
+'Record one attempt of a request: who answered, whose key paid, tokens, latency in milliseconds, outcome. Its cost is
+worked out here, at the price valid when the request began, and what was reserved for it is settled. Idempotent on
 (request id, attempt): true when recorded, false when it was on record already. The outcome updates the status of the
-user''s own key; p_retry_after: seconds that the provider asked to wait.
+user''s own key; p_retry_after: seconds that the provider asked to wait. Cached and written tokens are part of the
+input, reasoning tokens of the output; p_other_tokens: see the column of llm_usage_events.
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
-
-create function public.get_llm_usage(p_since date default null, p_until date default null)
-returns table (
-  day date,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  requests bigint,
-  attempts bigint,
-  failures bigint,
-  input_tokens bigint,
-  cached_input_tokens bigint,
-  output_tokens bigint,
-  reasoning_tokens bigint,
-  last_used_at timestamptz
-)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select
-    t.day, t.provider, t.model, t.task, t.key_source,
-    sum(t.requests)::bigint, sum(t.attempts)::bigint, sum(t.failures)::bigint,
-    sum(t.input_tokens)::bigint, sum(t.cached_input_tokens)::bigint,
-    sum(t.output_tokens)::bigint, sum(t.reasoning_tokens)::bigint,
-    max(t.last_used_at)
-  from public.llm_usage_totals as t
-  where
-    t.user_id = (select auth.uid())
-    and t.day >= coalesce(p_since, (now() at time zone 'UTC')::date - 30)
-    and t.day <= coalesce(p_until, 'infinity'::date)
-  group by t.day, t.provider, t.model, t.task, t.key_source
-  order by t.day desc, t.provider, t.model, t.task, t.key_source
-$$;
-
-comment on function public.get_llm_usage(date, date) is
-'The caller''s usage by day (UTC), provider, model, task and key source; from 30 days ago unless p_since says else.';
 
 revoke execute on function public.record_llm_usage(
   uuid, integer, text, text, text, text, text, uuid, text, boolean, integer, integer, integer, integer, integer,
-  double precision
+  double precision, integer, jsonb, text
 ) from public, anon, authenticated, service_role;
-revoke execute on function public.get_llm_usage(date, date) from public, anon, authenticated, service_role;
 grant execute on function public.record_llm_usage(
   uuid, integer, text, text, text, text, text, uuid, text, boolean, integer, integer, integer, integer, integer,
-  double precision
+  double precision, integer, jsonb, text
 ) to authenticated;
-grant execute on function public.get_llm_usage(date, date) to authenticated;

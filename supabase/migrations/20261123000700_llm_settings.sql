@@ -8,6 +8,7 @@ create table public.user_llm_settings (
   provider_preferences jsonb not null default '{}',
   task_overrides jsonb not null default '{}',
   allow_operator_keys boolean,
+  time_zone text not null default 'UTC',
   version bigint not null default 1,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now()
@@ -24,6 +25,8 @@ comment on column public.user_llm_settings.task_overrides is
 given, nothing else is tried for this task.';
 comment on column public.user_llm_settings.allow_operator_keys is
 'Consent to the operator''s keys; null: as the operator set it for everybody.';
+comment on column public.user_llm_settings.time_zone is
+'The user''s time zone (Europe/Berlin): when their days and months begin, in reports and in quotas that say so.';
 comment on column public.user_llm_settings.version is 'Counts the changes, so that two panels notice each other.';
 
 revoke all on table public.user_llm_settings from public, anon, authenticated, service_role;
@@ -99,26 +102,6 @@ $$;
 comment on function llm_private.get_settings() is
 'The caller''s settings, made at the first call. Error not_signed_in.';
 
--- Values are checked one by one, and an error names the path and what is allowed. No value is repeated in it: a key
--- pasted into the wrong field would stand in a log.
-create function llm_private.check_setting(p_ok boolean, p_path text, p_allowed text)
-returns void
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_ok is not true then
-    perform llm_private.fail(
-      400, 'invalid_setting', format('%s has a value that is not allowed.', p_path), 'Allowed: ' || p_allowed || '.'
-    );
-  end if;
-end
-$$;
-
-comment on function llm_private.check_setting(boolean, text, text) is
-'Error invalid_setting, naming the path and what is allowed, unless p_ok.';
-
 create function llm_private.check_known_settings(p_value jsonb, p_path text, p_known text[])
 returns void
 language plpgsql
@@ -128,8 +111,8 @@ as $$
 declare
   v_unknown text;
 begin
-  perform llm_private.check_setting(
-    jsonb_typeof(p_value) = 'object', coalesce(nullif(p_path, ''), 'p_changes'), 'a JSON object'
+  perform llm_private.check_value(
+    'invalid_setting', jsonb_typeof(p_value) = 'object', coalesce(nullif(p_path, ''), 'p_changes'), 'a JSON object'
   );
   select k into v_unknown from jsonb_object_keys(p_value) as k where k <> all(p_known) limit 1;
   if found then
@@ -181,17 +164,17 @@ begin
       continue;
     end if;
     perform llm_private.check_known_settings(v_change, v_path, '{enabled,priority,model}');
-    perform llm_private.check_setting(
-      coalesce(jsonb_typeof(v_change -> 'enabled'), 'null') in ('boolean', 'null'), v_path || '.enabled',
+    perform llm_private.check_value(
+      'invalid_setting', coalesce(jsonb_typeof(v_change -> 'enabled'), 'null') in ('boolean', 'null'), v_path || '.enabled',
       'true, false or null'
     );
-    perform llm_private.check_setting(
-      v_change ->> 'priority' is null
+    perform llm_private.check_value(
+      'invalid_setting', v_change ->> 'priority' is null
       or v_change ->> 'priority' ~ '^[0-9]{1,4}$' and jsonb_typeof(v_change -> 'priority') = 'number',
       v_path || '.priority', 'a whole number from 0 to 9999, or null'
     );
-    perform llm_private.check_setting(
-      v_change ->> 'model' is null or llm_private.is_model_name(v_change -> 'model'), v_path || '.model',
+    perform llm_private.check_value(
+      'invalid_setting', v_change ->> 'model' is null or llm_private.is_model_name(v_change -> 'model'), v_path || '.model',
       'a model name of 1 to 200 characters without spaces, or null'
     );
     v_change := jsonb_strip_nulls(coalesce(v_new -> v_provider, '{}') || v_change);
@@ -224,13 +207,15 @@ declare
   v_allowed constant text := 'one of ' || array_to_string(p_providers, ', ');
   v_model_allowed constant text := 'a model name of 1 to 200 characters without spaces, or null';
 begin
-  perform llm_private.check_setting(jsonb_typeof(p_changes) = 'object', 'task_overrides', 'a JSON object');
-  perform llm_private.check_setting(
-    (select count(*) <= 200 from jsonb_object_keys(p_changes)), 'task_overrides', 'at most 200 tasks'
+  perform llm_private.check_value(
+    'invalid_setting', jsonb_typeof(p_changes) = 'object', 'task_overrides', 'a JSON object'
+  );
+  perform llm_private.check_value(
+    'invalid_setting', (select count(*) <= 200 from jsonb_object_keys(p_changes)), 'task_overrides', 'at most 200 tasks'
   );
   for v_task, v_change in select * from jsonb_each(p_changes) loop
-    perform llm_private.check_setting(
-      v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
+    perform llm_private.check_value(
+      'invalid_setting', v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
     );
     v_path := 'task_overrides.' || v_task;
     if v_change = 'null' then
@@ -238,14 +223,16 @@ begin
       continue;
     end if;
     perform llm_private.check_known_settings(v_change, v_path, '{provider,model,fallbacks}');
-    perform llm_private.check_setting(v_change ->> 'provider' = any(p_providers), v_path || '.provider', v_allowed);
-    perform llm_private.check_setting(
-      v_change ->> 'model' is null or llm_private.is_model_name(v_change -> 'model'), v_path || '.model',
+    perform llm_private.check_value(
+      'invalid_setting', v_change ->> 'provider' = any(p_providers), v_path || '.provider', v_allowed
+    );
+    perform llm_private.check_value(
+      'invalid_setting', v_change ->> 'model' is null or llm_private.is_model_name(v_change -> 'model'), v_path || '.model',
       v_model_allowed
     );
     if v_change -> 'fallbacks' <> 'null' then
-      perform llm_private.check_setting(
-        jsonb_typeof(v_change -> 'fallbacks') = 'array' and jsonb_array_length(v_change -> 'fallbacks') <= 20,
+      perform llm_private.check_value(
+        'invalid_setting', jsonb_typeof(v_change -> 'fallbacks') = 'array' and jsonb_array_length(v_change -> 'fallbacks') <= 20,
         v_path || '.fallbacks', 'a list of at most 20 objects with provider and model, or null'
       );
       for v_fallback, v_index in
@@ -254,19 +241,19 @@ begin
         perform llm_private.check_known_settings(
           v_fallback, format('%s.fallbacks[%s]', v_path, v_index), '{provider,model}'
         );
-        perform llm_private.check_setting(
-          v_fallback ->> 'provider' = any(p_providers), format('%s.fallbacks[%s].provider', v_path, v_index), v_allowed
+        perform llm_private.check_value(
+          'invalid_setting', v_fallback ->> 'provider' = any(p_providers), format('%s.fallbacks[%s].provider', v_path, v_index), v_allowed
         );
-        perform llm_private.check_setting(
-          v_fallback ->> 'model' is null or llm_private.is_model_name(v_fallback -> 'model'),
+        perform llm_private.check_value(
+          'invalid_setting', v_fallback ->> 'model' is null or llm_private.is_model_name(v_fallback -> 'model'),
           format('%s.fallbacks[%s].model', v_path, v_index), v_model_allowed
         );
       end loop;
     end if;
     v_new := v_new || jsonb_build_object(v_task, jsonb_strip_nulls(v_change));
   end loop;
-  perform llm_private.check_setting(
-    (select count(*) <= 200 from jsonb_object_keys(v_new)), 'task_overrides', 'at most 200 tasks'
+  perform llm_private.check_value(
+    'invalid_setting', (select count(*) <= 200 from jsonb_object_keys(v_new)), 'task_overrides', 'at most 200 tasks'
   );
   return v_new;
 end
@@ -290,7 +277,7 @@ declare
 begin
   perform llm_private.check_known_settings(
     p_changes, '',
-    '{default_provider,enable_fallbacks,allow_operator_keys,provider_preferences,task_overrides}'
+    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
   );
   perform llm_private.ensure_settings(v_user);
   -- The lock makes two changes at once follow each other, so that neither is lost.
@@ -305,24 +292,33 @@ begin
 
   v_new := v_old;
   if p_changes ? 'default_provider' then
-    perform llm_private.check_setting(
-      p_changes -> 'default_provider' = 'null' or p_changes ->> 'default_provider' = any(v_providers),
+    perform llm_private.check_value(
+      'invalid_setting', p_changes -> 'default_provider' = 'null' or p_changes ->> 'default_provider' = any(v_providers),
       'default_provider', 'null or one of ' || array_to_string(v_providers, ', ')
     );
     v_new.default_provider := p_changes ->> 'default_provider';
   end if;
   if p_changes ? 'enable_fallbacks' then
-    perform llm_private.check_setting(
-      jsonb_typeof(p_changes -> 'enable_fallbacks') = 'boolean', 'enable_fallbacks', 'true or false'
+    perform llm_private.check_value(
+      'invalid_setting', jsonb_typeof(p_changes -> 'enable_fallbacks') = 'boolean', 'enable_fallbacks', 'true or false'
     );
     v_new.enable_fallbacks := (p_changes ->> 'enable_fallbacks')::boolean;
   end if;
   if p_changes ? 'allow_operator_keys' then
-    perform llm_private.check_setting(
-      jsonb_typeof(p_changes -> 'allow_operator_keys') in ('boolean', 'null'), 'allow_operator_keys',
+    perform llm_private.check_value(
+      'invalid_setting', jsonb_typeof(p_changes -> 'allow_operator_keys') in ('boolean', 'null'), 'allow_operator_keys',
       'true, false or null'
     );
     v_new.allow_operator_keys := (p_changes ->> 'allow_operator_keys')::boolean;
+  end if;
+  if p_changes ? 'time_zone' then
+    perform llm_private.check_value(
+      'invalid_setting',
+      jsonb_typeof(p_changes -> 'time_zone') = 'string'
+      and exists (select from pg_timezone_names as z where z.name = p_changes ->> 'time_zone'),
+      'time_zone', 'the name of a time zone, such as Europe/Berlin or UTC'
+    );
+    v_new.time_zone := p_changes ->> 'time_zone';
   end if;
   if p_changes ? 'provider_preferences' then
     v_new.provider_preferences := llm_private.merge_preferences(
@@ -341,6 +337,7 @@ begin
       default_provider = v_new.default_provider,
       enable_fallbacks = v_new.enable_fallbacks,
       allow_operator_keys = v_new.allow_operator_keys,
+      time_zone = v_new.time_zone,
       provider_preferences = v_new.provider_preferences,
       task_overrides = v_new.task_overrides,
       version = v_old.version + 1,
@@ -362,8 +359,6 @@ settings_changed.';
 revoke execute on function llm_private.ensure_settings(uuid) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.settings_json(uuid) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.get_settings() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_setting(boolean, text, text)
-from public, anon, authenticated, service_role;
 revoke execute on function llm_private.check_known_settings(jsonb, text, text[])
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.is_model_name(jsonb) from public, anon, authenticated, service_role;

@@ -152,7 +152,7 @@ as $$
     'created_at', p_key.created_at,
     'last_used_at', (
       select max(t.last_used_at) from public.llm_usage_totals as t
-      where t.user_id = p_key.user_id and t.day >= (p_key.created_at at time zone 'UTC')::date and t.key_id = p_key.id
+      where t.user_id = p_key.user_id and t.hour >= date_trunc('hour', p_key.created_at, 'UTC') and t.key_id = p_key.id
     )
   )
 $$;
