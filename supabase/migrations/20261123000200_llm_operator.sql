@@ -7,6 +7,8 @@ create table llm_private.operator_settings (
   reveal_sign_in_within interval check (reveal_sign_in_within > interval '0'),
   operator_keys_by_default boolean not null default true,
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
+  reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
+  unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   updated_at timestamptz not null default now()
 );
 
@@ -23,6 +25,10 @@ comment on column llm_private.operator_settings.operator_keys_by_default is
 'Whether the operator''s keys may serve users who have not said yes or no themselves.';
 comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
+comment on column llm_private.operator_settings.reservation_seconds is
+'How long a request may run before what it reserved of a quota is free again; longer than the longest request.';
+comment on column llm_private.operator_settings.unbounded_output_tokens is
+'Most output tokens of a request that sets no limit itself, where a hard quota of tokens or cost binds its user.';
 
 revoke all on table llm_private.operator_settings from public, anon, authenticated, service_role;
 alter table llm_private.operator_settings enable row level security;
@@ -62,7 +68,8 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not a setting of the operator.', v_unknown),
-      'Allowed: keys_readable_by, lease_seconds, operator_keys_by_default, reveal_enabled, reveal_sign_in_within.'
+      'Allowed: keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, reveal_enabled, '
+      'reveal_sign_in_within, unbounded_output_tokens.'
     );
   end if;
   begin
@@ -74,12 +81,15 @@ begin
       reveal_sign_in_within = v_row.reveal_sign_in_within,
       operator_keys_by_default = v_row.operator_keys_by_default,
       lease_seconds = v_row.lease_seconds,
+      reservation_seconds = v_row.reservation_seconds,
+      unbounded_output_tokens = v_row.unbounded_output_tokens,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'A setting of the operator has a value that is not allowed.',
       'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default and reveal_enabled: '
-      'true or false; reveal_sign_in_within: an interval such as "10 minutes", or null.'
+      'true or false; reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
+      'unbounded_output_tokens: 1 to 1000000.'
     );
   end;
   return llm_private.operator_settings_json();

@@ -419,6 +419,17 @@ begin
   if p_key_source = 'user' then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
   end if;
+  if llm_private.has_quotas(v_user) then
+    perform llm_private.settle(
+      v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
+      p_outcome <> 'failed',
+      case
+        when v_measured or p_outcome = 'failed'
+          then coalesce(p_input_tokens, 0)::bigint + coalesce(p_output_tokens, 0)
+      end,
+      v_cost, v_unmeasured = 1
+    );
+  end if;
   if v_unpriced = 1 then
     perform llm_private.notify(
       v.owner, 'price_missing', p_provider || '/' || p_model,

@@ -46,11 +46,12 @@ create type llm_private.route_line as (
   base_url text,
   key_header text,
   key_scheme text,
-  parameter_names jsonb
+  parameter_names jsonb,
+  quota jsonb
 );
 
 comment on type llm_private.route_line is
-'A provider, model and key that was considered; left_out says why it cannot serve.';
+'A provider, model and key that was considered; left_out says why it cannot serve, and quota by which quota.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -225,7 +226,7 @@ begin
         else c.reason
       end,
       c.source, c.key_id, c.hint, c.cooling_until, c.left_out,
-      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names
+      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names, null::jsonb
     from placed as c
     order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
   loop
@@ -266,6 +267,9 @@ as $$
       p_line.name, ceil(extract(epoch from p_line.cooling_until - now()))::integer
     )
     when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you declined its use.'
+    when 'quota_exceeded' then p_line.quota ->> 'message'
+    when 'model_unpriced' then p_line.quota ->> 'message'
+    when 'runtime_required' then p_line.quota ->> 'message'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, and fallbacks are off.'
   end
 $$;
@@ -282,7 +286,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.left_out = 'operator_keys_declined' as mendable,
+      l.key_id is not null or l.left_out = 'operator_keys_declined' or l.quota is not null as mendable,
       l.key_source = 'user' and l.left_out = 'no_key' as keyless,
       llm_private.left_out_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
@@ -310,16 +314,28 @@ comment on function llm_private.route_advice(llm_private.route_line[], text[]) i
 create function llm_private.explain_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
 language plpgsql
-stable
+volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
+  v_runtime uuid;
   v_lines llm_private.route_line[];
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
+  if llm_private.has_quotas(v_user) then
+    v_runtime := llm_private.current_runtime();
+    for i in 1..cardinality(v_lines) loop
+      if v_lines[i].left_out is null then
+        v_lines[i].quota := llm_private.exhausted_quota(
+          v_user, v_runtime, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source
+        );
+        v_lines[i].left_out := v_lines[i].quota ->> 'reason';
+      end if;
+    end loop;
+  end if;
   return (
     select jsonb_build_object(
       'task', p_task,
@@ -336,7 +352,7 @@ begin
         jsonb_agg(
           jsonb_build_object(
             'provider', l.provider, 'key_source', l.key_source, 'reason', l.left_out,
-            'message', llm_private.left_out_message(v_lines[l.ordinality], p_needs)
+            'message', llm_private.left_out_message(v_lines[l.ordinality], p_needs), 'quota', l.quota -> 'quota'
           ) order by l.ordinality
         ) filter (where l.left_out is not null), '[]'
       ),
@@ -394,7 +410,15 @@ comment on function llm_private.lease_keys(uuid, uuid, text, uuid[], timestamptz
 'Put the release of these keys to this holder on record; false, and nothing done, if one of them was replaced or revoked
 meanwhile.';
 
-create function llm_private.resolve_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
+create function llm_private.resolve_route(
+  p_task text,
+  p_model text,
+  p_needs text[],
+  p_operator_providers text[],
+  p_request_id uuid,
+  p_input_tokens integer,
+  p_output_tokens integer
+)
 returns json
 language plpgsql
 volatile
@@ -413,6 +437,10 @@ declare
   v_unleased boolean;
   v_expires_at timestamptz;
   v_lines llm_private.route_line[];
+  v_line llm_private.route_line;
+  v_metered constant boolean := llm_private.has_quotas(v_user);
+  v_refusal jsonb;
+  v_refused text[] := '{}';
 begin
   perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
@@ -423,6 +451,25 @@ begin
     perform llm_private.ensure_settings(v_user);
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+
+  -- The first candidate that the user's quotas allow is the one that is reserved for.
+  if v_metered then
+    perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens);
+    for v_line in
+      select r.* from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r
+      where r.left_out is null
+    loop
+      v_refusal := llm_private.reserve(
+        v_user, v_runtime, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
+        coalesce(p_input_tokens, 0), coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
+      );
+      exit when v_refusal is null;
+      v_refused := v_refused || concat_ws(' ', v_line.key_source, v_line.provider, v_line.model);
+    end loop;
+    if v_refusal is not null then
+      perform llm_private.refuse(v_refusal);
+    end if;
+  end if;
 
   -- Again where a key was replaced or revoked between reading the route and handing it out.
   loop
@@ -456,7 +503,7 @@ begin
     left join master as m on s.master_key_id = m.id
     left join llm_private.leases as l
       on l.user_id = v_user and r.key_id = l.key_id and l.holder = v_holder and l.expires_at > now()
-    where r.left_out is null;
+    where r.left_out is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(v_refused);
 
     if v_candidates is null then
       v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
@@ -478,11 +525,20 @@ begin
     exit when v_unleased is not true
       or llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at);
   end loop;
-  return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
+  if not v_metered then
+    return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
+  end if;
+  return json_build_object(
+    'task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at, 'metered', true,
+    'max_output_tokens', case
+      when exists (select from llm_private.binding_quotas(v_user) as q where q.hard and q.unit <> 'requests')
+        then coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
+    end
+  );
 end
 $$;
 
-comment on function llm_private.resolve_route(text, text, text[], text[]) is
+comment on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer) is
 'The caller''s route with the keys in plain text, on lease. Errors: see resolve_llm_route().';
 
 revoke execute on function llm_private.check_route_request(text, text, text[], text[])
@@ -498,10 +554,11 @@ revoke execute on function llm_private.explain_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.lease_keys(uuid, uuid, text, uuid[], timestamptz)
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.resolve_route(text, text, text[], text[])
+revoke execute on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer)
 from public, anon, authenticated, service_role;
 grant execute on function llm_private.explain_route(text, text, text[], text[]) to authenticated;
-grant execute on function llm_private.resolve_route(text, text, text[], text[]) to authenticated;
+grant execute on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer)
+to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -510,7 +567,10 @@ create function public.resolve_llm_route(
   p_task text default null,
   p_model text default null,
   p_needs text[] default '{}',
-  p_operator_providers text[] default '{}'
+  p_operator_providers text[] default '{}',
+  p_request_id uuid default null,
+  p_input_tokens integer default null,
+  p_output_tokens integer default null
 )
 returns json
 language plpgsql
@@ -518,16 +578,21 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return llm_private.resolve_route(p_task, p_model, p_needs, p_operator_providers);
+  return llm_private.resolve_route(
+    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens
+  );
 end
 $$;
 
-comment on function public.resolve_llm_route(text, text, text[], text[]) is
+comment on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer) is
 'The ordered candidates for a request of the caller''s, each with its reason, the caller''s own keys in plain text; an
 operator''s key stays with the operator. They may be kept until expires_at.
 p_needs: of chat, streaming, tools, json_schema, vision, embeddings. p_operator_providers: those the operator has a key
-for. Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
-keys_cooling_down, key_unreadable.';
+for. Where a quota binds the caller the route is metered: it is for the request p_request_id (a UUIDv7) alone, and what
+that may use at most (p_input_tokens, p_output_tokens; without the latter, max_output_tokens of the answer is the limit
+to keep) is reserved for its first candidate until record_llm_usage() settles it.
+Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
+keys_cooling_down, key_unreadable, quota_exceeded, model_unpriced.';
 
 create function public.explain_llm_route(
   p_task text default null,
@@ -537,7 +602,7 @@ create function public.explain_llm_route(
 )
 returns jsonb
 language sql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers)
@@ -547,9 +612,9 @@ comment on function public.explain_llm_route(text, text, text[], text[]) is
 'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
 when nothing is left. Errors: not_signed_in, invalid_argument, unknown_model.';
 
-revoke execute on function public.resolve_llm_route(text, text, text[], text[])
+revoke execute on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer)
 from public, anon, authenticated, service_role;
 revoke execute on function public.explain_llm_route(text, text, text[], text[])
 from public, anon, authenticated, service_role;
-grant execute on function public.resolve_llm_route(text, text, text[], text[]) to authenticated;
+grant execute on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer) to authenticated;
 grant execute on function public.explain_llm_route(text, text, text[], text[]) to authenticated;
