@@ -1,0 +1,498 @@
+-- Prices: what a model's tokens cost, since when, and for whom.
+--
+-- A price is a dated row and is never rewritten: a change is a newer row, an end is a date. What it says (its rates) is
+-- compiled when it is added, so that the cost of an attempt is one sum of products.
+
+create table llm_private.price_units (
+  unit text primary key,
+  -- Ancestors before their descendants.
+  position smallint not null unique,
+  dimensions jsonb not null unique
+);
+
+comment on table llm_private.price_units is
+'What rates may price. A unit is part of each unit whose dimensions are among its own: cached_input_audio of
+cached_input, of input_audio and of input. A token is paid at the rate of the most specific unit that has one.';
+
+insert into llm_private.price_units (unit, position, dimensions)
+values
+('request', 0, '{"of": "request"}'),
+('input', 10, '{"of": "input"}'),
+('output', 11, '{"of": "output"}'),
+('cached_input', 20, '{"of": "input", "cache": "read"}'),
+('cache_write', 21, '{"of": "input", "cache": "write"}'),
+('reasoning', 22, '{"of": "output", "part": "reasoning"}'),
+('input_audio', 23, '{"of": "input", "modality": "audio"}'),
+('output_audio', 24, '{"of": "output", "modality": "audio"}'),
+('input_image', 25, '{"of": "input", "modality": "image"}'),
+('output_image', 26, '{"of": "output", "modality": "image"}'),
+('input_video', 27, '{"of": "input", "modality": "video"}'),
+('output_video', 28, '{"of": "output", "modality": "video"}'),
+('cache_write_1h', 30, '{"of": "input", "cache": "write", "for": "1h"}'),
+('cached_input_audio', 31, '{"of": "input", "cache": "read", "modality": "audio"}'),
+('cached_input_image', 32, '{"of": "input", "cache": "read", "modality": "image"}');
+
+create table public.llm_prices (
+  id bigint generated always as identity primary key,
+  source text not null,
+  user_id uuid references auth.users (id) on delete cascade,
+  provider text not null references public.llm_providers (id),
+  model text not null,
+  key_source text,
+  service_tier text,
+  valid_from timestamptz not null default now(),
+  valid_until timestamptz not null default 'infinity',
+  daily_from time,
+  daily_until time,
+  rates jsonb not null,
+  created_at timestamptz not null default now(),
+  constraint source_is_known check (source in ('catalogue', 'operator', 'user')),
+  constraint a_user_has_their_own check ((source = 'user') = (user_id is not null)),
+  constraint model_is_a_name check (model ~ '^[!-~]{1,200}$'),
+  constraint key_source_is_known check (key_source in ('user', 'team', 'operator')),
+  constraint service_tier_is_a_name check (service_tier ~ '^[a-z0-9_-]{1,32}$'),
+  constraint it_ends_after_it_begins check (valid_until >= valid_from),
+  constraint daily_window_is_whole check ((daily_from is null) = (daily_until is null)),
+  constraint daily_window_is_not_empty check (daily_from <> daily_until)
+);
+
+create index llm_prices_catalogue on public.llm_prices (provider, model) where source = 'catalogue';
+create index llm_prices_operator on public.llm_prices (provider) where source = 'operator';
+create index llm_prices_user on public.llm_prices (user_id, provider) where source = 'user';
+
+comment on table public.llm_prices is
+'What models cost. Of the rows that hold at a time: a user''s own before the operator''s before the catalogue''s, then
+the most specific, then the newest. Every signed-in user reads the catalogue''s and the operator''s, and their own.';
+comment on column public.llm_prices.source is
+'catalogue: of the price list that is synced; operator: set by an administrator; user: set by a user for themselves.';
+comment on column public.llm_prices.model is
+'catalogue: name of the price list''s entry; else a model name in lower case: * at its end stands for any ending.';
+comment on column public.llm_prices.key_source is 'Only for attempts that such a key pays; null: any.';
+comment on column public.llm_prices.service_tier is
+'Only for attempts that the provider served in this tier (flex, priority, …); null: any that has no row of its own.';
+comment on column public.llm_prices.valid_from is 'From then on, -infinity included.';
+comment on column public.llm_prices.valid_until is 'Until then, and not at that moment; may be infinity.';
+comment on column public.llm_prices.daily_from is
+'Only from this time of day (UTC) until daily_until, over midnight where that is earlier; null: all day.';
+comment on column public.llm_prices.rates is
+'Unit → US dollars per million tokens; request → US dollars per request. A rate is a number or, by the size of the
+input, {"base": 1.25, "above": {"200000": 2.5}}: with more than 200000 input tokens all tokens cost 2.5.';
+
+create table llm_private.price_tiers (
+  price_id bigint not null references public.llm_prices (id) on delete cascade,
+  above integer not null,
+  per_request numeric not null,
+  per_input numeric not null,
+  per_cached_input numeric not null,
+  per_cache_write numeric not null,
+  per_output numeric not null,
+  per_reasoning numeric not null,
+  per_other jsonb,
+  primary key (price_id, above)
+);
+
+comment on table llm_private.price_tiers is
+'Rates, compiled. For an attempt with more than `above` input tokens: US dollars that one token of each kind costs on
+top of what the kinds that contain it have charged for it already, so that cost is a sum over the counts of an event.';
+
+create table llm_private.price_list (
+  provider text not null references public.llm_providers (id),
+  name text not null,
+  pattern text not null,
+  position integer not null,
+  prices jsonb not null,
+  primary key (provider, name)
+);
+
+comment on table llm_private.price_list is
+'The price list as last synced: which model names belong to which entry. Of several that match, the first one counts.';
+comment on column llm_private.price_list.pattern is 'Regular expression for model names in lower case.';
+comment on column llm_private.price_list.prices is 'As last synced, to tell what has changed; [] once the entry is gone.';
+
+create table llm_private.price_names (
+  provider text not null,
+  model text not null,
+  name text,
+  primary key (provider, model)
+);
+
+comment on table llm_private.price_names is
+'Which entry of the price list a model name belongs to, null for none: asked once, since matching hundreds of patterns
+takes milliseconds. Emptied when the list changes.';
+
+revoke all on table llm_private.price_units from public, anon, authenticated, service_role;
+revoke all on table public.llm_prices from public, anon, authenticated, service_role;
+revoke all on sequence public.llm_prices_id_seq from public, anon, authenticated, service_role;
+revoke all on table llm_private.price_tiers from public, anon, authenticated, service_role;
+revoke all on table llm_private.price_list from public, anon, authenticated, service_role;
+revoke all on table llm_private.price_names from public, anon, authenticated, service_role;
+alter table llm_private.price_units enable row level security;
+alter table public.llm_prices enable row level security;
+alter table llm_private.price_tiers enable row level security;
+alter table llm_private.price_list enable row level security;
+alter table llm_private.price_names enable row level security;
+grant select on table public.llm_prices to authenticated, service_role;
+
+create policy "signed-in users read catalogue and operator's prices" on public.llm_prices
+for select to authenticated using (user_id is null);
+create policy "users read their own prices" on public.llm_prices
+for select to authenticated using (user_id = (select auth.uid()));
+
+-- Adding a price ------------------------------------------------------------------------------------------------------
+
+create function llm_private.is_amount(p_value jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_typeof(p_value) = 'number'
+    and (p_value #>> '{}')::numeric between 0 and 1000000 and scale(trim_scale((p_value #>> '{}')::numeric)) <= 12;
+end
+$$;
+
+comment on function llm_private.is_amount(jsonb) is 'Whether it is a number from 0 to 1000000, to 12 decimal places.';
+
+create function llm_private.is_rate(p_rate jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_rate) is distinct from 'object' then
+    return llm_private.is_amount(p_rate) is true;
+  end if;
+  return p_rate - '{base,above}'::text[] = '{}'
+    and llm_private.is_amount(p_rate -> 'base') is true
+    and jsonb_typeof(p_rate -> 'above') is not distinct from 'object'
+    and (
+      select count(*) between 1 and 16
+        and bool_and(key ~ '^(0|[1-9][0-9]{0,8})$' and llm_private.is_amount(value))
+      from jsonb_each(p_rate -> 'above')
+    );
+end
+$$;
+
+comment on function llm_private.is_rate(jsonb) is 'Whether it is an amount, or amounts by the size of the input.';
+
+create function llm_private.check_rates(p_rates jsonb)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_unit text;
+  v_other text;
+  v_join text;
+begin
+  if jsonb_typeof(p_rates) is distinct from 'object' or p_rates = '{}' then
+    perform llm_private.fail(
+      400, 'invalid_price', 'The rates must be a JSON object that prices something.',
+      'Such as {"input": 2.5, "output": 10}, in US dollars per million tokens; free is {"input": 0, "output": 0}.'
+    );
+  end if;
+  select k into v_unit from jsonb_object_keys(p_rates) as k
+  where k not in (select u.unit from llm_private.price_units as u) limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price', format('%s is nothing that has a rate.', left(v_unit, 60)),
+      'Allowed: ' || (select string_agg(u.unit, ', ' order by u.position) from llm_private.price_units as u) || '.'
+    );
+  end if;
+  select key into v_unit from jsonb_each(p_rates) where not llm_private.is_rate(value) limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price', format('The rate of %s has a value that is not allowed.', v_unit),
+      'Allowed: a number from 0 to 1000000 with at most 12 decimal places or, by the size of the input, '
+      '{"base": 1.25, "above": {"200000": 2.5}}.'
+    );
+  end if;
+  select u.unit, a.unit into v_unit, v_other
+  from llm_private.price_units as u
+  inner join llm_private.price_units as a on u.dimensions @> a.dimensions
+  where p_rates ? u.unit and not p_rates ? a.unit
+  order by u.position, a.position limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price', format('%s has a rate, and %s has none.', v_unit, v_other),
+      format('%s is part of %s: give both a rate.', v_unit, v_other)
+    );
+  end if;
+  -- What belongs to two units would be charged twice without a rate of its own.
+  select a.unit, b.unit, j.unit into v_unit, v_other, v_join
+  from llm_private.price_units as a
+  inner join llm_private.price_units as b
+    on a.position < b.position and a.dimensions || b.dimensions = b.dimensions || a.dimensions
+  left join llm_private.price_units as j on j.dimensions = a.dimensions || b.dimensions
+  where p_rates ? a.unit and p_rates ? b.unit and (p_rates ? j.unit) is not true
+    -- A request is nothing that tokens are part of.
+    and a.dimensions ->> 'of' = b.dimensions ->> 'of'
+  order by a.position, b.position limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price',
+      format('%s and %s have a rate, and what is both has none.', v_unit, v_other),
+      case
+        when v_join is null then 'Leave out one of them: what is both is not counted.'
+        else format('Give %s a rate.', v_join)
+      end
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_rates(jsonb) is
+'Error invalid_price, saying what is allowed, unless these are rates.';
+
+create function llm_private.rate_above(p_rate jsonb, p_above integer)
+returns numeric
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_rate) = 'number' then
+    return p_rate;
+  end if;
+  return coalesce(
+    (
+      select value::numeric from jsonb_each_text(p_rate -> 'above')
+      where key::integer <= p_above
+      order by key::integer desc limit 1
+    ),
+    (p_rate ->> 'base')::numeric
+  );
+end
+$$;
+
+comment on function llm_private.rate_above(jsonb, integer) is
+'What a rate is with more than p_above input tokens, and not more than its next step.';
+
+create function llm_private.compile_price(p_price bigint, p_rates jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_above integer;
+  v_unit llm_private.price_units;
+  v_on_top jsonb;
+begin
+  for v_above in
+    select -1
+    union
+    select step::integer from jsonb_each(p_rates) as r, jsonb_object_keys(r.value -> 'above') as step
+    where jsonb_typeof(r.value) = 'object'
+  loop
+    v_on_top := '{}';
+    for v_unit in select * from llm_private.price_units where p_rates ? unit order by position loop
+      v_on_top := v_on_top || jsonb_build_object(
+        v_unit.unit,
+        llm_private.rate_above(p_rates -> v_unit.unit, v_above)
+        * case when v_unit.unit = 'request' then 1 else 0.000001 end
+        - coalesce(
+          (
+            select sum((v_on_top ->> a.unit)::numeric) from llm_private.price_units as a
+            where v_on_top ? a.unit and v_unit.dimensions @> a.dimensions
+          ), 0
+        )
+      );
+    end loop;
+    insert into llm_private.price_tiers (
+      price_id, above, per_request, per_input, per_cached_input, per_cache_write, per_output, per_reasoning, per_other
+    )
+    values (
+      p_price, v_above,
+      coalesce((v_on_top ->> 'request')::numeric, 0), coalesce((v_on_top ->> 'input')::numeric, 0),
+      coalesce((v_on_top ->> 'cached_input')::numeric, 0), coalesce((v_on_top ->> 'cache_write')::numeric, 0),
+      coalesce((v_on_top ->> 'output')::numeric, 0), coalesce((v_on_top ->> 'reasoning')::numeric, 0),
+      nullif(v_on_top - '{request,input,cached_input,cache_write,output,reasoning}'::text[], '{}')
+    );
+  end loop;
+end
+$$;
+
+comment on function llm_private.compile_price(bigint, jsonb) is 'Write the tiers of a new price.';
+
+create function llm_private.add_price(p_price public.llm_prices)
+returns public.llm_prices
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_price public.llm_prices;
+begin
+  perform llm_private.check_rates(p_price.rates);
+  insert into public.llm_prices (
+    source, user_id, provider, model, key_source, service_tier, valid_from, valid_until, daily_from, daily_until, rates
+  )
+  values (
+    p_price.source, p_price.user_id, p_price.provider, p_price.model, p_price.key_source, p_price.service_tier,
+    coalesce(p_price.valid_from, now()), coalesce(p_price.valid_until, 'infinity'),
+    p_price.daily_from, p_price.daily_until, p_price.rates
+  )
+  returning * into v_price;
+  perform llm_private.compile_price(v_price.id, v_price.rates);
+  return v_price;
+end
+$$;
+
+comment on function llm_private.add_price(public.llm_prices) is
+'Add a price and compile it; without dates it holds from now on. Error invalid_price.';
+
+-- Finding one, and what comes of it -----------------------------------------------------------------------------------
+
+create function llm_private.price_name(p_provider text, p_model text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+  v_dashed text;
+begin
+  select n.name into v_name from llm_private.price_names as n where n.provider = p_provider and n.model = p_model;
+  if found then
+    return v_name;
+  end if;
+  -- Some clients write the date of a model without its dashes: gpt-5-20250807.
+  v_dashed := regexp_replace(
+    p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
+  );
+  -- Syncing waits for this, and this for syncing: no name of the old list is remembered for the new one.
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  select l.name into v_name from llm_private.price_list as l
+  where l.provider = p_provider and (p_model ~ l.pattern or v_dashed ~ l.pattern)
+  order by p_model ~ l.pattern desc, l.position
+  limit 1;
+  insert into llm_private.price_names (provider, model, name)
+  select p_provider, p_model, v_name
+  where exists (select from llm_private.price_list as l where l.provider = p_provider)
+  on conflict do nothing;
+  return v_name;
+end
+$$;
+
+comment on function llm_private.price_name(text, text) is
+'The price list''s entry for a model name in lower case, null when there is none.';
+
+create function llm_private.find_price(
+  p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
+)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_model constant text := lower(p_model);
+  v_name constant text := llm_private.price_name(p_provider, v_model);
+  v_time constant time := (p_at at time zone 'UTC')::time;
+  v_id bigint;
+begin
+  select p.id into v_id
+  from (
+    -- Only where their own key pays: they cannot make the operator's keys free.
+    select 1 as rank, o.* from public.llm_prices as o
+    where o.source = 'user' and o.user_id = p_user and o.provider = p_provider and p_key_source = 'user'
+    union all
+    select 2 as rank, o.* from public.llm_prices as o
+    where o.source = 'operator' and o.provider = p_provider and (o.key_source is null or o.key_source = p_key_source)
+    union all
+    select 3 as rank, c.* from public.llm_prices as c
+    where c.source = 'catalogue' and c.provider = p_provider and c.model = v_name
+  ) as p
+  where
+    (
+      p.rank = 3 or p.model = v_model
+      or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
+    )
+    and p.valid_from <= p_at and p_at < p.valid_until
+    and (p.service_tier is null or p.service_tier = p_service_tier)
+    and (
+      p.daily_from is null
+      or case
+        when p.daily_from < p.daily_until then v_time >= p.daily_from and v_time < p.daily_until
+        else v_time >= p.daily_from or v_time < p.daily_until
+      end
+    )
+  order by
+    p.rank, right(p.model, 1) = '*', length(p.model) desc,
+    p.service_tier is null, p.daily_from is null, p.id desc
+  limit 1;
+  return v_id;
+end
+$$;
+
+comment on function llm_private.find_price(uuid, text, text, text, text, timestamptz) is
+'The price of an attempt at a time, null when none is known. The user''s own (where their key pays) before the
+operator''s before the catalogue''s; then an exact name before the longest that ends with *; then a row for this service
+tier before one for any; then one for this time of day before one for the whole; then the newest.';
+
+create function llm_private.cost_of(
+  p_price bigint,
+  p_input integer,
+  p_cached_input integer,
+  p_cache_write integer,
+  p_output integer,
+  p_reasoning integer,
+  p_other_tokens jsonb,
+  out cost numeric,
+  out cache_savings numeric
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tier llm_private.price_tiers;
+  v_other numeric := 0;
+  v_other_cached numeric := 0;
+begin
+  select * into v_tier from llm_private.price_tiers
+  where price_id = p_price and above < coalesce(p_input, 0)
+  order by above desc limit 1;
+  if not found then
+    return;
+  end if;
+  if v_tier.per_other is not null and p_other_tokens is not null then
+    select
+      coalesce(sum(value::numeric * (p_other_tokens ->> key)::numeric), 0),
+      coalesce(sum(value::numeric * (p_other_tokens ->> key)::numeric) filter (where starts_with(key, 'cache')), 0)
+    into v_other, v_other_cached
+    from jsonb_each_text(v_tier.per_other);
+  end if;
+  cache_savings := trim_scale(-(
+    coalesce(p_cached_input, 0) * v_tier.per_cached_input + coalesce(p_cache_write, 0) * v_tier.per_cache_write
+    + v_other_cached
+  ));
+  -- Counts that contradict one another could make it negative, which would pay for something else.
+  cost := trim_scale(greatest(
+    v_tier.per_request + coalesce(p_input, 0) * v_tier.per_input + coalesce(p_output, 0) * v_tier.per_output
+    + coalesce(p_reasoning, 0) * v_tier.per_reasoning + v_other
+    + coalesce(p_cached_input, 0) * v_tier.per_cached_input + coalesce(p_cache_write, 0) * v_tier.per_cache_write, 0
+  ));
+end
+$$;
+
+comment on function llm_private.cost_of(bigint, integer, integer, integer, integer, integer, jsonb) is
+'What an attempt costs at a price, in US dollars, and what reading from the cache saved, less what writing to it cost
+(negative where it cost more). A count that is null counts as 0; both are null without a price.';
+
+revoke execute on function llm_private.is_amount(jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.is_rate(jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_rates(jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.rate_above(jsonb, integer) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.compile_price(bigint, jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.add_price(public.llm_prices) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.price_name(text, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.find_price(uuid, text, text, text, text, timestamptz)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.cost_of(bigint, integer, integer, integer, integer, integer, jsonb)
+from public, anon, authenticated, service_role;
