@@ -91,6 +91,9 @@ def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[b
             "p_output_tokens": attempt.usage.output_tokens,
             "p_reasoning_tokens": attempt.usage.reasoning_tokens,
             "p_retry_after": attempt.retry_after,
+            "p_cache_write_tokens": attempt.usage.cache_write_tokens,
+            "p_other_tokens": dict(attempt.usage.other_tokens) or None,
+            "p_service_tier": attempt.service_tier,
         },
         bool,
     )

@@ -122,13 +122,21 @@ class Route:
 class Usage:
     """Tokens of one attempt; None where the provider did not say.
 
-    Cached tokens are part of the input, reasoning tokens of the output.
+    Tokens read from or written to the provider's cache are part of the input, reasoning tokens of the output.
+
+    Attributes:
+        other_tokens: parts that some models price by themselves, without zeros: of the input ``input_audio``,
+            ``input_image`` and ``input_video``; of the cached input ``cached_input_audio`` and
+            ``cached_input_image``; of the cache writes ``cache_write_1h`` (kept for an hour); of the output
+            ``output_audio``, ``output_image`` and ``output_video``.
     """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    other_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +147,8 @@ class Attempt:
         latency_ms: from sending the request to the end of the answer (or its failure), milliseconds.
         retry_after: seconds that the provider asked to wait, where it did.
         message: what the provider said when it failed, for people; never holds a key.
+        service_tier: what the provider says it served, such as ``flex`` or ``priority``; None for the
+            standard tier, or where it does not say.
     """
 
     number: int
@@ -155,6 +165,7 @@ class Attempt:
     retry_after: float | None = None
     message: str = ""
     usage: Usage = field(default_factory=Usage)
+    service_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

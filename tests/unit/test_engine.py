@@ -6,11 +6,13 @@ import asyncio
 import json
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from supa_llm import calls
 from supa_llm.answers import chat_body
 from supa_llm.engine import AsyncEngine, Engine, Timeouts, uuid7
 from supa_llm.errors import (
@@ -229,6 +231,31 @@ async def test_streams_and_their_usage(both: Both) -> None:
     assert (attempt.outcome, attempt.streamed, attempt.usage) == ("succeeded", True, Usage(3, None, 5, None))
     assert json.loads(web.requests[0].content)["stream_options"] == {"include_usage": True}
     assert policy.asked == [("t", None, ("chat", "streaming"))]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("said", "tier"), [("flex", "flex"), ("default", None)])
+async def test_what_is_recorded_of_usage(both: Both, streamed: bool, said: str, tier: str | None) -> None:
+    details = {"cached_tokens": 64, "cache_write_tokens": 32, "audio_tokens": 16}
+    usage = {"prompt_tokens": 128, "completion_tokens": 8, "prompt_tokens_details": details}
+    choice = {"index": 0, "finish_reason": "stop", "delta" if streamed else "message": {"content": "Hi"}}
+    told = {"id": "c", "choices": [choice], "service_tier": said, "usage": usage}
+    reply = (
+        httpx.Response(200, stream=both.body([event(told)])) if streamed else httpx.Response(200, json=told)
+    )
+    policy = both.policy(candidate("one"))
+    engine = both.engine(Web({"one": [reply]}))
+    if streamed:
+        await both.pieces(engine.stream(policy, HELLO))
+    else:
+        await both.chat(engine, policy)
+    ((request_id, task, attempt),) = policy.records
+    sent = calls.record_usage(request_id, task, attempt).args
+    assert (sent["p_input_tokens"], sent["p_cached_input_tokens"], sent["p_output_tokens"]) == (128, 64, 8)
+    assert (sent["p_cache_write_tokens"], sent["p_other_tokens"]) == (32, {"input_audio": 16})
+    assert sent["p_service_tier"] == tier
+    nothing = calls.record_usage(request_id, task, replace(attempt, usage=Usage())).args
+    assert (nothing["p_cache_write_tokens"], nothing["p_other_tokens"]) == (None, None)
 
 
 @pytest.mark.parametrize("wanted", [False, True])

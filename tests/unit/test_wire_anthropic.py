@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from supa_llm.models import Candidate, Usage
 from supa_llm.wire.anthropic import AnthropicDecoder, AnthropicWire, closed
 from supa_llm.wire.assemble import Assembler
-from supa_llm.wire.base import FaultError, UnsupportedError, read_usage
+from supa_llm.wire.base import FaultError, UnsupportedError
+from supa_llm.wire.usage import read_usage
 
 WIRE = AnthropicWire()
 USER = [{"role": "user", "content": "Hi"}]
@@ -233,7 +234,13 @@ def test_an_answer() -> None:
             },
         }
     ]
-    assert read_usage(answer["usage"]) == Usage(125, 100, 9, 4)
+    assert read_usage(answer["usage"]) == Usage(125, 100, 9, 4, cache_write_tokens=20)
+    assert "service_tier" not in answer
+
+
+def test_an_answer_names_its_service_tier_where_openai_does() -> None:
+    usage = {"input_tokens": 5, "output_tokens": 9, "service_tier": "priority"}
+    assert WIRE.answer("chat", {**ANSWER, "usage": usage}, candidate())["service_tier"] == "priority"
 
 
 @pytest.mark.parametrize(

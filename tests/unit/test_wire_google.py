@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from supa_llm.models import Candidate, Usage
 from supa_llm.wire.assemble import Assembler
-from supa_llm.wire.base import FaultError, UnsupportedError, read_usage
+from supa_llm.wire.base import FaultError, UnsupportedError
 from supa_llm.wire.google import GoogleDecoder, GoogleWire
+from supa_llm.wire.usage import read_usage
 
 WIRE = GoogleWire()
 USER = [{"role": "user", "content": "Hi"}]

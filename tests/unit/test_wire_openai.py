@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from supa_llm.models import Candidate, Usage
 from supa_llm.wire.assemble import Assembler
-from supa_llm.wire.base import FaultError, read_usage
+from supa_llm.wire.base import FaultError
 from supa_llm.wire.openai import OpenAIDecoder, OpenAIWire
+from supa_llm.wire.usage import read_usage
 
 WIRE = OpenAIWire()
 MISTRAL_NAMES = {"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": None}

@@ -47,8 +47,8 @@ from supa_llm.wire.base import (
     Wire,
     WireRequest,
     bears_content,
-    read_usage,
 )
+from supa_llm.wire.usage import read_usage, served_tier
 from supa_llm.wire.waits import believable, retry_after
 
 P = ParamSpec("P")
@@ -180,6 +180,9 @@ class _Trial:
             return
         self._recorded = True
         wait = (retry_after(self._head.headers) or believable(fault.retry_after)) if fault else None
+        # A stream's decoder knows them as far as it came.
+        usage = self._decoder.usage if self._decoder else self._payload.get("usage")
+        tier = self._decoder.service_tier if self._decoder else self._payload.get("service_tier")
         attempt = Attempt(
             number=len(self.receipt.attempts) + 1,
             provider=self._candidate.provider,
@@ -194,7 +197,8 @@ class _Trial:
             status=self._head.status or None,
             retry_after=wait,
             message=failures.mask(fault.message, self._key) if fault else "",
-            usage=read_usage(self._decoder.usage if self._decoder else self._payload.get("usage")),
+            usage=read_usage(usage),
+            service_tier=served_tier(tier),
         )
         self.receipt = Receipt(self.receipt.request_id, self.receipt.task, (*self.receipt.attempts, attempt))
         self._books.record(self.receipt.request_id, self.receipt.task, attempt)

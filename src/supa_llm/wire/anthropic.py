@@ -40,12 +40,12 @@ from supa_llm.wire.base import (
     first_error,
     functions_of,
     json_schema_of,
-    openai_usage,
     post,
     refuse_unknown,
     text_of,
 )
 from supa_llm.wire.sse import Event, EventParser
+from supa_llm.wire.usage import of_anthropic, tier_of_anthropic
 
 _VERSION = "2023-06-01"
 #: Families from before Opus 4.7. The set is closed: whatever is not in it is newer.
@@ -142,13 +142,15 @@ class AnthropicWire:
         ]
         if calls:
             message["tool_calls"] = calls
+        tier = tier_of_anthropic(payload["usage"])
         return {
             "id": payload["id"],
             "object": "chat.completion",
             "created": int(time.time()),
             "model": payload["model"],
             "choices": [{"index": 0, "message": message, "finish_reason": _finish(payload["stop_reason"])}],
-            "usage": _usage(payload["usage"]),
+            "usage": of_anthropic(payload["usage"]),
+            **({"service_tier": tier} if tier else {}),
         }
 
     def decoder(self, body: Json, candidate: Candidate) -> AnthropicDecoder:
@@ -169,6 +171,10 @@ class AnthropicDecoder:
         self._tokens: Json = {}
         self._calls = -1
         self._silent_call = False  # a tool call whose arguments have not begun
+
+    @property
+    def service_tier(self) -> str | None:
+        return self._head.get("service_tier")
 
     def feed(self, piece: bytes) -> list[Json]:
         return self._chunks(self._events.feed(piece))
@@ -219,7 +225,9 @@ class AnthropicDecoder:
     def _count(self, tokens: Any) -> None:
         """Counts are cumulative: later ones replace earlier ones, and input may only be told at first."""
         self._tokens |= {name: value for name, value in (tokens or {}).items() if value is not None}
-        self.usage = _usage(self._tokens)
+        self.usage = of_anthropic(self._tokens)
+        if tier := tier_of_anthropic(self._tokens):
+            self._head["service_tier"] = tier
 
 
 #: Constraints that the API refuses in a schema. ``minItems`` of 0 and 1 it knows.
@@ -338,13 +346,6 @@ def _refusal(told: Mapping[str, Any]) -> str | None:
     if told.get("stop_reason") != "refusal":
         return None
     return (told.get("stop_details") or {}).get("explanation") or "The model refused to answer."
-
-
-def _usage(tokens: Mapping[str, Any]) -> Json:
-    cached = tokens.get("cache_read_input_tokens") or 0
-    entered = tokens["input_tokens"] + cached + (tokens.get("cache_creation_input_tokens") or 0)
-    details = tokens.get("output_tokens_details") or {}
-    return openai_usage(entered, tokens["output_tokens"], cached, details.get("thinking_tokens"))
 
 
 def _fault(status: int, error: Json) -> FaultError:

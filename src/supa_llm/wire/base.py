@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from supa_llm.models import Candidate, ErrorClass, Usage
+from supa_llm.models import Candidate, ErrorClass
 
 Json = dict[str, Any]
 Kind = Literal["chat", "embeddings"]
@@ -61,6 +61,10 @@ class Decoder(Protocol):
     @property
     def usage(self) -> Json | None:
         """The OpenAI ``usage`` object as far as it is known."""
+
+    @property
+    def service_tier(self) -> str | None:
+        """The service tier as the provider names it; None as long as it does not."""
 
     @property
     def finished(self) -> bool:
@@ -116,37 +120,6 @@ def canonical(body: Json, candidate: Candidate) -> Json:
         del kept["max_tokens"]
     dropped = {name for name, theirs in candidate.parameter_names.items() if theirs is None}
     return {name: value for name, value in kept.items() if name not in dropped}
-
-
-def read_usage(usage: Any) -> Usage:
-    """Tokens out of an OpenAI ``usage`` object; None where it does not say."""
-    if not isinstance(usage, Mapping):
-        return Usage()
-    reasoning = _tokens(usage.get("completion_tokens_details"), "reasoning_tokens")
-    entered, left = _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens")
-    total = (entered or 0) + (left or 0) + (reasoning or 0)
-    if reasoning and left is not None and _tokens(usage, "total_tokens") == total:
-        left += reasoning  # some providers count reasoning beside the completion; their total gives it away
-    return Usage(
-        input_tokens=entered,
-        cached_input_tokens=_tokens(usage.get("prompt_tokens_details"), "cached_tokens"),
-        output_tokens=left,
-        reasoning_tokens=reasoning,
-    )
-
-
-def openai_usage(entered: int, left: int, cached: int | None = None, reasoning: int | None = None) -> Json:
-    """Tokens as an OpenAI ``usage`` object: ``entered`` includes the cached, ``left`` the reasoning ones."""
-    usage: Json = {
-        "prompt_tokens": entered,
-        "completion_tokens": left,
-        "total_tokens": entered + left,
-    }
-    if cached is not None:
-        usage["prompt_tokens_details"] = {"cached_tokens": cached}
-    if reasoning is not None:
-        usage["completion_tokens_details"] = {"reasoning_tokens": reasoning}
-    return usage
 
 
 def text_of(content: Any) -> str:
@@ -257,8 +230,3 @@ def class_of(status: int) -> ErrorClass:
     if status in (408, 409) or status >= 500:
         return "server_error"
     return "invalid_response"  # redirects, which are never followed, and what no provider should say
-
-
-def _tokens(of: Any, name: str) -> int | None:
-    value = of.get(name) if isinstance(of, Mapping) else None
-    return value if isinstance(value, int) and value >= 0 else None

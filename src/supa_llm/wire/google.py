@@ -40,12 +40,12 @@ from supa_llm.wire.base import (
     first_error,
     functions_of,
     json_schema_of,
-    openai_usage,
     post,
     refuse_unknown,
     text_of,
 )
 from supa_llm.wire.sse import Event, EventParser
+from supa_llm.wire.usage import of_google
 from supa_llm.wire.waits import duration
 
 _OLDER = re.compile(r"gemini-[12]\b")
@@ -106,7 +106,7 @@ class GoogleWire:
                 {"object": "embedding", "index": index, "embedding": item["values"]}
                 for index, item in enumerate(payload["embeddings"])
             ]
-            usage = _usage(payload["usageMetadata"]) if "usageMetadata" in payload else None
+            usage = of_google(payload["usageMetadata"]) if "usageMetadata" in payload else None
             return {"object": "list", "data": data, "model": candidate.model, "usage": usage}
         reader = _Reader(candidate)
         message: Json = {"role": "assistant", "content": None}
@@ -130,6 +130,9 @@ class GoogleWire:
 
 class GoogleDecoder:
     """Each event is a piece of the answer in the same shape as the whole one."""
+
+    #: No tier is ever asked for, so it is the standard one.
+    service_tier = None
 
     def __init__(self, candidate: Candidate) -> None:
         self.finished = False
@@ -181,7 +184,7 @@ class _Reader:
         self.head["id"] = self.head["id"] or payload.get("responseId") or f"chatcmpl-{uuid4().hex}"
         self.head["model"] = payload.get("modelVersion") or self.head["model"]
         if "usageMetadata" in payload:
-            self.usage = _usage(payload["usageMetadata"])
+            self.usage = of_google(payload["usageMetadata"])
         if blocked := (payload.get("promptFeedback") or {}).get("blockReason"):
             self.finish = "content_filter"
             return [{"refusal": f"The prompt was blocked ({blocked})."}]
@@ -330,13 +333,6 @@ def _embeddings(body: Json, model: str) -> list[Json]:
         raise UnsupportedError("it embeds texts, not tokens")
     size = {"outputDimensionality": body["dimensions"]} if "dimensions" in body else {}
     return [{"model": f"models/{model}", "content": {"parts": [{"text": text}]}, **size} for text in texts]
-
-
-def _usage(tokens: Mapping[str, Any]) -> Json:
-    entered = (tokens.get("promptTokenCount") or 0) + (tokens.get("toolUsePromptTokenCount") or 0)
-    thoughts = tokens.get("thoughtsTokenCount") or 0
-    left = (tokens.get("candidatesTokenCount") or 0) + thoughts
-    return openai_usage(entered, left, tokens.get("cachedContentTokenCount") or 0, thoughts)
 
 
 def _fault(status: int, error: Json) -> FaultError:

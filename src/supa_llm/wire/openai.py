@@ -104,6 +104,7 @@ class OpenAIDecoder:
 
     def __init__(self, choices: int = 1) -> None:
         self.usage: Json | None = None
+        self.service_tier: str | None = None
         self.finished = False
         self._choices = choices
         self._done: set[int] = set()
@@ -122,6 +123,7 @@ class OpenAIDecoder:
         if made.get("error"):
             raise fault_of(200, first_error(made))
         self.usage = made.get("usage") or (made.get("x_groq") or {}).get("usage") or self.usage
+        self.service_tier = made.get("service_tier") or self.service_tier
         choices = made.get("choices") or ()
         self._done |= {choice.get("index", 0) for choice in choices if choice.get("finish_reason")}
         self.finished = len(self._done) >= self._choices

@@ -1,0 +1,181 @@
+"""What a provider says it used, in the one shape that is recorded.
+
+Each format's usage becomes an OpenAI ``usage`` object, which callers see, and that object becomes
+:class:`~supa_llm.models.Usage`. Where OpenAI's chats have no name for a part, the object has one that callers
+may know: ``video_tokens`` is OpenRouter's, ``cache_creation_token_details`` LiteLLM's, and
+``cached_tokens_details`` that of OpenAI's Realtime API.
+
+Parts never exceed what they are part of. A provider that miscounts has its parts cut: the database refuses
+counts that contradict each other, and an event that is a little off is better than none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from supa_llm.models import Usage
+from supa_llm.wire.base import Json
+
+#: Counts above this are no counts of tokens.
+_LARGEST = 999_999_999
+#: Where OpenAI-compatible providers say the same, OpenAI's own place first.
+_CACHED = (
+    ("prompt_tokens_details", "cached_tokens"),
+    ("cached_tokens",),  # Moonshot
+    ("prompt_cache_hit_tokens",),  # DeepSeek
+    ("cache_read_input_tokens",),  # Databricks, LiteLLM
+)
+_WRITTEN = (
+    ("prompt_tokens_details", "cache_write_tokens"),
+    ("prompt_tokens_details", "cache_creation_tokens"),  # LiteLLM
+    ("cache_creation_input_tokens",),  # Databricks, LiteLLM
+)
+_REASONING = (
+    ("completion_tokens_details", "reasoning_tokens"),
+    ("reasoning_tokens",),  # Perplexity, Databricks
+)
+#: What providers call the service that everybody gets.
+_STANDARD = frozenset({"auto", "default", "standard", "on_demand"})
+
+
+def read_usage(usage: Any) -> Usage:
+    """Tokens out of an OpenAI ``usage`` object; None where it does not say.
+
+    Example:
+        >>> read_usage({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 5}})
+        Usage(input_tokens=9, cached_input_tokens=4, ..., other_tokens={'input_audio': 5})
+    """
+    entered, left = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    reasoning = _first(usage, _REASONING)
+    total = (entered or 0) + (left or 0) + (reasoning or 0)
+    if reasoning and left is not None and _count(usage, "total_tokens") == total:
+        left += reasoning  # some providers count reasoning beside the completion; their total gives it away
+    cached, written = _fit(entered, _first(usage, _CACHED), _first(usage, _WRITTEN))
+    thoughts, *made = _fit(left, reasoning, *_modalities(usage, "completion_tokens_details"))
+    given = _fit(entered, *_modalities(usage, "prompt_tokens_details"))
+    reread = _modalities(usage, "prompt_tokens_details", "cached_tokens_details")
+    reread = _fit(cached, *_fit(given[0], reread[0]), *_fit(given[1], reread[1]))
+    hour = ("prompt_tokens_details", "cache_creation_token_details", "ephemeral_1h_input_tokens")
+    others = {
+        **dict(zip(("cache_write_1h",), _fit(written, _count(usage, *hour)), strict=True)),
+        **dict(zip(("input_audio", "input_image", "input_video"), given, strict=True)),
+        **dict(zip(("cached_input_audio", "cached_input_image"), reread, strict=True)),
+        **dict(zip(("output_audio", "output_image", "output_video"), made, strict=True)),
+    }
+    return Usage(
+        input_tokens=entered,
+        cached_input_tokens=cached,
+        output_tokens=left,
+        reasoning_tokens=thoughts,
+        cache_write_tokens=written,
+        other_tokens={unit: tokens for unit, tokens in others.items() if tokens},
+    )
+
+
+def served_tier(said: Any) -> str | None:
+    """The service tier that a provider names, in lower case; None for the standard one and for no name."""
+    tier = said.lower() if isinstance(said, str) else ""
+    return tier if re.fullmatch(r"[a-z0-9_-]{1,32}", tier) and tier not in _STANDARD else None
+
+
+def of_anthropic(tokens: Mapping[str, Any]) -> Json:
+    """Anthropic's ``usage``, whose ``input_tokens`` leave out those read from and written to its cache."""
+    cached = _count(tokens, "cache_read_input_tokens") or 0
+    written = _count(tokens, "cache_creation_input_tokens")
+    hour = _count(tokens, "cache_creation", "ephemeral_1h_input_tokens")
+    return _openai_usage(
+        tokens["input_tokens"] + cached + (written or 0),
+        tokens["output_tokens"],
+        {
+            "cached_tokens": cached,
+            "cache_write_tokens": written,
+            "cache_creation_token_details": {"ephemeral_1h_input_tokens": hour} if hour else None,
+        },
+        {"reasoning_tokens": _count(tokens, "output_tokens_details", "thinking_tokens")},
+    )
+
+
+def tier_of_anthropic(tokens: Mapping[str, Any]) -> str | None:
+    """The tier that Anthropic's ``usage`` names. Fast mode has prices of its own and is named apart."""
+    return served_tier(tokens.get("speed")) or served_tier(tokens.get("service_tier"))
+
+
+def of_google(tokens: Mapping[str, Any]) -> Json:
+    """Google's ``usageMetadata``, which leaves out zeros and counts thoughts and tool use apart."""
+    thoughts = _count(tokens, "thoughtsTokenCount") or 0
+    asked = ("promptTokensDetails", "toolUsePromptTokensDetails")
+    reread = _by_modality(tokens, "cacheTokensDetails")
+    return _openai_usage(
+        (_count(tokens, "promptTokenCount") or 0) + (_count(tokens, "toolUsePromptTokenCount") or 0),
+        (_count(tokens, "candidatesTokenCount") or 0) + thoughts,
+        {
+            "cached_tokens": _count(tokens, "cachedContentTokenCount") or 0,
+            **_by_modality(tokens, *asked),
+            "cached_tokens_details": reread or None,
+        },
+        {"reasoning_tokens": thoughts, **_by_modality(tokens, "candidatesTokensDetails")},
+    )
+
+
+#: Pages of a document are priced as the images that they are read as.
+_MODALITIES = {
+    "AUDIO": "audio_tokens",
+    "IMAGE": "image_tokens",
+    "DOCUMENT": "image_tokens",
+    "VIDEO": "video_tokens",
+}
+
+
+def _by_modality(tokens: Mapping[str, Any], *lists: str) -> dict[str, int]:
+    """The sums of Google's lists of ``{modality, tokenCount}``, by OpenAI's name; text is the rest."""
+    sums: dict[str, int] = {}
+    for item in (item for name in lists for item in _items(tokens.get(name))):
+        name = _MODALITIES.get(str(item.get("modality")))
+        if name and (tokens_of := _count(item, "tokenCount")):
+            sums[name] = sums.get(name, 0) + tokens_of
+    return sums
+
+
+def _items(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _openai_usage(entered: int, left: int, into: Mapping[str, Any], out: Mapping[str, Any]) -> Json:
+    """An OpenAI ``usage`` object: ``entered`` includes cached tokens, ``left`` reasoning. Without nulls."""
+    details = {"prompt_tokens_details": into, "completion_tokens_details": out}
+    said = {
+        name: {part: value for part, value in parts.items() if value is not None}
+        for name, parts in details.items()
+    }
+    return {
+        "prompt_tokens": entered,
+        "completion_tokens": left,
+        "total_tokens": entered + left,
+        **{name: parts for name, parts in said.items() if parts},
+    }
+
+
+def _modalities(usage: Any, *path: str) -> list[int | None]:
+    return [_count(usage, *path, name) for name in ("audio_tokens", "image_tokens", "video_tokens")]
+
+
+def _fit(room: int | None, *parts: int | None) -> list[int | None]:
+    """The parts, cut so that together they stay within the room; without a room nothing is part of it."""
+    fitted: list[int | None] = []
+    for part in parts:
+        share = None if part is None or room is None else min(part, room)
+        room = room if room is None else room - (share or 0)
+        fitted.append(share)
+    return fitted
+
+
+def _first(of: Any, places: tuple[tuple[str, ...], ...]) -> int | None:
+    return next((said for place in places if (said := _count(of, *place)) is not None), None)
+
+
+def _count(of: Any, *path: str) -> int | None:
+    for name in path:
+        of = of.get(name) if isinstance(of, Mapping) else None
+    return of if type(of) is int and 0 <= of <= _LARGEST else None
