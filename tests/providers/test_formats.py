@@ -9,6 +9,7 @@ import pytest
 
 from supa_llm.answers import chat_body
 from supa_llm.engine import AsyncEngine, Engine
+from supa_llm.engine.estimate import estimate
 from supa_llm.errors import BadRequestError, ProviderError, StreamInterruptedError
 from tests.providers.conftest import CATALOGUE, Providers
 from tests.unit.engine_support import Both, fast
@@ -44,13 +45,14 @@ async def test_a_chat(both: Both, engine: Any, to: Providers, provider: str) -> 
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "What is the capital of France?"},
     ]
-    answer = await both.chat(engine, policy, chat_body(messages, max_tokens=50, temperature=0.5))
+    body = chat_body(messages, max_tokens=50, temperature=0.5)
+    answer = await both.chat(engine, policy, body)
     assert answer.text == "Paris."
     assert answer.finish_reason == "stop"
     (attempt,) = policy.attempts
-    assert attempt.outcome == "succeeded"
-    assert attempt.usage.input_tokens
-    assert attempt.usage.output_tokens
+    assert (attempt.outcome, attempt.service_tier) == ("succeeded", None)
+    assert 0 < attempt.usage.input_tokens <= estimate("chat", body).input_tokens
+    assert 0 < attempt.usage.output_tokens <= estimate("chat", body).output_tokens
     assert [it["status"] for it in to.emulator.requests()] == [200]
 
 

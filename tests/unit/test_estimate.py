@@ -1,0 +1,143 @@
+"""What is reserved for a request before it is sent: never less than it uses, and always something."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from supa_llm.engine.estimate import IMAGE, INSTRUCTIONS, MESSAGE, REQUEST, Estimate, estimate
+
+
+def chat(*contents: Any, **body: Any) -> Estimate:
+    messages = [{"role": "user", "content": content} for content in contents]
+    return estimate("chat", {"messages": messages, **body})
+
+
+@pytest.mark.parametrize(
+    "text", ["Hello there", "你好世界", "x = {'a': [1, 2]}", "🦜" * 9, "aGVsbG8=", "\ud800"]
+)
+def test_a_text_counts_its_bytes(text: str) -> None:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    plain = chat("")
+    assert chat(text).input_tokens == plain.input_tokens + size
+    part = chat([{"type": "text", "text": text}]).input_tokens
+    assert size <= part - plain.input_tokens <= 2 * size + 40
+
+
+def test_it_is_not_silly() -> None:
+    prose = "The quick brown fox jumps over the lazy dog. " * 200
+    assert chat(prose).input_tokens < 1.1 * len(prose)
+
+
+@given(st.lists(st.text(), max_size=6), st.text(max_size=50))
+def test_it_covers_all_that_is_written(texts: list[str], description: str) -> None:
+    tool = {"type": "function", "function": {"name": "f", "description": description, "parameters": {}}}
+    schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"description": description}}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": description}}
+    turns = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "user", "content": texts}]
+    messages = [{"role": "user", "content": text} for text in texts]
+    told = estimate(
+        "chat", {"messages": [*messages, *turns], "tools": [tool], "response_format": schema}
+    ).input_tokens
+    size = 2 * _size("".join(texts)) + 3 * _size(description)
+    assert told >= size + REQUEST + INSTRUCTIONS + MESSAGE * (len(texts) + 2)
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def test_an_image_counts_the_same_however_it_is_sent() -> None:
+    without = chat([]).input_tokens
+    for url in ("https://pictures.test/1.png", "data:image/png;base64," + "A" * 5_000_000, None):
+        image = {"type": "image_url", "image_url": {"url": url}}
+        assert chat([image]).input_tokens == without + IMAGE
+        assert chat([image, image]).input_tokens == without + 2 * IMAGE
+
+
+def test_sound_counts_by_its_length() -> None:
+    second = "A" * (1_000 * 4 // 3)  # of the thinnest MP3 there is, 8 kbit/s
+    sound = {"type": "input_audio", "input_audio": {"data": second * 60, "format": "mp3"}}
+    told = chat([sound]).input_tokens - chat([]).input_tokens
+    assert 60 * 32 <= told <= len(second) * 60 / 10
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({}, None),
+        ({"max_tokens": 100}, 100),
+        ({"max_completion_tokens": 200}, 200),
+        ({"max_tokens": 100, "max_completion_tokens": 200}, 200),
+        ({"max_tokens": 100, "max_completion_tokens": None}, 100),
+        ({"max_completion_tokens": 200, "n": 3}, 600),
+        ({"max_completion_tokens": 200, "n": None}, 200),
+        ({"n": 3}, None),
+        ({"max_tokens": 0}, None),  # Anthropic's default takes its place
+        ({"max_tokens": True}, None),
+        ({"max_tokens": "100"}, None),
+    ],
+)
+def test_output_is_bounded_by_the_caller_or_not_at_all(body: dict[str, Any], tokens: int | None) -> None:
+    assert chat("Hi", **body).output_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("wanted", "tokens"),
+    [
+        ([1, 2, 3], 3),
+        ([[1, 2, 3], [4]], 4),
+        ([], 0),
+        ("héllo", MESSAGE + 6),
+        (["héllo", "a"], 2 * MESSAGE + 7),
+    ],
+)
+def test_embeddings(wanted: Any, tokens: int) -> None:
+    assert estimate("embeddings", {"input": wanted}) == Estimate(tokens, 0)
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.just(object()),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text(), inner)
+        | st.fixed_dictionaries(
+            {"type": st.sampled_from(["text", "image_url", "input_audio", "file"]), "input_audio": inner}
+        )
+        | st.fixed_dictionaries({"role": inner, "content": inner})
+    ),
+    max_leaves=20,
+)
+BODIES = JSON | st.dictionaries(
+    st.sampled_from(["messages", "input", "tools", "n", "max_tokens", "max_completion_tokens", "x"]), JSON
+)
+
+
+@given(st.sampled_from(["chat", "embeddings"]), BODIES)
+def test_any_body_has_an_estimate(kind: Any, body: Any) -> None:
+    told = estimate(kind, body)
+    assert told.input_tokens >= 0
+    assert told.output_tokens is None or told.output_tokens >= 0
+
+
+def test_a_body_that_holds_itself_or_is_bottomless_has_one_too() -> None:
+    circle: dict[str, Any] = {"role": "user"}
+    circle["content"] = [circle]
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for content in (circle, [circle], deep):
+        assert chat(content).input_tokens >= REQUEST
+
+
+def test_it_takes_time_in_proportion() -> None:
+    parts = [{"type": "text", "text": "word " * 20}] * 20_000
+    started = time.perf_counter()
+    told = chat(parts)
+    assert told.input_tokens > len(json.dumps(parts)) * 0.9
+    assert time.perf_counter() - started < 2
