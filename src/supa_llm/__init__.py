@@ -35,10 +35,12 @@ if TYPE_CHECKING:
         NotFoundError,
         NotSignedInError,
         ProviderError,
+        QuotaExceededError,
         StreamInterruptedError,
         SupaLLMError,
         TotalTimeoutError,
     )
+    from supa_llm.ledger import Notice, Quota
     from supa_llm.models import (
         Attempt,
         AuditEntry,
@@ -73,8 +75,11 @@ __all__ = [
     "NoCandidateError",
     "NotFoundError",
     "NotSignedInError",
+    "Notice",
     "Provider",
     "ProviderError",
+    "Quota",
+    "QuotaExceededError",
     "Receipt",
     "Route",
     "Settings",
@@ -90,6 +95,8 @@ __all__ = [
 _HOMES = {
     "AsyncSupaLLM": "async_client",
     "AsyncUserLLM": "async_client",
+    "Notice": "ledger",
+    "Quota": "ledger",
     "SupaLLM": "client",
     "UserLLM": "user",
 }

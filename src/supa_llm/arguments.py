@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +48,10 @@ def _optional(rule: Rule) -> Rule:
     return f"{wanted}, or None", lambda value: value is None or allows(value)
 
 
+def _is_amount(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, int | float | Decimal) and 0 <= value < math.inf
+
+
 def _is_prompt(value: Any) -> bool:
     return bool(value.strip()) if isinstance(value, str) else _list_of(Mapping, least=1)(value)
 
@@ -70,12 +75,14 @@ _FROM_ZERO: Rule = ("a number of seconds, 0 or more", _number(0))
 _DAY: Rule = _optional(("a datetime.date", _is(date)))
 
 _RULES: Mapping[str, Rule] = {
+    "amount": ("a number, 0 or more", _is_amount),
     "attempt_timeout": _SECONDS,
     "before": _optional(("a uuid.UUID", _is(UUID))),
     "database_timeout": _SECONDS,
     "dimensions": _optional(_COUNT),
     "fallbacks": _optional(("a list of texts, each 'provider' or 'provider/model'", _list_of(str))),
     "flush_timeout": _FROM_ZERO,
+    "ids": _optional(("a list of uuid.UUID", _list_of(UUID))),
     "key": _TEXT,
     "limit": ("a whole number", _number(-math.inf, whole=True)),  # the database says how many there may be
     "max_tokens": _optional(_COUNT),
@@ -84,6 +91,7 @@ _RULES: Mapping[str, Rule] = {
     "operator_keys": _optional(("a mapping of provider ids to keys", _is_keys)),
     "prompt": ("a text that is not blank, or a list of messages in the OpenAI format", _is_prompt),
     "provider": _TEXT,
+    "quota_id": ("the id of a quota", _number(-math.inf, whole=True)),
     "runtime_secret": _optional(_TEXT),
     "settings_ttl": _FROM_ZERO,
     "since": _DAY,
@@ -93,4 +101,5 @@ _RULES: Mapping[str, Rule] = {
     "timeout": _SECONDS,
     "tools": _optional(("a list of objects like {'type': 'function', 'function': {…}}", _is_tools)),
     "until": _DAY,
+    "user_id": _optional(("a uuid.UUID", _is(UUID))),
 }

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 from supa_llm import calls, dropin
@@ -17,7 +18,17 @@ from supa_llm.client import SupaLLM
 from supa_llm.core import AsyncCore, Options
 from supa_llm.dropin import OnReceipt
 from supa_llm.errors import SupaLLMError
-from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.ledger import Notice, Quota, QuotaPeriod, QuotaUnit
+from supa_llm.models import (
+    AuditEntry,
+    Candidate,
+    Key,
+    KeySource,
+    Provider,
+    Route,
+    Settings,
+    UsageLine,
+)
 from supa_llm.policy import AsyncUserPolicy
 from supa_llm.session import AsyncSession, Identity
 from supa_llm.user import UserLLM
@@ -66,6 +77,7 @@ class AsyncUserLLM:
         default_provider: str | Unset | None = UNSET,
         enable_fallbacks: bool | Unset = UNSET,
         allow_operator_keys: bool | Unset | None = UNSET,
+        time_zone: str | Unset = UNSET,
         provider_preferences: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         expected_version: int | None = None,
@@ -74,6 +86,7 @@ class AsyncUserLLM:
             default_provider=default_provider,
             enable_fallbacks=enable_fallbacks,
             allow_operator_keys=allow_operator_keys,
+            time_zone=time_zone,
             provider_preferences=provider_preferences,
             task_overrides=task_overrides,
         )
@@ -115,6 +128,49 @@ class AsyncUserLLM:
 
     async def usage(self, since: date | None = None, until: date | None = None) -> list[UsageLine]:
         return await self._read(calls.get_usage(since, until))
+
+    async def quotas(self) -> list[Quota]:
+        return await self._read(calls.list_quotas())
+
+    async def set_quota(
+        self,
+        limit: Decimal | float,
+        unit: QuotaUnit,
+        period: QuotaPeriod,
+        *,
+        provider: str | None = None,
+        key_source: KeySource | None = None,
+        task: str | None = None,
+        hard: bool = True,
+        clock: Literal["utc", "user"] = "user",
+        unpriced: Literal["allow", "refuse"] = "refuse",
+    ) -> Quota:
+        return await self._change(
+            calls.set_quota(
+                {
+                    "limit": limit,
+                    "unit": unit,
+                    "period": period,
+                    "provider": provider,
+                    "key_source": key_source,
+                    "task": task,
+                    "hard": hard,
+                    "clock": clock,
+                    "unpriced": unpriced,
+                }
+            )
+        )
+
+    async def remove_quota(self, quota_id: int) -> None:
+        await self._change(calls.remove_quota(quota_id))
+
+    async def notices(
+        self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
+    ) -> list[Notice]:
+        return await self._read(calls.list_notices(unread_only, limit, before))
+
+    async def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
+        return await self._read(calls.read_notices(ids))
 
     async def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
         return await self._read(calls.get_audit_log(limit, before))

@@ -62,6 +62,15 @@ class Store:
             for key in [key for key in self._owned.get(owner, ()) if kind in (None, key[1])]:
                 self._drop(key)
 
+    def kept(self, token: AccessToken, slot: Slot[V]) -> V | None:
+        """What is kept for this very token, if anything is."""
+        with self._lock:
+            return self._get((token.digest, slot.kind, slot.which))  # type: ignore[no-any-return]
+
+    def keep(self, token: AccessToken, slot: Slot[V], value: V) -> None:
+        """Keep what was learned of this token by other ways than fetching it."""
+        self._put((token.digest, slot.kind, slot.which), token, slot.until(value), value, self._change(token))
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Generic, TypeVar
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from supa_llm.arguments import check
-from supa_llm.models import Attempt, AuditEntry, Key, Provider, Route, Settings, UsageLine
+from supa_llm.ledger import Notice, Quota
+from supa_llm.models import Attempt, AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+
+if TYPE_CHECKING:
+    from supa_llm.engine.effects import Demand
 
 T = TypeVar("T")
 
@@ -59,9 +64,36 @@ def reveal_key(provider: str) -> Call[str]:
 
 
 def resolve_route(
-    task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
+    task: str | None,
+    model: str | None,
+    needs: Sequence[str],
+    operator_providers: Sequence[str],
+    demand: Demand | None = None,
 ) -> Call[Route]:
-    return Call("resolve_llm_route", _route_args(task, model, needs, operator_providers), Route.from_json)
+    """The route; with ``demand``, reserving for its first candidate where quotas bind the user."""
+    args = _route_args(task, model, needs, operator_providers)
+    return Call("resolve_llm_route", args | (_demand_args(demand) if demand else {}), Route.from_json)
+
+
+def reserve_attempt(demand: Demand, task: str | None, number: int, candidate: Candidate) -> Call[None]:
+    """Reserve for another candidate of a metered route."""
+    return Call(
+        "reserve_llm_attempt",
+        {
+            **_demand_args(demand),
+            "p_attempt": number,
+            "p_task": task,
+            "p_provider": candidate.provider,
+            "p_model": candidate.model,
+            "p_key_source": candidate.key_source,
+        },
+        lambda _: None,
+    )
+
+
+def release_request(request_id: UUID) -> Call[None]:
+    """Free what was reserved for a request whose attempts did not all run."""
+    return Call("release_llm_request", {"p_request_id": str(request_id)}, lambda _: None)
 
 
 def explain_route(
@@ -111,6 +143,43 @@ def get_usage(since: date | None = None, until: date | None = None) -> Call[list
     )
 
 
+def list_quotas(user_id: UUID | None = None) -> Call[list[Quota]]:
+    check(user_id=user_id)
+    return Call(
+        "list_llm_quotas",
+        {"p_user_id": str(user_id)} if user_id else {},
+        lambda rows: [Quota.from_json(row) for row in rows],
+    )
+
+
+def set_quota(fields: Mapping[str, Any]) -> Call[Quota]:
+    """Set a quota; fields are those of set_llm_quota()."""
+    check(amount=fields["limit"])
+    limit = fields["limit"]
+    if isinstance(limit, Decimal):  # which JSON does not know
+        limit = int(limit) if limit == limit.to_integral_value() else float(limit)
+    return Call("set_llm_quota", {"p_quota": {**fields, "limit": limit}}, Quota.from_json)
+
+
+def remove_quota(quota_id: int) -> Call[None]:
+    check(quota_id=quota_id)
+    return Call("remove_llm_quota", {"p_id": quota_id}, lambda _: None)
+
+
+def list_notices(unread_only: bool = True, limit: int = 50, before: UUID | None = None) -> Call[list[Notice]]:
+    check(limit=limit, before=before)
+    return Call(
+        "list_llm_notices",
+        {"p_unread_only": unread_only, "p_limit": limit, "p_before": str(before) if before else None},
+        lambda rows: [Notice.from_json(row) for row in rows],
+    )
+
+
+def read_notices(ids: Sequence[UUID] | None = None) -> Call[int]:
+    check(ids=ids)
+    return Call("read_llm_notices", {"p_ids": None if ids is None else list(map(str, ids))}, int)
+
+
 def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[AuditEntry]]:
     check(limit=limit, before=before)
     return Call(
@@ -118,6 +187,14 @@ def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[Audi
         {"p_limit": limit, "p_before": str(before) if before else None},
         lambda rows: [AuditEntry.from_json(row) for row in rows],
     )
+
+
+def _demand_args(demand: Demand) -> dict[str, Any]:
+    return {
+        "p_request_id": str(demand.request_id),
+        "p_input_tokens": demand.estimate.input_tokens,
+        "p_output_tokens": demand.estimate.output_tokens,
+    }
 
 
 def _route_args(

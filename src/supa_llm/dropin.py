@@ -125,7 +125,7 @@ class EngineTransport(httpx.BaseTransport):
             policy = self._new_policy()
             asked = _Asked.read(request, self._task, self._engine.timeouts)
             if asked.call is None:
-                return _models(policy.route(asked.task, None, ["chat"]))
+                return _models(policy.models(asked.task))
             if not asked.call.stream:
                 answer = self._engine.answer(policy, asked.call)
                 return asked.respond(answer, self._on_receipt)
@@ -155,7 +155,7 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
             policy = self._new_policy()
             asked = _Asked.read(request, self._task, self._engine.timeouts)
             if asked.call is None:
-                return _models(await policy.route(asked.task, None, ["chat"]))
+                return _models(await policy.models(asked.task))
             if not asked.call.stream:
                 answer = await self._engine.answer(policy, asked.call)
                 return asked.respond(answer, self._on_receipt)

@@ -9,6 +9,7 @@
     ├── ConflictError               somebody else changed the settings first
     ├── NotFoundError               what was named does not exist
     ├── NoCandidateError            the route is empty; the hint says what this user can do
+    │   └── QuotaExceededError      a quota does not leave enough; the message has the figures
     ├── ProviderError               providers were tried and none answered
     │   ├── BadRequestError         the provider refused the request itself; another would too
     │   ├── TotalTimeoutError       the request's total time ran out
@@ -98,7 +99,7 @@ class NoCandidateError(SupaLLMError):
 
     Attributes:
         left_out: each provider that was considered, with the reason why it cannot serve, where known.
-        retry_after: seconds until a key has cooled down, where waiting helps.
+        retry_after: seconds until a key has cooled down or a quota resets, where waiting helps.
     """
 
     code = "no_candidate"
@@ -115,6 +116,12 @@ class NoCandidateError(SupaLLMError):
         super().__init__(message, code=code, hint=hint)
         self.left_out = left_out
         self.retry_after = retry_after
+
+
+class QuotaExceededError(NoCandidateError):
+    """A quota does not leave enough for this request: the message says what was used, and until when."""
+
+    code = "quota_exceeded"
 
 
 class ProviderError(SupaLLMError):
@@ -189,3 +196,6 @@ BY_STATUS: Mapping[int, type[SupaLLMError]] = {
     422: NoCandidateError,
     429: NoCandidateError,
 }
+
+#: Codes with a class of their own.
+BY_CODE: Mapping[str, type[SupaLLMError]] = {"quota_exceeded": QuotaExceededError}

@@ -81,16 +81,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A provider that was considered and cannot serve: the reason (``key_rejected``, …) and a sentence."""
+    """A provider that was considered and cannot serve: the reason (``key_rejected``, …) and a sentence.
+
+    Attributes:
+        quota: where a quota has nothing left: its ``unit``, ``period``, ``limit``, ``used``, ``reserved`` and
+            ``resets_at``.
+    """
 
     provider: str
     key_source: KeySource
     reason: str
     message: str
+    quota: Mapping[str, Any] | None = None
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(row["provider"], row["key_source"], row["reason"], row["message"])
+        return cls(row["provider"], row["key_source"], row["reason"], row["message"], row.get("quota"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,9 @@ class Route:
 
     Attributes:
         expires_at: until when the keys on it may be kept (the lease); None for an explained route.
+        metered: quotas bind the user, so the route is for one request alone: its first candidate is reserved
+            for, and the next ones have to be before they are tried.
+        max_output_tokens: most output tokens that the request may ask for; None where nothing limits them.
     """
 
     task: str | None
@@ -106,6 +115,8 @@ class Route:
     left_out: tuple[LeftOut, ...] = ()
     expires_at: datetime | None = None
     advice: str = ""
+    metered: bool = False
+    max_output_tokens: int | None = None
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -115,6 +126,8 @@ class Route:
             left_out=tuple(map(LeftOut.from_json, row.get("left_out") or ())),
             expires_at=_time(row.get("expires_at")),
             advice=row.get("advice") or "",
+            metered=row.get("metered") or False,
+            max_output_tokens=row.get("max_output_tokens"),
         )
 
 
@@ -198,6 +211,7 @@ class Settings:
     provider_preferences: Mapping[str, Mapping[str, Any]]
     task_overrides: Mapping[str, Mapping[str, Any]]
     allow_operator_keys: bool
+    time_zone: str
     version: int
     total_requests: int
     last_used_at: datetime | None
@@ -213,6 +227,7 @@ class Settings:
             provider_preferences=row["provider_preferences"],
             task_overrides=row["task_overrides"],
             allow_operator_keys=row["allow_operator_keys"],
+            time_zone=row["time_zone"],
             version=row["version"],
             total_requests=row["total_requests"],
             last_used_at=_time(row["last_used_at"]),

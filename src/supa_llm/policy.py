@@ -5,16 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from supa_llm import calls
 from supa_llm.cache import AsyncCache, Cache, Slot, Store
-from supa_llm.errors import NoCandidateError, NotSignedInError, SupaLLMError
-from supa_llm.models import Attempt, Key, Route, Secret
+from supa_llm.errors import NoCandidateError, NotSignedInError, QuotaExceededError, SupaLLMError
+from supa_llm.models import Attempt, Candidate, Key, Route, Secret
 from supa_llm.operator_keys import OperatorKeys
 from supa_llm.recorder import Recorder
 from supa_llm.rpc import AsyncDatabase, Database
 from supa_llm.session import AccessToken, Identity
+
+if TYPE_CHECKING:
+    from supa_llm.engine.effects import Demand
 
 _COOLING_DOWN = "keys_cooling_down"
 
@@ -40,6 +46,10 @@ class _Policy:
         then = self.forget_route if attempt.error_class in ("auth", "rate_limited") else None
         self._recorder.put(calls.record_usage(request_id, task, attempt), self._identity, then)
 
+    def release(self, request_id: UUID) -> None:
+        """Free what is reserved for a request; neither blocks nor raises."""
+        self._recorder.put(calls.release_request(request_id), self._identity)
+
     def forget_route(self) -> None:
         """A key of this user's was refused or limited, so every route of theirs may look different."""
         self._store.forget(self._identity.token.owner, "route")
@@ -63,27 +73,53 @@ class UserPolicy(_Policy):
         super().__init__(cache, operator_keys, recorder)
         self._identify, self._database, self._cache = identify, database, cache
 
-    def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
-        """The candidates for one request, from the lease where one is kept.
+    def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
+        """The candidates for one request, from the lease where one is kept and no quota binds the user.
 
         Raises:
             NoCandidateError: nothing can serve; it says what the user can do, and what was left out.
         """
         self._identity = self._identify()
         token, question = self._identity.token, self._question(task, model, needs)
+        asked = False
+
+        def ask() -> Route:
+            nonlocal asked
+            asked = True
+            return self._database.run(calls.resolve_route(*question, demand), token.secret)
+
         try:
-            return self._cache.fetch(
-                token,
-                _slot(question),
-                lambda: self._database.run(calls.resolve_route(*question), token.secret),
-            )
+            if self._cache.kept(token, _METERED):
+                return ask()
+            try:
+                route = self._cache.fetch(token, _slot(question), ask)
+            except QuotaExceededError:
+                if asked:
+                    raise
+                route = ask()  # another request of this moment was refused: it may have been a larger one
+            if route.metered and not asked:
+                route = ask()  # it was reserved for another request
+            if route.metered:
+                self._cache.keep(token, _METERED, replace(route, candidates=()))
+            return route
         except NoCandidateError as error:
             empty = error
         with suppress(SupaLLMError):  # the error says what to do without it, too
             empty.left_out = self._database.run(calls.explain_route(*question), token.secret).left_out
-            if empty.code == _COOLING_DOWN:
-                empty.retry_after = _soonest(self._database.run(calls.list_keys(), token.secret))
+            cooling = empty.code == _COOLING_DOWN
+            keys = self._database.run(calls.list_keys(), token.secret) if cooling else []
+            empty.retry_after = _soonest(keys, empty)
         raise empty
+
+    def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        """Reserve for another candidate of a metered route. Raises SupaLLMError where a quota refuses."""
+        call = calls.reserve_attempt(demand, task, number, candidate)
+        self._database.run(call, self._identity.token.secret)
+
+    def models(self, task: str | None) -> Route:
+        """What a chat for this task could run on now, without keys."""
+        call = calls.explain_route(*self._question(task, None, ["chat"]))
+        return self._database.run(call, self._identify().token.secret)
 
 
 class AsyncUserPolicy(_Policy):
@@ -100,34 +136,71 @@ class AsyncUserPolicy(_Policy):
         super().__init__(cache, operator_keys, recorder)
         self._identify, self._database, self._cache = identify, database, cache
 
-    async def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+    async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
         """The candidates for one request; the same as :meth:`UserPolicy.route`."""
         self._identity = await self._identify()
         token, question = self._identity.token, self._question(task, model, needs)
+        asked = False
+
+        async def ask() -> Route:
+            nonlocal asked
+            asked = True
+            return await self._database.run(calls.resolve_route(*question, demand), token.secret)
+
         try:
-            return await self._cache.fetch(
-                token,
-                _slot(question),
-                lambda: self._database.run(calls.resolve_route(*question), token.secret),
-            )
+            if self._cache.kept(token, _METERED):
+                return await ask()
+            try:
+                route = await self._cache.fetch(token, _slot(question), ask)
+            except QuotaExceededError:
+                if asked:
+                    raise
+                route = await ask()
+            if route.metered and not asked:
+                route = await ask()
+            if route.metered:
+                self._cache.keep(token, _METERED, replace(route, candidates=()))
+            return route
         except NoCandidateError as error:
             empty = error
         with suppress(SupaLLMError):
             empty.left_out = (await self._database.run(calls.explain_route(*question), token.secret)).left_out
-            if empty.code == _COOLING_DOWN:
-                empty.retry_after = _soonest(await self._database.run(calls.list_keys(), token.secret))
+            cooling = empty.code == _COOLING_DOWN
+            keys = await self._database.run(calls.list_keys(), token.secret) if cooling else []
+            empty.retry_after = _soonest(keys, empty)
         raise empty
 
+    async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        """The same as :meth:`UserPolicy.reserve`."""
+        call = calls.reserve_attempt(demand, task, number, candidate)
+        await self._database.run(call, self._identity.token.secret)
 
-def _soonest(keys: list[Key]) -> float | None:
-    """Seconds until the first key has cooled down."""
+    async def models(self, task: str | None) -> Route:
+        """The same as :meth:`UserPolicy.models`."""
+        call = calls.explain_route(*self._question(task, None, ["chat"]))
+        return await self._database.run(call, (await self._identify()).token.secret)
+
+
+def _soonest(keys: list[Key], empty: NoCandidateError) -> float | None:
+    """Seconds until the first key has cooled down, or the first quota resets."""
     ends = [key.cooling_until.timestamp() for key in keys if key.cooling_until]
+    resets = [line.quota["resets_at"] for line in empty.left_out if line.quota and line.quota["resets_at"]]
+    ends += [datetime.fromisoformat(reset).timestamp() for reset in resets]
     return max(0.0, min(ends) - time.time()) if ends else None
 
 
+def _lease(route: Route) -> float:
+    return route.expires_at.timestamp() if route.expires_at else 0.0
+
+
+#: That quotas bind a user is remembered for a lease: their requests ask for themselves, without waiting for
+#: each other's answers.
+_METERED: Slot[Route] = Slot("metered", None, _lease)
+
+
 def _slot(question: _Question) -> Slot[Route]:
-    """A route is kept for as long as its lease lets a runtime hold the keys on it."""
-    return Slot("route", question, lambda route: route.expires_at.timestamp() if route.expires_at else 0.0)
+    """A route is kept for its lease, which lets a runtime hold its keys; one with a reservation is not."""
+    return Slot("route", question, lambda route: 0.0 if route.metered else _lease(route))
 
 
 @contextmanager

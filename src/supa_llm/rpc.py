@@ -13,6 +13,7 @@ import httpx
 import postgrest
 
 from supa_llm.errors import (
+    BY_CODE,
     BY_STATUS,
     ConfigurationError,
     DatabaseError,
@@ -175,8 +176,9 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
 def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
     code, message = str(error.code or ""), error.message or ""  # a number in older versions of postgrest
     if code.startswith("PT") and code[2:].isdigit():
-        kind = BY_STATUS.get(int(code[2:]), DatabaseError)
-        return kind(message, code=str(error.details) if error.details else None, hint=error.hint or "")
+        coded = str(error.details) if error.details else None
+        kind = BY_CODE.get(coded or "") or BY_STATUS.get(int(code[2:]), DatabaseError)
+        return kind(message, code=coded, hint=error.hint or "")
     if code in {"PGRST300", "PGRST301", "PGRST302", "PGRST303", "401"}:
         return NotSignedInError("The access token was refused: it is invalid or has expired.", hint=_SIGN_IN)
     if code == "PGRST202":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, TypeVar
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from uuid import UUID
 
 from supa_llm import calls, dropin
@@ -16,7 +17,17 @@ from supa_llm.calls import Call
 from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
 from supa_llm.core import Core
 from supa_llm.dropin import OnReceipt
-from supa_llm.models import AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.ledger import Notice, Quota, QuotaPeriod, QuotaUnit
+from supa_llm.models import (
+    AuditEntry,
+    Candidate,
+    Key,
+    KeySource,
+    Provider,
+    Route,
+    Settings,
+    UsageLine,
+)
 from supa_llm.policy import UserPolicy
 from supa_llm.session import Identity
 
@@ -56,6 +67,7 @@ class UserLLM:
         default_provider: str | Unset | None = UNSET,
         enable_fallbacks: bool | Unset = UNSET,
         allow_operator_keys: bool | Unset | None = UNSET,
+        time_zone: str | Unset = UNSET,
         provider_preferences: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         expected_version: int | None = None,
@@ -67,6 +79,7 @@ class UserLLM:
             llm.update_settings(default_provider="groq", provider_preferences={"openai": {"enabled": False}})
 
         Args:
+            time_zone: such as ``Europe/Berlin``: when the user's days and months begin.
             expected_version: refuse the change if the settings are at another version by now.
 
         Raises:
@@ -77,6 +90,7 @@ class UserLLM:
             default_provider=default_provider,
             enable_fallbacks=enable_fallbacks,
             allow_operator_keys=allow_operator_keys,
+            time_zone=time_zone,
             provider_preferences=provider_preferences,
             task_overrides=task_overrides,
         )
@@ -172,6 +186,89 @@ class UserLLM:
             since: None is 30 days ago.
         """
         return self._read(calls.get_usage(since, until))
+
+    def quotas(self) -> list[Quota]:
+        """The quotas that bind the user, whoever set them, with what is used of each and when it resets.
+
+        for quota in llm.quotas():
+            print(quota.used, "of", quota.limit, quota.unit, "until", quota.resets_at)
+        """
+        return self._read(calls.list_quotas())
+
+    def set_quota(
+        self,
+        limit: Decimal | float,
+        unit: QuotaUnit,
+        period: QuotaPeriod,
+        *,
+        provider: str | None = None,
+        key_source: KeySource | None = None,
+        task: str | None = None,
+        hard: bool = True,
+        clock: Literal["utc", "user"] = "user",
+        unpriced: Literal["allow", "refuse"] = "refuse",
+    ) -> Quota:
+        """Set a quota of the user's own, or change the one that counts the same.
+
+            llm.set_quota(20, "cost", "month", provider="openai", key_source="user")
+
+        What runs already is not stopped. Processes that hold a route for the user notice within its lease.
+
+        Args:
+            limit: in the unit; 0 allows nothing.
+            unit: ``requests`` that do not fail, ``tokens`` (input and output) or ``cost`` (US dollars).
+            period: ``minute``, ``day``, ``month`` or ``total``.
+            provider: counts only this provider; and so on with key source and task.
+            hard: refuse what would pass it; False only makes a notice.
+            clock: days and months begin in the user's time zone (see settings), or in ``utc``.
+            unpriced: whether a hard quota of cost lets models without a price pass.
+        """
+        return self._change(
+            calls.set_quota(
+                {
+                    "limit": limit,
+                    "unit": unit,
+                    "period": period,
+                    "provider": provider,
+                    "key_source": key_source,
+                    "task": task,
+                    "hard": hard,
+                    "clock": clock,
+                    "unpriced": unpriced,
+                }
+            )
+        )
+
+    def remove_quota(self, quota_id: int) -> None:
+        """Remove a quota that the user set.
+
+            llm.remove_quota(llm.quotas()[0].id)
+
+        Raises:
+            NotFoundError: there is none of the user's own with this id.
+        """
+        self._change(calls.remove_quota(quota_id))
+
+    def notices(
+        self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
+    ) -> list[Notice]:
+        """What the user should know: quotas at 80 % and 100 %, a rejected key, a missing price; each once.
+
+            for notice in llm.notices():
+                print(notice.kind, notice.detail)
+
+        Args:
+            limit: notices at most.
+            before: id of the last notice of the page before.
+        """
+        return self._read(calls.list_notices(unread_only, limit, before))
+
+    def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
+        """Mark these notices as read, or all; returns how many were unread.
+
+        llm.read_notices([notice.id])
+        """
+        return self._read(calls.read_notices(ids))
 
     def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
         """What was done to the user's settings and keys, and who held the keys; the newest first.

@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from supa_llm import AsyncSupaLLM, SupaLLM, SupaLLMError
+from supa_llm.engine import ModelCall, uuid7
+from supa_llm.engine.effects import Demand
 from supa_llm.models import Secret
 from tests.support import Emulator, Stack, User
 
@@ -182,7 +184,8 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
             llm.flush(5)
             revive(canary)
             llm._core.cache.forget(canary.id)
-        route = llm._policy().route(None, None, ["chat"])
+        call = ModelCall("chat", {"messages": [{"role": "user", "content": "Hello"}]})
+        route = llm._policy().route(None, None, ["chat"], Demand(uuid7(), call))
         assert route.candidates[0].key == Secret(KEY)
         answer = llm.chat("Hello")
         watch.check(

@@ -12,6 +12,8 @@ import httpx
 
 from supa_llm.answers import ChatAnswer, Embeddings
 from supa_llm.engine import AsyncEngine, Engine, Timeouts
+from supa_llm.engine.effects import Demand
+from supa_llm.errors import SupaLLMError
 from supa_llm.models import Attempt, Candidate, Route, Secret
 
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -42,7 +44,13 @@ class Books:
     candidates: tuple[Candidate, ...]
     operator_keys: dict[str, Secret] = field(default_factory=dict)
     failure: Exception | None = None
+    metered: bool = False
+    max_output_tokens: int | None = None
+    refusals: dict[str, SupaLLMError] = field(default_factory=dict)
     asked: list[tuple[str | None, str | None, tuple[str, ...]]] = field(default_factory=list)
+    demands: list[Demand] = field(default_factory=list)
+    reserved: list[tuple[int, str]] = field(default_factory=list)
+    released: list[UUID] = field(default_factory=list)
     records: list[tuple[UUID, str | None, Attempt]] = field(default_factory=list)
     forgotten: int = 0
 
@@ -52,6 +60,9 @@ class Books:
     def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
         self.records.append((request_id, task, attempt))
 
+    def release(self, request_id: UUID) -> None:
+        self.released.append(request_id)
+
     def forget_route(self) -> None:
         self.forgotten += 1
 
@@ -59,25 +70,46 @@ class Books:
     def attempts(self) -> list[Attempt]:
         return [attempt for _, _, attempt in self.records]
 
-    def resolve(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+    def resolve(
+        self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand | None = None
+    ) -> Route:
         self.asked.append((task, model, tuple(needs)))
+        if demand is not None:
+            self.demands.append(demand)
         if self.failure:
             raise self.failure
-        return Route(task, self.candidates)
+        return Route(task, self.candidates, metered=self.metered, max_output_tokens=self.max_output_tokens)
+
+    def hold(self, number: int, candidate: Candidate) -> None:
+        if refusal := self.refusals.get(candidate.provider):
+            raise refusal
+        self.reserved.append((number, candidate.provider))
 
 
 class MemoryPolicy(Books):
     """For threads."""
 
-    def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
-        return self.resolve(task, model, needs)
+    def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
+        return self.resolve(task, model, needs, demand)
+
+    def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        self.hold(number, candidate)
+
+    def models(self, task: str | None) -> Route:
+        return self.resolve(task, None, ("chat",))
 
 
 class AsyncMemoryPolicy(Books):
     """For an event loop."""
 
-    async def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
-        return self.resolve(task, model, needs)
+    async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
+        return self.resolve(task, model, needs, demand)
+
+    async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        self.hold(number, candidate)
+
+    async def models(self, task: str | None) -> Route:
+        return self.resolve(task, None, ("chat",))
 
 
 Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]

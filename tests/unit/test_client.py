@@ -23,6 +23,7 @@ SETTINGS: dict[str, Any] = {
     "provider_preferences": {},
     "task_overrides": {},
     "allow_operator_keys": False,
+    "time_zone": "UTC",
     "version": 1,
     "total_requests": 0,
     "last_used_at": None,

@@ -20,6 +20,7 @@ from supa_llm.engine.effects import (
     ModelCall,
     Policy,
     Read,
+    Reserve,
     Send,
     Timeouts,
 )
@@ -121,12 +122,14 @@ class Engine:
         try:
             while effect is not None:
                 failure: BaseException | None = None
-                if not isinstance(effect, AskRoute | Send | Read):
+                if not isinstance(effect, AskRoute | Reserve | Send | Read):
                     yield effect
                 else:
                     try:
                         if isinstance(effect, AskRoute):
-                            turn.send(policy.route(effect.task, effect.model, effect.needs))
+                            turn.send(policy.route(effect.task, effect.model, effect.needs, effect.demand))
+                        elif isinstance(effect, Reserve):
+                            policy.reserve(effect.demand, effect.task, effect.number, effect.candidate)
                         elif isinstance(effect, Send):
                             turn.send(exchange.send(effect))
                         else:
@@ -216,12 +219,16 @@ class AsyncEngine:
         try:
             while effect is not None:
                 failure: BaseException | None = None
-                if not isinstance(effect, AskRoute | Send | Read):
+                if not isinstance(effect, AskRoute | Reserve | Send | Read):
                     yield effect
                 else:
                     try:
                         if isinstance(effect, AskRoute):
-                            turn.send(await policy.route(effect.task, effect.model, effect.needs))
+                            turn.send(
+                                await policy.route(effect.task, effect.model, effect.needs, effect.demand)
+                            )
+                        elif isinstance(effect, Reserve):
+                            await policy.reserve(effect.demand, effect.task, effect.number, effect.candidate)
                         elif isinstance(effect, Send):
                             turn.send(await exchange.send(effect))
                         else:

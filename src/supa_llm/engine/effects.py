@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
 
 from supa_llm.arguments import check
+from supa_llm.engine.estimate import Estimate, estimate
 from supa_llm.errors import InvalidInputError
 from supa_llm.models import Attempt, Candidate, Receipt, Route, Secret
 from supa_llm.wire.base import Json, Kind, WireRequest
@@ -34,6 +36,23 @@ class Timeouts:
                 raise InvalidInputError(f"The time-out {name!r} must be more than 0 seconds.")
 
 
+class Demand:
+    """What one request may use at most, for the quotas that bind its user.
+
+    Attributes:
+        request_id: UUIDv7 of the request.
+    """
+
+    def __init__(self, request_id: UUID, call: ModelCall) -> None:
+        self.request_id = request_id
+        self._call = call
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """Worked out when it is asked for: users without quotas do not pay for it."""
+        return estimate(self._call.kind, self._call.body)
+
+
 class Books(Protocol):
     """What a request asks of its policy without waiting for it."""
 
@@ -43,6 +62,9 @@ class Books(Protocol):
     def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
         """Take note of one attempt. Must neither block nor raise."""
 
+    def release(self, request_id: UUID) -> None:
+        """Free what is reserved for a request that ends without using it. Must neither block nor raise."""
+
     def forget_route(self) -> None:
         """A key was rejected or limited: the next request must not use a route that was kept."""
 
@@ -50,15 +72,27 @@ class Books(Protocol):
 class Policy(Books, Protocol):
     """Who may use what: everything that is the database's to say."""
 
-    def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+    def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
         """The ordered candidates. Raises NoCandidateError and the errors of the database."""
+
+    def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        """Reserve for another candidate of a metered route. Raises SupaLLMError where a quota refuses."""
+
+    def models(self, task: str | None) -> Route:
+        """What a chat for this task could run on now, without keys."""
 
 
 class AsyncPolicy(Books, Protocol):
     """:class:`Policy` for an event loop."""
 
-    async def route(self, task: str | None, model: str | None, needs: Sequence[str]) -> Route:
+    async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
         """The ordered candidates. Raises NoCandidateError and the errors of the database."""
+
+    async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        """Reserve for another candidate of a metered route. Raises SupaLLMError where a quota refuses."""
+
+    async def models(self, task: str | None) -> Route:
+        """What a chat for this task could run on now, without keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +151,17 @@ class AskRoute:
     task: str | None
     model: str | None
     needs: tuple[str, ...]
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Effect: reserve for a candidate of a metered route. Sent back: None. Thrown: why not, SupaLLMError."""
+
+    demand: Demand
+    task: str | None
+    number: int
+    candidate: Candidate = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +218,6 @@ class Answer:
     receipt: Receipt
 
 
-Effect = AskRoute | Send | Read
+Effect = AskRoute | Reserve | Send | Read
 Item = Opened | Json | Answer
 Flow = Generator[Effect | Item, Any, None]

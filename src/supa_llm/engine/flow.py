@@ -1,8 +1,8 @@
 """One request, from its route to its usage event, without any I/O.
 
 :func:`run` is a generator in the way of httpx's auth flow: it yields what it needs done (:class:`AskRoute`,
-:class:`Send`, :class:`Read`) and is sent the result, or thrown the error. What it has for the caller it
-yields too: :class:`Opened` and the chunks of a stream, and :class:`Answer` last. The drivers in
+:class:`Reserve`, :class:`Send`, :class:`Read`) and is sent the result, or thrown the error. What it has for
+the caller it yields too: :class:`Opened` and the chunks of a stream, and :class:`Answer` last. The drivers in
 ``engine.drivers`` do the I/O; whoever has other I/O writes another driver.
 
     route ── candidate ── attempt ──► answer: record, done
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from supa_llm.engine import failures
@@ -26,6 +27,7 @@ from supa_llm.engine.effects import (
     Answer,
     AskRoute,
     Books,
+    Demand,
     Effect,
     Flow,
     Head,
@@ -33,11 +35,12 @@ from supa_llm.engine.effects import (
     ModelCall,
     Opened,
     Read,
+    Reserve,
     Send,
 )
 from supa_llm.engine.ids import uuid7
-from supa_llm.errors import InvalidInputError
-from supa_llm.models import Attempt, Candidate, LeftOut, Outcome, Receipt, Secret
+from supa_llm.errors import InvalidInputError, SupaLLMError
+from supa_llm.models import Attempt, Candidate, LeftOut, Outcome, Receipt, Route, Secret
 from supa_llm.wire import WIRES
 from supa_llm.wire.base import (
     Decoder,
@@ -69,39 +72,71 @@ def run(call: ModelCall, books: Books) -> Flow:
         TotalTimeoutError, ProviderError: no provider answered.
         StreamInterruptedError: the answer broke off.
     """
-    request_id = uuid7()
+    demand = Demand(uuid7(), call)
     deadline = time.monotonic() + call.timeouts.total
-    route = yield AskRoute(call.task, call.model, call.needs)
-    receipt = Receipt(request_id, route.task if call.task is None else call.task, ())
+    route = yield AskRoute(call.task, call.model, call.needs, demand)
+    call = _limited(call, route)
+    receipt = Receipt(demand.request_id, route.task if call.task is None else call.task, ())
     left_out: list[LeftOut] = []
-    for candidate in route.candidates:
-        prepared = _prepare(call, candidate, books)
-        if isinstance(prepared, LeftOut):
-            left_out.append(prepared)
-            continue
-        if time.monotonic() >= deadline:
-            raise failures.failed(receipt, out_of_time=True)
-        trial = _Trial(call, candidate, receipt, books, *prepared, deadline=deadline)
-        fault: FaultError | None = None
-        try:
-            yield from trial.run()
-        except FaultError as error:
-            fault = error
-        finally:
+    #: The candidate that a metered route holds a reservation for; its attempt, once begun, settles that.
+    reserved = route.candidates[0] if route.metered and route.candidates else None
+    try:
+        for candidate in route.candidates:
+            prepared = _prepare(call, candidate, books)
+            if isinstance(prepared, LeftOut):
+                left_out.append(prepared)
+                continue
+            if time.monotonic() >= deadline:
+                raise failures.failed(receipt, out_of_time=True)
+            if route.metered and candidate is not reserved:
+                number = len(receipt.attempts) + 1
+                try:
+                    yield Reserve(demand, receipt.task, number, candidate)
+                except SupaLLMError as error:
+                    left_out.append(_refused(candidate, error))
+                    continue
+                reserved = candidate
+            trial = _Trial(call, candidate, receipt, books, *prepared, deadline=deadline)
+            reserved = None
+            fault: FaultError | None = None
+            try:
+                yield from trial.run()
+            except FaultError as error:
+                fault = error
+            finally:
+                if fault is None:
+                    trial.close("cancelled")  # unless it was answered and is on record already
+            receipt = trial.receipt
             if fault is None:
-                trial.close("cancelled")  # unless it was answered and is on record already
-        receipt = trial.receipt
-        if fault is None:
-            return
-        if trial.opened:
-            raise failures.interrupted(receipt)
-        if fault.error_class == "bad_request":
-            raise failures.refused(receipt, trial.error)
-        if time.monotonic() >= deadline:
-            raise failures.failed(receipt, out_of_time=True)
-    if receipt.attempts:
-        raise failures.failed(receipt)
-    raise failures.nothing_tried(route, (*route.left_out, *left_out))
+                return
+            if trial.opened:
+                raise failures.interrupted(receipt)
+            if fault.error_class == "bad_request":
+                raise failures.refused(receipt, trial.error)
+            if time.monotonic() >= deadline:
+                raise failures.failed(receipt, out_of_time=True)
+        if receipt.attempts:
+            raise failures.failed(receipt)
+        raise failures.nothing_tried(route, (*route.left_out, *left_out))
+    finally:
+        if reserved is not None:
+            books.release(demand.request_id)
+
+
+def _limited(call: ModelCall, route: Route) -> ModelCall:
+    """The call with the limit on its output that was reserved for, where it brings none of its own."""
+    limit = route.max_output_tokens
+    asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
+    if limit is None or asked or call.kind != "chat":
+        return call
+    wanted = call.body.get("n")
+    answers = wanted if isinstance(wanted, int) and wanted > 1 else 1
+    return replace(call, body={**call.body, "max_completion_tokens": max(1, limit // answers)})
+
+
+def _refused(candidate: Candidate, error: SupaLLMError) -> LeftOut:
+    """A candidate that nothing could be reserved for just before its turn: by a quota, as a rule."""
+    return LeftOut(candidate.provider, candidate.key_source, error.code, error.args[0])
 
 
 def _prepare(
