@@ -1,0 +1,230 @@
+"""Quotas through the client: kept under concurrency and over fallbacks, told of when they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from supa_llm import (
+    AsyncSupaLLM,
+    InvalidInputError,
+    NoCandidateError,
+    NotFoundError,
+    QuotaExceededError,
+    SupaLLM,
+)
+from tests.support import Emulator, Stack, User, key_for
+
+
+@pytest.fixture
+def llm(user: User, providers: Emulator) -> Iterator[SupaLLM]:
+    """A user with keys for Groq and then OpenAI, whose models cost 1 and 10 dollars a million tokens."""
+    with SupaLLM(user.client(), operator_keys={}) as llm:
+        llm.set_key("groq", key_for("groq"))
+        llm.set_key("openai", key_for("openai"))
+        llm.update_settings(default_provider="groq")
+        user.rpc("set_llm_price", p_provider="groq", p_model="*", p_rates={"input": 1, "output": 1})
+        user.rpc("set_llm_price", p_provider="openai", p_model="*", p_rates={"input": 10, "output": 10})
+        yield llm
+
+
+def held(db: psycopg.Connection[Any], user: User) -> tuple[int, Decimal]:
+    """How many reservations there are of the user's, and what their counters say is reserved."""
+    row = db.execute(
+        "select (select count(*) from llm_private.reservations where user_id = %(id)s),"
+        " (select coalesce(sum(reserved), 0) from llm_private.quota_counters where owner = %(id)s)",
+        {"id": user.id},
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def attempt(llm: SupaLLM) -> str:
+    try:
+        return "passed" if llm.chat("Hello", max_tokens=10).text else "empty"
+    except QuotaExceededError as error:
+        return error.code
+
+
+def test_a_quota_is_set_shown_changed_and_removed(llm: SupaLLM) -> None:
+    made = llm.set_quota(20, "cost", "month", provider="openai", key_source="user")
+    assert (made.limit, made.used, made.hard, made.clock, made.set_by) == (20, 0, True, "user", "user")
+    assert made.resets_at is not None
+    changed = llm.set_quota(
+        Decimal("12.5"), "cost", "month", provider="openai", key_source="user", hard=False
+    )
+    assert (changed.id, changed.limit, changed.hard) == (made.id, Decimal("12.5"), False)
+    assert [quota.id for quota in llm.quotas()] == [made.id]
+    llm.remove_quota(made.id)
+    assert llm.quotas() == []
+    with pytest.raises(NotFoundError):
+        llm.remove_quota(made.id)
+
+
+@pytest.mark.parametrize("limit", [-1, float("nan"), float("inf"), True, "20", None])
+def test_a_limit_that_is_none_is_refused_at_once(llm: SupaLLM, limit: Any) -> None:
+    with pytest.raises(InvalidInputError, match="amount"):
+        llm.set_quota(limit, "cost", "month")
+
+
+def test_what_cannot_be_a_quota_is_named(llm: SupaLLM) -> None:
+    with pytest.raises(InvalidInputError, match="period") as info:
+        llm.set_quota(1, "cost", "fortnight")  # type: ignore[arg-type]
+    assert info.value.code == "invalid_quota"
+
+
+def test_requests_stop_at_the_quota_and_say_when_it_resets(llm: SupaLLM) -> None:
+    llm.set_quota(2, "requests", "day")
+    assert [attempt(llm) for _ in range(3)] == ["passed", "passed", "quota_exceeded"]
+    with pytest.raises(QuotaExceededError) as info:
+        llm.chat("Hello")
+    error = info.value
+    assert "2 requests a day" in str(error)
+    assert "resets at" in str(error)
+    assert error.retry_after is not None
+    assert 0 < error.retry_after <= 86_400
+    assert {(line.provider, line.reason) for line in error.left_out if line.quota} == {
+        ("groq", "quota_exceeded"),
+        ("openai", "quota_exceeded"),
+    }
+    (quota,) = {line.quota["id"]: line.quota for line in error.left_out if line.quota}.values()
+    assert (quota["used"], quota["limit"]) == (2, 2)
+
+
+def test_the_quota_of_one_provider_sends_requests_to_the_next(
+    llm: SupaLLM, user: User, db: psycopg.Connection[Any]
+) -> None:
+    llm.set_quota(1, "requests", "day", provider="groq")
+    answers = [llm.chat("Hello", max_tokens=10) for _ in range(3)]
+    assert [answer.answered_by.provider for answer in answers] == ["groq", "openai", "openai"]
+    assert llm.flush()
+    assert held(db, user) == (0, 0)
+    explained = llm.explain()
+    assert [candidate.provider for candidate in explained.candidates] == ["openai"]
+    assert ("groq", "quota_exceeded") in [(line.provider, line.reason) for line in explained.left_out]
+
+
+def test_each_hop_is_kept_by_its_own_quotas(
+    llm: SupaLLM, user: User, providers: Emulator, db: psycopg.Connection[Any]
+) -> None:
+    llm.set_quota(1, "requests", "day", provider="openai")
+    providers.fail(500, "/groq/*", times=None)
+    assert llm.chat("Hello", max_tokens=10).answered_by.provider == "openai"
+    assert llm.flush()
+    with pytest.raises(NoCandidateError | Exception) as info:
+        llm.chat("Hello", max_tokens=10)
+    assert getattr(info.value, "code", "") == "all_candidates_failed"
+    assert llm.flush()
+    assert held(db, user) == (0, 0)
+    (quota,) = llm.quotas()
+    assert (quota.used, quota.reserved) == (1, 0)
+
+
+def test_cost_is_counted_at_the_users_price_and_the_rest_is_free_again(
+    llm: SupaLLM, user: User, db: psycopg.Connection[Any]
+) -> None:
+    llm.set_quota(1, "cost", "month")
+    answer = llm.chat("Hello", max_tokens=10)
+    assert llm.flush()
+    usage = answer.answered_by.usage
+    (quota,) = llm.quotas()
+    assert quota.used == Decimal((usage.input_tokens or 0) + (usage.output_tokens or 0)) / 1_000_000
+    assert held(db, user) == (0, 0)
+
+
+def test_a_request_without_a_limit_of_its_own_gets_the_one_that_was_reserved(
+    llm: SupaLLM, providers: Emulator, stack: Stack
+) -> None:
+    llm.chat("Hello")
+    llm.set_quota(1_000_000, "tokens", "day")
+    llm.chat("Hello")
+    limits = [
+        request["body"].get("max_completion_tokens") or request["body"].get("max_tokens")
+        for request in providers.requests()
+        if isinstance(request.get("body"), dict)
+    ]
+    assert limits in ([None, 8192], [])
+
+
+def test_a_model_without_a_price_is_refused_by_a_hard_quota_of_cost(llm: SupaLLM) -> None:
+    llm.set_quota(1, "cost", "month")
+    with pytest.raises(NoCandidateError) as info:
+        llm.chat("Hello", model="mistral/never-heard-of")
+    assert info.value.code in ("no_usable_key", "model_unpriced")
+    llm.set_key("mistral", key_for("mistral"))
+    llm.update_settings(enable_fallbacks=False)
+    with pytest.raises(NoCandidateError) as info:
+        llm.chat("Hello", model="mistral/never-heard-of")
+    assert info.value.code == "model_unpriced"
+    llm.set_quota(1, "cost", "month", unpriced="allow")
+    assert llm.chat("Hello", model="mistral/never-heard-of", max_tokens=10).text
+
+
+def test_a_soft_quota_only_tells(llm: SupaLLM) -> None:
+    llm.set_quota(2, "requests", "day", hard=False)
+    assert [attempt(llm) for _ in range(3)] == ["passed"] * 3
+    assert llm.flush()
+    assert [notice.kind for notice in llm.notices() if notice.kind.startswith("quota")] == ["quota_reached"]
+    assert llm.read_notices() >= 1
+    assert llm.notices() == []
+
+
+def test_64_at_once_pass_a_quota_for_ten_ten_times(
+    llm: SupaLLM, user: User, db: psycopg.Connection[Any]
+) -> None:
+    llm.set_quota(10, "requests", "day")
+    with ThreadPoolExecutor(64) as pool:
+        outcomes = list(pool.map(lambda _: attempt(llm), range(64)))
+    assert sorted(outcomes) == ["passed"] * 10 + ["quota_exceeded"] * 54
+    assert llm.flush()
+    assert held(db, user) == (0, 0)
+    (quota,) = llm.quotas()
+    assert (quota.used, quota.reserved) == (10, 0)
+
+
+async def test_64_tasks_at_once_pass_a_quota_for_ten_ten_times(
+    user: User, providers: Emulator, db: psycopg.Connection[Any]
+) -> None:
+    async with AsyncSupaLLM(await user.async_client(), operator_keys={}) as llm:
+        await llm.set_key("groq", key_for("groq"))
+        await llm.set_quota(10, "requests", "day")
+
+        async def one() -> str:
+            try:
+                return "passed" if (await llm.chat("Hello", max_tokens=10)).text else "empty"
+            except QuotaExceededError as error:
+                return error.code
+
+        outcomes = await asyncio.gather(*(one() for _ in range(64)))
+        assert sorted(outcomes) == ["passed"] * 10 + ["quota_exceeded"] * 54
+        assert await llm.flush()
+    assert held(db, user) == (0, 0)
+
+
+def test_a_stream_that_is_left_early_counts_as_reserved(
+    llm: SupaLLM, user: User, db: psycopg.Connection[Any]
+) -> None:
+    llm.set_quota(100_000, "tokens", "day")
+    with llm.stream("Hello", max_tokens=10) as stream:
+        next(iter(stream))
+    assert llm.flush()
+    (quota,) = llm.quotas()
+    assert quota.used is not None
+    assert quota.used > 0
+    assert held(db, user) == (0, 0)
+
+
+def test_models_are_listed_without_a_reservation(
+    llm: SupaLLM, user: User, db: psycopg.Connection[Any]
+) -> None:
+    llm.set_quota(1, "requests", "day")
+    names = [model.id for model in llm.openai().models.list()]
+    assert names[0] == "auto"
+    assert any(name.startswith("groq/") for name in names)
+    assert held(db, user) == (0, 0)
