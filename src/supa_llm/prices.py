@@ -36,8 +36,11 @@ _UNITS = {
     "output_video_mtok": "output_video",
     "requests_kcount": "request",
 }
-# Tokens that are two things at once, and of which only the parts are counted: each would be paid twice.
-_BOTH = re.compile(r"(cache|reasoning).*(audio|image|video)|(audio|image|video).*(cache|reasoning)")
+# Rates of tokens that would be paid at a wrong one: of text, which is what is left of all others, and of what
+# is two things at once, of which only the two are counted.
+_MIXED = re.compile(
+    r"text.*_mtok|(cache|reasoning).*(audio|image|video)|(audio|image|video).*(cache|reasoning)"
+)
 # What another tier is called where a request asks for it.
 _TIER = ("service_tier", "speed")
 # What PostgreSQL does not know, or knows as something else.
@@ -76,12 +79,12 @@ def price_list(provider: str, base_url: str) -> PriceList | None:
     found = PriceList([], {})
     for position, (name, model, own) in enumerate(models):
         try:
-            entry = {"name": name, "pattern": _pattern(model.match), "position": position}
-            prices = _prices(model, tiers=_tiers(model) if own else ())
+            entry = {"name": name, "pattern": _pattern(model.match), "position": position, "prices": []}
+            # Without prices it stays on the list, or its names would fall to a later entry.
+            found.entries.append(entry)
+            entry["prices"] = _prices(model, tiers=_tiers(model) if own else ())
         except _Skipped as skipped:
             found.skipped[name] = str(skipped)
-        else:
-            found.entries.append({**entry, "prices": prices})
     return found
 
 
@@ -101,7 +104,7 @@ def _providers() -> Mapping[str, Provider]:
     return {provider.id: provider for provider in providers}
 
 
-# Prices ------------------------------------------------------------------------------------------------------
+# Prices -----------------------------------------------------------------------------------------------------
 
 # From and until a time of day, None for the whole day; what holds then, None for no price.
 _Day = list[tuple[time | None, time | None, dict[str, Any] | None]]
@@ -163,7 +166,7 @@ def _turns(model: ModelInfo) -> tuple[list[date], list[time]]:
 
 
 def _day(model: ModelInfo, at: date, times: list[time], tier: str | None) -> _Day:
-    context = {key: tier for key in _TIER} if tier else None
+    context = dict.fromkeys(_TIER, tier) if tier else None
     slots = [
         (start, end, _rates(model.get_prices(datetime.combine(at, start, UTC), context)))
         for start, end in zip(times, times[1:] + times[:1], strict=True)
@@ -178,12 +181,12 @@ def _rates(price: ModelPrice, *, strict: bool = False) -> dict[str, Any] | None:
     stated = {key: value for key, value in vars(price).items() if value is not None}
     if not stated:  # as genai-prices says that nothing is charged
         return {"input": 0, "output": 0}
-    twice = [key for key in stated if key not in _UNITS and _BOTH.search(key)]
+    mixed = [key for key in stated if key not in _UNITS and _MIXED.search(key)]
     rates = {unit: _rate(stated[key], key) for key, unit in _UNITS.items() if key in stated}
-    if rates and not twice:
+    if rates and not mixed:
         return rates
     if strict:
-        raise _Skipped(f"priced by {', '.join(sorted(twice or stated))}, which is not counted")
+        raise _Skipped(f"priced by {', '.join(sorted(mixed or stated))}, which is not counted")
     return None
 
 
@@ -197,11 +200,12 @@ def _rate(price: Decimal | TieredPrices, key: str) -> Any:
 
 
 def _number(amount: Decimal) -> int | float:
+    amount = round(amount, 12)  # some were computed with floats
     return int(amount) if amount == amount.to_integral_value() else float(amount)
 
 
 def _midnight(day: date | None) -> str | None:
-    return day and datetime.combine(day, time.min, UTC).isoformat()
+    return datetime.combine(day, time.min, UTC).isoformat() if day else None
 
 
 def _utc(clock: time) -> time:
@@ -210,7 +214,7 @@ def _utc(clock: time) -> time:
     return datetime.combine(date(2000, 1, 1), clock).astimezone(UTC).time()
 
 
-# Model names -------------------------------------------------------------------------------------------------
+# Model names ------------------------------------------------------------------------------------------------
 
 
 def _pattern(match: MatchLogic) -> str:
