@@ -104,6 +104,8 @@ create table llm_private.price_list (
   primary key (provider, name)
 );
 
+create index price_list_order on llm_private.price_list (provider, position);
+
 comment on table llm_private.price_list is
 'The price list as last synced: which model names belong to which entry. Of several that match, the first one counts.';
 comment on column llm_private.price_list.pattern is 'Regular expression for model names in lower case.';

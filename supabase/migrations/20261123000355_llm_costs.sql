@@ -8,22 +8,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text;
-  v_dashed text;
+  v_model text := p_model;
 begin
   select n.name into v_name from llm_private.price_names as n where n.provider = p_provider and n.model = p_model;
   if found then
     return v_name;
   end if;
-  -- Some clients write the date of a model without its dashes: gpt-5-20250807.
-  v_dashed := regexp_replace(
-    p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
-  );
   -- Syncing waits for this, and this for syncing: no name of the old list is remembered for the new one.
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
-  select l.name into v_name from llm_private.price_list as l
-  where l.provider = p_provider and (p_model ~ l.pattern or v_dashed ~ l.pattern)
-  order by p_model ~ l.pattern desc, l.position
-  limit 1;
+  loop
+    select l.name into v_name from llm_private.price_list as l
+    where l.provider = p_provider and v_model ~ l.pattern
+    order by l.position limit 1;
+    exit when found or v_model <> p_model;
+    -- Some write the date in a model's name without its dashes: gpt-5-20250807.
+    v_model := regexp_replace(
+      p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
+    );
+    exit when v_model = p_model;
+  end loop;
   insert into llm_private.price_names (provider, model, name)
   select p_provider, p_model, v_name
   where exists (select from llm_private.price_list as l where l.provider = p_provider)
