@@ -1,0 +1,280 @@
+-- Syncing the catalogue's prices with a price list.
+--
+-- A list says what prices are and seldom since when, and what was recorded was right as far as was known. So only what
+-- the list gives a date may begin in the past; what it changes without one holds from now on.
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.price_entries(p_entries jsonb)
+returns table (
+  name text,
+  service_tier text,
+  daily_from time,
+  daily_until time,
+  valid_from timestamptz,
+  valid_until timestamptz,
+  rates jsonb
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select
+    e.name, i.service_tier, i.daily_from, i.daily_until,
+    coalesce(i.valid_from, '-infinity'), coalesce(i.valid_until, 'infinity'), i.rates
+  from jsonb_to_recordset(p_entries) as e (name text, prices jsonb)
+  cross join lateral jsonb_to_recordset(e.prices) as i (
+    valid_from timestamptz, valid_until timestamptz, daily_from time, daily_until time, service_tier text, rates jsonb
+  )
+$$;
+
+comment on function llm_private.price_entries(jsonb) is 'The prices of a price list, a row each.';
+
+create function llm_private.check_price_entry(p_entry jsonb)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry record;
+  v_price record;
+begin
+  if jsonb_typeof(p_entry) <> 'object' or p_entry - '{name,pattern,position,prices}'::text[] <> '{}' then
+    raise data_exception using message = 'An entry has name, pattern, position and prices.';
+  end if;
+  select * into v_entry from jsonb_to_record(p_entry) as e (name text, pattern text, position integer, prices jsonb);
+  if (v_entry.name ~ '^[!-~]{1,200}$' and v_entry.position between 0 and 999999) is not true then
+    raise data_exception using message = 'name has 1 to 200 characters, no spaces; position is from 0 to 999999.';
+  elsif ('' ~ v_entry.pattern) is null then
+    raise data_exception using message = 'pattern is missing.';
+  elsif jsonb_typeof(v_entry.prices) is distinct from 'array' then
+    raise data_exception using message = 'prices is no array.';
+  elsif exists (
+    select from jsonb_array_elements(v_entry.prices) as p
+    where p - '{valid_from,valid_until,daily_from,daily_until,service_tier,rates}'::text[] <> '{}'
+  ) then
+    raise data_exception using message =
+      'A price has rates, and may have valid_from, valid_until, daily_from with daily_until, service_tier.';
+  elsif exists (
+    select from llm_private.price_entries(jsonb_build_array(p_entry)) as p
+    group by p.service_tier, p.daily_from, p.daily_until, p.valid_from having count(*) > 1
+  ) then
+    raise data_exception using message = 'It has two prices for the same time.';
+  end if;
+  for v_price in select * from llm_private.price_entries(jsonb_build_array(p_entry)) loop
+    if (
+      v_price.valid_from < v_price.valid_until
+      and (v_price.daily_from is null) = (v_price.daily_until is null)
+      and (v_price.daily_from = v_price.daily_until) is not true
+      and coalesce(v_price.service_tier, 'any') ~ '^[a-z0-9_-]{1,32}$'
+    ) is not true then
+      raise data_exception using message = 'A price has dates, times of day or a service tier that cannot be.';
+    end if;
+    perform llm_private.check_rates(v_price.rates);
+  end loop;
+end
+$$;
+
+comment on function llm_private.check_price_entry(jsonb) is
+'Raises an error of class 22, or invalid_price, unless this can be an entry of a price list.';
+
+create function llm_private.check_price_list(p_entries jsonb)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_entry jsonb;
+  v_name text;
+  v_hint text;
+begin
+  if jsonb_typeof(p_entries) is distinct from 'array' then
+    perform llm_private.fail(400, 'invalid_price_list', 'p_entries must be a JSON array.');
+  end if;
+  for v_entry in select e from jsonb_array_elements(p_entries) as e loop
+    begin
+      perform llm_private.check_price_entry(v_entry);
+    exception when data_exception or sqlstate 'PT400' then
+      get stacked diagnostics v_hint = pg_exception_hint;
+      perform llm_private.fail(
+        400, 'invalid_price_list',
+        format('The entry %s cannot be taken: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), sqlerrm),
+        v_hint
+      );
+    end;
+  end loop;
+  select e.name into v_name
+  from jsonb_to_recordset(p_entries) as e (name text) group by e.name having count(*) > 1 limit 1;
+  if found then
+    perform llm_private.fail(400, 'invalid_price_list', format('The list has %s twice.', v_name));
+  end if;
+end
+$$;
+
+comment on function llm_private.check_price_list(jsonb) is
+'Error invalid_price_list, naming the entry, unless this can be a price list.';
+
+create function llm_private.price_list_changes(p_provider text, p_entries jsonb)
+returns table (
+  model text,
+  change text,
+  service_tier text,
+  daily_from time,
+  daily_until time,
+  before jsonb,
+  after jsonb,
+  valid_from timestamptz,
+  valid_until timestamptz,
+  was_until timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_listed constant jsonb := (
+    select coalesce(jsonb_agg(jsonb_build_object('name', l.name, 'prices', l.prices)), '[]')
+    from llm_private.price_list as l where l.provider = p_provider
+  );
+begin
+  return query
+  select
+    d.name, d.change, d.service_tier, d.daily_from, d.daily_until, d.old_rates, d.new_rates,
+    case d.change
+      when 'added' then case when d.is_known then now() else d.valid_from end
+      when 'changed' then greatest(now(), d.valid_from)
+      else d.valid_from
+    end,
+    case when d.change = 'gone' then greatest(now(), d.valid_from) else d.new_until end,
+    d.old_until
+  from (
+    select
+      n.valid_until as new_until, n.rates as new_rates, o.valid_until as old_until, o.rates as old_rates, k.*,
+      case
+        when o.rates is null and k.valid_from > '-infinity' and k.is_known then 'dated'
+        when o.rates is null and (n.valid_until > now() or not k.is_known) then 'added'
+        when n.rates is null and o.valid_until > now() then 'gone'
+        when n.rates <> o.rates and n.valid_until > now() then 'changed'
+        when n.valid_until <> o.valid_until and o.valid_until > now() then 'until'
+        when n.valid_until <> o.valid_until and n.valid_until > now() then 'added'
+      end as change
+    from llm_private.price_entries(p_entries) as n
+    full join llm_private.price_entries(v_listed) as o
+      on
+        n.name = o.name and n.valid_from = o.valid_from and coalesce(n.service_tier, '') = coalesce(o.service_tier, '')
+        and coalesce(n.daily_from::text, '') = coalesce(o.daily_from::text, '')
+        and coalesce(n.daily_until::text, '') = coalesce(o.daily_until::text, '')
+    cross join lateral (
+      select
+        coalesce(n.name, o.name) as name, coalesce(n.valid_from, o.valid_from) as valid_from,
+        coalesce(n.service_tier, o.service_tier) as service_tier,
+        coalesce(n.daily_from, o.daily_from) as daily_from, coalesce(n.daily_until, o.daily_until) as daily_until,
+        exists (
+          select from llm_private.price_list as l where l.provider = p_provider and l.name = coalesce(n.name, o.name)
+        ) as is_known
+    ) as k
+  ) as d
+  where d.change is not null
+  order by d.name, d.valid_from, d.service_tier nulls first, d.daily_from nulls first;
+end
+$$;
+
+comment on function llm_private.price_list_changes(text, jsonb) is
+'What a price list changes, compared with the one that was synced last. added: as it stands, for an entry that is new,
+else from now on; dated: from the date that the list gives; changed: from now on; until: it ends at another time;
+gone: it ends now. was_until: the end that its rows have so far.';
+
+create function llm_private.sync_prices(p_provider text, p_entries jsonb, p_apply boolean)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_changes jsonb := '[]';
+  v_change record;
+begin
+  perform llm_private.check_provider(p_provider);
+  perform llm_private.check_price_list(p_entries);
+  if p_apply then
+    perform pg_advisory_xact_lock(hashtext('llm_private.price_list'), hashtext(p_provider));
+  end if;
+  for v_change in select * from llm_private.price_list_changes(p_provider, p_entries) loop
+    v_changes := v_changes || (to_jsonb(v_change) - 'was_until');
+    continue when p_apply is not true;
+    update public.llm_prices as p
+    set
+      valid_until = greatest(
+        p.valid_from, case when v_change.change = 'until' then v_change.valid_until else now() end
+      )
+    where
+      v_change.change in ('changed', 'gone', 'until')
+      and p.source = 'catalogue' and p.provider = p_provider and p.model = v_change.model
+      and p.service_tier is not distinct from v_change.service_tier
+      and p.daily_from is not distinct from v_change.daily_from
+      and p.daily_until is not distinct from v_change.daily_until
+      and p.valid_until = v_change.was_until and p.valid_until > now();
+    if v_change.change in ('added', 'dated', 'changed') then
+      perform llm_private.add_price(
+        jsonb_populate_record(
+          null::public.llm_prices,
+          to_jsonb(v_change) || jsonb_build_object(
+            'source', 'catalogue', 'provider', p_provider, 'rates', v_change.after
+          )
+        )
+      );
+    end if;
+  end loop;
+  if p_apply then
+    insert into llm_private.price_list (provider, name, pattern, position, prices)
+    select p_provider, e.name, e.pattern, e.position, e.prices
+    from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)
+    on conflict (provider, name) do update
+    set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices;
+    -- What is gone stays, behind the others, for attempts of the time when it was there.
+    update llm_private.price_list as l
+    set position = l.position % 1000000 + 1000000, prices = '[]'
+    where
+      l.provider = p_provider
+      and not exists (select from jsonb_to_recordset(p_entries) as e (name text) where e.name = l.name);
+    delete from llm_private.price_names where provider = p_provider;
+  end if;
+  return v_changes;
+end
+$$;
+
+comment on function llm_private.sync_prices(text, jsonb, boolean) is
+'What a price list changes for a provider; with p_apply, change it: see sync_llm_prices().';
+
+revoke execute on function llm_private.price_entries(jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_price_entry(jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.check_price_list(jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.price_list_changes(text, jsonb) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.sync_prices(text, jsonb, boolean)
+from public, anon, authenticated, service_role;
+grant execute on function llm_private.sync_prices(text, jsonb, boolean) to service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.sync_llm_prices(p_provider text, p_entries jsonb, p_apply boolean default false)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.sync_prices(p_provider, p_entries, p_apply)
+$$;
+
+comment on function public.sync_llm_prices(text, jsonb, boolean) is
+'For administrators: what a price list would change in the catalogue''s prices of a provider; with p_apply, change them.
+Entries: [{"name", "pattern", "position", "prices": [{"valid_from", "valid_until", "daily_from", "daily_until",
+"service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the entry with the
+lowest position that matches counts. No recorded cost changes; only what the list dates may begin in the past.
+Returns, a change each: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
+before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_list.';
+
+revoke execute on function public.sync_llm_prices(text, jsonb, boolean) from public, anon, authenticated, service_role;
+grant execute on function public.sync_llm_prices(text, jsonb, boolean) to service_role;
