@@ -418,6 +418,12 @@ begin
 
   if p_key_source = 'user' then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
+  elsif p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
+    -- The operator's keys are in no table, so nobody knows when one was replaced: told of once a day.
+    perform llm_private.notify(
+      llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
+      jsonb_build_object('provider', p_provider)
+    );
   end if;
   if llm_private.has_quotas(v_user) then
     perform llm_private.settle(

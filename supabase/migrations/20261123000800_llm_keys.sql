@@ -401,6 +401,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_cooling_until timestamptz;
+  v_rejected jsonb;
 begin
   if p_outcome = 'succeeded' then
     -- A key that was rejected or limited since is on no route: this request began before, and says nothing new.
@@ -408,7 +409,11 @@ begin
     where user_id = p_user and id = p_key_id and status = 'untested';
   elsif p_error_class = 'auth' then
     update public.llm_keys set status = 'rejected', cooling_until = null
-    where user_id = p_user and id = p_key_id and status <> 'rejected';
+    where user_id = p_user and id = p_key_id and status <> 'rejected'
+    returning jsonb_build_object('provider', provider, 'hint', hint) into v_rejected;
+    if v_rejected is not null then
+      perform llm_private.notify(p_user, 'key_rejected', 'key ' || p_key_id, v_rejected);
+    end if;
   elsif p_error_class = 'rate_limited' then
     -- At most a day, whatever a provider says; half a minute where it says nothing.
     v_cooling_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
