@@ -63,8 +63,11 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (select from llm_private.quotas as q where q.user_id = p_user)
-    or exists (select from llm_private.quotas as q where q.user_id is null);
+  return exists (
+    select from llm_private.quotas as q where q.user_id = p_user
+    union all
+    select from llm_private.quotas as q where q.user_id is null
+  );
 end
 $$;
 

@@ -405,8 +405,12 @@ declare
 begin
   if p_outcome = 'succeeded' then
     -- A key that was rejected or limited since is on no route: this request began before, and says nothing new.
-    update public.llm_keys set status = 'working'
-    where user_id = p_user and id = p_key_id and status = 'untested';
+    -- Asked before it is updated, which costs more than asking and is hardly ever needed.
+    perform from public.llm_keys where user_id = p_user and id = p_key_id and status = 'untested';
+    if found then
+      update public.llm_keys set status = 'working'
+      where user_id = p_user and id = p_key_id and status = 'untested';
+    end if;
   elsif p_error_class = 'auth' then
     update public.llm_keys set status = 'rejected', cooling_until = null
     where user_id = p_user and id = p_key_id and status <> 'rejected'
