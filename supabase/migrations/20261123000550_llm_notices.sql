@@ -38,6 +38,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  -- Asked first: what was said before is met by every request, and an insert makes its id before it conflicts.
+  perform from public.llm_notices as n where n.user_id = p_user and n.kind = p_kind and n.subject = p_subject;
+  if found then
+    return;
+  end if;
   insert into public.llm_notices (user_id, kind, subject, detail)
   values (p_user, p_kind, p_subject, p_detail)
   on conflict (user_id, kind, subject) do nothing;
