@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from supa_llm.admin import Admin
     from supa_llm.async_client import AsyncSupaLLM, AsyncUserLLM
     from supa_llm.client import SupaLLM
     from supa_llm.errors import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         SupaLLMError,
         TotalTimeoutError,
     )
-    from supa_llm.ledger import Notice, Quota
+    from supa_llm.ledger import Notice, Price, PriceChange, Quota
     from supa_llm.models import (
         Attempt,
         AuditEntry,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from supa_llm.user import UserLLM
 
 __all__ = [
+    "Admin",
     "AsyncSupaLLM",
     "AsyncUserLLM",
     "Attempt",
@@ -76,6 +78,8 @@ __all__ = [
     "NotFoundError",
     "NotSignedInError",
     "Notice",
+    "Price",
+    "PriceChange",
     "Provider",
     "ProviderError",
     "Quota",
@@ -93,9 +97,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Admin": "admin",
     "AsyncSupaLLM": "async_client",
     "AsyncUserLLM": "async_client",
     "Notice": "ledger",
+    "Price": "ledger",
+    "PriceChange": "ledger",
     "Quota": "ledger",
     "SupaLLM": "client",
     "UserLLM": "user",

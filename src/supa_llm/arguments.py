@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -68,10 +68,15 @@ def _is_keys(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(it, str) for pair in value.items() for it in pair)
 
 
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, date) and not (isinstance(value, datetime) and value.tzinfo is None)
+
+
 _TEXT: Rule = ("a text", _is(str))
 _COUNT: Rule = ("a whole number of at least 1", _number(1, whole=True))
 _SECONDS: Rule = ("a number of seconds, more than 0", _number(0, above=True))
 _FROM_ZERO: Rule = ("a number of seconds, 0 or more", _number(0))
+_MOMENT: Rule = _optional(("a datetime.date, or a datetime.datetime with a time zone", _is_moment))
 _DAY: Rule = _optional(("a datetime.date", _is(date)))
 
 _RULES: Mapping[str, Rule] = {
@@ -80,19 +85,24 @@ _RULES: Mapping[str, Rule] = {
     "before": _optional(("a uuid.UUID", _is(UUID))),
     "database_timeout": _SECONDS,
     "dimensions": _optional(_COUNT),
+    "entries": ("a list of entries of a price list", _list_of(Mapping)),
     "fallbacks": _optional(("a list of texts, each 'provider' or 'provider/model'", _list_of(str))),
     "flush_timeout": _FROM_ZERO,
     "ids": _optional(("a list of uuid.UUID", _list_of(UUID))),
     "key": _TEXT,
+    "key_source": _optional(_TEXT),
     "limit": ("a whole number", _number(-math.inf, whole=True)),  # the database says how many there may be
     "max_tokens": _optional(_COUNT),
     "model": _optional(_TEXT),
     "needs": ("a list of texts", _list_of(str)),
     "operator_keys": _optional(("a mapping of provider ids to keys", _is_keys)),
+    "price_id": ("the id of a price", _number(-math.inf, whole=True)),
     "prompt": ("a text that is not blank, or a list of messages in the OpenAI format", _is_prompt),
     "provider": _TEXT,
     "quota_id": ("the id of a quota", _number(-math.inf, whole=True)),
+    "rates": ("a mapping of what is priced to its rate", _is(Mapping)),
     "runtime_secret": _optional(_TEXT),
+    "service_tier": _optional(_TEXT),
     "settings_ttl": _FROM_ZERO,
     "since": _DAY,
     "task": _optional(_TEXT),
@@ -101,5 +111,7 @@ _RULES: Mapping[str, Rule] = {
     "timeout": _SECONDS,
     "tools": _optional(("a list of objects like {'type': 'function', 'function': {…}}", _is_tools)),
     "until": _DAY,
+    "valid_from": _MOMENT,
+    "valid_until": _MOMENT,
     "user_id": _optional(("a uuid.UUID", _is(UUID))),
 }

@@ -18,7 +18,7 @@ from supa_llm.client import SupaLLM
 from supa_llm.core import AsyncCore, Options
 from supa_llm.dropin import OnReceipt
 from supa_llm.errors import SupaLLMError
-from supa_llm.ledger import Notice, Quota, QuotaPeriod, QuotaUnit
+from supa_llm.ledger import Notice, Price, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import (
     AuditEntry,
     Candidate,
@@ -125,6 +125,26 @@ class AsyncUserLLM:
 
     async def reveal_key(self, provider: str) -> str:
         return await self._read(calls.reveal_key(provider))
+
+    async def prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
+        return await self._read(calls.list_prices(provider, model))
+
+    async def set_price(
+        self,
+        provider: str,
+        model: str,
+        rates: Mapping[str, Rate],
+        *,
+        valid_from: date | None = None,
+        valid_until: date | None = None,
+        service_tier: str | None = None,
+    ) -> Price:
+        return await self._read(
+            calls.set_price(provider, model, rates, valid_from, valid_until, service_tier=service_tier)
+        )
+
+    async def end_price(self, price_id: int) -> Price:
+        return await self._read(calls.end_price(price_id))
 
     async def usage(self, since: date | None = None, until: date | None = None) -> list[UsageLine]:
         return await self._read(calls.get_usage(since, until))

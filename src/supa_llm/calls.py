@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from supa_llm.arguments import check
-from supa_llm.ledger import Notice, Quota
+from supa_llm.ledger import Notice, Price, PriceChange, Quota, Rate
 from supa_llm.models import Attempt, AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
 
 if TYPE_CHECKING:
@@ -195,6 +195,69 @@ def _demand_args(demand: Demand) -> dict[str, Any]:
         "p_input_tokens": demand.estimate.input_tokens,
         "p_output_tokens": demand.estimate.output_tokens,
     }
+
+
+def list_prices(provider: str | None = None, model: str | None = None) -> Call[list[Price]]:
+    if provider is not None:
+        check(provider=provider)
+    check(model=model)
+    return Call(
+        "list_llm_prices",
+        {"p_provider": provider, "p_model": model},
+        lambda rows: [Price.from_json(row) for row in rows],
+    )
+
+
+def set_price(
+    provider: str,
+    model: str,
+    rates: Mapping[str, Rate],
+    valid_from: date | None = None,
+    valid_until: date | None = None,
+    *,
+    key_source: str | None = None,
+    service_tier: str | None = None,
+) -> Call[Price]:
+    check(provider=provider, model=model, rates=rates, valid_from=valid_from, valid_until=valid_until)
+    check(key_source=key_source, service_tier=service_tier)
+    return Call(
+        "set_llm_price",
+        {
+            "p_provider": provider,
+            "p_model": model,
+            "p_rates": rates,
+            "p_valid_from": _moment(valid_from),
+            "p_valid_until": _moment(valid_until),
+            "p_key_source": key_source,
+            "p_service_tier": service_tier,
+        },
+        Price.from_json,
+    )
+
+
+def end_price(price_id: int) -> Call[Price]:
+    check(price_id=price_id)
+    return Call("end_llm_price", {"p_id": price_id}, Price.from_json)
+
+
+def sync_prices(
+    provider: str, entries: Sequence[Mapping[str, Any]], apply: bool = False
+) -> Call[list[PriceChange]]:
+    check(provider=provider, entries=entries)
+    return Call(
+        "sync_llm_prices",
+        {"p_provider": provider, "p_entries": entries, "p_apply": apply},
+        lambda rows: [PriceChange.from_json(row) for row in rows],
+    )
+
+
+def _moment(at: date | None) -> str | None:
+    """A moment as the database reads it; of a date, midnight UTC."""
+    if at is None:
+        return None
+    if isinstance(at, datetime):
+        return at.isoformat()
+    return datetime.combine(at, time.min, UTC).isoformat()
 
 
 def _route_args(

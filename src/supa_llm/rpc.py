@@ -18,6 +18,7 @@ from supa_llm.errors import (
     ConfigurationError,
     DatabaseError,
     DatabaseUnavailableError,
+    ForbiddenError,
     InvalidInputError,
     NotSignedInError,
     SupaLLMError,
@@ -63,9 +64,13 @@ class Project:
     api_key: str = field(repr=False)
     runtime_secret: Secret | None = None
 
-    def headers(self, token: Secret) -> dict[str, str]:
-        """Headers of one request for one user."""
-        headers = {"apikey": self.api_key, "Authorization": f"Bearer {header_value(token)}"}
+    def headers(self, token: Secret | None) -> dict[str, str]:
+        """Headers of one request for one user, or without a token for whoever holds the API key."""
+        headers = {"apikey": self.api_key}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {header_value(token)}"
+        elif self.api_key.startswith("eyJ"):  # an older project's key is a token itself
+            headers["Authorization"] = f"Bearer {self.api_key}"
         if self.runtime_secret is not None:
             headers["x-llm-runtime"] = self.runtime_secret.reveal()
         return headers
@@ -78,8 +83,8 @@ class Database:
         self._project = project
         self._client = postgrest.SyncPostgrestClient(project.rest_url, http_client=http)
 
-    def run(self, call: Call[T], token: Secret) -> T:
-        """Run ``call`` as the user of ``token``.
+    def run(self, call: Call[T], token: Secret | None = None) -> T:
+        """Run ``call`` as the user of ``token``; without one, as an administrator.
 
         Raises:
             SupaLLMError: what the database refused, or that it could not be reached.
@@ -91,6 +96,8 @@ class Database:
             data = request.execute().data
         except _EXPECTED as error:
             failure = failure_of(call, error)
+            if token is None and isinstance(failure, NotSignedInError):
+                failure = _not_an_administrator(call)
         # Raised out here, so that the error has no context: an httpx exception holds the request with its
         # headers.
         if failure is not None:
@@ -171,6 +178,14 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
                 f"The arguments of {call.name} cannot be sent as JSON.",
                 hint="Allowed are texts, finite numbers, booleans, None, lists and mappings.",
             )
+
+
+def _not_an_administrator(call: Call[Any]) -> ForbiddenError:
+    return ForbiddenError(
+        f"{call.name} is for administrators, and the API key is not that of one.",
+        code="secret_key_required",
+        hint="Use the project's secret key (sb_secret_…), or the service_role key of an older project.",
+    )
 
 
 def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:

@@ -17,7 +17,7 @@ from supa_llm.calls import Call
 from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
 from supa_llm.core import Core
 from supa_llm.dropin import OnReceipt
-from supa_llm.ledger import Notice, Quota, QuotaPeriod, QuotaUnit
+from supa_llm.ledger import Notice, Price, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import (
     AuditEntry,
     Candidate,
@@ -172,6 +172,55 @@ class UserLLM:
             NotFoundError: there is none.
         """
         return self._read(calls.reveal_key(provider))
+
+    # Prices ------------------------------------------------------------------------------------------------
+
+    def prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
+        """What models cost now or later: by the catalogue, the operator, and the user themselves.
+
+            llm.prices("openai", "gpt-5-mini")[0].rates
+
+        Args:
+            model: only what is for this model; first, and ``in_force``, what the user's own key pays now.
+        """
+        return self._read(calls.list_prices(provider, model))
+
+    def set_price(
+        self,
+        provider: str,
+        model: str,
+        rates: Mapping[str, Rate],
+        *,
+        valid_from: date | None = None,
+        valid_until: date | None = None,
+        service_tier: str | None = None,
+    ) -> Price:
+        """Say what a model costs with the user's own key, such as by a contract of theirs.
+
+            llm.set_price("openai", "gpt-5*", {"input": 1.1, "output": 9})
+
+        Args:
+            model: a model name; ``*`` at its end is any ending.
+            rates: US dollars per million tokens; ``{"input": 0, "output": 0}`` is free.
+            valid_from: None is now. A date is midnight UTC; a datetime needs a time zone.
+            valid_until: None is open.
+            service_tier: only for what the provider served in this tier.
+
+        Raises:
+            InvalidInputError: the rates cannot be; the message says what is allowed.
+            NotFoundError: no such provider.
+        """
+        return self._read(
+            calls.set_price(provider, model, rates, valid_from, valid_until, service_tier=service_tier)
+        )
+
+    def end_price(self, price_id: int) -> Price:
+        """End one of the user's own prices now. What was used until now keeps its cost.
+
+        Raises:
+            NotFoundError: the user has no such price.
+        """
+        return self._read(calls.end_price(price_id))
 
     # What happened -----------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Every price that genai-prices knows, found and calculated in the database: equal to a billionth of a dollar.
+"""Every price of genai-prices, found and calculated in the database: equal to a billionth of a dollar.
 
 All of its providers are put into the catalogue and synced, in a transaction that is rolled back. Models are
 looked up by names that they go by, at every date and time of day at which a price of theirs changes, in each

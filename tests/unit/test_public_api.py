@@ -9,6 +9,7 @@ from pathlib import Path
 import supa_llm
 
 PUBLIC = [
+    "Admin",
     "AsyncSupaLLM",
     "AsyncUserLLM",
     "Attempt",
@@ -28,6 +29,8 @@ PUBLIC = [
     "NotFoundError",
     "NotSignedInError",
     "Notice",
+    "Price",
+    "PriceChange",
     "Provider",
     "ProviderError",
     "Quota",
