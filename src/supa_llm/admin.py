@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from uuid import UUID
 
 from supa_llm import calls
 from supa_llm.arguments import check
 from supa_llm.errors import ConfigurationError
-from supa_llm.ledger import Price, PriceChange, Rate
+from supa_llm.ledger import Price, PriceChange, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import KeySource, Provider
 from supa_llm.rpc import Database, Project, is_header_value
 
@@ -125,6 +127,91 @@ class Admin:
             InvalidInputError: an entry cannot be taken; nothing was changed.
         """
         return self._run(calls.sync_prices(provider, entries, apply))
+
+    def quotas(self, user_id: UUID | None = None) -> list[Quota]:
+        """All quotas as they were set; for one user those that bind them, with what is used of each.
+
+        admin.quotas(user_id)
+        """
+        return self._run(calls.list_quotas(user_id))
+
+    def set_quota(
+        self,
+        limit: Decimal | float,
+        unit: QuotaUnit,
+        period: QuotaPeriod,
+        *,
+        user_id: UUID | None = None,
+        group: str | None = None,
+        shared: bool = False,
+        provider: str | None = None,
+        key_source: KeySource | None = None,
+        task: str | None = None,
+        hard: bool = True,
+        clock: Literal["utc", "user"] = "utc",
+        unpriced: Literal["allow", "refuse"] = "refuse",
+    ) -> Quota:
+        """Set a quota for one user, for a group or for everybody, or change the one that counts the same.
+
+            admin.set_quota(5, "cost", "month", key_source="operator")               # for each user
+            admin.set_quota(500, "cost", "month", key_source="operator", shared=True)  # for all together
+
+        Of quotas that differ only in whom they bind the closest holds: a user's, their group's, everybody's.
+
+        Args:
+            shared: all whom it binds use it up together.
+            limit: and the other arguments: see :meth:`UserLLM.set_quota`.
+
+        Raises:
+            InvalidInputError: a value is not allowed; the message names it and what is.
+        """
+        return self._run(
+            calls.set_quota(
+                {
+                    "limit": limit,
+                    "unit": unit,
+                    "period": period,
+                    "user_id": str(user_id) if user_id else None,
+                    "group": group,
+                    "shared": shared,
+                    "provider": provider,
+                    "key_source": key_source,
+                    "task": task,
+                    "hard": hard,
+                    "clock": clock,
+                    "unpriced": unpriced,
+                }
+            )
+        )
+
+    def remove_quota(self, quota_id: int) -> None:
+        """Remove one of the operator's quotas.
+
+        Raises:
+            NotFoundError: the operator set none with this id.
+        """
+        self._run(calls.remove_quota(quota_id))
+
+    def set_user_group(self, user_id: UUID, group: str | None) -> None:
+        """Put a user into a group that quotas can be set for, or with None into none.
+
+        admin.set_user_group(user_id, "students")
+        """
+        self._run(calls.set_user_group(user_id, group))
+
+    def settings(self) -> Mapping[str, Any]:
+        """The operator's switches, as set_llm_operator_settings() takes them."""
+        return self._run(calls.get_operator_settings())
+
+    def update_settings(self, **changes: Any) -> Mapping[str, Any]:
+        """Change the operator's switches that are named, and return all.
+
+            admin.update_settings(operator_keys_by_default=False)
+
+        Raises:
+            InvalidInputError: no such switch, or a value that is not allowed.
+        """
+        return self._run(calls.set_operator_settings(changes))
 
     def close(self) -> None:
         """Close the connections."""

@@ -88,6 +88,7 @@ _RULES: Mapping[str, Rule] = {
     "entries": ("a list of entries of a price list", _list_of(Mapping)),
     "fallbacks": _optional(("a list of texts, each 'provider' or 'provider/model'", _list_of(str))),
     "flush_timeout": _FROM_ZERO,
+    "group": _optional(_TEXT),
     "ids": _optional(("a list of uuid.UUID", _list_of(UUID))),
     "key": _TEXT,
     "key_source": _optional(_TEXT),

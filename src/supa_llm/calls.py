@@ -166,6 +166,19 @@ def remove_quota(quota_id: int) -> Call[None]:
     return Call("remove_llm_quota", {"p_id": quota_id}, lambda _: None)
 
 
+def set_user_group(user_id: UUID, group: str | None) -> Call[None]:
+    check(user_id=user_id, group=group)
+    return Call("set_llm_user_group", {"p_user_id": str(user_id), "p_group": group}, lambda _: None)
+
+
+def get_operator_settings() -> Call[Mapping[str, Any]]:
+    return Call("get_llm_operator_settings", {}, dict)
+
+
+def set_operator_settings(changes: Mapping[str, Any]) -> Call[Mapping[str, Any]]:
+    return Call("set_llm_operator_settings", {"p_changes": changes}, dict)
+
+
 def list_notices(unread_only: bool = True, limit: int = 50, before: UUID | None = None) -> Call[list[Notice]]:
     check(limit=limit, before=before)
     return Call(

@@ -35,7 +35,7 @@ def llm(user: User, providers: Emulator) -> Iterator[SupaLLM]:
         yield llm
 
 
-def held(db: psycopg.Connection[Any], user: User) -> tuple[int, Decimal]:
+def held(db: psycopg.Connection[Any], user: User) -> tuple[Any, ...]:
     """How many reservations there are of the user's, and what their counters say is reserved."""
     row = db.execute(
         "select (select count(*) from llm_private.reservations where user_id = %(id)s),"
@@ -43,7 +43,7 @@ def held(db: psycopg.Connection[Any], user: User) -> tuple[int, Decimal]:
         {"id": user.id},
     ).fetchone()
     assert row is not None
-    return row[0], row[1]
+    return row
 
 
 def attempt(llm: SupaLLM) -> str:
