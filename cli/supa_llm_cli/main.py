@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import demo, local, migrations
+from supa_llm_cli import demo, local, migrations, prices
 
 app = typer.Typer(
     name="supa-llm",
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.add_typer(local.app)
 app.add_typer(migrations.app)
+app.add_typer(prices.app)
 
 
 def _print_version(value: bool) -> None:

@@ -2,24 +2,6 @@
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.user_or_operator()
-returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- The role that PostgREST took, which a definer function leaves as it is.
-  if current_setting('role') = 'service_role' then
-    return null;
-  end if;
-  return llm_private.require_user();
-end
-$$;
-
-comment on function llm_private.user_or_operator() is
-'Id of the signed-in user, null for an administrator. Error not_signed_in for anybody else.';
-
 create function llm_private.check_provider(p_provider text)
 returns void
 language plpgsql
@@ -57,7 +39,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.user_or_operator();
+  -- Null for an administrator.
+  v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
   v_model constant text := lower(p_model);
   v_name text;
   v_in_force bigint;
@@ -115,7 +98,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.user_or_operator();
+  -- Null for an administrator.
+  v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
   v_price public.llm_prices;
 begin
   perform llm_private.check_provider(p_provider);
@@ -176,7 +160,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.user_or_operator();
+  -- Null for an administrator.
+  v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
   v_price public.llm_prices;
 begin
   select * into v_price from public.llm_prices
@@ -204,7 +189,6 @@ $$;
 
 comment on function llm_private.end_price(bigint) is 'End a price of the caller''s now. Error price_not_found.';
 
-revoke execute on function llm_private.user_or_operator() from public, anon, authenticated, service_role;
 revoke execute on function llm_private.check_provider(text) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.price_json(public.llm_prices, boolean)
 from public, anon, authenticated, service_role;
