@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import demo, local, migrations, prices
+from supa_llm_cli import demo, local, migrations, prices, quotas
 
 app = typer.Typer(
     name="supa-llm",
@@ -22,6 +22,7 @@ app.command()(demo.demo)
 app.add_typer(local.app)
 app.add_typer(migrations.app)
 app.add_typer(prices.app)
+app.add_typer(quotas.app)
 
 
 def _print_version(value: bool) -> None:

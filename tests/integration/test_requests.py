@@ -163,10 +163,15 @@ def test_a_changed_setting_moves_the_next_request(llm: SupaLLM, user: User) -> N
     assert llm.chat("Hello", task="code").receipt.attempts[0].provider == "openai"
 
 
-def test_a_busy_user_resolves_a_route_once(llm: SupaLLM, user: User, db: psycopg.Connection[Any]) -> None:
+def test_a_busy_user_resolves_a_route_once(llm: SupaLLM, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved: list[str] = []
     run = llm._core._database.run
-    llm._core._database.run = lambda call, token: (resolved.append(call.name), run(call, token))[1]  # type: ignore[method-assign, func-returns-value]
+
+    def watched(call: Any, token: Any) -> Any:
+        resolved.append(call.name)
+        return run(call, token)
+
+    monkeypatch.setattr(llm._core._database, "run", watched)
     for _ in range(50):
         llm.chat("Hello")
         llm.for_user(user.access_token)
