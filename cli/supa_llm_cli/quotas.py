@@ -180,4 +180,6 @@ def _counts(quota: Quota, before: str = "") -> str:
 
 def _amount(quota: Quota, amount: Decimal) -> str:
     number = f"{amount.normalize():f}"
-    return f"${number}" if quota.unit == "cost" else f"{number} {quota.unit}"
+    if quota.unit == "cost":
+        return f"${number}"
+    return f"{number} {quota.unit.removesuffix('s') if amount == 1 else quota.unit}"

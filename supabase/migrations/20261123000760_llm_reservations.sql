@@ -236,6 +236,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   select case
     when p_quota.unit = 'cost' then '$' || trim_scale(round(p_amount, 6))
+    when p_amount = 1 then '1 ' || rtrim(p_quota.unit, 's')
     else trim_scale(p_amount) || ' ' || p_quota.unit
   end
 $$;

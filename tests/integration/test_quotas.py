@@ -13,6 +13,7 @@ import pytest
 
 from supa_llm import (
     AsyncSupaLLM,
+    ForbiddenError,
     InvalidInputError,
     NoCandidateError,
     NotFoundError,
@@ -225,3 +226,65 @@ def test_models_are_listed_without_a_reservation(
     assert names[0] == "auto"
     assert any(name.startswith("groq/") for name in names)
     assert held(db, user) == (0, 0)
+
+
+@pytest.fixture
+def offered(stack: Stack, user: User, providers: Emulator) -> Iterator[SupaLLM]:
+    """A user without keys, on a runtime whose operator offers an OpenAI key for 3 requests a day."""
+    runtime = stack.admin("register_llm_runtime", p_name="quota tests")
+    stack.admin("set_llm_user_group", p_user_id=user.id, p_group=f"group of {user.id}")
+    made = stack.admin(
+        "set_llm_quota",
+        p_quota={
+            "limit": 3,
+            "unit": "requests",
+            "period": "day",
+            "key_source": "operator",
+            "group": f"group of {user.id}",
+        },
+    )
+    with SupaLLM(
+        user.client(), runtime_secret=runtime["secret"], operator_keys={"openai": key_for("openai", 99)}
+    ) as llm:
+        yield llm
+    stack.admin("remove_llm_quota", p_id=made["id"])
+    stack.admin("revoke_llm_runtime", p_id=runtime["id"])
+
+
+def test_the_operators_keys_serve_up_to_the_ceiling(offered: SupaLLM) -> None:
+    assert [attempt(offered) for _ in range(4)] == ["passed"] * 3 + ["quota_exceeded"]
+    assert offered.flush()
+    (quota,) = offered.quotas()
+    assert (quota.set_by, quota.key_source) == ("operator", "operator")
+    assert quota.used == 3
+
+
+def test_a_user_lowers_the_ceiling_or_declines(offered: SupaLLM) -> None:
+    offered.set_quota(1, "requests", "day", key_source="operator")
+    answer = offered.chat("Hello", max_tokens=10)
+    assert answer.answered_by.key_source == "operator"
+    with pytest.raises(QuotaExceededError, match="Your own quota of 1 request a day"):
+        offered.chat("Hello", max_tokens=10)
+    offered.update_settings(allow_operator_keys=False)
+    with pytest.raises(NoCandidateError) as info:
+        offered.chat("Hello", max_tokens=10)
+    assert info.value.code == "no_usable_key"
+
+
+def test_a_user_cannot_raise_the_ceiling(offered: SupaLLM) -> None:
+    offered.set_quota(100, "requests", "day", key_source="operator")
+    assert [attempt(offered) for _ in range(4)] == ["passed"] * 3 + ["quota_exceeded"]
+
+
+def test_an_own_key_is_not_held_to_the_ceiling(offered: SupaLLM) -> None:
+    offered.set_key("groq", key_for("groq"))
+    assert {offered.chat("Hello", max_tokens=10).answered_by.key_source for _ in range(5)} == {"user"}
+
+
+def test_without_a_runtime_the_operators_quota_lets_nobody_use_their_keys(
+    offered: SupaLLM, user: User
+) -> None:
+    with SupaLLM(user.client(), operator_keys={"openai": key_for("openai", 99)}) as alone:
+        with pytest.raises(ForbiddenError) as info:
+            alone.chat("Hello", max_tokens=10)
+        assert info.value.code == "runtime_required"
