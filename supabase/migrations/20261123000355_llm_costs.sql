@@ -1,5 +1,33 @@
 -- Costs: which price an attempt has, and what comes of it. On the hot path, so plpgsql, which keeps its plans.
 
+create table llm_private.charges (
+  provider text not null,
+  model text not null,
+  key_source text not null,
+  price_id bigint references public.llm_prices (id) on delete cascade,
+  holds_from timestamptz not null,
+  holds_until timestamptz not null,
+  input_above integer not null,
+  input_up_to integer not null,
+  per_request numeric,
+  per_input numeric,
+  per_cached_input numeric,
+  per_cache_write numeric,
+  per_output numeric,
+  per_reasoning numeric,
+  primary key (provider, model, key_source)
+);
+
+create index charges_price on llm_private.charges (price_id);
+
+comment on table llm_private.charges is
+'What attempts of a model cost, remembered: from when until when, and for inputs of which size. Finding the price and
+its tier costs as much as the rest of recording does. Emptied when a price or the price list changes.';
+comment on column llm_private.charges.price_id is 'Null where there is no price.';
+
+revoke all on table llm_private.charges from public, anon, authenticated, service_role;
+alter table llm_private.charges enable row level security;
+
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
 language plpgsql
@@ -141,6 +169,155 @@ comment on function llm_private.cost_of(bigint, integer, integer, integer, integ
 'What an attempt costs at a price, in US dollars, and what reading from the cache saved, less what writing to it cost
 (negative where it cost more). A count that is null counts as 0; both are null without a price.';
 
+create function llm_private.forget_charges()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_price public.llm_prices := coalesce(new, old);
+begin
+  -- Whoever is working out a charge to remember holds this lock shared: it is forgotten, or has seen the change.
+  if v_price.source <> 'user' then
+    perform pg_advisory_xact_lock(hashtext('llm_private.price_list'), hashtext(v_price.provider));
+    delete from llm_private.charges where provider = v_price.provider;
+  end if;
+  return v_price;
+end
+$$;
+
+comment on function llm_private.forget_charges() is
+'Before a price changes, what is remembered of its provider is forgotten.';
+
+create trigger forget_charges before insert or update or delete on public.llm_prices
+for each row execute function llm_private.forget_charges();
+
+create function llm_private.remember_charge(
+  p_provider text, p_model text, p_key_source text, p_at timestamptz, p_input integer, p_price bigint
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name constant text := llm_private.price_name(p_provider, p_model);
+  v_tier llm_private.price_tiers;
+  v_bounds record;
+begin
+  -- Between two of these moments no price begins or ends.
+  select
+    coalesce(max(b.at) filter (where b.at <= p_at), '-infinity') as holds_from,
+    coalesce(min(b.at) filter (where b.at > p_at), 'infinity') as holds_until,
+    bool_or(p.daily_from is not null) as daily
+  into v_bounds
+  from public.llm_prices as p
+  cross join lateral (values (p.valid_from), (p.valid_until)) as b (at)
+  where
+    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalogue' and p.model = v_name);
+  select t.* into v_tier from llm_private.price_tiers as t
+  where t.price_id = p_price and t.above < p_input
+  order by t.above desc limit 1;
+  if v_bounds.daily then
+    return;
+  end if;
+  insert into llm_private.charges (
+    provider, model, key_source, price_id, holds_from, holds_until, input_above, input_up_to,
+    per_request, per_input, per_cached_input, per_cache_write, per_output, per_reasoning
+  )
+  values (
+    p_provider, p_model, p_key_source, p_price, v_bounds.holds_from, v_bounds.holds_until, coalesce(v_tier.above, -1),
+    coalesce(
+      (select min(t.above) from llm_private.price_tiers as t where t.price_id = p_price and t.above >= p_input),
+      2147483647
+    ),
+    v_tier.per_request, v_tier.per_input, v_tier.per_cached_input, v_tier.per_cache_write, v_tier.per_output,
+    v_tier.per_reasoning
+  )
+  on conflict (provider, model, key_source) do nothing;
+end
+$$;
+
+comment on function llm_private.remember_charge(text, text, text, timestamptz, integer, bigint) is
+'Remember the price that find_price() found, for attempts of the same model, time and size.';
+
+create function llm_private.charge(
+  p_user uuid,
+  p_provider text,
+  p_model text,
+  p_key_source text,
+  p_service_tier text,
+  p_at timestamptz,
+  p_input integer,
+  p_cached_input integer,
+  p_cache_write integer,
+  p_output integer,
+  p_reasoning integer,
+  p_other_tokens jsonb,
+  out price_id bigint,
+  out cost numeric,
+  out cache_savings numeric
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
+begin
+  if v_plain then
+    select
+      c.price_id,
+      case when c.price_id is not null then trim_scale(greatest(
+        c.per_request + coalesce(p_input, 0) * c.per_input + coalesce(p_output, 0) * c.per_output
+        + coalesce(p_reasoning, 0) * c.per_reasoning + coalesce(p_cached_input, 0) * c.per_cached_input
+        + coalesce(p_cache_write, 0) * c.per_cache_write, 0
+      )) end,
+      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write))
+    into price_id, cost, cache_savings
+    from llm_private.charges as c
+    where
+      c.provider = p_provider and c.model = lower(p_model) and c.key_source = p_key_source
+      and c.holds_from <= p_at and p_at < c.holds_until
+      and coalesce(p_input, 0) > c.input_above and coalesce(p_input, 0) <= c.input_up_to
+      and not exists (
+        select from public.llm_prices as p
+        where p.source = 'user' and p.user_id = p_user and p.provider = p_provider and p_key_source = 'user'
+      );
+    if found then
+      return;
+    end if;
+    perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  end if;
+  price_id := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  if price_id is not null then
+    select k.cost, k.cache_savings into cost, cache_savings
+    from llm_private.cost_of(
+      price_id, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
+    ) as k;
+  end if;
+  if v_plain and not exists (
+    select from public.llm_prices as p where p.id = charge.price_id and p.source = 'user'
+  ) then
+    perform llm_private.remember_charge(
+      p_provider, lower(p_model), p_key_source, p_at, coalesce(p_input, 0), price_id
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.charge(
+  uuid, text, text, text, text, timestamptz, integer, integer, integer, integer, integer, jsonb
+) is
+'The price that holds for an attempt, what it costs and what caching saved: what find_price() and cost_of() say, and on
+the hot path what they said of the same model before.';
+
+revoke execute on function llm_private.forget_charges() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.remember_charge(text, text, text, timestamptz, integer, bigint)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.charge(
+  uuid, text, text, text, text, timestamptz, integer, integer, integer, integer, integer, jsonb
+) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.price_name(text, text) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.find_price(uuid, text, text, text, text, timestamptz)
 from public, anon, authenticated, service_role;

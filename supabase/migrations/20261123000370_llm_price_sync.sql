@@ -241,6 +241,7 @@ begin
       l.provider = p_provider
       and not exists (select from jsonb_to_recordset(p_entries) as e (name text) where e.name = l.name);
     delete from llm_private.price_names where provider = p_provider;
+    delete from llm_private.charges where provider = p_provider;
   end if;
   return v_changes;
 end

@@ -233,6 +233,7 @@ declare
   v_measured constant boolean := p_input_tokens is not null or p_output_tokens is not null;
   v_requested_at timestamptz;
   v_hour timestamptz;
+  v_charge record;
   v_price bigint;
   v_cost numeric;
   v_savings numeric;
@@ -333,17 +334,16 @@ begin
   if p_outcome = 'failed' and not v_measured then
     v_cost := 0;
   else
-    v_price := llm_private.find_price(
-      v_user, p_provider, p_model, p_key_source, p_service_tier, v_requested_at
+    v_charge := llm_private.charge(
+      v_user, p_provider, p_model, p_key_source, p_service_tier, v_requested_at, p_input_tokens,
+      p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens
     );
+    v_price := v_charge.price_id;
     if v_price is null then
       v_unpriced := 1;
     elsif v_measured then
-      select c.cost, nullif(c.cache_savings, 0) into v_cost, v_savings
-      from llm_private.cost_of(
-        v_price, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
-        p_other_tokens
-      ) as c;
+      v_cost := v_charge.cost;
+      v_savings := nullif(v_charge.cache_savings, 0);
     else
       v_unmeasured := 1;
     end if;
@@ -416,7 +416,7 @@ begin
     );
   end if;
 
-  if p_key_source = 'user' then
+  if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
   elsif p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
     -- The operator's keys are in no table, so nobody knows when one was replaced: told of once a day.
