@@ -440,6 +440,7 @@ declare
   v_line llm_private.route_line;
   v_metered constant boolean := llm_private.has_quotas(v_user);
   v_refusal jsonb;
+  v_first_refusal jsonb;
   v_refused text[] := '{}';
 begin
   perform llm_private.refuse_cast();
@@ -464,10 +465,11 @@ begin
         coalesce(p_input_tokens, 0), coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
       );
       exit when v_refusal is null;
+      v_first_refusal := coalesce(v_first_refusal, v_refusal);
       v_refused := v_refused || concat_ws(' ', v_line.key_source, v_line.provider, v_line.model);
     end loop;
     if v_refusal is not null then
-      perform llm_private.refuse(v_refusal);
+      perform llm_private.refuse(v_first_refusal);
     end if;
   end if;
 
