@@ -174,7 +174,9 @@ def _price_lists(admin: Admin, wanted: Sequence[str]) -> tuple[dict[str, PriceLi
     catalogue = {provider.id: provider for provider in admin.list_providers()}
     if strange := sorted(set(wanted) - catalogue.keys()):
         raise InvalidInputError(
-            f"There is no provider {strange[0]}.", hint=f"Providers: {', '.join(sorted(catalogue))}."
+            f"There is no provider {strange[0]}.",
+            code="unknown_provider",
+            hint=f"Providers: {', '.join(sorted(catalogue))}.",
         )
     lists = {it: price_list(it, catalogue[it].base_url) for it in wanted or catalogue}
     known = {it: prices for it, prices in lists.items() if prices is not None}

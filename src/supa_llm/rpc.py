@@ -204,6 +204,12 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
         )
     if code == "42501":  # granted to signed-in users: this token has another role, such as anon
         return NotSignedInError(f"{call.name} is for signed-in users; this token is of none.", hint=_SIGN_IN)
+    if message == "Invalid API key":  # the gateway in front of PostgREST, which gives no code
+        return ConfigurationError(
+            "The Supabase project refused the API key.",
+            code="api_key_refused",
+            hint="Copy it again from the project's API settings.",
+        )
     if code in _NOT_NOW or (len(code) == 5 and {code[:2], code[:3]} & _NOT_NOW_CLASSES):
         return DatabaseUnavailableError(
             f"The Supabase project could not serve {call.name} just now ({code}).",

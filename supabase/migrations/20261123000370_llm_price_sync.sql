@@ -57,8 +57,13 @@ begin
     raise data_exception using message =
       'A price has rates, and may have valid_from, valid_until, daily_from with daily_until, service_tier.';
   elsif exists (
-    select from llm_private.price_entries(jsonb_build_array(p_entry)) as p
-    group by p.service_tier, p.daily_from, p.daily_until, p.valid_from having count(*) > 1
+    select from (
+      select
+        p.valid_from,
+        lag(p.valid_until) over (partition by p.service_tier, p.daily_from, p.daily_until order by p.valid_from) as last
+      from llm_private.price_entries(jsonb_build_array(p_entry)) as p
+    ) as p
+    where p.valid_from < p.last
   ) then
     raise data_exception using message = 'It has two prices for the same time.';
   end if;
@@ -194,41 +199,34 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_changes jsonb := '[]';
-  v_change record;
+  v_changes jsonb;
 begin
   perform llm_private.check_provider(p_provider);
   perform llm_private.check_price_list(p_entries);
   if p_apply then
     perform pg_advisory_xact_lock(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
-  for v_change in select * from llm_private.price_list_changes(p_provider, p_entries) loop
-    v_changes := v_changes || (to_jsonb(v_change) - 'was_until');
-    continue when p_apply is not true;
-    update public.llm_prices as p
-    set
-      valid_until = greatest(
-        p.valid_from, case when v_change.change = 'until' then v_change.valid_until else now() end
-      )
-    where
-      v_change.change in ('changed', 'gone', 'until')
-      and p.source = 'catalogue' and p.provider = p_provider and p.model = v_change.model
-      and p.service_tier is not distinct from v_change.service_tier
-      and p.daily_from is not distinct from v_change.daily_from
-      and p.daily_until is not distinct from v_change.daily_until
-      and p.valid_until = v_change.was_until and p.valid_until > now();
-    if v_change.change in ('added', 'dated', 'changed') then
-      perform llm_private.add_price(
-        jsonb_populate_record(
-          null::public.llm_prices,
-          to_jsonb(v_change) || jsonb_build_object(
-            'source', 'catalogue', 'provider', p_provider, 'rates', v_change.after
-          )
-        )
-      );
-    end if;
-  end loop;
+  select coalesce(jsonb_agg(to_jsonb(c) - 'was_until'), '[]') into v_changes
+  from llm_private.price_list_changes(p_provider, p_entries) as c;
   if p_apply then
+    -- The rows of a price on the list are those of its tier and time of day that end when it did.
+    update public.llm_prices as p
+    set valid_until = greatest(p.valid_from, case when c.change = 'until' then c.valid_until else now() end)
+    from llm_private.price_list_changes(p_provider, p_entries) as c
+    where
+      c.change in ('changed', 'gone', 'until')
+      and p.source = 'catalogue' and p.provider = p_provider and p.model = c.model
+      and p.service_tier is not distinct from c.service_tier
+      and p.daily_from is not distinct from c.daily_from and p.daily_until is not distinct from c.daily_until
+      and p.valid_until = c.was_until and p.valid_until > now();
+    perform llm_private.add_price(
+      jsonb_populate_record(
+        null::public.llm_prices,
+        to_jsonb(c) || jsonb_build_object('source', 'catalogue', 'provider', p_provider, 'rates', c.after)
+      )
+    )
+    from llm_private.price_list_changes(p_provider, p_entries) as c
+    where c.change in ('added', 'dated', 'changed');
     insert into llm_private.price_list (provider, name, pattern, position, prices)
     select p_provider, e.name, e.pattern, e.position, e.prices
     from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)

@@ -26,6 +26,7 @@ class Victim:
     key_id: str
     request_id: str
     audit_id: str
+    price_id: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ RPCS: Mapping[str, Rpc] = {
     "get_llm_audit_log": Rpc(USER, lambda victim: {"p_before": victim.audit_id, "p_limit": 500}),
     "list_llm_providers": Rpc(USER | ADMIN),
     "set_llm_provider": Rpc(ADMIN, lambda _: {"p_provider": {"id": "openai", "name": "OpenAI"}}),
+    "list_llm_prices": Rpc(USER | ADMIN, lambda _: {"p_provider": "groq"}),
+    "set_llm_price": Rpc(
+        USER | ADMIN, lambda _: {"p_provider": "groq", "p_model": "attackers-model", "p_rates": {"input": 0}}
+    ),
+    "end_llm_price": Rpc(USER | ADMIN, lambda victim: {"p_id": victim.price_id}),
+    "sync_llm_prices": Rpc(ADMIN, lambda _: {"p_provider": "groq", "p_entries": []}),
     "get_llm_operator_settings": Rpc(ADMIN),
     "set_llm_operator_settings": Rpc(ADMIN, lambda _: {"p_changes": {}}),
     "register_llm_runtime": Rpc(ADMIN, lambda _: {"p_name": "attacker"}),
@@ -75,6 +82,10 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "resolve_route": USER,
     "explain_route": USER,
     "record_usage": USER,
+    "list_prices": USER | ADMIN,
+    "set_price": USER | ADMIN,
+    "end_price": USER | ADMIN,
+    "sync_prices": ADMIN,
     "operator_settings_json": ADMIN,
     "set_operator_settings": ADMIN,
     "set_provider": ADMIN,
@@ -92,4 +103,8 @@ TABLES: Mapping[str, str | None] = {
     "llm_audit_log": "user_id",
     "llm_providers": None,
     "llm_tasks": None,
+    "llm_prices": None,
 }
+
+# Of those, the ones in which some rows are a user's own, and read by nobody else.
+SHARED = frozenset({"llm_prices"})

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.database.support import Caller, Connection, Http, Refused, new_user, owner, request_id
-from tests.database.surface import RPCS, TABLES, Victim
+from tests.database.surface import RPCS, SHARED, TABLES, Victim
 from tests.support import Stack, key_for
 
 
@@ -49,7 +49,7 @@ class Scene:
 
     def belongings(self) -> dict[str, list[str]]:
         """All that is stored of the victim's."""
-        owned = [f"public.{table}" for table, owner in TABLES.items() if owner]
+        owned = [f"public.{table}" for table, owner in TABLES.items() if owner or table in SHARED]
         return {
             table: sorted(
                 json.dumps(row["whole"])
@@ -64,7 +64,14 @@ class Scene:
     def secrets(self) -> list[str]:
         """What nobody else may hear of."""
         key = key_for("groq", 1)
-        return [key, key[-4:], self.victim.id, self.victim.key_id, self.victim.audit_id, "victims-own-model"]
+        return [
+            *(key, key[-4:], self.victim.id, self.victim.key_id, self.victim.audit_id),
+            *("victims-own-model", VICTIMS_RATE),
+        ]
+
+
+# What the victim pays is between them and their provider.
+VICTIMS_RATE = "4242.125"
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +88,16 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     )
     user.rpc("resolve_llm_route", p_task="speed")
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
+    price = {"p_provider": "groq", "p_model": "victims-own-model"}
+    http.admin.rpc("set_llm_price", p_provider="groq", p_model="everybodys-model", p_rates={"input": 1})
+    own = user.rpc("set_llm_price", **price, p_rates={"input": float(VICTIMS_RATE)})
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     with owner(stack) as connection:
         yield Scene(
             http,
             connection,
             user,
-            Victim(user.id, key["id"], event, audit),
+            Victim(user.id, key["id"], event, audit, own["id"]),
             attacker,
             http.anon.through(runtime["secret"]),
             http.anon.through(revoked["secret"]),

@@ -66,6 +66,33 @@ def test_a_call_carries_the_tokens_of_its_user_and_its_runtime() -> None:
     assert request.headers["x-llm-runtime"] == "the-runtime"
 
 
+@pytest.mark.parametrize(
+    ("key", "authorization"), [("sb_secret_x", None), ("eyJhbGciOi.x.y", "Bearer eyJhbGciOi.x.y")]
+)
+def test_without_a_token_the_api_key_speaks_for_itself(key: str, authorization: str | None) -> None:
+    """One of an older project is a token, and goes where tokens go."""
+    seen: list[httpx.Request] = []
+    http = httpx.Client(transport=httpx.MockTransport(noting(seen)))
+    Database(Project("https://project.test/rest/v1", key), http).run(calls.list_prices())
+    (request,) = seen
+    assert request.headers["apikey"] == key
+    assert request.headers.get("authorization") == authorization
+
+
+def test_an_api_key_that_is_no_administrators_is_told_from_a_token_that_is_nobodys() -> None:
+    with pytest.raises(ForbiddenError) as caught:
+        database(coded("42501")).run(calls.end_price(1))
+    assert caught.value.code == "secret_key_required"
+    assert "sb_publishable" not in str(caught.value)
+
+
+def test_an_api_key_that_the_project_does_not_know_is_told() -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"message": "Invalid API key", "hint": "Double check it."})
+
+    assert failure(refuse).code == "api_key_refused"
+
+
 def test_a_key_is_the_whole_body() -> None:
     seen: list[Any] = []
 

@@ -1,0 +1,386 @@
+"""What a model costs: rates, whose price goes first, and when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.database.support import Caller, Transaction, new_user, refused
+
+PLAIN = {"input": 2, "output": 10}
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+# Everything that tokens may be, at once.
+WHOLE = {
+    "request": 0.5, "input": 10, "cached_input": 1, "cache_write": 12, "cache_write_1h": 20, "output": 40,
+    "reasoning": 60,
+}  # fmt: skip
+AUDIO = {
+    "input": 2, "cached_input": 1, "input_audio": 30, "cached_input_audio": 3, "output": 4,
+    "output_audio": 80,
+}  # fmt: skip
+
+
+@pytest.fixture
+def acme(tx: Transaction) -> str:
+    """A provider that nobody else has prices of."""
+    row = {"id": "acme", "base_url": "https://acme.example/v1", "default_model": "m"}
+    return str(tx.admin.rpc("set_llm_provider", p_provider=row)["id"])
+
+
+def sets(caller: Caller, rates: Any = PLAIN, model: str = "m", **options: Any) -> dict[str, Any]:
+    """Set a price of acme's; an option is named without its p_."""
+    named = {f"p_{name}": value for name, value in options.items()}
+    price = caller.rpc("set_llm_price", p_provider="acme", p_model=model, p_rates=rates, **named)
+    assert isinstance(price, dict)
+    return price
+
+
+def syncs(tx: Transaction, *prices: dict[str, Any], name: str = "m", pattern: str = "^m") -> list[Any]:
+    """Sync acme with a list of one entry, and return the changes."""
+    entry = {"name": name, "pattern": pattern, "position": 0, "prices": prices}
+    changes = tx.admin.rpc("sync_llm_prices", p_provider="acme", p_entries=Jsonb([entry]), p_apply=True)
+    assert isinstance(changes, list)
+    return changes
+
+
+def found(
+    tx: Transaction,
+    model: str = "m",
+    *,
+    user: Caller | None = None,
+    key: str = "operator",
+    tier: str | None = None,
+    at: datetime | None = None,
+) -> int | None:
+    """The id of the price of an attempt."""
+    price = tx.value(
+        "select llm_private.find_price(%s::uuid, 'acme', %s, %s, %s, coalesce(%s, now()))",
+        user and user.id, model, key, tier, at,
+    )  # fmt: skip
+    return None if price is None else int(price)
+
+
+def paid(tx: Transaction, **options: Any) -> Any:
+    """The input rate of the price of an attempt."""
+    price = found(tx, **options)
+    return price and tx.value("select rates -> 'input' from public.llm_prices where id = %s", price)
+
+
+def cost(tx: Transaction, price: int, **counts: int) -> tuple[Decimal, Decimal]:
+    """Cost of an attempt in millionths of a dollar, and what caching saved."""
+    columns = [
+        counts.pop(name, None) for name in ("input", "cached_input", "cache_write", "output", "reasoning")
+    ]
+    (row,) = tx.sql(
+        "select cost * 1000000 as cost, cache_savings * 1000000 as saved "
+        "from llm_private.cost_of(%s, %s, %s, %s, %s, %s, %s)",
+        price, *columns, Jsonb(counts) if counts else None,
+    )  # fmt: skip
+    return row["cost"], row["saved"]
+
+
+# Rates ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rates", "counts", "dollars"),
+    [
+        (PLAIN, {}, 0),
+        (PLAIN, {"input": 3, "output": 5}, 3 * 2 + 5 * 10),
+        ({"input": 0, "output": 0}, {"input": 3, "output": 5}, 0),
+        ({"request": 0.25}, {"input": 3}, 250_000),
+        # What a price says nothing of costs what it is part of.
+        (PLAIN, {"input": 10, "cached_input": 4, "output": 5, "reasoning": 5}, 10 * 2 + 5 * 10),
+        (PLAIN, {"input": 10, "input_audio": 4, "cache_write_1h": 9}, 20),
+        (WHOLE, {"input": 10, "cached_input": 4}, 500_000 + 6 * 10 + 4 * 1),
+        (WHOLE, {"input": 10, "cached_input": 4, "cache_write": 5}, 500_000 + 10 + 4 + 5 * 12),
+        (WHOLE, {"input": 10, "cache_write": 5, "cache_write_1h": 2}, 500_000 + 5 * 10 + 3 * 12 + 2 * 20),
+        (WHOLE, {"output": 10, "reasoning": 4}, 500_000 + 6 * 40 + 4 * 60),
+        (AUDIO, {"input": 10, "input_audio": 4}, 6 * 2 + 4 * 30),
+        # Of 4 cached and 5 audio tokens, 3 are both.
+        (
+            AUDIO,
+            {"input": 10, "cached_input": 4, "input_audio": 5, "cached_input_audio": 3},
+            4 * 2 + 1 * 1 + 2 * 30 + 3 * 3,
+        ),
+        (AUDIO, {"output": 10, "output_audio": 9}, 1 * 4 + 9 * 80),
+    ],
+)
+def test_each_token_is_paid_once_at_the_rate_of_the_most_that_it_is(
+    tx: Transaction, acme: str, rates: dict[str, Any], counts: dict[str, int], dollars: int
+) -> None:
+    assert cost(tx, sets(tx.admin, rates)["id"], **counts)[0] == dollars
+
+
+def test_above_a_threshold_all_tokens_pay_its_rate(tx: Transaction, acme: str) -> None:
+    rates = {
+        "input": {"base": 1, "above": {"100": 3, "1000": 5}},
+        "cached_input": {"base": 0.5, "above": {"1000": 2}},
+        "output": 7,
+    }
+    price = sets(tx.admin, rates)["id"]
+    assert cost(tx, price, input=100, output=1)[0] == 100 * 1 + 7
+    assert cost(tx, price, input=101, output=1)[0] == 101 * 3 + 7
+    assert cost(tx, price, input=1000, cached_input=10)[0] == 990 * 3 + 10 * Decimal("0.5")
+    assert cost(tx, price, input=1001, cached_input=10)[0] == 991 * 5 + 10 * 2
+
+
+def test_caching_saves_what_it_would_have_cost_without(tx: Transaction, acme: str) -> None:
+    price = sets(tx.admin, WHOLE)["id"]
+    assert cost(tx, price, input=10, cached_input=4)[1] == 4 * (10 - 1)
+    assert cost(tx, price, input=10, cache_write=4)[1] == 4 * (10 - 12)
+    assert cost(tx, price, input=10, cache_write=4, cache_write_1h=4)[1] == 4 * (10 - 20)
+    audio = sets(tx.admin, AUDIO)["id"]
+    counts = {"input": 10, "cached_input": 4, "input_audio": 4, "cached_input_audio": 4}
+    assert cost(tx, audio, **counts)[1] == 4 * (30 - 3)
+
+
+def test_counts_that_contradict_one_another_never_pay_for_something_else(tx: Transaction, acme: str) -> None:
+    price = sets(tx.admin, AUDIO)["id"]
+    assert cost(tx, price, input=0, cached_input=1000)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        None, [], "free", 1, {}, {"inputs": 1}, {"input": None}, {"input": "1"}, {"input": -0.1},
+        {"input": 1_000_001}, {"input": 1e-13}, {"input": True}, {"input": [1]}, {"input": {}},
+        {"input": {"base": 1}}, {"input": {"base": 1, "above": {}}}, {"input": {"base": 1, "above": [5]}},
+        {"input": {"base": 1, "above": {"many": 2}}}, {"input": {"base": 1, "above": {"-5": 2}}},
+        {"input": {"base": 1, "above": {"5": -2}}}, {"input": {"base": 1, "above": {"9999999999": 2}}},
+        {"input": {"base": 1, "above": {"5": 2}, "below": {}}}, {"input": {"above": {"5": 2}}},
+        {"input": {"base": {"base": 1, "above": {"5": 2}}, "above": {"5": 2}}},
+        {"cached_input": 1}, {"input": 1, "cache_write_1h": 1}, {"output": 1, "input_audio": 1},
+        {"input": 1, "cached_input": 1, "input_audio": 1}, {"input": 1, "cache_write": 1, "input_audio": 1},
+        {"output": 1, "reasoning": 1, "output_audio": 1},
+        {"input": {"base": 1, "above": {str(n): 1 for n in range(17)}}},
+    ],
+)  # fmt: skip
+def test_what_can_be_no_price_is_refused_and_what_may_be_is_said(
+    tx: Transaction, acme: str, rates: Any
+) -> None:
+    with refused("invalid_price", 400) as error:
+        sets(tx.admin, Jsonb(rates))
+    assert error.value.hint
+    assert found(tx) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": ""}, {"model": "two words"}, {"model": "*m"}, {"model": "m*m*"}, {"model": "m" * 201},
+        {"valid_until": "2020-01-01T00:00:00Z"},
+        {"valid_from": "2026-01-02T00:00:00Z", "valid_until": "2026-01-02T00:00:00Z"},
+        {"key_source": "nobody"}, {"service_tier": "Not a tier"}, {"service_tier": ""},
+    ],
+)  # fmt: skip
+def test_what_a_price_is_for_is_checked_too(tx: Transaction, acme: str, options: dict[str, str]) -> None:
+    with refused("invalid_price", 400):
+        sets(tx.admin, **options)
+
+
+def test_a_price_of_a_provider_that_is_not_there_is_refused(tx: Transaction) -> None:
+    with refused("unknown_provider", 404):
+        tx.admin.rpc("set_llm_price", p_provider="nobody", p_model="m", p_rates=PLAIN)
+
+
+# Whose price, and for what -------------------------------------------------------------------------------
+
+
+def test_a_users_own_goes_before_the_operators_and_that_before_the_catalogues(
+    tx: Transaction, acme: str
+) -> None:
+    user, other = new_user(tx), new_user(tx)
+    assert found(tx) is None
+    syncs(tx, {"rates": {"input": 1}})
+    assert paid(tx, user=user, key="user") == 1
+    sets(tx.admin, {"input": 2})
+    assert paid(tx, user=user, key="user") == 2
+    sets(user, {"input": 3})
+    assert paid(tx, user=user, key="user") == 3
+    assert paid(tx, user=other, key="user") == 2
+
+
+def test_a_users_own_price_never_counts_where_somebody_elses_key_pays(tx: Transaction, acme: str) -> None:
+    """Or a user could make the operator's keys free, and pass every quota."""
+    user = new_user(tx)
+    sets(tx.admin, {"input": 2})
+    assert sets(user, {"input": 0})["key_source"] == "user"
+    for key in ("operator", "team"):
+        assert paid(tx, user=user, key=key) == 2
+        with refused("invalid_price", 400):
+            sets(user, {"input": 0}, key_source=key)
+
+
+def test_an_operators_price_may_be_for_keys_of_one_source(tx: Transaction, acme: str) -> None:
+    sets(tx.admin, {"input": 2}, key_source="operator")
+    assert paid(tx, key="operator") == 2
+    assert found(tx, key="user", user=new_user(tx)) is None
+
+
+def test_the_exact_name_goes_before_the_longest_ending(tx: Transaction, acme: str) -> None:
+    sets(tx.admin, {"input": 4}, model="gpt-5-mini")
+    sets(tx.admin, {"input": 3}, model="gpt-5*")
+    sets(tx.admin, {"input": 2}, model="gpt-*")
+    sets(tx.admin, {"input": 1}, model="*")
+    names = ("gpt-5-mini", "GPT-5-Mini", "gpt-5", "gpt-5-nano", "gpt-4", "o3", "gpt%5")
+    assert [paid(tx, model=name) for name in names] == [4, 4, 3, 3, 2, 1, 1]
+
+
+def test_what_looks_like_a_pattern_in_a_name_is_none(tx: Transaction, acme: str) -> None:
+    for name in ("a.c", "a_c", "a%", "(a|b)", "a[bc]*"):
+        sets(tx.admin, model=name)
+    assert [found(tx, name) for name in ("abc", "a", "b", "ab")] == [None] * 4
+    assert found(tx, "a[bc]-1") is not None
+
+
+def test_a_service_tier_has_its_price_or_that_of_any(tx: Transaction, acme: str) -> None:
+    syncs(tx, {"rates": {"input": 2}}, {"rates": {"input": 1}, "service_tier": "flex"})
+    assert [paid(tx, tier=tier) for tier in (None, "flex", "priority")] == [2, 1, 2]
+    sets(tx.admin, {"input": 5}, service_tier="priority")
+    assert [paid(tx, tier=tier) for tier in (None, "flex", "priority")] == [2, 1, 5]
+
+
+def test_of_two_that_hold_the_newer_one_counts(tx: Transaction, acme: str) -> None:
+    sets(tx.admin, {"input": 1})
+    sets(tx.admin, {"input": 2}, valid_from="2020-01-01T00:00:00Z")
+    assert paid(tx) == 2
+
+
+def test_a_price_holds_from_its_first_moment_until_its_last(tx: Transaction, acme: str) -> None:
+    first, last = NOON, NOON + timedelta(days=1)
+    sets(tx.admin, valid_from=first, valid_until=last)
+    moment = timedelta(microseconds=1)
+    held = [found(tx, at=at) is not None for at in (first - moment, first, last - moment, last)]
+    assert held == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "hours"),
+    [
+        ("08:00", "18:00", range(8, 18)),
+        ("22:00", "06:00", {22, 23, *range(6)}),
+        ("16:00", "00:00", range(16, 24)),
+    ],
+)
+def test_a_daily_window_holds_in_utc_and_over_midnight(
+    tx: Transaction, acme: str, since: str, until: str, hours: Any
+) -> None:
+    syncs(tx, {"rates": {"input": 2}}, {"rates": {"input": 1}, "daily_from": since, "daily_until": until})
+    tx.sql("set local time zone 'Pacific/Auckland'")
+    midnight = datetime(2026, 6, 1, tzinfo=UTC)
+    cheap = {hour for hour in range(24) if paid(tx, at=midnight + timedelta(hours=hour)) == 1}
+    assert cheap == set(hours)
+    assert paid(tx, at=midnight + timedelta(hours=min(hours), seconds=-1)) == (
+        1 if 23 in hours and 0 in hours else 2
+    )
+
+
+# For people ----------------------------------------------------------------------------------------------
+
+
+def listed(caller: Caller, model: str | None = None) -> list[dict[str, Any]]:
+    rows = caller.rpc("list_llm_prices", p_provider="acme", p_model=model)
+    assert isinstance(rows, list)
+    return rows
+
+
+def test_everybody_lists_the_catalogues_and_the_operators_and_their_own(tx: Transaction, acme: str) -> None:
+    user, other = new_user(tx), new_user(tx)
+    syncs(tx, {"rates": {"input": 1}})
+    sets(tx.admin, {"input": 2}, key_source="operator")
+    own = sets(user, {"input": 3})
+    assert {price["source"] for price in listed(user)} == {"catalogue", "operator", "user"}
+    assert {price["source"] for price in listed(other)} == {"catalogue", "operator"}
+    assert {price["source"] for price in listed(tx.admin)} == {"catalogue", "operator"}
+    assert all(price["in_force"] is None for price in listed(user))
+    with tx.as_role(other) as connection:
+        rows = connection.execute("select * from public.llm_prices where id = %s", [own["id"]]).fetchall()
+    assert rows == []
+
+
+def test_for_a_model_the_price_that_is_paid_comes_first(tx: Transaction, acme: str) -> None:
+    user, other = new_user(tx), new_user(tx)
+    syncs(tx, {"rates": {"input": 1}}, pattern="^m-(mini|max)$")
+    sets(tx.admin, {"input": 2}, key_source="operator", model="m-*")
+    sets(tx.admin, {"input": 9}, model="other")
+    sets(user, {"input": 3}, model="m-max")
+    rates = [[price["rates"]["input"] for price in listed(it, "M-Max")] for it in (user, other, tx.admin)]
+    assert [prices[0] for prices in rates] == [3, 1, 2]
+    assert list(map(sorted, rates)) == [[1, 2, 3], [1, 2], [1, 2]]
+    assert [price["in_force"] for price in listed(user, "m-max")] == [True, False, False]
+    assert [price["in_force"] for price in listed(other, "m-nano")] == [False]
+
+
+def test_a_model_without_its_provider_is_not_looked_for(tx: Transaction) -> None:
+    with refused("invalid_argument", 400):
+        tx.admin.rpc("list_llm_prices", p_model="m")
+
+
+def test_an_end_is_a_date_and_what_was_before_it_stays(tx: Transaction, acme: str) -> None:
+    user = new_user(tx)
+    price = sets(user, valid_from=NOON)
+    ended = user.rpc("end_llm_price", p_id=price["id"])
+    assert ended == {**price, "valid_until": ended["valid_until"]}
+    assert listed(user) == []
+    assert found(tx, user=user, key="user") is None
+    assert found(tx, user=user, key="user", at=NOON) == price["id"]
+    assert user.rpc("end_llm_price", p_id=price["id"]) == ended
+
+
+def test_a_price_that_is_ended_before_it_begins_never_holds(tx: Transaction, acme: str) -> None:
+    begins = datetime.now(UTC) + timedelta(days=9)
+    price = sets(tx.admin, valid_from=begins)
+    assert [row["id"] for row in listed(tx.admin)] == [price["id"]]
+    tx.admin.rpc("end_llm_price", p_id=price["id"])
+    assert listed(tx.admin) == []
+    assert found(tx, at=begins) is None
+
+
+def test_nobody_ends_a_price_of_somebody_elses(tx: Transaction, acme: str) -> None:
+    user, other = new_user(tx), new_user(tx)
+    own, operators = sets(user)["id"], sets(tx.admin)["id"]
+    syncs(tx, {"rates": PLAIN})
+    catalogues = tx.value("select id from public.llm_prices where source = 'catalogue' and provider = 'acme'")
+    for caller, price in [
+        (other, own), (tx.admin, own), (user, operators), (user, catalogues), (tx.admin, catalogues),
+        (user, -1),
+    ]:  # fmt: skip
+        with refused("price_not_found", 404):
+            caller.rpc("end_llm_price", p_id=price)
+    assert {found(tx, user=user, key=key) for key in ("user", "operator")} == {own, operators}
+
+
+def test_a_users_changes_are_on_their_audit_log(tx: Transaction, acme: str) -> None:
+    user = new_user(tx)
+    price = sets(user)
+    user.rpc("end_llm_price", p_id=price["id"])
+    sets(tx.admin)
+    log = {entry["action"]: entry for entry in user.rpc("get_llm_audit_log")}
+    assert set(log) == {"price_set", "price_ended"}
+    assert log["price_set"]["detail"] == {"price_id": price["id"], "model": "m", "rates": PLAIN}
+    assert {entry["provider"] for entry in log.values()} == {"acme"}
+
+
+def test_a_deleted_account_takes_its_prices_along(tx: Transaction, acme: str) -> None:
+    user = new_user(tx)
+    price = sets(user)["id"]
+    tx.sql("delete from auth.users where id = %s", user.id)
+    assert tx.value("select count(*) from llm_private.price_tiers where price_id = %s", price) == 0
+
+
+@pytest.mark.parametrize("nobody", [None, "not a uuid"])
+def test_without_a_user_there_are_no_prices(tx: Transaction, acme: str, nobody: str | None) -> None:
+    caller = new_user(tx).with_claims(sub=nobody)
+    calls: dict[str, dict[str, Any]] = {
+        "list_llm_prices": {},
+        "set_llm_price": {"p_provider": "acme", "p_model": "m", "p_rates": PLAIN},
+        "end_llm_price": {"p_id": 1},
+    }
+    for function, arguments in calls.items():
+        with refused("not_signed_in" if nobody is None else "22P02"):
+            caller.rpc(function, **arguments)
