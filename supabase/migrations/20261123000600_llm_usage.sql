@@ -349,6 +349,8 @@ begin
     end if;
   end if;
 
+  -- Until the end of the transaction: whoever opens a quota's counter waits to see this attempt.
+  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,

@@ -2,7 +2,7 @@
 --
 -- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
 -- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
--- only in whom they bind, the closest one holds. A user may set stricter ones for themselves. A hard quota refuses, a
+-- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones for themselves. A hard quota refuses, a
 -- soft one warns.
 
 create table llm_private.user_groups (
@@ -66,13 +66,18 @@ begin
   return exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
-    select from llm_private.quotas as q where q.user_id is null
+    select from llm_private.quotas as q
+    where
+      q.user_id is null and (
+        q.group_name is null
+        or q.group_name = (select g.group_name from llm_private.user_groups as g where g.user_id = p_user)
+      )
   );
 end
 $$;
 
 comment on function llm_private.has_quotas(uuid) is
-'Whether any quota could bind this user: all that users without one pay for quotas.';
+'Whether any quota binds this user: all that users without one pay for quotas.';
 
 create function llm_private.binding_quotas(p_user uuid)
 returns setof llm_private.quotas
@@ -83,7 +88,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  select distinct on (q.set_by, q.unit, q.period, q.shared, q.key_source, q.provider, q.task) q.*
+  select distinct on (
+    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared then q.id end
+  ) q.*
   from llm_private.quotas as q
   where
     q.user_id = p_user
@@ -92,13 +99,14 @@ begin
       or q.group_name = (select g.group_name from llm_private.user_groups as g where g.user_id = p_user)
     )
   order by
-    q.set_by, q.unit, q.period, q.shared, q.key_source, q.provider, q.task,
+    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared then q.id end,
     q.user_id is null, q.group_name is null;
 end
 $$;
 
 comment on function llm_private.binding_quotas(uuid) is
-'The quotas that hold for a user: their own, and of the operator''s that differ only in whom they bind the closest.';
+'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom they
+bind the closest.';
 
 create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
 returns setof llm_private.quotas
@@ -108,7 +116,6 @@ rows 5
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- In one order for everybody, so that requests which lock several counters wait for each other without a deadlock.
   return query
   select q.* from llm_private.binding_quotas(p_user) as q
   where
@@ -120,7 +127,7 @@ end
 $$;
 
 comment on function llm_private.matching_quotas(uuid, text, text, text) is
-'The quotas of a user that count an attempt such as this, in the order in which their counters are locked.';
+'The quotas of a user that count an attempt such as this, the oldest first.';
 
 create function llm_private.quota_json(p_quota llm_private.quotas)
 returns jsonb
@@ -150,6 +157,7 @@ declare
   v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
 begin
   if v_user is null then
+    perform llm_private.open_counters(v_owner, array(select q.id from llm_private.quotas as q where q.shared));
     return (
       select coalesce(
         jsonb_agg(
@@ -159,6 +167,7 @@ begin
       from llm_private.quotas as q
     );
   end if;
+  perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
   -- What all use up together is for the operator to know in figures.
   return (
     select coalesce(
@@ -177,6 +186,26 @@ $$;
 comment on function llm_private.list_quotas(uuid) is
 'The quotas that bind the caller or, for an administrator, a user; all there are when none is named.
 Error not_signed_in.';
+
+create function llm_private.forget_counters(p_quotas bigint[], p_owner uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from llm_private.quota_counters as c
+  where c.quota_id = any(p_quotas) and (p_owner is null or c.owner = p_owner)
+  order by c.quota_id, c.owner
+  for update;
+  delete from llm_private.quota_counters as c
+  where c.quota_id = any(p_quotas) and (p_owner is null or c.owner = p_owner);
+end
+$$;
+
+comment on function llm_private.forget_counters(bigint[], uuid) is
+'Throw counters away, all or those of one user: a quota that stood back behind a closer one did not count meanwhile, and
+is opened anew from the ledger.';
 
 create function llm_private.set_quota(p_quota jsonb)
 returns jsonb
@@ -264,10 +293,8 @@ begin
     );
   if not v_operator then
     perform llm_private.ensure_settings(v_owner);
-    perform llm_private.check_value(
-      'invalid_quota', (select count(*) < 50 from llm_private.quotas as q where q.user_id = v_owner and q.set_by = 'user'),
-      'The number of quotas', 'at most 50 of your own'
-    );
+    -- One after the other, so that they are counted.
+    perform from public.user_llm_settings as s where s.user_id = v_owner for no key update;
   end if;
 
   v_row.set_by := case when v_operator then 'operator' else 'user' end;
@@ -290,12 +317,20 @@ begin
     clock = excluded.clock, amount = excluded.amount, hard = excluded.hard, unpriced = excluded.unpriced
   returning * into v_row;
   if not v_operator then
+    perform llm_private.check_value(
+      'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = v_owner and q.set_by = 'user'),
+      'The number of quotas', 'at most 50 of your own'
+    );
     perform llm_private.audit(
       v_owner, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
       p_detail => llm_private.quota_json(v_row)
     );
+    perform llm_private.open_counters(v_owner, array[v_row.id]);
+  elsif v_row.shared then
+    -- No user's request should have to wait for the sum over all users. Recording waits for it.
+    perform llm_private.open_counter(v_row, v_owner);
+    perform llm_private.open_counters(v_owner, array[v_row.id]);
   end if;
-  -- Opens the counter of a shared quota, whose sum over all users no user's request should have to wait for.
   return case
     when v_row.shared or not v_operator then llm_private.quota_status(v_row, v_owner)
     else llm_private.quota_json(v_row)
@@ -318,14 +353,26 @@ declare
   v_operator constant boolean := v_owner = llm_private.operator_id();
   v_row llm_private.quotas;
 begin
-  delete from llm_private.quotas as q
-  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
-  returning q.* into v_row;
-  if v_row.id is null then
+  select q.* into v_row from llm_private.quotas as q
+  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner);
+  if not found then
     perform llm_private.fail(
       404, 'not_found', 'There is no such quota that you may remove.', 'list_llm_quotas() shows them, and who set them.'
     );
   end if;
+  perform llm_private.forget_counters(
+    array(
+      select q.id from llm_private.quotas as q
+      where
+        q.id = p_id
+        or not v_row.shared and not q.shared and v_operator and q.set_by = 'operator' and q.unit = v_row.unit
+        and q.period = v_row.period and q.key_source is not distinct from v_row.key_source
+        and q.provider is not distinct from v_row.provider and q.task is not distinct from v_row.task
+    ),
+    v_row.user_id
+  );
+  delete from llm_private.quotas where id = p_id;
+  delete from llm_private.reservations where quota_id = p_id;
   if not v_operator then
     perform llm_private.audit(
       v_owner, 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
@@ -357,6 +404,10 @@ begin
   insert into llm_private.user_groups (user_id, group_name)
   select p_user_id, p_group where p_group is not null
   on conflict (user_id) do update set group_name = excluded.group_name;
+  -- Other quotas bind now than did before.
+  perform llm_private.forget_counters(
+    array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared), p_user_id
+  );
 end
 $$;
 
@@ -370,6 +421,7 @@ from public, anon, authenticated, service_role;
 revoke execute on function llm_private.quota_json(llm_private.quotas)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.list_quotas(uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.forget_counters(bigint[], uuid) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.set_quota(jsonb) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.remove_quota(bigint) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.set_user_group(uuid, text) from public, anon, authenticated, service_role;

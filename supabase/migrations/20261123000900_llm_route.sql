@@ -321,16 +321,23 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime uuid;
+  v_quotas bigint[];
   v_lines llm_private.route_line[];
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
     v_runtime := llm_private.current_runtime();
+    v_quotas := llm_private.countable_quotas(v_user, v_runtime);
+    perform llm_private.open_counters(v_user, v_quotas);
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].left_out is null then
-        v_lines[i].quota := llm_private.exhausted_quota(
-          v_user, v_runtime, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source
+        -- Whether there is something left at all: for one token in and one out.
+        v_lines[i].quota := (
+          select w.refusal
+          from llm_private.weigh_attempt(
+            v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1
+          ) as w
         );
         v_lines[i].left_out := v_lines[i].quota ->> 'reason';
       end if;
@@ -439,8 +446,9 @@ declare
   v_lines llm_private.route_line[];
   v_line llm_private.route_line;
   v_metered constant boolean := llm_private.has_quotas(v_user);
+  v_quotas bigint[];
+  v_told jsonb;
   v_refusal jsonb;
-  v_first_refusal jsonb;
   v_refused text[] := '{}';
 begin
   perform llm_private.refuse_cast();
@@ -456,20 +464,24 @@ begin
   -- The first candidate that the user's quotas allow is the one that is reserved for.
   if v_metered then
     perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens);
+    v_quotas := llm_private.begin_reserving(v_user, v_runtime, p_request_id, 1);
     for v_line in
       select r.* from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r
       where r.left_out is null
     loop
       v_refusal := llm_private.reserve(
-        v_user, v_runtime, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
+        v_user, v_runtime, v_quotas, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
         coalesce(p_input_tokens, 0), coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
       );
       exit when v_refusal is null;
-      v_first_refusal := coalesce(v_first_refusal, v_refusal);
       v_refused := v_refused || concat_ws(' ', v_line.key_source, v_line.provider, v_line.model);
+      -- Of several refusals the first is told, and above all one that waiting helps against.
+      if v_told is null or v_told ->> 'reason' <> 'quota_exceeded' and v_refusal ->> 'reason' = 'quota_exceeded' then
+        v_told := v_refusal;
+      end if;
     end loop;
     if v_refusal is not null then
-      perform llm_private.refuse(v_first_refusal);
+      perform llm_private.refuse(v_told);
     end if;
   end if;
 

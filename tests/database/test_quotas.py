@@ -1,0 +1,645 @@
+"""How quotas are set, whom they bind, what they count, and who is told."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.database.metering import (
+    assert_exact,
+    counter,
+    figures,
+    prices,
+    reserves,
+    resolves,
+    sets,
+)
+from tests.database.support import Caller, Http, Refused, Transaction, new_user, refused, request_id
+
+DAY = 86_400
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    user = new_user(tx)
+    user.holds_key("groq")
+    return user
+
+
+@pytest.fixture
+def runtime(tx: Transaction) -> str:
+    """The secret of a registered runtime."""
+    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+
+
+# Setting ------------------------------------------------------------------------------------------
+
+
+def test_a_quota_is_set_listed_changed_and_removed(user: Caller) -> None:
+    made = sets(user, 20, "cost", "month", provider="openai", key_source="user")
+    expected = {
+        "set_by": "user",
+        "user_id": user.id,
+        "group": None,
+        "shared": False,
+        "key_source": "user",
+        "provider": "openai",
+        "task": None,
+        "unit": "cost",
+        "period": "month",
+        "clock": "user",
+        "limit": 20,
+        "hard": True,
+        "unpriced": "refuse",
+        "used": 0,
+        "reserved": 0,
+    }
+    assert {name: made[name] for name in expected} == expected
+    assert user.rpc("list_llm_quotas") == [made]
+    changed = sets(user, 30, "cost", "month", provider="openai", key_source="user", hard=False, unpriced="allow")
+    assert (changed["id"], changed["limit"], changed["hard"], changed["unpriced"]) == (made["id"], 30, False, "allow")
+    assert user.rpc("list_llm_quotas") == [changed]
+    user.rpc("remove_llm_quota", p_id=made["id"])
+    assert user.rpc("list_llm_quotas") == []
+
+
+def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) -> None:
+    for fields in ({}, {"provider": "groq"}, {"task": "speed"}, {"key_source": "user"}):
+        sets(user, 5, **fields)
+    sets(user, 5, "tokens")
+    sets(user, 5, period="month")
+    assert len({quota["id"] for quota in user.rpc("list_llm_quotas")}) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("limit", {"limit": -1}),
+        ("limit", {"limit": None}),
+        ("limit", {"limit": "20"}),
+        ("limit", {"limit": 10**16}),
+        ("limit", {"limit": True}),
+        ("limit", {"limit": [1]}),
+        ("unit", {"unit": None}),
+        ("unit", {"unit": "euros"}),
+        ("unit", {"unit": 1}),
+        ("period", {"period": None}),
+        ("period", {"period": "hour"}),
+        ("key_source", {"key_source": "mine"}),
+        ("provider", {"provider": "unheard-of"}),
+        ("provider", {"provider": {}}),
+        ("task", {"task": ""}),
+        ("task", {"task": "x" * 65}),
+        ("task", {"task": "a\nb"}),
+        ("clock", {"clock": "moon"}),
+        ("hard", {"hard": "yes"}),
+        ("hard", {"hard": 1}),
+        ("unpriced", {"unpriced": "maybe"}),
+        ("A field of the quota", {"colour": "red"}),
+        ("A field of the quota", {"id": 1}),
+        ("A field of the quota", {"set_by": "operator"}),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_by_name(user: Caller, name: str, changes: dict[str, Any]) -> None:
+    quota = {"limit": 20, "unit": "cost", "period": "month", **changes}
+    with refused("invalid_quota", 400) as error:
+        user.rpc("set_llm_quota", p_quota=quota)
+    assert error.value.message.startswith(f"{name} ")
+    assert "Allowed: " in error.value.hint
+    assert user.rpc("list_llm_quotas") == []
+
+
+@pytest.mark.parametrize("quota", ["[]", "1", '"text"', "null", "{}"])
+def test_what_is_no_quota_at_all_is_refused(http: Http, quota: str) -> None:
+    answer = http.send(new_user(http), "POST", "rpc/set_llm_quota", content=f'{{"p_quota": {quota}}}')
+    assert (answer.status_code, answer.json()["details"]) == (400, "invalid_quota")
+
+
+@pytest.mark.parametrize("field", ["user_id", "group", "shared"])
+def test_a_user_sets_quotas_for_nobody_else(tx: Transaction, user: Caller, field: str) -> None:
+    other = new_user(tx)
+    value = {"user_id": other.id, "group": "all", "shared": True}[field]
+    with refused("invalid_quota", 400):
+        sets(user, 0, **{field: value})
+    assert other.rpc("list_llm_quotas") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("user_id", {"user_id": "00000000-0000-0000-0000-000000000000"}),
+        ("user_id", {"user_id": "x"}),
+        ("group", {"group": ""}),
+        ("group", {"group": "x" * 65}),
+        ("shared", {"shared": "yes"}),
+        ("shared", {"shared": True, "clock": "user"}),
+    ],
+)
+def test_an_operators_value_that_is_not_allowed_is_refused_by_name(
+    tx: Transaction, name: str, fields: dict[str, Any]
+) -> None:
+    with refused("invalid_quota", 400) as error:
+        sets(tx.admin, 1, **fields)
+    assert error.value.message.startswith(name)
+
+
+def test_a_quota_is_for_one_user_or_a_group_or_shared_but_not_for_two_of_them(tx: Transaction, user: Caller) -> None:
+    for fields in ({"user_id": user.id, "group": "x"}, {"user_id": user.id, "shared": True}):
+        with refused("invalid_quota", 400):
+            sets(tx.admin, 1, **fields)
+
+
+def test_a_user_has_at_most_fifty_and_may_still_change_them(user: Caller) -> None:
+    for number in range(50):
+        sets(user, 1, task=f"t{number}")
+    with refused("invalid_quota", 400) as error:
+        sets(user, 1, task="one more")
+    assert error.value.message.startswith("The number of quotas ")
+    assert sets(user, 2, task="t7")["limit"] == 2
+    assert len(user.rpc("list_llm_quotas")) == 50
+
+
+def test_fifty_at_once_are_counted(http: Http) -> None:
+    user = new_user(http)
+
+    def attempt(number: int) -> bool:
+        try:
+            sets(user, 1, task=f"t{number}")
+        except Refused as error:
+            assert error.code == "invalid_quota"
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(60))) == 50
+
+
+def test_what_a_user_sets_and_removes_is_on_their_audit_log(user: Caller) -> None:
+    quota = sets(user, 5, provider="groq")
+    user.rpc("remove_llm_quota", p_id=quota["id"])
+    removed, made = user.rpc("get_llm_audit_log")[:2]
+    assert (made["action"], made["provider"], made["detail"]["limit"]) == ("quota_set", "groq", 5)
+    assert (removed["action"], removed["detail"]["id"]) == ("quota_removed", quota["id"])
+
+
+def test_nobody_sees_or_removes_anothers_quota(tx: Transaction, user: Caller) -> None:
+    other = new_user(tx)
+    quota = sets(user, 5)
+    assert other.rpc("list_llm_quotas") == []
+    assert other.rpc("list_llm_quotas", p_user_id=user.id) == []
+    with refused("not_found", 404):
+        other.rpc("remove_llm_quota", p_id=quota["id"])
+    with refused("not_found", 404):
+        tx.admin.rpc("remove_llm_quota", p_id=quota["id"])
+    theirs = sets(tx.admin, 5, user_id=user.id, unit="tokens")
+    with refused("not_found", 404):
+        user.rpc("remove_llm_quota", p_id=theirs["id"])
+    assert {line["id"] for line in user.rpc("list_llm_quotas")} == {quota["id"], theirs["id"]}
+    assert [line["id"] for line in tx.admin.rpc("list_llm_quotas", p_user_id=user.id)] == [quota["id"], theirs["id"]]
+
+
+def test_a_quota_goes_with_its_user(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 5)
+    resolves(user)
+    tx.sql("delete from auth.users where id = %s", user.id)
+    assert tx.value("select count(*) from llm_private.quotas where id = %s", quota["id"]) == 0
+    assert tx.value("select count(*) from llm_private.quota_counters where quota_id = %s", quota["id"]) == 0
+
+
+# Whom it binds ------------------------------------------------------------------------------------
+
+
+def test_of_the_operators_the_closest_one_binds(tx: Transaction, user: Caller) -> None:
+    def bound() -> list[int]:
+        return [quota["limit"] for quota in user.rpc("list_llm_quotas")]
+
+    sets(tx.admin, 100)
+    assert bound() == [100]
+    sets(tx.admin, 50, group="trial")
+    assert bound() == [100]
+    tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
+    assert bound() == [50]
+    assert [quota["limit"] for quota in new_user(tx).rpc("list_llm_quotas")] == [100]
+    close = sets(tx.admin, 200, user_id=user.id)
+    assert bound() == [200]
+    sets(tx.admin, 7, provider="groq")
+    assert bound() == [200, 7]
+    tx.admin.rpc("remove_llm_quota", p_id=close["id"])
+    assert bound() == [50, 7]
+    tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group=None)
+    assert bound() == [100, 7]
+
+
+def test_a_users_own_quota_adds_to_the_operators(tx: Transaction, user: Caller) -> None:
+    sets(tx.admin, 1, user_id=user.id)
+    sets(user, 5)
+    request, _ = resolves(user)
+    user.records(request_id=request)
+    with refused("quota_exceeded", 429) as error:
+        resolves(user)
+    assert "operator's quota of 1 requests a day" in error.value.message
+    with refused("invalid_argument"):
+        user.rpc("resolve_llm_route", p_task="speed")
+
+
+def test_shared_quotas_hold_beside_each_other(tx: Transaction, user: Caller, runtime: str) -> None:
+    through = user.through(runtime)
+    tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
+    all_, trial = sets(tx.admin, 100, shared=True), sets(tx.admin, 50, shared=True, group="trial")
+    request, _ = resolves(through)
+    through.records(request_id=request)
+    for quota in (all_, trial):
+        assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (1, 0)
+
+
+def test_what_all_use_up_together_is_told_to_the_operator_alone(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
+    other = new_user(tx).through(runtime)
+    other.holds_key("groq")
+    quota = sets(tx.admin, 1, shared=True)
+    assert (quota["used"], quota["reserved"]) == (0, 0)
+    through = user.through(runtime)
+    request, _ = resolves(through)
+    through.records(request_id=request)
+    (line,) = user.rpc("list_llm_quotas")
+    assert (line["limit"], line.get("used"), line.get("reserved")) == (1, None, None)
+    with refused("quota_exceeded", 429) as error:
+        resolves(other)
+    assert "used" not in error.value.message
+    (left_out,) = [
+        line for line in other.rpc("explain_llm_route", p_task="speed")["left_out"] if line["provider"] == "groq"
+    ]
+    assert (left_out["quota"]["used"], left_out["quota"]["reserved"]) == (None, None)
+    shown = figures(tx.admin, quota["id"])
+    assert (shown["used"], shown["reserved"]) == (1, 0)
+
+
+def test_what_users_say_of_themselves_uses_up_nothing_shared(tx: Transaction, user: Caller, runtime: str) -> None:
+    quota = sets(tx.admin, 1, shared=True)
+    for _ in range(3):
+        request, _ = resolves(user)
+        user.records(request_id=request)
+    assert figures(tx.admin, quota["id"])["used"] == 0
+    through = user.through(runtime)
+    request, _ = resolves(through)
+    through.records(request_id=request)
+    assert figures(tx.admin, quota["id"])["used"] == 1
+
+
+def test_a_quota_of_a_group_leaves_others_unmetered(tx: Transaction, user: Caller) -> None:
+    sets(tx.admin, 0, group="trial")
+    assert "metered" not in user.rpc("resolve_llm_route", p_task="speed")
+
+
+# What it counts -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "counted"),
+    [
+        ({}, 4),
+        ({"provider": "groq"}, 3),
+        ({"task": "speed"}, 2),
+        ({"key_source": "operator"}, 1),
+        ({"provider": "openai", "key_source": "operator"}, 0),
+        ({"provider": "groq", "task": "code"}, 1),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_quota_counts_what_matches_it(user: Caller, fields: dict[str, Any], counted: int, before: bool) -> None:
+    def use() -> None:
+        user.records(task="speed")
+        user.records(task="code")
+        user.records(provider="openai", model="gpt", task="speed")
+        user.records(key_source="operator")
+        user.records(outcome="failed", error_class="timeout")
+
+    if before:
+        use()
+    quota = sets(user, 100, **fields)
+    if not before:
+        use()
+    assert figures(user, quota["id"])["used"] == counted
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_quota_counts_in_its_unit(tx: Transaction, user: Caller, before: bool) -> None:
+    prices(tx, "groq")
+
+    def use() -> None:
+        user.records(input_tokens=700, output_tokens=300)
+        user.records(input_tokens=1000, outcome="cancelled")
+        user.records(input_tokens=500, outcome="failed", error_class="timeout")
+        user.records(outcome="failed", error_class="timeout")
+
+    if before:
+        use()
+    quotas = {unit: sets(user, 1000, unit)["id"] for unit in ("requests", "tokens", "cost")}
+    if not before:
+        use()
+    assert {unit: figures(user, id_)["used"] for unit, id_ in quotas.items()} == {
+        "requests": 2,
+        "tokens": 2500,
+        "cost": 0.0025,
+    }
+
+
+def test_a_soft_quota_refuses_nothing(user: Caller) -> None:
+    quota = sets(user, 1, hard=False)
+    for _ in range(3):
+        request, route = resolves(user)
+        assert route["metered"]
+        user.records(request_id=request)
+    assert figures(user, quota["id"])["used"] == 3
+
+
+def test_a_quota_of_nothing_refuses_everything(user: Caller) -> None:
+    sets(user, 0)
+    with refused("quota_exceeded", 429):
+        resolves(user)
+
+
+def test_a_model_without_a_price_passes_a_quota_of_cost_only_where_that_is_allowed(user: Caller) -> None:
+    quota = sets(user, 5, "cost")
+    with refused("model_unpriced", 422) as error:
+        resolves(user, model="groq/nobody-knows")
+    assert "price" in error.value.message
+    sets(user, 5, "cost", unpriced="allow")
+    request, _ = resolves(user, model="groq/nobody-knows")
+    user.records(request_id=request, model="nobody-knows", output_tokens=5)
+    assert figures(user, quota["id"])["used"] == 0
+    sets(user, 5, "cost", unpriced="refuse", hard=False)
+    resolves(user, model="groq/nobody-knows")
+
+
+def test_what_is_free_passes_a_quota_of_no_dollars(tx: Transaction, user: Caller) -> None:
+    sets(user, 0, "cost")
+    tx.admin.rpc("set_llm_price", p_provider="groq", p_model="free", p_rates={"input": 0, "output": 0})
+    prices(tx, "groq")
+    resolves(user, model="groq/free")
+    with refused("quota_exceeded", 429):
+        resolves(user, model="groq/dear")
+
+
+def test_an_estimate_of_no_tokens_does_not_pass_a_quota_that_is_used_up(user: Caller) -> None:
+    sets(user, 10, "tokens")
+    user.records(output_tokens=10)
+    with refused("quota_exceeded", 429):
+        resolves(user, input_tokens=0, output_tokens=0)
+
+
+def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(tx: Transaction, user: Caller, runtime: str) -> None:
+    tx.sql("update llm_private.operator_settings set operator_keys_by_default = true")
+    user.rpc("revoke_llm_key", p_provider="groq")
+    asked = {"operator_providers": ["groq"]}
+    quota = sets(tx.admin, 5, user_id=user.id)
+    with refused("runtime_required", 403):
+        resolves(user, **asked)
+    assert resolves(user.through(runtime), **asked)[1]["candidates"][0]["key_source"] == "operator"
+    sets(tx.admin, 5, user_id=user.id, hard=False)
+    resolves(user, **asked)
+    tx.admin.rpc("remove_llm_quota", p_id=quota["id"])
+    # One of the user's own is theirs to keep.
+    sets(user, 5)
+    resolves(user, **asked)
+
+
+# In the middle of a period ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("period", "zone", "seconds"),
+    [
+        ("total", "UTC", 6 * DAY),
+        ("day", "Asia/Kolkata", 0),
+        ("day", "Asia/Kathmandu", 0),
+        ("month", "America/St_Johns", 0),
+        ("minute", "UTC", 0),
+    ],
+)
+def test_what_was_used_before_counts(user: Caller, period: str, zone: str, seconds: int) -> None:
+    user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+    user.records(request_id=request_id(time.time() - seconds), output_tokens=40)
+    user.records(output_tokens=2)
+    assert sets(user, 100, "tokens", period)["used"] == 42
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati"])
+def test_of_what_was_used_before_only_the_present_day_counts(tx: Transaction, user: Caller, zone: str) -> None:
+    """To the millisecond, also where days begin within an hour of UTC, of which totals are kept."""
+    user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+    midnight = tx.value("select date_trunc('day', now(), %s)", zone).timestamp()
+    user.records(request_id=request_id(midnight - 0.001), output_tokens=1)
+    user.records(request_id=request_id(midnight), output_tokens=10)
+    user.records(request_id=request_id(midnight - 300), output_tokens=100)
+    user.records(request_id=request_id(min(midnight + 300, time.time())), output_tokens=1000)
+    quota = sets(user, 10_000, "tokens")
+    assert quota["used"] == 1010
+    assert datetime.fromisoformat(quota["starts_at"]).timestamp() == midnight
+
+
+def test_a_quota_that_a_closer_one_stood_before_counts_what_it_missed(tx: Transaction, user: Caller) -> None:
+    every = sets(tx.admin, 100)
+    user.records()
+    assert figures(user, every["id"])["used"] == 1
+    close = sets(tx.admin, 100, user_id=user.id)
+    user.records()
+    request, _ = resolves(user)
+    tx.admin.rpc("remove_llm_quota", p_id=close["id"])
+    assert figures(user, every["id"])["used"] == 2
+    user.records(request_id=request)
+    assert figures(user, every["id"])["used"] == 3
+    assert_exact(tx.connection)
+
+
+def test_a_user_who_comes_into_a_group_brings_what_they_used(tx: Transaction, user: Caller) -> None:
+    quota = sets(tx.admin, 100, group="trial")
+    user.records()
+    for used in (1, 2):
+        tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
+        assert figures(user, quota["id"])["used"] == used
+        tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group=None)
+        user.records()
+
+
+def test_a_shared_quota_counts_what_runtimes_ran_before(tx: Transaction, user: Caller, runtime: str) -> None:
+    other = new_user(tx)
+    tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
+    before = sets(tx.admin, 100, "tokens", "total", shared=True, task="only-here")["used"]
+    assert before == 0
+    for someone in (user, other):
+        someone.through(runtime).records(output_tokens=10, task="here")
+        someone.records(output_tokens=100, task="here")
+    assert sets(tx.admin, 100, "tokens", shared=True, task="here")["used"] == 20
+    assert sets(tx.admin, 100, "tokens", shared=True, task="here", group="trial")["used"] == 10
+
+
+# Periods ------------------------------------------------------------------------------------------
+
+
+def test_a_quota_begins_anew_with_its_period(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 1, period="minute")
+    request, _ = resolves(user)
+    user.records(request_id=request)
+    with refused("quota_exceeded"):
+        resolves(user)
+    soft = sets(user, 1, "tokens", period="minute", hard=False)
+    tx.sql(
+        "update llm_private.quota_counters set starts_at = starts_at - interval '1 minute',"
+        " ends_at = ends_at - interval '1 minute' where owner = %s",
+        user.id,
+    )
+    late, _ = resolves(user)
+    assert (figures(user, quota["id"])["used"], figures(user, quota["id"])["reserved"]) == (0, 1)
+    user.records(request_id=late, output_tokens=3)
+    assert figures(user, soft["id"])["used"] == 3
+    assert tx.value("select count(*) from llm_private.quota_counters where owner = %s", user.id) == 2
+    assert_exact(tx.connection)
+
+
+def test_an_attempt_that_began_in_a_period_that_is_over_does_not_count_in_the_next(
+    tx: Transaction, user: Caller
+) -> None:
+    quota = sets(user, 5)
+    held, _ = resolves(user)
+    tx.sql(
+        "update llm_private.quota_counters set starts_at = starts_at - interval '1 day',"
+        " ends_at = ends_at - interval '1 day' where owner = %s",
+        user.id,
+    )
+    tx.sql("update llm_private.reservations set starts_at = starts_at - interval '1 day'")
+    user.records(request_id=held)
+    user.records(request_id=request_id(time.time() - 2 * DAY))
+    line = figures(user, quota["id"])
+    assert (line["used"], line["reserved"]) == (0, 0)
+    assert_exact(tx.connection)
+
+
+def test_days_begin_by_the_users_clock(user: Caller) -> None:
+    user.rpc("update_llm_settings", p_changes={"time_zone": "Asia/Tokyo"})
+    mine, utc = sets(user, 5), sets(user, 5, "tokens", clock="utc")
+    assert datetime.fromisoformat(mine["resets_at"]).astimezone(UTC).hour == 15
+    assert datetime.fromisoformat(utc["resets_at"]).astimezone(UTC).hour == 0
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "America/New_York", "Asia/Kolkata"])
+@pytest.mark.parametrize("period", ["day", "month"])
+def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
+    tx: Transaction, user: Caller, zone: str, period: str
+) -> None:
+    quota = sets(tx.admin, 1, period=period, user_id=user.id, clock="user")
+    request, _ = resolves(user)
+    user.records(request_id=request)
+    before = figures(user, quota["id"])
+    user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+    assert figures(user, quota["id"]) == before
+    with refused("quota_exceeded"):
+        resolves(user)
+    # The period is over: the next one begins where it ended and is at least as long.
+    tx.sql("update llm_private.quota_counters set ends_at = now() where owner = %s", user.id)
+    after = figures(user, quota["id"])
+    assert after["used"] == 0
+    began, ends = (datetime.fromisoformat(after[name]) for name in ("starts_at", "resets_at"))
+    assert began == tx.value("select now()")
+    shortest = timedelta(days=1) if period == "day" else timedelta(days=28)
+    assert shortest - timedelta(hours=1) <= ends - began <= 2 * shortest + timedelta(days=7)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "UTC+1", "x" * 65, "utc; drop table", 1, "EST5EDT4", "+05:30"])
+def test_a_time_zone_that_does_not_exist_is_refused(user: Caller, zone: Any) -> None:
+    with refused("invalid_setting", 400) as error:
+        user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+    assert "time_zone" in error.value.message
+
+
+# Notices ------------------------------------------------------------------------------------------
+
+
+def told(caller: Caller) -> list[tuple[str, float]]:
+    notices = caller.rpc("list_llm_notices", p_unread_only=False)
+    return sorted(
+        (notice["kind"], notice["detail"]["used"])
+        for notice in notices
+        if notice["kind"] in ("quota_warning", "quota_reached")
+    )
+
+
+def test_a_user_is_told_at_eighty_and_at_a_hundred_percent_and_once(user: Caller) -> None:
+    sets(user, 10, hard=False)
+    for _ in range(7):
+        user.records()
+    assert told(user) == []
+    user.records()
+    assert told(user) == [("quota_warning", 8)]
+    for _ in range(5):
+        user.records()
+    assert told(user) == [("quota_reached", 10), ("quota_warning", 8)]
+
+
+def test_a_notice_is_said_once_whatever_the_time_zone_of_the_session(tx: Transaction, user: Caller) -> None:
+    sets(user, 1, hard=False)
+    for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
+        tx.sql("select set_config('timezone', %s, true)", zone)
+        user.records()
+    assert len(told(user)) == 2
+
+
+def test_a_user_is_told_again_in_the_next_period(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 1)
+    user.records()
+    tx.sql("update llm_private.quota_counters set ends_at = now() where owner = %s", user.id)
+    request, _ = resolves(user)
+    user.records(request_id=request)
+    assert figures(user, quota["id"])["used"] == 1
+    assert told(user) == [("quota_reached", 1)] * 2 + [("quota_warning", 1)] * 2
+
+
+def test_a_limit_that_is_lowered_below_what_was_used_is_told_with_the_next_use(user: Caller) -> None:
+    sets(user, 100, hard=False)
+    for _ in range(5):
+        user.records()
+    sets(user, 5, hard=False)
+    user.records()
+    assert told(user) == [("quota_reached", 6), ("quota_warning", 6)]
+
+
+def test_of_a_shared_quota_the_operator_is_told(tx: Transaction, user: Caller, runtime: str) -> None:
+    quota = sets(tx.admin, 1, shared=True)
+    user.through(runtime).records()
+    assert told(user) == []
+    notices = tx.admin.rpc("list_llm_notices")
+    assert {notice["kind"] for notice in notices if notice["detail"].get("id") == quota["id"]} == {
+        "quota_warning",
+        "quota_reached",
+    }
+
+
+def test_notices_are_read_by_whose_they_are(tx: Transaction, user: Caller) -> None:
+    other = new_user(tx)
+    sets(user, 1)
+    user.records()
+    # A model that nobody knows the price of is told too.
+    unread = user.rpc("list_llm_notices")
+    assert {"quota_warning", "quota_reached"} <= {notice["kind"] for notice in unread}
+    assert other.rpc("list_llm_notices") == []
+    assert other.rpc("read_llm_notices", p_ids=[notice["id"] for notice in unread]) == 0
+    assert user.rpc("read_llm_notices", p_ids=[unread[0]["id"]]) == 1
+    assert user.rpc("list_llm_notices") == unread[1:]
+    assert user.rpc("read_llm_notices") == len(unread) - 1
+    assert user.rpc("list_llm_notices") == []
+    assert len(user.rpc("list_llm_notices", p_unread_only=False)) == len(unread)
+    assert user.rpc("read_llm_notices") == 0
+
+
+def test_removing_a_quota_frees_what_was_reserved_in_it(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 5)
+    request, _ = resolves(user)
+    reserves(user, request, attempt=2)
+    user.rpc("remove_llm_quota", p_id=quota["id"])
+    assert tx.value("select count(*) from llm_private.reservations where user_id = %s", user.id) == 0
+    user.records(request_id=request)
