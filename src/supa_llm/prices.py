@@ -74,8 +74,9 @@ def price_list(provider: str, base_url: str) -> PriceList | None:
         return None
     models = [(model.id, model, True) for model in source.models]
     for other in source.fallback_model_providers or ():
-        # Rates of other tiers are only stated for a provider's own models.
-        models += [(f"{other}/{model.id}", model, False) for model in known[other].models]
+        if other in known:
+            # Rates of other tiers are only stated for a provider's own models.
+            models += [(f"{other}/{model.id}", model, False) for model in known[other].models]
     found = PriceList([], {})
     for position, (name, model, own) in enumerate(models):
         try:

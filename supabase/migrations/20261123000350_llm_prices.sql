@@ -135,10 +135,8 @@ alter table llm_private.price_list enable row level security;
 alter table llm_private.price_names enable row level security;
 grant select on table public.llm_prices to authenticated, service_role;
 
-create policy "signed-in users read catalogue and operator's prices" on public.llm_prices
-for select to authenticated using (user_id is null);
-create policy "users read their own prices" on public.llm_prices
-for select to authenticated using (user_id = (select auth.uid()));
+create policy "users read the catalogue's, the operator's and their own prices" on public.llm_prices
+for select to authenticated using (user_id is null or user_id = (select auth.uid()));
 
 -- Adding a price ------------------------------------------------------------------------------------------------------
 
@@ -257,7 +255,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if jsonb_typeof(p_rate) = 'number' then
-    return p_rate;
+    return p_rate::numeric;
   end if;
   return coalesce(
     (
