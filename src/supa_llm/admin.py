@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import UUID
 
+import httpx
+
 from supa_llm import calls
 from supa_llm.arguments import check
 from supa_llm.errors import ConfigurationError
@@ -40,8 +42,6 @@ class Admin:
     """
 
     def __init__(self, url: str, secret_key: str, *, timeout: float = 30.0) -> None:
-        import httpx
-
         check(timeout=timeout)
         if not is_header_value(secret_key):
             raise ConfigurationError(

@@ -168,28 +168,14 @@ def synced(_owner: Connection) -> Iterator[Transaction]:
         yield tx
 
 
-def costs(tx: Transaction, cases: list[Case]) -> list[Decimal | None]:
-    rows = tx.sql(
+def store(tx: Transaction, cases: list[Case]) -> None:
+    tx.sql(
         """
-        with attempts as materialized (
-          select * from jsonb_to_recordset(%s::jsonb) as a (
-            n integer, provider text, model text, tier text, at timestamptz, input integer,
-            cached_input integer, cache_write integer, output integer, reasoning integer, other jsonb
-          )
-        ),
-        prices as materialized (
-          select *, llm_private.find_price(null, provider, model, 'operator', tier, at) as id
-          from (select distinct provider, model, tier, at from attempts) as d
+        create temp table attempts on commit drop as
+        select * from jsonb_to_recordset(%s::jsonb) as a (
+          n integer, provider text, model text, tier text, at timestamptz, input integer,
+          cached_input integer, cache_write integer, output integer, reasoning integer, other jsonb
         )
-        select c.cost
-        from attempts as a
-        inner join prices as p
-          on p.provider = a.provider and p.model = a.model and p.at = a.at
-          and p.tier is not distinct from a.tier
-        cross join lateral llm_private.cost_of(
-          p.id, a.input, a.cached_input, a.cache_write, a.output, a.reasoning, a.other
-        ) as c
-        order by a.n
         """,
         Jsonb(
             [
@@ -202,7 +188,32 @@ def costs(tx: Transaction, cases: list[Case]) -> list[Decimal | None]:
             ]
         ),
     )  # fmt: skip
-    return [row["cost"] for row in rows]
+
+
+#: Each attempt by itself.
+BY_ITSELF = """
+    with prices as materialized (
+      select *, llm_private.find_price(null, provider, model, 'operator', tier, at) as id
+      from (select distinct provider, model, tier, at from attempts) as d
+    )
+    select a.n, c.cost
+    from attempts as a
+    inner join prices as p
+      on p.provider = a.provider and p.model = a.model and p.at = a.at and p.tier is not distinct from a.tier
+    cross join lateral llm_private.cost_of(
+      p.id, a.input, a.cached_input, a.cache_write, a.output, a.reasoning, a.other
+    ) as c
+"""
+#: One after the other, as they are recorded, with what is remembered of those before. The largest provider is
+#: left out: its prices are of the same kinds.
+AS_RECORDED = """
+    select a.n, c.cost
+    from (select * from attempts where provider <> 'openrouter' order by n) as a
+    cross join lateral llm_private.charge(
+      null, a.provider, a.model, 'operator', a.tier, a.at,
+      a.input, a.cached_input, a.cache_write, a.output, a.reasoning, a.other
+    ) as c
+"""
 
 
 def usage_of(counts: dict[str, int]) -> types.Usage:
@@ -235,13 +246,17 @@ def test_every_attempt_costs_what_genai_prices_says(synced: Transaction) -> None
                     continue
                 cases.append(Case(provider.id, name, next(iter(context.values()), None), at, counts))
                 expected.append(None if stated and not stated & COUNTED else cost)
-    wrong = [
-        (case, theirs, ours)
-        for case, theirs, ours in zip(cases, expected, costs(synced, cases), strict=True)
-        if (theirs is None) != (ours is None)
-        or (theirs is not None and ours is not None and abs(theirs - ours) > Decimal("1e-9"))
-    ]
-    assert wrong[:5] == [], f"{len(wrong)} of {len(cases)}"
+    store(synced, cases)
+    for query in (BY_ITSELF, AS_RECORDED):
+        wrong = [
+            (cases[row["n"]], theirs, row["cost"])
+            for row in synced.sql(query)
+            for theirs in [expected[row["n"]]]
+            if (theirs is None) != (row["cost"] is None)
+            or (theirs is not None and abs(theirs - row["cost"]) > Decimal("1e-9"))
+        ]
+        assert wrong[:5] == [], f"{len(wrong)} of {len(cases)}"
+    assert synced.value("select count(*) from llm_private.charges") > 1000
     assert len(cases) > 40_000
     assert contradictory < len(cases) / 100
     # Both kinds of models are among them.
