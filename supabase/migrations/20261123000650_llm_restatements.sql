@@ -86,7 +86,7 @@ select
   coalesce(a.price_id, e.price_id) as price_id,
   coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
   case
-    when e.cost is not null or a.cost is not null then coalesce(e.cost, 0) + coalesce(a.cost, 0)
+    when e.cost is not null or a.cost is not null then trim_scale(coalesce(e.cost, 0) + coalesce(a.cost, 0))
   end as cost,
   case
     when e.cost is not null or a.cost is not null then 'priced'

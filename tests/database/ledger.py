@@ -17,21 +17,21 @@ insert into public.llm_usage_events (
   input_tokens, output_tokens, cost, price_id
 )
 values (
-  %(user)s, %(request_id)s, %(attempt)s, %(user)s, %(provider)s, %(model)s, %(task)s, 'user', 'succeeded', false,
-  %(latency_ms)s, %(input_tokens)s, %(output_tokens)s, %(cost)s, %(price_id)s
+  %(user)s, %(request_id)s, %(attempt)s, %(user)s, %(provider)s, %(model)s, %(task)s, 'user', 'succeeded',
+  false, %(latency_ms)s, %(input_tokens)s, %(output_tokens)s, %(cost)s, %(price_id)s
 )
 """
 
 _TOTALS = """
 insert into public.llm_usage_totals (
-  user_id, hour, provider, model, task, key_source, recorder, requests, attempts, fallbacks, failures, cancelled,
-  input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings,
-  unpriced, unmeasured, latency_counts, last_used_at
+  user_id, hour, provider, model, task, key_source, recorder, requests, attempts, fallbacks, failures,
+  cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
+  cache_savings, unpriced, unmeasured, latency_counts, last_used_at
 )
 select
   %(user)s, date_trunc('hour', t.at, 'UTC'), %(provider)s, %(model)s, %(task)s, 'user', %(user)s,
-  (%(attempt)s = 1)::integer, 1, (%(attempt)s = 2)::integer, 0, 0, %(input_tokens)s, 0, 0, %(output_tokens)s, 0,
-  coalesce(%(cost)s::numeric, 0), 0, (%(cost)s::numeric is null)::integer, 0,
+  (%(attempt)s = 1)::integer, 1, (%(attempt)s = 2)::integer, 0, 0, %(input_tokens)s, 0, 0, %(output_tokens)s,
+  0, coalesce(%(cost)s::numeric, 0), 0, (%(cost)s::numeric is null)::integer, 0,
   array(
     select (b = llm_private.latency_bucket(%(latency_ms)s))::integer from generate_series(1, 40) as b
   ), t.at
@@ -62,9 +62,7 @@ def backfill(tx: Transaction, user: Caller, at: datetime, **changes: Any) -> dic
 
 def price(tx: Transaction, model: str = "*", provider: str = "groq", **rates: float) -> None:
     """Say what a model has cost for as long as there are tests."""
-    tx.admin.rpc(
-        "set_llm_price", p_provider=provider, p_model=model, p_rates=rates, p_valid_from=LONG_AGO
-    )
+    tx.admin.rpc("set_llm_price", p_provider=provider, p_model=model, p_rates=rates, p_valid_from=LONG_AGO)
 
 
 def attempts(lines: Sequence[Mapping[str, Any]]) -> int:

@@ -23,7 +23,8 @@ HOUR, DAY = 3600, 24 * 3600
 # Whatever is in the database: the sums of everybody's totals, by the columns of a report.
 SUMS = """
 select date_trunc('day', hour, 'UTC') as starts_at, model, sum(attempts)::bigint as attempts,
-  sum(input_tokens)::bigint as input_tokens, sum(unpriced)::bigint as unpriced, max(last_used_at) as last_used_at
+  sum(input_tokens)::bigint as input_tokens, sum(unpriced)::bigint as unpriced,
+  max(last_used_at) as last_used_at
 from public.llm_usage_totals group by 1, 2
 """
 
@@ -50,9 +51,7 @@ def as_set(lines: list[dict[str, Any]]) -> set[Any]:
 
 def folds(tx: Transaction, **where: Any) -> int:
     conditions = " and ".join(f"{name} = %s" for name in where) or "true"
-    count: int = tx.value(
-        f"select count(*) from llm_private.usage_folds where {conditions}", *where.values()
-    )
+    count: int = tx.value(f"select count(*) from llm_private.usage_folds where {conditions}", *where.values())
     return count
 
 
@@ -103,9 +102,9 @@ def test_what_is_over_is_folded_and_the_rest_is_not(tx: Transaction) -> None:
     fold_all(tx)
     now = datetime.now(UTC)
     assert folds(tx, stale=True) == 0
-    assert tx.value("select max(starts_at) from llm_private.usage_folds where span = 'hour'") <= now - timedelta(
-        hours=1
-    )
+    assert tx.value(
+        "select max(starts_at) from llm_private.usage_folds where span = 'hour'"
+    ) <= now - timedelta(hours=1)
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     assert folds(tx, span="day", starts_at=today - timedelta(days=2)) == 1
     assert folds(tx, span="day", starts_at=today) == 0
@@ -178,7 +177,8 @@ def told(connection: Connection) -> int:
     with connection.transaction():
         connection.execute("select set_config('role', 'service_role', true)")
         row = connection.execute(
-            "select public.get_llm_project_usage(p_since => '2000-01-01', p_bucket => null, p_by => '{model}') as it"
+            "select public.get_llm_project_usage("
+            "p_since => '2000-01-01', p_bucket => null, p_by => '{model}') as it"
         ).fetchone()
     assert row is not None
     return sum(line["attempts"] for line in row["it"] if line["model"] == "racing")
