@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import demo, local, migrations, prices, quotas
+from supa_llm_cli import demo, local, migrations, notices, prices, quotas, usage
 
 app = typer.Typer(
     name="supa-llm",
@@ -23,6 +23,8 @@ app.add_typer(local.app)
 app.add_typer(migrations.app)
 app.add_typer(prices.app)
 app.add_typer(quotas.app)
+app.add_typer(usage.app)
+app.command()(notices.notices)
 
 
 def _print_version(value: bool) -> None:

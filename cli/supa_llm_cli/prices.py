@@ -14,6 +14,7 @@ import typer
 
 from supa_llm.errors import InvalidInputError
 from supa_llm_cli.project import HOME, Directory, Url, administrator
+from supa_llm_cli.restate import restate
 from supa_llm_cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class KeySource(enum.StrEnum):
     team = "team"
     operator = "operator"
 
+
+app.command()(restate)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

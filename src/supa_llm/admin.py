@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import UUID
 
 import httpx
 
-from supa_llm import calls
+from supa_llm import calls, usage_calls
 from supa_llm.arguments import check
 from supa_llm.errors import ConfigurationError
-from supa_llm.ledger import Price, PriceChange, Quota, QuotaPeriod, QuotaUnit, Rate
+from supa_llm.ledger import Notice, Price, PriceChange, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import KeySource, Provider
 from supa_llm.rpc import Database, Project, is_header_value
+from supa_llm.usage import (
+    Bucket,
+    Dimension,
+    Maintenance,
+    Order,
+    Restatement,
+    UsageCheck,
+    UsageEvent,
+    UsageLine,
+)
 
 if TYPE_CHECKING:
     from supa_llm.calls import Call
@@ -212,6 +222,113 @@ class Admin:
             InvalidInputError: no such switch, or a value that is not allowed.
         """
         return self._run(calls.set_operator_settings(changes))
+
+    def project_usage(
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        bucket: Bucket | None = "day",
+        by: Sequence[Dimension] = ("provider", "model", "task", "key_source"),
+        time_zone: str | None = None,
+        order: Order | None = None,
+        limit: int | None = None,
+    ) -> list[UsageLine]:
+        """What all users together used and what it cost; as :meth:`UserLLM.usage`, and ``by`` user too.
+
+            dearest = admin.project_usage(bucket=None, by=["user"], order="cost", limit=10)
+
+        Args:
+            time_zone: None is UTC.
+
+        Raises:
+            InvalidInputError: a value is not allowed; the message names it and what is.
+        """
+        return self._run(
+            usage_calls.get_usage(
+                since,
+                until,
+                bucket=bucket,
+                by=by,
+                time_zone=time_zone,
+                order=order,
+                limit=limit,
+                project=True,
+            )
+        )
+
+    def usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
+        """Every recorded attempt of all users, by user and then the oldest first, read page by page.
+
+            export_events(admin.usage_events(since=date(2027, 1, 1)), "usage.parquet")
+
+        Args:
+            since: None is the first one. A date is midnight UTC; a datetime needs a time zone.
+            until: and no longer at that moment; None is now.
+        """
+        until = until or datetime.now(UTC)
+        page = self._run(usage_calls.list_events(since, until, project=True))
+        while page.events:
+            yield from page.events
+            page = self._run(usage_calls.list_events(since, until, page.cursor, project=True))
+
+    def check_usage(self, since: date | None = None, until: date | None = None) -> UsageCheck:
+        """Hold the totals against the events that they sum; of a large project, a few days at a time.
+
+            assert admin.check_usage(since=date(2027, 1, 1)).differing == 0
+
+        Args:
+            since: first day (UTC); None is the first that there are events of.
+            until: last day; None is today.
+        """
+        return self._run(usage_calls.check_usage(since, until))
+
+    def restate_costs(self, since: date | None = None, until: date | None = None) -> Iterator[Restatement]:
+        """Work out recorded costs again at the prices known now, and yield how far it is, batch by batch.
+
+            for state in admin.restate_costs(since=date(2027, 1, 1)):
+                print(f"{state.events} of {state.expected}, {state.changed} changed")
+
+        It may be left off at any time: what is restated stays so, and the same call goes on with it. Twice is
+        once. What had a price never loses it.
+
+        Args:
+            since: requests that began from then on; None is all. A date is midnight UTC.
+            until: and before then; None is now.
+        """
+        state = self._run(usage_calls.restate_costs(since, until))
+        yield state
+        while not state.done:
+            state = self._run(usage_calls.restate_costs(since, until, state.id))
+            yield state
+
+    def run_maintenance(self) -> Maintenance:
+        """Some seconds of what is to be done now and then, until ``done``: see ``run_llm_maintenance()``.
+
+        while not admin.run_maintenance().done: ...
+        """
+        return self._run(usage_calls.run_maintenance())
+
+    def notices(
+        self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
+    ) -> list[Notice]:
+        """What the operator should know, such as a model without a price; each once, the newest first.
+
+            for notice in admin.notices():
+                print(notice.kind, notice.detail)
+
+        Args:
+            limit: notices at most.
+            before: id of the last notice of the page before.
+        """
+        return self._run(calls.list_notices(unread_only, limit, before))
+
+    def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
+        """Mark these notices as read, or all; returns how many were unread.
+
+        admin.read_notices([notice.id])
+        """
+        return self._run(calls.read_notices(ids))
 
     def close(self) -> None:
         """Close the connections."""

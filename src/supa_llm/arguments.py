@@ -77,11 +77,12 @@ _COUNT: Rule = ("a whole number of at least 1", _number(1, whole=True))
 _SECONDS: Rule = ("a number of seconds, more than 0", _number(0, above=True))
 _FROM_ZERO: Rule = ("a number of seconds, 0 or more", _number(0))
 _MOMENT: Rule = _optional(("a datetime.date, or a datetime.datetime with a time zone", _is_moment))
-_DAY: Rule = _optional(("a datetime.date", _is(date)))
 
 _RULES: Mapping[str, Rule] = {
     "amount": ("a number, 0 or more", _is_amount),
     "attempt_timeout": _SECONDS,
+    "bucket": _optional(("hour, day or month", lambda value: value in ("hour", "day", "month"))),
+    "by": ("a list of texts", _list_of(str)),
     "before": _optional(("a uuid.UUID", _is(UUID))),
     "database_timeout": _SECONDS,
     "dimensions": _optional(_COUNT),
@@ -97,6 +98,7 @@ _RULES: Mapping[str, Rule] = {
     "model": _optional(_TEXT),
     "needs": ("a list of texts", _list_of(str)),
     "operator_keys": _optional(("a mapping of provider ids to keys", _is_keys)),
+    "order": _optional(_TEXT),
     "price_id": ("the id of a price", _number(-math.inf, whole=True)),
     "prompt": ("a text that is not blank, or a list of messages in the OpenAI format", _is_prompt),
     "provider": _TEXT,
@@ -105,13 +107,14 @@ _RULES: Mapping[str, Rule] = {
     "runtime_secret": _optional(_TEXT),
     "service_tier": _optional(_TEXT),
     "settings_ttl": _FROM_ZERO,
-    "since": _DAY,
+    "since": _MOMENT,
     "task": _optional(_TEXT),
     "temperature": _optional(("a number from 0 to 2", _number(0, 2))),
     "texts": ("a text or a list of texts, none of them empty", _is_texts),
+    "time_zone": _optional(_TEXT),
     "timeout": _SECONDS,
     "tools": _optional(("a list of objects like {'type': 'function', 'function': {…}}", _is_tools)),
-    "until": _DAY,
+    "until": _MOMENT,
     "valid_from": _MOMENT,
     "valid_until": _MOMENT,
     "user_id": _optional(("a uuid.UUID", _is(UUID))),

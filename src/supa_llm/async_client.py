@@ -27,10 +27,11 @@ from supa_llm.models import (
     Provider,
     Route,
     Settings,
-    UsageLine,
 )
 from supa_llm.policy import AsyncUserPolicy
+from supa_llm.reports import AsyncReports
 from supa_llm.session import AsyncSession, Identity
+from supa_llm.twins import documented_by
 from supa_llm.user import UserLLM
 
 if TYPE_CHECKING:
@@ -40,23 +41,10 @@ if TYPE_CHECKING:
     import supabase
 
 T = TypeVar("T")
-C = TypeVar("C", bound=type)
 
 
-def _documented_by(twin: type) -> Callable[[C], C]:
-    """Take the docs of methods from the class for threads, where they stand once."""
-
-    def copy(cls: C) -> C:
-        for name, member in vars(cls).items():
-            if not name.startswith("_") and not member.__doc__:
-                member.__doc__ = getattr(twin, name.removeprefix("async_")).__doc__
-        return cls
-
-    return copy
-
-
-@_documented_by(UserLLM)
-class AsyncUserLLM:
+@documented_by(UserLLM)
+class AsyncUserLLM(AsyncReports):
     """One user's LLM settings and requests; :meth:`AsyncSupaLLM.for_user` makes it. Nothing to be closed.
 
     The methods are those of :class:`UserLLM`, awaited:
@@ -145,9 +133,6 @@ class AsyncUserLLM:
 
     async def end_price(self, price_id: int) -> Price:
         return await self._read(calls.end_price(price_id))
-
-    async def usage(self, since: date | None = None, until: date | None = None) -> list[UsageLine]:
-        return await self._read(calls.get_usage(since, until))
 
     async def quotas(self) -> list[Quota]:
         return await self._read(calls.list_quotas())
@@ -289,7 +274,7 @@ class AsyncUserLLM:
         return await self._core.change(call, await self._user())
 
 
-@_documented_by(SupaLLM)
+@documented_by(SupaLLM)
 class AsyncSupaLLM(AsyncUserLLM):
     """LLM settings and requests of whoever is signed in on the app's asynchronous Supabase client.
 

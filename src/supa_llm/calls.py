@@ -11,7 +11,7 @@ from uuid import UUID
 
 from supa_llm.arguments import check
 from supa_llm.ledger import Notice, Price, PriceChange, Quota, Rate
-from supa_llm.models import Attempt, AuditEntry, Candidate, Key, Provider, Route, Settings, UsageLine
+from supa_llm.models import Attempt, AuditEntry, Candidate, Key, Provider, Route, Settings
 
 if TYPE_CHECKING:
     from supa_llm.engine.effects import Demand
@@ -128,18 +128,6 @@ def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[b
             "p_service_tier": attempt.service_tier,
         },
         bool,
-    )
-
-
-def get_usage(since: date | None = None, until: date | None = None) -> Call[list[UsageLine]]:
-    check(since=since, until=until)
-    return Call(
-        "get_llm_usage",
-        {
-            "p_since": since.isoformat() if since else None,
-            "p_until": until.isoformat() if until else None,
-        },
-        lambda rows: [UsageLine.from_json(row) for row in rows],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
@@ -285,35 +285,6 @@ class Provider:
             default_model=row["default_model"],
             task_models=row["task_models"],
             key_example=row["key_example"],
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class UsageLine:
-    """Usage of one day, provider, model, task and key source, summed."""
-
-    day: date
-    provider: str
-    model: str
-    task: str | None
-    key_source: KeySource
-    requests: int
-    attempts: int
-    failures: int
-    input_tokens: int
-    cached_input_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    last_used_at: datetime
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            **{
-                **row,
-                "day": date.fromisoformat(row["day"]),
-                "last_used_at": datetime.fromisoformat(row["last_used_at"]),
-            }
         )
 
 

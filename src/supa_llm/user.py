@@ -26,9 +26,9 @@ from supa_llm.models import (
     Provider,
     Route,
     Settings,
-    UsageLine,
 )
 from supa_llm.policy import UserPolicy
+from supa_llm.reports import Reports
 from supa_llm.session import Identity
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class UserLLM:
+class UserLLM(Reports):
     """One user's LLM settings and requests; :meth:`SupaLLM.for_user` makes it. Nothing to be closed.
 
     All methods raise :class:`~supa_llm.errors.SupaLLMError`: ``NotSignedInError`` when the access token has
@@ -223,18 +223,6 @@ class UserLLM:
         return self._read(calls.end_price(price_id))
 
     # What happened -----------------------------------------------------------------------------------------
-
-    def usage(self, since: date | None = None, until: date | None = None) -> list[UsageLine]:
-        """Usage by day (UTC), provider, model, task and key source; both days included.
-
-        What is still on its way is missing: :meth:`SupaLLM.flush` waits for it.
-
-            sum(line.output_tokens for line in llm.usage(since=date(2027, 1, 1)))
-
-        Args:
-            since: None is 30 days ago.
-        """
-        return self._read(calls.get_usage(since, until))
 
     def quotas(self) -> list[Quota]:
         """The quotas that bind the user, whoever set them, with what is used of each and when it resets.

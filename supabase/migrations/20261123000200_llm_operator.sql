@@ -9,6 +9,7 @@ create table llm_private.operator_settings (
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
+  events_kept_months integer check (events_kept_months between 2 and 1200),
   updated_at timestamptz not null default now()
 );
 
@@ -29,6 +30,9 @@ comment on column llm_private.operator_settings.reservation_seconds is
 'How long a request may run before what it reserved of a quota is free again; longer than the longest request.';
 comment on column llm_private.operator_settings.unbounded_output_tokens is
 'Most output tokens of a request that sets no limit itself, where a hard quota of tokens or cost binds its user.';
+-- Two, because requests are recorded for a week after they began.
+comment on column llm_private.operator_settings.events_kept_months is
+'Of how many months the events are kept, this month included; null: for ever. Reports are made of totals, which stay.';
 
 revoke all on table llm_private.operator_settings from public, anon, authenticated, service_role;
 alter table llm_private.operator_settings enable row level security;
@@ -68,8 +72,8 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not a setting of the operator.', v_unknown),
-      'Allowed: keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, reveal_enabled, '
-      'reveal_sign_in_within, unbounded_output_tokens.'
+      'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens.'
     );
   end if;
   begin
@@ -83,13 +87,14 @@ begin
       lease_seconds = v_row.lease_seconds,
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
+      events_kept_months = v_row.events_kept_months,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'A setting of the operator has a value that is not allowed.',
-      'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default and reveal_enabled: '
-      'true or false; reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
-      'unbounded_output_tokens: 1 to 1000000.'
+      'events_kept_months: 2 to 1200, or null for ever; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
+      'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
+      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000.'
     );
   end;
   return llm_private.operator_settings_json();

@@ -140,6 +140,7 @@ create function llm_private.latency_bucket(p_latency_ms integer)
 returns integer
 language plpgsql
 immutable
+strict
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -148,7 +149,8 @@ end
 $$;
 
 comment on function llm_private.latency_bucket(integer) is
-'Which of 40 buckets a latency falls into: bucket b holds those from 2^((b-1)/2) to below 2^(b/2) milliseconds.';
+'Which of 40 buckets a latency falls into: bucket b holds those from 2^((b-1)/2) to below 2^(b/2) milliseconds;
+null where it was not measured.';
 
 create function llm_private.check_other_tokens(
   p_other jsonb, p_input integer, p_cached_input integer, p_cache_write integer, p_output integer
@@ -417,6 +419,8 @@ begin
       coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unmeasured, v_latency_counts, v_requested_at
     );
   end if;
+
+  perform llm_private.note_hour(v_hour);
 
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);

@@ -37,6 +37,8 @@ class Rpc:
     attack: Callable[[Victim], Mapping[str, Any]] = field(default=lambda _: {})
 
 
+_LAST = "ffffffff-ffff-7fff-bfff-ffffffffffff"
+
 RPCS: Mapping[str, Rpc] = {
     "get_llm_settings": Rpc(USER),
     "update_llm_settings": Rpc(
@@ -54,7 +56,18 @@ RPCS: Mapping[str, Rpc] = {
             request_id=victim.request_id, key_id=victim.key_id, outcome="failed", error_class="auth"
         ),
     ),
-    "get_llm_usage": Rpc(USER),
+    "get_llm_usage": Rpc(USER, lambda _: {"p_by": ["key_id"]}),
+    "get_llm_receipts": Rpc(USER, lambda _: {"p_before": _LAST, "p_limit": 500}),
+    "get_llm_forecast": Rpc(USER),
+    "get_llm_hints": Rpc(USER),
+    "list_llm_usage_events": Rpc(
+        USER, lambda victim: {"p_after": f"{victim.id}/{victim.request_id}/0/{victim.id}"}
+    ),
+    "get_llm_project_usage": Rpc(ADMIN, lambda _: {"p_by": ["user"]}),
+    "list_llm_project_usage_events": Rpc(ADMIN),
+    "check_llm_usage": Rpc(ADMIN),
+    "run_llm_maintenance": Rpc(ADMIN),
+    "restate_llm_costs": Rpc(ADMIN),
     "get_llm_audit_log": Rpc(USER, lambda victim: {"p_before": victim.audit_id, "p_limit": 500}),
     "list_llm_providers": Rpc(USER | ADMIN),
     "set_llm_provider": Rpc(ADMIN, lambda _: {"p_provider": {"id": "openai", "name": "OpenAI"}}),
@@ -82,6 +95,14 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "resolve_route": USER,
     "explain_route": USER,
     "record_usage": USER,
+    "usage_report": USER | ADMIN,
+    "list_receipts": USER,
+    "list_events": USER | ADMIN,
+    "forecast": USER,
+    "hints": USER,
+    "check_usage": ADMIN,
+    "run_maintenance": ADMIN,
+    "restate_costs": ADMIN,
     "list_prices": USER | ADMIN,
     "set_price": USER | ADMIN,
     "end_price": USER | ADMIN,
@@ -100,6 +121,7 @@ TABLES: Mapping[str, str | None] = {
     "llm_keys": "user_id",
     "llm_usage_events": "user_id",
     "llm_usage_totals": "user_id",
+    "llm_usage_adjustments": "user_id",
     "llm_audit_log": "user_id",
     "llm_providers": None,
     "llm_tasks": None,

@@ -61,13 +61,13 @@ class Scene:
             for table in [*owned, "llm_private.key_secrets", "llm_private.leases"]
         }
 
-    def secrets(self) -> list[str]:
-        """What nobody else may hear of."""
-        key = key_for("groq", 1)
-        return [
-            *(key, key[-4:], self.victim.id, self.victim.key_id, self.victim.audit_id),
-            *("victims-own-model", VICTIMS_RATE),
-        ]
+    def secrets(self, intruder: Caller) -> list[str]:
+        """What nobody else may hear of; an administrator may hear of usage."""
+        key, victim = key_for("groq", 1), self.victim
+        secrets = [key, key[-4:], victim.audit_id, VICTIMS_RATE]
+        if intruder.role != "service_role":
+            secrets += [victim.id, victim.key_id, "victims-own-model"]
+        return secrets
 
 
 # What the victim pays is between them and their provider.
@@ -90,6 +90,8 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
     price = {"p_provider": "groq", "p_model": "victims-own-model"}
     http.admin.rpc("set_llm_price", p_provider="groq", p_model="everybodys-model", p_rates={"input": 1})
+    http.admin.rpc("set_llm_price", **price, p_rates={"request": 1}, p_valid_from="2025-01-01T00:00:00Z")
+    assert http.admin.rpc("restate_llm_costs", p_batch=10_000)["done"]
     own = user.rpc("set_llm_price", **price, p_rates={"input": float(VICTIMS_RATE)})
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     with owner(stack) as connection:
@@ -111,8 +113,10 @@ def test_no_rpc_tells_an_intruder_of_a_user_or_changes_what_is_theirs(scene: Sce
     for name, intruder in scene.intruders().items():
         arguments = dict(RPCS[function].attack(scene.victim))
         sent = json.dumps(arguments)
+        # What an intruder recorded of themselves comes back to them.
+        told = sent + json.dumps(dict(RPCS["record_llm_usage"].attack(scene.victim)))
         answer = scene.http.send(intruder, "POST", f"rpc/{function}", content=sent).text
-        assert [secret for secret in scene.secrets() if secret in answer and secret not in sent] == [], name
+        assert [it for it in scene.secrets(intruder) if it in answer and it not in told] == [], name
         if intruder.role not in RPCS[function].roles:
             assert '"code"' in answer, f"{name} was let in: {answer}"
     assert scene.belongings() == before
@@ -184,16 +188,20 @@ def test_nobody_writes_to_a_table_past_the_rpcs(scene: Scene, table: str) -> Non
         "runtime": scene.user.through(scene.runtime.runtime),
         "administrator": scene.http.admin,
     }
-    column = {"llm_providers": "id", "llm_tasks": "task", "user_llm_settings": "default_provider"}.get(
-        table, "provider"
-    )
-    row = json.dumps({column: "x"})
+    columns = {
+        "llm_providers": "id",
+        "llm_tasks": "task",
+        "llm_usage_adjustments": "attempt",
+        "user_llm_settings": "default_provider",
+    }
+    column = columns.get(table, "provider")
+    row = json.dumps({column: "7"})
     before = scene.belongings()
     for name, caller in callers.items():
         for method, path in (
             ("POST", table),
-            ("PATCH", f"{table}?{column}=neq.x"),
-            ("DELETE", f"{table}?{column}=neq.x"),
+            ("PATCH", f"{table}?{column}=neq.7"),
+            ("DELETE", f"{table}?{column}=neq.7"),
         ):
             response = scene.http.send(caller, method, path, content=row)
             refusal = (response.status_code, response.json()["code"])
@@ -208,8 +216,12 @@ def test_the_private_schema_is_not_served(scene: Scene) -> None:
             assert response.status_code == 406
 
 
-# A sequence cannot be truncated by anybody.
-REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.WrongObjectType)
+# A sequence cannot be truncated by anybody, nor a view of several tables be written to.
+REFUSED = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.WrongObjectType,
+    psycopg.errors.ObjectNotInPrerequisiteState,
+)
 
 
 def test_the_api_reaches_nothing_private_by_sql_either(stack: Stack, scene: Scene) -> None:

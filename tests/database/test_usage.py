@@ -6,12 +6,21 @@ import random
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id, usage_event
+from tests.database.support import (
+    Caller,
+    Http,
+    Transaction,
+    new_user,
+    owner,
+    refused,
+    request_id,
+    usage_event,
+)
 
 DAY = 24 * 3600
 
@@ -24,21 +33,24 @@ def user(tx: Transaction) -> Caller:
 COUNTS = {
     "requests": "count(*) filter (where attempt = 1)",
     "attempts": "count(*)",
+    "fallbacks": "count(*) filter (where attempt = 2)",
     "failures": "count(*) filter (where outcome = 'failed')",
+    "cancelled": "count(*) filter (where outcome = 'cancelled')",
     "input_tokens": "coalesce(sum(input_tokens), 0)",
     "cached_input_tokens": "coalesce(sum(cached_input_tokens), 0)",
     "output_tokens": "coalesce(sum(output_tokens), 0)",
     "reasoning_tokens": "coalesce(sum(reasoning_tokens), 0)",
+    "unpriced": "count(*) filter (where cost is null)",
 }
 
 # The totals by hand, from the events.
 SUMS = f"""
-select (llm_private.uuid_v7_time(request_id) at time zone 'UTC')::date as day,
+select date_trunc('day', llm_private.uuid_v7_time(request_id), 'UTC') as starts_at,
   provider, model, task, key_source,
   {", ".join(f"{sum_}::bigint as {name}" for name, sum_ in COUNTS.items())},
   max(llm_private.uuid_v7_time(request_id)) as last_used_at
 from public.llm_usage_events where user_id = %s group by 1, 2, 3, 4, 5
-order by day desc, provider, model, task, key_source
+order by starts_at desc, provider, model, task, key_source
 """
 
 
@@ -99,14 +111,12 @@ def test_totals_equal_the_sum_of_the_events_after_many_at_once(http: Http) -> No
     with ThreadPoolExecutor(32) as pool:
         recorded = list(pool.map(lambda changes: user.records(**changes), again))
     assert recorded.count(True) == 300
-    with http.stack.connect() as connection:
+    with owner(http.stack) as connection:
         by_hand = connection.execute(SUMS, [user.id]).fetchall()
-    told = [
-        (date.fromisoformat(line.pop("day")), *line.values(), datetime.fromisoformat(last))
-        for line in user.rpc("get_llm_usage")
-        if (last := line.pop("last_used_at"))
-    ]
-    assert told == by_hand
+    lines = user.rpc("get_llm_usage")
+    for line in lines:
+        line.update({name: datetime.fromisoformat(line[name]) for name in ("starts_at", "last_used_at")})
+    assert [{name: line[name] for name in by_hand[0]} for line in lines] == by_hand
 
 
 def test_two_who_recorded_one_request_are_both_counted_and_told_apart(tx: Transaction, user: Caller) -> None:
@@ -133,16 +143,16 @@ def test_usage_is_told_by_day_provider_model_task_and_key_source(user: Caller) -
         user.records(**changes)
     lines = user.rpc("get_llm_usage")
     assert len(lines) == 5
-    assert {line["day"] for line in lines} == {datetime.now(UTC).date()}
+    assert {line["starts_at"] for line in lines} == {f"{datetime.now(UTC).date()}T00:00:00+00:00"}
 
 
 def test_a_day_is_that_of_the_request_in_utc(user: Caller) -> None:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     user.records(request_id=request_id(today.timestamp() - 0.001), model="yesterday")
     user.records(request_id=request_id(today.timestamp()), model="today")
-    assert {line["model"]: line["day"] for line in user.rpc("get_llm_usage")} == {
-        "today": today.date(),
-        "yesterday": today.date() - timedelta(days=1),
+    assert {line["model"]: line["starts_at"] for line in user.rpc("get_llm_usage")} == {
+        "today": today.isoformat(),
+        "yesterday": (today - timedelta(days=1)).isoformat(),
     }
 
 

@@ -13,7 +13,7 @@ from supa_llm import AsyncSupaLLM, AsyncUserLLM, SupaLLM, UserLLM
 #: Names that asyncio's own conventions change.
 RENAMED = {"openai": "async_openai"}
 #: Methods that do no I/O by themselves, so nobody awaits them.
-PLAIN = {"stream", "for_user", "openai"}
+PLAIN = {"stream", "for_user", "openai", "usage_events"}
 
 PAIRS = [(UserLLM, AsyncUserLLM), (SupaLLM, AsyncSupaLLM)]
 

@@ -15,7 +15,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from supa_llm.models import Attempt, Candidate, KeySource, Receipt, Route, UsageLine
+from supa_llm.models import Attempt, Candidate, KeySource, Receipt, Route
+from supa_llm.usage import UsageLine
 
 _WIDTH = 80
 _TEXT_WIDTH = 56
@@ -129,7 +130,7 @@ class Show:
                     *(line.requests, line.attempts, line.failures),
                     *(line.input_tokens, line.output_tokens),
                 )
-                self._print(form.format(name, place, line.task or "", line.key_source, *numbers))
+                self._print(form.format(name, place, line.task or "", line.key_source or "", *numbers))
 
     def ending(self, claims: int, broken: int) -> None:
         self.chapter("What to try next")

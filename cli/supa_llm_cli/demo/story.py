@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from supa_llm.errors import NoCandidateError, NotFoundError, ProviderError
-from supa_llm.models import Receipt, UsageLine
+from supa_llm.models import Receipt
+from supa_llm.usage import UsageLine
 from supa_llm_cli.demo.claims import Claims, refusal
 from supa_llm_cli.demo.emulator import Emulator
 from supa_llm_cli.demo.show import Show

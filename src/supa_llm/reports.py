@@ -1,0 +1,148 @@
+"""What a user asks of their usage: the part of UserLLM that reports, and its twin for asyncio."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
+
+from supa_llm import usage_calls
+from supa_llm.calls import Call
+from supa_llm.twins import documented_by
+from supa_llm.usage import Bucket, Dimension, Order
+
+if TYPE_CHECKING:
+    from supa_llm.usage import Forecast, RecordedRequest, UsageEvent, UsageHint, UsageLine
+
+T = TypeVar("T")
+
+
+class Reports(ABC):
+    """The methods of :class:`UserLLM` that report usage."""
+
+    @abstractmethod
+    def _read(self, call: Call[T]) -> T: ...
+
+    def usage(
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        bucket: Bucket | None = "day",
+        by: Sequence[Dimension] = ("provider", "model", "task", "key_source"),
+        time_zone: str | None = None,
+        order: Order | None = None,
+        limit: int | None = None,
+    ) -> list[UsageLine]:
+        """What was used and what it cost, summed; both days included.
+
+        What is still on its way is missing: :meth:`SupaLLM.flush` waits for it.
+
+            sum(line.output_tokens for line in llm.usage(since=date(2027, 1, 1)))
+            dearest = llm.usage(bucket=None, by=["model"], order="cost", limit=5)
+
+        Args:
+            since: None is 30 days ago.
+            until: None is now.
+            bucket: a line for each ``hour``, ``day`` or ``month``; None is one over all the time.
+            by: and for each ``provider``, ``model``, ``task``, ``key_source`` or ``key_id``.
+            time_zone: where days begin, such as ``Europe/Berlin``; None is that of the user's settings.
+            order: ``cost``, ``requests`` or ``tokens``: the most first; else the newest first.
+            limit: lines at most.
+
+        Raises:
+            InvalidInputError: a value is not allowed; the message names it and what is.
+        """
+        return self._read(
+            usage_calls.get_usage(
+                since, until, bucket=bucket, by=by, time_zone=time_zone, order=order, limit=limit
+            )
+        )
+
+    def receipts(self, limit: int = 50, before: UUID | None = None) -> list[RecordedRequest]:
+        """The user's requests, newest first, each with its attempts and what they cost.
+
+            for request in llm.receipts(10):
+                print(request.requested_at, request.outcome, request.cost)
+
+        Args:
+            limit: requests at most.
+            before: id of the last request of the page before.
+        """
+        return self._read(usage_calls.get_receipts(limit, before))
+
+    def forecast(self) -> Forecast:
+        """What this month has cost, and is going to cost if days go on as the last seven.
+
+        llm.forecast().forecast
+        """
+        return self._read(usage_calls.get_forecast())
+
+    def usage_hints(self) -> list[UsageHint]:
+        """Where the user could pay less, or fail less, worked out from their usage.
+
+        for hint in llm.usage_hints():
+            print(hint.message)
+        """
+        return self._read(usage_calls.get_hints())
+
+    def usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
+        """Every recorded attempt of requests that began in a time, the oldest first, read page by page.
+
+            export_events(llm.usage_events(since=date(2027, 1, 1)), "usage.csv")
+
+        Args:
+            since: None is the first one. A date is midnight UTC; a datetime needs a time zone.
+            until: and no longer at that moment; None is now.
+        """
+        until = until or datetime.now(UTC)
+        page = self._read(usage_calls.list_events(since, until))
+        while page.events:
+            yield from page.events
+            page = self._read(usage_calls.list_events(since, until, page.cursor))
+
+
+@documented_by(Reports)
+class AsyncReports(ABC):
+    """The methods of :class:`AsyncUserLLM` that report usage."""
+
+    @abstractmethod
+    async def _read(self, call: Call[T]) -> T: ...
+
+    async def usage(
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        bucket: Bucket | None = "day",
+        by: Sequence[Dimension] = ("provider", "model", "task", "key_source"),
+        time_zone: str | None = None,
+        order: Order | None = None,
+        limit: int | None = None,
+    ) -> list[UsageLine]:
+        return await self._read(
+            usage_calls.get_usage(
+                since, until, bucket=bucket, by=by, time_zone=time_zone, order=order, limit=limit
+            )
+        )
+
+    async def receipts(self, limit: int = 50, before: UUID | None = None) -> list[RecordedRequest]:
+        return await self._read(usage_calls.get_receipts(limit, before))
+
+    async def forecast(self) -> Forecast:
+        return await self._read(usage_calls.get_forecast())
+
+    async def usage_hints(self) -> list[UsageHint]:
+        return await self._read(usage_calls.get_hints())
+
+    async def usage_events(
+        self, since: date | None = None, until: date | None = None
+    ) -> AsyncIterator[UsageEvent]:
+        until = until or datetime.now(UTC)
+        page = await self._read(usage_calls.list_events(since, until))
+        while page.events:
+            for event in page.events:
+                yield event
+            page = await self._read(usage_calls.list_events(since, until, page.cursor))

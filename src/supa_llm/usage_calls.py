@@ -1,0 +1,116 @@
+"""The RPCs about usage, as calls.py has the others. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
+from uuid import UUID
+
+from supa_llm.arguments import check
+from supa_llm.calls import Call
+from supa_llm.usage import (
+    Bucket,
+    Dimension,
+    Forecast,
+    Maintenance,
+    Order,
+    RecordedRequest,
+    Restatement,
+    UsageCheck,
+    UsageHint,
+    UsageLine,
+    UsagePage,
+)
+
+
+def get_usage(
+    since: date | None = None,
+    until: date | None = None,
+    *,
+    bucket: Bucket | None = "day",
+    by: Sequence[Dimension] = ("provider", "model", "task", "key_source"),
+    time_zone: str | None = None,
+    order: Order | None = None,
+    limit: int | None = None,
+    project: bool = False,
+) -> Call[list[UsageLine]]:
+    check(since=since, until=until, bucket=bucket, by=by, time_zone=time_zone, order=order)
+    if limit is not None:
+        check(limit=limit)
+    return Call(
+        "get_llm_project_usage" if project else "get_llm_usage",
+        {
+            "p_since": day(since),
+            "p_until": day(until),
+            "p_bucket": bucket,
+            "p_by": list(by),
+            "p_time_zone": time_zone,
+            "p_order": order,
+            "p_limit": limit,
+        },
+        lambda rows: [UsageLine.from_json(row) for row in rows],
+    )
+
+
+def get_receipts(limit: int = 50, before: UUID | None = None) -> Call[list[RecordedRequest]]:
+    check(limit=limit, before=before)
+    return Call(
+        "get_llm_receipts",
+        {"p_limit": limit, "p_before": str(before) if before else None},
+        lambda rows: [RecordedRequest.from_json(row) for row in rows],
+    )
+
+
+def get_forecast() -> Call[Forecast]:
+    return Call("get_llm_forecast", {}, Forecast.from_json)
+
+
+def get_hints() -> Call[list[UsageHint]]:
+    return Call("get_llm_hints", {}, lambda rows: [UsageHint.from_json(row) for row in rows])
+
+
+def list_events(
+    since: date | None, until: date | None, after: str | None = None, *, project: bool = False
+) -> Call[UsagePage]:
+    """One page of events."""
+    check(since=since, until=until)
+    return Call(
+        "list_llm_project_usage_events" if project else "list_llm_usage_events",
+        {"p_since": moment(since), "p_until": moment(until), "p_after": after},
+        UsagePage.from_json,
+    )
+
+
+def check_usage(since: date | None = None, until: date | None = None) -> Call[UsageCheck]:
+    check(since=since, until=until)
+    return Call("check_llm_usage", {"p_since": day(since), "p_until": day(until)}, UsageCheck.from_json)
+
+
+def run_maintenance() -> Call[Maintenance]:
+    return Call("run_llm_maintenance", {}, Maintenance.from_json)
+
+
+def restate_costs(
+    since: date | None = None, until: date | None = None, restatement: int | None = None
+) -> Call[Restatement]:
+    """One batch of a restatement."""
+    check(since=since, until=until)
+    return Call(
+        "restate_llm_costs",
+        {"p_from": moment(since), "p_until": moment(until), "p_restatement": restatement},
+        Restatement.from_json,
+    )
+
+
+def day(on: date | None) -> str | None:
+    """A day as the database reads it; of a datetime, its own."""
+    if on is None:
+        return None
+    return (on.date() if isinstance(on, datetime) else on).isoformat()
+
+
+def moment(at: date | None) -> str | None:
+    """A moment as the database reads it; of a date, midnight UTC."""
+    if at is None:
+        return None
+    return (at if isinstance(at, datetime) else datetime.combine(at, time.min, UTC)).isoformat()

@@ -1,0 +1,251 @@
+-- Reports: what was used and what it cost, of a user for themselves and of the whole project for administrators. One
+-- report with two doors: the same arguments, the same columns.
+--
+-- They answer with one JSON array and not with rows: a project's API cuts rows off at a limit (1000 on a hosted one),
+-- and a report that lacks some would be wrong without a word.
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.known_cost(
+  p_cost numeric, p_attempts bigint, p_failures bigint, p_unpriced bigint, p_unmeasured bigint
+)
+returns numeric
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_unpriced + p_unmeasured > 0 and p_cost = 0 and p_attempts - p_unpriced - p_unmeasured <= p_failures then
+    return null;
+  end if;
+  return p_cost;
+end
+$$;
+
+comment on function llm_private.known_cost(numeric, bigint, bigint, bigint, bigint) is
+'A sum of costs as it may be shown: null where nothing but failures has a known cost, so that what has no price never
+looks free.';
+
+create function llm_private.latency_percentile(p_counts bigint[], p_fraction double precision)
+returns integer
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count bigint;
+  v_rank double precision := 0;
+begin
+  foreach v_count in array p_counts loop
+    v_rank := v_rank + v_count;
+  end loop;
+  v_rank := v_rank * p_fraction;
+  for i in 1..40 loop
+    if v_rank > 0 and v_rank <= p_counts[i] then
+      return round(power(2, (i - 1) / 2.0) + (power(2, i / 2.0) - power(2, (i - 1) / 2.0)) * v_rank / p_counts[i]);
+    end if;
+    v_rank := v_rank - p_counts[i];
+  end loop;
+  return null;
+end
+$$;
+
+comment on function llm_private.latency_percentile(bigint[], double precision) is
+'Milliseconds below which this fraction of a histogram lies, as if latencies were spread evenly within a bucket: right
+to the width of one, so at most 42 % off and usually a few. Null without any.';
+
+create function llm_private.day_begins(p_day date, p_zone text)
+returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_at constant timestamptz := p_day::timestamp at time zone p_zone;
+begin
+  -- Where clocks go back at midnight, there are two: the day begins with the first.
+  if ((v_at - interval '1 hour') at time zone p_zone)::date = p_day then
+    return v_at - interval '1 hour';
+  end if;
+  return v_at;
+end
+$$;
+
+comment on function llm_private.day_begins(date, text) is 'When a day begins in a time zone.';
+
+create function llm_private.report_zone(p_owner uuid, p_zone text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_zone constant text := coalesce(
+    p_zone, (select s.time_zone from public.user_llm_settings as s where s.user_id = p_owner), 'UTC'
+  );
+begin
+  perform now() at time zone v_zone;
+  return v_zone;
+exception when invalid_parameter_value then
+  perform llm_private.fail(
+    400, 'invalid_argument', 'p_time_zone has a value that is not allowed.',
+    'Allowed: the name of a time zone, such as Europe/Berlin or UTC.'
+  );
+end
+$$;
+
+comment on function llm_private.report_zone(uuid, text) is
+'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
+
+-- Both doors lead here. Volatile, because an administrator's report folds first, which the report must see.
+create function llm_private.usage_report(
+  p_since date, p_until date, p_bucket text, p_by text[], p_time_zone text, p_order text, p_limit integer
+)
+returns json
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_project constant boolean := v_owner = llm_private.operator_id();
+  v_by constant text[] := coalesce(p_by, '{}');
+  v_zone constant text := llm_private.report_zone(v_owner, p_time_zone);
+  v_today constant date := (now() at time zone v_zone)::date;
+  v_from timestamptz;
+  v_until timestamptz;
+  v_lines json;
+begin
+  perform
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_bucket, 'day') in ('hour', 'day', 'month'), 'p_bucket',
+      'hour, day, month, or null for one sum over all the time'
+    ),
+    llm_private.check_value(
+      'invalid_argument',
+      array_position(v_by, null) is null
+      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_project then 'user' end),
+      'p_by',
+      'some of provider, model, task, key_source, key_id' || case when v_project then ' and user' else '' end
+    ),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
+      'time (the newest first), cost, requests or tokens (the most first)'
+    ),
+    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or 1 and more');
+  v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
+  v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
+  if v_project then
+    perform llm_private.fold_usage(interval '500 milliseconds');
+  end if;
+
+  -- Times are written in the zone of the report, up to the end of this function.
+  perform set_config('timezone', v_zone, true);
+  select json_agg(row_to_json(l)) into v_lines
+  from (
+    select
+      coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
+      s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
+      s.requests, s.attempts, s.fallbacks, s.failures, s.cancelled,
+      s.input_tokens, s.cached_input_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens,
+      llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unmeasured) as cost,
+      s.cache_savings, s.unpriced, s.unmeasured,
+      llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
+      llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
+      s.last_used_at
+    from llm_private.sum_usage(
+      case
+        when not v_project then 'user'
+        when v_by && '{user,key_id}' then 'users'
+        else 'project'
+      end,
+      v_owner, v_from, v_until, p_bucket, v_zone, v_by
+    ) as s
+    order by
+      case p_order
+        when 'cost' then s.cost
+        when 'requests' then s.requests
+        when 'tokens' then s.input_tokens + s.output_tokens
+      end desc,
+      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id
+    limit p_limit
+  ) as l;
+  return coalesce(v_lines, '[]');
+end
+$$;
+
+comment on function llm_private.usage_report(date, date, text, text[], text, text, integer) is
+'The caller''s usage or, with a secret key, everybody''s. Errors: see get_llm_usage().';
+
+revoke execute on function llm_private.known_cost(numeric, bigint, bigint, bigint, bigint)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.latency_percentile(bigint[], double precision)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.day_begins(date, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.report_zone(uuid, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.usage_report(date, date, text, text[], text, text, integer)
+from public, anon, authenticated, service_role;
+grant execute on function llm_private.usage_report(date, date, text, text[], text, text, integer)
+to authenticated, service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.get_llm_usage(
+  p_since date default null,
+  p_until date default null,
+  p_bucket text default 'day',
+  p_by text[] default '{provider,model,task,key_source}',
+  p_time_zone text default null,
+  p_order text default null,
+  p_limit integer default null
+)
+returns json
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
+$$;
+
+comment on function public.get_llm_usage(date, date, text, text[], text, text, integer) is
+'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
+(null where the report is not by it), requests, attempts, fallbacks, failures, cancelled, input_tokens,
+cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unmeasured,
+latency_p50_ms, latency_p95_ms and last_used_at.
+From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
+p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the caller''s settings, else UTC;
+they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
+most first; at most p_limit lines.
+cost is in US dollars: what is known of it, null where nothing is; unpriced and unmeasured attempts are not in it.
+Errors: not_signed_in, invalid_argument.';
+
+create function public.get_llm_project_usage(
+  p_since date default null,
+  p_until date default null,
+  p_bucket text default 'day',
+  p_by text[] default '{provider,model,task,key_source}',
+  p_time_zone text default null,
+  p_order text default null,
+  p_limit integer default null
+)
+returns json
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
+$$;
+
+comment on function public.get_llm_project_usage(date, date, text, text[], text, text, integer) is
+'For administrators: the usage of all users together, as get_llm_usage() tells each of theirs; p_by may name user too.
+By user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
+Errors: not_signed_in, invalid_argument.';
+
+revoke execute on function public.get_llm_usage(date, date, text, text[], text, text, integer)
+from public, anon, authenticated, service_role;
+revoke execute on function public.get_llm_project_usage(date, date, text, text[], text, text, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.get_llm_usage(date, date, text, text[], text, text, integer) to authenticated;
+grant execute on function public.get_llm_project_usage(date, date, text, text[], text, text, integer) to service_role;

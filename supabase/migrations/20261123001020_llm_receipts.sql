@@ -1,0 +1,282 @@
+-- Receipts and events: what stands behind the reports, request by request and attempt by attempt.
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.list_receipts(p_limit integer, p_before uuid)
+returns table (
+  request_id uuid,
+  requested_at timestamptz,
+  task text,
+  outcome text,
+  cost numeric,
+  unpriced bigint,
+  unmeasured bigint,
+  attempts jsonb
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_user constant uuid := llm_private.require_user();
+begin
+  return query
+  with requests as (
+    select distinct e.request_id from public.llm_usage_events as e
+    where e.user_id = v_user and e.request_id < coalesce(p_before, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    order by e.request_id desc
+    limit least(greatest(coalesce(p_limit, 50), 1), 500)
+  )
+  select
+    r.request_id,
+    llm_private.uuid_v7_time(r.request_id),
+    (array_agg(e.task order by e.attempt))[1],
+    (array_agg(e.outcome order by e.attempt desc))[1],
+    llm_private.known_cost(
+      coalesce(sum(e.cost), 0), count(*), count(*) filter (where e.outcome = 'failed'),
+      count(*) filter (where e.cost_status = 'unpriced'), count(*) filter (where e.cost_status = 'unmeasured')
+    ),
+    count(*) filter (where e.cost_status = 'unpriced'),
+    count(*) filter (where e.cost_status = 'unmeasured'),
+    jsonb_agg(
+      jsonb_build_object(
+        'attempt', e.attempt, 'provider', e.provider, 'model', e.model, 'key_source', e.key_source,
+        'key_id', e.key_id, 'recorder', e.recorder, 'outcome', e.outcome, 'error_class', e.error_class,
+        'streamed', e.streamed, 'latency_ms', e.latency_ms, 'service_tier', e.service_tier,
+        'input_tokens', e.input_tokens, 'cached_input_tokens', e.cached_input_tokens,
+        'cache_write_tokens', e.cache_write_tokens, 'output_tokens', e.output_tokens,
+        'reasoning_tokens', e.reasoning_tokens, 'other_tokens', e.other_tokens,
+        'cost', e.cost, 'cost_status', e.cost_status, 'cache_savings', e.cache_savings
+      ) order by e.attempt, e.recorded_at
+    )
+  from requests as r
+  inner join llm_private.adjusted_events as e on e.user_id = v_user and e.request_id = r.request_id
+  group by r.request_id
+  order by r.request_id desc;
+end
+$$;
+
+comment on function llm_private.list_receipts(integer, uuid) is 'The caller''s requests. Error not_signed_in.';
+
+create function llm_private.list_events(p_since timestamptz, p_until timestamptz, p_after text, p_limit integer)
+returns table (
+  user_id uuid,
+  request_id uuid,
+  attempt smallint,
+  recorder uuid,
+  requested_at timestamptz,
+  task text,
+  provider text,
+  model text,
+  key_source text,
+  key_id uuid,
+  outcome text,
+  error_class text,
+  streamed boolean,
+  latency_ms integer,
+  input_tokens integer,
+  cached_input_tokens integer,
+  cache_write_tokens integer,
+  output_tokens integer,
+  reasoning_tokens integer,
+  other_tokens jsonb,
+  service_tier text,
+  cost numeric,
+  cost_status text,
+  cache_savings numeric,
+  price_id bigint,
+  recorded_at timestamptz,
+  cursor text
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
+  v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
+  v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
+  v_after text[] := string_to_array(p_after, '/');
+begin
+  perform llm_private.check_value(
+    'invalid_argument',
+    p_after is null or p_after ~ '^[0-9a-f-]{36}/[0-9a-f-]{36}/[0-9]{1,4}/[0-9a-f-]{36}$',
+    'p_after', 'null, or the cursor of the last event of the page before'
+  );
+  v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
+    '00000000-0000-0000-0000-000000000000}');
+  -- Two queries, for a user's may never be planned as one over all users.
+  if v_owner <> llm_private.operator_id() then
+    return query
+    select
+      e.user_id, e.request_id, e.attempt, e.recorder, llm_private.uuid_v7_time(e.request_id), e.task, e.provider,
+      e.model, e.key_source, e.key_id, e.outcome, e.error_class, e.streamed, e.latency_ms, e.input_tokens,
+      e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens,
+      e.service_tier, e.cost, e.cost_status, e.cache_savings, e.price_id, e.recorded_at,
+      concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder)
+    from llm_private.adjusted_events as e
+    where
+      e.user_id = v_owner and e.request_id >= v_from and e.request_id < v_until
+      and (e.request_id, e.attempt, e.recorder) > (v_after[2]::uuid, v_after[3]::smallint, v_after[4]::uuid)
+    order by e.request_id, e.attempt, e.recorder
+    limit v_limit;
+  else
+    return query
+    select
+      e.user_id, e.request_id, e.attempt, e.recorder, llm_private.uuid_v7_time(e.request_id), e.task, e.provider,
+      e.model, e.key_source, e.key_id, e.outcome, e.error_class, e.streamed, e.latency_ms, e.input_tokens,
+      e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens,
+      e.service_tier, e.cost, e.cost_status, e.cache_savings, e.price_id, e.recorded_at,
+      concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder)
+    from llm_private.adjusted_events as e
+    where
+      e.request_id >= v_from and e.request_id < v_until
+      and (e.user_id, e.request_id, e.attempt, e.recorder)
+      > (v_after[1]::uuid, v_after[2]::uuid, v_after[3]::smallint, v_after[4]::uuid)
+    order by e.user_id, e.request_id, e.attempt, e.recorder
+    limit v_limit;
+  end if;
+end
+$$;
+
+comment on function llm_private.list_events(timestamptz, timestamptz, text, integer) is
+'A page of the caller''s events or, with a secret key, of everybody''s. Errors: see list_llm_usage_events().';
+
+revoke execute on function llm_private.list_receipts(integer, uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.list_events(timestamptz, timestamptz, text, integer)
+from public, anon, authenticated, service_role;
+grant execute on function llm_private.list_receipts(integer, uuid) to authenticated;
+grant execute on function llm_private.list_events(timestamptz, timestamptz, text, integer)
+to authenticated, service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.get_llm_receipts(p_limit integer default 50, p_before uuid default null)
+returns table (
+  request_id uuid,
+  requested_at timestamptz,
+  task text,
+  outcome text,
+  cost numeric,
+  unpriced bigint,
+  unmeasured bigint,
+  attempts jsonb
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from llm_private.list_receipts(p_limit, p_before)
+$$;
+
+comment on function public.get_llm_receipts(integer, uuid) is
+'The caller''s requests, newest first, at most 500, each with its attempts in order; p_before: the request_id of the
+last one seen, to read on. cost is in US dollars: what is known of it, null where nothing is; of an attempt, cost_status says
+why: priced, unpriced (no price known) or unmeasured (tokens not counted). Error not_signed_in.';
+
+create function public.list_llm_usage_events(
+  p_since timestamptz default null,
+  p_until timestamptz default null,
+  p_after text default null,
+  p_limit integer default 1000
+)
+returns table (
+  user_id uuid,
+  request_id uuid,
+  attempt smallint,
+  recorder uuid,
+  requested_at timestamptz,
+  task text,
+  provider text,
+  model text,
+  key_source text,
+  key_id uuid,
+  outcome text,
+  error_class text,
+  streamed boolean,
+  latency_ms integer,
+  input_tokens integer,
+  cached_input_tokens integer,
+  cache_write_tokens integer,
+  output_tokens integer,
+  reasoning_tokens integer,
+  other_tokens jsonb,
+  service_tier text,
+  cost numeric,
+  cost_status text,
+  cache_savings numeric,
+  price_id bigint,
+  recorded_at timestamptz,
+  cursor text
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
+$$;
+
+comment on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer) is
+'The caller''s usage events of requests that began from p_since to before p_until, oldest first, at most 1000, with
+what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes.
+Errors: not_signed_in, invalid_argument.';
+
+create function public.list_llm_project_usage_events(
+  p_since timestamptz default null,
+  p_until timestamptz default null,
+  p_after text default null,
+  p_limit integer default 1000
+)
+returns table (
+  user_id uuid,
+  request_id uuid,
+  attempt smallint,
+  recorder uuid,
+  requested_at timestamptz,
+  task text,
+  provider text,
+  model text,
+  key_source text,
+  key_id uuid,
+  outcome text,
+  error_class text,
+  streamed boolean,
+  latency_ms integer,
+  input_tokens integer,
+  cached_input_tokens integer,
+  cache_write_tokens integer,
+  output_tokens integer,
+  reasoning_tokens integer,
+  other_tokens jsonb,
+  service_tier text,
+  cost numeric,
+  cost_status text,
+  cache_savings numeric,
+  price_id bigint,
+  recorded_at timestamptz,
+  cursor text
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
+$$;
+
+comment on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer) is
+'For administrators: the usage events of all users as list_llm_usage_events() lists each of theirs, by user and then the
+oldest first. Error invalid_argument.';
+
+revoke execute on function public.get_llm_receipts(integer, uuid) from public, anon, authenticated, service_role;
+revoke execute on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer)
+from public, anon, authenticated, service_role;
+revoke execute on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer)
+from public, anon, authenticated, service_role;
+grant execute on function public.get_llm_receipts(integer, uuid) to authenticated;
+grant execute on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer) to authenticated;
+grant execute on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer) to service_role;

@@ -1,0 +1,249 @@
+-- What a user may want to know of their usage: what the month is going to cost, and where it could cost less. All of it
+-- is worked out from what was recorded; nothing is guessed about what their prompts need.
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.forecast()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_zone constant text := llm_private.report_zone(v_user, null);
+  v_today constant date := (now() at time zone v_zone)::date;
+  v_month constant date := date_trunc('month', v_today::timestamp);
+  v_month_ends constant timestamptz := llm_private.day_begins((v_month + interval '1 month')::date, v_zone);
+  v_first_day constant date := (
+    select (min(t.hour) at time zone v_zone)::date from public.llm_usage_totals as t where t.user_id = v_user
+  );
+  -- Who began three days ago has not had a week of nothing before.
+  v_days constant integer := case when v_first_day < v_today then least(7, v_today - v_first_day) else 0 end;
+  v_so_far numeric;
+  v_unpriced bigint;
+  v_unmeasured bigint;
+  v_average numeric;
+begin
+  select
+    llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unmeasured), s.unpriced, s.unmeasured
+  into v_so_far, v_unpriced, v_unmeasured
+  from llm_private.sum_usage(
+    'user', v_user, llm_private.day_begins(v_month, v_zone), v_month_ends, null, v_zone, '{}'
+  ) as s;
+  if not found then
+    v_so_far := 0;
+    v_unpriced := 0;
+    v_unmeasured := 0;
+  end if;
+  if v_days > 0 then
+    select llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unmeasured) / v_days into v_average
+    from llm_private.sum_usage(
+      'user', v_user, llm_private.day_begins(v_today - v_days, v_zone), llm_private.day_begins(v_today, v_zone), null,
+      v_zone, '{}'
+    ) as s;
+    if not found then
+      v_average := 0;
+    end if;
+  end if;
+  return jsonb_build_object(
+    'currency', 'USD',
+    'month', v_month,
+    'time_zone', v_zone,
+    'cost_so_far', v_so_far,
+    'unpriced', v_unpriced,
+    'unmeasured', v_unmeasured,
+    'days_averaged', v_days,
+    'daily_average', round(v_average, 6),
+    'forecast', round(
+      v_so_far + v_average * (extract(epoch from v_month_ends - now()) / 86400)::numeric, 6
+    )
+  );
+end
+$$;
+
+comment on function llm_private.forecast() is 'See get_llm_forecast().';
+
+create function llm_private.cheaper_models(p_user uuid)
+returns setof jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with used as (
+    select
+      t.task, t.provider, t.model, t.key_source, sum(t.cost) as cost, sum(t.output_tokens) as output_tokens
+    from public.llm_usage_totals as t
+    where t.user_id = p_user and t.hour >= now() - interval '30 days'
+    group by 1, 2, 3, 4
+    having sum(t.cost) > 0 and sum(t.output_tokens) > 0
+    order by 5 desc
+    limit 10
+  ),
+  -- Models of the same provider that answer in text: those the user has used, and those of the catalogue.
+  others as (
+    select u.provider, u.model from used as u
+    union
+    select p.id, p.default_model from public.llm_providers as p where p.enabled
+    union
+    select p.id, m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    where p.enabled and m.key <> 'embedding'
+  ),
+  pairs as materialized (
+    select
+      u.*, o.model as other_model, llm_private.find_price(p_user, u.provider, o.model, u.key_source, null, now()) as price
+    from used as u
+    inner join others as o on o.provider = u.provider and o.model <> u.model
+  ),
+  compared as (
+    select
+      p.task, p.provider, p.model, p.key_source, p.cost, p.other_model,
+      s.compared, s.other_cost / s.own_cost as ratio,
+      row_number() over (
+        partition by p.task, p.provider, p.model, p.key_source order by s.other_cost, p.other_model
+      ) as place
+    from pairs as p
+    cross join lateral (
+      select count(*) as compared, sum(e.cost) as own_cost, sum(c.cost) as other_cost
+      from (
+        select * from llm_private.adjusted_events as a
+        where
+          a.user_id = p_user and a.request_id >= llm_private.first_uuid_v7(now() - interval '30 days')
+          and a.provider = p.provider and a.model = p.model and a.task is not distinct from p.task
+          and a.key_source = p.key_source and a.cost > 0
+        order by a.request_id desc
+        limit 200
+      ) as e
+      cross join lateral llm_private.cost_of(
+        p.price, e.input_tokens, e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens,
+        e.other_tokens
+      ) as c
+    ) as s
+    where p.price is not null and s.own_cost > 0 and s.other_cost <= s.own_cost / 2
+  )
+  select
+    jsonb_build_object(
+      'kind', 'cheaper_model', 'task', c.task, 'provider', c.provider, 'model', c.model, 'key_source', c.key_source,
+      'other_model', c.other_model, 'cost_30d', c.cost, 'would_have_cost', round(c.cost * c.ratio, 9),
+      'ratio', round(c.ratio, 4), 'compared_attempts', c.compared,
+      'message', format(
+        '%s runs on %s: %s of the same provider would have cost %s for the same tokens in the last 30 days.',
+        coalesce('The task ' || c.task, 'What has no task'), c.model, c.other_model,
+        case when c.ratio = 0 then 'nothing' else '1/' || round(1 / c.ratio) || ' of it' end
+      )
+    )
+  from compared as c
+  where c.place = 1
+  order by c.cost * (1 - c.ratio) desc;
+end
+$$;
+
+comment on function llm_private.cheaper_models(uuid) is
+'Hints: models of the same provider that would have cost at most half for the same tokens, by their price of today. The
+latest 200 attempts of each line are compared.';
+
+create function llm_private.hints()
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+begin
+  return coalesce(
+    (select jsonb_agg(m.hint) from llm_private.cheaper_models(v_user) as m (hint)), '[]'
+  )
+  || coalesce(
+    (
+      select
+        jsonb_agg(
+          jsonb_build_object(
+            'kind', 'cache_loss', 'provider', l.provider, 'model', l.model, 'cost_30d', l.cost, 'lost', l.lost,
+            'message', format(
+              'Writing to the cache of %s/%s cost $%s more than reading from it saved, in the last 30 days.',
+              l.provider, l.model, l.lost
+            )
+          ) order by l.lost desc
+        )
+      from (
+        select
+          t.provider, t.model, sum(t.cost) as cost, trim_scale(-sum(t.cache_savings)) as lost
+        from public.llm_usage_totals as t
+        where t.user_id = v_user and t.hour >= now() - interval '30 days'
+        group by t.provider, t.model
+        having sum(t.cache_savings) < 0
+      ) as l
+    ), '[]'
+  )
+  || coalesce(
+    (
+      select
+        jsonb_agg(
+          jsonb_build_object(
+            'kind', 'failing', 'provider', f.provider, 'model', f.model, 'attempts', f.attempts, 'failures', f.failures,
+            'message', format(
+              '%s/%s failed %s of %s attempts in the last 7 days.', f.provider, f.model, f.failures, f.attempts
+            )
+          ) order by f.failures desc
+        )
+      from (
+        select t.provider, t.model, sum(t.attempts) as attempts, sum(t.failures) as failures
+        from public.llm_usage_totals as t
+        where t.user_id = v_user and t.hour >= now() - interval '7 days'
+        group by t.provider, t.model
+        having sum(t.attempts) >= 20 and sum(t.failures) * 5 >= sum(t.attempts)
+      ) as f
+    ), '[]'
+  );
+end
+$$;
+
+comment on function llm_private.hints() is 'See get_llm_hints().';
+
+revoke execute on function llm_private.forecast() from public, anon, authenticated, service_role;
+revoke execute on function llm_private.cheaper_models(uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.hints() from public, anon, authenticated, service_role;
+grant execute on function llm_private.forecast() to authenticated;
+grant execute on function llm_private.hints() to authenticated;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.get_llm_forecast()
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.forecast()
+$$;
+
+comment on function public.get_llm_forecast() is
+'What the caller''s month (in the time zone of their settings) has cost and is going to: cost_so_far, daily_average (of
+the last 7 full days, or as many as there are since they began) and forecast (so far, and the average until the end of
+the month), in US dollars, null where nothing is priced; unpriced and unmeasured attempts are in none of them.
+Error not_signed_in.';
+
+create function public.get_llm_hints()
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.hints()
+$$;
+
+comment on function public.get_llm_hints() is
+'Where the caller could do better, a JSON array; each with a message for people. kind: cheaper_model (another model of
+the same provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a
+provider''s cache cost more than reading saved) or failing (a fifth of the attempts of the last 7 days failed).
+Error not_signed_in.';
+
+revoke execute on function public.get_llm_forecast() from public, anon, authenticated, service_role;
+revoke execute on function public.get_llm_hints() from public, anon, authenticated, service_role;
+grant execute on function public.get_llm_forecast() to authenticated;
+grant execute on function public.get_llm_hints() to authenticated;

@@ -1,0 +1,75 @@
+"""Usage for tests of the ledger: of any time, and what its sums must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.database.support import Caller, Transaction, request_id
+
+#: A price as old as anything in the tests.
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+_EVENT = """
+insert into public.llm_usage_events (
+  user_id, request_id, attempt, recorder, provider, model, task, key_source, outcome, streamed, latency_ms,
+  input_tokens, output_tokens, cost, price_id
+)
+values (
+  %(user)s, %(request_id)s, %(attempt)s, %(user)s, %(provider)s, %(model)s, %(task)s, 'user', 'succeeded',
+  false, %(latency_ms)s, %(input_tokens)s, %(output_tokens)s, %(cost)s, %(price_id)s
+)
+"""
+
+_TOTALS = """
+insert into public.llm_usage_totals (
+  user_id, hour, provider, model, task, key_source, recorder, requests, attempts, fallbacks, failures,
+  cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
+  cache_savings, unpriced, unmeasured, latency_counts, last_used_at
+)
+select
+  %(user)s, date_trunc('hour', t.at, 'UTC'), %(provider)s, %(model)s, %(task)s, 'user', %(user)s,
+  (%(attempt)s = 1)::integer, 1, (%(attempt)s = 2)::integer, 0, 0, %(input_tokens)s, 0, 0, %(output_tokens)s,
+  0, coalesce(%(cost)s::numeric, 0), 0, (%(cost)s::numeric is null)::integer, 0,
+  array(
+    select (b = llm_private.latency_bucket(%(latency_ms)s))::integer from generate_series(1, 40) as b
+  ), t.at
+from (select llm_private.uuid_v7_time(%(request_id)s) as at) as t
+"""
+
+
+def backfill(tx: Transaction, user: Caller, at: datetime, **changes: Any) -> dict[str, Any]:
+    """Put an attempt of any time into the ledger, past what recording allows."""
+    event = {
+        "user": user.id,
+        "request_id": request_id(at.timestamp()),
+        "attempt": 1,
+        "provider": "groq",
+        "model": "m",
+        "task": None,
+        "latency_ms": 100,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cost": 1,
+        "price_id": 1,
+        **changes,
+    }
+    for query in (_EVENT, _TOTALS):
+        tx.connection.execute(query, event)
+    return event
+
+
+def price(tx: Transaction, model: str = "*", provider: str = "groq", **rates: float) -> None:
+    """Say what a model has cost for as long as there are tests."""
+    tx.admin.rpc("set_llm_price", p_provider=provider, p_model=model, p_rates=rates, p_valid_from=LONG_AGO)
+
+
+def attempts(lines: Sequence[Mapping[str, Any]]) -> int:
+    return sum(line["attempts"] for line in lines)
+
+
+def project_attempts(tx: Transaction) -> int:
+    """Of all users and times, as the project's report tells them."""
+    lines = tx.admin.rpc("get_llm_project_usage", p_since="2000-01-01", p_bucket=None, p_by=[])
+    return attempts(lines)

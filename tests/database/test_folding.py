@@ -1,0 +1,259 @@
+"""Project totals are folded while everybody records, and the project's report is exact at every moment."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.database.ledger import backfill, project_attempts
+from tests.database.support import Connection, Http, Transaction, new_user, owner, request_id, usage_event
+from tests.support import Stack, wait_until
+
+HOUR, DAY = 3600, 24 * 3600
+
+# Whatever is in the database: the sums of everybody's totals, by the columns of a report.
+SUMS = """
+select date_trunc('day', hour, 'UTC') as starts_at, model, sum(attempts)::bigint as attempts,
+  sum(input_tokens)::bigint as input_tokens, sum(unpriced)::bigint as unpriced,
+  max(last_used_at) as last_used_at
+from public.llm_usage_totals group by 1, 2
+"""
+
+
+def project(tx: Transaction) -> list[dict[str, Any]]:
+    """The project's report as SUMS has it."""
+    lines = tx.admin.rpc("get_llm_project_usage", p_since="2000-01-01", p_by=["model"])
+    return [
+        {
+            **{name: line[name] for name in ("model", "attempts", "input_tokens", "unpriced")},
+            **{name: datetime.fromisoformat(line[name]) for name in ("starts_at", "last_used_at")},
+        }
+        for line in lines
+    ]
+
+
+def sums(tx: Transaction) -> list[dict[str, Any]]:
+    return tx.sql(SUMS)
+
+
+def as_set(lines: list[dict[str, Any]]) -> set[Any]:
+    return {tuple(sorted(line.items())) for line in lines}
+
+
+def folds(tx: Transaction, **where: Any) -> int:
+    conditions = " and ".join(f"{name} = %s" for name in where) or "true"
+    count: int = tx.value(f"select count(*) from llm_private.usage_folds where {conditions}", *where.values())
+    return count
+
+
+def fold_all(tx: Transaction) -> None:
+    for _ in range(50):
+        if tx.admin.rpc("run_llm_maintenance")["hours_left"] == 0:
+            return
+    raise AssertionError("folding does not end")
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("record"), st.integers(0, 7 * DAY - 600), st.sampled_from("ab")),
+    st.tuples(st.just("fold"), st.sampled_from(["0 seconds", "20 milliseconds", "5 seconds"])),
+    st.tuples(st.just("restate")),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, min_size=2, max_size=10))
+def test_the_report_is_exact_whatever_is_recorded_folded_and_restated_in_which_order(
+    tx: Transaction, steps: list[tuple[Any, ...]]
+) -> None:
+    with tx.connection.transaction(force_rollback=True):
+        user = new_user(tx)
+        for number, step in enumerate(steps):
+            match step:
+                case "record", seconds, model:
+                    user.records(request_id=request_id(time.time() - seconds), model=model, input_tokens=7)
+                case "fold", budget:
+                    tx.sql("select llm_private.fold_usage(%s::interval)", budget)
+                case _:
+                    tx.admin.rpc(
+                        "set_llm_price",
+                        p_provider="groq",
+                        p_model="*",
+                        p_rates={"input": number, "output": number},
+                        p_valid_from=datetime.now(UTC) - timedelta(days=30),
+                    )
+                    tx.admin.rpc("restate_llm_costs", p_batch=10_000)
+            assert as_set(project(tx)) == as_set(sums(tx))
+        assert tx.admin.rpc("check_llm_usage")["differing"] == 0
+
+
+def test_what_is_over_is_folded_and_the_rest_is_not(tx: Transaction) -> None:
+    user = new_user(tx)
+    for days in (0, 1, 3):
+        user.records(request_id=request_id(time.time() - days * DAY))
+    fold_all(tx)
+    now = datetime.now(UTC)
+    assert folds(tx, stale=True) == 0
+    assert tx.value(
+        "select max(starts_at) from llm_private.usage_folds where span = 'hour'"
+    ) <= now - timedelta(hours=1)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert folds(tx, span="day", starts_at=today - timedelta(days=2)) == 1
+    assert folds(tx, span="day", starts_at=today) == 0
+
+
+def test_a_folded_report_reads_few_rows(tx: Transaction) -> None:
+    users = [new_user(tx) for _ in range(20)]
+    at = datetime.now(UTC) - timedelta(days=3)
+    for user in users:
+        backfill(tx, user, at, model="folded")
+    fold_all(tx)
+    kept = tx.value("select count(*) from llm_private.project_totals where model = 'folded' and span = 'day'")
+    assert kept == 1
+
+
+def test_a_late_event_is_told_at_once_and_folded_again(tx: Transaction) -> None:
+    user = new_user(tx)
+    user.records(request_id=request_id(time.time() - 3 * DAY))
+    fold_all(tx)
+    before = project_attempts(tx)
+    user.records(request_id=request_id(time.time() - 3 * DAY))
+    assert folds(tx, stale=True) == 2, "the hour and its day"
+    assert project_attempts(tx) == before + 1
+    assert folds(tx, stale=True) == 0, "a report folds"
+    assert project_attempts(tx) == before + 1
+
+
+def test_an_event_of_this_hour_marks_nothing(tx: Transaction) -> None:
+    fold_all(tx)
+    new_user(tx).records()
+    assert folds(tx, stale=True) == 0
+
+
+def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> None:
+    user = new_user(http)
+    user.records(request_id=request_id(time.time() - 2 * DAY), model="read-only")
+    with owner(stack) as connection, connection.transaction():
+        connection.execute("set transaction read only")
+        connection.execute("select set_config('role', 'service_role', true)")
+        row = connection.execute("select public.get_llm_project_usage(p_by => '{model}') as it").fetchone()
+    assert row is not None
+    assert sum(line["attempts"] for line in row["it"] if line["model"] == "read-only") >= 1
+
+
+# At the same time ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(http: Http, stack: Stack) -> Iterator[tuple[Connection, Connection, str]]:
+    """Two connections, and an hour of days ago that is folded."""
+    user = new_user(http)
+    event = request_id(time.time() - 2 * DAY)
+    user.records(request_id=event)
+    with owner(stack) as recording, owner(stack) as folding:
+        while not http.admin.rpc("run_llm_maintenance")["done"]:
+            pass
+        recording.execute("select set_config('request.jwt.claims', %s, false)", [f'{{"sub": "{user.id}"}}'])
+        yield recording, folding, event
+
+
+def record(connection: Connection, at: str) -> None:
+    """Record an attempt in the hour of another one."""
+    event = usage_event(request_id=at[:13] + request_id()[13:], model="racing")
+    named = ", ".join(f"{name} => %({name})s" for name in event)
+    connection.execute(f"select public.record_llm_usage({named})", event)
+
+
+def told(connection: Connection) -> int:
+    """Attempts of the racing model, as the project's report tells them."""
+    with connection.transaction():
+        connection.execute("select set_config('role', 'service_role', true)")
+        row = connection.execute(
+            "select public.get_llm_project_usage("
+            "p_since => '2000-01-01', p_bucket => null, p_by => '{model}') as it"
+        ).fetchone()
+    assert row is not None
+    return sum(line["attempts"] for line in row["it"] if line["model"] == "racing")
+
+
+def test_an_event_that_commits_after_the_fold_began_is_not_lost(
+    late: tuple[Connection, Connection, str],
+) -> None:
+    recording, folding, event = late
+    record(recording, event)
+    before = told(folding)
+    with recording.transaction():
+        record(recording, event)
+        assert told(folding) == before, "folded or read while it is not committed"
+    assert told(folding) == before + 1
+
+
+def test_an_event_waits_for_the_fold_of_its_hour_and_marks_it(
+    late: tuple[Connection, Connection, str], stack: Stack
+) -> None:
+    recording, folding, event = late
+    record(recording, event)
+    waiting = "select from pg_stat_activity where wait_event = 'advisory' and pid = %s"
+    with ThreadPoolExecutor(1) as pool, owner(stack) as watching:
+        with folding.transaction():
+            folding.execute("select llm_private.fold_usage('5 seconds')")
+            recorded = pool.submit(record, recording, event)
+            wait_until(lambda: watching.execute(waiting, [recording.info.backend_pid]).fetchall())
+        recorded.result()
+        stale = watching.execute("select count(*) as it from llm_private.usage_folds where stale").fetchone()
+        assert stale == {"it": 2}
+        committed = watching.execute(
+            "select sum(attempts)::integer as it from public.llm_usage_totals where model = 'racing'"
+        ).fetchone()
+        assert committed == {"it": told(watching)}
+
+
+def test_only_one_folds_at_a_time_and_the_other_does_not_wait(stack: Stack) -> None:
+    fold = "select llm_private.fold_usage('1 second') as it"
+    with owner(stack) as one, owner(stack) as other, one.transaction():
+        assert one.execute(fold).fetchone() != {"it": None}
+        other.execute("set statement_timeout = '5s'")
+        assert other.execute(fold).fetchone() == {"it": None}
+
+
+def test_nothing_is_lost_while_many_record_late_and_others_report(http: Http, stack: Stack) -> None:
+    users = [new_user(http) for _ in range(4)]
+    chance = random.Random(11)
+    stop = threading.Event()
+
+    def keep_recording(user: Any) -> None:
+        for _ in range(60):
+            at = time.time() - chance.choice([0, HOUR, 2 * DAY, 2 * DAY, 3 * DAY])
+            user.records(request_id=request_id(at), model="racing", latency_ms=chance.randrange(1, 5000))
+
+    def keep_reporting() -> list[int]:
+        counts = []
+        with owner(stack) as connection:
+            while not stop.is_set():
+                counts.append(told(connection))
+        return counts
+
+    with owner(stack) as connection:
+        before = told(connection)
+    with ThreadPoolExecutor(6) as pool:
+        reports = [pool.submit(keep_reporting) for _ in range(2)]
+        for done in [pool.submit(keep_recording, user) for user in users]:
+            done.result()
+        stop.set()
+        counts = [report.result() for report in reports]
+    for seen in counts:
+        assert seen == sorted(seen), "what was told once is never taken back"
+    with owner(stack) as connection:
+        assert told(connection) == before + 240
+        while not http.admin.rpc("run_llm_maintenance")["done"]:
+            pass
+        assert told(connection) == before + 240
+    assert http.admin.rpc("check_llm_usage")["differing"] == 0

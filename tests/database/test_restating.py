@@ -1,0 +1,220 @@
+"""Restating: costs at corrected prices, appended, in batches that may end anywhere; twice is once."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.database.ledger import LONG_AGO, price
+from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id
+
+# A model of these tests' own, for a restatement is of everybody.
+MODEL = "restated"
+MILLION = {"model": MODEL, "input_tokens": 10**6, "output_tokens": 0}
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    return new_user(tx)
+
+
+def restate(tx: Transaction | Http, batch: int = 10_000, **arguments: Any) -> dict[str, Any]:
+    """Restate to the end."""
+    state = tx.admin.rpc("restate_llm_costs", p_batch=batch, **arguments)
+    while not state["done"]:
+        state = tx.admin.rpc("restate_llm_costs", p_batch=batch, p_restatement=state["id"])
+    assert isinstance(state, dict)
+    return state
+
+
+def line(user: Caller) -> tuple[Any, int, int]:
+    (found,) = user.rpc("get_llm_usage", p_bucket=None, p_by=[])
+    return found["cost"], found["unpriced"], found["unmeasured"]
+
+
+def adjustments(tx: Transaction, user: Caller) -> list[dict[str, Any]]:
+    return tx.sql(
+        "select cost, price_id from public.llm_usage_adjustments where user_id = %s order by restatement_id",
+        user.id,
+    )
+
+
+def test_a_corrected_price_is_appended_and_the_event_stays(tx: Transaction, user: Caller) -> None:
+    price(tx, MODEL, input=1, output=1)
+    user.records(**MILLION)
+    before = tx.sql("select * from public.llm_usage_events where user_id = %s", user.id)
+    price(tx, MODEL, input=3, output=1)
+    assert line(user) == (1, 0, 0), "a price that was set is none that was paid"
+    state = restate(tx)
+    assert state["changed"] == 1
+    assert Decimal(str(state["cost_after"])) - Decimal(str(state["cost_before"])) == 2
+    assert line(user) == (3, 0, 0)
+    assert tx.sql("select * from public.llm_usage_events where user_id = %s", user.id) == before
+    (added,) = adjustments(tx, user)
+    assert added["cost"] == 2
+    assert added["price_id"] == tx.value("select max(id) from public.llm_prices")
+
+
+def test_twice_is_once(tx: Transaction, user: Caller) -> None:
+    user.records(**MILLION)
+    price(tx, MODEL, input=3, output=1)
+    restate(tx)
+    after = line(user), adjustments(tx, user)
+    again = restate(tx)
+    assert (again["changed"], again["newly_priced"]) == (0, 0)
+    assert again["cost_before"] == again["cost_after"]
+    assert (line(user), adjustments(tx, user)) == after
+
+
+def test_a_price_that_came_late_is_no_longer_missing(tx: Transaction, user: Caller) -> None:
+    user.records(**MILLION)
+    user.records(model=MODEL)
+    assert line(user) == (None, 2, 0)
+    price(tx, MODEL, input=3, output=1)
+    assert restate(tx)["newly_priced"] == 1
+    assert line(user) == (3, 0, 1), "of the other, the tokens are not known"
+    assert restate(tx)["changed"] == 0
+    assert tx.admin.rpc("check_llm_usage")["differing"] == 0
+
+
+def test_what_had_a_price_never_loses_it(tx: Transaction, user: Caller) -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    tx.admin.rpc(
+        "set_llm_price",
+        p_provider="groq",
+        p_model=MODEL,
+        p_rates={"input": 1, "output": 1},
+        p_valid_from=yesterday,
+    )
+    user.records(**MILLION)
+    tx.sql("update public.llm_prices set valid_from = now(), valid_until = now() where model = %s", MODEL)
+    assert restate(tx)["changed"] == 0
+    assert line(user) == (1, 0, 0)
+
+
+def test_a_failure_without_tokens_stays_free(tx: Transaction, user: Caller) -> None:
+    user.records(model=MODEL, outcome="failed", error_class="timeout")
+    price(tx, MODEL, input=1, output=1, request=1)
+    restate(tx)
+    assert line(user) == (0, 0, 0)
+
+
+def test_only_the_time_that_was_asked_for_is_restated(tx: Transaction, user: Caller) -> None:
+    now = time.time()
+    for days in (0, 2, 4):
+        user.records(request_id=request_id(now - days * 86_400), **MILLION)
+    price(tx, MODEL, input=1, output=1)
+    middle = datetime.fromtimestamp(now, UTC) - timedelta(days=2)
+    hour = timedelta(hours=1)
+    assert restate(tx, p_from=middle - hour, p_until=middle + hour)["newly_priced"] == 1
+    assert line(user) == (1, 2, 0)
+    restate(tx, p_from=middle - hour)
+    assert line(user) == (2, 1, 0)
+    with refused("invalid_argument", 400):
+        tx.admin.rpc("restate_llm_costs", p_from=middle, p_until=middle)
+
+
+def test_what_was_left_off_is_gone_on_with(tx: Transaction, user: Caller) -> None:
+    for _ in range(5):
+        user.records(**MILLION)
+    price(tx, MODEL, input=1, output=1)
+    begun = tx.admin.rpc("restate_llm_costs", p_from=LONG_AGO, p_batch=2)
+    assert not begun["done"]
+    # Whoever began it is gone: the same range leads to it, and no event is looked at twice.
+    gone_on = restate(tx, batch=2, p_from=LONG_AGO)
+    assert gone_on["id"] == begun["id"]
+    assert gone_on["events"] == tx.value("select count(*) from public.llm_usage_events")
+    assert line(user) == (5, 0, 0)
+
+
+def test_with_a_new_price_it_begins_anew(tx: Transaction, user: Caller) -> None:
+    for _ in range(3):
+        user.records(**MILLION)
+    price(tx, MODEL, input=1, output=1)
+    begun = tx.admin.rpc("restate_llm_costs", p_batch=1)
+    price(tx, MODEL, input=2, output=2)
+    assert restate(tx, batch=2)["id"] != begun["id"]
+    assert line(user) == (6, 0, 0)
+
+
+@pytest.mark.parametrize("batch", [0, -1, 10_001, None])
+def test_a_batch_has_its_bounds(tx: Transaction, batch: int | None) -> None:
+    with refused("invalid_argument", 400):
+        tx.admin.rpc("restate_llm_costs", p_batch=batch)
+
+
+def test_a_restatement_that_is_none_is_not_gone_on_with(tx: Transaction) -> None:
+    with refused("not_found", 404):
+        tx.admin.rpc("restate_llm_costs", p_restatement=-1)
+
+
+EVENTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "model": st.sampled_from(["a", "b"]),
+            "input_tokens": st.sampled_from([None, 0, 1000, 10**6]),
+            "output_tokens": st.sampled_from([None, 500]),
+            "attempt": st.integers(1, 3),
+        }
+    ),
+    min_size=1,
+    max_size=12,
+)
+RATES = st.lists(st.tuples(st.sampled_from(["a", "b", "*"]), st.integers(0, 5)), min_size=1, max_size=3)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=EVENTS, prices=RATES, batch=st.integers(1, 5))
+def test_restated_costs_are_those_of_events_recorded_at_these_prices(
+    tx: Transaction, events: list[dict[str, Any]], prices: list[tuple[str, int]], batch: int
+) -> None:
+    with tx.connection.transaction(force_rollback=True):
+        restated, recorded = new_user(tx), new_user(tx)
+        for event in events:
+            restated.records(**event)
+        for model, rate in prices:
+            price(tx, model=model, input=rate, output=rate)
+            restate(tx, batch)
+        for event in events:
+            recorded.records(**event)
+        assert line(restated) == line(recorded)
+        assert tx.admin.rpc("check_llm_usage")["differing"] == 0
+        restated_attempts, recorded_attempts = (
+            sorted(
+                (attempt["cost_status"], attempt["cost"] or 0)
+                for receipt in user.rpc("get_llm_receipts")
+                for attempt in receipt["attempts"]
+            )
+            for user in (restated, recorded)
+        )
+        assert restated_attempts == recorded_attempts
+
+
+def test_many_who_restate_at_once_append_each_difference_once(http: Http) -> None:
+    user = new_user(http)
+    model = f"m-{user.id}"
+    for _ in range(40):
+        user.records(**{**MILLION, "model": model})
+    http.admin.rpc(
+        "set_llm_price",
+        p_provider="groq",
+        p_model=model,
+        p_rates={"input": 2, "output": 2},
+        p_valid_from=(datetime.now(UTC) - timedelta(days=1)).isoformat(),
+    )
+    with ThreadPoolExecutor(4) as pool:
+        done = [
+            *(pool.submit(restate, http, 7) for _ in range(4)),
+            *(pool.submit(user.records, **{**MILLION, "model": model}) for _ in range(20)),
+        ]
+        for it in done:
+            it.result()
+    assert line(user) == (120, 0, 0)
+    assert http.admin.rpc("check_llm_usage")["differing"] == 0
