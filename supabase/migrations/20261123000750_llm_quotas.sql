@@ -293,13 +293,16 @@ begin
     );
   if not v_operator then
     perform llm_private.ensure_settings(v_owner);
-    -- One after the other, so that they are counted.
-    perform from public.user_llm_settings as s where s.user_id = v_owner for no key update;
   end if;
 
   v_row.set_by := case when v_operator then 'operator' else 'user' end;
   v_row.user_id := case when v_operator then (p_quota ->> 'user_id')::uuid else v_owner end;
   v_row.shared := coalesce((p_quota -> 'shared')::boolean, false);
+  -- Of what will be summed, before the quota is there: see the order of locks. A user's go one after the other then, so
+  -- that they can be counted.
+  if v_row.shared or not v_operator then
+    perform llm_private.lock_usage(v_owner);
+  end if;
   v_row.clock := coalesce(p_quota ->> 'clock', case when v_operator then 'utc' else 'user' end);
   insert into llm_private.quotas (
     set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, hard, unpriced
@@ -354,7 +357,8 @@ declare
   v_row llm_private.quotas;
 begin
   select q.* into v_row from llm_private.quotas as q
-  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner);
+  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
+  for update;
   if not found then
     perform llm_private.fail(
       404, 'not_found', 'There is no such quota that you may remove.', 'list_llm_quotas() shows them, and who set them.'

@@ -136,12 +136,6 @@ def test_mixed_quotas_of_several_users_are_all_kept(
                 assert quota["used"] <= quota["limit"]
                 assert quota["reserved"] == 0
     assert_exact(db)
-    http.admin.rpc("revoke_llm_runtime", p_id=runtime_id(http, runtime))
-
-
-def runtime_id(http: Http, secret: str) -> str:
-    """Of a runtime, by its secret's hint."""
-    return str(next(line["id"] for line in http.admin.rpc("list_llm_runtimes") if line["revoked_at"] is None))
 
 
 # Candidates are locked in no order of theirs ------------------------------------------------------
