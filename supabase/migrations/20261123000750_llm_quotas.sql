@@ -2,8 +2,8 @@
 --
 -- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
 -- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
--- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones for themselves. A hard quota refuses, a
--- soft one warns.
+-- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones for
+-- themselves. A hard quota refuses, a soft one warns.
 
 create table llm_private.user_groups (
   user_id uuid primary key references auth.users (id) on delete cascade,
@@ -105,8 +105,8 @@ end
 $$;
 
 comment on function llm_private.binding_quotas(uuid) is
-'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom they
-bind the closest.';
+'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom
+they bind the closest.';
 
 create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
 returns setof llm_private.quotas

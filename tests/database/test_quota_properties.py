@@ -1,4 +1,4 @@
-"""What is true of all periods in all time zones, and of the counters after anything that users may do in any order.
+"""What is true of periods in all time zones, and of counters after anything that users do, in any order.
 
 `Model` below is what quotas are meant to be: dictionaries and sums, no locks and no SQL.
 """
@@ -16,9 +16,17 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
-from tests.database.metering import assert_exact, prices, reserves, sets
+from tests.database.metering import assert_exact, expire, prices, reserves, sets
 from tests.database.support import Connection, Refused, Transaction, new_user, owner, request_id, rolled_back
 from tests.support import Stack
 
@@ -31,7 +39,7 @@ def connection(stack: Stack) -> Iterator[Connection]:
 
 # Periods ------------------------------------------------------------------------------------------
 
-# Among them: clocks that change at midnight, by half an hour and at the date line, and offsets of a quarter of an hour.
+# Among them: clocks that change at midnight, by half an hour, at the date line; offsets of quarters of hours.
 ZONES = (
     "UTC",
     "Europe/Berlin",
@@ -54,7 +62,7 @@ ZONES = (
 )
 # A transition in each direction, a month's end, a leap day, the day that Samoa had not.
 EDGES = tuple(
-    datetime(*date, tzinfo=UTC)
+    datetime(*date, tzinfo=UTC)  # type: ignore[misc] # the tuples are shorter than that
     for date in (
         (2024, 2, 29),
         (2023, 3, 1),
@@ -78,13 +86,17 @@ ZONE = st.sampled_from(ZONES)
 INSTANT = st.one_of(
     st.datetimes(datetime(1975, 1, 1), datetime(2037, 1, 1), timezones=st.just(UTC)),
     st.builds(
-        lambda edge, seconds: edge + timedelta(seconds=seconds), st.sampled_from(EDGES), st.integers(-90_000, 90_000)
+        lambda edge, seconds: edge + timedelta(seconds=seconds),
+        st.sampled_from(EDGES),
+        st.integers(-90_000, 90_000),
     ),
 )
 
 
 def window(connection: Connection, period: str, zone: str, at: datetime) -> tuple[datetime, datetime]:
-    row = connection.execute("select * from llm_private.quota_window(%s, %s, %s)", [period, zone, at]).fetchone()
+    row = connection.execute(
+        "select * from llm_private.quota_window(%s, %s, %s)", [period, zone, at]
+    ).fetchone()
     assert row is not None
     return row["starts_at"], row["ends_at"]
 
@@ -118,7 +130,7 @@ def test_a_period_begins_when_the_clocks_of_its_zone_say_so(
     """And lasts as long as a day does there: Python's zones say the same as PostgreSQL's."""
     starts, ends = (moment.astimezone(ZoneInfo(zone)) for moment in window(connection, period, zone, at))
     just_before = (starts.astimezone(UTC) - timedelta(microseconds=1)).astimezone(ZoneInfo(zone))
-    # Where clocks skip midnight a day begins later than that; where they go back over it, with the second one.
+    # Where clocks skip midnight a day begins later; where they go back over it, with the second one.
     assert just_before.date() < starts.date() or (starts.hour, starts.minute) == (0, 0)
     assert period == "day" or starts.day == 1
     lasted = ends.astimezone(UTC) - starts.astimezone(UTC)
@@ -126,7 +138,9 @@ def test_a_period_begins_when_the_clocks_of_its_zone_say_so(
     assert timedelta(hours=shortest) <= lasted <= timedelta(hours=longest)
 
 
-@given(zone=ZONE, before=ZONE, period=st.sampled_from(["day", "month"]), at=INSTANT, late=st.integers(0, 10**7))
+@given(
+    zone=ZONE, before=ZONE, period=st.sampled_from(["day", "month"]), at=INSTANT, late=st.integers(0, 10**7)
+)
 @thoroughly
 def test_no_change_of_time_zones_begins_a_period_early_or_makes_it_short(
     connection: Connection, zone: str, before: str, period: str, at: datetime, late: int
@@ -196,12 +210,16 @@ class Model:
         return sum((amount for amount, period in holds if period == quota.period), Decimal(0))
 
     def open(self, quotas: list[Quota]) -> None:
-        """Each in its present period, without what expired, and where it was not open with what the ledger says."""
+        """Each in its present period, without what expired; one that was not open with what the ledger says."""
         for quota in quotas:
             if quota.used is None:
                 quota.period = self.period
                 quota.used = sum(
-                    (used[quota.unit] for provider, used in self.ledger if quota.provider in (None, provider)),
+                    (
+                        used[quota.unit]
+                        for provider, used in self.ledger
+                        if quota.provider in (None, provider)
+                    ),
                     Decimal(0),
                 )
             elif quota.period < self.period:
@@ -218,7 +236,9 @@ class Model:
         for quota in self.binding():
             if quota.provider not in (None, provider):
                 continue
-            amount = {"requests": Decimal(1), "tokens": Decimal(max(tokens, 1)), "cost": dollars(tokens)}[quota.unit]
+            amount = {"requests": Decimal(1), "tokens": Decimal(max(tokens, 1)), "cost": dollars(tokens)}[
+                quota.unit
+            ]
             assert quota.used is not None
             if quota.hard and amount and quota.used + self.reserved(quota) + amount > quota.limit:
                 return False
@@ -319,7 +339,9 @@ class Quotas(RuleBasedStateMachine):
         input_tokens=TOKENS,
         output_tokens=TOKENS,
     )
-    def reserve(self, request: str, attempt: int, provider: str, input_tokens: int, output_tokens: int) -> None:
+    def reserve(
+        self, request: str, attempt: int, provider: str, input_tokens: int, output_tokens: int
+    ) -> None:
         before = copy.deepcopy(self.model)
         allowed = self.model.reserve((request, attempt), provider, input_tokens + output_tokens)
         try:
@@ -332,11 +354,12 @@ class Quotas(RuleBasedStateMachine):
                 output_tokens=output_tokens,
             )
         except Refused as error:
-            assert error.code == "quota_exceeded"
-            assert not allowed
+            outcome = error.code
             self.model = before
         else:
-            assert allowed
+            outcome = "allowed"
+        assert outcome == ("allowed" if allowed else "quota_exceeded")
+        if allowed:
             for quota in self.model.binding():
                 if quota.hard and quota.provider in (None, provider) and quota.used is not None:
                     free = quota.unit == "cost" and input_tokens + output_tokens == 0
@@ -371,10 +394,7 @@ class Quotas(RuleBasedStateMachine):
 
     @rule(request=requests)
     def expire(self, request: str) -> None:
-        self.tx.sql(
-            "update llm_private.reservations set expires_at = now() - interval '1 second' where request_id = %s",
-            request,
-        )
+        expire(self.tx.connection, request)
         for key, attempt in self.model.attempts.items():
             if key[0] == request:
                 attempt.expired = True
@@ -388,7 +408,8 @@ class Quotas(RuleBasedStateMachine):
             self.user.id,
         )
         self.tx.sql(
-            "update llm_private.reservations set starts_at = starts_at - interval '4 days' where user_id = %s",
+            "update llm_private.reservations set starts_at = starts_at - interval '4 days'"
+            " where user_id = %s",
             self.user.id,
         )
         self.model.period += 1
@@ -402,7 +423,8 @@ class Quotas(RuleBasedStateMachine):
         told = {line["id"]: (line["used"], line["reserved"]) for line in self.user.rpc("list_llm_quotas")}
         self.model.open(self.model.binding())
         assert told == {
-            quota.id: (float(quota.used or 0), float(self.model.reserved(quota))) for quota in self.model.binding()
+            quota.id: (float(quota.used or 0), float(self.model.reserved(quota)))
+            for quota in self.model.binding()
         }
 
     @invariant()

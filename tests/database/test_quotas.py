@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,15 +61,23 @@ def test_a_quota_is_set_listed_changed_and_removed(user: Caller) -> None:
     }
     assert {name: made[name] for name in expected} == expected
     assert user.rpc("list_llm_quotas") == [made]
-    changed = sets(user, 30, "cost", "month", provider="openai", key_source="user", hard=False, unpriced="allow")
-    assert (changed["id"], changed["limit"], changed["hard"], changed["unpriced"]) == (made["id"], 30, False, "allow")
+    changed = sets(
+        user, 30, "cost", "month", provider="openai", key_source="user", hard=False, unpriced="allow"
+    )
+    assert (changed["id"], changed["limit"], changed["hard"], changed["unpriced"]) == (
+        made["id"],
+        30,
+        False,
+        "allow",
+    )
     assert user.rpc("list_llm_quotas") == [changed]
     user.rpc("remove_llm_quota", p_id=made["id"])
     assert user.rpc("list_llm_quotas") == []
 
 
 def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) -> None:
-    for fields in ({}, {"provider": "groq"}, {"task": "speed"}, {"key_source": "user"}):
+    kinds: tuple[dict[str, Any], ...] = ({}, {"provider": "groq"}, {"task": "speed"}, {"key_source": "user"})
+    for fields in kinds:
         sets(user, 5, **fields)
     sets(user, 5, "tokens")
     sets(user, 5, period="month")
@@ -104,7 +113,9 @@ def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) 
         ("A field of the quota", {"set_by": "operator"}),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused_by_name(user: Caller, name: str, changes: dict[str, Any]) -> None:
+def test_a_value_that_is_not_allowed_is_refused_by_name(
+    user: Caller, name: str, changes: dict[str, Any]
+) -> None:
     quota = {"limit": 20, "unit": "cost", "period": "month", **changes}
     with refused("invalid_quota", 400) as error:
         user.rpc("set_llm_quota", p_quota=quota)
@@ -147,10 +158,13 @@ def test_an_operators_value_that_is_not_allowed_is_refused_by_name(
     assert error.value.message.startswith(name)
 
 
-def test_a_quota_is_for_one_user_or_a_group_or_shared_but_not_for_two_of_them(tx: Transaction, user: Caller) -> None:
-    for fields in ({"user_id": user.id, "group": "x"}, {"user_id": user.id, "shared": True}):
+def test_a_quota_is_for_one_user_or_a_group_or_shared_but_not_for_two_of_them(
+    tx: Transaction, user: Caller
+) -> None:
+    kinds: tuple[dict[str, Any], ...] = ({"group": "x"}, {"shared": True})
+    for fields in kinds:
         with refused("invalid_quota", 400):
-            sets(tx.admin, 1, **fields)
+            sets(tx.admin, 1, user_id=user.id, **fields)
 
 
 def test_a_user_has_at_most_fifty_and_may_still_change_them(user: Caller) -> None:
@@ -166,16 +180,15 @@ def test_a_user_has_at_most_fifty_and_may_still_change_them(user: Caller) -> Non
 def test_fifty_at_once_are_counted(http: Http) -> None:
     user = new_user(http)
 
-    def attempt(number: int) -> bool:
+    def attempt(number: int) -> str:
         try:
             sets(user, 1, task=f"t{number}")
         except Refused as error:
-            assert error.code == "invalid_quota"
-            return False
-        return True
+            return error.code
+        return "set"
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(attempt, range(60))) == 50
+        assert Counter(pool.map(attempt, range(60))) == {"set": 50, "invalid_quota": 10}
 
 
 def test_what_a_user_sets_and_removes_is_on_their_audit_log(user: Caller) -> None:
@@ -199,7 +212,10 @@ def test_nobody_sees_or_removes_anothers_quota(tx: Transaction, user: Caller) ->
     with refused("not_found", 404):
         user.rpc("remove_llm_quota", p_id=theirs["id"])
     assert {line["id"] for line in user.rpc("list_llm_quotas")} == {quota["id"], theirs["id"]}
-    assert [line["id"] for line in tx.admin.rpc("list_llm_quotas", p_user_id=user.id)] == [quota["id"], theirs["id"]]
+    assert [line["id"] for line in tx.admin.rpc("list_llm_quotas", p_user_id=user.id)] == [
+        quota["id"],
+        theirs["id"],
+    ]
 
 
 def test_a_quota_goes_with_its_user(tx: Transaction, user: Caller) -> None:
@@ -272,14 +288,18 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
         resolves(other)
     assert "used" not in error.value.message
     (left_out,) = [
-        line for line in other.rpc("explain_llm_route", p_task="speed")["left_out"] if line["provider"] == "groq"
+        line
+        for line in other.rpc("explain_llm_route", p_task="speed")["left_out"]
+        if line["provider"] == "groq"
     ]
     assert (left_out["quota"]["used"], left_out["quota"]["reserved"]) == (None, None)
     shown = figures(tx.admin, quota["id"])
     assert (shown["used"], shown["reserved"]) == (1, 0)
 
 
-def test_what_users_say_of_themselves_uses_up_nothing_shared(tx: Transaction, user: Caller, runtime: str) -> None:
+def test_what_users_say_of_themselves_uses_up_nothing_shared(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
     quota = sets(tx.admin, 1, shared=True)
     for _ in range(3):
         request, _ = resolves(user)
@@ -311,7 +331,9 @@ def test_a_quota_of_a_group_leaves_others_unmetered(tx: Transaction, user: Calle
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
-def test_a_quota_counts_what_matches_it(user: Caller, fields: dict[str, Any], counted: int, before: bool) -> None:
+def test_a_quota_counts_what_matches_it(
+    user: Caller, fields: dict[str, Any], counted: int, before: bool
+) -> None:
     def use() -> None:
         user.records(task="speed")
         user.records(task="code")
@@ -393,10 +415,12 @@ def test_an_estimate_of_no_tokens_does_not_pass_a_quota_that_is_used_up(user: Ca
         resolves(user, input_tokens=0, output_tokens=0)
 
 
-def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(tx: Transaction, user: Caller, runtime: str) -> None:
+def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
     tx.sql("update llm_private.operator_settings set operator_keys_by_default = true")
     user.rpc("revoke_llm_key", p_provider="groq")
-    asked = {"operator_providers": ["groq"]}
+    asked: dict[str, Any] = {"operator_providers": ["groq"]}
     quota = sets(tx.admin, 5, user_id=user.id)
     with refused("runtime_required", 403):
         resolves(user, **asked)
@@ -430,7 +454,9 @@ def test_what_was_used_before_counts(user: Caller, period: str, zone: str, secon
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati"])
-def test_of_what_was_used_before_only_the_present_day_counts(tx: Transaction, user: Caller, zone: str) -> None:
+def test_of_what_was_used_before_only_the_present_day_counts(
+    tx: Transaction, user: Caller, zone: str
+) -> None:
     """To the millisecond, also where days begin within an hour of UTC, of which totals are kept."""
     user.rpc("update_llm_settings", p_changes={"time_zone": zone})
     midnight = tx.value("select date_trunc('day', now(), %s)", zone).timestamp()
@@ -550,7 +576,9 @@ def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
     assert shortest - timedelta(hours=1) <= ends - began <= 2 * shortest + timedelta(days=7)
 
 
-@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "UTC+1", "x" * 65, "utc; drop table", 1, "EST5EDT4", "+05:30"])
+@pytest.mark.parametrize(
+    "zone", ["Mars/Olympus", "", "UTC+1", "x" * 65, "utc; drop table", 1, "EST5EDT4", "+05:30"]
+)
 def test_a_time_zone_that_does_not_exist_is_refused(user: Caller, zone: Any) -> None:
     with refused("invalid_setting", 400) as error:
         user.rpc("update_llm_settings", p_changes={"time_zone": zone})
