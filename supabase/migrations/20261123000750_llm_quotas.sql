@@ -2,8 +2,8 @@
 --
 -- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
 -- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
--- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones for
--- themselves. A hard quota refuses, a soft one warns.
+-- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones
+-- for themselves. A hard quota refuses, a soft one warns.
 
 create table llm_private.user_groups (
   user_id uuid primary key references auth.users (id) on delete cascade,

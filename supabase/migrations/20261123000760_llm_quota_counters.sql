@@ -86,7 +86,7 @@ end
 $$;
 
 comment on function llm_private.lock_usage(uuid) is
-'Wait for whoever is recording usage of a user''s or of anybody''s, and let nobody record before this transaction ends.';
+'Wait for whoever is recording usage of a user''s, or of any, and let nobody record before this transaction ends.';
 
 create function llm_private.quota_window(
   p_period text, p_zone text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz

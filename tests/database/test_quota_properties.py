@@ -210,7 +210,7 @@ class Model:
         return sum((amount for amount, period in holds if period == quota.period), Decimal(0))
 
     def open(self, quotas: list[Quota]) -> None:
-        """Each in its present period, without what expired; one that was not open with what the ledger says."""
+        """Each in its present period, without what expired; one not open with what the ledger says."""
         for quota in quotas:
             if quota.used is None:
                 quota.period = self.period

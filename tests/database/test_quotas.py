@@ -133,9 +133,9 @@ def test_what_is_no_quota_at_all_is_refused(http: Http, quota: str) -> None:
 @pytest.mark.parametrize("field", ["user_id", "group", "shared"])
 def test_a_user_sets_quotas_for_nobody_else(tx: Transaction, user: Caller, field: str) -> None:
     other = new_user(tx)
-    value = {"user_id": other.id, "group": "all", "shared": True}[field]
+    aimed: dict[str, Any] = {"user_id": other.id, "group": "all", "shared": True}
     with refused("invalid_quota", 400):
-        sets(user, 0, **{field: value})
+        sets(user, 0, **{field: aimed[field]})
     assert other.rpc("list_llm_quotas") == []
 
 
@@ -257,7 +257,7 @@ def test_a_users_own_quota_adds_to_the_operators(tx: Transaction, user: Caller) 
     user.records(request_id=request)
     with refused("quota_exceeded", 429) as error:
         resolves(user)
-    assert "operator's quota of 1 requests a day" in error.value.message
+    assert "operator's quota of 1 request a day" in error.value.message
     with refused("invalid_argument"):
         user.rpc("resolve_llm_route", p_task="speed")
 

@@ -161,7 +161,7 @@ def test_explaining_tells_of_quotas_and_reserves_nothing(user: Caller) -> None:
     left_out = {line["provider"]: line for line in explained["left_out"] if line["quota"]}
     line = left_out["groq"]
     assert line["reason"] == "quota_exceeded"
-    assert "1 requests used" in line["message"]
+    assert "1 request used" in line["message"]
     assert (line["quota"]["id"], line["quota"]["used"], line["quota"]["limit"]) == (groq["id"], 1, 1)
     assert line["quota"]["resets_at"] is not None
     assert state(user, unpriced) == (0, 0)
