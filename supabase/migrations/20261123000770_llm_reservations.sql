@@ -4,8 +4,8 @@
 --   run       no lock is held meanwhile
 --   settle    with the attempt's usage: what was used is counted, the rest is free again
 --
--- A request that never comes back leaves a reservation that is over when it expires. Which locks are taken, and in which
--- order, stands with the counters.
+-- A request that never comes back leaves a reservation that is over when it expires. Which locks are taken, and in
+-- which order, stands with the counters.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -88,14 +88,19 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if p_refusal ->> 'reason' = 'quota_exceeded' then
+    perform llm_private.fail(
+      429, 'quota_exceeded', p_refusal ->> 'message',
+      'Wait until it resets, use less, or have the quota raised: list_llm_quotas() shows it.'
+    );
+  elsif p_refusal ->> 'reason' = 'runtime_required' then
+    perform llm_private.fail(
+      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in x-llm-runtime.'
+    );
+  end if;
   perform llm_private.fail(
-    case p_refusal ->> 'reason' when 'quota_exceeded' then 429 when 'runtime_required' then 403 else 422 end,
-    p_refusal ->> 'reason', p_refusal ->> 'message',
-    case p_refusal ->> 'reason'
-      when 'quota_exceeded' then 'Wait until it resets, use less, or have the quota raised: list_llm_quotas() shows it.'
-      when 'runtime_required' then 'Send the runtime''s secret in x-llm-runtime.'
-      else 'Set a price for the model, or have the quota allow unpriced models.'
-    end
+    422, 'model_unpriced', p_refusal ->> 'message',
+    'Set a price for the model, or have the quota allow unpriced models.'
   );
 end
 $$;
@@ -309,8 +314,8 @@ $$;
 comment on function llm_private.reserve(
   uuid, uuid, bigint[], uuid, integer, text, text, text, text, integer, integer
 ) is
-'After begin_reserving(), whose result p_quotas is: reserve what an attempt may use at most in each quota that counts it.
-Null when done; else why not, and nothing is reserved.';
+'After begin_reserving(), whose result p_quotas is: reserve what an attempt may use at most in each quota that counts
+it. Null when done; else why not, and nothing is reserved.';
 
 create function llm_private.settle(
   p_user uuid,
