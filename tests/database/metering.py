@@ -30,7 +30,8 @@ def assert_exact(connection: psycopg.Connection[Any]) -> None:
 def counter(connection: psycopg.Connection[Any], quota: int, owner: str) -> tuple[float, float]:
     """What was used of a quota, and what is reserved."""
     row = connection.execute(
-        "select used, reserved from llm_private.quota_counters where quota_id = %s and owner = %s", [quota, owner]
+        "select used, reserved from llm_private.quota_counters where quota_id = %s and owner = %s",
+        [quota, owner],
     ).fetchone()
     assert row is not None
     used, reserved = row.values() if isinstance(row, dict) else row
@@ -80,7 +81,9 @@ def reserves(user: Caller, request: str, **changes: Any) -> None:
     user.rpc("reserve_llm_attempt", **{f"p_{name}": value for name, value in arguments.items()})
 
 
-def sets(caller: Caller, limit: float, unit: str = "requests", period: str = "day", **fields: Any) -> dict[str, Any]:
+def sets(
+    caller: Caller, limit: float, unit: str = "requests", period: str = "day", **fields: Any
+) -> dict[str, Any]:
     """Set a quota."""
     quota = caller.rpc("set_llm_quota", p_quota={"limit": limit, "unit": unit, "period": period, **fields})
     assert isinstance(quota, dict)

@@ -88,13 +88,17 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     )
     user.rpc("resolve_llm_route", p_task="speed")
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
-    price = {"p_provider": "groq", "p_model": "victims-own-model"}
     http.admin.rpc("set_llm_price", p_provider="groq", p_model="everybodys-model", p_rates={"input": 1})
-    http.admin.rpc(
-        "set_llm_price", **price, p_rates={"request": 1}, p_valid_from="2025-01-01T00:00:00Z"
-    )
+    # Everybody may see this price, but not whose model it was for.
+    since = {"p_valid_from": "2025-01-01T00:00:00Z"}
+    http.admin.rpc("set_llm_price", p_provider="groq", p_model="victims-*", p_rates={"request": 1}, **since)
     assert http.admin.rpc("restate_llm_costs", p_batch=10_000)["done"]
-    own = user.rpc("set_llm_price", **price, p_rates={"input": float(VICTIMS_RATE)})
+    own = user.rpc(
+        "set_llm_price",
+        p_provider="groq",
+        p_model="victims-own-model",
+        p_rates={"input": float(VICTIMS_RATE)},
+    )
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     with owner(stack) as connection:
         yield Scene(

@@ -60,8 +60,15 @@ def test_a_quota_is_set_listed_changed_and_removed(user: Caller) -> None:
     }
     assert {name: made[name] for name in expected} == expected
     assert user.rpc("list_llm_quotas") == [made]
-    changed = sets(user, 30, "cost", "month", provider="openai", key_source="user", hard=False, unpriced="allow")
-    assert (changed["id"], changed["limit"], changed["hard"], changed["unpriced"]) == (made["id"], 30, False, "allow")
+    changed = sets(
+        user, 30, "cost", "month", provider="openai", key_source="user", hard=False, unpriced="allow"
+    )
+    assert (changed["id"], changed["limit"], changed["hard"], changed["unpriced"]) == (
+        made["id"],
+        30,
+        False,
+        "allow",
+    )
     assert user.rpc("list_llm_quotas") == [changed]
     user.rpc("remove_llm_quota", p_id=made["id"])
     assert user.rpc("list_llm_quotas") == []
@@ -104,7 +111,9 @@ def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) 
         ("A field of the quota", {"set_by": "operator"}),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused_by_name(user: Caller, name: str, changes: dict[str, Any]) -> None:
+def test_a_value_that_is_not_allowed_is_refused_by_name(
+    user: Caller, name: str, changes: dict[str, Any]
+) -> None:
     quota = {"limit": 20, "unit": "cost", "period": "month", **changes}
     with refused("invalid_quota", 400) as error:
         user.rpc("set_llm_quota", p_quota=quota)
@@ -147,7 +156,9 @@ def test_an_operators_value_that_is_not_allowed_is_refused_by_name(
     assert error.value.message.startswith(name)
 
 
-def test_a_quota_is_for_one_user_or_a_group_or_shared_but_not_for_two_of_them(tx: Transaction, user: Caller) -> None:
+def test_a_quota_is_for_one_user_or_a_group_or_shared_but_not_for_two_of_them(
+    tx: Transaction, user: Caller
+) -> None:
     for fields in ({"user_id": user.id, "group": "x"}, {"user_id": user.id, "shared": True}):
         with refused("invalid_quota", 400):
             sets(tx.admin, 1, **fields)
@@ -199,7 +210,10 @@ def test_nobody_sees_or_removes_anothers_quota(tx: Transaction, user: Caller) ->
     with refused("not_found", 404):
         user.rpc("remove_llm_quota", p_id=theirs["id"])
     assert {line["id"] for line in user.rpc("list_llm_quotas")} == {quota["id"], theirs["id"]}
-    assert [line["id"] for line in tx.admin.rpc("list_llm_quotas", p_user_id=user.id)] == [quota["id"], theirs["id"]]
+    assert [line["id"] for line in tx.admin.rpc("list_llm_quotas", p_user_id=user.id)] == [
+        quota["id"],
+        theirs["id"],
+    ]
 
 
 def test_a_quota_goes_with_its_user(tx: Transaction, user: Caller) -> None:
@@ -272,14 +286,18 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
         resolves(other)
     assert "used" not in error.value.message
     (left_out,) = [
-        line for line in other.rpc("explain_llm_route", p_task="speed")["left_out"] if line["provider"] == "groq"
+        line
+        for line in other.rpc("explain_llm_route", p_task="speed")["left_out"]
+        if line["provider"] == "groq"
     ]
     assert (left_out["quota"]["used"], left_out["quota"]["reserved"]) == (None, None)
     shown = figures(tx.admin, quota["id"])
     assert (shown["used"], shown["reserved"]) == (1, 0)
 
 
-def test_what_users_say_of_themselves_uses_up_nothing_shared(tx: Transaction, user: Caller, runtime: str) -> None:
+def test_what_users_say_of_themselves_uses_up_nothing_shared(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
     quota = sets(tx.admin, 1, shared=True)
     for _ in range(3):
         request, _ = resolves(user)
@@ -311,7 +329,9 @@ def test_a_quota_of_a_group_leaves_others_unmetered(tx: Transaction, user: Calle
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
-def test_a_quota_counts_what_matches_it(user: Caller, fields: dict[str, Any], counted: int, before: bool) -> None:
+def test_a_quota_counts_what_matches_it(
+    user: Caller, fields: dict[str, Any], counted: int, before: bool
+) -> None:
     def use() -> None:
         user.records(task="speed")
         user.records(task="code")
@@ -393,7 +413,9 @@ def test_an_estimate_of_no_tokens_does_not_pass_a_quota_that_is_used_up(user: Ca
         resolves(user, input_tokens=0, output_tokens=0)
 
 
-def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(tx: Transaction, user: Caller, runtime: str) -> None:
+def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
     tx.sql("update llm_private.operator_settings set operator_keys_by_default = true")
     user.rpc("revoke_llm_key", p_provider="groq")
     asked = {"operator_providers": ["groq"]}
@@ -430,7 +452,9 @@ def test_what_was_used_before_counts(user: Caller, period: str, zone: str, secon
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati"])
-def test_of_what_was_used_before_only_the_present_day_counts(tx: Transaction, user: Caller, zone: str) -> None:
+def test_of_what_was_used_before_only_the_present_day_counts(
+    tx: Transaction, user: Caller, zone: str
+) -> None:
     """To the millisecond, also where days begin within an hour of UTC, of which totals are kept."""
     user.rpc("update_llm_settings", p_changes={"time_zone": zone})
     midnight = tx.value("select date_trunc('day', now(), %s)", zone).timestamp()
@@ -550,7 +574,9 @@ def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
     assert shortest - timedelta(hours=1) <= ends - began <= 2 * shortest + timedelta(days=7)
 
 
-@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "UTC+1", "x" * 65, "utc; drop table", 1, "EST5EDT4", "+05:30"])
+@pytest.mark.parametrize(
+    "zone", ["Mars/Olympus", "", "UTC+1", "x" * 65, "utc; drop table", 1, "EST5EDT4", "+05:30"]
+)
 def test_a_time_zone_that_does_not_exist_is_refused(user: Caller, zone: Any) -> None:
     with refused("invalid_setting", 400) as error:
         user.rpc("update_llm_settings", p_changes={"time_zone": zone})
