@@ -100,11 +100,17 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     quota, event = sets(user, 2), request_id()
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
     user.records(model="victims-own-model", key_id=key["id"])
-    price = {"p_provider": "groq", "p_model": "victims-own-model"}
     http.admin.rpc("set_llm_price", p_provider="groq", p_model="everybodys-model", p_rates={"input": 1})
-    http.admin.rpc("set_llm_price", **price, p_rates={"request": 1}, p_valid_from="2025-01-01T00:00:00Z")
+    # Everybody may see this price, but not whose model it was for.
+    since = {"p_valid_from": "2025-01-01T00:00:00Z"}
+    http.admin.rpc("set_llm_price", p_provider="groq", p_model="victims-*", p_rates={"request": 1}, **since)
     assert http.admin.rpc("restate_llm_costs", p_batch=10_000)["done"]
-    own = user.rpc("set_llm_price", **price, p_rates={"input": float(VICTIMS_RATE)})
+    own = user.rpc(
+        "set_llm_price",
+        p_provider="groq",
+        p_model="victims-own-model",
+        p_rates={"input": float(VICTIMS_RATE)},
+    )
     sets(user, 3)
     reserves(user, event, attempt=2)
     notice = user.rpc("list_llm_notices")[0]["id"]
