@@ -317,7 +317,9 @@ def test_what_is_remembered_moves_on_with_time(tx: Transaction, acme: str) -> No
     sets(tx.admin, {"input": 2}, valid_from=turn)
     before, after = turn - timedelta(microseconds=1), turn
     assert [charged(tx, at, input=1) for at in (before, before, after, after, before)] == [1, 1, 2, 2, 1]
-    (row,) = tx.sql("select per_input * 1000000 as rate, holds_from from llm_private.charges")
+    (row,) = tx.sql(
+        "select per_input * 1000000 as rate, holds_from from llm_private.charges where provider = %s", acme
+    )
     assert (row["rate"], row["holds_from"]) == (2, turn)
 
 

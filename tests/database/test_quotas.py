@@ -14,6 +14,7 @@ from tests.database.metering import (
     assert_exact,
     counter,
     figures,
+    nothing_was_used,
     prices,
     reserves,
     resolves,
@@ -265,6 +266,7 @@ def test_a_users_own_quota_adds_to_the_operators(tx: Transaction, user: Caller) 
 def test_shared_quotas_hold_beside_each_other(tx: Transaction, user: Caller, runtime: str) -> None:
     through = user.through(runtime)
     tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
+    nothing_was_used(tx)
     all_, trial = sets(tx.admin, 100, shared=True), sets(tx.admin, 50, shared=True, group="trial")
     request, _ = resolves(through)
     through.records(request_id=request)
@@ -277,6 +279,7 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
 ) -> None:
     other = new_user(tx).through(runtime)
     other.holds_key("groq")
+    nothing_was_used(tx)
     quota = sets(tx.admin, 1, shared=True)
     assert (quota["used"], quota["reserved"]) == (0, 0)
     through = user.through(runtime)
@@ -300,6 +303,7 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
 def test_what_users_say_of_themselves_uses_up_nothing_shared(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
+    nothing_was_used(tx)
     quota = sets(tx.admin, 1, shared=True)
     for _ in range(3):
         request, _ = resolves(user)
@@ -538,7 +542,10 @@ def test_an_attempt_that_began_in_a_period_that_is_over_does_not_count_in_the_ne
         " ends_at = ends_at - interval '1 day' where owner = %s",
         user.id,
     )
-    tx.sql("update llm_private.reservations set starts_at = starts_at - interval '1 day'")
+    tx.sql(
+        "update llm_private.reservations set starts_at = starts_at - interval '1 day' where owner = %s",
+        user.id,
+    )
     user.records(request_id=held)
     user.records(request_id=request_id(time.time() - 2 * DAY))
     line = figures(user, quota["id"])
@@ -637,6 +644,7 @@ def test_a_limit_that_is_lowered_below_what_was_used_is_told_with_the_next_use(u
 
 
 def test_of_a_shared_quota_the_operator_is_told(tx: Transaction, user: Caller, runtime: str) -> None:
+    nothing_was_used(tx)
     quota = sets(tx.admin, 1, shared=True)
     user.through(runtime).records()
     assert told(user) == []

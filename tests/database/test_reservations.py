@@ -13,6 +13,7 @@ from tests.database.metering import (
     counter,
     expire,
     figures,
+    nothing_was_used,
     prices,
     reservations,
     reserves,
@@ -123,7 +124,7 @@ def test_of_several_refusals_one_that_waiting_helps_against_is_told(user: Caller
     [
         ("p_request_id", {"request": str(uuid.uuid4())}),
         ("p_request_id", {"request": request_id(time.time() - 25 * 3600)}),
-        ("p_request_id", {"request": request_id(time.time() + 11 * 60)}),
+        ("p_request_id", {"request": request_id(time.time() + 24 * 3600)}),
         ("p_input_tokens or", {"input_tokens": -1}),
         ("p_input_tokens or", {"output_tokens": -1}),
     ],
@@ -406,6 +407,7 @@ def test_an_unknown_runtime_reserves_nothing(user: Caller) -> None:
 
 
 def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: Caller, runtime: str) -> None:
+    nothing_was_used(tx)
     quota = sets(tx.admin, 5, shared=True)
     resolves(user)
     assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (0, 0)
@@ -414,6 +416,7 @@ def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: 
 
 
 def test_after_everything_nothing_is_held(tx: Transaction, user: Caller, runtime: str) -> None:
+    nothing_was_used(tx)
     sets(tx.admin, 40, "requests", "total", shared=True)
     for unit in ("requests", "tokens", "cost"):
         sets(user, 20_000 if unit == "tokens" else 20, unit)
