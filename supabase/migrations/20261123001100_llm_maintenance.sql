@@ -261,7 +261,8 @@ declare
 begin
   -- Whole days, for the project's totals have some; from where there are events.
   v_from := greatest(
-    coalesce(p_since::timestamp at time zone 'UTC', date_trunc('day', v_first, 'UTC')), v_events_since, 'epoch'
+    coalesce(p_since::timestamp at time zone 'UTC', date_trunc('day', coalesce(v_first, now()), 'UTC')),
+    v_events_since, 'epoch'
   );
   v_until := least(
     (p_until + 1)::timestamp at time zone 'UTC', date_trunc('day', now(), 'UTC') + interval '2 days'
@@ -271,7 +272,7 @@ begin
     select row_number() over () as position, u.* from llm_private.usage_differences(v_from, v_until) as u
   ) as d;
   return jsonb_build_object(
-    'first_day', (greatest(v_first, v_events_since) at time zone 'UTC')::date,
+    'first_day', case when v_first is not null then (greatest(v_first, v_events_since) at time zone 'UTC')::date end,
     'since', (v_from at time zone 'UTC')::date,
     'until', (v_until at time zone 'UTC')::date - 1,
     'differing', v_differing,
