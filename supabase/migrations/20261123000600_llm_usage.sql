@@ -447,7 +447,9 @@ begin
       v.owner, 'price_missing', p_provider || '/' || p_model,
       jsonb_build_object('provider', p_provider, 'model', p_model)
     )
-    from (values (v_user), (llm_private.operator_id())) as v (owner);
+    from (values (v_user), (llm_private.operator_id())) as v (owner)
+    -- Users could tell the operator of any number of models that they make up.
+    where v.owner = v_user or v_runtime is not null;
   end if;
   return true;
 end
