@@ -177,6 +177,13 @@ begin
         select f.starts_at from llm_private.usage_folds as f where f.span = 'hour' order by f.starts_at desc limit 1
       ) as last_hour
   ),
+  not_folded as (
+    select h.starts_at, h.starts_at + interval '1 hour' as ends_at from hours as h where h.stale
+    union all
+    select p_from, least(p_until, b.first_hour) from bounds as b
+    union all
+    select greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null
+  ),
   rows_to_sum as (
     select
       t.hour as starts_at, t.user_id, t.provider, t.model, t.task, t.key_source, t.key_id, t.requests, t.attempts,
@@ -209,13 +216,12 @@ begin
       t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
       t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unmeasured,
       t.latency_counts, t.last_used_at
-    from public.llm_usage_totals as t
-    where
-      p_source = 'project' and (
-        t.hour = any(array(select h.starts_at from hours as h where h.stale))
-        or t.hour >= p_from and t.hour < least(p_until, coalesce((select b.first_hour from bounds as b), p_until))
-        or t.hour > (select b.last_hour from bounds as b) and t.hour >= p_from and t.hour < p_until
-      )
+    from not_folded as n
+    -- offset 0: each by itself and by its index, or the planner reads the whole table for all of them.
+    cross join lateral (
+      select u.* from public.llm_usage_totals as u where u.hour >= n.starts_at and u.hour < n.ends_at offset 0
+    ) as t
+    where p_source = 'project'
   )
   select
     case when p_bucket = 'hour' then r.starts_at end as hour,

@@ -73,11 +73,11 @@ class Scene:
         }
 
     def secrets(self, intruder: Caller) -> list[str]:
-        """What nobody else may hear of; an administrator may hear of usage."""
+        """What nobody else may hear of; an administrator may hear of usage, and see keys masked."""
         key, victim = key_for("groq", 1), self.victim
-        secrets = [key, key[-4:], victim.audit_id, VICTIMS_RATE]
+        secrets = [key, victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
-            secrets += [victim.id, victim.key_id, "victims-own-model"]
+            secrets += [key[-4:], victim.id, victim.key_id, "victims-own-model"]
         return secrets
 
 
