@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -64,7 +65,7 @@ class Project:
             rows = connection.execute(
                 "select id::text from bench.users where n in ("
                 " select i * (select count(*) from bench.users) / %(size)s"
-                " from generate_series(0, %(size)s - 1) as i)",
+                " from generate_series(0, %(size)s - 1) as i) order by n",
                 {"size": size},
             ).fetchall()
         return [
@@ -128,4 +129,4 @@ def _is_known(url: str, request: load.Request) -> bool:
 
 def say(step: str) -> None:
     """What takes a while, for whoever waits."""
-    print(f"  {step} …", file=sys.stderr, flush=True)
+    print(f"  {datetime.now():%H:%M:%S} {step} …", file=sys.stderr, flush=True)

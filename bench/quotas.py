@@ -64,13 +64,14 @@ def _use_up(project: Project, user: User) -> int:
 
     def run(_: int) -> int:
         connection = Connection(project.url)
-        refused = 0
+        refused = in_a_row = 0
         start.wait()
         # What others have reserved becomes free in part, so once refused is not for good.
-        while refused < 10:
+        while in_a_row < 10:
             if _request(project, user, connection):
-                refused = 0
+                in_a_row = 0
             else:
+                in_a_row += 1
                 refused += 1
                 time.sleep(random.uniform(0, 0.05))
         connection.close()

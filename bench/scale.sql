@@ -80,7 +80,7 @@ begin
   )
   with sessions as materialized (
     select
-      (power(random(), 2) * v_users)::bigint * 7919 % v_users as user_n,
+      floor(power(random(), 2) * v_users)::bigint * 7919 % v_users as user_n,
       date_trunc('hour', p_from + random() * (p_until - p_from - interval '1 hour')) + random() * interval '55 minutes'
         as at,
       random() < 0.7 as with_own_key, (random() * 1000)::bigint as model_n, random() < 0.04 as fell_back,
