@@ -35,19 +35,26 @@ def rpc(url: str, name: str, arguments: Mapping[str, Any], token: str) -> Reques
     return lambda: request
 
 
-def rpc_with_new_id(url: str, name: str, arguments: Mapping[str, Any], token: str, field: str) -> Request:
-    """Requests of one RPC that carry a new UUIDv7 in ``field`` each time."""
-    mark = "?" * _UUID_BYTES
-    request = _post(url, name, json.dumps({**arguments, field: mark}).encode(), token)
-    before, after = request.split(mark.encode())
-    return lambda: before + new_id() + after
-
-
 def new_id() -> bytes:
     """A new UUIDv7, as text."""
     moment = time.time_ns() // 1_000_000
     text = f"{moment:012x}7{os.urandom(10).hex()}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-b{text[17:20]}-{text[20:32]}".encode()
+
+
+def rpc_with_new_id(
+    url: str,
+    name: str,
+    arguments: Mapping[str, Any],
+    token: str,
+    field: str,
+    make_id: Callable[[], bytes] = new_id,
+) -> Request:
+    """Requests of one RPC that carry another UUIDv7 in ``field`` each time."""
+    mark = "?" * _UUID_BYTES
+    request = _post(url, name, json.dumps({**arguments, field: mark}).encode(), token)
+    before, after = request.split(mark.encode())
+    return lambda: before + make_id() + after
 
 
 class Connection:

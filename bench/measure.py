@@ -24,18 +24,34 @@ class Benchmark:
     Attributes:
         what: what is measured, for the table.
         against: what it is compared with.
-        aim: where the ratio should be: at most there, or at least there where ``more_is_better``.
+        aim: where the ratio should be: at most there, or at least there where ``more_is_better``;
+            None: it has no aim.
     """
 
     name: str
     what: str
     against: str
-    aim: float
+    aim: float | None
     run: Callable[[Lab], Measured]
     more_is_better: bool = False
 
     def met(self, ratio: float) -> bool:
+        if self.aim is None:
+            return True
         return ratio >= self.aim if self.more_is_better else ratio <= self.aim
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two sides: requests, and where they go.
+
+    Attributes:
+        prepare: what has to be done before a round, outside of what is measured.
+    """
+
+    url: str
+    request: Request
+    prepare: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,23 +66,23 @@ class Measured:
         return median(self.ratios)
 
 
-def compare_p50(
-    url: str, ours: Request, theirs: Request, *, rounds: int = 15, requests: int = 300
-) -> Measured:
-    """Median response times over one connection, a few requests of each side in turn."""
-    connection = Connection(url)
+def compare_p50(ours: Side, theirs: Side, *, rounds: int = 15, requests: int = 300) -> Measured:
+    """Median response times over a connection each, a few requests of each side in turn."""
+    our_connection, their_connection = Connection(ours.url), Connection(theirs.url)
     ratios, ours_p50, theirs_p50 = [], [], []
     for number in range(rounds + 1):
+        _prepare(ours, theirs)
         a: list[float] = []
         b: list[float] = []
         for _ in range(requests // _BLOCK):
-            a += [connection.seconds(ours()) for _ in range(_BLOCK)]
-            b += [connection.seconds(theirs()) for _ in range(_BLOCK)]
+            a += [our_connection.seconds(ours.request()) for _ in range(_BLOCK)]
+            b += [their_connection.seconds(theirs.request()) for _ in range(_BLOCK)]
         if number:  # the round before the first makes plans and caches
             ours_p50.append(median(a))
             theirs_p50.append(median(b))
             ratios.append(ours_p50[-1] / theirs_p50[-1])
-    connection.close()
+    our_connection.close()
+    their_connection.close()
     return Measured(
         ratios,
         {
@@ -78,13 +94,14 @@ def compare_p50(
 
 
 def compare_throughput(
-    url: str, ours: Request, theirs: Request, *, connections: int, rounds: int = 21, seconds: float = 0.7
+    ours: Side, theirs: Side, *, connections: int, rounds: int = 21, seconds: float = 0.7
 ) -> Measured:
     """Requests a second over many connections; which side goes first changes with each round."""
     ratios, ours_rps, theirs_rps = [], [], []
 
-    def run(request: Request) -> float:
-        return requests_per_second(url, request, connections=connections, seconds=seconds)
+    def run(side: Side) -> float:
+        _prepare(side)
+        return requests_per_second(side.url, side.request, connections=connections, seconds=seconds)
 
     run(ours)
     run(theirs)
@@ -105,3 +122,9 @@ def compare_throughput(
             "seconds_a_round": seconds,
         },
     )
+
+
+def _prepare(*sides: Side) -> None:
+    for side in sides:
+        if side.prepare:
+            side.prepare()

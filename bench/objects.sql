@@ -1,4 +1,4 @@
--- What the benchmarks compare with. Made in their own database only.
+-- What the benchmarks compare with. Made in their own database only, after scale.sql.
 
 -- The least that PostgREST can be asked: an RPC that it inlines.
 create function public.bench_select_1()
@@ -8,8 +8,6 @@ stable
 as $$
   select 1
 $$;
-
-create schema bench;
 
 -- The columns of a usage event, in the same partitions, without a key or an index.
 create table bench.rows (like public.llm_usage_events including defaults) partition by range (request_id);
@@ -32,7 +30,7 @@ $$;
 grant usage on schema bench to authenticated;
 grant insert on bench.rows to authenticated;
 
--- Takes what record_llm_usage() takes, and only inserts. plpgsql, which keeps the plan of the insert.
+-- Takes what record_llm_usage() takes, and only inserts, a made-up cost too. plpgsql, which keeps the plan of the insert.
 create function public.bench_insert_row(
   p_request_id uuid,
   p_attempt integer,
@@ -49,7 +47,10 @@ create function public.bench_insert_row(
   p_cached_input_tokens integer default null,
   p_output_tokens integer default null,
   p_reasoning_tokens integer default null,
-  p_retry_after double precision default null
+  p_retry_after double precision default null,
+  p_cache_write_tokens integer default null,
+  p_other_tokens jsonb default null,
+  p_service_tier text default null
 )
 returns boolean
 language plpgsql
@@ -58,12 +59,14 @@ as $$
 begin
   insert into bench.rows (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
-    latency_ms, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens
+    latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
+    service_tier, cost, cache_savings, price_id
   )
   values (
     auth.uid(), p_request_id, p_attempt, auth.uid(), p_task, p_provider, p_model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed,
-    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens
+    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
+    p_other_tokens, p_service_tier, 0.0000546, 0.0000025, 1
   );
   return true;
 end

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from bench.lab import Lab
-from bench.measure import Measured, compare_p50
+from bench.measure import Measured, Side, compare_p50
+from bench.project import Project
 from supa_llm import SupaLLM
+from tests.support import User
 
+#: Of each project, for the figures of scale.
+CROWD = 300
+
+_ROUTE: dict[str, Any] = {
+    "p_task": "speed",
+    "p_model": None,
+    "p_needs": ["chat"],
+    "p_operator_providers": [],
+}
 _TASKS = ("speed", "code")
 _REQUESTS = 300
 _THREADS = 8
@@ -15,11 +27,29 @@ _THREADS = 8
 
 def route_p50(lab: Lab) -> Measured:
     """Three keys decrypted for three candidates, within the lease that the first call took."""
-    user = lab.user()
-    resolve = lab.request(
-        user, "resolve_llm_route", p_task="speed", p_model=None, p_needs=["chat"], p_operator_providers=[]
+    user = lab.small.user()
+    return compare_p50(_route(lab.small, user), lab.small.request(user, "bench_select_1"))
+
+
+def route_p50_quota(lab: Lab) -> Measured:
+    """The same where a quota binds the user, so that each route reserves."""
+    user = lab.small.user()
+    bind(lab.small, user)
+    reserve = lab.small.request_with_new_id(
+        user, "resolve_llm_route", "p_request_id", **_ROUTE, p_input_tokens=900, p_output_tokens=200
     )
-    return compare_p50(lab.url, resolve, lab.request(user, "bench_select_1"))
+    return compare_p50(reserve, lab.small.request(user, "bench_select_1"))
+
+
+def route_scale(lab: Lab) -> Measured:
+    """The same route in both projects, each time of another user, so that it is not one page that is warm."""
+    sides = [
+        project.in_turn([_route(project, user) for user in project.crowd(CROWD)])
+        for project in (lab.large, lab.small)
+    ]
+    measured = compare_p50(*sides)
+    measured.detail.update(users=lab.scale.users, events=lab.scale.events)
+    return measured
 
 
 def route_calls(lab: Lab, rounds: int = 3) -> Measured:
@@ -28,17 +58,29 @@ def route_calls(lab: Lab, rounds: int = 3) -> Measured:
     ratios = []
     calls = 0
     for _ in range(rounds):
-        user = lab.user()
+        user = lab.small.user()
         with SupaLLM(user.client(), operator_keys={}) as llm:
-            before = lab.calls_seen("resolve_llm_route")
+            before = lab.small.calls_seen("resolve_llm_route")
             with ThreadPoolExecutor(_THREADS) as threads:
                 for _ in threads.map(lambda number, llm=llm: _request(llm, number), range(_REQUESTS)):
                     pass
-            ratios.append((lab.calls_seen("resolve_llm_route") - before) / _REQUESTS)
+            ratios.append((lab.small.calls_seen("resolve_llm_route") - before) / _REQUESTS)
             calls += round(ratios[-1] * _REQUESTS)
     return Measured(
         ratios, {"route_rpcs": calls, "requests": rounds * _REQUESTS, "requests_at_once": _THREADS}
     )
+
+
+def bind(project: Project, user: User, **quota: Any) -> None:
+    """Have a hard quota bind this user, by default one of cost that is never used up."""
+    project.stack.admin(
+        "set_llm_quota",
+        p_quota={"unit": "cost", "limit": 1_000_000, "period": "month", "user_id": user.id, **quota},
+    )
+
+
+def _route(project: Project, user: User) -> Side:
+    return project.request(user, "resolve_llm_route", **_ROUTE)
 
 
 def _request(llm: SupaLLM, number: int) -> None:

@@ -1,45 +1,103 @@
-"""Usage: recording one event, with its totals and the status of its key, against inserting a bare row."""
+"""Usage: recording an event with its cost, totals and the status of its key, against inserting a bare row."""
 
 from __future__ import annotations
 
+import json
+from collections import deque
 from typing import Any
 
 from bench.lab import Lab
-from bench.load import Request
-from bench.measure import Measured, compare_p50, compare_throughput
+from bench.load import new_id
+from bench.measure import Measured, Side, compare_p50, compare_throughput
+from bench.project import Project
+from bench.routes import CROWD, bind
+from tests.support import User
 
 _CONNECTIONS = 32
+_RESERVED_AHEAD = 3000
+_EVENT: dict[str, Any] = {
+    "p_attempt": 1,
+    "p_task": "speed",
+    "p_provider": "groq",
+    "p_model": "llama-3.1-8b-instant",
+    "p_key_source": "user",
+    "p_outcome": "succeeded",
+    "p_error_class": None,
+    "p_streamed": False,
+    "p_latency_ms": 420,
+    "p_input_tokens": 900,
+    "p_cached_input_tokens": 100,
+    "p_output_tokens": 120,
+    "p_reasoning_tokens": 0,
+    "p_retry_after": None,
+}
 
 
 def usage_p50(lab: Lab) -> Measured:
-    return compare_p50(lab.url, *_sides(lab))
+    user = lab.small.user()
+    return compare_p50(_record(lab.small, user), _insert(lab.small, user))
 
 
 def usage_rps_hot_user(lab: Lab) -> Measured:
-    """All of it for one user, one model and one day, so that all requests want the same totals."""
-    return compare_throughput(lab.url, *_sides(lab), connections=_CONNECTIONS)
+    """All of it for one user, one model and one hour, so that all requests want the same totals."""
+    user = lab.small.user()
+    return compare_throughput(_record(lab.small, user), _insert(lab.small, user), connections=_CONNECTIONS)
 
 
-def _sides(lab: Lab) -> tuple[Request, Request]:
-    user = lab.user()
-    key_id = next(key["id"] for key in user.rpc("list_llm_keys") if key["provider"] == "groq")
-    event: dict[str, Any] = {
-        "p_attempt": 1,
-        "p_task": "speed",
-        "p_provider": "groq",
-        "p_model": "llama-3.1-8b-instant",
-        "p_key_source": "user",
-        "p_key_id": key_id,
-        "p_outcome": "succeeded",
-        "p_error_class": None,
-        "p_streamed": False,
-        "p_latency_ms": 420,
-        "p_input_tokens": 900,
-        "p_cached_input_tokens": 100,
-        "p_output_tokens": 120,
-        "p_reasoning_tokens": 0,
-        "p_retry_after": None,
-    }
-    record = lab.request_with_new_id(user, "record_llm_usage", "p_request_id", **event)
-    insert = lab.request_with_new_id(user, "bench_insert_row", "p_request_id", **event)
-    return record, insert
+def usage_p50_quota(lab: Lab) -> Measured:
+    """The same where a quota binds the user: each request has reserved, and recording it settles that."""
+    user = lab.small.user()
+    return compare_p50(_settle(lab.small, user), _insert(lab.small, user))
+
+
+def usage_rps_hot_user_quota(lab: Lab) -> Measured:
+    """The same for the one user, whose requests all want the counter of their quota."""
+    user = lab.small.user()
+    return compare_throughput(_settle(lab.small, user), _insert(lab.small, user), connections=_CONNECTIONS)
+
+
+def usage_scale(lab: Lab) -> Measured:
+    """The same in both projects, each time for another user."""
+    sides = [
+        project.in_turn([_record(project, user) for user in project.crowd(CROWD)])
+        for project in (lab.large, lab.small)
+    ]
+    measured = compare_p50(*sides)
+    measured.detail.update(users=lab.scale.users, events=lab.scale.events)
+    return measured
+
+
+def _record(project: Project, user: User) -> Side:
+    return project.request_with_new_id(user, "record_llm_usage", "p_request_id", **_event(user))
+
+
+def _insert(project: Project, user: User) -> Side:
+    return project.request_with_new_id(user, "bench_insert_row", "p_request_id", **_event(user))
+
+
+def _settle(project: Project, user: User) -> Side:
+    bind(project, user)
+    ids: deque[bytes] = deque()
+
+    def reserve() -> None:
+        """As the route would have, for so many requests that no round runs out of them."""
+        new = [new_id().decode() for _ in range(_RESERVED_AHEAD - len(ids))]
+        with project.stack.connect() as connection, connection.transaction():
+            claims = json.dumps({"sub": user.id, "role": "authenticated"})
+            connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+            connection.execute("set local role authenticated")
+            connection.execute(
+                "select public.reserve_llm_attempt(id, 1, %s, %s, 'user', %s, 900, 200)"
+                " from unnest(%s::uuid []) as id",
+                [_EVENT["p_provider"], _EVENT["p_model"], _EVENT["p_task"], new],
+            )
+        ids.extend(one.encode() for one in new)
+
+    reserve()
+    side = project.request_with_new_id(user, "record_llm_usage", "p_request_id", ids.popleft, **_event(user))
+    return Side(side.url, side.request, reserve)
+
+
+def _event(user: User) -> dict[str, Any]:
+    keys = user.rpc("list_llm_keys")
+    return {**_EVENT, "p_key_id": next(key["id"] for key in keys if key["provider"] == _EVENT["p_provider"])}

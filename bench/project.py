@@ -1,0 +1,132 @@
+"""A project that benchmarks run on: a local stack of their own, filled to a scale."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+
+from bench import load
+from bench.measure import Side
+from bench.scale import Scale, fill, is_filled
+from supa_llm.local import LocalStack
+from tests.support import Stack, User, key_for, wait_until
+
+#: What a benchmarked user has keys for.
+KEYS = ("openai", "groq", "anthropic")
+
+#: When their tokens expire: never, for a benchmark.
+_END = 4_102_444_800
+
+
+class Project:
+    """A running stack, its users and requests.
+
+    It does not wait for the disk, whose time would drown what two sides differ in.
+    """
+
+    def __init__(self, local: LocalStack) -> None:
+        self.local = local
+        self.stack = Stack.from_env(local.env())
+
+    @classmethod
+    def open(cls, local: LocalStack, scale: Scale) -> Self:
+        """The project that this stack has if it is as large and of the present migrations, else a new one."""
+        kept = local.directory.exists()
+        say(f"starting a project of {scale}")
+        local.up()
+        project = cls(local)
+        if not is_filled(project.stack, scale):
+            if kept:  # perhaps half filled, by a run that was interrupted
+                local.reset()
+            fill(project.stack, scale, say)
+            with project.stack.connect() as connection:
+                connection.execute((Path(__file__).parent / "objects.sql").read_bytes())
+        return project
+
+    @property
+    def url(self) -> str:
+        """PostgREST's own address: what stands before it is the same for both sides, and would hide them."""
+        return self.local.rest_direct_url
+
+    def user(self) -> User:
+        """A new user with three keys."""
+        return self._with_keys(self.stack.sign_up())
+
+    def crowd(self, size: int) -> list[User]:
+        """Some of those that were there from the start, spread over all, each with three keys."""
+        with self.stack.connect() as connection:
+            rows = connection.execute(
+                "select id::text from bench.users where n in ("
+                " select i * (select count(*) from bench.users) / %(size)s"
+                " from generate_series(0, %(size)s - 1) as i) order by n",
+                {"size": size},
+            ).fetchall()
+        return [
+            self._with_keys(User(self.stack, user, "", self.stack.sign(sub=user, exp=_END)))
+            for (user,) in rows
+        ]
+
+    def request(self, user: User, name: str, **arguments: Any) -> Side:
+        """Requests of one RPC as this user, once PostgREST knows it."""
+        return self._known(load.rpc(self.url, name, arguments, user.access_token))
+
+    def request_with_new_id(
+        self,
+        user: User,
+        name: str,
+        field: str,
+        make_id: Callable[[], bytes] = load.new_id,
+        **arguments: Any,
+    ) -> Side:
+        """The same, with a new UUIDv7 in ``field`` each time."""
+        return self._known(load.rpc_with_new_id(self.url, name, arguments, user.access_token, field, make_id))
+
+    def in_turn(self, sides: Sequence[Side]) -> Side:
+        """The requests of several users, each time another's."""
+        turn = itertools.cycle(sides)
+        return Side(self.url, lambda: next(turn).request())
+
+    def calls_seen(self, name: str) -> int:
+        """How many calls of an RPC have reached the database."""
+        with psycopg.connect(self.local.superuser_url, autocommit=True) as connection:
+            row = connection.execute(
+                "select coalesce(sum(calls), 0)::integer from extensions.pg_stat_statements"
+                " where query like %s",
+                [f'WITH pgrst_source%"public"."{name}"(%'],
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _with_keys(self, user: User) -> User:
+        for provider in KEYS:
+            user.rpc("set_llm_key", provider=provider, key=key_for(provider))
+        return user
+
+    def _known(self, request: load.Request) -> Side:
+        wait_until(partial(_is_known, self.url, request))
+        return Side(self.url, request)
+
+
+def _is_known(url: str, request: load.Request) -> bool:
+    connection = load.Connection(url)
+    try:
+        connection.seconds(request())
+    except load.RefusedError as refused:
+        if refused.status != 404:
+            raise
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def say(step: str) -> None:
+    """What takes a while, for whoever waits."""
+    print(f"  {datetime.now():%H:%M:%S} {step} …", file=sys.stderr, flush=True)
