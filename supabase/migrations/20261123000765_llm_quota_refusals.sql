@@ -84,7 +84,8 @@ begin
   if p_refusal ->> 'reason' = 'quota_exceeded' then
     perform llm_private.fail(
       429, 'quota_exceeded', p_refusal ->> 'message',
-      'Wait until it resets, use less, or have the quota raised: list_llm_quotas() shows it.'
+      case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until it resets, use less' end
+      || ', or have the quota raised: list_llm_quotas() shows it.'
     );
   elsif p_refusal ->> 'reason' = 'runtime_required' then
     perform llm_private.fail(

@@ -29,7 +29,7 @@ as $$
 declare
   v_quota llm_private.quotas;
   v_counter llm_private.quota_counters;
-  v_price bigint;
+  v_charge record;
   v_amount numeric;
   v_hold llm_private.reservations;
 begin
@@ -51,10 +51,11 @@ begin
       else 0
     end;
     if v_quota.unit = 'cost' then
-      v_price := coalesce(v_price, llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()));
-      if v_price is not null then
-        select c.cost into v_amount
-        from llm_private.cost_of(v_price, p_input_tokens, 0, 0, p_output_tokens, 0, null) as c;
+      v_charge := llm_private.charge(
+        p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+      );
+      if v_charge.price_id is not null then
+        v_amount := v_charge.cost;
       elsif v_quota.hard and v_quota.unpriced = 'refuse' then
         refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
         return;
