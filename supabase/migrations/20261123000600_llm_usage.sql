@@ -422,6 +422,7 @@ begin
     );
   end if;
 
+  -- It may wait for a fold: before any lock that others wait for.
   perform llm_private.note_hour(v_hour);
 
   if p_key_source = 'user' and p_key_id is not null then
