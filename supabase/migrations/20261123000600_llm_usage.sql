@@ -161,8 +161,10 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_known constant text[] := '{cache_write_1h,input_audio,cached_input_audio,output_audio,input_image,'
-    'cached_input_image,output_image,input_video,output_video}';
+  v_known constant text[] := array[
+    'cache_write_1h', 'input_audio', 'cached_input_audio', 'output_audio', 'input_image', 'cached_input_image',
+    'output_image', 'input_video', 'output_video'
+  ];
   v_ok boolean;
   v record;
 begin

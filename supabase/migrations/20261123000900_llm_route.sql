@@ -449,7 +449,7 @@ declare
   v_quotas bigint[];
   v_told jsonb;
   v_refusal jsonb;
-  v_refused text[] := '{}';
+  v_refused text[] := '{}'::text[];
 begin
   perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;

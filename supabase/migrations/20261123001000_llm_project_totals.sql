@@ -27,6 +27,7 @@ comment on column llm_private.usage_folds.stale is
 'The users'' totals say something else by now, or it was being recorded when it was its turn.';
 
 create table llm_private.project_totals (
+  id bigint generated always as identity primary key,
   span text not null,
   starts_at timestamptz not null,
   provider text not null,

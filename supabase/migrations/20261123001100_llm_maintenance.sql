@@ -30,10 +30,10 @@ declare
   ) at time zone 'UTC';
   v_oldest constant uuid := llm_private.first_uuid_v7(v_since);
   v_partition text;
-  v_dropped text[] := '{}';
+  v_dropped text[] := '{}'::text[];
 begin
   if v_since is null or exists (select from llm_private.usage_retention as r where r.events_since >= v_since) then
-    return '{}';
+    return '{}'::text[];
   end if;
   for v_partition in
     select c.relname from pg_inherits as i inner join pg_class as c on c.oid = i.inhrelid
@@ -104,8 +104,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_measures constant text[] := '{requests,attempts,fallbacks,failures,cancelled,input_tokens,cached_input_tokens,'
-    'cache_write_tokens,output_tokens,reasoning_tokens,cost,cache_savings,unpriced,unmeasured,last_used_at}';
+  v_measures constant text[] := array[
+    'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
+    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unmeasured',
+    'last_used_at'
+  ];
 begin
   return query
   with adjustments as (
