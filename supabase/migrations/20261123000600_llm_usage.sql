@@ -424,8 +424,14 @@ begin
     );
   end if;
 
-  -- It may wait for a fold: before any lock that others wait for.
-  perform llm_private.note_hour(v_hour);
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a fold, so it comes before any
+  -- lock that others wait for.
+  perform pg_advisory_xact_lock_shared(
+    hashtext('llm_private.usage_folds'), (extract(epoch from v_hour) / 3600)::integer
+  );
+  if v_hour + interval '1 hour' <= clock_timestamp() then
+    perform llm_private.note_hour(v_hour);
+  end if;
 
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);

@@ -67,19 +67,6 @@ create index llm_usage_totals_hour on public.llm_usage_totals (hour);
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.hour_lock()
-returns integer
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return hashtext('llm_private.usage_folds');
-end
-$$;
-
-comment on function llm_private.hour_lock() is 'Class of the advisory locks on hours; the other half is hour_number().';
-
 create function llm_private.hour_number(p_hour timestamptz)
 returns integer
 language plpgsql
@@ -91,9 +78,10 @@ begin
 end
 $$;
 
-comment on function llm_private.hour_number(timestamptz) is 'Hours since 1970.';
+comment on function llm_private.hour_number(timestamptz) is
+'Hours since 1970: together with the class usage_folds the advisory lock on an hour.';
 
--- Called by each recorded attempt.
+-- Of an hour that is not over, record_usage() does by itself what is done here.
 create function llm_private.note_hour(p_hour timestamptz)
 returns void
 language plpgsql
@@ -101,7 +89,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pg_advisory_xact_lock_shared(llm_private.hour_lock(), llm_private.hour_number(p_hour));
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.usage_folds'), llm_private.hour_number(p_hour));
   -- Asked after the lock is there, and so after any fold before it: an hour that is not over yet is not folded.
   if p_hour + interval '1 hour' > clock_timestamp() then
     return;
@@ -342,7 +330,7 @@ begin
     limit v_most
   loop
     exit when clock_timestamp() > v_give_up;
-    if pg_try_advisory_xact_lock(llm_private.hour_lock(), llm_private.hour_number(v_hour)) then
+    if pg_try_advisory_xact_lock(hashtext('llm_private.usage_folds'), llm_private.hour_number(v_hour)) then
       perform llm_private.fold_span('hour', v_hour);
     else
       insert into llm_private.usage_folds (span, starts_at, stale) values ('hour', v_hour, true)
@@ -362,7 +350,7 @@ begin
   loop
     exit when clock_timestamp() > v_give_up;
     if (
-      select bool_and(pg_try_advisory_xact_lock(llm_private.hour_lock(), llm_private.hour_number(v_day) + i))
+      select bool_and(pg_try_advisory_xact_lock(hashtext('llm_private.usage_folds'), llm_private.hour_number(v_day) + i))
       from generate_series(0, 23) as i
     ) and not exists (
       -- Asked again now that the locks are held.
@@ -386,7 +374,6 @@ comment on function llm_private.fold_usage(interval) is
 'Fold hours and days that are over, for about so long; returns how many hours are left, null where somebody else folds
 or nothing may be written.';
 
-revoke execute on function llm_private.hour_lock() from public, anon, authenticated, service_role;
 revoke execute on function llm_private.hour_number(timestamptz) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.note_hour(timestamptz) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.sum_usage(text, uuid, timestamptz, timestamptz, text, text, text[])

@@ -181,7 +181,9 @@ def test_notices_are_shown_until_they_are_read(cli: Cli, user: User, stack: Stac
     stack.admin("read_llm_notices")
     assert cli("notices").stdout == "There are no new notices.\n"
     name = f"cli-{uuid.uuid4().hex}"
-    records(user, model=name)
+    runtime = stack.admin("register_llm_runtime", p_name="app")["secret"]
+    event = usage_event(request_id=request_id(), model=name)
+    assert stack.rpc("record_llm_usage", user.access_token, runtime, **event).is_success
     shown = cli("notices", "--read")
     assert "price_missing" in line(shown.stdout, name)
     assert name not in cli("notices").stdout
