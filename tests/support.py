@@ -71,10 +71,13 @@ class Stack:
         """The database as its owner, in autocommit."""
         return psycopg.connect(self.db_url, autocommit=True)
 
-    def rpc(self, name: str, token: str | None = None, **arguments: Any) -> httpx.Response:
-        """One RPC over HTTP; as an administrator, or as the user of a token."""
+    def rpc(
+        self, name: str, token: str | None = None, runtime: str | None = None, **arguments: Any
+    ) -> httpx.Response:
+        """One RPC over HTTP; as an administrator, or as the user of a token, perhaps through a runtime."""
         key = self.secret_key if token is None else self.publishable_key
         headers = {"apikey": key} | ({"Authorization": f"Bearer {token}"} if token else {})
+        headers |= {"x-llm-runtime": runtime} if runtime else {}
         return self._http.post(f"/rest/v1/rpc/{name}", json=arguments, headers=headers)
 
     def admin(self, name: str, **arguments: Any) -> Any:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 from supa_llm import calls, dropin
@@ -18,12 +16,10 @@ from supa_llm.client import SupaLLM
 from supa_llm.core import AsyncCore, Options
 from supa_llm.dropin import OnReceipt
 from supa_llm.errors import SupaLLMError
-from supa_llm.ledger import Notice, Price, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import (
     AuditEntry,
     Candidate,
     Key,
-    KeySource,
     Provider,
     Route,
     Settings,
@@ -31,6 +27,7 @@ from supa_llm.models import (
 from supa_llm.policy import AsyncUserPolicy
 from supa_llm.reports import AsyncReports
 from supa_llm.session import AsyncSession, Identity
+from supa_llm.spending import AsyncSpending
 from supa_llm.twins import documented_by
 from supa_llm.user import UserLLM
 
@@ -44,7 +41,7 @@ T = TypeVar("T")
 
 
 @documented_by(UserLLM)
-class AsyncUserLLM(AsyncReports):
+class AsyncUserLLM(AsyncReports, AsyncSpending):
     """One user's LLM settings and requests; :meth:`AsyncSupaLLM.for_user` makes it. Nothing to be closed.
 
     The methods are those of :class:`UserLLM`, awaited:
@@ -113,69 +110,6 @@ class AsyncUserLLM(AsyncReports):
 
     async def reveal_key(self, provider: str) -> str:
         return await self._read(calls.reveal_key(provider))
-
-    async def prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
-        return await self._read(calls.list_prices(provider, model))
-
-    async def set_price(
-        self,
-        provider: str,
-        model: str,
-        rates: Mapping[str, Rate],
-        *,
-        valid_from: date | None = None,
-        valid_until: date | None = None,
-        service_tier: str | None = None,
-    ) -> Price:
-        return await self._read(
-            calls.set_price(provider, model, rates, valid_from, valid_until, service_tier=service_tier)
-        )
-
-    async def end_price(self, price_id: int) -> Price:
-        return await self._read(calls.end_price(price_id))
-
-    async def quotas(self) -> list[Quota]:
-        return await self._read(calls.list_quotas())
-
-    async def set_quota(
-        self,
-        limit: Decimal | float,
-        unit: QuotaUnit,
-        period: QuotaPeriod,
-        *,
-        provider: str | None = None,
-        key_source: KeySource | None = None,
-        task: str | None = None,
-        hard: bool = True,
-        clock: Literal["utc", "user"] = "user",
-        unpriced: Literal["allow", "refuse"] = "refuse",
-    ) -> Quota:
-        return await self._change(
-            calls.set_quota(
-                {
-                    "limit": limit,
-                    "unit": unit,
-                    "period": period,
-                    "provider": provider,
-                    "key_source": key_source,
-                    "task": task,
-                    "hard": hard,
-                    "clock": clock,
-                    "unpriced": unpriced,
-                }
-            )
-        )
-
-    async def remove_quota(self, quota_id: int) -> None:
-        await self._change(calls.remove_quota(quota_id))
-
-    async def notices(
-        self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
-    ) -> list[Notice]:
-        return await self._read(calls.list_notices(unread_only, limit, before))
-
-    async def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
-        return await self._read(calls.read_notices(ids))
 
     async def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
         return await self._read(calls.get_audit_log(limit, before))

@@ -227,8 +227,8 @@ def set_price(
             "p_provider": provider,
             "p_model": model,
             "p_rates": rates,
-            "p_valid_from": _moment(valid_from),
-            "p_valid_until": _moment(valid_until),
+            "p_valid_from": moment(valid_from),
+            "p_valid_until": moment(valid_until),
             "p_key_source": key_source,
             "p_service_tier": service_tier,
         },
@@ -252,7 +252,7 @@ def sync_prices(
     )
 
 
-def _moment(at: date | None) -> str | None:
+def moment(at: date | None) -> str | None:
     """A moment as the database reads it; of a date, midnight UTC."""
     if at is None:
         return None

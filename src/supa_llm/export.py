@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -58,15 +58,13 @@ def export_events(
             hint=f"Endings: {', '.join(_WRITERS)}.",
         )
     written = 0
-    with _whole_or_not(path) as file:
-        writer = make(file)
+    with _whole_or_not(path) as file, closing(make(file)) as writer:
         remaining = iter(events)
         while batch := list(islice(remaining, _AT_ONCE)):
             writer.write(batch)
             written += len(batch)
             if progress is not None:
                 progress(written)
-        writer.close()
     return written
 
 

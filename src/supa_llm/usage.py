@@ -244,8 +244,8 @@ class UsageHint:
     Attributes:
         kind: ``cheaper_model``, ``cache_loss`` or ``failing``.
         message: a sentence for people.
-        facts: what it is made of; of ``cheaper_model``: ``task``, ``provider``, ``model``, ``key_source``,
-            ``other_model``, ``cost_30d``, ``would_have_cost``, ``ratio`` and ``compared_attempts``.
+        facts: what it is made of; of ``cheaper_model``: ``task``, ``provider``, ``model``, ``other_model``,
+            ``cost_30d``, ``would_have_cost``, ``ratio`` and ``compared_attempts``.
     """
 
     kind: str

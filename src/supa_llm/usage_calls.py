@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from uuid import UUID
 
 from supa_llm.arguments import check
-from supa_llm.calls import Call
+from supa_llm.calls import Call, moment
 from supa_llm.usage import (
     Bucket,
     Dimension,
@@ -107,10 +107,3 @@ def day(on: date | None) -> str | None:
     if on is None:
         return None
     return (on.date() if isinstance(on, datetime) else on).isoformat()
-
-
-def moment(at: date | None) -> str | None:
-    """A moment as the database reads it; of a date, midnight UTC."""
-    if at is None:
-        return None
-    return (at if isinstance(at, datetime) else datetime.combine(at, time.min, UTC)).isoformat()

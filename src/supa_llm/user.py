@@ -6,9 +6,7 @@ Every method is little more than one line over calls.py (the database) or the en
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from supa_llm import calls, dropin
@@ -17,12 +15,10 @@ from supa_llm.calls import Call
 from supa_llm.changes import UNSET, Unset, given, preference_change, task_change
 from supa_llm.core import Core
 from supa_llm.dropin import OnReceipt
-from supa_llm.ledger import Notice, Price, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import (
     AuditEntry,
     Candidate,
     Key,
-    KeySource,
     Provider,
     Route,
     Settings,
@@ -30,6 +26,7 @@ from supa_llm.models import (
 from supa_llm.policy import UserPolicy
 from supa_llm.reports import Reports
 from supa_llm.session import Identity
+from supa_llm.spending import Spending
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class UserLLM(Reports):
+class UserLLM(Reports, Spending):
     """One user's LLM settings and requests; :meth:`SupaLLM.for_user` makes it. Nothing to be closed.
 
     All methods raise :class:`~supa_llm.errors.SupaLLMError`: ``NotSignedInError`` when the access token has
@@ -173,139 +170,7 @@ class UserLLM(Reports):
         """
         return self._read(calls.reveal_key(provider))
 
-    # Prices ------------------------------------------------------------------------------------------------
-
-    def prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
-        """What models cost now or later: by the catalogue, the operator, and the user themselves.
-
-            llm.prices("openai", "gpt-5-mini")[0].rates
-
-        Args:
-            model: only what is for this model; first, and ``in_force``, what the user's own key pays now.
-        """
-        return self._read(calls.list_prices(provider, model))
-
-    def set_price(
-        self,
-        provider: str,
-        model: str,
-        rates: Mapping[str, Rate],
-        *,
-        valid_from: date | None = None,
-        valid_until: date | None = None,
-        service_tier: str | None = None,
-    ) -> Price:
-        """Say what a model costs with the user's own key, such as by a contract of theirs.
-
-            llm.set_price("openai", "gpt-5*", {"input": 1.1, "output": 9})
-
-        Args:
-            model: a model name; ``*`` at its end is any ending.
-            rates: US dollars per million tokens; ``{"input": 0, "output": 0}`` is free.
-            valid_from: None is now. A date is midnight UTC; a datetime needs a time zone.
-            valid_until: None is open.
-            service_tier: only for what the provider served in this tier.
-
-        Raises:
-            InvalidInputError: the rates cannot be; the message says what is allowed.
-            NotFoundError: no such provider.
-        """
-        return self._read(
-            calls.set_price(provider, model, rates, valid_from, valid_until, service_tier=service_tier)
-        )
-
-    def end_price(self, price_id: int) -> Price:
-        """End one of the user's own prices now. What was used until now keeps its cost.
-
-        Raises:
-            NotFoundError: the user has no such price.
-        """
-        return self._read(calls.end_price(price_id))
-
     # What happened -----------------------------------------------------------------------------------------
-
-    def quotas(self) -> list[Quota]:
-        """The quotas that bind the user, whoever set them, with what is used of each and when it resets.
-
-        for quota in llm.quotas():
-            print(quota.used, "of", quota.limit, quota.unit, "until", quota.resets_at)
-        """
-        return self._read(calls.list_quotas())
-
-    def set_quota(
-        self,
-        limit: Decimal | float,
-        unit: QuotaUnit,
-        period: QuotaPeriod,
-        *,
-        provider: str | None = None,
-        key_source: KeySource | None = None,
-        task: str | None = None,
-        hard: bool = True,
-        clock: Literal["utc", "user"] = "user",
-        unpriced: Literal["allow", "refuse"] = "refuse",
-    ) -> Quota:
-        """Set a quota of the user's own, or change the one that counts the same.
-
-            llm.set_quota(20, "cost", "month", provider="openai", key_source="user")
-
-        What runs already is not stopped. Processes that hold a route for the user notice within its lease.
-
-        Args:
-            limit: in the unit; 0 allows nothing.
-            unit: ``requests`` that do not fail, ``tokens`` (input and output) or ``cost`` (US dollars).
-            period: ``minute``, ``day``, ``month`` or ``total``.
-            provider: counts only this provider; and so on with key source and task.
-            hard: refuse what would pass it; False only makes a notice.
-            clock: days and months begin in the user's time zone (see settings), or in ``utc``.
-            unpriced: whether a hard quota of cost lets models without a price pass.
-        """
-        return self._change(
-            calls.set_quota(
-                {
-                    "limit": limit,
-                    "unit": unit,
-                    "period": period,
-                    "provider": provider,
-                    "key_source": key_source,
-                    "task": task,
-                    "hard": hard,
-                    "clock": clock,
-                    "unpriced": unpriced,
-                }
-            )
-        )
-
-    def remove_quota(self, quota_id: int) -> None:
-        """Remove a quota that the user set.
-
-            llm.remove_quota(llm.quotas()[0].id)
-
-        Raises:
-            NotFoundError: there is none of the user's own with this id.
-        """
-        self._change(calls.remove_quota(quota_id))
-
-    def notices(
-        self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
-    ) -> list[Notice]:
-        """What the user should know: quotas at 80 % and 100 %, a rejected key, a missing price; each once.
-
-            for notice in llm.notices():
-                print(notice.kind, notice.detail)
-
-        Args:
-            limit: notices at most.
-            before: id of the last notice of the page before.
-        """
-        return self._read(calls.list_notices(unread_only, limit, before))
-
-    def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
-        """Mark these notices as read, or all; returns how many were unread.
-
-        llm.read_notices([notice.id])
-        """
-        return self._read(calls.read_notices(ids))
 
     def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
         """What was done to the user's settings and keys, and who held the keys; the newest first.

@@ -221,6 +221,11 @@ begin
   if v_bounds.daily then
     return;
   end if;
+  -- Only what is over makes room: inputs of different sizes would take turns, and wait for one another.
+  delete from llm_private.charges as c
+  where
+    c.provider = p_provider and c.model = p_model and c.key_source = p_key_source
+    and c.holds_until <= v_bounds.holds_from;
   insert into llm_private.charges (
     provider, model, key_source, price_id, holds_from, holds_until, input_above, input_up_to,
     per_request, per_input, per_cached_input, per_cache_write, per_output, per_reasoning

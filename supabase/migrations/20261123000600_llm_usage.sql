@@ -161,8 +161,10 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_known constant text[] := '{cache_write_1h,input_audio,cached_input_audio,output_audio,input_image,'
-    'cached_input_image,output_image,input_video,output_video}';
+  v_known constant text[] := array[
+    'cache_write_1h', 'input_audio', 'cached_input_audio', 'output_audio', 'input_image', 'cached_input_image',
+    'output_image', 'input_video', 'output_video'
+  ];
   v_ok boolean;
   v record;
 begin
@@ -248,13 +250,14 @@ begin
     perform llm_private.check_value('invalid_argument', false, 'p_request_id', 'a UUIDv7');
   end if;
   v_requested_at := llm_private.uuid_v7_time(p_request_id);
-  -- One test for what is nearly always right; which argument it was is asked only when something is wrong.
+  -- One test for what is nearly always right; which argument it was is asked only when something is wrong. Lengths are
+  -- compared, since a regular expression that counts to 200 takes as long as all the rest.
   if (
     v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
     and p_attempt between 1 and 1000
-    and (p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$')
+    and (p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]')
     and p_provider ~ '^[a-z][a-z0-9_-]{0,31}$'
-    and p_model ~ '^[!-~]{1,200}$'
+    and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
     and p_key_source in ('user', 'team', 'operator')
     and p_outcome in ('succeeded', 'failed', 'cancelled')
     and (p_outcome = 'failed') = (p_error_class is not null)
@@ -281,14 +284,15 @@ begin
       ),
       llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
       llm_private.check_value(
-        'invalid_argument', p_task is null or p_task ~ '^[^[:cntrl:]]{1,64}$', 'p_task',
+        'invalid_argument', p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]', 'p_task',
         'null, or 1 to 64 printable characters'
       ),
       llm_private.check_value(
         'invalid_argument', p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
       ),
       llm_private.check_value(
-        'invalid_argument', p_model ~ '^[!-~]{1,200}$', 'p_model', 'a model name of 1 to 200 characters, no spaces'
+        'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
+        'a model name of 1 to 200 characters, no spaces'
       ),
       llm_private.check_value(
         'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
@@ -420,7 +424,14 @@ begin
     );
   end if;
 
-  perform llm_private.note_hour(v_hour);
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a fold, so it comes before any
+  -- lock that others wait for.
+  perform pg_advisory_xact_lock_shared(
+    hashtext('llm_private.usage_folds'), (extract(epoch from v_hour) / 3600)::integer
+  );
+  if v_hour + interval '1 hour' <= clock_timestamp() then
+    perform llm_private.note_hour(v_hour);
+  end if;
 
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
@@ -447,7 +458,9 @@ begin
       v.owner, 'price_missing', p_provider || '/' || p_model,
       jsonb_build_object('provider', p_provider, 'model', p_model)
     )
-    from (values (v_user), (llm_private.operator_id())) as v (owner);
+    from (values (v_user), (llm_private.operator_id())) as v (owner)
+    -- Users could tell the operator of any number of models that they make up.
+    where v.owner = v_user or v_runtime is not null;
   end if;
   return true;
 end

@@ -2,8 +2,8 @@
 --
 -- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
 -- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
--- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones for themselves. A hard quota refuses, a
--- soft one warns.
+-- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones
+-- for themselves. A hard quota refuses, a soft one warns.
 
 create table llm_private.user_groups (
   user_id uuid primary key references auth.users (id) on delete cascade,
@@ -105,8 +105,8 @@ end
 $$;
 
 comment on function llm_private.binding_quotas(uuid) is
-'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom they
-bind the closest.';
+'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom
+they bind the closest.';
 
 create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
 returns setof llm_private.quotas
@@ -293,13 +293,16 @@ begin
     );
   if not v_operator then
     perform llm_private.ensure_settings(v_owner);
-    -- One after the other, so that they are counted.
-    perform from public.user_llm_settings as s where s.user_id = v_owner for no key update;
   end if;
 
   v_row.set_by := case when v_operator then 'operator' else 'user' end;
   v_row.user_id := case when v_operator then (p_quota ->> 'user_id')::uuid else v_owner end;
   v_row.shared := coalesce((p_quota -> 'shared')::boolean, false);
+  -- Of what will be summed, before the quota is there: see the order of locks. A user's go one after the other then, so
+  -- that they can be counted.
+  if v_row.shared or not v_operator then
+    perform llm_private.lock_usage(v_owner);
+  end if;
   v_row.clock := coalesce(p_quota ->> 'clock', case when v_operator then 'utc' else 'user' end);
   insert into llm_private.quotas (
     set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, hard, unpriced
@@ -354,7 +357,8 @@ declare
   v_row llm_private.quotas;
 begin
   select q.* into v_row from llm_private.quotas as q
-  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner);
+  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
+  for update;
   if not found then
     perform llm_private.fail(
       404, 'not_found', 'There is no such quota that you may remove.', 'list_llm_quotas() shows them, and who set them.'

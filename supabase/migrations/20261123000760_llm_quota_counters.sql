@@ -7,8 +7,9 @@
 -- Nothing is lost and nothing waits in a circle, because everybody keeps to this order of locks:
 --   1. usage_lock of the user: shared by who records usage, alone for who opens a counter from the sum of what was
 --      recorded. So an attempt is either in that sum or finds the counter.
---   2. counters, by quota. All that a request may need are locked before the first of them is looked at.
---   3. reservations, only by who holds the lock of their counter.
+--   2. the quota, by who sets or removes it.
+--   3. counters, by quota. All that a request may need are locked before the first of them is looked at.
+--   4. reservations, only by who holds the lock of their counter.
 
 create table llm_private.quota_counters (
   owner uuid not null,
@@ -68,6 +69,24 @@ end
 $$;
 
 comment on function llm_private.usage_lock(uuid) is 'The advisory lock under which a user''s usage is recorded.';
+
+create function llm_private.lock_usage(p_owner uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_owner = llm_private.operator_id() then
+    lock table public.llm_usage_totals in share mode;
+  else
+    perform pg_advisory_xact_lock(llm_private.usage_lock(p_owner));
+  end if;
+end
+$$;
+
+comment on function llm_private.lock_usage(uuid) is
+'Wait for whoever is recording usage of a user''s, or of any, and let nobody record before this transaction ends.';
 
 create function llm_private.quota_window(
   p_period text, p_zone text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz
@@ -198,11 +217,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Whoever recorded before this lock is in the sum; whoever records after it finds the counter.
-  if p_quota.shared then
-    lock table public.llm_usage_totals in share mode;
-  else
-    perform pg_advisory_xact_lock(llm_private.usage_lock(p_owner));
-  end if;
+  perform llm_private.lock_usage(p_owner);
   insert into llm_private.quota_counters (owner, quota_id, starts_at, ends_at, used, reserved)
   select
     p_owner, p_quota.id, w.starts_at, w.ends_at, llm_private.used_before(p_quota, p_owner, w.starts_at),
@@ -354,6 +369,7 @@ comment on function llm_private.notice_quota(llm_private.quotas, uuid, timestamp
 'Tell whose quota it is when it passes 80 % and when it is used up, once in each period.';
 
 revoke execute on function llm_private.usage_lock(uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.lock_usage(uuid) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.quota_window(text, text, timestamptz)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.next_window(text, text, timestamptz, timestamptz)

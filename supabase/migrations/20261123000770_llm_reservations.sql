@@ -4,104 +4,10 @@
 --   run       no lock is held meanwhile
 --   settle    with the attempt's usage: what was used is counted, the rest is free again
 --
--- A request that never comes back leaves a reservation that is over when it expires. Which locks are taken, and in which
--- order, stands with the counters.
+-- A request that never comes back leaves a reservation that is over when it expires. Which locks are taken, and in
+-- which order, stands with the counters.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
-
-create function llm_private.quota_amount(p_quota llm_private.quotas, p_amount numeric)
-returns text
-language sql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-  select case
-    when p_quota.unit = 'cost' then '$' || trim_scale(round(p_amount, 6))
-    when p_amount = 1 then '1 ' || rtrim(p_quota.unit, 's')
-    else trim_scale(p_amount) || ' ' || p_quota.unit
-  end
-$$;
-
-comment on function llm_private.quota_amount(llm_private.quotas, numeric) is
-'An amount in the unit of a quota, for people.';
-
-create function llm_private.quota_refusal(
-  p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
-)
-returns jsonb
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_of constant text := concat_ws(
-    ', ',
-    case p_quota.key_source
-      when 'user' then 'your own keys' when 'team' then 'team keys' when 'operator' then 'the operator''s keys'
-    end,
-    p_quota.provider, 'task ' || p_quota.task
-  );
-  v_name constant text := format(
-    '%s quota of %s %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
-    llm_private.quota_amount(p_quota, p_quota.amount),
-    case p_quota.period when 'total' then 'in total' else 'a ' || p_quota.period end,
-    case when v_of <> '' then ' (' || v_of || ')' else '' end
-  );
-begin
-  return jsonb_build_object(
-    'reason', p_reason,
-    'message', case p_reason
-      when 'model_unpriced' then v_name || ' does not allow a model that no price is known for.'
-      when 'runtime_required' then v_name || ' lets only a registered runtime use these keys.'
-      else v_name || ' does not leave enough'
-        || case
-          when p_quota.shared then ''
-          else format(
-            ': %s used, %s reserved', llm_private.quota_amount(p_quota, p_used),
-            llm_private.quota_amount(p_quota, p_reserved)
-          )
-        end
-        || case
-          when isfinite(p_resets_at) then format(
-            '; it resets at %s UTC', to_char(p_resets_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
-          )
-          else ''
-        end || '.'
-    end,
-    'quota', jsonb_build_object(
-      'id', p_quota.id, 'set_by', p_quota.set_by, 'unit', p_quota.unit, 'period', p_quota.period,
-      'limit', p_quota.amount,
-      'used', case when not p_quota.shared then p_used end,
-      'reserved', case when not p_quota.shared then p_reserved end,
-      'resets_at', case when isfinite(p_resets_at) then p_resets_at end
-    )
-  );
-end
-$$;
-
-comment on function llm_private.quota_refusal(llm_private.quotas, text, numeric, numeric, timestamptz) is
-'Why a quota refuses an attempt: reason, a sentence, and the quota in figures, which shared ones keep to the operator.';
-
-create function llm_private.refuse(p_refusal jsonb)
-returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform llm_private.fail(
-    case p_refusal ->> 'reason' when 'quota_exceeded' then 429 when 'runtime_required' then 403 else 422 end,
-    p_refusal ->> 'reason', p_refusal ->> 'message',
-    case p_refusal ->> 'reason'
-      when 'quota_exceeded' then 'Wait until it resets, use less, or have the quota raised: list_llm_quotas() shows it.'
-      when 'runtime_required' then 'Send the runtime''s secret in x-llm-runtime.'
-      else 'Set a price for the model, or have the quota allow unpriced models.'
-    end
-  );
-end
-$$;
-
-comment on function llm_private.refuse(jsonb) is
-'Raise what quota_refusal() made. Errors: quota_exceeded, model_unpriced, runtime_required.';
 
 create function llm_private.weigh_attempt(
   p_user uuid,
@@ -123,7 +29,7 @@ as $$
 declare
   v_quota llm_private.quotas;
   v_counter llm_private.quota_counters;
-  v_price bigint;
+  v_charge record;
   v_amount numeric;
   v_hold llm_private.reservations;
 begin
@@ -145,10 +51,11 @@ begin
       else 0
     end;
     if v_quota.unit = 'cost' then
-      v_price := coalesce(v_price, llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()));
-      if v_price is not null then
-        select c.cost into v_amount
-        from llm_private.cost_of(v_price, p_input_tokens, 0, 0, p_output_tokens, 0, null) as c;
+      v_charge := llm_private.charge(
+        p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+      );
+      if v_charge.price_id is not null then
+        v_amount := v_charge.cost;
       elsif v_quota.hard and v_quota.unpriced = 'refuse' then
         refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
         return;
@@ -309,8 +216,8 @@ $$;
 comment on function llm_private.reserve(
   uuid, uuid, bigint[], uuid, integer, text, text, text, text, integer, integer
 ) is
-'After begin_reserving(), whose result p_quotas is: reserve what an attempt may use at most in each quota that counts it.
-Null when done; else why not, and nothing is reserved.';
+'After begin_reserving(), whose result p_quotas is: reserve what an attempt may use at most in each quota that counts
+it. Null when done; else why not, and nothing is reserved.';
 
 create function llm_private.settle(
   p_user uuid,
@@ -468,11 +375,6 @@ $$;
 
 comment on function llm_private.release_request(uuid) is 'Free what the caller reserved for a request.';
 
-revoke execute on function llm_private.quota_amount(llm_private.quotas, numeric)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.quota_refusal(llm_private.quotas, text, numeric, numeric, timestamptz)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.refuse(jsonb) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.weigh_attempt(
   uuid, uuid, bigint[], text, text, text, text, integer, integer
 ) from public, anon, authenticated, service_role;

@@ -64,9 +64,9 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_task !~ '^[^[:cntrl:]]{1,64}$' then
+  if length(p_task) not between 1 and 64 or p_task ~ '[[:cntrl:]]' then
     perform llm_private.fail(400, 'invalid_argument', 'p_task must have 1 to 64 printable characters, or be null.');
-  elsif p_model !~ '^[!-~]{1,200}$' then
+  elsif length(p_model) not between 1 and 200 or p_model ~ '[^!-~]' then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_model must have 1 to 200 characters without spaces, or be null.',
       'Ask for provider/model, or for a bare model.'
@@ -449,7 +449,7 @@ declare
   v_quotas bigint[];
   v_told jsonb;
   v_refusal jsonb;
-  v_refused text[] := '{}';
+  v_refused text[] := '{}'::text[];
 begin
   perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;

@@ -27,6 +27,7 @@ comment on column llm_private.usage_folds.stale is
 'The users'' totals say something else by now, or it was being recorded when it was its turn.';
 
 create table llm_private.project_totals (
+  id bigint generated always as identity primary key,
   span text not null,
   starts_at timestamptz not null,
   provider text not null,
@@ -66,19 +67,6 @@ create index llm_usage_totals_hour on public.llm_usage_totals (hour);
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.hour_lock()
-returns integer
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return hashtext('llm_private.usage_folds');
-end
-$$;
-
-comment on function llm_private.hour_lock() is 'Class of the advisory locks on hours; the other half is hour_number().';
-
 create function llm_private.hour_number(p_hour timestamptz)
 returns integer
 language plpgsql
@@ -90,9 +78,10 @@ begin
 end
 $$;
 
-comment on function llm_private.hour_number(timestamptz) is 'Hours since 1970.';
+comment on function llm_private.hour_number(timestamptz) is
+'Hours since 1970: together with the class usage_folds the advisory lock on an hour.';
 
--- Called by each recorded attempt.
+-- Of an hour that is not over, record_usage() does by itself what is done here.
 create function llm_private.note_hour(p_hour timestamptz)
 returns void
 language plpgsql
@@ -100,7 +89,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pg_advisory_xact_lock_shared(llm_private.hour_lock(), llm_private.hour_number(p_hour));
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.usage_folds'), llm_private.hour_number(p_hour));
   -- Asked after the lock is there, and so after any fold before it: an hour that is not over yet is not folded.
   if p_hour + interval '1 hour' > clock_timestamp() then
     return;
@@ -177,6 +166,13 @@ begin
         select f.starts_at from llm_private.usage_folds as f where f.span = 'hour' order by f.starts_at desc limit 1
       ) as last_hour
   ),
+  not_folded as (
+    select h.starts_at, h.starts_at + interval '1 hour' as ends_at from hours as h where h.stale
+    union all
+    select p_from, least(p_until, b.first_hour) from bounds as b
+    union all
+    select greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null
+  ),
   rows_to_sum as (
     select
       t.hour as starts_at, t.user_id, t.provider, t.model, t.task, t.key_source, t.key_id, t.requests, t.attempts,
@@ -209,13 +205,12 @@ begin
       t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
       t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unmeasured,
       t.latency_counts, t.last_used_at
-    from public.llm_usage_totals as t
-    where
-      p_source = 'project' and (
-        t.hour = any(array(select h.starts_at from hours as h where h.stale))
-        or t.hour >= p_from and t.hour < least(p_until, coalesce((select b.first_hour from bounds as b), p_until))
-        or t.hour > (select b.last_hour from bounds as b) and t.hour >= p_from and t.hour < p_until
-      )
+    from not_folded as n
+    -- offset 0: each by itself and by its index, or the planner reads the whole table for all of them.
+    cross join lateral (
+      select u.* from public.llm_usage_totals as u where u.hour >= n.starts_at and u.hour < n.ends_at offset 0
+    ) as t
+    where p_source = 'project'
   )
   select
     case when p_bucket = 'hour' then r.starts_at end as hour,
@@ -335,7 +330,7 @@ begin
     limit v_most
   loop
     exit when clock_timestamp() > v_give_up;
-    if pg_try_advisory_xact_lock(llm_private.hour_lock(), llm_private.hour_number(v_hour)) then
+    if pg_try_advisory_xact_lock(hashtext('llm_private.usage_folds'), llm_private.hour_number(v_hour)) then
       perform llm_private.fold_span('hour', v_hour);
     else
       insert into llm_private.usage_folds (span, starts_at, stale) values ('hour', v_hour, true)
@@ -355,7 +350,7 @@ begin
   loop
     exit when clock_timestamp() > v_give_up;
     if (
-      select bool_and(pg_try_advisory_xact_lock(llm_private.hour_lock(), llm_private.hour_number(v_day) + i))
+      select bool_and(pg_try_advisory_xact_lock(hashtext('llm_private.usage_folds'), llm_private.hour_number(v_day) + i))
       from generate_series(0, 23) as i
     ) and not exists (
       -- Asked again now that the locks are held.
@@ -379,7 +374,6 @@ comment on function llm_private.fold_usage(interval) is
 'Fold hours and days that are over, for about so long; returns how many hours are left, null where somebody else folds
 or nothing may be written.';
 
-revoke execute on function llm_private.hour_lock() from public, anon, authenticated, service_role;
 revoke execute on function llm_private.hour_number(timestamptz) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.note_hour(timestamptz) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.sum_usage(text, uuid, timestamptz, timestamptz, text, text, text[])

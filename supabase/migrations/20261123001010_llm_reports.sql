@@ -84,13 +84,14 @@ declare
     p_zone, (select s.time_zone from public.user_llm_settings as s where s.user_id = p_owner), 'UTC'
   );
 begin
-  perform now() at time zone v_zone;
+  begin
+    perform now() at time zone v_zone;
+  exception when invalid_parameter_value then
+    perform llm_private.check_value(
+      'invalid_argument', false, 'p_time_zone', 'the name of a time zone, such as Europe/Berlin or UTC'
+    );
+  end;
   return v_zone;
-exception when invalid_parameter_value then
-  perform llm_private.fail(
-    400, 'invalid_argument', 'p_time_zone has a value that is not allowed.',
-    'Allowed: the name of a time zone, such as Europe/Berlin or UTC.'
-  );
 end
 $$;
 

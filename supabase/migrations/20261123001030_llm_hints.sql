@@ -74,13 +74,12 @@ as $$
 begin
   return query
   with used as (
-    select
-      t.task, t.provider, t.model, t.key_source, sum(t.cost) as cost, sum(t.output_tokens) as output_tokens
+    select t.task, t.provider, t.model, sum(t.cost) as cost, array_agg(distinct t.key_source) as key_sources
     from public.llm_usage_totals as t
     where t.user_id = p_user and t.hour >= now() - interval '30 days'
-    group by 1, 2, 3, 4
+    group by 1, 2, 3
     having sum(t.cost) > 0 and sum(t.output_tokens) > 0
-    order by 5 desc
+    order by 4 desc
     limit 10
   ),
   -- Models of the same provider that answer in text: those the user has used, and those of the catalogue.
@@ -92,45 +91,45 @@ begin
     select p.id, m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
     where p.enabled and m.key <> 'embedding'
   ),
-  pairs as materialized (
+  prices as materialized (
     select
-      u.*, o.model as other_model, llm_private.find_price(p_user, u.provider, o.model, u.key_source, null, now()) as price
-    from used as u
-    inner join others as o on o.provider = u.provider and o.model <> u.model
+      o.provider, o.model, k.key_source,
+      llm_private.find_price(p_user, o.provider, o.model, k.key_source, null, now()) as price
+    from others as o
+    cross join (values ('user'), ('team'), ('operator')) as k (key_source)
+    where exists (select from used as u where u.provider = o.provider and k.key_source = any(u.key_sources))
   ),
   compared as (
     select
-      p.task, p.provider, p.model, p.key_source, p.cost, p.other_model,
-      s.compared, s.other_cost / s.own_cost as ratio,
-      row_number() over (
-        partition by p.task, p.provider, p.model, p.key_source order by s.other_cost, p.other_model
-      ) as place
-    from pairs as p
+      u.task, u.provider, u.model, u.cost, o.model as other_model, s.compared, s.other_cost / s.own_cost as ratio,
+      row_number() over (partition by u.task, u.provider, u.model order by s.other_cost, o.model) as place
+    from used as u
+    inner join others as o on o.provider = u.provider and o.model <> u.model
     cross join lateral (
-      select count(*) as compared, sum(e.cost) as own_cost, sum(c.cost) as other_cost
+      select count(*) as compared, count(c.cost) as priced, sum(e.cost) as own_cost, sum(c.cost) as other_cost
       from (
         select * from llm_private.adjusted_events as a
         where
           a.user_id = p_user and a.request_id >= llm_private.first_uuid_v7(now() - interval '30 days')
-          and a.provider = p.provider and a.model = p.model and a.task is not distinct from p.task
-          and a.key_source = p.key_source and a.cost > 0
+          and a.provider = u.provider and a.model = u.model and a.task is not distinct from u.task and a.cost > 0
         order by a.request_id desc
         limit 200
       ) as e
+      inner join prices as p on p.provider = o.provider and p.model = o.model and p.key_source = e.key_source
       cross join lateral llm_private.cost_of(
         p.price, e.input_tokens, e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens,
         e.other_tokens
       ) as c
     ) as s
-    where p.price is not null and s.own_cost > 0 and s.other_cost <= s.own_cost / 2
+    where s.compared > 0 and s.priced = s.compared and s.other_cost <= s.own_cost / 2
   )
   select
     jsonb_build_object(
-      'kind', 'cheaper_model', 'task', c.task, 'provider', c.provider, 'model', c.model, 'key_source', c.key_source,
+      'kind', 'cheaper_model', 'task', c.task, 'provider', c.provider, 'model', c.model,
       'other_model', c.other_model, 'cost_30d', c.cost, 'would_have_cost', round(c.cost * c.ratio, 9),
       'ratio', round(c.ratio, 4), 'compared_attempts', c.compared,
       'message', format(
-        '%s runs on %s: %s of the same provider would have cost %s for the same tokens in the last 30 days.',
+        '%s runs on %s: for the same tokens, %s of the same provider would have cost %s in the last 30 days.',
         coalesce('The task ' || c.task, 'What has no task'), c.model, c.other_model,
         case when c.ratio = 0 then 'nothing' else '1/' || round(1 / c.ratio) || ' of it' end
       )

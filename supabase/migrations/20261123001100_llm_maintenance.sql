@@ -30,10 +30,10 @@ declare
   ) at time zone 'UTC';
   v_oldest constant uuid := llm_private.first_uuid_v7(v_since);
   v_partition text;
-  v_dropped text[] := '{}';
+  v_dropped text[] := '{}'::text[];
 begin
   if v_since is null or exists (select from llm_private.usage_retention as r where r.events_since >= v_since) then
-    return '{}';
+    return '{}'::text[];
   end if;
   for v_partition in
     select c.relname from pg_inherits as i inner join pg_class as c on c.oid = i.inhrelid
@@ -104,8 +104,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  v_measures constant text[] := '{requests,attempts,fallbacks,failures,cancelled,input_tokens,cached_input_tokens,'
-    'cache_write_tokens,output_tokens,reasoning_tokens,cost,cache_savings,unpriced,unmeasured,last_used_at}';
+  v_measures constant text[] := array[
+    'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
+    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unmeasured',
+    'last_used_at'
+  ];
 begin
   return query
   with adjustments as (
@@ -261,7 +264,8 @@ declare
 begin
   -- Whole days, for the project's totals have some; from where there are events.
   v_from := greatest(
-    coalesce(p_since::timestamp at time zone 'UTC', date_trunc('day', v_first, 'UTC')), v_events_since, 'epoch'
+    coalesce(p_since::timestamp at time zone 'UTC', date_trunc('day', coalesce(v_first, now()), 'UTC')),
+    v_events_since, 'epoch'
   );
   v_until := least(
     (p_until + 1)::timestamp at time zone 'UTC', date_trunc('day', now(), 'UTC') + interval '2 days'
@@ -271,7 +275,7 @@ begin
     select row_number() over () as position, u.* from llm_private.usage_differences(v_from, v_until) as u
   ) as d;
   return jsonb_build_object(
-    'first_day', (greatest(v_first, v_events_since) at time zone 'UTC')::date,
+    'first_day', case when v_first is not null then (greatest(v_first, v_events_since) at time zone 'UTC')::date end,
     'since', (v_from at time zone 'UTC')::date,
     'until', (v_until at time zone 'UTC')::date - 1,
     'differing', v_differing,

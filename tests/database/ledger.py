@@ -38,6 +38,10 @@ select
 from (select llm_private.uuid_v7_time(%(request_id)s) as at) as t
 """
 
+_NOTED = """
+select llm_private.note_hour(date_trunc('hour', llm_private.uuid_v7_time(%(request_id)s), 'UTC'))
+"""
+
 
 def backfill(tx: Transaction, user: Caller, at: datetime, **changes: Any) -> dict[str, Any]:
     """Put an attempt of any time into the ledger, past what recording allows."""
@@ -55,7 +59,7 @@ def backfill(tx: Transaction, user: Caller, at: datetime, **changes: Any) -> dic
         "price_id": 1,
         **changes,
     }
-    for query in (_EVENT, _TOTALS):
+    for query in (_EVENT, _TOTALS, _NOTED):
         tx.connection.execute(query, event)
     return event
 

@@ -27,6 +27,11 @@ def assert_exact(connection: psycopg.Connection[Any]) -> None:
     assert connection.execute(WRONG).fetchall() == []
 
 
+def nothing_was_used(tx: Transaction) -> None:
+    """For quotas that all share: what other tests left in the ledger is not there in this transaction."""
+    tx.sql("delete from public.llm_usage_totals")
+
+
 def counter(connection: psycopg.Connection[Any], quota: int, owner: str) -> tuple[float, float]:
     """What was used of a quota, and what is reserved."""
     row = connection.execute(

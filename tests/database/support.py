@@ -308,7 +308,8 @@ _INVENTORY = {
     "functions": "select oid::regprocedure::text, proowner::regrole::text, proacl::text, proconfig, prosrc "
     "from pg_proc where pronamespace::regnamespace::text <> 'llm_private' and proname !~ 'llm'",
     "policies": "select * from pg_policies where tablename !~ 'llm'",
-    "triggers": "select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal",
+    "triggers": "select tgrelid::regclass::text, tgname from pg_trigger"
+    " where not tgisinternal and tgrelid::regclass::text !~ 'llm'",
     "event triggers": "select evtname, evtenabled::text from pg_event_trigger",
     "publications": "select pubname, puballtables from pg_publication",
     "published tables": "select * from pg_publication_tables",

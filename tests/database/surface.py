@@ -27,6 +27,8 @@ class Victim:
     request_id: str
     audit_id: str
     price_id: int
+    quota_id: int
+    notice_id: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,28 @@ RPCS: Mapping[str, Rpc] = {
     "check_llm_usage": Rpc(ADMIN),
     "run_llm_maintenance": Rpc(ADMIN),
     "restate_llm_costs": Rpc(ADMIN),
+    "reserve_llm_attempt": Rpc(
+        USER,
+        lambda victim: {
+            "p_request_id": victim.request_id,
+            "p_attempt": 1,
+            "p_provider": "groq",
+            "p_model": "m",
+            "p_key_source": "user",
+        },
+    ),
+    "release_llm_request": Rpc(USER, lambda victim: {"p_request_id": victim.request_id}),
+    "list_llm_quotas": Rpc(USER | ADMIN, lambda victim: {"p_user_id": victim.id}),
+    "set_llm_quota": Rpc(
+        USER | ADMIN,
+        lambda victim: {
+            "p_quota": {"limit": 9, "unit": "cost", "period": "day", "hard": False, "user_id": victim.id}
+        },
+    ),
+    "remove_llm_quota": Rpc(USER | ADMIN, lambda victim: {"p_id": victim.quota_id}),
+    "set_llm_user_group": Rpc(ADMIN, lambda victim: {"p_user_id": victim.id, "p_group": "trial"}),
+    "list_llm_notices": Rpc(USER | ADMIN, lambda _: {"p_unread_only": False}),
+    "read_llm_notices": Rpc(USER | ADMIN, lambda victim: {"p_ids": [victim.notice_id]}),
     "get_llm_audit_log": Rpc(USER, lambda victim: {"p_before": victim.audit_id, "p_limit": 500}),
     "list_llm_providers": Rpc(USER | ADMIN),
     "set_llm_provider": Rpc(ADMIN, lambda _: {"p_provider": {"id": "openai", "name": "OpenAI"}}),
@@ -107,6 +131,14 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "set_price": USER | ADMIN,
     "end_price": USER | ADMIN,
     "sync_prices": ADMIN,
+    "reserve_attempt": USER,
+    "release_request": USER,
+    "acting_owner": USER | ADMIN,
+    "list_quotas": USER | ADMIN,
+    "set_quota": USER | ADMIN,
+    "remove_quota": USER | ADMIN,
+    "set_user_group": ADMIN,
+    "read_notices": USER | ADMIN,
     "operator_settings_json": ADMIN,
     "set_operator_settings": ADMIN,
     "set_provider": ADMIN,
@@ -122,6 +154,7 @@ TABLES: Mapping[str, str | None] = {
     "llm_usage_events": "user_id",
     "llm_usage_totals": "user_id",
     "llm_usage_adjustments": "user_id",
+    "llm_notices": "user_id",
     "llm_audit_log": "user_id",
     "llm_providers": None,
     "llm_tasks": None,

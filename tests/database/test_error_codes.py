@@ -10,6 +10,8 @@ from tests.support import ROOT
 
 _ROW = re.compile(r"^\| `(\w+)` \| (\d{3})?", re.MULTILINE)
 _SQL = re.compile(r"llm_private\.fail\(\s*(\d{3}), '(\w+)'")
+# check_value() raises the code that it is called with, as 400.
+_CHECK = re.compile(r"llm_private\.check_value\(\s*'(\w+)'")
 # As an argument (code="…"), as a class's own (code = "…"), and under "code" in JSON.
 _PYTHON = re.compile(r'\bcode"?(?:: \w+)?\s*[=:]\s*"(\w+)"')
 
@@ -28,8 +30,9 @@ def codes_of_the_database() -> dict[str, str]:
         text = path.read_text()
         calls = _SQL.findall(text)
         # The function's own definition, comment and grants have a type after the bracket.
-        assert len(calls) == len(re.findall(r"perform llm_private\.fail\(", text)), f"computed code: {path}"
-        for status, code in calls:
+        raising = re.findall(r"perform llm_private\.fail\(\s*\d{3}, (?!p_code)", text)
+        assert len(calls) == len(raising), f"computed code: {path}"
+        for status, code in [*calls, *(("400", code) for code in _CHECK.findall(text))]:
             assert found.setdefault(code, status) == status, f"{code} has two statuses"
     return found
 

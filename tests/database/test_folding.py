@@ -120,6 +120,31 @@ def test_a_folded_report_reads_few_rows(tx: Transaction) -> None:
     assert kept == 1
 
 
+def test_a_folded_report_does_not_read_every_users_totals(tx: Transaction) -> None:
+    backfill(tx, new_user(tx), datetime.now(UTC) - timedelta(days=3), model="many")
+    columns = tx.value(
+        "select string_agg(column_name, ', ') from information_schema.columns"
+        " where table_name = 'llm_usage_totals' and column_name not in ('user_id', 'id')"
+    )
+    tx.sql(
+        f"insert into public.llm_usage_totals (user_id, {columns})"
+        f" select gen_random_uuid(), {columns} from public.llm_usage_totals, generate_series(1, 10000)"
+        " where model = 'many'"
+    )
+    tx.sql("analyze public.llm_usage_totals")
+    read = (
+        "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'llm_usage_totals'"
+    )
+    before = tx.value(read)
+    project(tx)
+    folded = tx.value(read)
+    assert folded - before > 10_000, "to fold them"
+    for _ in range(7):  # until the plan is one for all arguments
+        lines = project(tx)
+    assert sum(line["attempts"] for line in lines if line["model"] == "many") == 10_001
+    assert tx.value(read) - folded < 5_000
+
+
 def test_a_late_event_is_told_at_once_and_folded_again(tx: Transaction) -> None:
     user = new_user(tx)
     user.records(request_id=request_id(time.time() - 3 * DAY))

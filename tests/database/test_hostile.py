@@ -12,9 +12,20 @@ import jwt
 import psycopg
 import pytest
 
+from tests.database.metering import reserves, sets
 from tests.database.support import Caller, Connection, Http, Refused, new_user, owner, request_id
 from tests.database.surface import RPCS, SHARED, TABLES, Victim
 from tests.support import Stack, key_for
+
+# What is a user's in llm_private. Operators may set quotas for them too.
+PRIVATE = (
+    "llm_private.key_secrets",
+    "llm_private.leases",
+    "llm_private.reservations",
+    "(select * from llm_private.quotas where set_by = 'user')",
+    "(select c.*, q.user_id from llm_private.quota_counters as c"
+    " join llm_private.quotas as q on q.id = c.quota_id where q.set_by = 'user')",
+)
 
 
 @dataclass(frozen=True)
@@ -58,15 +69,15 @@ class Scene:
                     [self.user.id],
                 )
             )
-            for table in [*owned, "llm_private.key_secrets", "llm_private.leases"]
+            for table in [*owned, *PRIVATE]
         }
 
     def secrets(self, intruder: Caller) -> list[str]:
-        """What nobody else may hear of; an administrator may hear of usage."""
+        """What nobody else may hear of; an administrator may hear of usage, and see keys masked."""
         key, victim = key_for("groq", 1), self.victim
-        secrets = [key, key[-4:], victim.audit_id, VICTIMS_RATE]
+        secrets = [key, victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
-            secrets += [victim.id, victim.key_id, "victims-own-model"]
+            secrets += [key[-4:], victim.id, victim.key_id, "victims-own-model"]
         return secrets
 
 
@@ -82,24 +93,34 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     http.admin.rpc("revoke_llm_runtime", p_id=revoked["id"])
     key = user.holds_key("groq", 1)
     attacker.holds_key("openai", 2)
-    event = request_id()
     user.rpc(
         "update_llm_settings", p_changes={"provider_preferences": {"groq": {"model": "victims-own-model"}}}
     )
     user.rpc("resolve_llm_route", p_task="speed")
+    quota, event = sets(user, 2), request_id()
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
-    price = {"p_provider": "groq", "p_model": "victims-own-model"}
+    user.records(model="victims-own-model", key_id=key["id"])
     http.admin.rpc("set_llm_price", p_provider="groq", p_model="everybodys-model", p_rates={"input": 1})
-    http.admin.rpc("set_llm_price", **price, p_rates={"request": 1}, p_valid_from="2025-01-01T00:00:00Z")
+    # Everybody may see this price, but not whose model it was for.
+    since = {"p_valid_from": "2025-01-01T00:00:00Z"}
+    http.admin.rpc("set_llm_price", p_provider="groq", p_model="victims-*", p_rates={"request": 1}, **since)
     assert http.admin.rpc("restate_llm_costs", p_batch=10_000)["done"]
-    own = user.rpc("set_llm_price", **price, p_rates={"input": float(VICTIMS_RATE)})
+    own = user.rpc(
+        "set_llm_price",
+        p_provider="groq",
+        p_model="victims-own-model",
+        p_rates={"input": float(VICTIMS_RATE)},
+    )
+    sets(user, 3)
+    reserves(user, event, attempt=2)
+    notice = user.rpc("list_llm_notices")[0]["id"]
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     with owner(stack) as connection:
         yield Scene(
             http,
             connection,
             user,
-            Victim(user.id, key["id"], event, audit, own["id"]),
+            Victim(user.id, key["id"], event, audit, own["id"], quota["id"], notice),
             attacker,
             http.anon.through(runtime["secret"]),
             http.anon.through(revoked["secret"]),
@@ -192,6 +213,7 @@ def test_nobody_writes_to_a_table_past_the_rpcs(scene: Scene, table: str) -> Non
         "llm_providers": "id",
         "llm_tasks": "task",
         "llm_usage_adjustments": "attempt",
+        "llm_notices": "kind",
         "user_llm_settings": "default_provider",
     }
     column = columns.get(table, "provider")

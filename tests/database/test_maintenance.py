@@ -185,6 +185,13 @@ def test_a_wrong_project_total_is_found(tx: Transaction, user: Caller, span: str
     )
 
 
+def test_an_empty_ledger_is_exact(tx: Transaction) -> None:
+    for table in ("public.llm_usage_events", "public.llm_usage_totals", "llm_private.usage_folds"):
+        tx.sql(f"delete from {table}")
+    found = check(tx)
+    assert (found["first_day"], found["differing"]) == (None, 0)
+
+
 def test_a_check_is_of_the_days_that_were_asked_for(tx: Transaction, user: Caller) -> None:
     day = datetime.now(UTC).date() - timedelta(days=2)
     backfill(tx, user, datetime.now(UTC) - timedelta(days=2))

@@ -280,6 +280,70 @@ def test_a_daily_window_holds_in_utc_and_over_midnight(
     )
 
 
+# On the hot path -----------------------------------------------------------------------------------------
+
+
+def charged(tx: Transaction, at: datetime | None = None, user: Caller | None = None, **counts: int) -> Any:
+    """What recording an attempt would charge, by the millionth of a dollar, remembering what it looked up."""
+    return tx.value(
+        "select cost * 1000000 from llm_private.charge("
+        "%s, 'acme', 'M', %s, null, coalesce(%s, now()), %s, null, null, %s, null, null)",
+        user and user.id, "user" if user else "operator", at, counts.get("input"), counts.get("output"),
+    )  # fmt: skip
+
+
+def remembered(tx: Transaction) -> Any:
+    return tx.value("select count(*) from llm_private.charges where provider = 'acme'")
+
+
+def test_what_is_remembered_of_a_price_ends_with_it(tx: Transaction, acme: str) -> None:
+    assert charged(tx, input=1) is None
+    price = sets(tx.admin, {"input": 2, "output": 3})
+    assert [charged(tx, input=size, output=1) for size in (0, 5, 7)] == [3, 13, 17]
+    assert remembered(tx) == 1
+    sets(tx.admin, {"input": 4})
+    assert charged(tx, input=5) == 20
+    sets(tx.admin, {"input": 6}, valid_until=NOON + timedelta(days=9999))
+    assert charged(tx, input=5) == 30
+    tx.sql("update public.llm_prices set valid_until = greatest(now(), valid_from) where provider = 'acme'")
+    assert charged(tx, input=5) is None
+    assert charged(tx, input=5, at=NOON) is None
+    assert price["valid_until"] == "infinity"
+
+
+def test_what_is_remembered_moves_on_with_time(tx: Transaction, acme: str) -> None:
+    turn = NOON + timedelta(days=1)
+    sets(tx.admin, {"input": 1}, valid_from=NOON, valid_until=turn)
+    sets(tx.admin, {"input": 2}, valid_from=turn)
+    before, after = turn - timedelta(microseconds=1), turn
+    assert [charged(tx, at, input=1) for at in (before, before, after, after, before)] == [1, 1, 2, 2, 1]
+    (row,) = tx.sql(
+        "select per_input * 1000000 as rate, holds_from from llm_private.charges where provider = %s", acme
+    )
+    assert (row["rate"], row["holds_from"]) == (2, turn)
+
+
+def test_what_is_remembered_is_for_inputs_of_a_size(tx: Transaction, acme: str) -> None:
+    sets(tx.admin, {"input": {"base": 1, "above": {"10": 2, "20": 3}}})
+    sizes = (15, 10, 11, 20, 21, 15)
+    assert [charged(tx, input=size) for size in sizes] == [30, 10, 22, 40, 63, 30]
+
+
+def test_what_is_remembered_is_not_for_whoever_has_a_price_of_their_own(tx: Transaction, acme: str) -> None:
+    sets(tx.admin, {"input": 2})
+    user, other = new_user(tx), new_user(tx)
+    assert [charged(tx, user=it, input=1) for it in (user, other)] == [2, 2]
+    sets(user, {"input": 5})
+    assert [charged(tx, user=it, input=1) for it in (user, other, user)] == [5, 2, 5]
+    assert charged(tx, input=1) == 2
+
+
+def test_a_price_by_the_time_of_day_is_not_remembered_for_the_whole(tx: Transaction, acme: str) -> None:
+    syncs(tx, {"rates": {"input": 2}}, {"rates": {"input": 1}, "daily_from": "00:00", "daily_until": "12:00"})
+    noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    assert [charged(tx, noon + timedelta(hours=hour), input=1) for hour in (-1, 1, -1)] == [1, 2, 1]
+
+
 # For people ----------------------------------------------------------------------------------------------
 
 

@@ -171,15 +171,16 @@ def test_a_cheaper_model_of_the_same_provider_is_named(tx: Transaction, user: Ca
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
     price(tx, "llama-3.1-8b-instant", "groq", input=0.01, output=0.01)
-    for _ in range(3):
-        user.records(provider="openai", model="gpt-5", task="code", input_tokens=10**5, output_tokens=10)
+    for payer in ("user", "user", "operator"):
+        tokens = {"input_tokens": 10**5, "output_tokens": 10}
+        user.records(provider="openai", model="gpt-5", task="code", key_source=payer, **tokens)
     (hint,) = hints(user, "cheaper_model")
     assert (hint["task"], hint["model"], hint["other_model"]) == ("code", "gpt-5", "gpt-5-nano")
     assert hint["cost_30d"] == pytest.approx(3 * 8 * 0.10001)
     assert (hint["would_have_cost"], hint["ratio"]) == (pytest.approx(3 * 0.10001), 0.125)
     assert hint["message"] == (
-        "The task code runs on gpt-5: gpt-5-nano of the same provider would have cost 1/8 of it "
-        "for the same tokens in the last 30 days."
+        "The task code runs on gpt-5: for the same tokens, gpt-5-nano of the same provider would have cost "
+        "1/8 of it in the last 30 days."
     )
 
 

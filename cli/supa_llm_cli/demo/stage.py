@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 import psycopg
 
 import supabase
-from supa_llm import Receipt, SupaLLM, UserLLM
+from supa_llm import Admin, Receipt, SupaLLM, UserLLM
 from supa_llm.local import LocalStack
 from supa_llm.local.ports import is_free
 from supa_llm.operator_keys import OperatorKeys
+from supa_llm.prices import price_list
 from supa_llm.project_files import packaged_project
 from supa_llm_cli.demo.emulator import Emulator, emulator
 from supa_llm_cli.demo.show import Show
@@ -57,6 +58,10 @@ class Project:
         self._urls: dict[str, str] = {
             row["id"]: row["base_url"] for row in self._admin_rpc("list_llm_providers")
         }
+        self.admin = Admin(env["API_URL"], env["SECRET_KEY"])
+        for provider, base_url in self._urls.items():
+            if (prices := price_list(provider, base_url)) is not None:
+                self.admin.sync_prices(provider, prices.entries, apply=True)
         for provider in self.emulated:
             self.emulate(provider)
         runtime = self._admin_rpc("register_llm_runtime", p_name="demo server")
@@ -102,6 +107,7 @@ class Project:
 
     def close(self) -> None:
         self.server.close()
+        self.admin.close()
 
     def _admin_rpc(self, name: str, **arguments: Any) -> Any:
         return self._admin.rpc(name, arguments).execute().data

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from supa_llm.errors import NoCandidateError, NotFoundError, ProviderError
+from supa_llm.errors import NoCandidateError, NotFoundError, ProviderError, SupaLLMError
 from supa_llm.models import Receipt
 from supa_llm.usage import UsageLine
 from supa_llm_cli.demo.claims import Claims, refusal
@@ -16,6 +20,7 @@ from supa_llm_cli.demo.stage import Person, Project
 _PROMPT = "What is the capital of France?"
 _COOLING = 60  # seconds; longer than the rest of the demo takes
 _PATIENCE = 1.5  # seconds for one attempt where time-outs are shown
+_AT_ONCE, _ALLOWED = 12, 3  # requests of Cleo's, and how many of them she may
 _TABLES = ("user_llm_settings", "llm_keys", "llm_usage_events", "llm_usage_totals", "llm_audit_log")
 
 
@@ -40,8 +45,10 @@ class Story:
         self._failures(ben)
         show.chapter("6. Cleo cannot see anything of Ada's")
         self._isolation(ada, cleo)
-        show.chapter("7. Usage: what was run, and whose key paid")
+        show.chapter("7. Usage: what was run, what it cost, and whose key paid")
         self._usage([ada, ben, cleo])
+        show.chapter(f"8. The operator's keys, with a ceiling: Cleo asks {_AT_ONCE} times at once")
+        self._ceiling(cleo)
 
     def _store(self, ada: Person, ben: Person, cleo: Person) -> None:
         self._set_keys(ada, "groq", "openai")
@@ -250,7 +257,44 @@ class Story:
             {name: _sums(lines) for name, lines in usage.items()},
         )
         self._claims.check(
+            "what each line cost is what genai-prices says of its tokens",
+            {name: [_by_the_list(line) for line in lines] for name, lines in usage.items()},
+            {name: [line.cost for line in lines] for name, lines in usage.items()},
+        )
+        self._claims.check(
             "nothing was lost on the way", (True, 0), (recorded, self._project.server.dropped_usage)
+        )
+
+    def _ceiling(self, cleo: Person) -> None:
+        used = sum(line.attempts - line.failures for line in cleo.llm.usage())
+        self._project.admin.set_quota(
+            used + _ALLOWED, "requests", "total", key_source="operator", user_id=UUID(cleo.id)
+        )
+        # The server holds a route of hers from before the quota; with her settings it forgets that, too.
+        cleo.llm.update_settings(enable_fallbacks=True)
+
+        def ask(_: int) -> str:
+            try:
+                return cleo.llm.chat(_PROMPT, max_tokens=50).answered_by.key_source
+            except SupaLLMError as error:
+                refusals.append(str(error))
+                return error.code
+
+        refusals: list[str] = []
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            outcomes = Counter(pool.map(ask, range(_AT_ONCE)))
+        self._show.note(refusals[0] if refusals else "nobody was refused", " " * 4)
+        self._project.server.flush()
+        (quota,) = cleo.llm.quotas()
+        self._claims.check(
+            f"{_ALLOWED} were answered and the others refused, whatever came first",
+            {"operator": _ALLOWED, "quota_exceeded": _AT_ONCE - _ALLOWED},
+            dict(outcomes),
+        )
+        self._claims.check(
+            "the quota is used up to its limit, and nothing is held any more",
+            (used + _ALLOWED, 0),
+            (quota.used, quota.reserved),
         )
 
     def _set_keys(self, person: Person, *providers: str) -> None:
@@ -301,6 +345,16 @@ class Story:
         left_out = ben.llm.explain().left_out
         reasons = [it.reason for it in left_out if (it.provider, it.key_source) == ("openai", "user")]
         return _status(ben, "openai"), reasons
+
+
+def _by_the_list(line: UsageLine) -> Decimal:
+    """The cost of a line by the price list itself, past the database."""
+    from genai_prices import Usage, calc_price
+
+    if not line.input_tokens and not line.output_tokens:
+        return Decimal(0)
+    tokens = Usage(input_tokens=line.input_tokens, output_tokens=line.output_tokens)
+    return calc_price(tokens, line.model or "", provider_id=line.provider).total_price
 
 
 def _answerer(receipt: Receipt | None) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""`supa-llm usage`, `notices` and `prices restate`, on a real project."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow.parquet
+import pytest
+
+from tests.cli.command import run
+from tests.database.support import request_id, usage_event
+from tests.support import Stack, User
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(stack: Stack, tmp_path: Path) -> Cli:
+    """Runs `supa-llm` for the project that the environment names."""
+
+    def supa_llm(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+        environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}
+        return run(*arguments, cwd=tmp_path, **{**environment, **options})
+
+    return supa_llm
+
+
+@pytest.fixture
+def model(user: User, stack: Stack, db: psycopg.Connection[Any]) -> Iterator[str]:
+    """A model of the test's own, run four times: for a dollar each, and once without a count of tokens."""
+    name = f"cli-{uuid.uuid4().hex}"
+    stack.admin(
+        "set_llm_price",
+        p_provider="groq",
+        p_model=name,
+        p_rates={"input": 1, "output": 1},
+        p_valid_from="2025-01-01T00:00:00Z",
+    )
+    for tokens in (10**6, 10**6, 10**6, None):
+        records(user, model=name, input_tokens=tokens, latency_ms=1500)
+    yield name
+    db.execute("delete from public.llm_prices where model = %s", [name])
+
+
+def records(user: User, **changes: Any) -> None:
+    assert user.rpc("record_llm_usage", **usage_event(request_id=request_id(), **changes))
+
+
+def line(output: str, word: str) -> list[str]:
+    """The cells of the one line with a word."""
+    (found,) = [it for it in output.splitlines() if word in it]
+    return found.split()
+
+
+def test_a_report_says_what_was_used_and_what_it_cost(cli: Cli, model: str) -> None:
+    done = cli("usage", "--limit", "10000")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert done.stdout.splitlines()[0].split()[:3] == ["provider", "model", "requests"]
+    assert line(done.stdout, model)[:7] == ["groq", model, "4", "3.0M", "0", "$3.0000", "1"]
+    assert "total" in done.stdout
+    assert "Providers did not count the tokens of" in done.stdout
+
+
+def test_what_has_no_price_is_called_so(cli: Cli, user: User) -> None:
+    name = f"cli-{uuid.uuid4().hex}"
+    records(user, model=name, input_tokens=5)
+    done = cli("usage", "--by", "model", "--limit", "10000")
+    assert line(done.stdout, name)[-3:-1] == ["unpriced", "1"] or "unpriced" in line(done.stdout, name)
+    assert "supa-llm prices sync" in done.stdout
+
+
+def test_json_is_all_that_there_is(cli: Cli, model: str) -> None:
+    done = cli("usage", "--by", "model,user", "--json", "--limit", "10000")
+    (found,) = [it for it in json.loads(done.stdout) if it["model"] == model]
+    assert (found["cost"], found["unmeasured"], found["attempts"]) == (3.0, 1, 4)
+
+
+@pytest.mark.parametrize("columns", ["80", "60", "45"])
+def test_a_narrow_terminal_keeps_the_names_and_the_cost(cli: Cli, model: str, columns: str) -> None:
+    done = cli("usage", "--by", "provider", "--bucket", "day", COLUMNS=columns)
+    lines = done.stdout.splitlines()
+    table = lines[: next(number for number, it in enumerate(lines) if it.startswith("total")) + 1]
+    assert max(map(len, table)) <= int(columns)
+    assert table[0].split()[:3] == ["from", "provider", "requests"]
+    assert "cost" in table[0]
+
+
+def test_numbers_are_aligned_to_the_right(cli: Cli, model: str) -> None:
+    done = cli("usage", "--limit", "10000")
+    heading, *rows = done.stdout.splitlines()
+    end = heading.index("cost") + len("cost")
+    costs = [row[:end].split()[-1] for row in rows if row.startswith(("groq", "total"))]
+    assert costs
+    assert all(
+        row[end - 1] != " " and row[end : end + 1] in ("", " ") for row in rows if row.startswith("groq")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--by", "colour"], "A report cannot be by colour."),
+        (["--time-zone", "Mars"], "p_time_zone has a value that is not allowed."),
+    ],
+)
+def test_what_cannot_be_reported_is_said_in_a_line(cli: Cli, arguments: list[str], message: str) -> None:
+    done = cli("usage", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {message}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_used_is_said(cli: Cli) -> None:
+    done = cli("usage", "--since", "2001-01-01", "--until", "2001-12-31")
+    assert (done.returncode, done.stdout) == (0, "Nothing was used in this time.\n")
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_events_are_exported(cli: Cli, model: str, tmp_path: Path, ending: str) -> None:
+    done = cli("usage", "export", f"usage.{ending}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Wrote ")
+    assert done.stdout.endswith(f" events to usage.{ending}.\n")
+    assert done.stderr == ""
+    path = tmp_path / f"usage.{ending}"
+    if ending == "parquet":
+        assert model in pyarrow.parquet.read_table(path)["model"].to_pylist()
+    else:
+        assert model in path.read_text()
+
+
+def test_a_check_finds_what_is_wrong_and_fails(
+    cli: Cli, model: str, user: User, db: psycopg.Connection[Any]
+) -> None:
+    exact = cli("usage", "check")
+    assert exact.returncode == 0, exact.stdout + exact.stderr
+    assert exact.stdout.startswith("All totals from ")
+    change = "update public.llm_usage_totals set attempts = attempts + %s where user_id = %s"
+    db.execute(change, [3, user.id])
+    try:
+        wrong = cli("usage", "check")
+        as_json = cli("usage", "check", "--json")
+    finally:
+        db.execute(change, [-3, user.id])
+    assert wrong.returncode == as_json.returncode == 1
+    assert "attempts +3" in wrong.stdout
+    assert "1 totals differ from what they sum" in wrong.stdout
+    (found,) = json.loads(as_json.stdout)["differences"]
+    assert (found["model"], found["differences"]) == (model, {"attempts": 3})
+
+
+def test_upkeep_ends(cli: Cli, model: str) -> None:
+    done = cli("usage", "maintain")
+    assert (done.returncode, done.stdout) == (0, "Nothing is left to do.\n")
+
+
+def test_costs_are_restated_once(cli: Cli, model: str) -> None:
+    rates = ("prices", "set", "groq", model, "--input", "2", "--output", "2", "--from", "2025-01-01")
+    assert cli(*rates).returncode == 0
+    asked = cli("prices", "restate", "--from", "2025-01-01")
+    assert asked.returncode == 1, "nobody said yes"
+    assert "$3.0000" in cli("usage", "--by", "model", "--limit", "10000").stdout
+    done = cli("prices", "restate", "--from", "2025-01-01", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "attempts looked at, " in done.stdout
+    assert "All of them cost $" in done.stdout
+    report = cli("usage", "--by", "model", "--limit", "10000")
+    assert "$6.0000" in line(report.stdout, model)
+    again = cli("prices", "restate", "--from", "2025-01-01", "--yes")
+    assert again.stdout.endswith(" looked at, 0 changed.\n")
+
+
+def test_notices_are_shown_until_they_are_read(cli: Cli, user: User, stack: Stack) -> None:
+    stack.admin("read_llm_notices")
+    assert cli("notices").stdout == "There are no new notices.\n"
+    name = f"cli-{uuid.uuid4().hex}"
+    runtime = stack.admin("register_llm_runtime", p_name="app")["secret"]
+    event = usage_event(request_id=request_id(), model=name)
+    assert stack.rpc("record_llm_usage", user.access_token, runtime, **event).is_success
+    shown = cli("notices", "--read")
+    assert "price_missing" in line(shown.stdout, name)
+    assert name not in cli("notices").stdout
+    assert name in cli("notices", "--all", "--limit", "500").stdout

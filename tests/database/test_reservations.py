@@ -1,0 +1,449 @@
+"""What a request reserves before it runs, and what becomes of it: settled, replaced, released or expired."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.database.metering import (
+    assert_exact,
+    counter,
+    expire,
+    figures,
+    nothing_was_used,
+    prices,
+    reservations,
+    reserves,
+    resolves,
+    sets,
+)
+from tests.database.support import Caller, Refused, Transaction, new_user, refused, request_id
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    """With a key for Groq and then OpenAI, whose models cost a dollar for a million tokens."""
+    user = new_user(tx)
+    for provider in ("groq", "openai"):
+        user.holds_key(provider)
+    user.rpc("update_llm_settings", p_changes={"default_provider": "groq"})
+    prices(tx, "groq", "openai")
+    return user
+
+
+@pytest.fixture
+def runtime(tx: Transaction) -> str:
+    """The secret of a registered runtime."""
+    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+
+
+def state(user: Caller, quota: dict[str, Any]) -> tuple[float, float]:
+    """What was used of a quota, and what is reserved."""
+    line = figures(user, quota["id"])
+    return line["used"], line["reserved"]
+
+
+# The route ----------------------------------------------------------------------------------------
+
+
+def test_the_route_of_a_user_without_quotas_says_nothing_of_them(user: Caller) -> None:
+    route = user.rpc("resolve_llm_route", p_task="speed")
+    assert route.keys() == {"task", "candidates", "expires_at"}
+
+
+@pytest.mark.parametrize(("unit", "reserved"), [("requests", 1), ("tokens", 1500), ("cost", 0.0015)])
+def test_the_route_reserves_what_its_first_candidate_may_use(
+    user: Caller, unit: str, reserved: float
+) -> None:
+    quota = sets(user, 10_000, unit)
+    _, route = resolves(user, input_tokens=500, output_tokens=1000)
+    assert route["metered"] is True
+    assert route.get("max_output_tokens") == (None if unit == "requests" else 1000)
+    assert state(user, quota) == (0, reserved)
+
+
+def test_output_without_a_limit_is_held_to_be_what_the_operator_says(tx: Transaction, user: Caller) -> None:
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"unbounded_output_tokens": 777})
+    quota = sets(user, 10_000, "tokens")
+    _, route = resolves(user)
+    assert route["max_output_tokens"] == 777
+    assert state(user, quota) == (0, 777)
+
+
+def test_candidates_that_a_quota_refuses_are_left_out_and_the_next_is_reserved_for(user: Caller) -> None:
+    groq, every = sets(user, 0, provider="groq"), sets(user, 5)
+    _, route = resolves(user)
+    assert [candidate["provider"] for candidate in route["candidates"]] == ["openai"]
+    assert state(user, every) == (0, 1)
+    assert state(user, groq) == (0, 0)
+
+
+def test_a_candidate_that_is_refused_for_its_model_is_tried_with_another(
+    tx: Transaction, user: Caller
+) -> None:
+    tx.admin.rpc("set_llm_price", p_provider="groq", p_model="dear", p_rates={"output": 1000})
+    sets(user, 1, "cost")
+    user.rpc(
+        "update_llm_settings",
+        p_changes={"task_overrides": {"speed": {"provider": "groq", "model": "cheap", "fallbacks": []}}},
+    )
+    _, route = resolves(user, model="groq/dear", output_tokens=2000)
+    assert [candidate["model"] for candidate in route["candidates"]] == ["cheap"]
+
+
+def test_where_all_are_refused_the_error_says_what_was_used_and_when_it_resets(user: Caller) -> None:
+    quota = sets(user, 1000, "tokens")
+    user.records(output_tokens=600)
+    resolves(user, output_tokens=250)
+    with refused("quota_exceeded", 429) as error:
+        resolves(user, output_tokens=151)
+    message = error.value.message
+    assert "1000 tokens a day" in message
+    assert "600 tokens used, 250 tokens reserved" in message
+    resets = figures(user, quota["id"])["resets_at"][:10]
+    assert f"resets at {resets}" in message
+    resolves(user, output_tokens=150)
+
+
+def test_of_several_refusals_one_that_waiting_helps_against_is_told(user: Caller) -> None:
+    sets(user, 5, "cost", provider="openai")
+    sets(user, 0, provider="groq")
+    asked = {"model": "openai/gpt"}
+    with refused("quota_exceeded"):
+        resolves(user, **asked, output_tokens=2**31 - 1)
+    sets(user, 1, "cost", key_source="user")
+    with refused("quota_exceeded"):
+        resolves(user, output_tokens=2**31 - 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("p_request_id", {"request": str(uuid.uuid4())}),
+        ("p_request_id", {"request": request_id(time.time() - 25 * 3600)}),
+        ("p_request_id", {"request": request_id(time.time() + 24 * 3600)}),
+        ("p_input_tokens or", {"input_tokens": -1}),
+        ("p_input_tokens or", {"output_tokens": -1}),
+    ],
+)
+def test_what_cannot_be_a_request_is_refused_by_name(
+    user: Caller, name: str, changes: dict[str, Any]
+) -> None:
+    sets(user, 5)
+    with refused("invalid_argument", 400) as error:
+        resolves(user, **changes)
+    assert error.value.message.startswith(name)
+
+
+def test_a_metered_route_needs_the_id_of_its_request(user: Caller) -> None:
+    sets(user, 5, hard=False)
+    with refused("invalid_argument", 400) as error:
+        user.rpc("resolve_llm_route", p_task="speed")
+    assert error.value.message.startswith("p_request_id ")
+
+
+def test_the_largest_numbers_overflow_nothing(user: Caller) -> None:
+    quota = sets(user, 10**14, "tokens")
+    largest = 2**31 - 1
+    request, _ = resolves(user, input_tokens=largest, output_tokens=largest)
+    user.records(request_id=request, input_tokens=largest, output_tokens=largest)
+    assert state(user, quota) == (2 * largest, 0)
+
+
+def test_explaining_tells_of_quotas_and_reserves_nothing(user: Caller) -> None:
+    groq = sets(user, 1, provider="groq")
+    unpriced = sets(user, 1, "cost", provider="openai")
+    user.records()
+    explained = user.rpc("explain_llm_route", p_task="speed", p_model="openai/nobody-knows")
+    assert explained["candidates"] == [] or {c["provider"] for c in explained["candidates"]} == {"openai"}
+    left_out = {line["provider"]: line for line in explained["left_out"] if line["quota"]}
+    line = left_out["groq"]
+    assert line["reason"] == "quota_exceeded"
+    assert "1 request used" in line["message"]
+    assert (line["quota"]["id"], line["quota"]["used"], line["quota"]["limit"]) == (groq["id"], 1, 1)
+    assert line["quota"]["resets_at"] is not None
+    assert state(user, unpriced) == (0, 0)
+
+
+def test_explaining_tells_of_models_without_a_price(tx: Transaction, user: Caller) -> None:
+    user = new_user(tx)
+    user.holds_key("mistral")
+    quota = sets(user, 1, "cost")
+    explained = user.rpc("explain_llm_route", p_model="mistral/nobody-knows")
+    (line,) = [line for line in explained["left_out"] if line["quota"]]
+    assert (line["reason"], line["quota"]["id"]) == ("model_unpriced", quota["id"])
+    assert "price" in explained["advice"]
+
+
+# Settling -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "used"),
+    [
+        ({"input_tokens": 100, "output_tokens": 200}, {"requests": 1, "tokens": 300, "cost": 0.0003}),
+        ({"input_tokens": 5000, "output_tokens": 4000}, {"requests": 1, "tokens": 9000, "cost": 0.009}),
+        # Not counted by the provider: it may have been all that was reserved.
+        ({}, {"requests": 1, "tokens": 1500, "cost": 0.0015}),
+        ({"outcome": "cancelled"}, {"requests": 1, "tokens": 1500, "cost": 0.0015}),
+        ({"outcome": "cancelled", "output_tokens": 7}, {"requests": 1, "tokens": 7, "cost": 0.000007}),
+        ({"outcome": "failed", "error_class": "timeout"}, {"requests": 0, "tokens": 0, "cost": 0}),
+        (
+            {"outcome": "failed", "error_class": "timeout", "input_tokens": 10},
+            {"requests": 0, "tokens": 10, "cost": 0.00001},
+        ),
+    ],
+)
+def test_an_attempt_is_settled_with_what_it_used(
+    tx: Transaction, user: Caller, event: dict[str, Any], used: dict[str, float]
+) -> None:
+    quotas = {unit: sets(user, 10_000, unit) for unit in used}
+    request, _ = resolves(user, input_tokens=500, output_tokens=1000)
+    user.records(request_id=request, **event)
+    assert {unit: state(user, quota) for unit, quota in quotas.items()} == {
+        unit: (amount, 0) for unit, amount in used.items()
+    }
+    assert reservations(tx.connection, request) == 0
+
+
+def test_an_attempt_is_settled_once(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 5)
+    request, _ = resolves(user)
+    assert user.records(request_id=request) is True
+    assert user.records(request_id=request) is False
+    assert state(user, quota) == (1, 0)
+    assert_exact(tx.connection)
+
+
+def test_what_was_never_reserved_is_counted_too(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 1)
+    for _ in range(3):
+        user.records()
+    assert state(user, quota) == (3, 0)
+    assert_exact(tx.connection)
+
+
+def test_an_attempt_counts_where_it_ran_and_not_where_it_was_reserved(tx: Transaction, user: Caller) -> None:
+    groq, openai = sets(user, 5, provider="groq"), sets(user, 5, provider="openai")
+    request, _ = resolves(user)
+    assert (state(user, groq), state(user, openai)) == ((0, 1), (0, 0))
+    user.records(request_id=request, provider="openai", model="gpt")
+    assert (state(user, groq), state(user, openai)) == ((0, 0), (1, 0))
+    assert_exact(tx.connection)
+
+
+def test_a_quota_set_while_a_request_runs_counts_it_and_one_removed_is_forgotten(
+    tx: Transaction, user: Caller
+) -> None:
+    gone = sets(user, 5)
+    request, _ = resolves(user)
+    user.rpc("remove_llm_quota", p_id=gone["id"])
+    late = sets(user, 5)
+    assert state(user, late) == (0, 0)
+    user.records(request_id=request)
+    assert state(user, late) == (1, 0)
+    assert_exact(tx.connection)
+
+
+def test_attempts_are_settled_in_any_order(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 10_000, "tokens")
+    first, _ = resolves(user, output_tokens=100)
+    reserves(user, first, attempt=2, output_tokens=200)
+    second, _ = resolves(user, output_tokens=400)
+    assert state(user, quota) == (0, 700)
+    user.records(request_id=second, output_tokens=1)
+    user.records(request_id=first, attempt=2, output_tokens=2)
+    assert state(user, quota) == (3, 100)
+    user.records(request_id=first, output_tokens=4)
+    assert state(user, quota) == (7, 0)
+    assert_exact(tx.connection)
+
+
+# The next hop -------------------------------------------------------------------------------------
+
+
+def test_the_next_candidate_reserves_in_place_of_the_last_one(tx: Transaction, user: Caller) -> None:
+    groq, openai, every = (
+        sets(user, 5000, "tokens", provider="groq"),
+        sets(user, 5000, "tokens", provider="openai"),
+        sets(user, 5000, "tokens"),
+    )
+    request, _ = resolves(user, output_tokens=1000)
+    assert [state(user, quota)[1] for quota in (groq, openai, every)] == [1000, 0, 1000]
+    reserves(user, request, provider="openai", output_tokens=2000)
+    assert [state(user, quota)[1] for quota in (groq, openai, every)] == [0, 2000, 2000]
+    reserves(user, request, attempt=2, output_tokens=300)
+    assert [state(user, quota)[1] for quota in (groq, openai, every)] == [300, 2000, 2300]
+    assert_exact(tx.connection)
+
+
+def test_reserving_the_same_attempt_again_does_not_stand_in_its_own_way(user: Caller) -> None:
+    quota = sets(user, 1)
+    request, _ = resolves(user)
+    for _ in range(3):
+        reserves(user, request)
+        resolves(user, request)
+    assert state(user, quota) == (0, 1)
+
+
+def test_a_hop_that_a_quota_refuses_changes_nothing(tx: Transaction, user: Caller) -> None:
+    sets(user, 0, provider="openai")
+    every = sets(user, 5)
+    request, _ = resolves(user)
+    with refused("quota_exceeded", 429):
+        reserves(user, request, attempt=2, provider="openai")
+    assert state(user, every) == (0, 1)
+    with refused("invalid_argument", 400):
+        reserves(user, request, attempt=0)
+    with refused("invalid_argument", 400):
+        reserves(user, request_id(0))
+    assert_exact(tx.connection)
+
+
+def test_reserving_without_quotas_does_nothing(tx: Transaction, user: Caller) -> None:
+    request = request_id()
+    reserves(user, request)
+    assert reservations(tx.connection, request) == 0
+
+
+# Released and expired -----------------------------------------------------------------------------
+
+
+def test_a_request_that_is_not_run_is_released_whole_and_alone(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 10)
+    request, _ = resolves(user)
+    reserves(user, request, attempt=2)
+    other, _ = resolves(user)
+    for _ in range(2):
+        user.rpc("release_llm_request", p_request_id=request)
+        assert state(user, quota) == (0, 1)
+    assert (reservations(tx.connection, request), reservations(tx.connection, other)) == (0, 1)
+    user.records(request_id=request)
+    assert state(user, quota) == (1, 1)
+    assert_exact(tx.connection)
+
+
+def test_a_request_that_never_comes_back_holds_nothing_after_its_time(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 1)
+    request, _ = resolves(user)
+    with refused("quota_exceeded"):
+        resolves(user)
+    expire(tx.connection, request)
+    assert state(user, quota) == (0, 0)
+    assert reservations(tx.connection, request) == 0
+    after, _ = resolves(user)
+    # It came back after all: it was used, whatever was said.
+    user.records(request_id=request)
+    assert state(user, quota) == (1, 1)
+    user.records(request_id=after)
+    assert state(user, quota) == (2, 0)
+    assert_exact(tx.connection)
+
+
+def test_what_expired_is_swept_under_soft_quotas_too(tx: Transaction, user: Caller) -> None:
+    sets(user, 10**6, hard=False)
+    lost = [resolves(user)[0] for _ in range(5)]
+    for request in lost:
+        expire(tx.connection, request)
+    resolves(user)
+    assert tx.value("select count(*) from llm_private.reservations where user_id = %s", user.id) == 1
+
+
+def test_a_reservation_lasts_as_long_as_the_operator_says(tx: Transaction, user: Caller) -> None:
+    sets(user, 5)
+    for seconds in (30, 86_400):
+        tx.admin.rpc("set_llm_operator_settings", p_changes={"reservation_seconds": seconds})
+        request, _ = resolves(user)
+        lasts = "select extract(epoch from expires_at - now())::integer from llm_private.reservations"
+        assert tx.value(f"{lasts} where request_id = %s", request) == seconds
+    for value in (29, 0, -1, 86_401, None, "soon"):
+        with refused("invalid_setting", 400):
+            tx.admin.rpc("set_llm_operator_settings", p_changes={"reservation_seconds": value})
+
+
+# Whose it is --------------------------------------------------------------------------------------
+
+
+def test_what_a_runtime_reserved_it_alone_settles_and_releases(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
+    other = tx.admin.rpc("register_llm_runtime", p_name="another")["secret"]
+    quota = sets(user, 100, "tokens")
+    through = user.through(runtime)
+    request, _ = resolves(through, output_tokens=50)
+    for intruder in (user, user.through(other), new_user(tx), new_user(tx).through(runtime)):
+        intruder.rpc("release_llm_request", p_request_id=request)
+        reserves(intruder, request, output_tokens=0, input_tokens=0)
+        intruder.rpc("release_llm_request", p_request_id=request)
+        intruder.records(request_id=request, output_tokens=1)
+        assert state(user, quota)[1] == 50
+    through.records(request_id=request, output_tokens=10)
+    # The user and the other runtime each said 1 of this user.
+    assert state(user, quota) == (12, 0)
+    assert_exact(tx.connection)
+
+
+def test_an_unknown_runtime_reserves_nothing(user: Caller) -> None:
+    sets(user, 5)
+    made_up = user.through("slr_made-up")
+    for function, arguments in (
+        ("release_llm_request", {"p_request_id": request_id()}),
+        (
+            "reserve_llm_attempt",
+            {
+                "p_request_id": request_id(),
+                "p_attempt": 1,
+                "p_provider": "groq",
+                "p_model": "m",
+                "p_key_source": "user",
+            },
+        ),
+    ):
+        with refused("runtime_unknown", 403):
+            made_up.rpc(function, **arguments)
+
+
+def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: Caller, runtime: str) -> None:
+    nothing_was_used(tx)
+    quota = sets(tx.admin, 5, shared=True)
+    resolves(user)
+    assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (0, 0)
+    resolves(user.through(runtime))
+    assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (0, 1)
+
+
+def test_after_everything_nothing_is_held(tx: Transaction, user: Caller, runtime: str) -> None:
+    nothing_was_used(tx)
+    sets(tx.admin, 40, "requests", "total", shared=True)
+    for unit in ("requests", "tokens", "cost"):
+        sets(user, 20_000 if unit == "tokens" else 20, unit)
+    begun = []
+    for number in range(40):
+        caller = user.through(runtime) if number % 2 else user
+        try:
+            request, _ = resolves(caller, output_tokens=1000)
+        except Refused:
+            continue
+        begun.append(request)
+        match number % 5:
+            case 0:
+                caller.records(request_id=request, output_tokens=900)
+            case 1:
+                caller.rpc("release_llm_request", p_request_id=request)
+            case 2:
+                expire(tx.connection, request)
+            case 3:
+                caller.records(request_id=request, outcome="failed", error_class="server_error")
+                reserves(caller, request, attempt=2, provider="openai", model="gpt")
+                caller.records(request_id=request, attempt=2, provider="openai", model="gpt")
+            case 4:
+                caller.records(request_id=request, outcome="cancelled")
+        assert_exact(tx.connection)
+    user.rpc("explain_llm_route", p_task="speed")
+    user.through(runtime).rpc("explain_llm_route", p_task="speed")
+    assert sum(reservations(tx.connection, request) for request in begun) == 0
+    assert tx.value("select sum(reserved) from llm_private.quota_counters where owner = %s", user.id) == 0
+    assert_exact(tx.connection)
