@@ -41,8 +41,12 @@ class Lab:
     @cached_property
     def small(self) -> Project:
         """1,000 users, each of whom has used as much as one of the large project."""
-        events = self.scale.events * _SMALL_USERS // self.scale.users
-        return self._open(self._directory / "small", Scale(_SMALL_USERS, events), keep=False)
+        return self._open_small("small")
+
+    @cached_property
+    def twin(self) -> Project:
+        """Another such one, which only what compares it with the large one uses: neither has any quotas."""
+        return self._open_small("twin")
 
     @cached_property
     def large(self) -> Project:
@@ -61,6 +65,10 @@ class Lab:
     @cached_property
     def _directory(self) -> Path:
         return Path(self._exit.enter_context(tempfile.TemporaryDirectory(prefix="supa-llm-bench-")))
+
+    def _open_small(self, name: str) -> Project:
+        events = self.scale.events * _SMALL_USERS // self.scale.users
+        return self._open(self._directory / name, Scale(_SMALL_USERS, events), keep=False)
 
     def _open(self, directory: Path, scale: Scale, *, keep: bool) -> Project:
         stack = LocalStack(directory, project=ROOT, port=0, throwaway=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import psycopg
@@ -15,6 +15,7 @@ import psycopg
 from bench import load
 from bench.measure import Side
 from bench.scale import Scale, fill, is_filled
+from supa_llm.errors import LocalError
 from supa_llm.local import LocalStack
 from tests.support import Stack, User, key_for, wait_until
 
@@ -38,16 +39,16 @@ class Project:
     @classmethod
     def open(cls, local: LocalStack, scale: Scale) -> Self:
         """The project that this stack has if it is as large and of the present migrations, else a new one."""
-        kept = local.directory.exists()
         say(f"starting a project of {scale}")
+        if local.directory.exists():
+            with contextlib.suppress(LocalError):  # migrations that do not follow on those it has
+                local.up()
+                if is_filled(cls(local).stack, scale):
+                    return cls(local)
+            local.reset()
         local.up()
         project = cls(local)
-        if not is_filled(project.stack, scale):
-            if kept:  # perhaps half filled, by a run that was interrupted
-                local.reset()
-            fill(project.stack, scale, say)
-            with project.stack.connect() as connection:
-                connection.execute((Path(__file__).parent / "objects.sql").read_bytes())
+        fill(project.stack, scale, say)
         return project
 
     @property

@@ -45,7 +45,7 @@ def route_scale(lab: Lab) -> Measured:
     """The same route in both projects, each time of another user, so that it is not one page that is warm."""
     sides = [
         project.in_turn([_route(project, user) for user in project.crowd(CROWD)])
-        for project in (lab.large, lab.small)
+        for project in (lab.large, lab.twin)
     ]
     measured = compare_p50(*sides)
     measured.detail.update(users=lab.scale.users, events=lab.scale.events)

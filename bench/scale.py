@@ -18,6 +18,7 @@ Progress = Callable[[str], None]
 _DAYS = 180
 _EVENTS_A_SESSION = 4
 _SQL = Path(__file__).with_name("scale.sql")
+_COUNTERPARTS = Path(__file__).with_name("objects.sql")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def fill(stack: Stack, scale: Scale, progress: Progress) -> None:
         connection.execute("set synchronous_commit = off")
         _add_users(connection, scale, progress)
         _add_usage(connection, scale, progress)
+        connection.execute(_COUNTERPARTS.read_bytes())
         progress("statistics")
         connection.execute("vacuum (analyze)")
         connection.execute(
@@ -94,5 +96,5 @@ def _add_usage(connection: psycopg.Connection[tuple[object, ...]], scale: Scale,
 
 def _fingerprint() -> str:
     """Of what makes up the database: a project kept from before a change of it is filled anew."""
-    files = [*sorted((ROOT / "supabase" / "migrations").glob("*.sql")), _SQL, _SQL.with_name("objects.sql")]
+    files = [*sorted((ROOT / "supabase" / "migrations").glob("*.sql")), _SQL, _COUNTERPARTS]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -60,7 +60,7 @@ def usage_scale(lab: Lab) -> Measured:
     """The same in both projects, each time for another user."""
     sides = [
         project.in_turn([_record(project, user) for user in project.crowd(CROWD)])
-        for project in (lab.large, lab.small)
+        for project in (lab.large, lab.twin)
     ]
     measured = compare_p50(*sides)
     measured.detail.update(users=lab.scale.users, events=lab.scale.events)
