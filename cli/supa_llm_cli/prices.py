@@ -166,7 +166,7 @@ def _price_lists(admin: Admin, wanted: Sequence[str]) -> tuple[dict[str, PriceLi
     catalogue = {provider.id: provider for provider in admin.list_providers()}
     if strange := sorted(set(wanted) - catalogue.keys()):
         raise NotFoundError(
-            f"There is no provider {strange[0]}.",
+            f"There is no provider {strange[0]} that is switched on.",
             code="unknown_provider",
             hint=f"Providers: {', '.join(sorted(catalogue))}.",
         )

@@ -1,4 +1,4 @@
-"""What is printed: JSON, and columns of text: aligned, never cut, so that they can be searched and piped on."""
+"""What is printed: JSON, and columns of text: aligned, never cut, so that one can search and pipe them on."""
 
 from __future__ import annotations
 

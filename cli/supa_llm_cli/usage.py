@@ -40,8 +40,8 @@ _NUMBERS = (
     "p50",
     "p95",
 )
-# What a narrow terminal goes without, the first one first.
-_SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "not priced", "input", "output")
+# What a narrow terminal goes without, the first one first: last what the cost beside it leaves out.
+_SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "input", "output", "not priced")
 
 
 class Bucket(enum.StrEnum):
@@ -301,7 +301,7 @@ def _in_order(first: date | None, last: date | None) -> None:
     if first and last and first > last:
         raise InvalidInputError(
             f"From {first} to {last} there are no days.",
-            hint="Let --until be later than --since and the first event.",
+            hint="Let --until be no earlier than --since.",
         )
 
 
