@@ -324,7 +324,7 @@ class Admin:
                 print(notice.kind, notice.detail)
 
         Args:
-            limit: notices at most.
+            limit: notices at most, and 500 whatever is asked for.
             before: id of the last notice of the page before.
         """
         return self._run(calls.list_notices(unread_only, limit, before))
