@@ -15,6 +15,11 @@ def dollars(cost: Decimal) -> str:
     return f"{'-' if cost < 0 else ''}${abs(cost):,.4f}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count of things: 1 attempt, 2,000 attempts."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def compact(count: int) -> str:
     """A count of tokens in four characters or so: 950, 12.3k, 4.5M."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):

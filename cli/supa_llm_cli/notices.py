@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from supa_llm_cli.project import HOME, Directory, Url, administrator
-from supa_llm_cli.tables import print_table
+from supa_llm_cli.tables import AsJson, print_json, print_table
 
 
 def notices(
@@ -18,7 +17,7 @@ def notices(
     limit: Annotated[int, typer.Option(min=1, max=500, help="Notices at most.")] = 50,
     url: Url = None,
     directory: Directory = HOME,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what you should know: quotas that are used up, models without a price. Each is said once."""
     with administrator(url, directory) as admin:
@@ -26,7 +25,7 @@ def notices(
         if read:
             admin.read_notices([notice.id for notice in found])
     if as_json:
-        typer.echo(json.dumps([asdict(notice) for notice in found], indent=2, default=str))
+        print_json([asdict(notice) for notice in found])
     elif found:
         rows = [
             (

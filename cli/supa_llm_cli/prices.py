@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from supa_llm.errors import InvalidInputError
-from supa_llm_cli.project import HOME, Directory, Url, administrator
+from supa_llm.errors import NotFoundError
+from supa_llm_cli.project import HOME, Directory, KeySource, Url, administrator
 from supa_llm_cli.restate import restate
-from supa_llm_cli.tables import print_table
+from supa_llm_cli.tables import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
     from supa_llm import Admin, Price, PriceChange
@@ -30,17 +29,7 @@ app = typer.Typer(
 _SHOWN = 10
 
 
-class KeySource(enum.StrEnum):
-    """Whose key pays."""
-
-    user = "user"
-    team = "team"
-    operator = "operator"
-
-
 app.command()(restate)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -67,7 +56,7 @@ def sync(
         lists, unknown = _price_lists(admin, providers or [])
         changes = {it: admin.sync_prices(it, prices.entries) for it, prices in lists.items()}
         if as_json:
-            typer.echo(_json({it: [asdict(line) for line in found] for it, found in changes.items()}))
+            print_json({it: [asdict(line) for line in found] for it, found in changes.items()})
         else:
             _show(changes, None if show_all else _SHOWN)
             _show_missing(lists, unknown, show_all)
@@ -97,7 +86,7 @@ def list_(
     with administrator(url, directory) as admin:
         prices = admin.list_prices(provider, model)
     if as_json:
-        typer.echo(_json([asdict(price) for price in prices]))
+        print_json([asdict(price) for price in prices])
     elif prices:
         print_table(
             ("", "id", "provider", "model", "source", "key", "tier", "when", "rates"), [*map(_row, prices)]
@@ -176,8 +165,8 @@ def _price_lists(admin: Admin, wanted: Sequence[str]) -> tuple[dict[str, PriceLi
 
     catalogue = {provider.id: provider for provider in admin.list_providers()}
     if strange := sorted(set(wanted) - catalogue.keys()):
-        raise InvalidInputError(
-            f"There is no provider {strange[0]}.",
+        raise NotFoundError(
+            f"There is no provider {strange[0]} that is switched on.",
             code="unknown_provider",
             hint=f"Providers: {', '.join(sorted(catalogue))}.",
         )
@@ -279,7 +268,3 @@ def _rate(rate: Any) -> str:
         steps = ", ".join(f"{_rate(amount)} above {size}" for size, amount in rate["above"].items())
         return f"{_rate(rate['base'])} ({steps})"
     return rate if isinstance(rate, str) else f"{Decimal(str(rate)).normalize():f}"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, default=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,15 @@ Directory = Annotated[
     Path, typer.Option("--directory", "-d", envvar="SUPA_LLM_HOME", help="Where the local stack is.")
 ]
 HOME = Path(".supa-llm")
+
+
+class KeySource(enum.StrEnum):
+    """Whose key pays."""
+
+    user = "user"
+    team = "team"
+    operator = "operator"
+
 
 # As Supabase's own tools call them. On a command line, a key would stay in the shell's history.
 _KEYS = ("SUPABASE_SECRET_KEY", "SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SERVICE_ROLE_KEY")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 from dataclasses import asdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +10,8 @@ from uuid import UUID
 
 import typer
 
-from supa_llm_cli.project import HOME, Directory, Url, administrator
-from supa_llm_cli.tables import print_table
+from supa_llm_cli.project import HOME, Directory, KeySource, Url, administrator
+from supa_llm_cli.tables import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
     from supa_llm import Quota
@@ -41,14 +40,6 @@ class Period(enum.StrEnum):
     total = "total"
 
 
-class KeySource(enum.StrEnum):
-    """Whose key pays."""
-
-    user = "user"
-    team = "team"
-    operator = "operator"
-
-
 @app.command("list")
 def list_(
     user: Annotated[
@@ -56,13 +47,13 @@ def list_(
     ] = None,
     url: Url = None,
     directory: Directory = HOME,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the quotas. Without --user, only those that all share show what is used of them."""
     with administrator(url, directory) as admin:
         quotas = admin.quotas(user)
     if as_json:
-        typer.echo(json.dumps([asdict(quota) for quota in quotas], indent=2, default=str))
+        print_json([asdict(quota) for quota in quotas])
     elif quotas:
         headings = ("id", "for", "limit", "counts", "used", "reserved", "resets (UTC)", "set by", "")
         print_table(headings, [*map(_row, quotas)])

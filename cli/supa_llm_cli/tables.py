@@ -1,13 +1,24 @@
-"""Columns of text: aligned, never cut, so that they can be searched and piped on."""
+"""What is printed: JSON, and columns of text: aligned, never cut, so that one can search and pipe them on."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 from collections.abc import Container, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
 
 import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def print_json(value: object) -> None:
+    """Print JSON: amounts as numbers, times in ISO 8601."""
+    typer.echo(json.dumps(value, indent=2, default=_plain))
 
 
 def print_table(
@@ -38,6 +49,16 @@ def print_table(
             for cell, width, (heading, _) in zip(line, widths, columns, strict=True)
         )
         typer.echo("  ".join(aligned).rstrip())
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return float(value)
+        case datetime():
+            return value.isoformat()
+        case _:
+            return str(value)
 
 
 def _width(columns: Sequence[tuple[str, Sequence[str]]]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from supa_llm.errors import InvalidInputError
-from supa_llm_cli.amounts import compact, dollars, seconds, sparkline
+from supa_llm_cli.amounts import compact, counted, dollars, seconds, sparkline
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import HOME, Directory, Url, administrator
-from supa_llm_cli.tables import print_table
+from supa_llm_cli.tables import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
     from supa_llm import UsageCheck, UsageLine
@@ -41,8 +40,8 @@ _NUMBERS = (
     "p50",
     "p95",
 )
-# What a narrow terminal goes without, the first one first.
-_SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "not priced", "input", "output")
+# What a narrow terminal goes without, the first one first: last what the cost beside it leaves out.
+_SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "input", "output", "not priced")
 
 
 class Bucket(enum.StrEnum):
@@ -67,9 +66,6 @@ _FORMS = {Bucket.hour: "%Y-%m-%d %H:%M", Bucket.day: "%Y-%m-%d", Bucket.month: "
 
 def _date(help_: str) -> Any:
     return typer.Option(formats=["%Y-%m-%d"], help=help_, show_default=False)
-
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -106,17 +102,19 @@ def report(
     # A curve of each user would take a line a day of each.
     curves = bucket is None and not as_json and not {"user", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
-        lines = admin.project_usage(
-            **asked, by=dimensions, bucket=bucket.value if bucket else None, order=chosen, limit=limit
+        # One more than is shown tells whether there are more.
+        found = admin.project_usage(
+            **asked, by=dimensions, bucket=bucket.value if bucket else None, order=chosen, limit=limit + 1
         )
         over_time = admin.project_usage(**asked, by=dimensions, bucket="day") if curves else []
         total = admin.project_usage(**asked, by=[], bucket=None)
+    lines = found[:limit]
     if as_json:
-        typer.echo(_json([asdict(line) for line in lines]))
+        print_json([asdict(line) for line in lines])
     elif lines:
         _show([*(lines if dimensions or bucket else []), *total], dimensions, bucket, over_time)
-        if len(lines) == limit:
-            typer.echo(f"Only the first {limit} lines are shown: --limit shows more.")
+        if len(found) > limit:
+            typer.echo(f"Only the first {counted(limit, 'line')}: --limit shows more.")
         _show_missing(total[0])
     else:
         typer.echo("Nothing was used in this time.")
@@ -139,6 +137,7 @@ def export(
     from supa_llm.export import export_events
 
     first, last = _day(since), _day(until)
+    _in_order(first, last)
     with administrator(url, directory) as admin, progress("Exporting …") as say:
         events = admin.usage_events(first, last and last + timedelta(days=1))
         written = export_events(events, file, progress=lambda count: say(f"{count:,} events …"))
@@ -158,6 +157,7 @@ def check(
         today = datetime.now(UTC).date()
         newest = admin.check_usage(today, today + timedelta(days=1))
         first, last = _day(since) or newest.first_day or today, _day(until) or today
+        _in_order(first, last)
         checks = []
         for day in (first + timedelta(days=number) for number in range((last - first).days + 1)):
             say(f"Checking {day} …")
@@ -165,10 +165,11 @@ def check(
     differing = sum(found.differing for found in checks)
     if as_json:
         shown = [dict(line) for found in checks for line in found.differences]
-        typer.echo(_json({"since": first, "until": last, "differing": differing, "differences": shown}))
+        print_json({"since": first, "until": last, "differing": differing, "differences": shown})
     elif differing:
         _show_differences(checks)
-        typer.echo(f"{differing} totals differ from what they sum, from {first} to {last}.")
+        wrong = f"{counted(differing, 'total')} {'differs' if differing == 1 else 'differ'}"
+        typer.echo(f"{wrong} from what they sum, from {first} to {last}.")
     else:
         typer.echo(f"All totals from {first} to {last} are exact.")
     if differing:
@@ -220,9 +221,10 @@ def _show(
 
 def _show_missing(total: UsageLine) -> None:
     if total.unpriced:
-        typer.echo(f"No price is known for {total.unpriced:,} attempts: supa-llm prices sync, or prices set.")
+        attempts = counted(total.unpriced, "attempt")
+        typer.echo(f"No price is known for {attempts}: supa-llm prices sync, or prices set.")
     if total.unmeasured:
-        typer.echo(f"Providers did not count the tokens of {total.unmeasured:,} attempts.")
+        typer.echo(f"Providers did not count the tokens of {counted(total.unmeasured, 'attempt')}.")
 
 
 def _names(line: UsageLine, dimensions: Sequence[str], bucket: Bucket | None) -> tuple[str, ...]:
@@ -252,7 +254,8 @@ def _numbers(line: UsageLine) -> tuple[str, ...]:
 
 def _curves(lines: Sequence[UsageLine], dimensions: Sequence[str]) -> Mapping[tuple[str, ...], str]:
     """Of each group a curve of its cost by day; of its requests where no cost is known."""
-    days = sorted({line.starts_at for line in lines if line.starts_at})
+    # Dates, since a day is not always 24 hours.
+    days = sorted({line.starts_at.date() for line in lines if line.starts_at})
     if len(days) < 2:
         return {}
     whole = [days[0] + timedelta(days=number) for number in range((days[-1] - days[0]).days + 1)]
@@ -262,8 +265,8 @@ def _curves(lines: Sequence[UsageLine], dimensions: Sequence[str]) -> Mapping[tu
             groups[_key(line, dimensions)][line.starts_at.date()] = line
     curves = {}
     for key, found in groups.items():
-        costs = [found[day.date()].cost if day.date() in found else Decimal(0) for day in whole]
-        requests = [found[day.date()].requests if day.date() in found else 0 for day in whole]
+        costs = [found[day].cost if day in found else Decimal(0) for day in whole]
+        requests = [found[day].requests if day in found else 0 for day in whole]
         curves[key] = sparkline([float(cost or 0) for cost in costs] if any(costs) else requests)
     return curves
 
@@ -294,9 +297,13 @@ def _dimensions(text: str) -> list[Any]:
     return named
 
 
+def _in_order(first: date | None, last: date | None) -> None:
+    if first and last and first > last:
+        raise InvalidInputError(
+            f"From {first} to {last} there are no days.",
+            hint="Let --until be no earlier than --since.",
+        )
+
+
 def _day(at: datetime | None) -> date | None:
     return at and at.date()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, default=lambda it: float(it) if isinstance(it, Decimal) else str(it))

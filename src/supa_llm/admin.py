@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -48,11 +49,16 @@ class Admin:
         timeout: seconds that one call may take.
 
     Raises:
-        ConfigurationError: the key cannot be one.
+        ConfigurationError: the URL, or the key, cannot be one.
     """
 
     def __init__(self, url: str, secret_key: str, *, timeout: float = 30.0) -> None:
         check(timeout=timeout)
+        if not re.match(r"https?://[^/\s]", url):
+            raise ConfigurationError(
+                "The URL of the project is not one.",
+                hint="Such as https://<ref>.supabase.co, with its https://.",
+            )
         if not is_header_value(secret_key):
             raise ConfigurationError(
                 "The secret key holds a character that no key has.",
@@ -318,7 +324,7 @@ class Admin:
                 print(notice.kind, notice.detail)
 
         Args:
-            limit: notices at most.
+            limit: notices at most, and 500 whatever is asked for.
             before: id of the last notice of the page before.
         """
         return self._run(calls.list_notices(unread_only, limit, before))

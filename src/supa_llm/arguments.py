@@ -49,7 +49,10 @@ def _optional(rule: Rule) -> Rule:
 
 
 def _is_amount(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, int | float | Decimal) and 0 <= value < math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return False
+    # Other than a float, a Decimal that is no number cannot even be compared.
+    return not (isinstance(value, Decimal) and value.is_nan()) and 0 <= value < math.inf
 
 
 def _is_prompt(value: Any) -> bool:
@@ -79,7 +82,6 @@ _FROM_ZERO: Rule = ("a number of seconds, 0 or more", _number(0))
 _MOMENT: Rule = _optional(("a datetime.date, or a datetime.datetime with a time zone", _is_moment))
 
 _RULES: Mapping[str, Rule] = {
-    "amount": ("a number, 0 or more", _is_amount),
     "attempt_timeout": _SECONDS,
     "bucket": _optional(("hour, day or month", lambda value: value in ("hour", "day", "month"))),
     "by": ("a list of texts", _list_of(str)),
@@ -93,6 +95,7 @@ _RULES: Mapping[str, Rule] = {
     "ids": _optional(("a list of uuid.UUID", _list_of(UUID))),
     "key": _TEXT,
     "key_source": _optional(_TEXT),
+    "limit of a quota": ("a number, 0 or more", _is_amount),
     "limit": ("a whole number", _number(-math.inf, whole=True)),  # the database says how many there may be
     "max_tokens": _optional(_COUNT),
     "model": _optional(_TEXT),

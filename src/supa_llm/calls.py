@@ -142,11 +142,8 @@ def list_quotas(user_id: UUID | None = None) -> Call[list[Quota]]:
 
 def set_quota(fields: Mapping[str, Any]) -> Call[Quota]:
     """Set a quota; fields are those of set_llm_quota()."""
-    check(amount=fields["limit"])
-    limit = fields["limit"]
-    if isinstance(limit, Decimal):  # which JSON does not know
-        limit = int(limit) if limit == limit.to_integral_value() else float(limit)
-    return Call("set_llm_quota", {"p_quota": {**fields, "limit": limit}}, Quota.from_json)
+    check(**{"limit of a quota": fields["limit"]})
+    return Call("set_llm_quota", {"p_quota": _without_decimals(fields)}, Quota.from_json)
 
 
 def remove_quota(quota_id: int) -> Call[None]:
@@ -226,7 +223,7 @@ def set_price(
         {
             "p_provider": provider,
             "p_model": model,
-            "p_rates": rates,
+            "p_rates": _without_decimals(rates),
             "p_valid_from": moment(valid_from),
             "p_valid_until": moment(valid_until),
             "p_key_source": key_source,
@@ -259,6 +256,15 @@ def moment(at: date | None) -> str | None:
     if isinstance(at, datetime):
         return at.isoformat()
     return datetime.combine(at, time.min, UTC).isoformat()
+
+
+def _without_decimals(value: Any) -> Any:
+    """The same with numbers that JSON knows."""
+    if isinstance(value, Mapping):
+        return {name: _without_decimals(item) for name, item in value.items()}
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    return value
 
 
 def _route_args(

@@ -16,7 +16,7 @@ QuotaPeriod = Literal["minute", "day", "month", "total"]
 PriceSource = Literal["catalogue", "operator", "user"]
 #: US dollars per million tokens (of a request: per request), or by the size of the input
 #: ``{"base": 1.25, "above": {"200000": 2.5}}``.
-Rate = float | Mapping[str, Any]
+Rate = float | Decimal | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class Reports(ABC):
                 print(request.requested_at, request.outcome, request.cost)
 
         Args:
-            limit: requests at most.
+            limit: requests at most, and 500 whatever is asked for.
             before: id of the last request of the page before.
         """
         return self._read(usage_calls.get_receipts(limit, before))

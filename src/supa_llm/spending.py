@@ -145,7 +145,7 @@ class Spending(ABC):
                 print(notice.kind, notice.detail)
 
         Args:
-            limit: notices at most.
+            limit: notices at most, and 500 whatever is asked for.
             before: id of the last notice of the page before.
         """
         return self._read(calls.list_notices(unread_only, limit, before))

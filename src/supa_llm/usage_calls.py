@@ -8,6 +8,7 @@ from uuid import UUID
 
 from supa_llm.arguments import check
 from supa_llm.calls import Call, moment
+from supa_llm.errors import InvalidInputError
 from supa_llm.usage import (
     Bucket,
     Dimension,
@@ -35,6 +36,7 @@ def get_usage(
     project: bool = False,
 ) -> Call[list[UsageLine]]:
     check(since=since, until=until, bucket=bucket, by=by, time_zone=time_zone, order=order)
+    _in_order(since, until)
     if limit is not None:
         check(limit=limit)
     return Call(
@@ -83,6 +85,7 @@ def list_events(
 
 def check_usage(since: date | None = None, until: date | None = None) -> Call[UsageCheck]:
     check(since=since, until=until)
+    _in_order(since, until)
     return Call("check_llm_usage", {"p_since": day(since), "p_until": day(until)}, UsageCheck.from_json)
 
 
@@ -100,6 +103,13 @@ def restate_costs(
         {"p_from": moment(since), "p_until": moment(until), "p_restatement": restatement},
         Restatement.from_json,
     )
+
+
+def _in_order(since: date | None, until: date | None) -> None:
+    """Refuse days that would be none: their report would say that nothing was used, or is wrong."""
+    first, last = day(since), day(until)
+    if first and last and first > last:
+        raise InvalidInputError("'until' must not be before 'since'.")
 
 
 def day(on: date | None) -> str | None:

@@ -6,12 +6,17 @@ import json
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pyarrow.parquet
 import pytest
+from supa_llm_cli.usage import _curves
 
 from tests.cli.command import run
 from tests.database.support import request_id, usage_event
@@ -108,6 +113,16 @@ def test_numbers_are_aligned_to_the_right(cli: Cli, model: str) -> None:
     [
         (["--by", "colour"], "A report cannot be by colour."),
         (["--time-zone", "Mars"], "p_time_zone has a value that is not allowed."),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "'until' must not be before 'since'."),
+        (
+            ["export", "usage.csv", "--since", "2026-02-01", "--until", "2026-01-01"],
+            "From 2026-02-01 to 2026-01-01 there are no days.",
+        ),
+        (
+            ["check", "--since", "2026-02-01", "--until", "2026-01-01"],
+            "From 2026-02-01 to 2026-01-01 there are no days.",
+        ),
+        (["--url", "project.supabase.co"], "The URL of the project is not one."),
     ],
 )
 def test_what_cannot_be_reported_is_said_in_a_line(cli: Cli, arguments: list[str], message: str) -> None:
@@ -115,6 +130,26 @@ def test_what_cannot_be_reported_is_said_in_a_line(cli: Cli, arguments: list[str
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"Error: {message}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_lines_are_called_the_first_only_where_there_are_more(cli: Cli, model: str) -> None:
+    lines = len(json.loads(cli("usage", "--json", "--limit", "10000").stdout))
+    assert "Only the first" not in cli("usage", "--limit", str(lines)).stdout
+    if lines > 1:
+        assert f"Only the first {lines - 1} line" in cli("usage", "--limit", str(lines - 1)).stdout
+
+
+def test_a_curve_has_each_day_where_clocks_change() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    days = [datetime(2026, 3, day, tzinfo=berlin) for day in (28, 29, 30)]
+    # As a report has them: each with the offset that held then.
+    lines: Any = [
+        SimpleNamespace(
+            starts_at=datetime.fromisoformat(day.isoformat()), model="m", cost=Decimal(1), requests=1
+        )
+        for day in days
+    ]
+    assert _curves(lines, ["model"]) == {("m",): "███"}
 
 
 def test_nothing_used_is_said(cli: Cli) -> None:
@@ -151,7 +186,7 @@ def test_a_check_finds_what_is_wrong_and_fails(
         db.execute(change, [-3, user.id])
     assert wrong.returncode == as_json.returncode == 1
     assert "attempts +3" in wrong.stdout
-    assert "1 totals differ from what they sum" in wrong.stdout
+    assert "1 total differs from what they sum" in wrong.stdout
     (found,) = json.loads(as_json.stdout)["differences"]
     assert (found["model"], found["differences"]) == (model, {"attempts": 3})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -54,7 +55,9 @@ def entry(rate: float, **more: Any) -> dict[str, Any]:
 def test_a_users_price_is_theirs_and_goes_first(llm: SupaLLM, admin: Admin, tariff: str) -> None:
     general = admin.set_price(tariff, "m*", {"input": 2, "output": 8})
     assert [price.id for price in llm.prices(tariff, "m-1") if price.in_force] == [general.id]
-    own = llm.set_price(tariff, "M-1", {"input": {"base": 1, "above": {"1000": 2}}, "output": 0.5})
+    own = llm.set_price(
+        tariff, "M-1", {"input": {"base": Decimal(1), "above": {"1000": 2}}, "output": Decimal("0.5")}
+    )
     assert isinstance(own, Price)
     assert (own.source, own.model, own.key_source) == ("user", "m-1", "user")
     assert own.rates == {"input": {"base": 1, "above": {"1000": 2}}, "output": 0.5}
@@ -126,6 +129,12 @@ async def test_the_twin_for_asyncio_does_the_same(
         assert [it.id for it in await llm.prices(tariff, "m")] == [price.id]
         assert (await llm.end_price(price.id)).id == price.id
         assert await llm.prices(tariff, "m") == []
+
+
+@pytest.mark.parametrize("url", ["", "project.supabase.co", "https://"])
+def test_a_url_that_cannot_be_one_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="URL"):
+        Admin(url, "sb_secret_x")
 
 
 @pytest.mark.parametrize("key", ["", "two words", "ümlaut"])

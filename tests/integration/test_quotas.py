@@ -71,9 +71,9 @@ def test_a_quota_is_set_shown_changed_and_removed(llm: SupaLLM) -> None:
         llm.remove_quota(made.id)
 
 
-@pytest.mark.parametrize("limit", [-1, float("nan"), float("inf"), True, "20", None])
+@pytest.mark.parametrize("limit", [-1, float("nan"), float("inf"), Decimal("nan"), True, "20", None])
 def test_a_limit_that_is_none_is_refused_at_once(llm: SupaLLM, limit: Any) -> None:
-    with pytest.raises(InvalidInputError, match="amount"):
+    with pytest.raises(InvalidInputError, match="limit of a quota"):
         llm.set_quota(limit, "cost", "month")
 
 
