@@ -63,7 +63,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return exists (
+  -- Where nobody has any, no more is asked.
+  return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
     select from llm_private.quotas as q
