@@ -1773,6 +1773,7 @@ COMMENT ON TABLE "llm_private"."price_units" IS 'What rates may price. A unit is
 cached_input, of input_audio and of input. A token is paid at the rate of the most specific unit that has one.';
 
 CREATE TABLE "llm_private"."project_totals" (
+  "id"                  bigint                   GENERATED ALWAYS AS IDENTITY NOT NULL,
   "span"                text                     NOT NULL,
   "starts_at"           timestamp with time zone NOT NULL,
   "provider"            text                     NOT NULL,
@@ -1794,7 +1795,8 @@ CREATE TABLE "llm_private"."project_totals" (
   "unpriced"            bigint                   NOT NULL,
   "unmeasured"          bigint                   NOT NULL,
   "latency_counts"      integer[]                NOT NULL,
-  "last_used_at"        timestamp with time zone NOT NULL
+  "last_used_at"        timestamp with time zone NOT NULL,
+  CONSTRAINT "project_totals_pkey" PRIMARY KEY (id)
 );
 
 ALTER TABLE "llm_private"."project_totals"
@@ -2694,8 +2696,10 @@ CREATE OR REPLACE FUNCTION llm_private.check_other_tokens (
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
 declare
-  v_known constant text[] := '{cache_write_1h,input_audio,cached_input_audio,output_audio,input_image,'
-    'cached_input_image,output_image,input_video,output_video}';
+  v_known constant text[] := array[
+    'cache_write_1h', 'input_audio', 'cached_input_audio', 'output_audio', 'input_image', 'cached_input_image',
+    'output_image', 'input_video', 'output_video'
+  ];
   v_ok boolean;
   v record;
 begin
@@ -3305,10 +3309,10 @@ declare
   ) at time zone 'UTC';
   v_oldest constant uuid := llm_private.first_uuid_v7(v_since);
   v_partition text;
-  v_dropped text[] := '{}';
+  v_dropped text[] := '{}'::text[];
 begin
   if v_since is null or exists (select from llm_private.usage_retention as r where r.events_since >= v_since) then
-    return '{}';
+    return '{}'::text[];
   end if;
   for v_partition in
     select c.relname from pg_inherits as i inner join pg_class as c on c.oid = i.inhrelid
@@ -3666,7 +3670,7 @@ begin
     limit v_most
   loop
     exit when clock_timestamp() > v_give_up;
-    if pg_try_advisory_xact_lock(llm_private.hour_lock(), llm_private.hour_number(v_hour)) then
+    if pg_try_advisory_xact_lock(hashtext('llm_private.usage_folds'), llm_private.hour_number(v_hour)) then
       perform llm_private.fold_span('hour', v_hour);
     else
       insert into llm_private.usage_folds (span, starts_at, stale) values ('hour', v_hour, true)
@@ -3686,7 +3690,7 @@ begin
   loop
     exit when clock_timestamp() > v_give_up;
     if (
-      select bool_and(pg_try_advisory_xact_lock(llm_private.hour_lock(), llm_private.hour_number(v_day) + i))
+      select bool_and(pg_try_advisory_xact_lock(hashtext('llm_private.usage_folds'), llm_private.hour_number(v_day) + i))
       from generate_series(0, 23) as i
     ) and not exists (
       -- Asked again now that the locks are held.
@@ -3850,7 +3854,8 @@ CREATE OR REPLACE FUNCTION llm_private.has_quotas (
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
 begin
-  return exists (
+  -- Where nobody has any, no more is asked.
+  return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
     select from llm_private.quotas as q
@@ -3930,21 +3935,6 @@ REVOKE ALL ON FUNCTION "llm_private"."hints"() FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION "llm_private"."hints"() TO "authenticated";
 
-CREATE OR REPLACE FUNCTION llm_private.hour_lock()
-  RETURNS integer
-  LANGUAGE plpgsql
-  IMMUTABLE
-  SET search_path TO 'pg_catalog', 'pg_temp'
-  AS $function$
-begin
-  return hashtext('llm_private.usage_folds');
-end
-$function$;
-
-COMMENT ON FUNCTION "llm_private"."hour_lock"() IS 'Class of the advisory locks on hours; the other half is hour_number().';
-
-REVOKE ALL ON FUNCTION "llm_private"."hour_lock"() FROM PUBLIC;
-
 CREATE OR REPLACE FUNCTION llm_private.hour_number (
   p_hour timestamp with time zone
 )
@@ -3959,7 +3949,7 @@ end
 $function$;
 
 COMMENT ON FUNCTION "llm_private"."hour_number"(timestamp
-  with time zone) IS 'Hours since 1970.';
+  with time zone) IS 'Hours since 1970: together with the class usage_folds the advisory lock on an hour.';
 
 REVOKE ALL ON FUNCTION "llm_private"."hour_number"(timestamp with time zone) FROM PUBLIC;
 
@@ -4809,7 +4799,7 @@ CREATE OR REPLACE FUNCTION llm_private.note_hour (
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
 begin
-  perform pg_advisory_xact_lock_shared(llm_private.hour_lock(), llm_private.hour_number(p_hour));
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.usage_folds'), llm_private.hour_number(p_hour));
   -- Asked after the lock is there, and so after any fold before it: an hour that is not over yet is not folded.
   if p_hour + interval '1 hour' > clock_timestamp() then
     return;
@@ -5548,7 +5538,12 @@ begin
   if substr(p_request_id::text, 15, 1) is distinct from '7' then
     perform llm_private.check_value('invalid_argument', false, 'p_request_id', 'a UUIDv7');
   end if;
-  v_requested_at := llm_private.uuid_v7_time(p_request_id);
+  -- As uuid_v7_time() and latency_bucket() have it, without a call on the hot path.
+  v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
+  v_bucket := case
+    when p_latency_ms >= 0
+      then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
+  end;
   -- One test for what is nearly always right; which argument it was is asked only when something is wrong. Lengths are
   -- compared, since a regular expression that counts to 200 takes as long as all the rest.
   if (
@@ -5674,7 +5669,6 @@ begin
 
   -- Whichever row of the group is free takes it; another is made when none is.
   v_hour := date_trunc('hour', v_requested_at, 'UTC');
-  v_bucket := llm_private.latency_bucket(p_latency_ms);
   update public.llm_usage_totals as t
   set
     requests = t.requests + (p_attempt = 1)::integer,
@@ -5723,8 +5717,14 @@ begin
     );
   end if;
 
-  -- It may wait for a fold: before any lock that others wait for.
-  perform llm_private.note_hour(v_hour);
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a fold, so it comes before any
+  -- lock that others wait for.
+  perform pg_advisory_xact_lock_shared(
+    hashtext('llm_private.usage_folds'), (extract(epoch from v_hour) / 3600)::integer
+  );
+  if v_hour + interval '1 hour' <= clock_timestamp() then
+    perform llm_private.note_hour(v_hour);
+  end if;
 
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
@@ -6052,13 +6052,14 @@ declare
     p_zone, (select s.time_zone from public.user_llm_settings as s where s.user_id = p_owner), 'UTC'
   );
 begin
-  perform now() at time zone v_zone;
+  begin
+    perform now() at time zone v_zone;
+  exception when invalid_parameter_value then
+    perform llm_private.check_value(
+      'invalid_argument', false, 'p_time_zone', 'the name of a time zone, such as Europe/Berlin or UTC'
+    );
+  end;
   return v_zone;
-exception when invalid_parameter_value then
-  perform llm_private.fail(
-    400, 'invalid_argument', 'p_time_zone has a value that is not allowed.',
-    'Allowed: the name of a time zone, such as Europe/Berlin or UTC.'
-  );
 end
 $function$;
 
@@ -6245,7 +6246,7 @@ declare
   v_quotas bigint[];
   v_told jsonb;
   v_refusal jsonb;
-  v_refused text[] := '{}';
+  v_refused text[] := '{}'::text[];
 begin
   perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
@@ -7746,8 +7747,11 @@ CREATE OR REPLACE FUNCTION llm_private.usage_differences (
   AS $function$
 #variable_conflict use_column
 declare
-  v_measures constant text[] := '{requests,attempts,fallbacks,failures,cancelled,input_tokens,cached_input_tokens,'
-    'cache_write_tokens,output_tokens,reasoning_tokens,cost,cache_savings,unpriced,unmeasured,last_used_at}';
+  v_measures constant text[] := array[
+    'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
+    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unmeasured',
+    'last_used_at'
+  ];
 begin
   return query
   with adjustments as (
