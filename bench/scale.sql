@@ -61,6 +61,7 @@ $$;
 
 comment on function bench.add_users(bigint) is 'Users with a settings row and a key each, in the order of their ids.';
 
+-- In the order of time, as they would have been recorded: a user's are not side by side.
 -- A session is four attempts of one user within an hour, of the same model and task; in some of them the second attempt
 -- is a fallback. A few users are in many sessions, most are in one or two.
 create function bench.add_events(p_from timestamptz, p_until timestamptz, p_sessions bigint)
@@ -152,7 +153,7 @@ begin
     case when m.outcome <> 'failed' then m.price_id end,
     m.began_at + m.latency * interval '1 millisecond'
   from measured as m
-  order by m.user_id, m.at;
+  order by m.began_at;
 end
 $$;
 
@@ -202,7 +203,7 @@ begin
     where request_id >= llm_private.first_uuid_v7(p_from) and request_id < llm_private.first_uuid_v7(p_until)
   ) as e
   group by e.user_id, 2, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder
-  order by e.user_id, 2;
+  order by 2;
 end
 $$;
 
