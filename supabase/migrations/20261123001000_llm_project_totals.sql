@@ -62,8 +62,8 @@ revoke all on table llm_private.project_totals from public, anon, authenticated,
 alter table llm_private.usage_folds enable row level security;
 alter table llm_private.project_totals enable row level security;
 
--- For what is not folded. Recording never updates the hour of a row, so updates stay within the page. With the user, for
--- else recording may look for its row among those of everybody in its hour: while there are few, both indexes seem alike.
+-- For what is not folded. Recording never updates the hour of a row, so updates stay within the page. With the user, or
+-- recording would look for its row among everybody's of the hour wherever few were recorded in an hour until then.
 create index llm_usage_totals_hour on public.llm_usage_totals (hour, user_id);
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
