@@ -91,6 +91,9 @@ def _settle(project: Project, user: User) -> Side:
                 " from unnest(%s::uuid []) as id",
                 [_EVENT["p_provider"], _EVENT["p_model"], _EVENT["p_task"], new],
             )
+            connection.execute("reset role")
+            # They came all at once, so autovacuum has not seen them yet.
+            connection.execute("analyze llm_private.reservations, llm_private.quota_counters")
         ids.extend(one.encode() for one in new)
 
     reserve()
