@@ -3379,7 +3379,9 @@ begin
   for update;
   if not found then
     perform llm_private.fail(
-      404, 'price_not_found', 'You have no such price.', 'list_llm_prices() shows which there are, and their ids.'
+      404, 'price_not_found', 'You have no such price.',
+      'list_llm_prices() shows those with their source. One of the catalogue ends when the price list says so; set your '
+      'own before it.'
     );
   end if;
   if v_price.valid_until > greatest(now(), v_price.valid_from) then
@@ -5789,7 +5791,9 @@ begin
     perform llm_private.fail(
       429, 'quota_exceeded', p_refusal ->> 'message',
       case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until it resets, use less' end
-      || ', or have the quota raised: list_llm_quotas() shows it.'
+      || ', or '
+      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise the quota' else 'have the quota raised' end
+      || ': list_llm_quotas() shows it.'
     );
   elsif p_refusal ->> 'reason' = 'runtime_required' then
     perform llm_private.fail(

@@ -245,11 +245,18 @@ def _numbers(line: UsageLine) -> tuple[str, ...]:
         compact(line.input_tokens),
         compact(line.cached_input_tokens) if line.cached_input_tokens else "",
         compact(line.output_tokens),
-        dollars(line.cost) if line.cost is not None else ("unpriced" if line.unpriced else "unmeasured"),
+        _cost(line),
         f"{line.unpriced + line.unmeasured:,}" if line.unpriced + line.unmeasured else "",
         seconds(line.latency_p50_ms),
         seconds(line.latency_p95_ms),
     )
+
+
+def _cost(line: UsageLine) -> str:
+    if line.cost is None:
+        return "unpriced" if line.unpriced else "unmeasured"
+    # At least that: the rest of the line's attempts cost something, too.
+    return f"{'≥' if line.unpriced + line.unmeasured else ''}{dollars(line.cost)}"
 
 
 def _curves(lines: Sequence[UsageLine], dimensions: Sequence[str]) -> Mapping[tuple[str, ...], str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import fields
 from datetime import datetime
@@ -50,15 +51,8 @@ def export_events(
         ConfigurationError: Parquet without pyarrow (code ``missing_extra``), or a file that cannot be
             written (code ``export_unwritable``).
     """
-    path = Path(path)
-    make = _WRITERS.get(path.suffix.lower())
-    if make is None:
-        raise InvalidInputError(
-            "The name of an export says by its ending what it is, and this one does not.",
-            hint=f"Endings: {', '.join(_WRITERS)}.",
-        )
     written = 0
-    with _whole_or_not(path) as file, closing(make(file)) as writer:
+    with _export(Path(path)) as writer:
         remaining = iter(events)
         while batch := list(islice(remaining, _AT_ONCE)):
             writer.write(batch)
@@ -66,6 +60,50 @@ def export_events(
             if progress is not None:
                 progress(written)
     return written
+
+
+async def async_export_events(
+    events: AsyncIterable[UsageEvent],
+    path: str | os.PathLike[str],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> int:
+    """:func:`export_events` for what is read with asyncio; the file is written by a thread.
+
+    await async_export_events(llm.usage_events(), "usage.csv")
+    """
+    written = 0
+    batch: list[UsageEvent] = []
+
+    async def write(writer: _Writer) -> None:
+        nonlocal written
+        await asyncio.to_thread(writer.write, batch)
+        written += len(batch)
+        batch.clear()
+        if progress is not None:
+            progress(written)
+
+    with _export(Path(path)) as writer:
+        async for event in events:
+            batch.append(event)
+            if len(batch) == _AT_ONCE:
+                await write(writer)
+        if batch:
+            await write(writer)
+    return written
+
+
+@contextmanager
+def _export(path: Path) -> Iterator[_Writer]:
+    """What writes to the file by its ending; whole or not at all."""
+    make = _WRITERS.get(path.suffix.lower())
+    if make is None:
+        raise InvalidInputError(
+            "The name of an export says by its ending what it is, and this one does not.",
+            hint=f"Endings: {', '.join(_WRITERS)}.",
+        )
+    with _whole_or_not(path) as file, closing(make(file)) as writer:
+        yield writer
 
 
 class _Writer(Protocol):

@@ -171,7 +171,9 @@ begin
   for update;
   if not found then
     perform llm_private.fail(
-      404, 'price_not_found', 'You have no such price.', 'list_llm_prices() shows which there are, and their ids.'
+      404, 'price_not_found', 'You have no such price.',
+      'list_llm_prices() shows those with their source. One of the catalogue ends when the price list says so; set your '
+      'own before it.'
     );
   end if;
   if v_price.valid_until > greatest(now(), v_price.valid_from) then

@@ -85,7 +85,9 @@ begin
     perform llm_private.fail(
       429, 'quota_exceeded', p_refusal ->> 'message',
       case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until it resets, use less' end
-      || ', or have the quota raised: list_llm_quotas() shows it.'
+      || ', or '
+      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise the quota' else 'have the quota raised' end
+      || ': list_llm_quotas() shows it.'
     );
   elsif p_refusal ->> 'reason' = 'runtime_required' then
     perform llm_private.fail(

@@ -7,7 +7,7 @@ import json
 import os
 import tracemalloc
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 
 from supa_llm import ConfigurationError, InvalidInputError, UsageEvent
-from supa_llm.export import COLUMNS, export_events
+from supa_llm.export import COLUMNS, async_export_events, export_events
 
 EVENT = UsageEvent(
     user_id=uuid.UUID(int=1),
@@ -150,3 +150,19 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         export_events([EVENT], tmp_path / "nowhere" / "usage.csv")
     assert error.value.code == "export_unwritable"
     assert "nowhere" in str(error.value)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+async def test_it_is_the_same_with_asyncio(tmp_path: Path, ending: str) -> None:
+    async def read() -> AsyncIterator[UsageEvent]:
+        for one in made:
+            yield one
+
+    made = [EVENT] * 12_345
+    told: list[int] = []
+    sync, twin = tmp_path / f"sync{ending}", tmp_path / f"twin{ending}"
+    assert (
+        export_events(made, sync) == await async_export_events(read(), twin, progress=told.append) == 12_345
+    )
+    assert twin.read_bytes() == sync.read_bytes()
+    assert told == [10_000, 12_345]
