@@ -497,7 +497,7 @@ ALTER TABLE "public"."llm_usage_totals"
 CREATE INDEX llm_usage_totals_group ON public.llm_usage_totals
   USING btree (user_id, hour, provider, model);
 
-CREATE INDEX llm_usage_totals_hour ON public.llm_usage_totals USING btree (hour);
+CREATE INDEX llm_usage_totals_hour ON public.llm_usage_totals USING btree (hour, user_id);
 
 CREATE POLICY "users read their own usage totals" ON "public"."llm_usage_totals"
   FOR SELECT
