@@ -224,8 +224,8 @@ def set_price(
             "p_provider": provider,
             "p_model": model,
             "p_rates": _without_decimals(rates),
-            "p_valid_from": moment(valid_from),
-            "p_valid_until": moment(valid_until),
+            "p_valid_from": timestamp(valid_from),
+            "p_valid_until": timestamp(valid_until),
             "p_key_source": key_source,
             "p_service_tier": service_tier,
         },
@@ -249,7 +249,7 @@ def sync_prices(
     )
 
 
-def moment(at: date | None) -> str | None:
+def timestamp(at: date | None) -> str | None:
     """A moment as the database reads it; of a date, midnight UTC."""
     if at is None:
         return None

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from supa_llm.models import KeySource
+from supa_llm.models import KeySource, moment
 
 QuotaUnit = Literal["requests", "tokens", "cost"]
 QuotaPeriod = Literal["minute", "day", "month", "total"]
@@ -195,10 +195,6 @@ def amount(value: Any) -> Decimal:
 
 def optional_amount(value: Any) -> Decimal | None:
     return None if value is None else amount(value)
-
-
-def moment(value: str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
 
 
 def _bound(value: str) -> datetime | None:

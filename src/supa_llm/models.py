@@ -124,7 +124,7 @@ class Route:
             task=row["task"],
             candidates=tuple(map(Candidate.from_json, row["candidates"])),
             left_out=tuple(map(LeftOut.from_json, row.get("left_out") or ())),
-            expires_at=_time(row.get("expires_at")),
+            expires_at=moment(row.get("expires_at")),
             advice=row.get("advice") or "",
             metered=row.get("metered") or False,
             max_output_tokens=row.get("max_output_tokens"),
@@ -230,7 +230,7 @@ class Settings:
             time_zone=row["time_zone"],
             version=row["version"],
             total_requests=row["total_requests"],
-            last_used_at=_time(row["last_used_at"]),
+            last_used_at=moment(row["last_used_at"]),
             created_at=datetime.fromisoformat(row["created_at"]),
             updated_at=datetime.fromisoformat(row["updated_at"]),
         )
@@ -255,8 +255,8 @@ class Key:
             provider=row["provider"],
             hint=row["hint"],
             status=row["status"],
-            cooling_until=_time(row["cooling_until"]),
-            last_used_at=_time(row["last_used_at"]),
+            cooling_until=moment(row["cooling_until"]),
+            last_used_at=moment(row["last_used_at"]),
             created_at=datetime.fromisoformat(row["created_at"]),
         )
 
@@ -315,5 +315,5 @@ class AuditEntry:
         )
 
 
-def _time(value: str | None) -> datetime | None:
+def moment(value: str | None) -> datetime | None:
     return datetime.fromisoformat(value) if value else None

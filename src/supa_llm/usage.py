@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from supa_llm.ledger import amount, moment, optional_amount
-from supa_llm.models import ErrorClass, KeySource, Outcome
+from supa_llm.ledger import amount, optional_amount
+from supa_llm.models import ErrorClass, KeySource, Outcome, moment
 
 Bucket = Literal["hour", "day", "month"]
 Dimension = Literal["provider", "model", "task", "key_source", "key_id", "user"]

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 from supa_llm.arguments import check
-from supa_llm.calls import Call, moment
+from supa_llm.calls import Call, timestamp
 from supa_llm.errors import InvalidInputError
 from supa_llm.usage import (
     Bucket,
@@ -78,7 +78,7 @@ def list_events(
     check(since=since, until=until)
     return Call(
         "list_llm_project_usage_events" if project else "list_llm_usage_events",
-        {"p_since": moment(since), "p_until": moment(until), "p_after": after},
+        {"p_since": timestamp(since), "p_until": timestamp(until), "p_after": after},
         UsagePage.from_json,
     )
 
@@ -100,7 +100,7 @@ def restate_costs(
     check(since=since, until=until)
     return Call(
         "restate_llm_costs",
-        {"p_from": moment(since), "p_until": moment(until), "p_restatement": restatement},
+        {"p_from": timestamp(since), "p_until": timestamp(until), "p_restatement": restatement},
         Restatement.from_json,
     )
 
