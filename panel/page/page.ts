@@ -1,0 +1,66 @@
+/** Sign-in around the element, for whoever has no app yet. The server says which project in /config.json. */
+
+import { createClient, type SupabaseClient } from "@supabase/supabase-js";
+import "../src/index.js";
+import type { SupabaseClientLike } from "../src/index.js";
+
+interface Config {
+  url: string;
+  publishable_key: string;
+  runtime: string;
+}
+
+const find = <T extends HTMLElement>(selector: string) => document.querySelector<T>(selector)!;
+
+async function start(): Promise<void> {
+  const response = await fetch("/config.json", { cache: "no-store" });
+  if (!response.ok) throw new Error("config");
+  const config = (await response.json()) as Config;
+  const supabase = createClient(config.url, config.publishable_key);
+  const panel = find("supa-llm-settings") as HTMLElementTagNameMap["supa-llm-settings"];
+  panel.runtime = config.runtime;
+  panel.client = supabase as unknown as SupabaseClientLike;
+  supabase.auth.onAuthStateChange((_, session) => show(session?.user.email ?? (session ? "" : null)));
+  find("#sign-out").addEventListener("click", () => void supabase.auth.signOut({ scope: "local" }));
+  find<HTMLFormElement>("#sign-in").addEventListener("submit", (event) => {
+    event.preventDefault();
+    void signIn(supabase, (event.submitter as HTMLButtonElement | null)?.value === "sign-up");
+  });
+}
+
+function show(who: string | null): void {
+  const signedIn = who !== null;
+  find("#sign-in").hidden = signedIn;
+  find("#account").hidden = !signedIn;
+  find("supa-llm-settings").hidden = !signedIn;
+  find("#who").textContent = who ?? "";
+  if (signedIn) complain("");
+}
+
+async function signIn(supabase: SupabaseClient, anew: boolean): Promise<void> {
+  complain("");
+  const [email, password] = [find<HTMLInputElement>("#email"), find<HTMLInputElement>("#password")];
+  const credentials = { email: email.value, password: password.value };
+  const buttons = document.querySelectorAll<HTMLButtonElement>("#sign-in button");
+  buttons.forEach((button) => (button.disabled = true));
+  try {
+    const { data, error } = anew
+      ? await supabase.auth.signUp(credentials)
+      : await supabase.auth.signInWithPassword(credentials);
+    if (error) complain(error.message);
+    else if (!data.session) complain("The account was made. Follow the link in the e-mail, then sign in.");
+    else password.value = "";
+  } finally {
+    buttons.forEach((button) => (button.disabled = false));
+  }
+}
+
+function complain(text: string): void {
+  const problem = find("#problem");
+  problem.textContent = text;
+  problem.hidden = text === "";
+}
+
+start().catch(() =>
+  complain("The page could not be set up. Is `supa-llm panel` still running? Then load it again."),
+);

@@ -1,0 +1,163 @@
+/** The project behind the panel: every RPC once, and the runtime's endpoint. */
+
+import { asPanelError, fromPostgrest, PanelError } from "./errors.js";
+import type {
+  AuditEntry,
+  Forecast,
+  Hint,
+  KeyTest,
+  KnownModel,
+  Notice,
+  Preferences,
+  Provider,
+  Quota,
+  Receipt,
+  Route,
+  Settings,
+  StoredKey,
+  Task,
+  UsageLine,
+} from "./types.js";
+
+export interface Session {
+  access_token: string;
+  user: { id: string; email?: string | undefined };
+}
+
+interface Answer {
+  data: unknown;
+  error: { code?: string; details?: string; message?: string; hint?: string } | null;
+  status: number;
+}
+
+/** What the panel uses of a supabase-js client; the host's own is one. */
+export interface SupabaseClientLike {
+  rpc(name: string, args?: object): PromiseLike<Answer>;
+  from(table: string): { select(columns: string): PromiseLike<Answer> };
+  auth: {
+    getSession(): Promise<{ data: { session: Session | null } }>;
+    onAuthStateChange(callback: (event: string, session: Session | null) => void): {
+      data: { subscription: { unsubscribe(): void } };
+    };
+  };
+}
+
+/** The parts of the preferences that change; null resets. */
+export type Changes = { [Name in keyof Preferences]?: unknown };
+
+/** A little longer than the time-out of the database's own API. */
+const PATIENCE_MS = 15_000;
+
+export class Backend {
+  constructor(
+    readonly client: SupabaseClientLike,
+    /** Base URL of the runtime's endpoint, without a slash at the end; null where there is none. */
+    readonly runtime: string | null = null,
+  ) {}
+
+  settings = () => this.rpc<Settings>("get_llm_settings");
+  providers = () => this.rpc<Provider[]>("list_llm_providers");
+  keys = () => this.rpc<StoredKey[]>("list_llm_keys");
+  models = (provider: string) => this.rpc<KnownModel[]>("list_llm_models", { p_provider: provider });
+  tasks = () =>
+    this.answer<Task[]>(() => this.client.from("llm_tasks").select("task,description,provider_order"));
+
+  update = (changes: Changes, version: number) =>
+    this.rpc<Settings>("update_llm_settings", { p_changes: changes, p_expected_version: version });
+
+  setKey = (provider: string, key: string) => this.rpc<StoredKey>("set_llm_key", { provider, key });
+  revokeKey = (provider: string) => this.rpc<null>("revoke_llm_key", { p_provider: provider });
+  revealKey = (provider: string) => this.rpc<string>("reveal_llm_key", { p_provider: provider });
+
+  /** The route of a task; with changes, as it would be if they were saved. */
+  explain = (task: string | null, operatorProviders: string[], changes: Changes | null = null) =>
+    this.rpc<Route>("explain_llm_route", {
+      p_task: task,
+      p_operator_providers: operatorProviders,
+      p_changes: changes,
+    });
+
+  usage = (report: {
+    since?: string;
+    until?: string;
+    bucket: "hour" | "day" | "month" | null;
+    by: ("provider" | "model" | "task" | "key_source")[];
+    order?: "cost" | "requests" | "tokens";
+  }) =>
+    this.rpc<UsageLine[]>("get_llm_usage", {
+      p_since: report.since ?? null,
+      p_until: report.until ?? null,
+      p_bucket: report.bucket,
+      p_by: report.by,
+      p_order: report.order ?? null,
+    });
+  receipts = (limit: number, before: string | null = null) =>
+    this.rpc<Receipt[]>("get_llm_receipts", { p_limit: limit, p_before: before });
+  forecast = () => this.rpc<Forecast>("get_llm_forecast");
+  hints = () => this.rpc<Hint[]>("get_llm_hints");
+  quotas = () => this.rpc<Quota[]>("list_llm_quotas");
+  setQuota = (quota: object) => this.rpc<Quota>("set_llm_quota", { p_quota: quota });
+  removeQuota = (id: number) => this.rpc<null>("remove_llm_quota", { p_id: id });
+  notices = () => this.rpc<Notice[]>("list_llm_notices", { p_unread_only: true });
+  readNotices = (ids: string[]) => this.rpc<number>("read_llm_notices", { p_ids: ids });
+  audit = (limit: number, before: string | null = null) =>
+    this.rpc<AuditEntry[]>("get_llm_audit_log", { p_limit: limit, p_before: before });
+
+  /** Have the runtime ask the provider: about the stored key or, if there is one, the key being typed. */
+  async testKey(provider: string, key?: string): Promise<KeyTest> {
+    const { data } = await this.client.auth.getSession();
+    return this.ask<KeyTest>("/keys/test", {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(data.session ? { authorization: `Bearer ${data.session.access_token}` } : {}),
+      },
+      body: JSON.stringify(key === undefined ? { provider } : { provider, key }),
+    });
+  }
+
+  /** Providers that the operator has keys for; none where there is no runtime to ask. */
+  async operatorProviders(): Promise<string[]> {
+    if (this.runtime === null) return [];
+    return (await this.ask<{ providers: string[] }>("/operator-providers", {})).providers;
+  }
+
+  private async ask<T>(path: string, request: RequestInit): Promise<T> {
+    try {
+      const response = await fetch(this.runtime + path, {
+        ...request,
+        cache: "no-store",
+        credentials: "omit",
+        referrerPolicy: "no-referrer",
+        signal: AbortSignal.timeout(PATIENCE_MS),
+      });
+      const body = (await response.json().catch(() => ({}))) as T &
+        Record<"code" | "message" | "hint", string>;
+      if (response.ok) return body;
+      const code = body.code || (response.status >= 500 ? "unavailable" : "unexpected");
+      throw new PanelError(code, body.message ?? "", body.hint ?? "", response.status);
+    } catch (error) {
+      throw asPanelError(error);
+    }
+  }
+
+  private rpc<T>(name: string, args?: object): Promise<T> {
+    return this.answer<T>(() => this.client.rpc(name, args));
+  }
+
+  private async answer<T>(request: () => PromiseLike<Answer>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    try {
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new PanelError("timeout", "")), PATIENCE_MS);
+      });
+      const { data, error, status } = await Promise.race([request(), late]);
+      if (error) throw fromPostgrest(error, status);
+      return data as T;
+    } catch (error) {
+      throw asPanelError(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

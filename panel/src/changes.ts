@@ -1,0 +1,127 @@
+/**
+ * Preferences as leaves, to save only what changed and to merge what changed elsewhere.
+ *
+ * A leaf is what two people can change without being in each other's way: a plain setting, one field of a provider's
+ * preferences, or the whole override of a task.
+ */
+
+import type { Changes } from "./backend.js";
+import type { Preferences } from "./types.js";
+
+export type Path = readonly [keyof Preferences, ...string[]];
+
+const PLAIN = ["default_provider", "enable_fallbacks", "allow_operator_keys", "time_zone"] as const;
+
+export interface Conflict {
+  path: Path;
+  mine: unknown;
+  theirs: unknown;
+}
+
+/** What a user may change, without the rest of the settings' row. */
+export function preferencesOf(row: Preferences): Preferences {
+  return structuredClone({
+    default_provider: row.default_provider,
+    enable_fallbacks: row.enable_fallbacks,
+    allow_operator_keys: row.allow_operator_keys,
+    time_zone: row.time_zone,
+    provider_preferences: row.provider_preferences,
+    task_overrides: row.task_overrides,
+  });
+}
+
+/** The changes that make `base` into `wanted`, as update_llm_settings() takes them; null where nothing differs. */
+export function changesBetween(base: Preferences, wanted: Preferences): Changes | null {
+  const changes: Record<string, unknown> = {};
+  for (const [path, value] of differences(base, wanted)) place(changes, path, value ?? null);
+  return Object.keys(changes).length ? (changes as Changes) : null;
+}
+
+/** How many leaves differ. */
+export function countChanges(base: Preferences, wanted: Preferences): number {
+  return differences(base, wanted).length;
+}
+
+/**
+ * Both changes of `base`, mine over theirs. Conflicts are leaves that both changed, and not to the same; there,
+ * `merged` has mine.
+ */
+export function merge(
+  base: Preferences,
+  mine: Preferences,
+  theirs: Preferences,
+): { merged: Preferences; conflicts: Conflict[] } {
+  const merged = structuredClone(theirs);
+  const others = new Map(differences(base, theirs).map(([path, value]) => [join(path), value]));
+  const conflicts: Conflict[] = [];
+  for (const [path, value] of differences(base, mine)) {
+    const name = join(path);
+    if (others.has(name) && !same(others.get(name), value))
+      conflicts.push({ path, mine: value, theirs: others.get(name) });
+    assign(merged, path, value);
+  }
+  return { merged, conflicts };
+}
+
+/** Set one leaf, or remove it with undefined. */
+export function assign(preferences: Preferences, path: Path, value: unknown): void {
+  const [name, key, field] = path as [keyof Preferences, string | undefined, string | undefined];
+  if (key === undefined) {
+    (preferences as unknown as Record<string, unknown>)[name] = value ?? null;
+    return;
+  }
+  const group = preferences[name] as Record<string, Record<string, unknown>>;
+  if (field === undefined) {
+    if (value === undefined || value === null) delete group[key];
+    else group[key] = structuredClone(value) as Record<string, unknown>;
+    return;
+  }
+  const entry = { ...group[key] };
+  if (value === undefined || value === null) delete entry[field];
+  else entry[field] = value;
+  if (Object.keys(entry).length) group[key] = entry;
+  else delete group[key];
+}
+
+function differences(base: Preferences, wanted: Preferences): [Path, unknown][] {
+  const before = leaves(base);
+  const after = leaves(wanted);
+  const names = new Set([...before.keys(), ...after.keys()]);
+  return [...names]
+    .filter((name) => !same(before.get(name), after.get(name)))
+    .map((name) => [JSON.parse(name) as Path, after.get(name)]);
+}
+
+function leaves(preferences: Preferences): Map<string, unknown> {
+  const found = new Map<string, unknown>();
+  for (const name of PLAIN) found.set(join([name]), preferences[name]);
+  for (const [provider, fields] of Object.entries(preferences.provider_preferences))
+    for (const [field, value] of Object.entries(fields))
+      found.set(join(["provider_preferences", provider, field]), value);
+  for (const [task, override] of Object.entries(preferences.task_overrides))
+    found.set(join(["task_overrides", task]), override);
+  return found;
+}
+
+function join(path: Path): string {
+  return JSON.stringify(path);
+}
+
+function place(changes: Record<string, unknown>, path: Path, value: unknown): void {
+  let at = changes;
+  for (const name of path.slice(0, -1)) at = (at[name] ??= {}) as Record<string, unknown>;
+  at[path.at(-1) as string] = value;
+}
+
+/** The same JSON, whatever the order of its fields. */
+function same(one: unknown, other: unknown): boolean {
+  return canonical(one) === canonical(other);
+}
+
+function canonical(value: unknown): string | undefined {
+  return JSON.stringify(value, (_, part: unknown) =>
+    part && typeof part === "object" && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : part,
+  );
+}

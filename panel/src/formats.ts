@@ -1,0 +1,41 @@
+/** Numbers, money and times as the reader's language writes them. */
+
+export class Formats {
+  constructor(
+    private readonly lang: string,
+    private readonly timeZone: string,
+  ) {}
+
+  number(value: number): string {
+    return new Intl.NumberFormat(this.lang).format(value);
+  }
+
+  /** Large counts in few letters: 1.5M. */
+  short(value: number): string {
+    return new Intl.NumberFormat(this.lang, { notation: "compact", maximumFractionDigits: 1 }).format(value);
+  }
+
+  /** US dollars, with as many digits as it takes to see small amounts. */
+  money(value: number): string {
+    const small = value !== 0 && Math.abs(value) < 1;
+    return new Intl.NumberFormat(this.lang, {
+      style: "currency",
+      currency: "USD",
+      ...(small ? { maximumSignificantDigits: 3, minimumFractionDigits: 2 } : {}),
+    }).format(value);
+  }
+
+  time(value: string): string {
+    return new Intl.DateTimeFormat(this.lang, {
+      dateStyle: "medium",
+      timeStyle: "short",
+      timeZone: this.timeZone,
+    }).format(new Date(value));
+  }
+
+  day(value: string): string {
+    return new Intl.DateTimeFormat(this.lang, { dateStyle: "medium", timeZone: this.timeZone }).format(
+      new Date(value),
+    );
+  }
+}

@@ -1,0 +1,270 @@
+/** What the panel knows and what the user is changing. Views read it, and are told when it changes. */
+
+import type { Backend } from "./backend.js";
+import {
+  assign,
+  changesBetween,
+  countChanges,
+  merge,
+  preferencesOf,
+  type Conflict,
+  type Path,
+} from "./changes.js";
+import { asPanelError, PanelError } from "./errors.js";
+import { Formats } from "./formats.js";
+import { Translator } from "./texts/index.js";
+import type { Preferences, Provider, Settings, StoredKey, Task } from "./types.js";
+
+export type Phase = "not_connected" | "loading" | "signed_out" | "failed" | "ready";
+
+export class Store extends EventTarget {
+  phase: Phase = "not_connected";
+  /** Why the panel could not be loaded, or why it knows that it is not up to date. */
+  error: PanelError | null = null;
+  settings!: Settings;
+  /** What the user has, with what they changed and did not save yet. */
+  draft!: Preferences;
+  providers: Provider[] = [];
+  keys = new Map<string, StoredKey>();
+  tasks: Task[] = [];
+  operatorProviders: string[] = [];
+  saving = false;
+  saveError: PanelError | null = null;
+  /** What was saved or merged last, to be said once. */
+  said: "saved" | "merged" | null = null;
+  conflicts: Conflict[] = [];
+  translator = new Translator("en");
+  #backend: Backend | null = null;
+  #owner: string | null = null;
+
+  get backend(): Backend {
+    if (!this.#backend) throw new PanelError("not_connected", "");
+    return this.#backend;
+  }
+
+  get t() {
+    return this.translator.text;
+  }
+
+  get formats(): Formats {
+    return new Formats(this.translator.lang, this.settings?.time_zone ?? "UTC");
+  }
+
+  get changeCount(): number {
+    return this.phase === "ready" ? countChanges(this.settings, this.draft) : 0;
+  }
+
+  get changes() {
+    return changesBetween(this.settings, this.draft);
+  }
+
+  /** Text for people of any error. */
+  explain(error: unknown): string {
+    const { code, message, hint } = asPanelError(error);
+    const known = this.translator.find(`error.${code}`, "");
+    // A hint of the database's names what is allowed here: it helps more than our general text alone.
+    if (known && code.startsWith("invalid_") && hint) return `${known} ${hint}`;
+    return known || message || this.t("error.unexpected");
+  }
+
+  providerName(id: string): string {
+    return this.providers.find((provider) => provider.id === id)?.name ?? id;
+  }
+
+  /** The providers in the user's order: by priority, then as the catalogue has them. */
+  get ordered(): Provider[] {
+    const place = ({ id }: Provider) => this.draft.provider_preferences[id]?.priority ?? Infinity;
+    return [...this.providers].sort((a, b) => {
+      const [one, other] = [place(a), place(b)];
+      return one === other ? 0 : one - other;
+    });
+  }
+
+  connect(backend: Backend | null): void {
+    this.#backend = backend;
+    this.clear(backend ? "loading" : "not_connected");
+  }
+
+  /** Forget everything of the user's. */
+  clear(phase: Phase): void {
+    this.#owner = null;
+    this.phase = phase;
+    this.error = null;
+    this.settings = undefined as unknown as Settings;
+    this.draft = undefined as unknown as Preferences;
+    this.keys = new Map();
+    this.providers = [];
+    this.tasks = [];
+    this.operatorProviders = [];
+    this.conflicts = [];
+    this.saveError = null;
+    this.said = null;
+    this.saving = false;
+    this.changed();
+  }
+
+  /** Follow who is signed in: load what is theirs, or forget it. */
+  async follow(user: string | null): Promise<void> {
+    if (user === null) return this.clear("signed_out");
+    if (user === this.#owner) {
+      if (this.phase === "failed" || this.error) await this.load();
+      return;
+    }
+    this.clear("loading");
+    this.#owner = user;
+    await this.load();
+  }
+
+  async load(): Promise<void> {
+    const [backend, owner] = [this.backend, this.#owner];
+    if (this.phase !== "ready") {
+      this.phase = "loading";
+      this.changed();
+    }
+    try {
+      // First, for it makes the row that the others refer to.
+      const settings = await backend.settings();
+      const [providers, keys, tasks, operatorProviders] = await Promise.all([
+        backend.providers(),
+        backend.keys(),
+        backend.tasks(),
+        // Without its runtime the panel still does everything but tests and the app's keys.
+        backend.operatorProviders().catch(() => []),
+      ]);
+      if (owner !== this.#owner || backend !== this.#backend) return;
+      Object.assign(this, { providers, tasks, operatorProviders });
+      this.keys = new Map(keys.map((key) => [key.provider, key]));
+      this.takeSettings(settings);
+      this.phase = "ready";
+      this.error = null;
+    } catch (error) {
+      if (owner !== this.#owner || backend !== this.#backend) return;
+      this.error = asPanelError(error);
+      if (this.phase !== "ready") this.phase = "failed";
+    }
+    this.changed();
+  }
+
+  /** Look whether settings and keys were changed elsewhere. */
+  async refresh(): Promise<void> {
+    if (this.phase !== "ready" || this.saving) return;
+    const owner = this.#owner;
+    try {
+      const [settings, keys] = await Promise.all([this.backend.settings(), this.backend.keys()]);
+      if (owner !== this.#owner || this.saving) return;
+      this.keys = new Map(keys.map((key) => [key.provider, key]));
+      if (settings.version !== this.settings.version) this.takeSettings(settings);
+      this.error = null;
+    } catch (error) {
+      if (owner !== this.#owner) return;
+      this.error = asPanelError(error);
+    }
+    this.changed();
+  }
+
+  /** Change one leaf of the draft; undefined resets it. */
+  edit(path: Path, value: unknown): void {
+    const draft = structuredClone(this.draft);
+    assign(draft, path, value);
+    this.draft = draft;
+    this.said = null;
+    this.saveError = null;
+    this.changed();
+  }
+
+  /** Put the providers in this order. */
+  reorder(ids: string[]): void {
+    const draft = structuredClone(this.draft);
+    ids.forEach((id, index) => assign(draft, ["provider_preferences", id, "priority"], index + 1));
+    this.draft = draft;
+    this.said = null;
+    this.saveError = null;
+    this.changed();
+  }
+
+  discard(): void {
+    this.draft = preferencesOf(this.settings);
+    this.conflicts = [];
+    this.saveError = null;
+    this.said = null;
+    this.changed();
+  }
+
+  /** Say which of two changes stays. */
+  settle(conflict: Conflict, choice: "mine" | "theirs"): void {
+    this.conflicts = this.conflicts.filter((other) => other !== conflict);
+    if (choice === "theirs") this.edit(conflict.path, conflict.theirs);
+    this.changed();
+  }
+
+  async save(): Promise<void> {
+    const changes = this.changes;
+    if (!changes || this.saving || this.conflicts.length) return;
+    const owner = this.#owner;
+    this.saving = true;
+    this.saveError = null;
+    this.said = null;
+    this.changed();
+    const sent = this.draft;
+    try {
+      const settings = await this.backend.update(changes, this.settings.version);
+      if (owner !== this.#owner) return;
+      // What was edited while it was being saved stays unsaved.
+      const { merged } = merge(sent, this.draft, preferencesOf(settings));
+      this.settings = settings;
+      this.draft = merged;
+      this.said = "saved";
+      this.error = null;
+    } catch (error) {
+      if (owner !== this.#owner) return;
+      const failure = asPanelError(error);
+      if (failure.code === "settings_changed") await this.#takeTheirs(owner);
+      else this.saveError = failure;
+    } finally {
+      if (owner === this.#owner) {
+        this.saving = false;
+        this.changed();
+      }
+    }
+  }
+
+  keep(key: StoredKey): void {
+    this.keys = new Map(this.keys).set(key.provider, key);
+    this.changed();
+  }
+
+  drop(provider: string): void {
+    this.keys = new Map(this.keys);
+    this.keys.delete(provider);
+    this.changed();
+  }
+
+  /** Take over settings as they are now, with what the user was changing on top. */
+  takeSettings(settings: Settings): void {
+    const before = this.settings;
+    this.settings = settings;
+    if (!before || !countChanges(before, this.draft)) {
+      this.draft = preferencesOf(settings);
+      if (before && before.version !== settings.version) this.said = "merged";
+      this.conflicts = [];
+      return;
+    }
+    const { merged, conflicts } = merge(before, this.draft, settings);
+    this.draft = preferencesOf(merged);
+    this.conflicts = conflicts;
+    this.said = "merged";
+  }
+
+  changed(): void {
+    this.dispatchEvent(new Event("change"));
+  }
+
+  async #takeTheirs(owner: string | null): Promise<void> {
+    try {
+      const settings = await this.backend.settings();
+      if (owner === this.#owner) this.takeSettings(settings);
+    } catch (error) {
+      if (owner === this.#owner) this.saveError = asPanelError(error);
+    }
+  }
+}

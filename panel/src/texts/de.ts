@@ -1,0 +1,11 @@
+/** German. */
+
+import { activity } from "./de/activity.js";
+import { order } from "./de/order.js";
+import { providers } from "./de/providers.js";
+import { shell } from "./de/shell.js";
+import { tasks } from "./de/tasks.js";
+import { usage } from "./de/usage.js";
+import type { Texts } from "./index.js";
+
+export const de: Texts = { ...shell, ...providers, ...order, ...tasks, ...usage, ...activity };

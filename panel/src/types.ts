@@ -1,0 +1,215 @@
+/** What the database answers, as it answers it; docs/schema.sql has the functions. */
+
+export type KeySource = "user" | "team" | "operator";
+export type KeyStatus = "untested" | "working" | "rejected" | "cooling_down";
+
+export interface Provider {
+  id: string;
+  name: string;
+  base_url: string;
+  capabilities: string[];
+  default_model: string;
+  task_models: Record<string, string>;
+  key_example: string;
+  /** Page of the provider where one gets a key; empty where it is not known. */
+  key_url: string;
+  position: number;
+}
+
+export interface StoredKey {
+  id: string;
+  provider: string;
+  hint: string;
+  status: KeyStatus;
+  cooling_until: string | null;
+  last_used_at: string | null;
+  created_at: string;
+}
+
+export interface Preference {
+  enabled?: boolean;
+  priority?: number;
+  model?: string;
+}
+
+export interface Choice {
+  provider: string;
+  model?: string;
+}
+
+export interface TaskOverride extends Choice {
+  /** What else may serve the task; without it, the user's other providers as usual. */
+  fallbacks?: Choice[];
+}
+
+/** What a user may change, all of it. */
+export interface Preferences {
+  default_provider: string | null;
+  enable_fallbacks: boolean;
+  allow_operator_keys: boolean;
+  time_zone: string;
+  provider_preferences: Record<string, Preference>;
+  task_overrides: Record<string, TaskOverride>;
+}
+
+export interface Settings extends Preferences {
+  user_id: string;
+  version: number;
+  total_requests: number;
+  last_used_at: string | null;
+  /** Whether a stored key may be shown in a browser. */
+  reveal_allowed: boolean;
+}
+
+export interface Task {
+  task: string;
+  description: string;
+  provider_order: string[];
+}
+
+export interface KnownModel {
+  model: string;
+  /** US dollars for a million tokens; null where no price is known. */
+  input_price: number | null;
+  output_price: number | null;
+}
+
+export interface Candidate {
+  provider: string;
+  model: string;
+  reason: string;
+  key_source: KeySource;
+  key_id: string | null;
+  key_hint: string | null;
+}
+
+export interface LeftOut {
+  provider: string;
+  key_source: KeySource;
+  reason: string;
+  message: string;
+  quota: QuotaFigures | null;
+}
+
+export interface QuotaFigures {
+  unit: string;
+  period: string;
+  limit: number;
+  used: number;
+  reserved: number;
+  resets_at: string | null;
+}
+
+export interface Route {
+  task: string | null;
+  candidates: Candidate[];
+  left_out: LeftOut[];
+  advice: string;
+}
+
+export type Verdict = "works" | "rejected" | "unknown";
+
+export interface KeyTest {
+  verdict: Verdict;
+  reason: string;
+  message: string;
+  key: StoredKey | null;
+}
+
+export interface UsageLine {
+  starts_at: string;
+  provider: string | null;
+  model: string | null;
+  task: string | null;
+  key_source: KeySource | null;
+  requests: number;
+  attempts: number;
+  fallbacks: number;
+  failures: number;
+  cancelled: number;
+  input_tokens: number;
+  output_tokens: number;
+  /** US dollars, what is known of it; null where nothing is. */
+  cost: number | null;
+  unpriced: number;
+  unmeasured: number;
+  latency_p50_ms: number | null;
+  latency_p95_ms: number | null;
+  last_used_at: string | null;
+}
+
+export interface ReceiptAttempt {
+  attempt: number;
+  provider: string;
+  model: string;
+  key_source: KeySource;
+  key_id: string | null;
+  outcome: "succeeded" | "failed" | "cancelled";
+  error_class: string | null;
+  latency_ms: number;
+  input_tokens: number | null;
+  output_tokens: number | null;
+  cost: number | null;
+  cost_status: "priced" | "unpriced" | "unmeasured";
+}
+
+export interface Receipt {
+  request_id: string;
+  requested_at: string;
+  task: string | null;
+  outcome: "succeeded" | "failed" | "cancelled";
+  cost: number | null;
+  unpriced: number;
+  unmeasured: number;
+  attempts: ReceiptAttempt[];
+}
+
+export interface Forecast {
+  month: string;
+  cost_so_far: number | null;
+  unpriced: number;
+  unmeasured: number;
+  days_averaged: number;
+  daily_average: number | null;
+  forecast: number | null;
+}
+
+export interface Hint {
+  kind: string;
+  message: string;
+}
+
+export interface Quota {
+  id: number;
+  unit: "requests" | "tokens" | "cost";
+  period: "minute" | "day" | "month" | "total";
+  limit: number;
+  key_source: KeySource | null;
+  provider: string | null;
+  task: string | null;
+  hard: boolean;
+  used: number | null;
+  reserved: number | null;
+  resets_at: string | null;
+  [other: string]: unknown;
+}
+
+export interface Notice {
+  id: string;
+  kind: "quota_warning" | "quota_reached" | "key_rejected" | "price_missing";
+  subject: string;
+  detail: Record<string, unknown>;
+  created_at: string;
+  read_at: string | null;
+}
+
+export interface AuditEntry {
+  id: string;
+  at: string;
+  action: string;
+  actor: string;
+  provider: string | null;
+  key_id: string | null;
+  runtime_id: string | null;
+  detail: Record<string, unknown>;
+}

@@ -1,0 +1,75 @@
+/** What is not saved yet, what was changed elsewhere, and what became of saving. */
+
+import { html, nothing, type TemplateResult } from "lit";
+import type { Conflict } from "../changes.js";
+import type { Store } from "../store.js";
+import type { TextName } from "../texts/index.js";
+import type { TaskOverride } from "../types.js";
+
+export function saveBar(store: Store): TemplateResult {
+  const { t, changeCount: count } = store;
+  return html`
+    <div role="status" aria-live="polite" part="status">
+      ${store.said ? html`<p class="notice">${t(`save.${store.said}` as TextName)}</p>` : nothing}
+    </div>
+    ${store.conflicts.map((conflict) => question(store, conflict))}
+    ${
+      store.saveError
+        ? html`<p class="notice bad" role="alert" part="error">${store.explain(store.saveError)}</p>`
+        : nothing
+    }
+    ${
+      count
+        ? html`<div class="savebar row" part="savebar">
+            <span class="grow">${count === 1 ? t("save.change") : t("save.changes", { count })}</span>
+            <button ?disabled=${store.saving} @click=${() => store.discard()}>${t("save.discard")}</button>
+            <button
+              class="primary"
+              ?disabled=${store.saving || store.conflicts.length > 0}
+              @click=${() => store.save()}
+            >
+              ${store.saving ? t("save.saving") : t("save.save")}
+            </button>
+          </div>`
+        : nothing
+    }
+  `;
+}
+
+function question(store: Store, conflict: Conflict): TemplateResult {
+  const { t } = store;
+  const choice = (which: "mine" | "theirs") =>
+    html`<button @click=${() => store.settle(conflict, which)}>
+      ${t(`save.${which}` as TextName, { value: inWords(store, conflict[which]) })}
+    </button>`;
+  return html`<div
+    class="notice warn row"
+    role="group"
+    part="conflict"
+    aria-label=${subject(store, conflict)}
+  >
+    <span class="grow">${t("save.conflict", { what: subject(store, conflict) })}</span>
+    ${choice("mine")} ${choice("theirs")}
+  </div>`;
+}
+
+function subject(store: Store, { path }: Conflict): string {
+  const [group, name = "", field = ""] = path;
+  if (group === "task_overrides") return store.t("leaf.task", { task: name });
+  if (group === "provider_preferences")
+    return store.t(`leaf.${field}` as TextName, { provider: store.providerName(name) });
+  return store.t(`leaf.${group}` as TextName);
+}
+
+function inWords(store: Store, value: unknown): string {
+  if (value === null || value === undefined) return store.t("save.nothing");
+  if (typeof value === "boolean") return store.t(value ? "word.on" : "word.off");
+  if (typeof value === "object") {
+    const { provider, model, fallbacks } = value as TaskOverride;
+    const places = [{ provider, model }, ...(fallbacks ?? [])].map((choice) =>
+      [store.providerName(choice.provider), choice.model].filter(Boolean).join(" "),
+    );
+    return places.join(", ");
+  }
+  return store.providerName(String(value));
+}
