@@ -311,11 +311,10 @@ $$;
 comment on function llm_private.route_advice(llm_private.route_line[], text[]) is
 'What a user whose route is empty can do about it.';
 
-create function llm_private.explain_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
+create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -372,8 +371,38 @@ begin
 end
 $$;
 
-comment on function llm_private.explain_route(text, text, text[], text[]) is
-'The caller''s route with reasons and what was left out. Errors: see explain_llm_route().';
+comment on function llm_private.explain_saved_route(text, text, text[], text[]) is
+'The caller''s route by their settings as they are. Errors: see explain_llm_route().';
+
+create function llm_private.explain_route(
+  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_route jsonb;
+begin
+  if p_changes is null then
+    return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+  end if;
+  -- The changes are made as saving makes them, and undone: what is foretold is then what would happen.
+  begin
+    perform llm_private.update_settings(p_changes, null);
+    v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+    raise exception using errcode = 'LLMUN';
+  exception when sqlstate 'LLMUN' then
+    return v_route;
+  end;
+end
+$$;
+
+comment on function llm_private.explain_route(text, text, text[], text[], jsonb) is
+'The caller''s route with reasons and what was left out, with changes that are not made.
+Errors: see explain_llm_route().';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
@@ -564,13 +593,15 @@ revoke execute on function llm_private.left_out_message(llm_private.route_line, 
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.route_advice(llm_private.route_line[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.explain_route(text, text, text[], text[])
+revoke execute on function llm_private.explain_saved_route(text, text, text[], text[])
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.explain_route(text, text, text[], text[], jsonb)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.lease_keys(uuid, uuid, text, uuid[], timestamptz)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer)
 from public, anon, authenticated, service_role;
-grant execute on function llm_private.explain_route(text, text, text[], text[]) to authenticated;
+grant execute on function llm_private.explain_route(text, text, text[], text[], jsonb) to authenticated;
 grant execute on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer)
 to authenticated;
 
@@ -612,23 +643,25 @@ create function public.explain_llm_route(
   p_task text default null,
   p_model text default null,
   p_needs text[] default '{}',
-  p_operator_providers text[] default '{}'
+  p_operator_providers text[] default '{}',
+  p_changes jsonb default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers)
+  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes)
 $$;
 
-comment on function public.explain_llm_route(text, text, text[], text[]) is
+comment on function public.explain_llm_route(text, text, text[], text[], jsonb) is
 'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
-when nothing is left. Errors: not_signed_in, invalid_argument, unknown_model.';
+when nothing is left. With p_changes, what it would answer after update_llm_settings(p_changes); nothing is changed.
+Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also invalid_setting and unknown_setting.';
 
 revoke execute on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer)
 from public, anon, authenticated, service_role;
-revoke execute on function public.explain_llm_route(text, text, text[], text[])
+revoke execute on function public.explain_llm_route(text, text, text[], text[], jsonb)
 from public, anon, authenticated, service_role;
 grant execute on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer) to authenticated;
-grant execute on function public.explain_llm_route(text, text, text[], text[]) to authenticated;
+grant execute on function public.explain_llm_route(text, text, text[], text[], jsonb) to authenticated;

@@ -494,3 +494,23 @@ def test_embeddings_by_a_model_asked_for_are_made_by_no_other(user: Caller) -> N
     user.rpc("revoke_llm_key", p_provider="openai")
     with refused("no_usable_key", 422):
         user.rpc("resolve_llm_route", **asked)
+
+
+def test_foretelling_a_change_gives_the_route_after_it_and_changes_nothing(user: Caller) -> None:
+    changes = {
+        "default_provider": "mistral",
+        "provider_preferences": {"groq": {"enabled": False}},
+        "task_overrides": {"speed": {"provider": "openai", "fallbacks": []}},
+    }
+    settings, audit = user.rpc("get_llm_settings"), user.rpc("get_llm_audit_log")
+    foretold = [user.rpc("explain_llm_route", p_task=task, p_changes=changes) for task in (None, "speed")]
+    assert user.rpc("get_llm_settings") == settings
+    assert user.rpc("get_llm_audit_log") == audit
+    settle(user, **changes)
+    assert [user.rpc("explain_llm_route", p_task=task) for task in (None, "speed")] == foretold
+    assert foretold[0]["candidates"][0]["provider"] == "mistral"
+
+
+def test_foretelling_a_change_that_is_not_allowed_says_so(user: Caller) -> None:
+    with refused("invalid_setting", 400):
+        user.rpc("explain_llm_route", p_changes={"default_provider": "nobody"})
