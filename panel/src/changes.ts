@@ -73,7 +73,7 @@ export function assign(preferences: Preferences, path: Path, value: unknown): vo
   const group = preferences[name] as Record<string, Record<string, unknown>>;
   if (field === undefined) {
     if (value === undefined || value === null) delete group[key];
-    else group[key] = structuredClone(value) as Record<string, unknown>;
+    else put(group, key, structuredClone(value));
     return;
   }
   const entry = { ...group[key] };
@@ -110,7 +110,12 @@ function join(path: Path): string {
 function place(changes: Record<string, unknown>, path: Path, value: unknown): void {
   let at = changes;
   for (const name of path.slice(0, -1)) at = (at[name] ??= {}) as Record<string, unknown>;
-  at[path.at(-1) as string] = value;
+  put(at, path.at(-1) as string, value);
+}
+
+/** Set a field of any name: a task may be called __proto__. */
+function put(object: object, name: string, value: unknown): void {
+  Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 /** The same JSON, whatever the order of its fields. */
