@@ -251,7 +251,9 @@ export class Store extends EventTarget {
     }
     const { merged, conflicts } = merge(before, this.draft, settings);
     this.draft = preferencesOf(merged);
-    this.conflicts = conflicts;
+    // What was asked before and not answered is still asked.
+    const asked = new Set(conflicts.map(({ path }) => String(path)));
+    this.conflicts = [...this.conflicts.filter(({ path }) => !asked.has(String(path))), ...conflicts];
     this.said = "merged";
   }
 

@@ -46,6 +46,9 @@ export const shell: Record<keyof typeof english, string> = {
     "Diese App ist nicht mit ihrem Projekt verbunden: Ihr API-Schlüssel wurde abgelehnt.",
   "error.database_error": "Das Projekt hat unerwartet geantwortet.",
   "error.invalid_argument": "Dieser Wert ist nicht erlaubt.",
+  "error.invalid_price": "Dieser Preis ist nicht erlaubt.",
+  "error.invalid_price_list": "Diese Preisliste kann nicht übernommen werden.",
+  "error.invalid_provider": "So kann dieser Anbieter nicht eingerichtet werden.",
   "error.invalid_quota": "Diese Grenze ist nicht erlaubt.",
   "error.invalid_setting": "Einer der Werte ist nicht erlaubt.",
   "error.key_malformed":
@@ -63,6 +66,7 @@ export const shell: Record<keyof typeof english, string> = {
   "error.not_signed_in":
     "Ihre Sitzung ist beendet. Melden Sie sich wieder an; Ihre Änderungen sind noch hier.",
   "error.offline": "Das Projekt ist nicht erreichbar. Prüfen Sie Ihre Verbindung.",
+  "error.price_not_found": "Diesen Preis gibt es nicht mehr.",
   "error.quota_exceeded": "Eine Grenze ist erreicht.",
   "error.recent_sign_in_required":
     "Um einen Schlüssel zu sehen, müssen Sie sich kürzlich angemeldet haben. Melden Sie sich ab und wieder an.",

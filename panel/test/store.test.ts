@@ -1,0 +1,149 @@
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import type { Backend } from "../src/backend.js";
+import { PanelError } from "../src/errors.js";
+import { Store } from "../src/store.js";
+import type { Settings } from "../src/types.js";
+
+const row = (changes: Partial<Settings> = {}): Settings => ({
+  user_id: "ada",
+  version: 1,
+  default_provider: null,
+  enable_fallbacks: true,
+  allow_operator_keys: true,
+  time_zone: "UTC",
+  provider_preferences: {},
+  task_overrides: {},
+  total_requests: 0,
+  last_used_at: null,
+  reveal_allowed: true,
+  ...changes,
+});
+
+function project() {
+  return {
+    settings: vi.fn(async () => row()),
+    providers: vi.fn(async () => []),
+    keys: vi.fn(async () => []),
+    tasks: vi.fn(async () => []),
+    operatorProviders: vi.fn(async () => []),
+    update: vi.fn(async () => row({ version: 2, default_provider: "groq" })),
+  };
+}
+
+let backend: ReturnType<typeof project>;
+let store: Store;
+
+beforeEach(async () => {
+  backend = project();
+  store = new Store();
+  store.connect(backend as unknown as Backend);
+  await store.follow("ada");
+});
+
+describe("who is signed in", () => {
+  test("sees their own", () => {
+    expect(store.phase).toBe("ready");
+    expect(backend.settings).toHaveBeenCalledTimes(1);
+  });
+
+  test("a refreshed session loads nothing again, and keeps what is not saved", async () => {
+    store.edit(["default_provider"], "groq");
+    await store.follow("ada");
+    expect(backend.settings).toHaveBeenCalledTimes(1);
+    expect(store.changeCount).toBe(1);
+  });
+
+  test("signing out forgets everything", async () => {
+    store.edit(["default_provider"], "groq");
+    await store.follow(null);
+    expect(store.phase).toBe("signed_out");
+    expect([store.settings, store.draft, store.keys.size]).toEqual([undefined, undefined, 0]);
+  });
+
+  test("an answer that comes after signing out is dropped", async () => {
+    await store.follow(null);
+    let answer = (_: Settings) => {};
+    backend.settings.mockImplementationOnce(() => new Promise((resolve) => (answer = resolve)));
+    const loading = store.follow("ben");
+    await store.follow(null);
+    answer(row({ user_id: "ben" }));
+    await loading;
+    expect(store.phase).toBe("signed_out");
+    expect(store.settings).toBeUndefined();
+  });
+
+  test("a project that cannot be reached is told, and tried again", async () => {
+    await store.follow(null);
+    backend.settings.mockRejectedValueOnce(new PanelError("offline", ""));
+    await store.follow("ada");
+    expect([store.phase, store.error?.code]).toEqual(["failed", "offline"]);
+    await store.load();
+    expect([store.phase, store.error]).toEqual(["ready", null]);
+  });
+
+  test("without its runtime the panel works all the same", async () => {
+    await store.follow(null);
+    backend.operatorProviders.mockRejectedValueOnce(new PanelError("offline", ""));
+    await store.follow("ada");
+    expect([store.phase, store.operatorProviders]).toEqual(["ready", []]);
+  });
+});
+
+describe("saving", () => {
+  test("sends what changed, at the version that was read", async () => {
+    store.edit(["default_provider"], "groq");
+    await store.save();
+    expect(backend.update).toHaveBeenCalledWith({ default_provider: "groq" }, 1);
+    expect([store.said, store.changeCount]).toEqual(["saved", 0]);
+  });
+
+  test("keeps what is edited meanwhile", async () => {
+    store.edit(["default_provider"], "groq");
+    const saving = store.save();
+    store.edit(["enable_fallbacks"], false);
+    await saving;
+    expect(store.changes).toEqual({ enable_fallbacks: false });
+  });
+
+  test("keeps the draft when it fails", async () => {
+    backend.update.mockRejectedValueOnce(new PanelError("offline", ""));
+    store.edit(["default_provider"], "groq");
+    await store.save();
+    expect([store.saveError?.code, store.changeCount, store.saving]).toEqual(["offline", 1, false]);
+  });
+
+  test("takes over what was changed elsewhere, and asks about what both changed", async () => {
+    backend.update.mockRejectedValueOnce(new PanelError("settings_changed", "", "", 409));
+    backend.settings.mockResolvedValueOnce(
+      row({ version: 7, default_provider: "openai", enable_fallbacks: false }),
+    );
+    store.edit(["default_provider"], "groq");
+    await store.save();
+    expect(store.draft.enable_fallbacks).toBe(false);
+    expect(store.conflicts).toEqual([{ path: ["default_provider"], mine: "groq", theirs: "openai" }]);
+    await store.save();
+    expect(backend.update).toHaveBeenCalledTimes(1);
+    store.settle(store.conflicts[0]!, "mine");
+    await store.save();
+    expect(backend.update).toHaveBeenLastCalledWith({ default_provider: "groq" }, 7);
+  });
+
+  test("a conflict is asked until it is answered", async () => {
+    backend.settings.mockResolvedValueOnce(row({ version: 7, default_provider: "openai" }));
+    store.edit(["default_provider"], "groq");
+    await store.refresh();
+    backend.settings.mockResolvedValueOnce(
+      row({ version: 8, default_provider: "openai", time_zone: "Asia/Tokyo" }),
+    );
+    await store.refresh();
+    expect(store.conflicts.map(({ path }) => path)).toEqual([["default_provider"]]);
+  });
+
+  test("of a conflict that the other wins, nothing is left to save", async () => {
+    backend.settings.mockResolvedValueOnce(row({ version: 7, default_provider: "openai" }));
+    store.edit(["default_provider"], "groq");
+    await store.refresh();
+    store.settle(store.conflicts[0]!, "theirs");
+    expect([store.changes, store.draft.default_provider]).toEqual([null, "openai"]);
+  });
+});

@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import page from "../../docs/errors.md?raw";
+import { de } from "../src/texts/de.js";
+import { en } from "../src/texts/en.js";
+import { languageOf, Translator, type TextName } from "../src/texts/index.js";
+
+const placeholders = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
+
+test("every error code of the database has a text for people", () => {
+  const section = page.split("## From the database")[1]!.split("\n## ")[0]!;
+  const codes = [...section.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]!);
+  expect(codes.length).toBeGreaterThan(20);
+  expect(codes.filter((code) => !(`error.${code}` in en))).toEqual([]);
+});
+
+test("each language has each text, with the same values to put in", () => {
+  expect(Object.keys(de).sort()).toEqual(Object.keys(en).sort());
+  for (const name of Object.keys(en) as TextName[])
+    expect([name, placeholders(de[name])]).toEqual([name, placeholders(en[name])]);
+});
+
+test("a host's own texts come first, then the language's", () => {
+  const translator = new Translator("de", de, { "tab.providers": "Modelle" });
+  expect(translator.text("tab.providers")).toBe("Modelle");
+  expect(translator.text("tab.usage")).toBe(de["tab.usage"]);
+});
+
+test("values are put in as they are, and what has no value stays", () => {
+  const { text } = new Translator("en");
+  expect(text("leaf.task", { task: "$& {count}" })).toBe("The task “$& {count}”");
+  expect(text("save.changes")).toBe("{count} unsaved changes");
+});
+
+test("a name that is put together falls back where there is no text", () => {
+  expect(new Translator("en").find("error.never_heard_of", "as said")).toBe("as said");
+});
+
+test("languages are found by their tag", async () => {
+  expect(await languageOf("de-AT")).toBe(de);
+  expect(await languageOf("fr")).toBe(en);
+});
