@@ -630,23 +630,25 @@ CREATE OR REPLACE FUNCTION public.explain_llm_route (
   p_task               text   DEFAULT NULL::text,
   p_model              text   DEFAULT NULL::text,
   p_needs              text[] DEFAULT '{}'::text[],
-  p_operator_providers text[] DEFAULT '{}'::text[]
+  p_operator_providers text[] DEFAULT '{}'::text[],
+  p_changes            jsonb  DEFAULT NULL::jsonb
 )
   RETURNS jsonb
   LANGUAGE sql
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
-  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers)
+  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes)
 $function$;
 
-COMMENT ON FUNCTION "public"."explain_llm_route"(text, text, text[], text[]) IS
+COMMENT ON FUNCTION "public"."explain_llm_route"(text, text, text[], text[], jsonb) IS
   'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
-when nothing is left. Errors: not_signed_in, invalid_argument, unknown_model.';
+when nothing is left. With p_changes, what it would answer after update_llm_settings(p_changes); nothing is changed.
+Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also invalid_setting and unknown_setting.';
 
-REVOKE ALL ON FUNCTION "public"."explain_llm_route"(text, text, text[], text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION "public"."explain_llm_route"(text, text, text[], text[], jsonb) FROM PUBLIC;
 
 GRANT EXECUTE
-  ON FUNCTION "public"."explain_llm_route"(text, text, text[], text[])
+  ON FUNCTION "public"."explain_llm_route"(text, text, text[], text[], jsonb)
   TO "authenticated";
 
 CREATE OR REPLACE FUNCTION public.get_llm_audit_log (
@@ -3433,11 +3435,49 @@ CREATE OR REPLACE FUNCTION llm_private.explain_route (
   p_task               text,
   p_model              text,
   p_needs              text[],
-  p_operator_providers text[]
+  p_operator_providers text[],
+  p_changes            jsonb
 )
   RETURNS jsonb
   LANGUAGE plpgsql
   SECURITY DEFINER
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+declare
+  v_route jsonb;
+begin
+  if p_changes is null then
+    return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+  end if;
+  -- The changes are made as saving makes them, and undone: what is foretold is then what would happen.
+  begin
+    perform llm_private.update_settings(p_changes, null);
+    v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+    raise exception using errcode = 'LLMUN';
+  exception when sqlstate 'LLMUN' then
+    return v_route;
+  end;
+end
+$function$;
+
+COMMENT ON FUNCTION "llm_private"."explain_route"(text, text, text[], text[], jsonb) IS
+  'The caller''s route with reasons and what was left out, with changes that are not made.
+Errors: see explain_llm_route().';
+
+REVOKE ALL ON FUNCTION "llm_private"."explain_route"(text, text, text[], text[], jsonb) FROM PUBLIC;
+
+GRANT EXECUTE
+  ON FUNCTION "llm_private"."explain_route"(text, text, text[], text[], jsonb)
+  TO "authenticated";
+
+CREATE OR REPLACE FUNCTION llm_private.explain_saved_route (
+  p_task               text,
+  p_model              text,
+  p_needs              text[],
+  p_operator_providers text[]
+)
+  RETURNS jsonb
+  LANGUAGE plpgsql
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
 declare
@@ -3494,14 +3534,10 @@ begin
 end
 $function$;
 
-COMMENT ON FUNCTION "llm_private"."explain_route"(text, text, text[], text[]) IS
-  'The caller''s route with reasons and what was left out. Errors: see explain_llm_route().';
+COMMENT ON FUNCTION "llm_private"."explain_saved_route"(text, text, text[], text[]) IS
+  'The caller''s route by their settings as they are. Errors: see explain_llm_route().';
 
-REVOKE ALL ON FUNCTION "llm_private"."explain_route"(text, text, text[], text[]) FROM PUBLIC;
-
-GRANT EXECUTE
-  ON FUNCTION "llm_private"."explain_route"(text, text, text[], text[])
-  TO "authenticated";
+REVOKE ALL ON FUNCTION "llm_private"."explain_saved_route"(text, text, text[], text[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION llm_private.fail (
   p_status  integer,
