@@ -1,1 +1,26 @@
-export const tasks = {};
+export const tasks = {
+  "tasks.title": "Tasks",
+  "tasks.about":
+    "An app says what a request is for: its task. Here you choose who serves which. A task without a choice is served in the usual order.",
+  "tasks.name": "Another task",
+  "tasks.add": "Add the task",
+  "tasks.added": "The task {task} is added. Choose who serves it.",
+  "tasks.removed": "The task {task} is served as usual again.",
+  "tasks.name_invalid": "A task's name has 1 to 64 printable characters.",
+  "tasks.name_taken": "You have chosen for this task already; it is in the list.",
+  "tasks.usual": "as usual",
+  "tasks.override": "Choose a provider",
+  "tasks.remove": "As usual again",
+  "tasks.provider": "Provider",
+  "tasks.model_of": "Model of the task {task}",
+  "tasks.own_fallbacks": "Fallbacks of its own",
+  "tasks.usual_fallbacks": "When this provider fails, your others follow in the usual order.",
+  "tasks.no_fallbacks": "None: when this provider fails, the request fails.",
+  "tasks.fallbacks_of": "Fallbacks of the task {task}",
+  "tasks.fallback": "Fallback {place}",
+  "tasks.fallback_add": "Add a fallback",
+  "tasks.fallback_model": "Model of fallback {place}, {provider}",
+  "tasks.fallback_up": "Move fallback {place}, {provider}, up",
+  "tasks.fallback_down": "Move fallback {place}, {provider}, down",
+  "tasks.fallback_remove": "Remove fallback {place}, {provider}",
+};

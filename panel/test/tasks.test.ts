@@ -1,0 +1,22 @@
+import { describe, expect, it } from "vitest";
+import { isTaskName, moved, taskNames } from "../src/views/tasks-names.js";
+import type { Preferences, Task } from "../src/types.js";
+
+describe("tasks", () => {
+  it("takes the names that the database takes", () => {
+    expect(["a", "__proto__", "täglich 🙂", "x".repeat(64)].every(isTaskName)).toBe(true);
+    expect(["", "x".repeat(65), "two\nlines", "tab\t", "\u0085"].some(isTaskName)).toBe(false);
+    expect(isTaskName("🙂".repeat(64))).toBe(true); // as the database counts characters
+  });
+
+  it("lists known tasks first, and the user's own once each", () => {
+    const tasks = [{ task: "speed" }, { task: "code" }] as Task[];
+    const draft = { task_overrides: { zebra: {}, code: {}, ape: {} } } as unknown as Preferences;
+    expect(taskNames({ tasks, draft })).toEqual(["speed", "code", "ape", "zebra"]);
+  });
+
+  it("moves an item and keeps all others in order", () => {
+    expect(moved(["a", "b", "c"], 2, 0)).toEqual(["c", "a", "b"]);
+    expect(moved(["a", "b", "c"], 0, 1)).toEqual(["b", "a", "c"]);
+  });
+});
