@@ -44,8 +44,8 @@ CREATE POLICY "users read their own audit log" ON "public"."llm_audit_log"
   TO "authenticated"
   USING ((user_id = ( SELECT auth.uid() AS uid)));
 
-COMMENT ON COLUMN "public"."llm_audit_log"."action" IS 'settings_changed, key_set, key_revoked, key_revealed, price_set, price_ended, or lease (keys handed to a runtime or
-session until a time).';
+COMMENT ON COLUMN "public"."llm_audit_log"."action" IS 'settings_changed, key_set, key_revoked, key_revealed, key_tested, price_set, price_ended, or lease (keys handed to a
+runtime or session until a time).';
 
 COMMENT ON COLUMN "public"."llm_audit_log"."actor" IS 'user, or runtime when a registered runtime acted for the user.';
 
@@ -239,6 +239,8 @@ CREATE TABLE "public"."llm_providers" (
   "key_scheme"      text                     NOT NULL DEFAULT 'Bearer'::text,
   "key_pattern"     text                     NOT NULL DEFAULT '^\S+$'::text,
   "key_example"     text                     NOT NULL DEFAULT ''::text,
+  "key_url"         text                     NOT NULL DEFAULT ''::text,
+  "key_test_path"   text,
   "capabilities"    text[]
     NOT NULL DEFAULT '{chat,streaming,tools,json_schema}'::text[],
   "default_model"   text                     NOT NULL,
@@ -259,6 +261,9 @@ CREATE TABLE "public"."llm_providers" (
   CONSTRAINT "id_is_lower_case" CHECK ((id ~ '^[a-z][a-z0-9_-]{0,31}$'::text)),
   CONSTRAINT "key_header_is_a_header_name" CHECK ((key_header ~ '^[a-z][a-z0-9-]{0,63}$'::text)),
   CONSTRAINT "key_scheme_is_a_token" CHECK ((key_scheme ~ '^[A-Za-z0-9-]{0,32}$'::text)),
+  CONSTRAINT "key_test_path_is_a_path" CHECK ((key_test_path ~ '^/[^\s#@]*$'::text)),
+  CONSTRAINT "key_url_is_https"
+    CHECK (((key_url = ''::text) OR (key_url ~ '^https://[^\s@"<>]+$'::text))),
   CONSTRAINT "llm_providers_pkey" PRIMARY KEY (id),
   CONSTRAINT "name_is_short" CHECK (((length(name) >= 1) AND (length(name) <= 60))),
   CONSTRAINT "parameter_names_is_an_object"
@@ -293,6 +298,10 @@ COMMENT ON COLUMN "public"."llm_providers"."key_header" IS 'Header that carries 
 COMMENT ON COLUMN "public"."llm_providers"."key_pattern" IS 'Regular expression that a key must match before it is stored.';
 
 COMMENT ON COLUMN "public"."llm_providers"."key_scheme" IS 'Word before the key in that header (Bearer), or empty.';
+
+COMMENT ON COLUMN "public"."llm_providers"."key_test_path" IS 'What, below base_url, answers only to a key that works (/key); null: the list of models of the wire format.';
+
+COMMENT ON COLUMN "public"."llm_providers"."key_url" IS 'Page of the provider where one gets a key, or empty.';
 
 COMMENT ON COLUMN "public"."llm_providers"."model_pattern" IS 'Regular expression for the names of this provider''s models, to place a request that asks for a bare model name.';
 
@@ -586,6 +595,26 @@ GRANT SELECT ON TABLE "public"."user_llm_settings" TO "service_role";
 
 -- Functions that an app may call --------------------------------------------------------------------------------
 
+CREATE OR REPLACE FUNCTION public.begin_llm_key_test (
+  json
+)
+  RETURNS json
+  LANGUAGE sql
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+  select llm_private.begin_key_test($1)
+$function$;
+
+COMMENT ON FUNCTION "public"."begin_llm_key_test"(json) IS 'For a runtime that is going to ask a provider about the caller''s key: {"provider": "groq"} is about the stored one,
+which is in the answer in plain text and on the audit log; {"provider": "groq", "key": "gsk_…"} is about one that is
+being typed: its form is checked, and nothing of it is kept. Answers with test_id, and where and how to ask. At most 10 in
+10 minutes. Errors: not_signed_in, runtime_unknown, runtime_required, key_malformed, unknown_provider, invalid_argument,
+key_not_found, key_unreadable, too_many_key_tests.';
+
+REVOKE ALL ON FUNCTION "public"."begin_llm_key_test"(json) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION "public"."begin_llm_key_test"(json) TO "authenticated";
+
 CREATE OR REPLACE FUNCTION public.check_llm_usage (
   p_since date DEFAULT NULL::date,
   p_until date DEFAULT NULL::date
@@ -788,7 +817,8 @@ CREATE OR REPLACE FUNCTION public.get_llm_settings()
   select llm_private.get_settings()
 $function$;
 
-COMMENT ON FUNCTION "public"."get_llm_settings"() IS 'The caller''s settings, made at the first call, with total_requests and last_used_at. Error not_signed_in.';
+COMMENT ON FUNCTION "public"."get_llm_settings"() IS 'The caller''s settings, made at the first call, with total_requests, last_used_at and reveal_allowed (whether
+reveal_llm_key() shows a key without a runtime). Error not_signed_in.';
 
 REVOKE ALL ON FUNCTION "public"."get_llm_settings"() FROM PUBLIC;
 
@@ -845,6 +875,24 @@ key. Error not_signed_in.';
 REVOKE ALL ON FUNCTION "public"."list_llm_keys"() FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION "public"."list_llm_keys"() TO "authenticated";
+
+CREATE OR REPLACE FUNCTION public.list_llm_models (
+  p_provider text
+)
+  RETURNS json
+  LANGUAGE sql
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+  select llm_private.list_models(p_provider)
+$function$;
+
+COMMENT ON FUNCTION "public"."list_llm_models"(text) IS 'The models of a provider that are known by name, a JSON array: of the catalogue, of the price list, and what the caller
+has used; each with input_price and output_price on an own key (US dollars for a million tokens; null where no single
+one is known). Errors: not_signed_in, unknown_provider.';
+
+REVOKE ALL ON FUNCTION "public"."list_llm_models"(text) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION "public"."list_llm_models"(text) TO "authenticated";
 
 CREATE OR REPLACE FUNCTION public.list_llm_notices (
   p_unread_only boolean DEFAULT true,
@@ -1083,6 +1131,29 @@ REVOKE ALL ON FUNCTION "public"."read_llm_notices"(uuid[]) FROM PUBLIC;
 GRANT EXECUTE
   ON FUNCTION "public"."read_llm_notices"(uuid[])
   TO "authenticated", "service_role";
+
+CREATE OR REPLACE FUNCTION public.record_llm_key_test (
+  p_test_id     uuid,
+  p_verdict     text,
+  p_retry_after double precision DEFAULT NULL::double precision
+)
+  RETURNS jsonb
+  LANGUAGE sql
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+  select llm_private.record_key_test(p_test_id, p_verdict, p_retry_after)
+$function$;
+
+COMMENT ON FUNCTION "public"."record_llm_key_test"(uuid, text, double precision) IS
+  'Put what a test found on the stored key: works, rejected or unknown (with p_retry_after, in seconds, the provider asked
+to wait). Once, within 10 minutes, by the runtime that began it. Returns the key as list_llm_keys() does, null where it
+was none that is stored, or it was replaced meanwhile. Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
+
+REVOKE ALL ON FUNCTION "public"."record_llm_key_test"(uuid, text, double precision) FROM PUBLIC;
+
+GRANT EXECUTE
+  ON FUNCTION "public"."record_llm_key_test"(uuid, text, double precision)
+  TO "authenticated";
 
 CREATE OR REPLACE FUNCTION public.record_llm_usage (
   p_request_id          uuid,
@@ -1609,6 +1680,28 @@ CREATE INDEX key_secrets_master_key ON llm_private.key_secrets USING btree (mast
 
 COMMENT ON TABLE "llm_private"."key_secrets" IS 'The encrypted keys. The plaintext names its key id and owner.';
 
+CREATE TABLE "llm_private"."key_tests" (
+  "user_id"    uuid                     NOT NULL,
+  "provider"   text                     NOT NULL,
+  "key_id"     uuid,
+  "runtime_id" uuid,
+  "begun_at"   timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  "settled_at" timestamp with time zone,
+  CONSTRAINT "key_tests_user_id_fkey" FOREIGN KEY (user_id) REFERENCES auth.users(id)
+    ON DELETE CASCADE
+);
+
+ALTER TABLE "llm_private"."key_tests"
+  ENABLE ROW LEVEL SECURITY;
+
+COMMENT ON TABLE "llm_private"."key_tests" IS 'Tests of the last hour, of stored keys and (without key_id) of keys that were being typed; of those nothing is kept.';
+
+ALTER TABLE "llm_private"."key_tests"
+  ADD COLUMN "id" uuid NOT NULL DEFAULT llm_private.uuid_v7();
+
+ALTER TABLE "llm_private"."key_tests"
+  ADD CONSTRAINT "key_tests_pkey" PRIMARY KEY (user_id, id);
+
 CREATE TABLE "llm_private"."leases" (
   "user_id"    uuid                     NOT NULL,
   "key_id"     uuid                     NOT NULL,
@@ -2051,27 +2144,27 @@ CREATE OR REPLACE FUNCTION llm_private.add_default_providers()
   SET search_path TO 'pg_catalog', 'pg_temp'
   AS $function$
   insert into public.llm_providers (
-    id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example,
+    id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example, key_url,
     capabilities, default_model, task_models, model_pattern, parameter_names, position
   )
   values
   (
     'openai', 'OpenAI', 'https://api.openai.com/v1', 'openai', 'authorization', 'Bearer',
-    '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…',
+    '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gpt-5-mini',
     '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
     '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10
   ),
   (
     'groq', 'Groq', 'https://api.groq.com/openai/v1', 'openai', 'authorization', 'Bearer',
-    '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…',
+    '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…', 'https://console.groq.com/keys',
     '{chat,streaming,tools,json_schema}', 'openai/gpt-oss-120b',
     '{"speed": "llama-3.1-8b-instant"}',
     '^(llama|meta-llama/|qwen)', '{"store": null}', 20
   ),
   (
     'mistral', 'Mistral', 'https://api.mistral.ai/v1', 'openai', 'authorization', 'Bearer',
-    '^[A-Za-z0-9]{32}$', '32 letters and digits',
+    '^[A-Za-z0-9]{32}$', '32 letters and digits', 'https://console.mistral.ai/api-keys',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'mistral-medium-latest',
     '{"speed": "mistral-small-latest", "code": "codestral-latest", "embedding": "mistral-embed"}',
     '^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi)',
@@ -2080,13 +2173,13 @@ CREATE OR REPLACE FUNCTION llm_private.add_default_providers()
   ),
   (
     'anthropic', 'Anthropic', 'https://api.anthropic.com', 'anthropic', 'x-api-key', '',
-    '^sk-ant-[A-Za-z0-9_-]{16,}$', 'sk-ant-…',
+    '^sk-ant-[A-Za-z0-9_-]{16,}$', 'sk-ant-…', 'https://console.anthropic.com/settings/keys',
     '{chat,streaming,tools,json_schema,vision}', 'claude-sonnet-4-5',
     '{"speed": "claude-haiku-4-5"}', '^claude', '{}', 40
   ),
   (
     'google', 'Google', 'https://generativelanguage.googleapis.com', 'google', 'x-goog-api-key', '',
-    '^(AIza|AQ\.)[A-Za-z0-9_-]{16,}$', 'AIza…',
+    '^(AIza|AQ\.)[A-Za-z0-9_-]{16,}$', 'AIza…', 'https://aistudio.google.com/apikey',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gemini-2.5-flash',
     '{"speed": "gemini-2.5-flash-lite", "code": "gemini-2.5-pro", "embedding": "gemini-embedding-001"}',
     '^(gemini|gemma)', '{}', 50
@@ -2353,6 +2446,73 @@ COMMENT ON FUNCTION "llm_private"."audit"(uuid, text, text, uuid, uuid, jsonb) I
   'Append one line to a user''s audit log.';
 
 REVOKE ALL ON FUNCTION "llm_private"."audit"(uuid, text, text, uuid, uuid, jsonb) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION llm_private.begin_key_test (
+  p_body json
+)
+  RETURNS json
+  LANGUAGE plpgsql
+  SECURITY DEFINER
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_most constant integer := 10;
+  v_window constant interval := interval '10 minutes';
+  v_operator llm_private.operator_settings;
+  v_provider public.llm_providers;
+  v_stored public.llm_keys;
+  v_key text;
+  v_test uuid;
+  v_free_at timestamptz;
+begin
+  perform llm_private.refuse_cast();
+  v_provider := llm_private.read_key_body(p_body, false);
+  select * into strict v_operator from llm_private.operator_settings;
+  perform llm_private.ensure_settings(v_user);
+  -- Many at once follow each other, so that they cannot pass the limit together.
+  perform 1 from public.user_llm_settings where user_id = v_user for update;
+  delete from llm_private.key_tests where user_id = v_user and begun_at < clock_timestamp() - interval '1 hour';
+  select t.begun_at + v_window into v_free_at
+  from llm_private.key_tests as t
+  where t.user_id = v_user and t.begun_at > clock_timestamp() - v_window
+  order by t.begun_at desc
+  offset v_most - 1 limit 1;
+  if found then
+    perform llm_private.fail(
+      429, 'too_many_key_tests', format('At most %s keys can be tested in 10 minutes.', v_most),
+      format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
+    );
+  end if;
+  if p_body ->> 'key' is null then
+    perform llm_private.require_readable_keys(v_runtime, v_operator);
+    v_stored := llm_private.own_key(v_user, v_provider.id);
+    select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
+    into strict v_key
+    from llm_private.key_secrets as s
+    where s.user_id = v_user and s.key_id = v_stored.id;
+  end if;
+  insert into llm_private.key_tests (user_id, provider, key_id, runtime_id)
+  values (v_user, v_provider.id, v_stored.id, v_runtime)
+  returning id into v_test;
+  perform llm_private.audit(
+    v_user, 'key_tested', v_provider.id, v_stored.id, v_runtime,
+    jsonb_strip_nulls(jsonb_build_object('hint', v_stored.hint, 'test', v_test))
+  );
+  return json_build_object(
+    'test_id', v_test, 'provider', v_provider.id, 'base_url', v_provider.base_url,
+    'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
+    'key_test_path', v_provider.key_test_path, 'key_id', v_stored.id, 'key', v_key
+  );
+end
+$function$;
+
+COMMENT ON FUNCTION "llm_private"."begin_key_test"(json) IS 'Begin to test a key. Errors: see begin_llm_key_test().';
+
+REVOKE ALL ON FUNCTION "llm_private"."begin_key_test"(json) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION "llm_private"."begin_key_test"(json) TO "authenticated";
 
 CREATE OR REPLACE FUNCTION llm_private.begin_reserving (
   p_user       uuid,
@@ -2631,7 +2791,7 @@ begin
   end;
   if v_wrong is not null then
     perform llm_private.fail(
-      400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
+      400, 'key_malformed', format('The key was not taken: %s.', v_wrong),
       case
         when p_provider.key_example <> ''
           then
@@ -4373,6 +4533,62 @@ REVOKE ALL ON FUNCTION "llm_private"."list_keys"() FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION "llm_private"."list_keys"() TO "authenticated";
 
+CREATE OR REPLACE FUNCTION llm_private.list_models (
+  p_provider text
+)
+  RETURNS json
+  LANGUAGE plpgsql
+  SECURITY DEFINER
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+declare
+  v_user constant uuid := llm_private.require_user();
+begin
+  perform from public.llm_providers as p where p.id = p_provider;
+  if not found then
+    perform llm_private.fail(
+      404, 'unknown_provider', 'There is no such provider.',
+      'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
+    );
+  end if;
+  return (
+    with known as (
+      select p.default_model as model from public.llm_providers as p where p.id = p_provider
+      union
+      select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+      where p.id = p_provider
+      union
+      select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
+      union
+      -- Names with a star are patterns.
+      select r.model from public.llm_prices as r
+      where
+        r.provider = p_provider and (r.user_id is null or r.user_id = v_user) and strpos(r.model, '*') = 0
+        and now() >= r.valid_from and now() < r.valid_until
+    )
+    select
+      coalesce(
+        json_agg(
+          json_build_object(
+            'model', k.model,
+            'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
+            'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end
+          ) order by k.model
+        ), '[]'
+      )
+    from known as k
+    left join public.llm_prices as r
+      on r.id = llm_private.find_price(v_user, p_provider, k.model, 'user', null, now())
+  );
+end
+$function$;
+
+COMMENT ON FUNCTION "llm_private"."list_models"(text) IS 'See list_llm_models().';
+
+REVOKE ALL ON FUNCTION "llm_private"."list_models"(text) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION "llm_private"."list_models"(text) TO "authenticated";
+
 CREATE OR REPLACE FUNCTION llm_private.list_prices (
   p_provider text,
   p_model    text
@@ -5504,6 +5720,53 @@ COMMENT ON FUNCTION "llm_private"."rate_above"(jsonb, integer) IS 'What a rate i
 
 REVOKE ALL ON FUNCTION "llm_private"."rate_above"(jsonb, integer) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION llm_private.read_key_body (
+  p_body       json,
+  p_key_needed boolean
+)
+  RETURNS public.llm_providers
+  LANGUAGE plpgsql
+  STABLE
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+declare
+  v_provider public.llm_providers;
+begin
+  -- All of this before anything is read out of the JSON: PostgreSQL's own complaint about an escape that it cannot
+  -- read would print the line into the server log, with the key.
+  if
+    p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
+    or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'provider') is distinct from 'string'
+    or coalesce(json_typeof(p_body -> 'key'), case when not p_key_needed then 'string' end) is distinct from 'string'
+  then
+    perform llm_private.fail(
+      400, 'key_malformed', 'The key was not taken: it is too long or contains a character that no key has.',
+      'Send {"provider": "…", "key": "…"} with the key as the provider shows it.'
+    );
+  end if;
+  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
+    perform llm_private.fail(400, 'invalid_argument', 'Only provider and key are allowed.');
+  end if;
+  -- The name is not repeated: provider and key may have been mixed up.
+  select * into v_provider from public.llm_providers where id = p_body ->> 'provider';
+  if not found then
+    perform llm_private.fail(
+      404, 'unknown_provider', 'There is no such provider.',
+      'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
+    );
+  end if;
+  if p_body ->> 'key' is not null then
+    perform llm_private.check_key(p_body ->> 'key', v_provider);
+  end if;
+  return v_provider;
+end
+$function$;
+
+COMMENT ON FUNCTION "llm_private"."read_key_body"(json, boolean) IS 'The provider of {"provider": "…", "key": "…"}, when both are what they should be; the key may be left out unless it is
+needed. Errors: key_malformed, invalid_argument, unknown_provider.';
+
+REVOKE ALL ON FUNCTION "llm_private"."read_key_body"(json, boolean) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION llm_private.read_notices (
   p_ids uuid[]
 )
@@ -5530,6 +5793,57 @@ REVOKE ALL ON FUNCTION "llm_private"."read_notices"(uuid[]) FROM PUBLIC;
 GRANT EXECUTE
   ON FUNCTION "llm_private"."read_notices"(uuid[])
   TO "authenticated", "service_role";
+
+CREATE OR REPLACE FUNCTION llm_private.record_key_test (
+  p_test_id     uuid,
+  p_verdict     text,
+  p_retry_after double precision
+)
+  RETURNS jsonb
+  LANGUAGE plpgsql
+  SECURITY DEFINER
+  SET search_path TO 'pg_catalog', 'pg_temp'
+  AS $function$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_test llm_private.key_tests;
+begin
+  perform llm_private.check_value(
+    'invalid_argument', p_verdict in ('works', 'rejected', 'unknown'), 'p_verdict', 'works, rejected or unknown'
+  );
+  -- What a runtime began, it alone settles.
+  update llm_private.key_tests as t set settled_at = clock_timestamp()
+  where
+    t.user_id = v_user and t.id = p_test_id and t.settled_at is null
+    and t.runtime_id is not distinct from v_runtime and t.begun_at > clock_timestamp() - interval '10 minutes'
+  returning t.* into v_test;
+  if not found then
+    perform llm_private.fail(
+      404, 'not_found', 'There is no such key test that is still open.', 'Begin another one.'
+    );
+  end if;
+  if p_verdict = 'works' then
+    -- Unlike a request on its way, a test that began after the key was rejected says something new.
+    update public.llm_keys set status = 'working', cooling_until = null
+    where user_id = v_user and id = v_test.key_id and (status <> 'working' or cooling_until is not null);
+  elsif p_verdict = 'rejected' then
+    perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'auth', null);
+  elsif p_retry_after is not null then
+    perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'rate_limited', p_retry_after);
+  end if;
+  return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_test.key_id);
+end
+$function$;
+
+COMMENT ON FUNCTION "llm_private"."record_key_test"(uuid, text, double precision) IS
+  'Put what a test found on the key. Errors: see record_llm_key_test().';
+
+REVOKE ALL ON FUNCTION "llm_private"."record_key_test"(uuid, text, double precision) FROM PUBLIC;
+
+GRANT EXECUTE
+  ON FUNCTION "llm_private"."record_key_test"(uuid, text, double precision)
+  TO "authenticated";
 
 CREATE OR REPLACE FUNCTION llm_private.record_usage (
   p_request_id          uuid,
@@ -6867,31 +7181,8 @@ declare
   v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_row public.llm_keys;
 begin
-  -- All of this before anything is read out of the JSON: PostgreSQL's own complaint about an escape that it cannot
-  -- read would print the line into the server log, with the key.
-  if
-    p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
-    or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'key') is distinct from 'string'
-    or json_typeof(p_body -> 'provider') is distinct from 'string'
-  then
-    perform llm_private.fail(
-      400, 'key_malformed', 'The key was not stored: it is too long or contains a character that no key has.',
-      'Send {"provider": "…", "key": "…"} with the key as the provider shows it.'
-    );
-  end if;
-  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
-    perform llm_private.fail(400, 'invalid_argument', 'Only provider and key are allowed.');
-  end if;
-  -- The name is not repeated: provider and key may have been mixed up.
-  select * into v_provider from public.llm_providers where id = p_body ->> 'provider';
-  if not found then
-    perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
-      'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
-    );
-  end if;
+  v_provider := llm_private.read_key_body(p_body, true);
   v_key := p_body ->> 'key';
-  perform llm_private.check_key(v_key, v_provider);
   perform llm_private.ensure_settings(v_user);
   -- Two at once follow each other, and the later one stands.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
@@ -7070,7 +7361,7 @@ declare
   v_columns constant jsonb := to_jsonb(jsonb_populate_record(null::public.llm_providers, '{}'));
   v_defaults constant jsonb := jsonb_build_object(
     'name', initcap(p_provider ->> 'id'), 'wire_format', 'openai', 'key_header', 'authorization',
-    'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '',
+    'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '', 'key_url', '',
     'capabilities', '["chat", "streaming", "tools", "json_schema"]'::jsonb, 'task_models', '{}'::jsonb,
     'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now()
   );
@@ -7099,7 +7390,8 @@ begin
     on conflict (id) do update set
       name = excluded.name, base_url = excluded.base_url, wire_format = excluded.wire_format,
       key_header = excluded.key_header, key_scheme = excluded.key_scheme, key_pattern = excluded.key_pattern,
-      key_example = excluded.key_example, capabilities = excluded.capabilities,
+      key_example = excluded.key_example, key_url = excluded.key_url, key_test_path = excluded.key_test_path,
+      capabilities = excluded.capabilities,
       default_model = excluded.default_model, task_models = excluded.task_models,
       model_pattern = excluded.model_pattern, parameter_names = excluded.parameter_names,
       position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at;
@@ -7313,6 +7605,7 @@ CREATE OR REPLACE FUNCTION llm_private.settings_json (
     to_jsonb(s)
     || jsonb_build_object(
       'allow_operator_keys', coalesce(s.allow_operator_keys, o.operator_keys_by_default),
+      'reveal_allowed', o.reveal_enabled and o.keys_readable_by = 'owner',
       'total_requests', t.total_requests,
       'last_used_at', t.last_used_at
     )
@@ -7326,7 +7619,8 @@ CREATE OR REPLACE FUNCTION llm_private.settings_json (
   where s.user_id = p_user
 $function$;
 
-COMMENT ON FUNCTION "llm_private"."settings_json"(uuid) IS 'A user''s settings as they see them: with the effective consent, total_requests and last_used_at.';
+COMMENT ON FUNCTION "llm_private"."settings_json"(uuid) IS 'A user''s settings as they see them: with the effective consent, whether a browser may show them a stored key,
+total_requests and last_used_at.';
 
 REVOKE ALL ON FUNCTION "llm_private"."settings_json"(uuid) FROM PUBLIC;
 

@@ -20,6 +20,7 @@ from supa_llm.models import (
     AuditEntry,
     Candidate,
     Key,
+    KnownModel,
     Provider,
     Route,
     Settings,
@@ -98,6 +99,9 @@ class AsyncUserLLM(AsyncReports, AsyncSpending):
 
     async def list_providers(self) -> list[Provider]:
         return await self._read(calls.list_providers())
+
+    async def list_models(self, provider: str) -> list[KnownModel]:
+        return await self._read(calls.list_models(provider))
 
     async def list_keys(self) -> list[Key]:
         return await self._read(calls.list_keys())

@@ -11,7 +11,17 @@ from uuid import UUID
 
 from supa_llm.arguments import check
 from supa_llm.ledger import Notice, Price, PriceChange, Quota, Rate
-from supa_llm.models import Attempt, AuditEntry, Candidate, Key, Provider, Route, Settings
+from supa_llm.models import (
+    Attempt,
+    AuditEntry,
+    Candidate,
+    Key,
+    KeyTest,
+    KnownModel,
+    Provider,
+    Route,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from supa_llm.engine.effects import Demand
@@ -61,6 +71,31 @@ def revoke_key(provider: str) -> Call[None]:
 def reveal_key(provider: str) -> Call[str]:
     check(provider=provider)
     return Call("reveal_llm_key", {"p_provider": provider}, str)
+
+
+def list_models(provider: str) -> Call[list[KnownModel]]:
+    check(provider=provider)
+    return Call(
+        "list_llm_models", {"p_provider": provider}, lambda rows: [KnownModel.from_json(row) for row in rows]
+    )
+
+
+def begin_key_test(provider: str, key: str | None = None) -> Call[KeyTest]:
+    """Begin to test the stored key or, if there is one, a key that is being typed."""
+    check(provider=provider)
+    body = {"provider": provider} | ({} if key is None else {"key": key})
+    return Call("begin_llm_key_test", body, KeyTest.from_json)
+
+
+def record_key_test(
+    test_id: UUID, verdict: str, retry_after: float | None = None
+) -> Call[Mapping[str, Any] | None]:
+    """Settle a test; returns the stored key as the database shows it, None where there is none."""
+    return Call(
+        "record_llm_key_test",
+        {"p_test_id": str(test_id), "p_verdict": verdict, "p_retry_after": retry_after},
+        lambda row: row,
+    )
 
 
 def resolve_route(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Literal, Self
 from uuid import UUID
 
@@ -203,7 +204,11 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A user's LLM settings; ``total_requests`` and ``last_used_at`` as of reading."""
+    """A user's LLM settings; ``total_requests`` and ``last_used_at`` as of reading.
+
+    Attributes:
+        reveal_allowed: whether a stored key can be read back without a runtime.
+    """
 
     user_id: UUID
     default_provider: str | None
@@ -217,6 +222,7 @@ class Settings:
     last_used_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    reveal_allowed: bool
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -233,6 +239,7 @@ class Settings:
             last_used_at=moment(row["last_used_at"]),
             created_at=datetime.fromisoformat(row["created_at"]),
             updated_at=datetime.fromisoformat(row["updated_at"]),
+            reveal_allowed=row["reveal_allowed"],
         )
 
 
@@ -263,7 +270,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider of the catalogue."""
+    """A provider of the catalogue.
+
+    Attributes:
+        key_url: page of the provider where one gets a key; empty where it is not known.
+    """
 
     id: str
     name: str
@@ -273,6 +284,7 @@ class Provider:
     default_model: str
     task_models: Mapping[str, str]
     key_example: str
+    key_url: str
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -285,6 +297,52 @@ class Provider:
             default_model=row["default_model"],
             task_models=row["task_models"],
             key_example=row["key_example"],
+            key_url=row["key_url"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that is known by name, and what it costs: US dollars for a million tokens, None if unknown."""
+
+    model: str
+    input_price: Decimal | None
+    output_price: Decimal | None
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(row["model"], _price(row["input_price"]), _price(row["output_price"]))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTest:
+    """A key test that was begun: where and how to ask the provider.
+
+    Attributes:
+        key_test_path: what to ask for below ``base_url``; None: the wire format's list of models.
+        key: the stored key; None where the test is about a key that is being typed.
+    """
+
+    id: UUID
+    provider: str
+    base_url: str
+    wire_format: str
+    key_header: str
+    key_scheme: str
+    key_test_path: str | None
+    key: Secret | None
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        return cls(
+            id=UUID(row["test_id"]),
+            provider=row["provider"],
+            base_url=row["base_url"],
+            wire_format=row["wire_format"],
+            key_header=row["key_header"],
+            key_scheme=row["key_scheme"],
+            key_test_path=row["key_test_path"],
+            key=Secret(row["key"]) if row["key"] else None,
         )
 
 
@@ -313,6 +371,10 @@ class AuditEntry:
             runtime_id=UUID(row["runtime_id"]) if row["runtime_id"] else None,
             detail=row["detail"],
         )
+
+
+def _price(value: float | None) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
 
 
 def moment(value: str | None) -> datetime | None:

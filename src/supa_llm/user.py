@@ -19,6 +19,7 @@ from supa_llm.models import (
     AuditEntry,
     Candidate,
     Key,
+    KnownModel,
     Provider,
     Route,
     Settings,
@@ -135,6 +136,17 @@ class UserLLM(Reports, Spending):
     def list_providers(self) -> list[Provider]:
         """The providers that a user may choose from, in catalogue order."""
         return self._read(calls.list_providers())
+
+    def list_models(self, provider: str) -> list[KnownModel]:
+        """The models of a provider that are known by name, with prices; others may be named all the same.
+
+            for known in llm.list_models("groq"):
+                print(known.model, known.input_price)
+
+        Raises:
+            NotFoundError: no such provider.
+        """
+        return self._read(calls.list_models(provider))
 
     # Keys --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ create table public.llm_providers (
   key_scheme text not null default 'Bearer',
   key_pattern text not null default '^\S+$',
   key_example text not null default '',
+  key_url text not null default '',
+  key_test_path text,
   capabilities text[] not null default '{chat,streaming,tools,json_schema}',
   default_model text not null,
   task_models jsonb not null default '{}',
@@ -28,6 +30,9 @@ create table public.llm_providers (
   constraint wire_format_is_known check (wire_format in ('openai', 'anthropic', 'google')),
   constraint key_header_is_a_header_name check (key_header ~ '^[a-z][a-z0-9-]{0,63}$'),
   constraint key_scheme_is_a_token check (key_scheme ~ '^[A-Za-z0-9-]{0,32}$'),
+  -- People follow this link from a page that shows their keys.
+  constraint key_url_is_https check (key_url = '' or key_url ~ '^https://[^\s@"<>]+$'),
+  constraint key_test_path_is_a_path check (key_test_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
     capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings}'::text[]
   ),
@@ -47,6 +52,9 @@ comment on column public.llm_providers.key_header is 'Header that carries the ke
 comment on column public.llm_providers.key_scheme is 'Word before the key in that header (Bearer), or empty.';
 comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
 comment on column public.llm_providers.key_example is 'What a key looks like, for people: sk-…';
+comment on column public.llm_providers.key_url is 'Page of the provider where one gets a key, or empty.';
+comment on column public.llm_providers.key_test_path is
+'What, below base_url, answers only to a key that works (/key); null: the list of models of the wire format.';
 comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings.';
 comment on column public.llm_providers.default_model is 'Model for a task that names none.';
 comment on column public.llm_providers.task_models is
@@ -92,27 +100,27 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
   insert into public.llm_providers (
-    id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example,
+    id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example, key_url,
     capabilities, default_model, task_models, model_pattern, parameter_names, position
   )
   values
   (
     'openai', 'OpenAI', 'https://api.openai.com/v1', 'openai', 'authorization', 'Bearer',
-    '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…',
+    '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gpt-5-mini',
     '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
     '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10
   ),
   (
     'groq', 'Groq', 'https://api.groq.com/openai/v1', 'openai', 'authorization', 'Bearer',
-    '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…',
+    '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…', 'https://console.groq.com/keys',
     '{chat,streaming,tools,json_schema}', 'openai/gpt-oss-120b',
     '{"speed": "llama-3.1-8b-instant"}',
     '^(llama|meta-llama/|qwen)', '{"store": null}', 20
   ),
   (
     'mistral', 'Mistral', 'https://api.mistral.ai/v1', 'openai', 'authorization', 'Bearer',
-    '^[A-Za-z0-9]{32}$', '32 letters and digits',
+    '^[A-Za-z0-9]{32}$', '32 letters and digits', 'https://console.mistral.ai/api-keys',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'mistral-medium-latest',
     '{"speed": "mistral-small-latest", "code": "codestral-latest", "embedding": "mistral-embed"}',
     '^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi)',
@@ -121,13 +129,13 @@ as $$
   ),
   (
     'anthropic', 'Anthropic', 'https://api.anthropic.com', 'anthropic', 'x-api-key', '',
-    '^sk-ant-[A-Za-z0-9_-]{16,}$', 'sk-ant-…',
+    '^sk-ant-[A-Za-z0-9_-]{16,}$', 'sk-ant-…', 'https://console.anthropic.com/settings/keys',
     '{chat,streaming,tools,json_schema,vision}', 'claude-sonnet-4-5',
     '{"speed": "claude-haiku-4-5"}', '^claude', '{}', 40
   ),
   (
     'google', 'Google', 'https://generativelanguage.googleapis.com', 'google', 'x-goog-api-key', '',
-    '^(AIza|AQ\.)[A-Za-z0-9_-]{16,}$', 'AIza…',
+    '^(AIza|AQ\.)[A-Za-z0-9_-]{16,}$', 'AIza…', 'https://aistudio.google.com/apikey',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gemini-2.5-flash',
     '{"speed": "gemini-2.5-flash-lite", "code": "gemini-2.5-pro", "embedding": "gemini-embedding-001"}',
     '^(gemini|gemma)', '{}', 50
@@ -158,7 +166,7 @@ declare
   v_columns constant jsonb := to_jsonb(jsonb_populate_record(null::public.llm_providers, '{}'));
   v_defaults constant jsonb := jsonb_build_object(
     'name', initcap(p_provider ->> 'id'), 'wire_format', 'openai', 'key_header', 'authorization',
-    'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '',
+    'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '', 'key_url', '',
     'capabilities', '["chat", "streaming", "tools", "json_schema"]'::jsonb, 'task_models', '{}'::jsonb,
     'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now()
   );
@@ -187,7 +195,8 @@ begin
     on conflict (id) do update set
       name = excluded.name, base_url = excluded.base_url, wire_format = excluded.wire_format,
       key_header = excluded.key_header, key_scheme = excluded.key_scheme, key_pattern = excluded.key_pattern,
-      key_example = excluded.key_example, capabilities = excluded.capabilities,
+      key_example = excluded.key_example, key_url = excluded.key_url, key_test_path = excluded.key_test_path,
+      capabilities = excluded.capabilities,
       default_model = excluded.default_model, task_models = excluded.task_models,
       model_pattern = excluded.model_pattern, parameter_names = excluded.parameter_names,
       position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at;

@@ -68,6 +68,7 @@ as $$
     to_jsonb(s)
     || jsonb_build_object(
       'allow_operator_keys', coalesce(s.allow_operator_keys, o.operator_keys_by_default),
+      'reveal_allowed', o.reveal_enabled and o.keys_readable_by = 'owner',
       'total_requests', t.total_requests,
       'last_used_at', t.last_used_at
     )
@@ -82,7 +83,8 @@ as $$
 $$;
 
 comment on function llm_private.settings_json(uuid) is
-'A user''s settings as they see them: with the effective consent, total_requests and last_used_at.';
+'A user''s settings as they see them: with the effective consent, whether a browser may show them a stored key,
+total_requests and last_used_at.';
 
 create function llm_private.get_settings()
 returns jsonb
@@ -382,7 +384,8 @@ as $$
 $$;
 
 comment on function public.get_llm_settings() is
-'The caller''s settings, made at the first call, with total_requests and last_used_at. Error not_signed_in.';
+'The caller''s settings, made at the first call, with total_requests, last_used_at and reveal_allowed (whether
+reveal_llm_key() shows a key without a runtime). Error not_signed_in.';
 
 create function public.update_llm_settings(p_changes jsonb, p_expected_version bigint default null)
 returns jsonb

@@ -178,7 +178,7 @@ begin
   end;
   if v_wrong is not null then
     perform llm_private.fail(
-      400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
+      400, 'key_malformed', format('The key was not taken: %s.', v_wrong),
       case
         when p_provider.key_example <> ''
           then
@@ -192,6 +192,49 @@ $$;
 
 comment on function llm_private.check_key(text, public.llm_providers) is
 'Error key_malformed if this cannot be a key of this provider; the error does not repeat it.';
+
+create function llm_private.read_key_body(p_body json, p_key_needed boolean)
+returns public.llm_providers
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_provider public.llm_providers;
+begin
+  -- All of this before anything is read out of the JSON: PostgreSQL's own complaint about an escape that it cannot
+  -- read would print the line into the server log, with the key.
+  if
+    p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
+    or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'provider') is distinct from 'string'
+    or coalesce(json_typeof(p_body -> 'key'), case when not p_key_needed then 'string' end) is distinct from 'string'
+  then
+    perform llm_private.fail(
+      400, 'key_malformed', 'The key was not taken: it is too long or contains a character that no key has.',
+      'Send {"provider": "…", "key": "…"} with the key as the provider shows it.'
+    );
+  end if;
+  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
+    perform llm_private.fail(400, 'invalid_argument', 'Only provider and key are allowed.');
+  end if;
+  -- The name is not repeated: provider and key may have been mixed up.
+  select * into v_provider from public.llm_providers where id = p_body ->> 'provider';
+  if not found then
+    perform llm_private.fail(
+      404, 'unknown_provider', 'There is no such provider.',
+      'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
+    );
+  end if;
+  if p_body ->> 'key' is not null then
+    perform llm_private.check_key(p_body ->> 'key', v_provider);
+  end if;
+  return v_provider;
+end
+$$;
+
+comment on function llm_private.read_key_body(json, boolean) is
+'The provider of {"provider": "…", "key": "…"}, when both are what they should be; the key may be left out unless it is
+needed. Errors: key_malformed, invalid_argument, unknown_provider.';
 
 create function llm_private.set_key(p_body json)
 returns jsonb
@@ -209,31 +252,8 @@ declare
   v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_row public.llm_keys;
 begin
-  -- All of this before anything is read out of the JSON: PostgreSQL's own complaint about an escape that it cannot
-  -- read would print the line into the server log, with the key.
-  if
-    p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
-    or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'key') is distinct from 'string'
-    or json_typeof(p_body -> 'provider') is distinct from 'string'
-  then
-    perform llm_private.fail(
-      400, 'key_malformed', 'The key was not stored: it is too long or contains a character that no key has.',
-      'Send {"provider": "…", "key": "…"} with the key as the provider shows it.'
-    );
-  end if;
-  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
-    perform llm_private.fail(400, 'invalid_argument', 'Only provider and key are allowed.');
-  end if;
-  -- The name is not repeated: provider and key may have been mixed up.
-  select * into v_provider from public.llm_providers where id = p_body ->> 'provider';
-  if not found then
-    perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
-      'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
-    );
-  end if;
+  v_provider := llm_private.read_key_body(p_body, true);
   v_key := p_body ->> 'key';
-  perform llm_private.check_key(v_key, v_provider);
   perform llm_private.ensure_settings(v_user);
   -- Two at once follow each other, and the later one stands.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
@@ -461,6 +481,7 @@ revoke execute on function llm_private.master_key(smallint) from public, anon, a
 revoke execute on function llm_private.key_json(public.llm_keys) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.check_key(text, public.llm_providers)
 from public, anon, authenticated, service_role;
+revoke execute on function llm_private.read_key_body(json, boolean) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.set_key(json) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.own_key(uuid, text) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.revoke_key(text) from public, anon, authenticated, service_role;

@@ -217,9 +217,9 @@ class Transaction:
             ) from None
 
     def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
-        if function == "set_llm_key":
+        if function in ("set_llm_key", "begin_llm_key_test"):
             query, parameters = (
-                "select * from public.set_llm_key(%s::json)",
+                f"select * from public.{function}(%s::json)",
                 [json.dumps(arguments, ensure_ascii=False)],
             )
         else:

@@ -50,6 +50,11 @@ RPCS: Mapping[str, Rpc] = {
     "set_llm_key": Rpc(USER, lambda _: {"provider": "groq", "key": key_for("groq", 666)}),
     "reveal_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "revoke_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
+    "begin_llm_key_test": Rpc(USER, lambda _: {"provider": "groq"}),
+    "record_llm_key_test": Rpc(
+        USER, lambda victim: {"p_test_id": victim.request_id, "p_verdict": "rejected"}
+    ),
+    "list_llm_models": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "resolve_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),
     "explain_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),
     "record_llm_usage": Rpc(
@@ -116,6 +121,9 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "set_key": USER,
     "reveal_key": USER,
     "revoke_key": USER,
+    "begin_key_test": USER,
+    "record_key_test": USER,
+    "list_models": USER,
     "resolve_route": USER,
     "explain_route": USER,
     "record_usage": USER,

@@ -24,6 +24,7 @@ PUBLIC = [
     "Forecast",
     "InvalidInputError",
     "Key",
+    "KnownModel",
     "LeftOut",
     "LocalError",
     "Maintenance",

@@ -1,0 +1,76 @@
+-- The models of a provider that are known by name, for people to choose from. Any other name may be typed.
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.list_models(p_provider text)
+returns json
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+begin
+  perform from public.llm_providers as p where p.id = p_provider;
+  if not found then
+    perform llm_private.fail(
+      404, 'unknown_provider', 'There is no such provider.',
+      'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
+    );
+  end if;
+  return (
+    with known as (
+      select p.default_model as model from public.llm_providers as p where p.id = p_provider
+      union
+      select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+      where p.id = p_provider
+      union
+      select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
+      union
+      -- Names with a star are patterns.
+      select r.model from public.llm_prices as r
+      where
+        r.provider = p_provider and (r.user_id is null or r.user_id = v_user) and strpos(r.model, '*') = 0
+        and now() >= r.valid_from and now() < r.valid_until
+    )
+    select
+      coalesce(
+        json_agg(
+          json_build_object(
+            'model', k.model,
+            'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
+            'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end
+          ) order by k.model
+        ), '[]'
+      )
+    from known as k
+    left join public.llm_prices as r
+      on r.id = llm_private.find_price(v_user, p_provider, k.model, 'user', null, now())
+  );
+end
+$$;
+
+comment on function llm_private.list_models(text) is 'See list_llm_models().';
+
+revoke execute on function llm_private.list_models(text) from public, anon, authenticated, service_role;
+grant execute on function llm_private.list_models(text) to authenticated;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_models(p_provider text)
+returns json
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_models(p_provider)
+$$;
+
+comment on function public.list_llm_models(text) is
+'The models of a provider that are known by name, a JSON array: of the catalogue, of the price list, and what the caller
+has used; each with input_price and output_price on an own key (US dollars for a million tokens; null where no single
+one is known). Errors: not_signed_in, unknown_provider.';
+
+revoke execute on function public.list_llm_models(text) from public, anon, authenticated, service_role;
+grant execute on function public.list_llm_models(text) to authenticated;

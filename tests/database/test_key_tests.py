@@ -1,0 +1,191 @@
+"""Key tests: a runtime asks the provider about a key, on the record, at most so often."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.database.support import Caller, Transaction, new_user, refused
+from tests.support import Stack, key_for
+
+KEY = key_for("groq", 4711)
+
+
+@pytest.fixture
+def user(tx: Transaction) -> Caller:
+    """Somebody with a key for Groq."""
+    user = new_user(tx)
+    user.rpc("set_llm_key", provider="groq", key=KEY)
+    return user
+
+
+def status(user: Caller) -> str:
+    (key,) = user.rpc("list_llm_keys")
+    return str(key["status"])
+
+
+def begin(user: Caller, **body: Any) -> dict[str, Any]:
+    begun: dict[str, Any] = user.rpc("begin_llm_key_test", provider="groq", **body)
+    return begun
+
+
+def settle(user: Caller, verdict: str, **arguments: Any) -> Any:
+    return user.rpc("record_llm_key_test", p_test_id=begin(user)["test_id"], p_verdict=verdict, **arguments)
+
+
+def test_a_test_of_the_stored_key_gets_it_and_where_to_ask(user: Caller) -> None:
+    begun = begin(user)
+    assert begun["key"] == KEY
+    assert begun["base_url"]
+    assert (begun["wire_format"], begun["key_header"], begun["key_scheme"]) == (
+        "openai", "authorization", "Bearer",
+    )  # fmt: skip
+    (entry,) = [entry for entry in user.rpc("get_llm_audit_log") if entry["action"] == "key_tested"]
+    assert (entry["provider"], str(entry["key_id"])) == ("groq", begun["key_id"])
+
+
+def test_of_a_key_that_is_being_typed_nothing_is_kept(user: Caller, tx: Transaction) -> None:
+    typed = key_for("groq", 815)
+    begun = begin(user, key=typed)
+    assert (begun["key"], begun["key_id"]) == (None, None)
+    assert user.rpc("record_llm_key_test", p_test_id=begun["test_id"], p_verdict="rejected") is None
+    assert status(user) == "untested"
+    kept = json.dumps([user.rpc("get_llm_audit_log"), user.rpc("list_llm_keys")], default=str)
+    assert typed not in kept
+
+
+@pytest.mark.parametrize(
+    "key", ["sh0rt", "gsk_with a space in it", "gsk_" + "x" * 600, "sk-of-another-provider"]
+)
+def test_what_cannot_be_a_key_is_refused_and_not_repeated(user: Caller, key: str) -> None:
+    with refused("key_malformed", 400) as error:
+        begin(user, key=key)
+    assert key not in str(vars(error.value))
+
+
+def test_what_a_test_found_is_on_the_key(user: Caller) -> None:
+    assert settle(user, "works")["status"] == "working"
+    assert settle(user, "rejected")["status"] == "rejected"
+    assert settle(user, "unknown")["status"] == "rejected"
+    # It began after the key was rejected, so it says something new.
+    assert settle(user, "works")["status"] == "working"
+    limited = settle(user, "unknown", p_retry_after=60)
+    assert (limited["status"], limited["cooling_until"] is not None) == ("cooling_down", True)
+    assert settle(user, "works")["cooling_until"] is None
+
+
+def test_a_rejected_key_is_a_notice(user: Caller) -> None:
+    settle(user, "rejected")
+    assert [notice["kind"] for notice in user.rpc("list_llm_notices")] == ["key_rejected"]
+
+
+def test_a_test_is_settled_once(user: Caller) -> None:
+    test = begin(user)["test_id"]
+    user.rpc("record_llm_key_test", p_test_id=test, p_verdict="works")
+    with refused("not_found", 404):
+        user.rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
+    assert status(user) == "working"
+
+
+def test_a_test_that_took_too_long_says_nothing(user: Caller, tx: Transaction) -> None:
+    test = begin(user)["test_id"]
+    tx.sql("update llm_private.key_tests set begun_at = begun_at - interval '11 minutes' where id = %s", test)
+    with refused("not_found", 404):
+        user.rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
+
+
+def test_a_key_that_was_replaced_meanwhile_is_left_alone(user: Caller) -> None:
+    test = begin(user)["test_id"]
+    user.rpc("set_llm_key", provider="groq", key=key_for("groq", 5))
+    assert user.rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected") is None
+    assert status(user) == "untested"
+
+
+def test_others_settle_nothing(user: Caller, tx: Transaction) -> None:
+    test = begin(user)["test_id"]
+    with refused("not_found", 404):
+        new_user(tx).rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
+    runtime = tx.admin.rpc("register_llm_runtime", p_name="server")["secret"]
+    with refused("not_found", 404):
+        user.through(runtime).rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
+    begun = user.through(runtime).rpc("begin_llm_key_test", provider="groq")["test_id"]
+    with refused("not_found", 404):
+        user.rpc("record_llm_key_test", p_test_id=begun, p_verdict="works")
+
+
+def test_where_keys_are_for_runtimes_a_stored_one_is_tested_by_one(user: Caller, tx: Transaction) -> None:
+    admin = tx.admin
+    admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
+    with refused("runtime_required", 403):
+        begin(user)
+    assert begin(user, key=KEY)["key"] is None
+    runtime = admin.rpc("register_llm_runtime", p_name="server")["secret"]
+    assert user.through(runtime).rpc("begin_llm_key_test", provider="groq")["key"] == KEY
+    assert user.rpc("get_llm_settings")["reveal_allowed"] is False
+
+
+def test_what_is_not_there_is_said(user: Caller) -> None:
+    with refused("key_not_found", 404):
+        user.rpc("begin_llm_key_test", provider="openai")
+    with refused("unknown_provider", 404):
+        user.rpc("begin_llm_key_test", provider="nobody")
+    with refused("invalid_argument", 400):
+        user.rpc("begin_llm_key_test", provider="groq", keys=KEY)
+    with refused("invalid_argument", 400):
+        user.rpc("record_llm_key_test", p_test_id=begin(user)["test_id"], p_verdict="maybe")
+
+
+def test_ten_tests_in_ten_minutes_and_no_more(user: Caller, tx: Transaction) -> None:
+    for _ in range(10):
+        begin(user)
+    with refused("too_many_key_tests", 429) as error:
+        begin(user, key=KEY)
+    assert "seconds" in error.value.hint
+    assert begin(holder(tx))["key"]
+    tx.sql("update llm_private.key_tests set begun_at = begun_at - interval '11 minutes'")
+    assert begin(user)["key"] == KEY
+
+
+def holder(tx: Transaction) -> Caller:
+    other = new_user(tx)
+    other.holds_key("groq")
+    return other
+
+
+def test_many_tests_at_once_do_not_pass_the_limit_together(stack: Stack) -> None:
+    signed_up = stack.sign_up()
+
+    def test(_: int) -> int:
+        answer = stack.rpc("begin_llm_key_test", token=signed_up.access_token, provider="groq", key=KEY)
+        return answer.status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(test, range(24))) == [200] * 10 + [429] * 14
+
+
+def test_known_models_are_of_the_catalogue_the_prices_and_own_use(user: Caller, tx: Transaction) -> None:
+    user.rpc("set_llm_price", p_provider="groq", p_model="my-model", p_rates={"input": 1.5, "output": 3})
+    user.rpc("set_llm_price", p_provider="groq", p_model="some-*", p_rates={"input": 1})
+    known = {model["model"]: model for model in user.rpc("list_llm_models", p_provider="groq")}
+    assert known["my-model"] == {"model": "my-model", "input_price": 1.5, "output_price": 3}
+    assert {"openai/gpt-oss-120b", "llama-3.1-8b-instant"} <= set(known)
+    assert not [model for model in known if "*" in model]
+    others = [model["model"] for model in new_user(tx).rpc("list_llm_models", p_provider="groq")]
+    assert "my-model" not in others
+    with refused("unknown_provider", 404):
+        user.rpc("list_llm_models", p_provider="nobody")
+
+
+def test_an_address_where_one_gets_a_key_is_a_web_page(tx: Transaction) -> None:
+    admin = tx.admin
+    for url in ("javascript:alert(1)", "http://example.com", "https://user@example.com/", "https://a b"):
+        with refused("invalid_provider", 400):
+            admin.rpc("set_llm_provider", p_provider={"id": "groq", "key_url": url})
+    changed = admin.rpc(
+        "set_llm_provider",
+        p_provider={"id": "groq", "key_url": "https://example.com/keys", "key_test_path": "/key"},
+    )
+    assert (changed["key_url"], changed["key_test_path"]) == ("https://example.com/keys", "/key")
