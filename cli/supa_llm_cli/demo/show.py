@@ -24,6 +24,7 @@ _PLACE = 29
 #: What to try next: a program beside this Python (None: this Python itself), its arguments, what it is for.
 _NEXT = (
     ("supa-llm", "local up", "a Supabase project on this machine that stays"),
+    ("supa-llm", "panel", "its settings panel: http://127.0.0.1:54330"),
     ("supa-llm", "migrations copy", "our tables and functions for your own project"),
     (None, "-m pydoc supa_llm", "the Python client"),
 )

@@ -296,12 +296,12 @@ class _AsyncExchange:
         await self.aclose()
         request = _sound(lambda: _request(send, read=None))
         options: Any = {"stream": True, "auth": None, "follow_redirects": False}
-        response = await _async_sound(self._client.send(request, **options), send.timeout)
+        response = await async_sound(self._client.send(request, **options), send.timeout)
         self._response, self._pieces = response, response.aiter_bytes()
         return _head(response)
 
     async def read(self, read: Read) -> bytes | None:
-        return await _async_sound(anext(self._pieces, None), read.timeout)
+        return await async_sound(anext(self._pieces, None), read.timeout)
 
     async def aclose(self) -> None:
         if self._response is not None:
@@ -362,7 +362,8 @@ def _sound(do: Callable[[], T]) -> T:
     raise fault
 
 
-async def _async_sound(doing: Awaitable[T], timeout: float) -> T:
+async def async_sound(doing: Awaitable[T], timeout: float) -> T:
+    """The same for an awaitable that may take ``timeout`` seconds."""
     try:
         async with asyncio.timeout(timeout):
             return await doing

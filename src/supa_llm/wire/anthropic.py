@@ -83,6 +83,9 @@ _JSON_ONLY = "Answer with a single JSON object and nothing else: no prose, no co
 class AnthropicWire:
     """``POST {base_url}/v1/messages``; Anthropic has no embeddings."""
 
+    models_path = "/v1/models?limit=1"
+    models_headers: Mapping[str, str] = {"anthropic-version": _VERSION}
+
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         if kind == "embeddings":
             raise UnsupportedError("Anthropic has no embeddings")

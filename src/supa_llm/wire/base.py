@@ -82,7 +82,14 @@ class Wire(Protocol):
 
     Reading what a provider sent, it trusts the shape: the engine takes a KeyError and the like for a fault of
     the provider's.
+
+    Attributes:
+        models_path: below the base URL, the list of models: it costs nothing and takes a key that works.
+        models_headers: what has to be said with it.
     """
+
+    models_path: str
+    models_headers: Mapping[str, str]
 
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         """The HTTP request of ``body`` for ``candidate``. Raises UnsupportedError."""

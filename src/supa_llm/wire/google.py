@@ -80,6 +80,9 @@ _BROKEN = frozenset({
 class GoogleWire:
     """``:generateContent``, ``:streamGenerateContent?alt=sse`` and ``:batchEmbedContents``."""
 
+    models_path = "/v1beta/models?pageSize=1"
+    models_headers: Mapping[str, str] = {}
+
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         body, model = canonical(body, candidate), candidate.model.removeprefix("models/")
         if kind == "embeddings":

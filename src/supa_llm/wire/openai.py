@@ -51,6 +51,9 @@ _PATHS: Mapping[Kind, str] = {"chat": "/chat/completions", "embeddings": "/embed
 class OpenAIWire:
     """``POST {base_url}/chat/completions`` and ``/embeddings``."""
 
+    models_path = "/models"
+    models_headers: Mapping[str, str] = {}
+
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         body = {**body, "model": candidate.model}
         if kind == "chat":

@@ -1,0 +1,119 @@
+"""Does a key work? Asked of the provider by a runtime, with three answers; never by a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from supa_llm.engine.drivers import async_sound
+from supa_llm.engine.failures import mask
+from supa_llm.models import KeyTest, Secret
+from supa_llm.wire import WIRES
+from supa_llm.wire.base import FaultError
+from supa_llm.wire.waits import believable, retry_after
+
+Verdict = Literal["works", "rejected", "unknown"]
+
+#: Seconds that a provider has for its answer.
+_PATIENCE = 10.0
+#: Bytes of an error body that are read.
+_ERROR_BODY = 65_536
+
+#: Why it could not be told, by class of error; what the provider said comes behind it.
+_UNTOLD: Mapping[str, str] = {
+    "forbidden": "The provider knows the key, but does not let it list models.",
+    "rate_limited": "The provider asks to wait, or its account has no credit left.",
+    "bad_request": "The provider does not understand the question.",
+    "not_found": "The provider has nothing at the address that is asked for this.",
+    "server_error": "The provider has a fault of its own just now.",
+    "timeout": "The provider did not answer in time.",
+    "connection": "The provider could not be reached.",
+    "invalid_response": "The answer is none that a provider gives.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVerdict:
+    """What a provider said of a key.
+
+    Attributes:
+        reason: ``ok``, or the class of the error.
+        message: a sentence for people; never holds the key.
+        retry_after: seconds that the provider asked to wait, where it did.
+    """
+
+    verdict: Verdict
+    reason: str
+    message: str
+    retry_after: float | None = None
+
+
+async def ask_provider(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> KeyVerdict:
+    """Ask the provider of ``test`` for something that costs nothing and takes a key that works.
+
+    The key goes to the provider's own address and no redirect is followed with it. Nothing is raised: what
+    goes wrong is an answer too.
+
+        verdict = await ask_provider(test, test.key, http)
+    """
+    try:
+        status, headers, body = await async_sound(_get(test, key, http), _PATIENCE)
+    except FaultError as fault:
+        return _untold(fault, key)
+    if 200 <= status < 300:
+        return KeyVerdict("works", "ok", "The provider takes the key.")
+    if 300 <= status < 400:
+        return _untold(FaultError("invalid_response", "it redirects, and no key follows a redirect"), key)
+    try:
+        refusal = WIRES[test.wire_format].fault(status, _json_or_text(body))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        refusal = FaultError("invalid_response", "")
+    if refusal.error_class == "auth":
+        said = mask(refusal.message, key)
+        return KeyVerdict("rejected", "auth", f"The provider rejects the key. {said}".rstrip())
+    return _untold(refusal, key, retry_after(headers) or believable(refusal.retry_after))
+
+
+async def _get(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> tuple[int, Mapping[str, str], bytes]:
+    wire = WIRES[test.wire_format]
+    value = f"{test.key_scheme} {key.reveal()}" if test.key_scheme else key.reveal()
+    # Built apart from the client, which might add headers or cookies to it.
+    request = httpx.Request(
+        "GET",
+        test.base_url.rstrip("/") + (test.key_test_path or wire.models_path),
+        headers={**wire.models_headers, "accept": "application/json", test.key_header: value},
+        extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _PATIENCE)},
+    )
+    response = await http.send(request, stream=True, auth=None, follow_redirects=False)
+    body = b""
+    try:
+        if not response.is_success:
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) >= _ERROR_BODY:
+                    break
+    finally:
+        await response.aclose()
+    names = {name.lower(): text for name, text in response.headers.items()}
+    return response.status_code, names, body
+
+
+def _untold(fault: FaultError, key: Secret, wait: float | None = None) -> KeyVerdict:
+    reason = fault.error_class
+    general = _UNTOLD.get(reason, "The provider gave no clear answer.")
+    said = mask(fault.message, key)
+    # A key that no header can carry was never sent.
+    if reason == "auth":
+        return KeyVerdict("rejected", "auth", f"The key cannot be sent: {said}.")
+    return KeyVerdict("unknown", reason, f"{general} {said}".rstrip(), wait)
+
+
+def _json_or_text(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")

@@ -1,0 +1,158 @@
+"""What the settings panel asks of a server: to test a key, and which providers the operator has keys for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from supa_llm import calls
+from supa_llm.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    ForbiddenError,
+    InvalidInputError,
+    NoCandidateError,
+    NotFoundError,
+    NotSignedInError,
+    SupaLLMError,
+)
+from supa_llm.key_test import ask_provider
+from supa_llm.models import Secret
+from supa_llm.operator_keys import OperatorKeys
+from supa_llm.rpc import AsyncDatabase, Project
+from supa_llm.session import AccessToken
+
+#: As the database has it for a key; enough for any.
+_MOST_BYTES = 8192
+_STATUS: tuple[tuple[type[SupaLLMError], int], ...] = (
+    (InvalidInputError, 400),
+    (NotSignedInError, 401),
+    (ForbiddenError, 403),
+    (NotFoundError, 404),
+    (ConflictError, 409),
+    (NoCandidateError, 429),
+    (DatabaseUnavailableError, 503),
+)
+
+
+def panel_endpoint(
+    url: str,
+    publishable_key: str,
+    *,
+    runtime_secret: str | None = None,
+    operator_keys: Mapping[str, str] | None = None,
+    origins: Sequence[str] = (),
+    http_client: httpx.AsyncClient | None = None,
+) -> Starlette:
+    """An ASGI app for the panel's attribute ``runtime``; mount it in your own.
+
+        app.mount("/llm", panel_endpoint(url, publishable_key))
+
+    ``POST /keys/test`` asks a provider whether a key works, the stored one or one that is being typed, for
+    the user whose access token comes with it. ``GET /operator-providers`` lists the providers that
+    ``operator_keys`` has a key for. Errors are JSON: ``code``, ``message``, ``hint``.
+
+    Args:
+        url: of the Supabase project.
+        runtime_secret: of this server, where it is a registered runtime; default: SUPA_LLM_RUNTIME_SECRET.
+        operator_keys: provider → key; default: the environment (``OPENAI_API_KEY``, …). No key is shown.
+        origins: of pages on other hosts that may call it, such as ``https://app.example.com``.
+        http_client: for the providers, where you need a proxy or certificates; yours to close.
+    """
+    secret = runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
+    project = Project(f"{url.rstrip('/')}/rest/v1", publishable_key, Secret(secret) if secret else None)
+    offered = OperatorKeys(operator_keys).providers
+    # Plain http is for providers on this very machine: no proxy gets to read their keys.
+    providers = http_client or httpx.AsyncClient(timeout=None, mounts={"http://": None})  # noqa: S113
+    database_http = httpx.AsyncClient(timeout=15)
+    database = AsyncDatabase(project, database_http)
+
+    async def test_key(request: Request) -> JSONResponse:
+        token = _token(request)
+        provider, typed = _question(await _body(request))
+        test = await database.run(calls.begin_key_test(provider, typed.reveal() if typed else None), token)
+        key = typed or test.key
+        if key is None:
+            raise NotFoundError("There is no key to test.", code="key_not_found")
+        said = await ask_provider(test, key, providers)
+        stored = await database.run(calls.record_key_test(test.id, said.verdict, said.retry_after), token)
+        return _json({"verdict": said.verdict, "reason": said.reason, "message": said.message, "key": stored})
+
+    async def operator_providers(_: Request) -> JSONResponse:
+        return _json({"providers": list(offered)})
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await database_http.aclose()
+        if http_client is None:
+            await providers.aclose()
+
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type"],
+    )
+    return Starlette(
+        routes=[
+            Route("/keys/test", test_key, methods=["POST"]),
+            Route("/operator-providers", operator_providers, methods=["GET"]),
+        ],
+        exception_handlers={SupaLLMError: _refusal},
+        middleware=[cors] if origins else [],
+        lifespan=lifespan,
+    )
+
+
+def _token(request: Request) -> Secret:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotSignedInError("There is no access token.", hint="Send it as Authorization: Bearer ….")
+    return AccessToken.read(token.strip()).secret
+
+
+async def _body(request: Request) -> Any:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        if size > _MOST_BYTES:
+            raise InvalidInputError("The request is too long.", hint=f"At most {_MOST_BYTES} bytes.")
+    try:
+        return json.loads(b"".join(pieces))
+    except ValueError:
+        pass
+    # Out here: the decoder's error holds the text, and a key may be in it.
+    raise InvalidInputError("The request is no JSON.", hint='Send {"provider": "…"}.')
+
+
+def _question(body: Any) -> tuple[str, Secret | None]:
+    if not isinstance(body, dict) or not set(body) <= {"provider", "key"}:
+        raise InvalidInputError("Only provider and key are allowed.", hint='Send {"provider": "…"}.')
+    provider, key = body.get("provider"), body.get("key")
+    if not isinstance(provider, str) or not isinstance(key, str | None):
+        raise InvalidInputError("provider and key are texts.", hint='Send {"provider": "…"}.')
+    return provider, None if key is None else Secret(key)
+
+
+async def _refusal(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, SupaLLMError):
+        raise error
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 502)
+    return _json({"code": error.code, "message": str(error.args[0]), "hint": error.hint or ""}, status)
+
+
+def _json(body: Any, status: int = 200) -> JSONResponse:
+    return JSONResponse(body, status, {"cache-control": "no-store"})

@@ -1,0 +1,146 @@
+"""The panel's endpoint: what a provider says of a key is one of three answers, and stands on the key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from supa_llm.panel import panel_endpoint
+from tests.support import PROVIDERS, Emulator, Stack, User, key_for
+
+
+@pytest.fixture
+def endpoint(stack: Stack) -> Iterator[TestClient]:
+    with TestClient(panel_endpoint(stack.api_url, stack.publishable_key)) as client:
+        yield client
+
+
+def ask(endpoint: TestClient, user: User, **body: Any) -> dict[str, Any]:
+    answer = endpoint.post("/keys/test", json=body, headers={"authorization": f"Bearer {user.access_token}"})
+    assert answer.status_code == 200, answer.text
+    said: dict[str, Any] = answer.json()
+    return said
+
+
+def store(user: User, provider: str) -> str:
+    key = key_for(provider, 77)
+    answer = user.stack.rpc("set_llm_key", token=user.access_token, provider=provider, key=key)
+    assert answer.is_success, answer.text
+    return key
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_stored_key_that_works_says_so_on_the_key(
+    endpoint: TestClient, user: User, providers: Emulator, provider: str
+) -> None:
+    store(user, provider)
+    said = ask(endpoint, user, provider=provider)
+    assert (said["verdict"], said["reason"], said["key"]["status"]) == ("works", "ok", "working")
+
+
+def test_a_typed_key_is_tested_and_stored_nowhere(
+    endpoint: TestClient, user: User, providers: Emulator
+) -> None:
+    said = ask(endpoint, user, provider="groq", key=key_for("groq", 5))
+    assert (said["verdict"], said["key"]) == ("works", None)
+    assert user.stack.rpc("list_llm_keys", token=user.access_token).json() == []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_rejected_key_is_marked(
+    endpoint: TestClient, user: User, providers: Emulator, provider: str
+) -> None:
+    key = store(user, provider)
+    providers.fail(401, message=f"Incorrect API key provided: {key}")
+    said = ask(endpoint, user, provider=provider)
+    assert (said["verdict"], said["key"]["status"]) == ("rejected", "rejected")
+    assert key not in str(said)
+    assert ask(endpoint, user, provider=provider)["key"]["status"] == "working"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, "forbidden"), (404, "not_found"), (500, "server_error")]
+)
+def test_what_says_nothing_of_the_key_leaves_it_as_it_is(
+    endpoint: TestClient, user: User, providers: Emulator, status: int, reason: str
+) -> None:
+    store(user, "groq")
+    providers.fail(status)
+    said = ask(endpoint, user, provider="groq")
+    assert (said["verdict"], said["reason"], said["key"]["status"]) == ("unknown", reason, "untested")
+
+
+def test_a_provider_that_asks_to_wait_cools_the_key_down(
+    endpoint: TestClient, user: User, providers: Emulator
+) -> None:
+    store(user, "groq")
+    providers.fail(429, retry_after=60)
+    said = ask(endpoint, user, provider="groq")
+    assert (said["verdict"], said["reason"], said["key"]["status"]) == (
+        "unknown", "rate_limited", "cooling_down",
+    )  # fmt: skip
+
+
+def test_what_cannot_be_asked_is_refused_with_a_code(endpoint: TestClient, user: User) -> None:
+    bearer = {"authorization": f"Bearer {user.access_token}"}
+
+    def code(headers: dict[str, str] = bearer, **request: Any) -> tuple[int, str]:
+        answer = endpoint.post("/keys/test", headers=headers, **request)
+        return answer.status_code, answer.json()["code"]
+
+    assert code({}, json={"provider": "groq"}) == (401, "not_signed_in")
+    assert code({"authorization": "Bearer none"}, json={"provider": "groq"}) == (401, "not_signed_in")
+    assert code(content=b"{") == (400, "invalid_argument")
+    assert code(content=b"[]") == (400, "invalid_argument")
+    assert code(json={"provider": 1}) == (400, "invalid_argument")
+    assert code(json={"provider": "groq", "keys": ""}) == (400, "invalid_argument")
+    assert code(content=b" " * 9000) == (400, "invalid_argument")
+    assert code(json={"provider": "groq"}) == (404, "key_not_found")
+    assert code(json={"provider": "nobody"}) == (404, "unknown_provider")
+    assert code(json={"provider": "groq", "key": "wrong-key"}) == (400, "key_malformed")
+
+
+def test_tests_are_limited(endpoint: TestClient, user: User, providers: Emulator) -> None:
+    for _ in range(10):
+        ask(endpoint, user, provider="groq", key=key_for("groq", 5))
+    answer = endpoint.post(
+        "/keys/test",
+        json={"provider": "groq", "key": key_for("groq", 5)},
+        headers={"authorization": f"Bearer {user.access_token}"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_key_tests")
+    assert "seconds" in answer.json()["hint"]
+
+
+def test_a_project_that_is_not_there_is_said(user: User) -> None:
+    with TestClient(panel_endpoint("http://127.0.0.1:9", "sb_publishable_x")) as nowhere:
+        answer = nowhere.post(
+            "/keys/test",
+            json={"provider": "groq"},
+            headers={"authorization": f"Bearer {user.access_token}"},
+        )
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+
+
+def test_the_operators_providers_are_named_and_no_key_is_shown(stack: Stack) -> None:
+    app = panel_endpoint(stack.api_url, stack.publishable_key, operator_keys={"groq": "gsk_secret"})
+    with TestClient(app) as client:
+        answer = client.get("/operator-providers")
+    assert answer.json() == {"providers": ["groq"]}
+    assert "gsk_secret" not in answer.text
+
+
+def test_only_named_origins_may_call(stack: Stack) -> None:
+    app = panel_endpoint(stack.api_url, stack.publishable_key, origins=["https://app.example.com"])
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    with TestClient(app) as client:
+
+        def allowed(origin: str) -> str | None:
+            answer = client.options("/keys/test", headers={"origin": origin, **asked})
+            return dict(answer.headers).get("access-control-allow-origin")
+
+        assert allowed("https://app.example.com") == "https://app.example.com"
+        assert allowed("https://evil.example.com") is None
