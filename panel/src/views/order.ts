@@ -247,14 +247,14 @@ export class OrderView extends View {
           aria-label=${t("order.up", place)}
           @click=${() => this.#move(id, at, -1)}
         >
-          ↑
+          <span aria-hidden="true">↑</span>
         </button>
         <button
           ?disabled=${at === count - 1}
           aria-label=${t("order.down", place)}
           @click=${() => this.#move(id, at, 1)}
         >
-          ↓
+          <span aria-hidden="true">↓</span>
         </button>
       </div>
     </li>`;

@@ -67,7 +67,7 @@ export function fallbackList(
           aria-label=${t("tasks.fallback_up", place)}
           @click=${() => change(moved(fallbacks, at, at - 1), { at: at - 1, what: "up" })}
         >
-          ↑
+          <span aria-hidden="true">↑</span>
         </button>
         <button
           data-do="down"
@@ -75,7 +75,7 @@ export function fallbackList(
           aria-label=${t("tasks.fallback_down", place)}
           @click=${() => change(moved(fallbacks, at, at + 1), { at: at + 1, what: "down" })}
         >
-          ↓
+          <span aria-hidden="true">↓</span>
         </button>
         <button
           data-do="remove"
@@ -86,7 +86,7 @@ export function fallbackList(
               { at: Math.min(at, fallbacks.length - 2), what: "remove" },
             )}
         >
-          ✕
+          <span aria-hidden="true">✕</span>
         </button>
       </div>
     </li>`;

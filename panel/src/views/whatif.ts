@@ -17,6 +17,17 @@ export const whatifStyles = css`
   supa-llm-whatif {
     display: block;
   }
+  /* Fields of the views that show it: a long option must not make its select wider than the view. */
+  :is(supa-llm-order, supa-llm-tasks) label.field {
+    grid-template-columns: minmax(0, 1fr);
+  }
+  :is(supa-llm-order, supa-llm-tasks) label.field > :is(input, select) {
+    inline-size: 100%;
+    min-inline-size: 0;
+  }
+  :is(supa-llm-order, supa-llm-tasks) label.check > input {
+    flex: none;
+  }
   .whatif-routes {
     display: grid;
     gap: 1rem;
