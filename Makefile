@@ -4,12 +4,15 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PANEL := panel/dist-page/index.html
+PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart test test-containers check format docs bench lock db-lint clean
+.PHONY: help quickstart panel test test-containers check format docs bench lock db-lint clean
 
 help:
 	@echo 'make quickstart       install, start the stack, show the main job'
 	@echo 'make test             install, run every test'
+	@echo 'make panel            build the settings panel'
 	@echo 'make check            formatting, lint, types, generated docs'
 	@echo 'make format           mend formatting and what ruff and sqlfluff can mend'
 	@echo 'make docs             write the generated docs anew'
@@ -18,10 +21,12 @@ help:
 	@echo 'make db-lint          supabase db lint and db advisors (needs root on Debian)'
 	@echo 'make lock             choose dependency versions anew'
 
-quickstart: $(INSTALLED)
+quickstart: $(INSTALLED) $(PANEL)
 	$(BIN)/supa-llm demo
 
-test: $(INSTALLED)
+panel: $(PANEL)
+
+test: $(INSTALLED) $(PANEL)
 	$(BIN)/python -m pytest $(ARGS)
 
 test-containers: $(INSTALLED)
@@ -32,12 +37,15 @@ check: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/sqlfluff lint supabase
 	$(BIN)/mypy
+	$(BIN)/python hatch_build.py check
+	$(BIN)/python hatch_build.py test
 	$(BIN)/python -m tools.schema --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 	$(BIN)/sqlfluff fix supabase
+	$(BIN)/python hatch_build.py format
 
 docs: $(INSTALLED)
 	$(BIN)/python -m tools.schema
@@ -64,5 +72,10 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(PANEL): $(INSTALLED) $(PANEL_SOURCES)
+	@echo 'Building the settings panel …'
+	@$(BIN)/python hatch_build.py build >/dev/null
+	@touch $@
+
 clean:
-	rm -rf .venv
+	rm -rf .venv panel/node_modules panel/dist panel/dist-page
