@@ -1,0 +1,285 @@
+"""Order, the choices beside it and "what would happen", in a real browser on the real stack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from tests.panel.support import Panel
+from tests.support import Stack, User
+
+OpenPanel = Callable[..., Panel]
+GROQ_KEY = "gsk_" + "a" * 52
+
+
+@pytest.fixture
+def order(open_panel: OpenPanel, user: User) -> Page:
+    """The panel of a new user, who has a key of Groq's, with the order in sight."""
+    user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)
+    return show(open_panel(user))
+
+
+def show(panel: Panel) -> Page:
+    panel.go("Order")
+    expect(panel.page.get_by_role("heading", name="Order of providers")).to_be_visible()
+    return panel.page
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#order-list .order-name").all_inner_texts()
+
+
+def save(page: Page) -> None:
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+
+
+def settings(user: User) -> Any:
+    return user.rpc("get_llm_settings")
+
+
+def priorities(user: User) -> list[str]:
+    preferences = settings(user)["provider_preferences"]
+    return sorted(preferences, key=lambda provider: preferences[provider]["priority"])
+
+
+def route(page: Page, which: str) -> Locator:
+    return page.locator(f"[data-test=route-{which}]").get_by_role("listitem")
+
+
+def test_dragging_a_row_changes_the_order_and_nothing_else(order: Page, user: User) -> None:
+    before = names(order)
+    handle = order.locator('[data-provider="google"] .order-handle')
+    handle.scroll_into_view_if_needed()
+    start = handle.bounding_box()
+    goal = order.locator("#order-list .order-row").first.bounding_box()
+    assert start
+    assert goal
+    order.mouse.move(start["x"] + start["width"] / 2, start["y"] + start["height"] / 2)
+    order.mouse.down()
+    order.mouse.move(start["x"] + 10, start["y"] - 20, steps=5)
+    order.mouse.move(goal["x"] + 20, goal["y"] + 4, steps=15)
+    order.wait_for_timeout(300)
+    order.mouse.up()
+    expected = ["Google", *[name for name in before if name != "Google"]]
+    expect(order.locator("#order-list .order-name")).to_have_text(expected)
+    expect(order.locator("[data-test=moved]")).to_have_text("Google is now 1 of 5")
+    # Lit still knows its rows: what is drawn next is right, too.
+    order.get_by_role("button", name="Discard").click()
+    expect(order.locator("#order-list .order-name")).to_have_text(before)
+    order.get_by_role("button", name="Move Google up").click()
+    expect(order.locator("[data-test=moved]")).to_have_text("Google is now 4 of 5")
+    save(order)
+    assert priorities(user)[3] == "google"
+
+
+def test_the_keyboard_moves_a_row_and_stays_on_it(order: Page, user: User) -> None:
+    button = order.get_by_role("button", name="Move Groq up")
+    at = names(order).index("Groq")
+    button.focus()
+    for place in range(at, 0, -1):
+        order.keyboard.press("Enter")
+        expect(order.locator("[data-test=moved]")).to_have_text(f"Groq is now {place} of 5")
+    # At the top its button up is off, and the one down has the focus.
+    expect(order.get_by_role("button", name="Move Groq down")).to_be_focused()
+    order.keyboard.press("Enter")
+    expect(order.locator("[data-test=moved]")).to_have_text("Groq is now 2 of 5")
+    expect(order.get_by_role("button", name="Move Groq down")).to_be_focused()
+    save(order)
+    assert priorities(user)[1] == "groq"
+
+
+def test_providers_are_switched_off_and_on(order: Page, user: User) -> None:
+    use = order.get_by_role("switch", name="Use Mistral")
+    use.uncheck()
+    save(order)
+    assert settings(user)["provider_preferences"] == {"mistral": {"enabled": False}}
+    use.check()
+    save(order)
+    assert settings(user)["provider_preferences"] == {}
+
+
+def test_a_model_is_suggested_with_its_price_or_typed_freely(order: Page, user: User) -> None:
+    user.rpc(
+        "set_llm_price", p_provider="groq", p_model="priced-model", p_rates={"input": 0.25, "output": 1.5}
+    )
+    field = order.get_by_label("Model of Groq")
+    field.focus()
+    options = order.locator("#supa-llm-models-groq option")
+    priced = options.and_(order.locator('[value="priced-model"]'))
+    expect(priced).to_have_attribute("label", "priced-model · $0.25 in, $1.50 out per million tokens")
+    field.fill("my-own/model:1")
+    save(order)
+    assert settings(user)["provider_preferences"] == {"groq": {"model": "my-own/model:1"}}
+    field.fill("")
+    save(order)
+    assert settings(user)["provider_preferences"] == {}
+
+
+def test_a_value_that_is_not_allowed_is_explained_with_the_servers_hint(order: Page, user: User) -> None:
+    order.get_by_label("Model of Groq").fill("two words")
+    order.get_by_role("button", name="Save", exact=True).click()
+    # Before saving "what would happen" says so, and saving does.
+    expect(order.get_by_role("alert").filter(has_text="without spaces")).to_have_count(2)
+    assert settings(user)["provider_preferences"] == {}
+    expect(order.get_by_label("Model of Groq")).to_have_value("two words")
+
+
+def test_default_fallbacks_consent_and_time_zone_are_saved(order: Page, user: User) -> None:
+    order.get_by_label("Default provider").select_option(label="Google")
+    order.get_by_role("switch", name="Go on with the next provider").uncheck()
+    order.get_by_role("switch", name="Use the app's keys").uncheck()
+    order.get_by_label("Time zone").select_option("Europe/Berlin")
+    expect(order.get_by_text("4 unsaved changes")).to_be_visible()
+    save(order)
+    saved = settings(user)
+    assert saved["default_provider"] == "google"
+    assert saved["enable_fallbacks"] is False
+    assert saved["allow_operator_keys"] is False
+    assert saved["time_zone"] == "Europe/Berlin"
+    order.get_by_label("Default provider").select_option(label="None: the order above")
+    save(order)
+    assert settings(user)["default_provider"] is None
+
+
+def test_the_ceiling_on_the_apps_keys_is_set_shown_and_removed(order: Page, user: User) -> None:
+    field = order.get_by_label("At most, in US dollars a month")
+    field.fill("lots")
+    order.get_by_role("button", name="Set the limit").click()
+    expect(order.get_by_role("alert").filter(has_text="This limit is not allowed.")).to_be_visible()
+    assert user.rpc("list_llm_quotas") == []
+    field.fill("2.50")
+    order.get_by_role("button", name="Set the limit").click()
+    expect(order.get_by_text("Your limit: $2.50 a month, $0.00 of it used.")).to_be_visible()
+    (quota,) = user.rpc("list_llm_quotas")
+    assert (quota["limit"], quota["unit"], quota["period"]) == (2.5, "cost", "month")
+    assert (quota["key_source"], quota["hard"], quota["set_by"]) == ("operator", True, "user")
+    # No price is known for the app's model, and the limit counts costs.
+    order.locator("[data-test=route-before]").get_by_text("Left out").click()
+    expect(order.get_by_text("A limit on costs counts Mistral")).to_be_visible()
+    order.get_by_role("button", name="Remove the limit").click()
+    expect(order.get_by_text("The limit is removed.")).to_be_visible()
+    assert user.rpc("list_llm_quotas") == []
+
+
+def test_an_operators_lower_ceiling_is_shown(open_panel: OpenPanel, user: User, stack: Stack) -> None:
+    stack.admin(
+        "set_llm_quota",
+        p_quota={"limit": 1, "unit": "cost", "period": "month", "key_source": "operator", "user_id": user.id},
+    )
+    page = show(open_panel(user))
+    expect(page.get_by_text("The app itself allows $1.00 a month.")).to_be_visible()
+
+
+def test_what_would_happen_compares_now_with_after_saving(order: Page, user: User) -> None:
+    expect(route(order, "before").first).to_contain_text("Groq")
+    expect(route(order, "before").first).to_contain_text("by the order of providers")
+    expect(order.locator("[data-test=route-after]")).to_have_count(0)
+    order.get_by_role("switch", name="Use Groq").uncheck()
+    after = order.locator("[data-test=route-after]")
+    expect(route(order, "before").first).to_contain_text("no longer")
+    expect(route(order, "after").first).to_contain_text("Mistral")
+    expect(route(order, "after").first).to_contain_text("the app's key")
+    after.get_by_text("Left out").click()
+    expect(after.get_by_text("You switched Groq off.")).to_be_visible()
+    # It was foretold only.
+    assert settings(user)["provider_preferences"] == {}
+    order.get_by_role("switch", name="Use the app's keys").uncheck()
+    expect(after.get_by_text("Nobody can serve this.")).to_be_visible()
+    expect(after.get_by_text("Store a key for one of")).to_be_visible()
+
+
+def test_an_error_of_what_would_happen_leaves_the_former_answer(order: Page) -> None:
+    expect(route(order, "before").first).to_contain_text("Groq")
+    order.route("**/rpc/explain_llm_route", lambda request: request.abort())
+    order.get_by_label("Task of the request").select_option("speed")
+    alert = order.get_by_role("alert").filter(has_text="cannot be reached")
+    expect(alert).to_be_visible()
+    order.unroute("**/rpc/explain_llm_route")
+    alert.get_by_role("button", name="Try again").click()
+    expect(alert).to_have_count(0)
+    expect(route(order, "before").first).to_contain_text("Groq")
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_the_newest(order: Page) -> None:
+    held: list[Route] = []
+
+    def hold(request: Route) -> None:
+        if '"speed"' in (request.request.post_data or ""):
+            held.append(request)
+        else:
+            request.continue_()
+
+    order.route("**/rpc/explain_llm_route", hold)
+    task = order.get_by_label("Task of the request")
+    task.select_option("speed")
+    order.wait_for_timeout(600)
+    task.select_option("code")
+    mistral = route(order, "before").filter(has_text="the app's key").first
+    expect(mistral.locator(".code")).to_have_text("codestral-latest")
+    for request in held:
+        request.continue_()
+    order.wait_for_timeout(600)
+    assert held
+    expect(mistral.locator(".code")).to_have_text("codestral-latest")
+
+
+def test_two_pages_merge_what_they_change_and_ask_about_the_same(
+    order: Page, open_panel: OpenPanel, user: User
+) -> None:
+    other = show(open_panel(user))
+    order.get_by_role("switch", name="Use Mistral").uncheck()
+    save(order)
+    # The other page did not know of it: it merges, and is saved once more.
+    other.get_by_label("Model of Groq").fill("mine")
+    other.get_by_role("button", name="Save", exact=True).click()
+    expect(other.get_by_text("were changed elsewhere meanwhile")).to_be_visible()
+    expect(other.get_by_role("switch", name="Use Mistral")).not_to_be_checked()
+    save(other)
+    assert settings(user)["provider_preferences"] == {
+        "mistral": {"enabled": False},
+        "groq": {"model": "mine"},
+    }
+    # Now both change the same.
+    order.get_by_label("Model of Groq").fill("theirs")
+    order.get_by_role("button", name="Save", exact=True).click()
+    question = order.get_by_role("group", name="The model of Groq")
+    expect(question).to_be_visible()
+    assert settings(user)["provider_preferences"]["groq"] == {"model": "mine"}
+    expect(order.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+    question.get_by_role("button", name="The other: mine").click()
+    expect(order.get_by_label("Model of Groq")).to_have_value("mine")
+    expect(order.get_by_role("button", name="Save", exact=True)).to_have_count(0)
+
+
+def test_names_of_models_are_text_and_nothing_else(open_panel: OpenPanel, user: User) -> None:
+    model = '"><img/src=x/onerror="document.title=1">'
+    user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)
+    user.rpc("update_llm_settings", p_changes={"provider_preferences": {"groq": {"model": model}}})
+    page = show(open_panel(user))
+    expect(route(page, "before").first).to_contain_text(model)
+    page.get_by_label("Model of Groq").focus()
+    page.wait_for_timeout(300)
+    assert page.locator("img").count() == 0
+    expect(page).to_have_title("LLM settings")
+
+
+@pytest.mark.parametrize("tab", ["Order", "Tasks"])
+def test_filled_in_it_is_accessible_and_has_room_at_any_width(
+    open_panel: OpenPanel, user: User, tab: str
+) -> None:
+    fallbacks = [{"provider": "openai"}, {"provider": "google", "model": "gemini-own"}]
+    override = {"provider": "groq", "model": "m" * 60, "fallbacks": fallbacks}
+    user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)
+    user.rpc("update_llm_settings", p_changes={"task_overrides": {"code": override, "t" * 64: override}})
+    panel = open_panel(user)
+    panel.go("Order").get_by_role("switch", name="Use Groq").uncheck()
+    view = panel.go(tab)
+    view.get_by_role("heading", name="After saving").wait_for()
+    for summary in view.locator("summary").all():
+        summary.click()
+    panel.assert_accessible()
+    panel.assert_laid_out()
