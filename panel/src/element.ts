@@ -39,6 +39,8 @@ export class SupaLlmSettings extends LitElement {
   @property({ attribute: "publishable-key" }) publishableKey = "";
   /** Base URL of the app's endpoint that tests keys; without it, keys cannot be tested. */
   @property() runtime: string | null = null;
+  /** The language; without it that of the page around, then the browser's. */
+  @property() override lang = "";
   /** Texts in place of ours, by name. */
   @property({ attribute: false }) texts: Partial<Texts> = {};
 

@@ -1,12 +1,99 @@
-import { css, html } from "lit";
-import { customElement } from "lit/decorators.js";
+/** The providers as cards: the state of each key, and what can be done with it. */
+
+import { css, html, nothing, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { repeat } from "lit/directives/repeat.js";
+import type { Candidate, Provider } from "../types.js";
+import "./key-card.js";
 import { View } from "./view.js";
 
-export const providersStyles = css``;
+export const providersStyles = css`
+  .cards {
+    display: grid;
+    gap: 1rem;
+    grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr));
+  }
+  .mark {
+    flex: none;
+    inline-size: 2.25rem;
+    block-size: 2.25rem;
+    border-radius: 50%;
+    display: grid;
+    place-items: center;
+    background: var(--_raised);
+    border: 1px solid var(--_line);
+    font-weight: 600;
+  }
+  .facts {
+    display: grid;
+    grid-template-columns: auto minmax(0, 1fr);
+    gap: 0.15rem 0.75rem;
+  }
+  .steps {
+    list-style: decimal;
+    padding-inline-start: 1.5rem;
+  }
+`;
 
 @customElement("supa-llm-providers")
 export class ProvidersView extends View {
+  /** Provider → whose key would pay, of the route of a request without a task. */
+  @state() private payers = new Map<string, Candidate["key_source"]>();
+  #asked: unknown = null;
+
   override render() {
-    return html``;
+    const { store } = this;
+    if (store.phase !== "ready") return nothing;
+    void this.#ask();
+    return html`<div class="stack">
+      ${store.keys.size ? nothing : this.#lesson()}
+      ${store.backend.runtime === null ? html`<p class="muted small">${store.t("providers.no_tests")}</p>` : nothing}
+      <ul class="cards">
+        ${repeat(
+          store.providers,
+          ({ id }: Provider) => id,
+          (provider: Provider) =>
+            html`<li>
+              <supa-llm-key-card
+                .store=${store}
+                .provider=${provider}
+                .payer=${this.payers.get(provider.id) ?? null}
+              ></supa-llm-key-card>
+            </li>`,
+        )}
+      </ul>
+    </div>`;
+  }
+
+  #lesson(): TemplateResult {
+    const { t } = this.store;
+    return html`<div class="notice stack tight" part="lesson">
+      <h2>${t("providers.none.title")}</h2>
+      <p>${t("providers.none.text")}</p>
+      <ol class="steps">
+        <li>${t("providers.none.first")}</li>
+        <li>${t("providers.none.second")}</li>
+        <li>${t("providers.none.third")}</li>
+      </ol>
+    </div>`;
+  }
+
+  /** Ask who would pay, again when keys or settings have changed. */
+  async #ask(): Promise<void> {
+    const { store } = this;
+    const asked = JSON.stringify([[...store.keys.values()], store.settings.version, store.operatorProviders]);
+    if (asked === this.#asked) return;
+    this.#asked = asked;
+    try {
+      const { candidates } = await store.backend.explain(null, store.operatorProviders);
+      if (asked !== this.#asked) return;
+      const payers = new Map<string, Candidate["key_source"]>();
+      for (const { provider, key_source } of candidates)
+        if (!payers.has(provider)) payers.set(provider, key_source);
+      this.payers = payers;
+    } catch {
+      // The cards say all else without it; the next change asks again.
+      this.payers = new Map();
+    }
   }
 }

@@ -1,0 +1,329 @@
+/** One provider's card. What is typed as a key is in its input field and nowhere else. */
+
+import { html, nothing, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import type { TextName } from "../texts/index.js";
+import type { Candidate, KeyTest, Provider, StoredKey } from "../types.js";
+import { View } from "./view.js";
+
+/** How long a key that is shown stays in sight. */
+const SHOWN_SECONDS = 30;
+
+type Busy = "saving" | "testing" | "removing" | "showing" | null;
+
+@customElement("supa-llm-key-card")
+export class KeyCard extends View {
+  @property({ attribute: false }) provider!: Provider;
+  @property({ attribute: false }) payer: Candidate["key_source"] | null = null;
+  @state() private doing: "nothing" | "typing" | "removing" = "nothing";
+  @state() private busy: Busy = null;
+  @state() private error = "";
+  @state() private verdict: KeyTest | null = null;
+  @state() private said = "";
+  @state() private secondsLeft = 0;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #cooling: ReturnType<typeof setTimeout> | undefined;
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    document.addEventListener("visibilitychange", this.#hideWhenAway);
+  }
+
+  override disconnectedCallback(): void {
+    document.removeEventListener("visibilitychange", this.#hideWhenAway);
+    this.#hide();
+    this.#clearInput();
+    clearTimeout(this.#cooling);
+    super.disconnectedCallback();
+  }
+
+  override render() {
+    const { store, provider } = this;
+    const { t } = store;
+    const key = store.keys.get(provider.id);
+    this.#watchCooling(key);
+    return html`<article class="card stack tight" part="provider" aria-label=${provider.name}>
+      <div class="row">
+        <span class="mark" aria-hidden="true">${[...provider.name][0] ?? "?"}</span>
+        <h3 class="grow">${provider.name}</h3>
+        ${this.#state(key)}
+      </div>
+      ${key ? this.#facts(key) : nothing} ${this.#pays()}
+      ${this.doing === "removing" && key ? this.#question(key) : nothing}
+      ${this.doing === "typing" ? this.#form() : nothing}
+      ${this.doing === "nothing" ? this.#buttons(key) : nothing}
+      <div ?hidden=${!this.secondsLeft} class="stack tight">
+        <output class="code shown card" part="shown-key"></output>
+        <p class="small muted">${t("providers.showing", { seconds: this.secondsLeft })}</p>
+        <div class="row">
+          <button @click=${this.#copy}>${t("providers.copy")}</button>
+          <button @click=${this.#hide}>${t("providers.hide")}</button>
+        </div>
+      </div>
+      <div role="status">${this.verdict ? this.#verdict(this.verdict) : nothing}${this.said}</div>
+      ${this.error ? html`<p class="bad" role="alert">${this.error}</p>` : nothing}
+      ${
+        provider.key_url.startsWith("https://")
+          ? html`<a class="small" href=${provider.key_url} target="_blank" rel="noopener noreferrer"
+              >${t("providers.get_key", { provider: provider.name })}</a
+            >`
+          : nothing
+      }
+    </article>`;
+  }
+
+  #state(key: StoredKey | undefined): TemplateResult {
+    const name = key?.status ?? "none";
+    const look = { working: "good", rejected: "bad", cooling_down: "warn" }[name as string] ?? "muted";
+    const time = key?.cooling_until ? this.store.formats.time(key.cooling_until) : "";
+    return html`<span class="small ${look}" part="key-state"
+      >${this.store.t(`providers.state.${name}` as TextName, { time })}</span
+    >`;
+  }
+
+  #facts(key: StoredKey): TemplateResult {
+    const { t, formats } = this.store;
+    return html`<dl class="facts small">
+      <dt class="muted">${t("providers.key")}</dt>
+      <dd class="code">${key.hint}</dd>
+      <dt class="muted">${t("providers.stored")}</dt>
+      <dd>${formats.time(key.created_at)}</dd>
+      <dt class="muted">${t("providers.last_used")}</dt>
+      <dd>${key.last_used_at ? formats.time(key.last_used_at) : t("providers.never")}</dd>
+    </dl>`;
+  }
+
+  #pays(): TemplateResult {
+    const { t } = this.store;
+    const who = this.payer ? t(`source.${this.payer}` as TextName) : t("providers.pays.nobody");
+    return html`<p class="small"><span class="muted">${t("providers.pays")}:</span> ${who}</p>`;
+  }
+
+  #buttons(key: StoredKey | undefined): TemplateResult {
+    const { store, provider } = this;
+    const { t } = store;
+    const of = { provider: provider.name };
+    const idle = this.busy !== null;
+    if (!key)
+      return html`<div class="row">
+        <button class="primary" aria-label=${t("providers.add.of", of)} @click=${this.#type}>
+          ${t("providers.add")}
+        </button>
+      </div>`;
+    return html`<div class="row">
+      ${
+        store.backend.runtime === null
+          ? nothing
+          : html`<button
+              ?disabled=${idle}
+              aria-label=${t("providers.test.of", of)}
+              @click=${() => this.#test()}
+            >
+              ${this.busy === "testing" ? t("providers.testing") : t("providers.test")}
+            </button>`
+      }
+      ${
+        store.settings.reveal_allowed && !this.secondsLeft
+          ? html`<button ?disabled=${idle} aria-label=${t("providers.show.of", of)} @click=${this.#show}>
+              ${t("providers.show")}
+            </button>`
+          : nothing
+      }
+      <button ?disabled=${idle} aria-label=${t("providers.replace.of", of)} @click=${this.#type}>
+        ${t("providers.replace")}
+      </button>
+      <button
+        class="danger"
+        ?disabled=${idle}
+        aria-label=${t("providers.remove.of", of)}
+        @click=${() => this.#turn("removing", "button")}
+      >
+        ${t("providers.remove")}
+      </button>
+    </div>`;
+  }
+
+  #question(key: StoredKey): TemplateResult {
+    const { t } = this.store;
+    return html`<div class="notice warn stack tight question" role="group">
+      <p>${t("providers.remove.question", { hint: key.hint })}</p>
+      <div class="row">
+        <button class="danger" ?disabled=${this.busy !== null} @click=${this.#remove}>
+          ${t("providers.remove.yes")}
+        </button>
+        <button @click=${this.#stop}>${t("word.cancel")}</button>
+      </div>
+    </div>`;
+  }
+
+  #form(): TemplateResult {
+    const { store, provider } = this;
+    const { t } = store;
+    const id = `key-of-${provider.id}`;
+    return html`<form class="stack tight question" autocomplete="off" @submit=${this.#save}>
+      <label class="field" for=${id}>${t("providers.input", { provider: provider.name })}</label>
+      <input
+        id=${id}
+        class="typed"
+        type="password"
+        autocomplete="off"
+        autocapitalize="off"
+        spellcheck="false"
+        data-1p-ignore
+        data-lpignore="true"
+        data-bwignore
+        aria-describedby="${id}-example"
+      />
+      <p class="small muted" id="${id}-example">
+        ${provider.key_example ? t("providers.input.example", { example: provider.key_example }) : nothing}
+      </p>
+      <label class="check small"
+        ><input type="checkbox" @change=${this.#look} />${t("providers.input.show")}</label
+      >
+      <div class="row">
+        <button class="primary" type="submit" ?disabled=${this.busy !== null}>
+          ${this.busy === "saving" ? t("providers.saving") : t("providers.save")}
+        </button>
+        ${
+          store.backend.runtime === null
+            ? nothing
+            : html`<button type="button" ?disabled=${this.busy !== null} @click=${() => this.#test(true)}>
+                ${this.busy === "testing" ? t("providers.testing") : t("providers.test")}
+              </button>`
+        }
+        <button type="button" @click=${this.#stop}>${t("word.cancel")}</button>
+      </div>
+    </form>`;
+  }
+
+  #verdict({ verdict, message }: KeyTest): TemplateResult {
+    const look = { works: "good", rejected: "bad", unknown: "warn" }[verdict];
+    return html`<p class=${look} part="verdict">
+      ${this.store.t(`providers.verdict.${verdict}` as TextName, { why: message })}
+    </p>`;
+  }
+
+  get #input(): HTMLInputElement | null {
+    return this.querySelector<HTMLInputElement>("input.typed");
+  }
+
+  #clearInput(): void {
+    if (this.#input) this.#input.value = "";
+  }
+
+  #type = () => this.#turn("typing", "input.typed");
+
+  /** Show a question or the form, and put the cursor into it. */
+  #turn(doing: "typing" | "removing", focus: string): void {
+    this.#hide();
+    Object.assign(this, { doing, error: "", said: "", verdict: null });
+    void this.updateComplete.then(() => this.querySelector<HTMLElement>(`.question ${focus}`)?.focus());
+  }
+
+  #stop = () => {
+    this.#clearInput();
+    Object.assign(this, { doing: "nothing", error: "", verdict: null });
+    void this.updateComplete.then(() => this.querySelector<HTMLElement>("button:not([disabled])")?.focus());
+  };
+
+  #look = (event: Event) => {
+    if (this.#input) this.#input.type = (event.target as HTMLInputElement).checked ? "text" : "password";
+  };
+
+  #save = async (event: Event) => {
+    event.preventDefault();
+    const input = this.#input;
+    if (!input?.value) return input?.focus();
+    await this.#do("saving", async () => {
+      const stored = await this.store.backend.setKey(this.provider.id, input.value.trim());
+      input.value = "";
+      this.store.keep(stored);
+      this.#stop();
+      this.said = this.store.t("providers.saved", { provider: this.provider.name });
+      this.#tell();
+    });
+    if (!this.error && this.store.backend.runtime !== null) await this.#test();
+  };
+
+  async #test(typed = false): Promise<void> {
+    const input = this.#input;
+    if (typed && !input?.value) return input?.focus();
+    this.verdict = null;
+    await this.#do("testing", async () => {
+      const test = await this.store.backend.testKey(
+        this.provider.id,
+        typed ? input?.value.trim() : undefined,
+      );
+      this.verdict = test;
+      if (test.key) this.store.keep(test.key);
+    });
+  }
+
+  #remove = () =>
+    this.#do("removing", async () => {
+      await this.store.backend.revokeKey(this.provider.id);
+      this.store.drop(this.provider.id);
+      this.#stop();
+      this.said = this.store.t("providers.removed", { provider: this.provider.name });
+      this.#tell();
+    });
+
+  #show = () =>
+    this.#do("showing", async () => {
+      const output = this.querySelector("output.shown");
+      const shown = await this.store.backend.revealKey(this.provider.id);
+      if (!output || document.visibilityState !== "visible" || this.store.phase !== "ready") return;
+      output.textContent = shown;
+      this.secondsLeft = SHOWN_SECONDS;
+      clearInterval(this.#timer);
+      this.#timer = setInterval(() => {
+        this.secondsLeft -= 1;
+        if (this.secondsLeft <= 0) this.#hide();
+      }, 1000);
+    });
+
+  #hide = () => {
+    clearInterval(this.#timer);
+    this.querySelector("output.shown")?.replaceChildren();
+    this.secondsLeft = 0;
+  };
+
+  #hideWhenAway = () => {
+    if (document.visibilityState !== "visible") this.#hide();
+  };
+
+  #copy = async () => {
+    const shown = this.querySelector("output.shown")?.textContent ?? "";
+    await navigator.clipboard.writeText(shown).then(
+      () => (this.said = this.store.t("providers.copied")),
+      () => (this.error = this.store.t("error.unexpected")),
+    );
+  };
+
+  /** Do something for which there is a busy state, and say what went wrong. */
+  async #do(busy: Busy, what: () => Promise<void>): Promise<void> {
+    if (this.busy) return;
+    Object.assign(this, { busy, error: "", said: "" });
+    try {
+      await what();
+    } catch (error) {
+      this.error = this.store.explain(error);
+    } finally {
+      this.busy = null;
+    }
+  }
+
+  /** Let the host know, without anything that is secret. */
+  #tell(): void {
+    this.dispatchEvent(new CustomEvent("supa-llm-saved", { bubbles: true, composed: true }));
+  }
+
+  /** Read the keys again when a provider has waited long enough. */
+  #watchCooling(key: StoredKey | undefined): void {
+    clearTimeout(this.#cooling);
+    if (!key?.cooling_until) return;
+    const left = new Date(key.cooling_until).getTime() - Date.now();
+    if (left < 86_400_000)
+      this.#cooling = setTimeout(() => void this.store.refresh(), Math.max(left, 0) + 1000);
+  }
+}

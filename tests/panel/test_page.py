@@ -1,0 +1,68 @@
+"""The page around the panel, and what all of the panel's tabs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+
+from tests.panel.support import Panel
+from tests.support import PASSWORD, Stack, User
+
+TABS = ("Providers", "Order", "Tasks", "Usage", "Activity")
+
+
+def test_who_signs_in_sees_their_settings_and_who_signs_out_leaves_nothing(panel: Panel, user: User) -> None:
+    assert panel.root.get_by_role("tab").all_inner_texts() == list(TABS)
+    panel.page.get_by_role("button", name="Sign out").click()
+    expect(panel.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(panel.root.get_by_role("tab")).to_have_count(0)
+    assert user.email not in panel.page.content()
+
+
+def test_a_wrong_password_is_told(open_panel: Callable[..., Panel], user: User) -> None:
+    panel = open_panel()
+    panel.page.get_by_label("E-mail").fill(user.email)
+    panel.page.get_by_label("Password").fill(f"{PASSWORD}?")
+    panel.page.get_by_role("button", name="Sign in").click()
+    expect(panel.page.get_by_role("alert")).to_contain_text("Invalid login credentials")
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_each_tab_is_accessible_and_has_room_at_any_width(panel: Panel, tab: str) -> None:
+    panel.go(tab)
+    panel.page.wait_for_load_state("networkidle")
+    panel.assert_accessible()
+    panel.assert_laid_out()
+
+
+def test_tabs_are_moved_through_with_arrow_keys(panel: Panel) -> None:
+    panel.root.get_by_role("tab", name="Providers").focus()
+    for key, tab in (
+        ("ArrowRight", "Order"),
+        ("End", "Activity"),
+        ("ArrowRight", "Providers"),
+        ("ArrowLeft", "Activity"),
+    ):
+        panel.page.keyboard.press(key)
+        expect(panel.root.get_by_role("tab", name=tab)).to_be_focused()
+        expect(panel.root.get_by_role("tabpanel", name=tab)).to_be_visible()
+
+
+def test_it_speaks_the_browsers_language(open_panel: Callable[..., Panel], user: User) -> None:
+    panel = open_panel(user, locale="de-DE")
+    panel.page.evaluate("document.documentElement.lang = 'de'")
+    panel.page.evaluate("document.querySelector('supa-llm-settings').lang = 'de'")
+    expect(panel.root.get_by_role("tab", name="Anbieter")).to_be_visible()
+
+
+def test_no_frame_no_inline_no_elsewhere(site: str, stack: Stack) -> None:
+    answer = httpx.get(site)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert f"connect-src 'self' {stack.api_url}" in policy
+    assert "unsafe" not in policy
+    assert httpx.get(f"{site}/assets/../index.html").status_code == 404
+    assert httpx.get(f"{site}/assets/%2e%2e/%2e%2e/package.json").status_code == 404
