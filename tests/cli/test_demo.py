@@ -54,7 +54,7 @@ def test_every_claim_holds(temporary: Path, elsewhere: Path) -> None:
     assert lines[-1].endswith("claims hold.")
 
     advice = lines[lines.index("What to try next") + 1 : -2]
-    assert len(advice) == 3
+    assert len(advice) == 4
     assert all(shutil.which(shlex.split(line)[0]) for line in advice)
 
     # The README shows this output.
