@@ -17,11 +17,12 @@ export class Formats {
 
   /** US dollars, with as many digits as it takes to see small amounts. */
   money(value: number): string {
-    const small = value !== 0 && Math.abs(value) < 1;
+    const cents = value * 100;
+    const digits = Math.abs(value) < 1 && Math.abs(cents - Math.round(cents)) > 1e-9;
     return new Intl.NumberFormat(this.lang, {
       style: "currency",
       currency: "USD",
-      ...(small ? { maximumSignificantDigits: 3, minimumFractionDigits: 2 } : {}),
+      ...(digits ? { maximumSignificantDigits: 3 } : {}),
     }).format(value);
   }
 

@@ -1,12 +1,255 @@
-import { css, html } from "lit";
-import { customElement } from "lit/decorators.js";
+/** What was used, what it cost and who paid. What has no price never looks free. */
+
+import { css, html, nothing, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import type { TextName } from "../texts/index.js";
+import type { Forecast, Hint, Notice, Quota, Receipt, UsageLine } from "../types.js";
+import { Loader } from "./loader.js";
+import { quotaBars } from "./usage-quotas.js";
+import { receiptList } from "./usage-receipts.js";
 import { View } from "./view.js";
 
-export const usageStyles = css``;
+const PERIODS = [7, 30, 90] as const;
+const PAGE = 20;
+
+export const usageStyles = css`
+  .figures {
+    display: grid;
+    gap: 1rem;
+    grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr));
+  }
+  .figure {
+    font-size: 1.4rem;
+    font-variant-numeric: tabular-nums;
+  }
+  meter {
+    inline-size: 100%;
+    block-size: 1rem;
+  }
+  details.card {
+    padding: 0.5rem 0.75rem;
+  }
+  summary {
+    cursor: pointer;
+    min-block-size: 1.75rem;
+  }
+`;
+
+interface Report {
+  lines: UsageLine[];
+  total: UsageLine | null;
+  forecast: Forecast;
+  hints: Hint[];
+  quotas: Quota[];
+  notices: Notice[];
+}
 
 @customElement("supa-llm-usage")
 export class UsageView extends View {
-  override render() {
-    return html``;
+  @state() private days: (typeof PERIODS)[number] = 30;
+  #report = new Loader<Report>(() => this.requestUpdate());
+  #receipts = new Loader<Receipt[]>(() => this.requestUpdate());
+  #complete = false;
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    if (this.store.phase !== "ready") return;
+    void this.#load();
+    void this.#loadReceipts();
   }
+
+  override render() {
+    const { store } = this;
+    if (store.phase !== "ready") return nothing;
+    const { t } = store;
+    const report = this.#report.value;
+    return html`<div class="stack">
+      ${report?.notices.length ? this.#notices(report.notices) : nothing}
+      <div class="row">
+        <label class="field" for="usage-period">${t("usage.period")}</label>
+        <select id="usage-period" @change=${this.#choose}>
+          ${PERIODS.map(
+            (days) =>
+              html`<option value=${days} ?selected=${days === this.days}>
+                ${t(`usage.period.${days}`)}
+              </option>`,
+          )}
+        </select>
+      </div>
+      ${this.#report.state(store, this.#load)}
+      ${report ? (report.total ? this.#figures(report.total, report) : this.#lesson()) : nothing}
+      ${report?.lines.length ? this.#table(report.lines) : nothing}
+      ${report?.quotas.length ? quotaBars(store, report.quotas) : nothing}
+      ${
+        report?.hints.length
+          ? html`<section class="stack tight">
+              <h2>${t("usage.hints")}</h2>
+              <ul>
+                ${report.hints.map((hint) => html`<li>${hint.message}</li>`)}
+              </ul>
+            </section>`
+          : nothing
+      }
+      ${receiptList(store, this.#receipts, this.#complete ? null : this.#moreReceipts, this.#loadReceipts)}
+    </div>`;
+  }
+
+  #lesson(): TemplateResult {
+    const { t } = this.store;
+    return html`<div class="notice stack tight" part="lesson">
+      <h2>${t("usage.none.title")}</h2>
+      <p>${t("usage.none.text")}</p>
+    </div>`;
+  }
+
+  #figures(total: UsageLine, { forecast }: Report): TemplateResult {
+    const { t, formats } = this.store;
+    const figure = (name: TextName, value: string) =>
+      html`<div>
+        <dt class="small muted">${t(name)}</dt>
+        <dd class="figure">${value}</dd>
+      </div>`;
+    return html`
+      <dl class="figures" part="totals">
+        ${figure("usage.requests", formats.number(total.requests))}
+        ${figure("usage.cost", costInWords(this.store, total))}
+        ${figure("usage.tokens", `${formats.short(total.input_tokens)} / ${formats.short(total.output_tokens)}`)}
+        ${figure("usage.failures", formats.number(total.failures))}
+        ${figure("usage.fallbacks", formats.number(total.fallbacks))}
+      </dl>
+      ${total.unpriced ? html`<p class="warn small">${t("usage.unpriced.count", { count: total.unpriced })}</p>` : nothing}
+      ${
+        total.unmeasured
+          ? html`<p class="warn small">${t("usage.unmeasured.count", { count: total.unmeasured })}</p>`
+          : nothing
+      }
+      ${
+        forecast.forecast !== null && forecast.cost_so_far !== null && forecast.days_averaged
+          ? html`<p class="small muted">
+              ${t("usage.forecast", {
+                so_far: formats.money(forecast.cost_so_far),
+                days: forecast.days_averaged,
+                forecast: formats.money(forecast.forecast),
+              })}
+            </p>`
+          : nothing
+      }
+    `;
+  }
+
+  #table(lines: UsageLine[]): TemplateResult {
+    const { store } = this;
+    const { t, formats } = store;
+    const heads: TextName[] = ["usage.provider", "usage.model", "usage.task", "usage.paid"];
+    const numbers: TextName[] = ["usage.requests", "usage.tokens", "usage.cost"];
+    return html`<section class="stack tight">
+      <h2 id="usage-lines">${t("usage.lines")}</h2>
+      <div class="scroll" tabindex="0" role="region" aria-labelledby="usage-lines">
+        <table>
+          <thead>
+            <tr>
+              ${heads.map((name) => html`<th scope="col">${t(name)}</th>`)}
+              ${numbers.map((name) => html`<th scope="col" class="number">${t(name)}</th>`)}
+            </tr>
+          </thead>
+          <tbody>
+            ${lines.map(
+              (line) =>
+                html`<tr>
+                  <td>${line.provider ? store.providerName(line.provider) : ""}</td>
+                  <td class="code">${line.model}</td>
+                  <td>${line.task}</td>
+                  <td>${line.key_source ? t(`source.${line.key_source}`) : ""}</td>
+                  <td class="number">${formats.number(line.requests)}</td>
+                  <td class="number">
+                    ${formats.short(line.input_tokens)} / ${formats.short(line.output_tokens)}
+                  </td>
+                  <td class="number">${costInWords(store, line)}</td>
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>
+    </section>`;
+  }
+
+  #notices(notices: Notice[]): TemplateResult {
+    const { store } = this;
+    return html`<section
+      class="notice warn stack tight"
+      part="notices"
+      aria-label=${store.t("usage.notices")}
+    >
+      <ul>
+        ${notices.map(({ kind, detail }) => {
+          const provider = String(detail["provider"] ?? "");
+          return html`<li>
+            ${store.translator.find(`usage.notice.${kind}`, kind, {
+              provider: store.providerName(provider),
+              hint: String(detail["hint"] ?? ""),
+              model: String(detail["model"] ?? ""),
+            })}
+          </li>`;
+        })}
+      </ul>
+      <div><button @click=${() => this.#read(notices)}>${store.t("usage.notices.read")}</button></div>
+    </section>`;
+  }
+
+  async #read(notices: Notice[]): Promise<void> {
+    try {
+      await this.store.backend.readNotices(notices.map(({ id }) => id));
+    } finally {
+      void this.#load();
+    }
+  }
+
+  #choose = (event: Event) => {
+    this.days = Number((event.target as HTMLSelectElement).value) as (typeof PERIODS)[number];
+    void this.#load();
+  };
+
+  #load = () =>
+    this.#report.load(async () => {
+      const { backend } = this.store;
+      const since = new Date(Date.now() - (this.days - 1) * 86_400_000).toISOString().slice(0, 10);
+      const [lines, totals, forecast, hints, quotas, notices] = await Promise.all([
+        backend.usage({
+          since,
+          bucket: null,
+          by: ["provider", "model", "task", "key_source"],
+          order: "cost",
+        }),
+        backend.usage({ since, bucket: null, by: [] }),
+        backend.forecast(),
+        backend.hints(),
+        backend.quotas(),
+        backend.notices(),
+      ]);
+      return { lines, total: totals[0] ?? null, forecast, hints, quotas, notices };
+    });
+
+  #loadReceipts = () =>
+    this.#receipts.load(async () => {
+      const page = await this.store.backend.receipts(PAGE);
+      this.#complete = page.length < PAGE;
+      return page;
+    });
+
+  #moreReceipts = () =>
+    this.#receipts.load(async () => {
+      const before = this.#receipts.value ?? [];
+      const page = await this.store.backend.receipts(PAGE, before.at(-1)?.request_id);
+      this.#complete = page.length < PAGE;
+      return [...before, ...page];
+    });
+}
+
+/** A cost that never looks free where it is not known. */
+export function costInWords(
+  { t, formats }: { t: UsageView["store"]["t"]; formats: UsageView["store"]["formats"] },
+  line: { cost: number | null; unpriced: number; unmeasured: number },
+): string {
+  if (line.cost === null) return t("usage.unpriced");
+  return `${line.unpriced || line.unmeasured ? "≥ " : ""}${formats.money(line.cost)}`;
 }

@@ -1,0 +1,41 @@
+/** Something that is loaded when a view is shown: waiting, failing and trying again, and old answers dropped. */
+
+import { html, type TemplateResult } from "lit";
+import type { Store } from "../store.js";
+
+export class Loader<T> {
+  value: T | null = null;
+  error: unknown = null;
+  busy = false;
+  #latest = 0;
+
+  constructor(private readonly changed: () => void) {}
+
+  async load(ask: () => Promise<T>): Promise<void> {
+    const number = ++this.#latest;
+    this.busy = true;
+    this.error = null;
+    this.changed();
+    try {
+      const value = await ask();
+      if (number === this.#latest) this.value = value;
+    } catch (error) {
+      if (number === this.#latest) this.error = error;
+    } finally {
+      if (number === this.#latest) {
+        this.busy = false;
+        this.changed();
+      }
+    }
+  }
+
+  /** What to show instead of, or above, the value. */
+  state(store: Store, retry: () => void): TemplateResult | null {
+    if (this.error)
+      return html`<div class="notice bad row" role="alert">
+        <span class="grow">${store.explain(this.error)}</span>
+        <button @click=${retry}>${store.t("state.retry")}</button>
+      </div>`;
+    return this.value === null ? html`<p class="muted" role="status">${store.t("state.loading")}</p>` : null;
+  }
+}

@@ -1,0 +1,50 @@
+/** The limits that bind the user, as bars. */
+
+import { html, nothing, type TemplateResult } from "lit";
+import type { Store } from "../store.js";
+import type { TextName } from "../texts/index.js";
+import type { Quota } from "../types.js";
+
+export function quotaBars(store: Store, quotas: Quota[]): TemplateResult {
+  return html`<section class="stack tight" part="quotas">
+    <h2>${store.t("usage.quotas")}</h2>
+    <ul class="stack">
+      ${quotas.map((quota) => html`<li class="card stack tight">${bar(store, quota)}</li>`)}
+    </ul>
+  </section>`;
+}
+
+function bar(store: Store, quota: Quota): TemplateResult {
+  const { t, formats } = store;
+  const amount = (value: number) => (quota.unit === "cost" ? formats.money(value) : formats.number(value));
+  const period = t(`usage.quota.${quota.period}` as TextName);
+  const what = [
+    t(`usage.quota.${quota.unit}` as TextName, { period }),
+    quota.provider && store.providerName(quota.provider),
+    quota.task,
+    quota.key_source && t(`source.${quota.key_source}`),
+  ];
+  const name = what.filter(Boolean).join(" · ");
+  if (quota.used === null)
+    return html`<p>${name}: ${amount(quota.limit)}</p>
+      <p class="small muted">${t("usage.quota.shared")}</p>`;
+  const reserved = quota.reserved ?? 0;
+  return html`
+    <div class="row">
+      <span class="grow">${name}</span>
+      <span>${t("usage.quota", { used: amount(quota.used + reserved), limit: amount(quota.limit) })}</span>
+    </div>
+    <meter
+      min="0"
+      max=${quota.limit}
+      high=${quota.limit * 0.8}
+      optimum="0"
+      .value=${Math.min(quota.used + reserved, quota.limit)}
+      aria-label=${name}
+    ></meter>
+    <p class="small muted">
+      ${reserved ? html`${t("usage.quota.reserved", { reserved: amount(reserved) })}. ` : nothing}
+      ${quota.resets_at ? t("usage.quota.resets", { time: formats.time(quota.resets_at) }) : nothing}
+    </p>
+  `;
+}

@@ -1,0 +1,79 @@
+"""The bill, as a user reads it: totals, receipts with whose key paid, limits, notices, the activity log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from supa_llm import SupaLLM
+from tests.panel.support import Panel
+from tests.support import PASSWORD, Emulator, Stack, User, key_for
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def use(stack: Stack, user: User, providers: Emulator) -> None:
+    """A priced request, one without a price that a fallback answered, and a limit."""
+    client = stack.client()
+    client.auth.sign_in_with_password({"email": user.email, "password": PASSWORD})
+    with SupaLLM(client, operator_keys={}) as llm:
+        llm.set_key("groq", key_for("groq", 1))
+        llm.set_key("openai", key_for("openai", 1))
+        llm.set_price("groq", "llama-3.1-8b-instant", {"input": 500, "output": 1000})
+        llm.set_quota(10, "requests", "day")
+        llm.chat("Hello", task="speed")
+        providers.fail(500, path="/groq/*")
+        llm.chat("Hello", task=HOSTILE, model="groq/llama-3.1-8b-instant")
+        llm.flush()
+
+
+def test_nothing_used_teaches(panel: Panel) -> None:
+    expect(panel.go("Usage")).to_contain_text("Nothing was used in this time")
+    expect(panel.go("Activity")).to_contain_text("Nothing has happened yet")
+
+
+def test_a_bill_is_read(
+    open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
+) -> None:
+    use(stack, user, providers)
+    panel = open_panel(user)
+    usage = panel.go("Usage")
+    (total,) = stack.rpc("get_llm_usage", user.access_token, p_bucket=None, p_by=[]).json()
+    figures = usage.locator("dd.figure")
+    expect(figures.first).to_have_text("2")
+    assert total["unpriced"] == 1
+    expect(usage).to_contain_text("≥ $")
+    expect(usage).to_contain_text("No price is known for 1 attempts")
+    expect(usage.get_by_role("row", name="OpenAI")).to_contain_text("unpriced")
+    usage.get_by_text("answered · ").first.click()
+    expect(usage).to_contain_text("1. Groq llama-3.1-8b-instant: fault of the provider, your key")
+    expect(usage).to_contain_text("2. OpenAI")
+    expect(usage).to_contain_text("2 of 10")
+    expect(usage).to_contain_text("begins anew")
+    expect(usage).to_contain_text(HOSTILE)
+    expect(panel.root.locator("img")).to_have_count(0)
+    panel.assert_accessible()
+    panel.assert_laid_out()
+
+
+def test_notices_are_read_once(
+    open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
+) -> None:
+    use(stack, user, providers)
+    panel = open_panel(user)
+    expect(panel.go("Usage")).to_contain_text("No price is known for")
+    notices = panel.root.get_by_role("region", name="Notices")
+    notices.get_by_role("button", name="Got it").click()
+    expect(notices).to_have_count(0)
+    assert stack.rpc("list_llm_notices", user.access_token).json() == []
+
+
+def test_what_happened_is_told(
+    open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
+) -> None:
+    use(stack, user, providers)
+    log = open_panel(user).go("Activity")
+    expect(log).to_contain_text("Key gsk…0001 of Groq stored")
+    expect(log).to_contain_text("lent for requests, until")
+    expect(log.get_by_role("row").nth(1)).to_contain_text("you")
