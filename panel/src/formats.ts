@@ -34,6 +34,15 @@ export class Formats {
     }).format(new Date(value));
   }
 
+  /** A day without its year, for an axis. */
+  monthDay(at: number): string {
+    return new Intl.DateTimeFormat(this.lang, {
+      day: "numeric",
+      month: "short",
+      timeZone: this.timeZone,
+    }).format(at);
+  }
+
   day(value: string): string {
     return new Intl.DateTimeFormat(this.lang, { dateStyle: "medium", timeZone: this.timeZone }).format(
       new Date(value),

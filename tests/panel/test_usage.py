@@ -77,3 +77,23 @@ def test_what_happened_is_told(
     expect(log).to_contain_text("Key gsk…0001 of Groq stored")
     expect(log).to_contain_text("lent for requests, until")
     expect(log.get_by_role("row").nth(1)).to_contain_text("you")
+
+
+def test_a_chart_is_loaded_when_it_is_first_shown(
+    open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
+) -> None:
+    use(stack, user, providers)
+    panel = open_panel(user)
+    loaded: list[str] = []
+    panel.page.on("request", lambda request: loaded.append(request.url))
+    panel.go("Order")
+    assert not [url for url in loaded if "chart" in url]
+    usage = panel.go("Usage")
+    expect(usage.locator("canvas")).to_be_visible()
+    assert [url for url in loaded if "chart" in url]
+    usage.get_by_role("combobox", name="By").select_option("model")
+    expect(usage.locator("supa-llm-usage-chart")).to_contain_text("llama-3.1-8b-instant")
+    usage.get_by_text("The figures").click()
+    expect(usage.get_by_role("region", name="The figures")).to_contain_text("gpt-5-mini")
+    panel.assert_accessible()
+    panel.assert_laid_out()

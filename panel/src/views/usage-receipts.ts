@@ -3,8 +3,8 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { Store } from "../store.js";
 import type { Receipt, ReceiptAttempt } from "../types.js";
+import { costInWords } from "./costs.js";
 import type { Loader } from "./loader.js";
-import { costInWords } from "./usage.js";
 
 export function receiptList(
   store: Store,

@@ -4,9 +4,11 @@ import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import type { TextName } from "../texts/index.js";
 import type { Forecast, Hint, Notice, Quota, Receipt, UsageLine } from "../types.js";
+import { costInWords } from "./costs.js";
 import { Loader } from "./loader.js";
 import { quotaBars } from "./usage-quotas.js";
 import { receiptList } from "./usage-receipts.js";
+import "./usage-time.js";
 import { View } from "./view.js";
 
 const PERIODS = [7, 30, 90] as const;
@@ -78,6 +80,11 @@ export class UsageView extends View {
       </div>
       ${this.#report.state(store, this.#load)}
       ${report ? (report.total ? this.#figures(report.total, report) : this.#lesson()) : nothing}
+      ${
+        report?.total
+          ? html`<supa-llm-usage-time .store=${store} .since=${this.#since}></supa-llm-usage-time>`
+          : nothing
+      }
       ${report?.lines.length ? this.#table(report.lines) : nothing}
       ${report?.quotas.length ? quotaBars(store, report.quotas) : nothing}
       ${
@@ -92,6 +99,10 @@ export class UsageView extends View {
       }
       ${receiptList(store, this.#receipts, this.#complete ? null : this.#moreReceipts, this.#loadReceipts)}
     </div>`;
+  }
+
+  get #since(): string {
+    return new Date(Date.now() - (this.days - 1) * 86_400_000).toISOString().slice(0, 10);
   }
 
   #lesson(): TemplateResult {
@@ -212,7 +223,7 @@ export class UsageView extends View {
   #load = () =>
     this.#report.load(async () => {
       const { backend } = this.store;
-      const since = new Date(Date.now() - (this.days - 1) * 86_400_000).toISOString().slice(0, 10);
+      const since = this.#since;
       const [lines, totals, forecast, hints, quotas, notices] = await Promise.all([
         backend.usage({
           since,
@@ -243,13 +254,4 @@ export class UsageView extends View {
       this.#complete = page.length < PAGE;
       return [...before, ...page];
     });
-}
-
-/** A cost that never looks free where it is not known. */
-export function costInWords(
-  { t, formats }: { t: UsageView["store"]["t"]; formats: UsageView["store"]["formats"] },
-  line: { cost: number | null; unpriced: number; unmeasured: number },
-): string {
-  if (line.cost === null) return t("usage.unpriced");
-  return `${line.unpriced || line.unmeasured ? "≥ " : ""}${formats.money(line.cost)}`;
 }

@@ -1,0 +1,113 @@
+/** Usage over time: a chart, what it shows to choose, and its figures as a table. */
+
+import { html, nothing, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import type { UsageLine } from "../types.js";
+import { Loader } from "./loader.js";
+import type { Grouping, Measure } from "./usage-chart.js";
+import { costInWords } from "./costs.js";
+import { View } from "./view.js";
+
+const MEASURES: Measure[] = ["cost", "requests"];
+const GROUPINGS: Grouping[] = ["provider", "model", "task"];
+
+@customElement("supa-llm-usage-time")
+export class UsageTime extends View {
+  /** First day of the report, as YYYY-MM-DD. */
+  @property() since = "";
+  @state() private measure: Measure = "cost";
+  @state() private grouping: Grouping = "provider";
+  @state() private drawn: "waiting" | "ready" | "failed" = "waiting";
+  #lines = new Loader<UsageLine[]>(() => this.requestUpdate());
+  #asked = "";
+
+  override render() {
+    const { store } = this;
+    if (store.phase !== "ready") return nothing;
+    const { t } = store;
+    this.#ask();
+    const lines = this.#lines.value;
+    return html`<section class="stack tight">
+      <h2>${t("usage.chart.title")}</h2>
+      <div class="row">
+        ${this.#select("measure", t("usage.chart.measure"), MEASURES, (value) => (this.measure = value as Measure))}
+        ${this.#select("grouping", t("usage.chart.by"), GROUPINGS, (value) => (this.grouping = value as Grouping))}
+      </div>
+      ${this.#lines.state(store, () => this.#load())} ${lines?.length ? this.#chart(lines) : nothing}
+    </section>`;
+  }
+
+  #select(
+    name: "measure" | "grouping",
+    label: string,
+    values: (Measure | Grouping)[],
+    take: (value: string) => void,
+  ): TemplateResult {
+    return html`<label class="row small" for="usage-${name}"
+      >${label}
+      <select id="usage-${name}" @change=${(event: Event) => take((event.target as HTMLSelectElement).value)}>
+        ${values.map((value) => html`<option value=${value}>${this.store.t(`usage.${value}`)}</option>`)}
+      </select></label
+    >`;
+  }
+
+  #chart(lines: UsageLine[]): TemplateResult {
+    const { store } = this;
+    const { t, formats } = store;
+    return html`
+      ${
+        this.drawn === "failed"
+          ? html`<p class="warn small">${t("usage.chart.failed")}</p>`
+          : html`<supa-llm-usage-chart
+              .store=${store}
+              .lines=${lines}
+              .measure=${this.measure}
+              .grouping=${this.grouping}
+            ></supa-llm-usage-chart>`
+      }
+      <details class="card">
+        <summary>${t("usage.chart.table")}</summary>
+        <div class="scroll" tabindex="0" role="region" aria-label=${t("usage.chart.table")}>
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">${t("usage.chart.day")}</th>
+                <th scope="col">${t(`usage.${this.grouping}`)}</th>
+                <th scope="col" class="number">${t("usage.requests")}</th>
+                <th scope="col" class="number">${t("usage.cost")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              ${lines.map(
+                (line) =>
+                  html`<tr>
+                    <td>${formats.day(line.starts_at)}</td>
+                    <td>${line[this.grouping] ?? t("usage.chart.none")}</td>
+                    <td class="number">${formats.number(line.requests)}</td>
+                    <td class="number">${costInWords(store, line)}</td>
+                  </tr>`,
+              )}
+            </tbody>
+          </table>
+        </div>
+      </details>
+    `;
+  }
+
+  #ask(): void {
+    const asked = `${this.since} ${this.grouping}`;
+    if (asked === this.#asked) return;
+    this.#asked = asked;
+    void this.#load();
+    // Only now, for who never looks at usage need not load it.
+    import("./usage-chart.js").then(
+      () => (this.drawn = "ready"),
+      () => (this.drawn = "failed"),
+    );
+  }
+
+  #load(): Promise<void> {
+    const { since, grouping } = this;
+    return this.#lines.load(() => this.store.backend.usage({ since, bucket: "day", by: [grouping] }));
+  }
+}
