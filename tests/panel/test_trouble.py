@@ -1,0 +1,155 @@
+"""What goes wrong around the panel: sessions that end, networks that fail, hostile texts; nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from playwright.sync_api import Locator, Route, expect
+
+from tests.panel.support import Panel
+from tests.support import Stack, User
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+UPDATE = "**/rpc/update_llm_settings"
+
+
+def turn_off_fallbacks(panel: Panel) -> None:
+    panel.go("Order").get_by_label("Go on with the next provider").uncheck()
+    expect(panel.root.get_by_text("1 unsaved change")).to_be_visible()
+
+
+def left(shown: Locator) -> float:
+    box = shown.bounding_box()
+    assert box is not None
+    return box["x"]
+
+
+def saved(user: User) -> Any:
+    return user.stack.rpc("get_llm_settings", token=user.access_token).json()["enable_fallbacks"]
+
+
+def test_an_account_that_is_gone_is_told_and_nothing_typed_is_lost(
+    panel: Panel, user: User, db: psycopg.Connection[Any]
+) -> None:
+    turn_off_fallbacks(panel)
+    db.execute("delete from auth.users where id = %s", [user.id])
+    panel.root.get_by_role("button", name="Save", exact=True).click()
+    expect(panel.root.get_by_role("alert").first).to_contain_text("Your session has ended")
+    expect(panel.root.get_by_text("1 unsaved change")).to_be_visible()
+
+
+def test_off_line_the_draft_waits(panel: Panel, user: User) -> None:
+    turn_off_fallbacks(panel)
+    panel.page.context.set_offline(True)
+    expect(panel.root.get_by_text("You are off-line")).to_be_visible()
+    panel.root.get_by_role("button", name="Save", exact=True).click()
+    expect(panel.root.get_by_role("alert").first).to_contain_text("cannot be reached")
+    assert saved(user) is True
+    panel.page.context.set_offline(False)
+    expect(panel.root.get_by_text("You are off-line")).to_have_count(0)
+    panel.save()
+    assert saved(user) is False
+
+
+def test_a_slow_project_is_waited_for_and_asked_once(panel: Panel, user: User) -> None:
+    turn_off_fallbacks(panel)
+    held: list[Route] = []
+    panel.page.route(UPDATE, lambda route: held.append(route))
+    panel.root.get_by_role("button", name="Save", exact=True).click()
+    button = panel.root.get_by_role("button", name="Saving …")
+    expect(button).to_be_disabled()
+    (waiting,) = held
+    waiting.continue_()
+    expect(panel.root.get_by_text("Saved.")).to_be_visible()
+    assert saved(user) is False
+
+
+def test_a_project_that_fails_is_told_and_tried_again(open_panel: Callable[..., Panel], user: User) -> None:
+    panel = open_panel()
+    panel.page.route("**/rpc/get_llm_settings", lambda route: route.fulfill(status=503, body="{}"))
+    panel.page.get_by_label("E-mail").fill(user.email)
+    panel.page.get_by_label("Password").fill("correct horse battery staple")
+    panel.page.get_by_role("button", name="Sign in").click()
+    expect(panel.root.get_by_role("alert")).to_contain_text("cannot answer just now")
+    panel.page.unroute("**/rpc/get_llm_settings")
+    panel.root.get_by_role("button", name="Try again").click()
+    expect(panel.root.get_by_role("tab", name="Providers")).to_be_visible()
+
+
+@pytest.fixture
+def hostile_provider(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None]:
+    stack.admin(
+        "set_llm_provider",
+        p_provider={
+            "id": "hostile", "name": HOSTILE, "base_url": "https://hostile.example", "default_model": "m",
+            "key_example": HOSTILE, "key_url": "https://hostile.example/'onclick='alert(1)",
+        },
+    )  # fmt: skip
+    yield
+    db.execute("delete from public.llm_keys where provider = 'hostile'")
+    db.execute("delete from public.llm_providers where id = 'hostile'")
+
+
+@pytest.mark.usefixtures("hostile_provider")
+def test_texts_of_the_database_are_texts(open_panel: Callable[..., Panel], user: User) -> None:
+    user.stack.rpc(
+        "update_llm_settings",
+        token=user.access_token,
+        p_changes={
+            "default_provider": "hostile",
+            "provider_preferences": {"hostile": {"model": "<svg/onload=alert(1)>"}},
+            "task_overrides": {HOSTILE: {"provider": "hostile", "model": "<svg/onload=alert(1)>"}},
+        },
+    )
+    user.stack.rpc(
+        "set_llm_key", token=user.access_token, provider="hostile", key="<b>hint-is-long-enough</b>"
+    )
+    panel = open_panel(user)
+    panel.page.on("dialog", lambda dialog: panel.complaints.append(dialog.message))
+    for tab in ("Providers", "Order", "Tasks", "Usage", "Activity"):
+        shown = panel.go(tab)
+        panel.page.wait_for_load_state("networkidle")
+        expect(panel.root.locator("img, [onload], [onerror], [onclick]")).to_have_count(0)
+        if tab != "Usage":
+            expect(shown).to_contain_text(HOSTILE)
+    panel.assert_laid_out()
+
+
+def test_two_tabs_see_each_others_changes_and_ask_before_one_is_lost(panel: Panel, user: User) -> None:
+    page = panel.page.context.new_page()
+    page.goto(panel.site)
+    other = Panel(page, panel.site)
+    expect(other.root.get_by_role("tab").first).to_be_visible()
+    turn_off_fallbacks(panel)
+    panel.save()
+    order = other.go("Order")
+    order.get_by_label("Default provider").select_option("groq")
+    other.root.get_by_role("button", name="Save", exact=True).click()
+    expect(other.root.get_by_text("were changed elsewhere meanwhile")).to_be_visible()
+    expect(order.get_by_label("Go on with the next provider")).not_to_be_checked()
+    other.save()
+    assert saved(user) is False
+
+
+def test_right_to_left_turns_it_around(panel: Panel) -> None:
+    panel.page.evaluate("document.documentElement.dir = 'rtl'")
+    first, second = (panel.root.get_by_role("tab", name=name) for name in ("Providers", "Order"))
+    assert left(first) > left(second)
+    panel.root.get_by_role("tab", name="Providers").focus()
+    panel.page.keyboard.press("ArrowLeft")
+    expect(panel.root.get_by_role("tab", name="Order")).to_be_focused()
+    for tab in ("Providers", "Order", "Tasks", "Usage", "Activity"):
+        panel.go(tab)
+        panel.page.wait_for_load_state("networkidle")
+        panel.assert_laid_out()
+
+
+def test_an_app_brings_its_own_texts(panel: Panel) -> None:
+    panel.page.evaluate(
+        "document.querySelector('supa-llm-settings').texts = {'tab.providers': 'Models', 'tab.usage': 'Bill'}"
+    )
+    expect(panel.root.get_by_role("tab", name="Models")).to_be_visible()
+    expect(panel.root.get_by_role("tab", name="Bill")).to_be_visible()
