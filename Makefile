@@ -7,12 +7,13 @@ INSTALLED := .venv/installed
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel test test-containers check format docs bench lock db-lint clean
+.PHONY: help quickstart panel screenshots test test-containers check format docs bench lock db-lint clean
 
 help:
 	@echo 'make quickstart       install, start the stack, show the main job'
 	@echo 'make test             install, run every test'
 	@echo 'make panel            build the settings panel'
+	@echo 'make screenshots      take the pictures of the guides anew'
 	@echo 'make check            formatting, lint, types, generated docs'
 	@echo 'make format           mend formatting and what ruff and sqlfluff can mend'
 	@echo 'make docs             write the generated docs anew'
@@ -25,6 +26,9 @@ quickstart: $(INSTALLED) $(PANEL)
 	$(BIN)/supa-llm demo
 
 panel: $(PANEL)
+
+screenshots: $(INSTALLED) $(PANEL)
+	$(BIN)/python -m tests.panel.screenshots
 
 test: $(INSTALLED) $(PANEL)
 	$(BIN)/python -m pytest $(ARGS)

@@ -92,9 +92,9 @@ class Stack:
         body = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part({'role': 'authenticated', **claims})}"
         return f"{body}.{_base64(hmac.digest(self.jwt_secret.encode(), body.encode(), 'sha256'))}"
 
-    def sign_up(self) -> User:
-        """A new user, whose e-mail nobody else has."""
-        email = f"user-{uuid.uuid4().hex}@example.com"
+    def sign_up(self, email: str | None = None) -> User:
+        """A new user; without an e-mail, one that nobody else has."""
+        email = email or f"user-{uuid.uuid4().hex}@example.com"
         response = self._http.post(
             "/auth/v1/signup",
             json={"email": email, "password": PASSWORD},

@@ -38,6 +38,9 @@ export const styles = css`
   * {
     box-sizing: border-box;
   }
+  [hidden] {
+    display: none !important;
+  }
   h2,
   h3,
   p,

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from supa_llm.local.ports import pick_free
-from supa_llm.panel import panel_site
 from tests.panel.chromium import FLAGS, find_chromium
+from tests.panel.serving import serve_site
 from tests.panel.support import Panel
-from tests.support import Emulator, Stack, User, wait_until
+from tests.support import Emulator, Stack, User
 
 
 # Not for the session: Playwright's loop counts as running in this thread, and asynchronous tests need one.
@@ -31,16 +28,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def site(stack: Stack) -> Iterator[str]:
-    """The URL of the page; the operator has keys for Mistral."""
-    (port,) = pick_free(1)
-    app = panel_site(stack.api_url, stack.publishable_key, operator_keys={"mistral": "m" * 32})
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    wait_until(lambda: server.started, seconds=30)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+    """The URL of the page."""
+    with serve_site(stack) as url:
+        yield url
 
 
 @pytest.fixture

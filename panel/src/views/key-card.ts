@@ -14,7 +14,8 @@ type Busy = "saving" | "testing" | "removing" | "showing" | null;
 @customElement("supa-llm-key-card")
 export class KeyCard extends View {
   @property({ attribute: false }) provider!: Provider;
-  @property({ attribute: false }) payer: Candidate["key_source"] | null = null;
+  /** Whose key would pay; null where it is not known yet. */
+  @property({ attribute: false }) payer: Candidate["key_source"] | "nobody" | null = null;
   @state() private doing: "nothing" | "typing" | "removing" = "nothing";
   @state() private busy: Busy = null;
   @state() private error = "";
@@ -95,7 +96,8 @@ export class KeyCard extends View {
 
   #pays(): TemplateResult {
     const { t } = this.store;
-    const who = this.payer ? t(`source.${this.payer}` as TextName) : t("providers.pays.nobody");
+    const name = this.payer === "nobody" ? "providers.pays.nobody" : `source.${this.payer}`;
+    const who = this.payer ? t(name as TextName) : "…";
     return html`<p class="small"><span class="muted">${t("providers.pays")}:</span> ${who}</p>`;
   }
 

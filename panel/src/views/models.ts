@@ -39,6 +39,8 @@ export class ModelLists {
     store: Store,
     options: {
       provider: string;
+      /** Where the field is for one task, that task. */
+      task?: string;
       value: string | undefined;
       label: string;
       /** The visible label is enough where the field stands for itself; else only the long one is read out. */
@@ -46,8 +48,8 @@ export class ModelLists {
       edit: (model: string | undefined) => void;
     },
   ): TemplateResult {
-    const { provider, value, edit } = options;
-    const usual = store.providers.find(({ id }) => id === provider)?.default_model ?? "";
+    const { provider, task, value, edit } = options;
+    const usual = usualModel(store, provider, task);
     const take = (text: string) => edit(text || undefined);
     return html`<label class="field grow">
       <span class="small muted" aria-hidden="true">${options.shown}</span>
@@ -69,6 +71,13 @@ export class ModelLists {
       />
     </label>`;
   }
+}
+
+/** The model that a provider is asked for where none is named: as llm_private.route() has it. */
+function usualModel(store: Store, provider: string, task: string | undefined): string {
+  const row = store.providers.find(({ id }) => id === provider);
+  if (task === undefined || !row) return row?.default_model ?? "";
+  return store.draft.provider_preferences[provider]?.model ?? row.task_models[task] ?? row.default_model;
 }
 
 function listId(provider: string): string {

@@ -24,6 +24,14 @@ export const providersStyles = css`
     border: 1px solid var(--_line);
     font-weight: 600;
   }
+  supa-llm-key-card button {
+    font-size: 0.9375rem;
+    min-block-size: 2.25rem;
+    padding-inline: 0.6rem;
+  }
+  supa-llm-key-card .row {
+    gap: 0.4rem;
+  }
   .facts {
     display: grid;
     grid-template-columns: auto minmax(0, 1fr);
@@ -38,7 +46,7 @@ export const providersStyles = css`
 @customElement("supa-llm-providers")
 export class ProvidersView extends View {
   /** Provider → whose key would pay, of the route of a request without a task. */
-  @state() private payers = new Map<string, Candidate["key_source"]>();
+  @state() private payers: Map<string, Candidate["key_source"]> | null = null;
   #asked: unknown = null;
 
   override render() {
@@ -57,7 +65,7 @@ export class ProvidersView extends View {
               <supa-llm-key-card
                 .store=${store}
                 .provider=${provider}
-                .payer=${this.payers.get(provider.id) ?? null}
+                .payer=${this.payers ? (this.payers.get(provider.id) ?? "nobody") : null}
               ></supa-llm-key-card>
             </li>`,
         )}
@@ -93,7 +101,7 @@ export class ProvidersView extends View {
       this.payers = payers;
     } catch {
       // The cards say all else without it; the next change asks again.
-      this.payers = new Map();
+      this.payers = null;
     }
   }
 }

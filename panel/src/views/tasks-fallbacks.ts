@@ -55,6 +55,7 @@ export function fallbackList(
       </label>
       ${models.field(store, {
         provider,
+        task,
         value: model,
         label: t("tasks.fallback_model", place),
         shown: t("order.model"),

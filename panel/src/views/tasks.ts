@@ -186,6 +186,7 @@ export class TasksView extends View {
         </label>
         ${this.#models.field(store, {
           provider,
+          task,
           value: model,
           label: t("tasks.model_of", { task }),
           shown: t("order.model"),

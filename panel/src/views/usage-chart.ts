@@ -14,6 +14,8 @@ export type Grouping = "provider" | "model" | "task";
 const MOST_SERIES = 6;
 const COLOURS = ["#0a8f68", "#3b6fd4", "#c46a00", "#a2459c", "#5b6b00", "#c23b4b", "#6b7480"];
 const HEIGHT = 220;
+/** Seconds, in which uPlot counts. */
+const DAY = 86_400;
 
 @customElement("supa-llm-usage-chart")
 export class UsageChart extends LitElement {
@@ -91,9 +93,17 @@ export class UsageChart extends LitElement {
         height: HEIGHT,
         legend: { show: false },
         cursor: { show: false },
-        scales: { y: { range: (_, __, high) => [0, high > 0 ? high * 1.05 : 1] } },
+        scales: {
+          x: { range: (_, first, last) => [first - DAY / 2, last + DAY / 2] },
+          y: { range: (_, __, high) => [0, high > 0 ? high * 1.05 : 1] },
+        },
         axes: [
-          { ...axis, values: (_, moments) => moments.map((at) => formats.monthDay(at * 1000)) },
+          {
+            ...axis,
+            space: 70,
+            incrs: [DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY],
+            values: (_, moments) => moments.map((at) => formats.monthDay(at * 1000)),
+          },
           { ...axis, size: 70, values: (_, values) => values.map(amount) },
         ],
         // The tallest first: each smaller one is drawn over it.

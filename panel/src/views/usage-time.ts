@@ -15,7 +15,8 @@ const GROUPINGS: Grouping[] = ["provider", "model", "task"];
 export class UsageTime extends View {
   /** First day of the report, as YYYY-MM-DD. */
   @property() since = "";
-  @state() private measure: Measure = "cost";
+  /** Null until it is chosen: then the cost, where there is any. */
+  @state() private chosen: Measure | null = null;
   @state() private grouping: Grouping = "provider";
   @state() private drawn: "waiting" | "ready" | "failed" = "waiting";
   #lines = new Loader<UsageLine[]>(() => this.requestUpdate());
@@ -30,11 +31,15 @@ export class UsageTime extends View {
     return html`<section class="stack tight">
       <h2>${t("usage.chart.title")}</h2>
       <div class="row">
-        ${this.#select("measure", t("usage.chart.measure"), MEASURES, (value) => (this.measure = value as Measure))}
+        ${this.#select("measure", t("usage.chart.measure"), MEASURES, (value) => (this.chosen = value as Measure))}
         ${this.#select("grouping", t("usage.chart.by"), GROUPINGS, (value) => (this.grouping = value as Grouping))}
       </div>
       ${this.#lines.state(store, () => this.#load())} ${lines?.length ? this.#chart(lines) : nothing}
     </section>`;
+  }
+
+  get measure(): Measure {
+    return this.chosen ?? (this.#lines.value?.some(({ cost }) => cost) ? "cost" : "requests");
   }
 
   #select(
@@ -46,7 +51,7 @@ export class UsageTime extends View {
     return html`<label class="row small" for="usage-${name}"
       >${label}
       <select id="usage-${name}" @change=${(event: Event) => take((event.target as HTMLSelectElement).value)}>
-        ${values.map((value) => html`<option value=${value}>${this.store.t(`usage.${value}`)}</option>`)}
+        ${values.map((value) => html`<option value=${value} ?selected=${value === this[name]}>${this.store.t(`usage.${value}`)}</option>`)}
       </select></label
     >`;
   }
