@@ -14,7 +14,7 @@ from tests.support import Emulator, Stack, User
 
 
 # Not for the session: Playwright's loop counts as running in this thread, and asynchronous tests need one.
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
     found = find_chromium()
