@@ -113,6 +113,8 @@ export interface KeyTest {
   verdict: Verdict;
   reason: string;
   message: string;
+  /** What the provider itself said, masked; may be empty. */
+  said: string;
   key: StoredKey | null;
 }
 

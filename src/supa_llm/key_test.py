@@ -11,7 +11,7 @@ import httpx
 
 from supa_llm.engine.drivers import async_sound
 from supa_llm.engine.failures import mask
-from supa_llm.models import KeyTest, Secret
+from supa_llm.models import ErrorClass, KeyTest, Secret
 from supa_llm.wire import WIRES
 from supa_llm.wire.base import FaultError
 from supa_llm.wire.waits import believable, retry_after
@@ -23,8 +23,8 @@ _PATIENCE = 10.0
 #: Bytes of an error body that are read.
 _ERROR_BODY = 65_536
 
-#: Why it could not be told, by class of error; what the provider said comes behind it.
-_UNTOLD: Mapping[str, str] = {
+#: Why it could not be told, by class of error.
+_UNTOLD: Mapping[ErrorClass, str] = {
     "forbidden": "The provider knows the key, but does not let it list models.",
     "rate_limited": "The provider asks to wait, or its account has no credit left.",
     "bad_request": "The provider does not understand the question.",
@@ -42,13 +42,15 @@ class KeyVerdict:
 
     Attributes:
         reason: ``ok``, or the class of the error.
-        message: a sentence for people; never holds the key.
+        message: a sentence for people.
+        said: what the provider itself said of it, or empty; never holds the key.
         retry_after: seconds that the provider asked to wait, where it did.
     """
 
     verdict: Verdict
     reason: str
     message: str
+    said: str = ""
     retry_after: float | None = None
 
 
@@ -73,8 +75,7 @@ async def ask_provider(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> K
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         refusal = FaultError("invalid_response", "")
     if refusal.error_class == "auth":
-        said = mask(refusal.message, key)
-        return KeyVerdict("rejected", "auth", f"The provider rejects the key. {said}".rstrip())
+        return KeyVerdict("rejected", "auth", "The provider rejects the key.", mask(refusal.message, key))
     return _untold(refusal, key, retry_after(headers) or believable(refusal.retry_after))
 
 
@@ -104,12 +105,11 @@ async def _get(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> tuple[int
 
 def _untold(fault: FaultError, key: Secret, wait: float | None = None) -> KeyVerdict:
     reason = fault.error_class
-    general = _UNTOLD.get(reason, "The provider gave no clear answer.")
     said = mask(fault.message, key)
     # A key that no header can carry was never sent.
     if reason == "auth":
-        return KeyVerdict("rejected", "auth", f"The key cannot be sent: {said}.")
-    return KeyVerdict("unknown", reason, f"{general} {said}".rstrip(), wait)
+        return KeyVerdict("rejected", "auth", "The key cannot be sent.", said)
+    return KeyVerdict("unknown", reason, _UNTOLD[reason], said, wait)
 
 
 def _json_or_text(body: bytes) -> Any:

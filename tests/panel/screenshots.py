@@ -130,7 +130,7 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
         if status:
             emulator.fail(status)
         providers.get_by_role("button", name=f"Test the key of {provider}").click()
-        verdict = "The key was rejected" if status else "The key works."
+        verdict = "The provider rejects the key" if status else "The key works."
         expect(providers.get_by_role("article", name=provider)).to_contain_text(verdict)
     _take(page, "panel-providers")
     order = panel.go("Order")

@@ -44,7 +44,7 @@ def test_what_is_no_key_is_told_and_stays_to_be_corrected(panel: Panel) -> None:
 def test_a_rejected_key_is_told_and_replaced(panel: Panel, providers: Emulator) -> None:
     providers.fail(401)
     add(panel)
-    expect(card(panel)).to_contain_text("The key was rejected")
+    expect(card(panel)).to_contain_text("The provider rejects the key")
     expect(card(panel)).to_contain_text("rejected: replace it")
     card(panel).get_by_role("button", name="Replace the key of Groq").click()
     card(panel).get_by_label("Key of Groq").fill(key_for("groq", 4))

@@ -198,10 +198,12 @@ export class KeyCard extends View {
     </form>`;
   }
 
-  #verdict({ verdict, message }: KeyTest): TemplateResult {
+  #verdict({ verdict, reason, message, said }: KeyTest): TemplateResult {
+    const { t, translator } = this.store;
     const look = { works: "good", rejected: "bad", unknown: "warn" }[verdict];
+    const why = [verdict === "unknown" ? translator.find(`providers.why.${reason}`, message) : "", said];
     return html`<p class=${look} part="verdict">
-      ${this.store.t(`providers.verdict.${verdict}` as TextName, { why: message })}
+      ${t(`providers.verdict.${verdict}` as TextName, { why: why.filter(Boolean).join(" ") })}
     </p>`;
   }
 

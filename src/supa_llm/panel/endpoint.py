@@ -87,7 +87,15 @@ def panel_endpoint(
             raise NotFoundError("There is no key to test.", code="key_not_found")
         said = await ask_provider(test, key, providers)
         stored = await database.run(calls.record_key_test(test.id, said.verdict, said.retry_after), token)
-        return _json({"verdict": said.verdict, "reason": said.reason, "message": said.message, "key": stored})
+        return _json(
+            {
+                "verdict": said.verdict,
+                "reason": said.reason,
+                "message": said.message,
+                "said": said.said,
+                "key": stored,
+            }
+        )
 
     async def operator_providers(_: Request) -> JSONResponse:
         return _json({"providers": list(offered)})

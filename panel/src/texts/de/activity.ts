@@ -16,5 +16,7 @@ export const activity: Record<keyof typeof english, string> = {
   "activity.action.key_tested": "Ein Schlüssel von {provider} geprüft",
   "activity.action.price_set": "Preis eines Modells von {provider} gesetzt",
   "activity.action.price_ended": "Preis eines Modells von {provider} beendet",
+  "activity.action.quota_set": "Eine Grenze gesetzt",
+  "activity.action.quota_removed": "Eine Grenze entfernt",
   "activity.action.lease": "Schlüssel {hint} von {provider} für Anfragen verliehen, bis {until}",
 };

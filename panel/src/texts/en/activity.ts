@@ -14,5 +14,7 @@ export const activity = {
   "activity.action.key_tested": "A key of {provider} tested",
   "activity.action.price_set": "Price of a model of {provider} set",
   "activity.action.price_ended": "Price of a model of {provider} ended",
+  "activity.action.quota_set": "A limit set",
+  "activity.action.quota_removed": "A limit removed",
   "activity.action.lease": "Key {hint} of {provider} lent for requests, until {until}",
 };

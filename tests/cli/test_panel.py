@@ -1,0 +1,75 @@
+"""`supa-llm panel`: the page on this machine, for a project that is named or the local stack."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.command import start
+from tests.support import Stack
+
+
+@contextmanager
+def panel(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`supa-llm panel` in a folder without a stack; killed at the end if it still runs."""
+    process = start("panel", *arguments, cwd=folder, **environment)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_it_prints_where_it_is_and_ends_when_it_is_told(
+    stack: Stack, tmp_path: Path, end: signal.Signals
+) -> None:
+    named = {"SUPABASE_URL": stack.api_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
+    with panel(tmp_path, "--port", "0", **named, GROQ_API_KEY="gsk_operators_own") as process:
+        assert process.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        assert found
+        url = found[0]
+        assert httpx.get(f"{url}/config.json").json() == {
+            "url": stack.api_url, "publishable_key": stack.publishable_key, "runtime": "/llm",
+        }  # fmt: skip
+        assert "<supa-llm-settings" in httpx.get(url).text
+        offered = httpx.get(f"{url}/llm/operator-providers")
+        assert offered.json() == {"providers": ["groq"]}
+        process.send_signal(end)
+        rest = "".join(process.communicate(timeout=60))
+    assert rest == ""
+
+
+def test_a_port_that_is_taken_is_said(stack: Stack, tmp_path: Path) -> None:
+    named = {"SUPABASE_URL": stack.api_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with panel(tmp_path, "--port", str(taken.getsockname()[1]), **named) as process:
+            _, answer = process.communicate(timeout=60)
+    assert "[local_port_in_use]" in answer
+    assert process.returncode == 1
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    with panel(tmp_path) as process:
+        _, answer = process.communicate(timeout=60)
+    assert "supa-llm local up" in answer
+    assert "[project_unknown]" in answer
+    with panel(tmp_path, "--url", "https://x.example") as process:
+        _, answer = process.communicate(timeout=60)
+    assert "SUPABASE_PUBLISHABLE_KEY" in answer
+    assert "[project_unknown]" in answer
+    with panel(tmp_path, without="uvicorn") as process:
+        _, answer = process.communicate(timeout=60)
+    assert "supa-llm[panel]" in answer
+    assert "[missing_extra]" in answer
