@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.panel.support import Panel
-from tests.support import PASSWORD, Stack, User
+from tests.support import PASSWORD, Stack, User, key_for
 
 TABS = ("Providers", "Order", "Tasks", "Usage", "Activity")
 
@@ -66,3 +66,37 @@ def test_no_frame_no_inline_no_elsewhere(site: str, stack: Stack) -> None:
     assert "unsafe" not in policy
     assert httpx.get(f"{site}/assets/../index.html").status_code == 404
     assert httpx.get(f"{site}/assets/%2e%2e/%2e%2e/package.json").status_code == 404
+
+
+def test_a_page_themes_it(panel: Panel) -> None:
+    panel.page.evaluate(
+        """() => {
+            const sheet = new CSSStyleSheet();
+            sheet.replaceSync(`
+                supa-llm-settings {
+                    --supa-llm-accent: rgb(102, 51, 153);
+                    --supa-llm-surface: rgb(250, 240, 230);
+                }
+                supa-llm-settings::part(tab) { text-transform: uppercase }
+            `);
+            document.adoptedStyleSheets = [sheet];
+        }"""
+    )
+    tab = panel.root.get_by_role("tab", name="Providers")
+    expect(tab).to_have_css("border-bottom-color", "rgb(102, 51, 153)")
+    expect(tab).to_have_css("text-transform", "uppercase")
+    expect(panel.root).to_have_css("background-color", "rgb(250, 240, 230)")
+    panel.root.evaluate("panel => panel.setAttribute('theme', 'dark')")
+    expect(panel.root).to_have_css("color-scheme", "dark")
+
+
+def test_another_user_sees_nothing_of_the_one_before(
+    panel: Panel, user: User, new_user: Callable[[], User]
+) -> None:
+    user.rpc("set_llm_key", provider="groq", key=key_for("groq", 1))
+    panel.page.reload()
+    expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("gsk…0001")
+    panel.page.get_by_role("button", name="Sign out").click()
+    panel.sign_in(new_user())
+    expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("no key")
+    expect(panel.root).not_to_contain_text("gsk…0001")

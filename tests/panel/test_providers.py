@@ -157,3 +157,62 @@ def test_keys_are_managed_with_the_keyboard_alone(panel: Panel) -> None:
     expect(card(panel).get_by_role("button", name="Remove the key", exact=True)).to_be_focused()
     press("Enter")
     expect(card(panel)).to_contain_text("is removed")
+
+
+def test_a_key_that_was_saved_is_out_of_memory(panel: Panel) -> None:
+    """A snapshot of the page's heap, after collecting garbage, does not hold it."""
+    add(panel)
+    expect(card(panel)).to_contain_text("The key works.")
+    assert CANARY not in heap(panel)
+    panel.page.evaluate(f"window.kept = ['{CANARY}']")
+    assert CANARY in heap(panel)  # so it would have been found
+
+
+def heap(panel: Panel) -> str:
+    """What the page can still reach, as the browser's profiler writes it."""
+    profiler = panel.page.context.new_cdp_session(panel.page)
+    pieces: list[str] = []
+    profiler.on("HeapProfiler.addHeapSnapshotChunk", lambda event: pieces.append(event["chunk"]))
+    profiler.send("HeapProfiler.enable")
+    profiler.send("HeapProfiler.collectGarbage")
+    profiler.send("HeapProfiler.takeHeapSnapshot", {"reportProgress": False})
+    profiler.detach()
+    return "".join(pieces)
+
+
+def test_each_state_of_a_card_is_accessible_and_has_room(panel: Panel, providers: Emulator) -> None:
+    card(panel).get_by_role("button", name="Add a key of Groq").click()
+    panel.assert_accessible()
+    panel.assert_laid_out()
+    providers.fail(401)
+    card(panel).get_by_label("Key of Groq").fill(CANARY)
+    card(panel).get_by_role("button", name="Save the key").click()
+    expect(card(panel)).to_contain_text("The provider rejects the key")
+    panel.assert_accessible()
+    card(panel).get_by_role("button", name="Show the key of Groq").click()
+    expect(card(panel)).to_contain_text(CANARY)
+    panel.assert_accessible()
+    panel.assert_laid_out()
+    card(panel).get_by_role("button", name="Remove the key of Groq").click()
+    expect(card(panel)).not_to_contain_text(CANARY)
+    panel.assert_accessible()
+    panel.assert_laid_out()
+
+
+def test_a_limited_key_says_until_when_it_rests(panel: Panel, providers: Emulator) -> None:
+    add(panel)
+    expect(card(panel)).to_contain_text("The key works.")
+    providers.fail(429, retry_after=3600)
+    card(panel).get_by_role("button", name="Test the key of Groq").click()
+    expect(card(panel)).to_contain_text("cooling down until")
+    expect(card(panel)).to_contain_text("It could not be told: The provider asks to wait")
+
+
+def test_who_tests_too_often_is_asked_to_wait(panel: Panel, user: User) -> None:
+    for _ in range(10):
+        user.rpc("begin_llm_key_test", provider="groq", key=CANARY)
+    card(panel).get_by_role("button", name="Add a key of Groq").click()
+    card(panel).get_by_label("Key of Groq").fill(CANARY)
+    card(panel).get_by_role("button", name="Test", exact=True).click()
+    expect(card(panel).get_by_role("alert")).to_contain_text("tested many keys in a short time")
+    expect(card(panel).get_by_label("Key of Groq")).to_have_value(CANARY)

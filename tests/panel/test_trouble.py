@@ -134,6 +134,26 @@ def test_two_tabs_see_each_others_changes_and_ask_before_one_is_lost(panel: Pane
     assert saved(user) is False
 
 
+def test_what_both_tabs_changed_is_asked_about(panel: Panel, user: User) -> None:
+    order = panel.go("Order")
+    order.get_by_label("Default provider").select_option("groq")
+    user.rpc("update_llm_settings", p_changes={"default_provider": "openai"})
+    panel.root.get_by_role("button", name="Save", exact=True).click()
+    question = panel.root.get_by_role("group", name="The default provider")
+    expect(question).to_contain_text("was changed elsewhere, too. Which one is to stay?")
+    expect(panel.root.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+    panel.assert_accessible()
+    question.get_by_role("button", name="Mine: Groq").click()
+    panel.save()
+    assert user.rpc("get_llm_settings")["default_provider"] == "groq"
+    order.get_by_label("Default provider").select_option("mistral")
+    user.rpc("update_llm_settings", p_changes={"default_provider": "google"})
+    panel.root.get_by_role("button", name="Save", exact=True).click()
+    question.get_by_role("button", name="The other: Google").click()
+    expect(order.get_by_label("Default provider")).to_have_value("google")
+    expect(panel.root.get_by_role("button", name="Save", exact=True)).to_have_count(0)
+
+
 def test_right_to_left_turns_it_around(panel: Panel) -> None:
     panel.page.evaluate("document.documentElement.dir = 'rtl'")
     first, second = (panel.root.get_by_role("tab", name=name) for name in ("Providers", "Order"))

@@ -46,7 +46,7 @@ export class KeyCard extends View {
     return html`<article class="card stack tight" part="provider" aria-label=${provider.name}>
       <div class="row">
         <span class="mark" aria-hidden="true">${[...provider.name][0] ?? "?"}</span>
-        <h3 class="grow">${provider.name}</h3>
+        <h2 class="grow">${provider.name}</h2>
         ${this.#state(key)}
       </div>
       ${key ? this.#facts(key) : nothing} ${this.#pays()}
