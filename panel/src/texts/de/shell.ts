@@ -45,6 +45,10 @@ export const shell: Record<keyof typeof english, string> = {
   "error.api_key_refused":
     "Diese App ist nicht mit ihrem Projekt verbunden: Ihr API-Schlüssel wurde abgelehnt.",
   "error.database_error": "Das Projekt hat unerwartet geantwortet.",
+  "error.configuration":
+    "Der Server der App ist falsch eingerichtet. Die Betreiber müssen sich darum kümmern.",
+  "error.database_unavailable":
+    "Der Server der App erreicht das Projekt gerade nicht. Versuchen Sie es gleich noch einmal.",
   "error.invalid_argument": "Dieser Wert ist nicht erlaubt.",
   "error.invalid_price": "Dieser Preis ist nicht erlaubt.",
   "error.invalid_price_list": "Diese Preisliste kann nicht übernommen werden.",
@@ -81,6 +85,8 @@ export const shell: Record<keyof typeof english, string> = {
     "Sie haben in kurzer Zeit viele Schlüssel geprüft. Warten Sie ein paar Minuten.",
   "error.unavailable": "Das Projekt kann gerade nicht antworten.",
   "error.unexpected": "Etwas ist schiefgegangen.",
+  "error.unexpected_answer":
+    "Projekt und Server der App haben verschiedene Versionen. Die Betreiber müssen eines aktualisieren.",
   "error.unknown_model": "Es ist nicht bekannt, welcher Anbieter dieses Modell hat.",
   "error.unknown_provider": "Dieser Anbieter wird nicht mehr angeboten.",
   "error.unknown_setting": "Diese Einstellung gibt es nicht mehr. Laden Sie die Seite neu.",

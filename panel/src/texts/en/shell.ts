@@ -41,6 +41,8 @@ export const shell = {
   "source.operator": "the app's key",
   "error.api_key_refused": "This app is not connected to its project: its API key was refused.",
   "error.database_error": "The project gave an answer that was not expected.",
+  "error.configuration": "The app's server is set up wrongly. The people who run this app must look into it.",
+  "error.database_unavailable": "The app's server cannot reach the project just now. Try again in a moment.",
   "error.invalid_argument": "This value is not allowed.",
   "error.invalid_price": "This price is not allowed.",
   "error.invalid_price_list": "This price list cannot be taken.",
@@ -72,6 +74,8 @@ export const shell = {
   "error.too_many_key_tests": "You have tested many keys in a short time. Wait a few minutes.",
   "error.unavailable": "The project cannot answer just now.",
   "error.unexpected": "Something went wrong.",
+  "error.unexpected_answer":
+    "The project and the app's server are of different versions. The people who run this app must update one.",
   "error.unknown_model": "It is not known which provider has this model.",
   "error.unknown_provider": "This provider is not offered any more.",
   "error.unknown_setting": "This setting does not exist any more. Load the page again.",
