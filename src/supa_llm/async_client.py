@@ -122,9 +122,16 @@ class AsyncUserLLM(AsyncReports, AsyncSpending):
         return self._core.first_candidate(await self.explain(task))
 
     async def explain(
-        self, task: str | None = None, *, model: str | None = None, needs: Sequence[str] = ()
+        self,
+        task: str | None = None,
+        *,
+        model: str | None = None,
+        needs: Sequence[str] = (),
+        changes: Mapping[str, Any] | None = None,
     ) -> Route:
-        return await self._read(calls.explain_route(task, model, needs, self._core.operator_keys.providers))
+        return await self._read(
+            calls.explain_route(task, model, needs, self._core.operator_keys.providers, changes)
+        )
 
     async def chat(
         self,

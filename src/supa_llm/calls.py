@@ -132,9 +132,14 @@ def release_request(request_id: UUID) -> Call[None]:
 
 
 def explain_route(
-    task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
+    task: str | None,
+    model: str | None,
+    needs: Sequence[str],
+    operator_providers: Sequence[str],
+    changes: Mapping[str, Any] | None = None,
 ) -> Call[Route]:
-    return Call("explain_llm_route", _route_args(task, model, needs, operator_providers), Route.from_json)
+    args = _route_args(task, model, needs, operator_providers)
+    return Call("explain_llm_route", args | ({"p_changes": changes} if changes else {}), Route.from_json)
 
 
 def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[bool]:

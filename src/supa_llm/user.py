@@ -206,7 +206,12 @@ class UserLLM(Reports, Spending):
         return self._core.first_candidate(self.explain(task))
 
     def explain(
-        self, task: str | None = None, *, model: str | None = None, needs: Sequence[str] = ()
+        self,
+        task: str | None = None,
+        *,
+        model: str | None = None,
+        needs: Sequence[str] = (),
+        changes: Mapping[str, Any] | None = None,
     ) -> Route:
         """The route that a request would take, with reasons, what was left out, and advice if it is empty.
 
@@ -216,11 +221,14 @@ class UserLLM(Reports, Spending):
         Args:
             model: ``provider/model`` or a bare model, to ask for it.
             needs: of ``chat``, ``streaming``, ``tools``, ``json_schema``, ``vision``, ``embeddings``.
+            changes: what :meth:`update_settings` might change: the route is as it would be after that.
 
         Raises:
-            InvalidInputError: nobody is known to have that model.
+            InvalidInputError: nobody is known to have that model, or a change is not allowed.
         """
-        return self._read(calls.explain_route(task, model, needs, self._core.operator_keys.providers))
+        return self._read(
+            calls.explain_route(task, model, needs, self._core.operator_keys.providers, changes)
+        )
 
     # Requests -----------------------------------------------------------------------------------------------
 
