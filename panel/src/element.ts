@@ -213,7 +213,7 @@ export class SupaLlmSettings extends LitElement {
               aria-controls="view-${tab}"
               aria-selected=${this.tab === tab}
               tabindex=${this.tab === tab ? 0 : -1}
-              @click=${() => (this.tab = tab)}
+              @click=${() => this.#show(tab)}
             >
               ${store.t(`tab.${tab}` as TextName)}
             </button>`,
@@ -242,6 +242,12 @@ export class SupaLlmSettings extends LitElement {
     }
   }
 
+  #show(tab: Tab): void {
+    this.tab = tab;
+    // It was said of what is not in sight any more.
+    this.store.said = null;
+  }
+
   #tabKey = (event: KeyboardEvent) => {
     const backwards = getComputedStyle(this).direction === "rtl" ? "ArrowRight" : "ArrowLeft";
     const forwards = backwards === "ArrowLeft" ? "ArrowRight" : "ArrowLeft";
@@ -255,7 +261,7 @@ export class SupaLlmSettings extends LitElement {
     const tab = to === undefined ? undefined : TABS[to];
     if (!tab) return;
     event.preventDefault();
-    this.tab = tab;
+    this.#show(tab);
     void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(`#tab-${tab}`)?.focus());
   };
 }

@@ -129,7 +129,7 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
     for provider, status in (("Groq", None), ("Anthropic", None), ("OpenAI", 401)):
         if status:
             emulator.fail(status)
-        providers.get_by_role("button", name=f"Test the key of {provider}").click()
+        providers.get_by_role("button", name=f"Test the {provider} key").click()
         verdict = "The provider rejects the key" if status else "The key works."
         expect(providers.get_by_role("article", name=provider)).to_contain_text(verdict)
     _take(page, "panel-providers")

@@ -116,8 +116,8 @@ def test_a_guides_page_works(
     session(shown)
     expect(shown.get_by_role("tab", name="Providers")).to_be_visible()
     # There is no server behind runtime="/llm" here, and the panel does without.
-    shown.get_by_role("button", name="Add a key of Groq").click()
-    expect(shown.get_by_label("Key of Groq")).to_be_focused()
+    shown.get_by_role("button", name="Add a key for Groq").click()
+    expect(shown.get_by_label("Your Groq key")).to_be_focused()
     assert errors == []
     shown.close()
 

@@ -17,8 +17,8 @@ def card(panel: Panel, provider: str = "Groq") -> Locator:
 
 
 def add(panel: Panel, key: str = CANARY) -> None:
-    card(panel).get_by_role("button", name="Add a key of Groq").click()
-    card(panel).get_by_label("Key of Groq").fill(key)
+    card(panel).get_by_role("button", name="Add a key for Groq").click()
+    card(panel).get_by_label("Your Groq key").fill(key)
     card(panel).get_by_role("button", name="Save the key").click()
 
 
@@ -38,7 +38,7 @@ def test_a_key_is_added_tested_and_counts(panel: Panel, user: User) -> None:
 def test_what_is_no_key_is_told_and_stays_to_be_corrected(panel: Panel) -> None:
     add(panel, "sk-of-somebody-else")
     expect(card(panel).get_by_role("alert")).to_contain_text("does not look like a key")
-    expect(card(panel).get_by_label("Key of Groq")).to_have_value("sk-of-somebody-else")
+    expect(card(panel).get_by_label("Your Groq key")).to_have_value("sk-of-somebody-else")
 
 
 def test_a_rejected_key_is_told_and_replaced(panel: Panel, providers: Emulator) -> None:
@@ -46,9 +46,9 @@ def test_a_rejected_key_is_told_and_replaced(panel: Panel, providers: Emulator) 
     add(panel)
     expect(card(panel)).to_contain_text("The provider rejects the key")
     expect(card(panel)).to_contain_text("rejected: replace it")
-    card(panel).get_by_role("button", name="Replace the key of Groq").click()
-    card(panel).get_by_label("Key of Groq").fill(key_for("groq", 4))
-    card(panel).get_by_label("Key of Groq").press("Enter")
+    card(panel).get_by_role("button", name="Replace the Groq key").click()
+    card(panel).get_by_label("Your Groq key").fill(key_for("groq", 4))
+    card(panel).get_by_label("Your Groq key").press("Enter")
     expect(card(panel)).to_contain_text("The key works.")
 
 
@@ -60,8 +60,8 @@ def test_what_could_not_be_told_says_why(panel: Panel, providers: Emulator) -> N
 
 
 def test_a_key_is_tested_before_it_is_saved(panel: Panel, user: User) -> None:
-    card(panel).get_by_role("button", name="Add a key of Groq").click()
-    card(panel).get_by_label("Key of Groq").fill(CANARY)
+    card(panel).get_by_role("button", name="Add a key for Groq").click()
+    card(panel).get_by_label("Your Groq key").fill(CANARY)
     card(panel).get_by_role("button", name="Test", exact=True).click()
     expect(card(panel)).to_contain_text("The key works.")
     card(panel).get_by_role("button", name="Cancel").click()
@@ -72,7 +72,7 @@ def test_a_key_is_shown_for_half_a_minute_and_on_the_record(panel: Panel, user: 
     add(panel)
     expect(card(panel)).to_contain_text("The key works.")
     panel.page.clock.install()
-    card(panel).get_by_role("button", name="Show the key of Groq").click()
+    card(panel).get_by_role("button", name="Show the Groq key").click()
     expect(card(panel)).to_contain_text(CANARY)
     panel.page.clock.run_for(31_000)
     expect(card(panel)).not_to_contain_text(CANARY)
@@ -88,7 +88,7 @@ def test_where_the_operator_does_not_want_it_no_key_is_shown(
         panel = open_panel(user)
         add(panel)
         expect(card(panel)).to_contain_text("The key works.")
-        expect(card(panel).get_by_role("button", name="Show the key of Groq")).to_have_count(0)
+        expect(card(panel).get_by_role("button", name="Show the Groq key")).to_have_count(0)
     finally:
         stack.admin("set_llm_operator_settings", p_changes={"reveal_enabled": True})
 
@@ -96,12 +96,12 @@ def test_where_the_operator_does_not_want_it_no_key_is_shown(
 def test_a_key_is_removed_after_a_question(panel: Panel, user: User) -> None:
     add(panel)
     expect(card(panel)).to_contain_text("The key works.")
-    card(panel).get_by_role("button", name="Remove the key of Groq").click()
+    card(panel).get_by_role("button", name="Remove the Groq key").click()
     card(panel).get_by_role("button", name="Cancel").click()
     expect(card(panel)).to_contain_text("gsk…1337")
-    card(panel).get_by_role("button", name="Remove the key of Groq").click()
+    card(panel).get_by_role("button", name="Remove the Groq key").click()
     card(panel).get_by_role("button", name="Remove the key", exact=True).click()
-    expect(card(panel)).to_contain_text("The key of Groq is removed.")
+    expect(card(panel)).to_contain_text("The Groq key is removed.")
     assert user.stack.rpc("list_llm_keys", token=user.access_token).json() == []
 
 
@@ -116,8 +116,8 @@ def test_a_key_is_left_nowhere(panel: Panel) -> None:
 
     panel.page.on("request", watch)
     panel.page.on("console", lambda message: heard.append(message.text))
-    card(panel).get_by_role("button", name="Add a key of Groq").click()
-    card(panel).get_by_label("Key of Groq").fill(CANARY)
+    card(panel).get_by_role("button", name="Add a key for Groq").click()
+    card(panel).get_by_label("Your Groq key").fill(CANARY)
     card(panel).get_by_role("button", name="Test", exact=True).click()
     expect(card(panel)).to_contain_text("The key works.")
     assert CANARY not in markup(panel)
@@ -146,13 +146,13 @@ def markup(panel: Panel) -> str:
 
 def test_keys_are_managed_with_the_keyboard_alone(panel: Panel) -> None:
     press = panel.page.keyboard.press
-    card(panel).get_by_role("button", name="Add a key of Groq").focus()
+    card(panel).get_by_role("button", name="Add a key for Groq").focus()
     press("Enter")
-    expect(card(panel).get_by_label("Key of Groq")).to_be_focused()
+    expect(card(panel).get_by_label("Your Groq key")).to_be_focused()
     panel.page.keyboard.type(CANARY)
     press("Enter")
     expect(card(panel)).to_contain_text("The key works.")
-    card(panel).get_by_role("button", name="Remove the key of Groq").focus()
+    card(panel).get_by_role("button", name="Remove the Groq key").focus()
     press("Enter")
     expect(card(panel).get_by_role("button", name="Remove the key", exact=True)).to_be_focused()
     press("Enter")
@@ -181,19 +181,19 @@ def heap(panel: Panel) -> str:
 
 
 def test_each_state_of_a_card_is_accessible_and_has_room(panel: Panel, providers: Emulator) -> None:
-    card(panel).get_by_role("button", name="Add a key of Groq").click()
+    card(panel).get_by_role("button", name="Add a key for Groq").click()
     panel.assert_accessible()
     panel.assert_laid_out()
     providers.fail(401)
-    card(panel).get_by_label("Key of Groq").fill(CANARY)
+    card(panel).get_by_label("Your Groq key").fill(CANARY)
     card(panel).get_by_role("button", name="Save the key").click()
     expect(card(panel)).to_contain_text("The provider rejects the key")
     panel.assert_accessible()
-    card(panel).get_by_role("button", name="Show the key of Groq").click()
+    card(panel).get_by_role("button", name="Show the Groq key").click()
     expect(card(panel)).to_contain_text(CANARY)
     panel.assert_accessible()
     panel.assert_laid_out()
-    card(panel).get_by_role("button", name="Remove the key of Groq").click()
+    card(panel).get_by_role("button", name="Remove the Groq key").click()
     expect(card(panel)).not_to_contain_text(CANARY)
     panel.assert_accessible()
     panel.assert_laid_out()
@@ -203,7 +203,7 @@ def test_a_limited_key_says_until_when_it_rests(panel: Panel, providers: Emulato
     add(panel)
     expect(card(panel)).to_contain_text("The key works.")
     providers.fail(429, retry_after=3600)
-    card(panel).get_by_role("button", name="Test the key of Groq").click()
+    card(panel).get_by_role("button", name="Test the Groq key").click()
     expect(card(panel)).to_contain_text("cooling down until")
     expect(card(panel)).to_contain_text("It could not be told: The provider asks to wait")
 
@@ -211,8 +211,8 @@ def test_a_limited_key_says_until_when_it_rests(panel: Panel, providers: Emulato
 def test_who_tests_too_often_is_asked_to_wait(panel: Panel, user: User) -> None:
     for _ in range(10):
         user.rpc("begin_llm_key_test", provider="groq", key=CANARY)
-    card(panel).get_by_role("button", name="Add a key of Groq").click()
-    card(panel).get_by_label("Key of Groq").fill(CANARY)
+    card(panel).get_by_role("button", name="Add a key for Groq").click()
+    card(panel).get_by_label("Your Groq key").fill(CANARY)
     card(panel).get_by_role("button", name="Test", exact=True).click()
     expect(card(panel).get_by_role("alert")).to_contain_text("tested many keys in a short time")
-    expect(card(panel).get_by_label("Key of Groq")).to_have_value(CANARY)
+    expect(card(panel).get_by_label("Your Groq key")).to_have_value(CANARY)

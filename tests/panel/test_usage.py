@@ -74,7 +74,7 @@ def test_what_happened_is_told(
 ) -> None:
     use(stack, user, providers)
     log = open_panel(user).go("Activity")
-    expect(log).to_contain_text("Key gsk…0001 of Groq stored")
+    expect(log).to_contain_text("Groq key gsk…0001 stored")
     expect(log).to_contain_text("lent for requests, until")
     expect(log.get_by_role("row").nth(1)).to_contain_text("you")
 

@@ -49,7 +49,7 @@ export class KeyCard extends View {
         <h2 class="grow">${provider.name}</h2>
         ${this.#state(key)}
       </div>
-      ${key ? this.#facts(key) : nothing} ${this.#pays()}
+      ${key ? this.#facts(key) : nothing} ${key || this.payer !== "nobody" ? this.#pays() : nothing}
       ${this.doing === "removing" && key ? this.#question(key) : nothing}
       ${this.doing === "typing" ? this.#form() : nothing}
       ${this.doing === "nothing" ? this.#buttons(key) : nothing}

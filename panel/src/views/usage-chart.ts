@@ -46,6 +46,8 @@ export class UsageChart extends LitElement {
   @property({ attribute: false }) store!: Store;
   /** Lines by day and one dimension. */
   @property({ attribute: false }) lines: UsageLine[] = [];
+  /** First day that was asked for, as YYYY-MM-DD. */
+  @property() since = "";
   @property() measure: Measure = "cost";
   @property() grouping: Grouping = "provider";
   #plot: uPlot | null = null;
@@ -91,10 +93,12 @@ export class UsageChart extends LitElement {
       {
         width: Math.max(this.clientWidth, 200),
         height: HEIGHT,
+        tzDate: (at) => uPlot.tzDate(new Date(at * 1000), this.store.settings.time_zone),
         legend: { show: false },
         cursor: { show: false },
         scales: {
-          x: { range: (_, first, last) => [first - DAY / 2, last + DAY / 2] },
+          // All of the time that was asked for, used or not.
+          x: { range: () => [Date.parse(this.since) / 1000 - DAY / 2, Date.now() / 1000 + DAY / 2] },
           y: { range: (_, __, high) => [0, high > 0 ? high * 1.05 : 1] },
         },
         axes: [
@@ -104,7 +108,11 @@ export class UsageChart extends LitElement {
             incrs: [DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY],
             values: (_, moments) => moments.map((at) => formats.monthDay(at * 1000)),
           },
-          { ...axis, size: 70, values: (_, values) => values.map(amount) },
+          {
+            ...axis,
+            size: (_, values) => 25 + 7 * Math.max(4, ...(values ?? []).map((value) => value.length)),
+            values: (_, values) => values.map(amount),
+          },
         ],
         // The tallest first: each smaller one is drawn over it.
         series: [

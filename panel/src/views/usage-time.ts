@@ -66,6 +66,7 @@ export class UsageTime extends View {
           : html`<supa-llm-usage-chart
               .store=${store}
               .lines=${lines}
+              .since=${this.since}
               .measure=${this.measure}
               .grouping=${this.grouping}
             ></supa-llm-usage-chart>`
