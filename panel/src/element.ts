@@ -25,7 +25,7 @@ const LOOK_AGAIN_MS = 30_000;
  * Give it the app's own supabase-js client (property `client`), or the project's address (attributes `url` and
  * `publishable-key`).
  *
- * @fires supa-llm-saved - after settings or a key were saved; nothing in it is secret.
+ * @fires supa-llm-saved - after settings or a key were stored or removed; it carries nothing.
  */
 @customElement("supa-llm-settings")
 export class SupaLlmSettings extends LitElement {
@@ -53,6 +53,9 @@ export class SupaLlmSettings extends LitElement {
   constructor() {
     super();
     this.store.addEventListener("change", () => this.requestUpdate());
+    this.store.addEventListener("saved", () =>
+      this.dispatchEvent(new Event("supa-llm-saved", { bubbles: true })),
+    );
   }
 
   override connectedCallback(): void {

@@ -1,4 +1,4 @@
-/** What the panel knows and what the user is changing. Views read it, and are told when it changes. */
+/** What the panel knows and what the user is changing. */
 
 import type { Backend } from "./backend.js";
 import {
@@ -17,6 +17,7 @@ import type { Preferences, Provider, Settings, StoredKey, Task } from "./types.j
 
 export type Phase = "not_connected" | "loading" | "signed_out" | "failed" | "ready";
 
+/** Fires `change` when anything is to be drawn anew, and `saved` when settings or keys were stored. */
 export class Store extends EventTarget {
   phase: Phase = "not_connected";
   /** Why the panel could not be loaded, or why it knows that it is not up to date. */
@@ -214,6 +215,7 @@ export class Store extends EventTarget {
       this.settings = settings;
       this.draft = merged;
       this.said = "saved";
+      this.dispatchEvent(new Event("saved"));
       this.error = null;
     } catch (error) {
       if (owner !== this.#owner) return;
@@ -228,14 +230,19 @@ export class Store extends EventTarget {
     }
   }
 
+  /** Take over what is known of a key by now. */
   keep(key: StoredKey): void {
     this.keys = new Map(this.keys).set(key.provider, key);
     this.changed();
   }
 
-  drop(provider: string): void {
-    this.keys = new Map(this.keys);
-    this.keys.delete(provider);
+  /** Take over that a key was stored or, without one, removed. */
+  keyChanged(provider: string, key: StoredKey | null): void {
+    const keys = new Map(this.keys);
+    if (key) keys.set(provider, key);
+    else keys.delete(provider);
+    this.keys = keys;
+    this.dispatchEvent(new Event("saved"));
     this.changed();
   }
 

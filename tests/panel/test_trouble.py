@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Route, expect
 
 from tests.panel.support import Panel
-from tests.support import Stack, User
+from tests.support import Stack, User, key_for
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 UPDATE = "**/rpc/update_llm_settings"
@@ -39,6 +39,35 @@ def test_an_account_that_is_gone_is_told_and_nothing_typed_is_lost(
     panel.root.get_by_role("button", name="Save", exact=True).click()
     expect(panel.root.get_by_role("alert").first).to_contain_text("Your session has ended")
     expect(panel.root.get_by_text("1 unsaved change")).to_be_visible()
+
+
+def test_a_session_that_cannot_go_on_leaves_nothing(panel: Panel) -> None:
+    expect(panel.root.get_by_role("article", name="Groq")).to_be_visible()
+    panel.page.evaluate(
+        """() => {
+            const [name] = Object.keys(localStorage);
+            const session = JSON.parse(localStorage.getItem(name));
+            const ended = { ...session, expires_at: 1, refresh_token: "ended" };
+            localStorage.setItem(name, JSON.stringify(ended));
+        }"""
+    )
+    panel.page.reload()
+    expect(panel.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(panel.root.get_by_role("article")).to_have_count(0)
+
+
+def test_the_app_is_told_what_was_saved(panel: Panel, user: User) -> None:
+    panel.page.evaluate(
+        "() => { window.told = 0; document.addEventListener('supa-llm-saved', () => window.told++) }"
+    )
+    turn_off_fallbacks(panel)
+    panel.save()
+    card = panel.go("Providers").get_by_role("article", name="Groq")
+    card.get_by_role("button", name="Add a key for Groq").click()
+    card.get_by_label("Your Groq key").fill(key_for("groq", 9))
+    card.get_by_label("Your Groq key").press("Enter")
+    expect(card).to_contain_text("The Groq key is saved.")
+    assert panel.page.evaluate("window.told") == 2
 
 
 def test_off_line_the_draft_waits(panel: Panel, user: User) -> None:

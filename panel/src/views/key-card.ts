@@ -241,10 +241,9 @@ export class KeyCard extends View {
     await this.#do("saving", async () => {
       const stored = await this.store.backend.setKey(this.provider.id, input.value.trim());
       input.value = "";
-      this.store.keep(stored);
+      this.store.keyChanged(this.provider.id, stored);
       this.#stop();
       this.said = this.store.t("providers.saved", { provider: this.provider.name });
-      this.#tell();
     });
     if (!this.error && this.store.backend.runtime !== null) await this.#test();
   };
@@ -266,10 +265,9 @@ export class KeyCard extends View {
   #remove = () =>
     this.#do("removing", async () => {
       await this.store.backend.revokeKey(this.provider.id);
-      this.store.drop(this.provider.id);
+      this.store.keyChanged(this.provider.id, null);
       this.#stop();
       this.said = this.store.t("providers.removed", { provider: this.provider.name });
-      this.#tell();
     });
 
   #show = () =>
@@ -307,7 +305,9 @@ export class KeyCard extends View {
   /** Do something for which there is a busy state, and say what went wrong. */
   async #do(busy: Busy, what: () => Promise<void>): Promise<void> {
     if (this.busy) return;
-    Object.assign(this, { busy, error: "", said: "" });
+    Object.assign(this, { busy, error: "" });
+    // A key is tested once it is saved, which is still worth knowing.
+    if (busy !== "testing") this.said = "";
     try {
       await what();
     } catch (error) {
@@ -315,11 +315,6 @@ export class KeyCard extends View {
     } finally {
       this.busy = null;
     }
-  }
-
-  /** Let the host know, without anything that is secret. */
-  #tell(): void {
-    this.dispatchEvent(new CustomEvent("supa-llm-saved", { bubbles: true, composed: true }));
   }
 
   /** Read the keys again when a provider has waited long enough. */

@@ -11,7 +11,7 @@ export const providers: Record<keyof typeof english, string> = {
   "providers.state.none": "kein Schlüssel",
   "providers.state.untested": "noch nicht geprüft",
   "providers.state.working": "funktioniert",
-  "providers.state.rejected": "abgelehnt: ersetzen Sie ihn",
+  "providers.state.rejected": "vom Anbieter abgelehnt: ersetzen Sie ihn",
   "providers.state.cooling_down": "pausiert bis {time}",
   "providers.key": "Schlüssel",
   "providers.stored": "Gespeichert",

@@ -8,7 +8,7 @@ export const providers = {
   "providers.state.none": "no key",
   "providers.state.untested": "not tested yet",
   "providers.state.working": "working",
-  "providers.state.rejected": "rejected: replace it",
+  "providers.state.rejected": "rejected by the provider: replace it",
   "providers.state.cooling_down": "cooling down until {time}",
   "providers.key": "Key",
   "providers.stored": "Stored",
