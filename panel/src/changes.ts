@@ -37,9 +37,10 @@ export function changesBetween(base: Preferences, wanted: Preferences): Changes 
   return Object.keys(changes).length ? (changes as Changes) : null;
 }
 
-/** How many leaves differ. */
+/** How many things differ, as people count: the order of providers is one, however many places it takes. */
 export function countChanges(base: Preferences, wanted: Preferences): number {
-  return differences(base, wanted).length;
+  const things = differences(base, wanted).map(([path]) => (path[2] === "priority" ? "order" : join(path)));
+  return new Set(things).size;
 }
 
 /**

@@ -36,6 +36,17 @@ describe("what is saved", () => {
     expect(countChanges(base(), wanted)).toBe(3);
   });
 
+  test("another order of providers, which counts as one change", () => {
+    const wanted = after(
+      [["provider_preferences", "groq", "priority"], 2],
+      [["provider_preferences", "google", "priority"], 1],
+    );
+    expect(countChanges(base(), wanted)).toBe(1);
+    expect(changesBetween(base(), wanted)).toEqual({
+      provider_preferences: { groq: { priority: 2 }, google: { priority: 1 } },
+    });
+  });
+
   test("null for what is taken away", () => {
     const wanted = after(
       [["default_provider"], undefined],
