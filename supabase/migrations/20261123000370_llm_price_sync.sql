@@ -209,7 +209,8 @@ begin
   select coalesce(jsonb_agg(to_jsonb(c) - 'was_until'), '[]') into v_changes
   from llm_private.price_list_changes(p_provider, p_entries) as c;
   if p_apply then
-    -- The rows of a price on the list are those of its tier and time of day that end when it did.
+    -- The rows of a price on the list are those of its tier and time of day that end when it did. One that ended
+    -- before it began stands for nothing any more, and must not come back with another that ended then.
     update public.llm_prices as p
     set valid_until = greatest(p.valid_from, case when c.change = 'until' then c.valid_until else now() end)
     from llm_private.price_list_changes(p_provider, p_entries) as c
@@ -218,7 +219,7 @@ begin
       and p.source = 'catalogue' and p.provider = p_provider and p.model = c.model
       and p.service_tier is not distinct from c.service_tier
       and p.daily_from is not distinct from c.daily_from and p.daily_until is not distinct from c.daily_until
-      and p.valid_until = c.was_until and p.valid_until > now();
+      and p.valid_until = c.was_until and p.valid_until > greatest(now(), p.valid_from);
     perform llm_private.add_price(
       jsonb_populate_record(
         null::public.llm_prices,

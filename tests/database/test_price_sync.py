@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
@@ -287,6 +287,14 @@ def schedules(draw: st.DrawFn, tier: str | None) -> list[tuple[int | None, int |
 
 
 @given(lists=st.lists(st.tuples(schedules(None), schedules("flex")), min_size=1, max_size=5))
+# A price that was taken back before it began, and then the one before it lasts longer.
+@example(
+    lists=[
+        ([], [(1, 2, 1, "flex"), (2, None, 2, "flex")]),
+        ([], [(1, 2, 1, "flex")]),
+        ([], [(1, None, 1, "flex")]),
+    ]
+)
 @settings(
     max_examples=60, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
