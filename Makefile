@@ -78,7 +78,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 $(PANEL): $(INSTALLED) $(PANEL_SOURCES)
 	@echo 'Building the settings panel …'
-	@$(BIN)/python hatch_build.py build >/dev/null
+	@$(BIN)/python hatch_build.py build
 	@touch $@
 
 clean:

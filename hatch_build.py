@@ -38,7 +38,9 @@ def install() -> None:
     """Install what the panel is built with, at the versions of the lock; does nothing where it is there."""
     lock, marker = _PANEL / "package-lock.json", _PANEL / "node_modules" / ".package-lock.json"
     if not marker.exists() or marker.stat().st_mtime < lock.stat().st_mtime:
-        npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        # npm's own patience is over a minute; a machine without a network should hear so sooner.
+        patience = ("--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000")
+        npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *patience)
         marker.touch()
 
 

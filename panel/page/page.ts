@@ -1,6 +1,6 @@
 /** Sign-in around the element, for whoever has no app yet. The server says which project in /config.json. */
 
-import { createClient, type SupabaseClient } from "@supabase/supabase-js";
+import type { SupabaseClient } from "@supabase/supabase-js";
 import "../src/index.js";
 import type { SupabaseClientLike } from "../src/index.js";
 
@@ -16,6 +16,7 @@ async function start(): Promise<void> {
   const response = await fetch("/config.json", { cache: "no-store" });
   if (!response.ok) throw new Error("config");
   const config = (await response.json()) as Config;
+  const { createClient } = await import("@supabase/supabase-js");
   const supabase = createClient(config.url, config.publishable_key);
   const panel = find("supa-llm-settings") as HTMLElementTagNameMap["supa-llm-settings"];
   panel.runtime = config.runtime;

@@ -69,13 +69,19 @@ export class Backend {
   revokeKey = (provider: string) => this.rpc<null>("revoke_llm_key", { p_provider: provider });
   revealKey = (provider: string) => this.rpc<string>("reveal_llm_key", { p_provider: provider });
 
-  /** The route of a task; with changes, as it would be if they were saved. */
-  explain = (task: string | null, operatorProviders: string[], changes: Changes | null = null) =>
-    this.rpc<Route>("explain_llm_route", {
-      p_task: task,
-      p_operator_providers: operatorProviders,
-      p_changes: changes,
-    });
+  /**
+   * The route of a task; with changes, as it would be if they were saved. The runtime is asked, for it is the one that
+   * would run the request: the app's keys and what it may do with them count. Without it, the user's own keys do.
+   */
+  async explain(task: string | null, changes: Changes | null = null): Promise<Route> {
+    if (this.runtime !== null)
+      try {
+        return await this.askAsUser<Route>("/explain", { task, changes });
+      } catch (error) {
+        if (!asPanelError(error).passing) throw error;
+      }
+    return this.rpc<Route>("explain_llm_route", { p_task: task, p_changes: changes });
+  }
 
   usage = (report: {
     since?: string;
@@ -104,22 +110,25 @@ export class Backend {
     this.rpc<AuditEntry[]>("get_llm_audit_log", { p_limit: limit, p_before: before });
 
   /** Have the runtime ask the provider: about the stored key or, if there is one, the key being typed. */
-  async testKey(provider: string, key?: string): Promise<KeyTest> {
-    const { data } = await this.client.auth.getSession();
-    return this.ask<KeyTest>("/keys/test", {
-      method: "POST",
-      headers: {
-        "content-type": "application/json",
-        ...(data.session ? { authorization: `Bearer ${data.session.access_token}` } : {}),
-      },
-      body: JSON.stringify(key === undefined ? { provider } : { provider, key }),
-    });
-  }
+  testKey = (provider: string, key?: string) =>
+    this.askAsUser<KeyTest>("/keys/test", key === undefined ? { provider } : { provider, key });
 
   /** Providers that the operator has keys for; none where there is no runtime to ask. */
   async operatorProviders(): Promise<string[]> {
     if (this.runtime === null) return [];
     return (await this.ask<{ providers: string[] }>("/operator-providers", {})).providers;
+  }
+
+  private async askAsUser<T>(path: string, body: object): Promise<T> {
+    const { data } = await this.client.auth.getSession();
+    return this.ask<T>(path, {
+      method: "POST",
+      headers: {
+        "content-type": "application/json",
+        ...(data.session ? { authorization: `Bearer ${data.session.access_token}` } : {}),
+      },
+      body: JSON.stringify(body),
+    });
   }
 
   private async ask<T>(path: string, request: RequestInit): Promise<T> {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { isTaskName, moved, taskNames } from "../src/views/tasks-names.js";
+import { isTaskName, taskNames } from "../src/views/tasks-names.js";
+import { moved } from "../src/views/moved.js";
 import type { Preferences, Task } from "../src/types.js";
 
 describe("tasks", () => {

@@ -69,6 +69,10 @@ def _install(root: Path) -> None:
         "--no-audit",
         "--no-fund",
         "--loglevel=error",
+        # A machine without a network should hear so soon.
+        "--fetch-retries=1",
+        "--fetch-retry-mintimeout=500",
+        "--fetch-retry-maxtimeout=2000",
     ]
     subprocess.run(command, cwd=root, check=True)
     packed = root / "node_modules" / "@sparticuz" / "chromium" / "bin"
@@ -78,7 +82,9 @@ def _install(root: Path) -> None:
         )
     (root / "chromium").chmod(0o755)
     with tarfile.open(root / "libraries.tar") as libraries:
-        libraries.extractall(root, filter="data")
+        # Python has filters from 3.11.4 on.
+        libraries.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+        libraries.extractall(root)
     shutil.rmtree(root / "node_modules")
     (root / "libraries.tar").unlink()
     (root / "complete").touch()

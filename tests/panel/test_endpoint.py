@@ -97,7 +97,7 @@ def test_what_cannot_be_asked_is_refused_with_a_code(endpoint: TestClient, user:
     assert code(content=b"[]") == (400, "invalid_argument")
     assert code(json={"provider": 1}) == (400, "invalid_argument")
     assert code(json={"provider": "groq", "keys": ""}) == (400, "invalid_argument")
-    assert code(content=b" " * 9000) == (400, "invalid_argument")
+    assert code(content=b" " * 70_000) == (400, "invalid_argument")
     assert code(json={"provider": "groq"}) == (404, "key_not_found")
     assert code(json={"provider": "nobody"}) == (404, "unknown_provider")
     assert code(json={"provider": "groq", "key": "wrong-key"}) == (400, "key_malformed")
@@ -144,3 +144,37 @@ def test_only_named_origins_may_call(stack: Stack) -> None:
 
         assert allowed("https://app.example.com") == "https://app.example.com"
         assert allowed("https://evil.example.com") is None
+
+
+def test_a_route_is_told_with_the_operators_keys_and_this_runtime_counted_in(
+    stack: Stack, user: User
+) -> None:
+    bearer = {"authorization": f"Bearer {user.access_token}"}
+    runtime = stack.admin("register_llm_runtime", p_name="app server")
+    quota = stack.admin(
+        "set_llm_quota",
+        p_quota={"limit": 5, "unit": "cost", "period": "month", "key_source": "operator", "unpriced": "allow",
+                 "user_id": user.id},
+    )  # fmt: skip
+
+    def sources(secret: str | None, **asked: Any) -> list[str]:
+        app = panel_endpoint(
+            stack.api_url, stack.publishable_key, operator_keys={"groq": "g" * 32}, runtime_secret=secret
+        )
+        with TestClient(app) as client:
+            answer = client.post("/explain", json=asked, headers=bearer)
+        assert answer.status_code == 200, answer.text
+        return [candidate["provider"] for candidate in answer.json()["candidates"]]
+
+    try:
+        # A ceiling of the operator's on their keys lets nobody but a registered runtime use them.
+        assert sources(None, task="speed") == []
+        assert sources(runtime["secret"], task="speed") == ["groq"]
+        assert sources(runtime["secret"], changes={"allow_operator_keys": False}) == []
+    finally:
+        stack.admin("remove_llm_quota", p_id=quota["id"])
+        stack.admin("revoke_llm_runtime", p_id=runtime["id"])
+    refused = TestClient(panel_endpoint(stack.api_url, stack.publishable_key)).post(
+        "/explain", json={"changes": {"default_provider": "nobody"}}, headers=bearer
+    )
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_setting")

@@ -7,7 +7,7 @@ import type Sortable from "sortablejs";
 import type { Provider } from "../types.js";
 import { ModelLists } from "./models.js";
 import "./order-ceiling.js";
-import { moved } from "./tasks-names.js";
+import { moved } from "./moved.js";
 import { View } from "./view.js";
 import "./whatif.js";
 import { whatifStyles } from "./whatif.js";

@@ -89,11 +89,11 @@ export class ProvidersView extends View {
   /** Ask who would pay, again when keys or settings have changed. */
   async #ask(): Promise<void> {
     const { store } = this;
-    const asked = JSON.stringify([[...store.keys.values()], store.settings.version, store.operatorProviders]);
+    const asked = JSON.stringify([[...store.keys.values()], store.settings.version]);
     if (asked === this.#asked) return;
     this.#asked = asked;
     try {
-      const { candidates } = await store.backend.explain(null, store.operatorProviders);
+      const { candidates } = await store.backend.explain(null);
       if (asked !== this.#asked) return;
       const payers = new Map<string, Candidate["key_source"]>();
       for (const { provider, key_source } of candidates)

@@ -4,7 +4,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import type { Store } from "../store.js";
 import type { Choice } from "../types.js";
 import type { ModelLists } from "./models.js";
-import { moved } from "./tasks-names.js";
+import { moved } from "./moved.js";
 
 /** As many as the database takes. */
 const MOST = 20;

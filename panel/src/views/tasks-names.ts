@@ -14,9 +14,3 @@ export function isTaskName(name: string): boolean {
   const length = [...name].length;
   return length >= 1 && length <= 64 && !/[\p{Cc}]/u.test(name);
 }
-
-/** A list with one of its items in another place. */
-export function moved<T>(items: readonly T[], from: number, to: number): T[] {
-  const rest = items.filter((_, at) => at !== from);
-  return [...rest.slice(0, to), items[from] as T, ...rest.slice(to)];
-}

@@ -84,7 +84,6 @@ export class WhatIf extends View {
     const wanted = JSON.stringify([
       this.task,
       this.limits,
-      store.operatorProviders,
       store.settings.version,
       keys,
       ...(changes ? [changes] : []),
@@ -98,11 +97,11 @@ export class WhatIf extends View {
   }
 
   async #ask(turn: number, task: string | null, changes: Changes | null): Promise<void> {
-    const { backend, operatorProviders } = this.store;
+    const { backend } = this.store;
     this.busy = true;
     const [before, after] = await Promise.allSettled([
-      backend.explain(task, operatorProviders),
-      changes ? backend.explain(task, operatorProviders, changes) : Promise.resolve(null),
+      backend.explain(task),
+      changes ? backend.explain(task, changes) : Promise.resolve(null),
     ]);
     if (turn !== this.#turn) return;
     this.busy = false;

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -33,8 +34,8 @@ from supa_llm.operator_keys import OperatorKeys
 from supa_llm.rpc import AsyncDatabase, Project
 from supa_llm.session import AccessToken
 
-#: As the database has it for a key; enough for any.
-_MOST_BYTES = 8192
+#: Enough for any key, and for all changes of a user's settings.
+_MOST_BYTES = 65_536
 _STATUS: tuple[tuple[type[SupaLLMError], int], ...] = (
     (InvalidInputError, 400),
     (NotSignedInError, 401),
@@ -60,7 +61,8 @@ def panel_endpoint(
         app.mount("/llm", panel_endpoint(url, publishable_key))
 
     ``POST /keys/test`` asks a provider whether a key works, the stored one or one that is being typed, for
-    the user whose access token comes with it. ``GET /operator-providers`` lists the providers that
+    the user whose access token comes with it. ``POST /explain`` tells that user's route, with the operator's
+    keys and this runtime counted in. ``GET /operator-providers`` lists the providers that
     ``operator_keys`` has a key for. Errors are JSON: ``code``, ``message``, ``hint``.
 
     Args:
@@ -80,9 +82,9 @@ def panel_endpoint(
 
     async def test_key(request: Request) -> JSONResponse:
         token = _token(request)
-        provider, typed = _question(await _body(request))
-        test = await database.run(calls.begin_key_test(provider, typed.reveal() if typed else None), token)
-        key = typed or test.key
+        asked = _fields(await _body(request), {"provider": str, "key": str})
+        test = await database.run(calls.begin_key_test(asked["provider"], asked["key"]), token)
+        key = test.key if asked["key"] is None else Secret(asked["key"])
         if key is None:
             raise NotFoundError("There is no key to test.", code="key_not_found")
         said = await ask_provider(test, key, providers)
@@ -96,6 +98,12 @@ def panel_endpoint(
                 "key": stored,
             }
         )
+
+    async def explain(request: Request) -> JSONResponse:
+        token = _token(request)
+        asked = _fields(await _body(request), {"task": str, "changes": dict})
+        call = calls.explain_route(asked["task"], None, (), offered, asked["changes"])
+        return _json(await database.run(replace(call, parse=lambda route: route), token))
 
     async def operator_providers(_: Request) -> JSONResponse:
         return _json({"providers": list(offered)})
@@ -116,6 +124,7 @@ def panel_endpoint(
     return Starlette(
         routes=[
             Route("/keys/test", test_key, methods=["POST"]),
+            Route("/explain", explain, methods=["POST"]),
             Route("/operator-providers", operator_providers, methods=["GET"]),
         ],
         exception_handlers={SupaLLMError: _refusal},
@@ -146,13 +155,14 @@ async def _body(request: Request) -> Any:
     raise InvalidInputError("The request is no JSON.", hint='Send {"provider": "…"}.')
 
 
-def _question(body: Any) -> tuple[str, Secret | None]:
-    if not isinstance(body, dict) or not set(body) <= {"provider", "key"}:
-        raise InvalidInputError("Only provider and key are allowed.", hint='Send {"provider": "…"}.')
-    provider, key = body.get("provider"), body.get("key")
-    if not isinstance(provider, str) or not isinstance(key, str | None):
-        raise InvalidInputError("provider and key are texts.", hint='Send {"provider": "…"}.')
-    return provider, None if key is None else Secret(key)
+def _fields(body: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """The named fields of an object; those that are not there are None."""
+    if not isinstance(body, dict) or not set(body) <= set(kinds):
+        raise InvalidInputError("The request has another form.", hint=f"Allowed: {', '.join(kinds)}.")
+    for name, kind in kinds.items():
+        if not isinstance(body.get(name), kind | None):
+            raise InvalidInputError(f"{name} has a value of the wrong kind.", hint=f"Send a {kind.__name__}.")
+    return {name: body.get(name) for name in kinds}
 
 
 async def _refusal(_: Request, error: Exception) -> JSONResponse:
