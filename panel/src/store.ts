@@ -37,6 +37,8 @@ export class Store extends EventTarget {
   translator = new Translator("en");
   #backend: Backend | null = null;
   #owner: string | null = null;
+  /** Counts up with every change made here and every other user: what was asked for before is out of date. */
+  #edition = 0;
 
   get backend(): Backend {
     if (!this.#backend) throw new PanelError("not_connected", "");
@@ -89,6 +91,7 @@ export class Store extends EventTarget {
   /** Forget everything of the user's. */
   clear(phase: Phase): void {
     this.#owner = null;
+    this.#edition += 1;
     this.phase = phase;
     this.error = null;
     this.settings = undefined as unknown as Settings;
@@ -117,7 +120,8 @@ export class Store extends EventTarget {
   }
 
   async load(): Promise<void> {
-    const [backend, owner] = [this.backend, this.#owner];
+    const { backend } = this;
+    const edition = this.#edition;
     if (this.phase !== "ready") {
       this.phase = "loading";
       this.changed();
@@ -132,14 +136,14 @@ export class Store extends EventTarget {
         // Without its runtime the panel still does everything but tests and the app's keys.
         backend.operatorProviders().catch(() => []),
       ]);
-      if (owner !== this.#owner || backend !== this.#backend) return;
+      if (edition !== this.#edition) return;
       Object.assign(this, { providers, tasks, operatorProviders });
       this.keys = new Map(keys.map((key) => [key.provider, key]));
       this.takeSettings(settings);
       this.phase = "ready";
       this.error = null;
     } catch (error) {
-      if (owner !== this.#owner || backend !== this.#backend) return;
+      if (edition !== this.#edition) return;
       this.error = asPanelError(error);
       if (this.phase !== "ready") this.phase = "failed";
     }
@@ -149,15 +153,15 @@ export class Store extends EventTarget {
   /** Look whether settings and keys were changed elsewhere. */
   async refresh(): Promise<void> {
     if (this.phase !== "ready" || this.saving) return;
-    const owner = this.#owner;
+    const edition = this.#edition;
     try {
       const [settings, keys] = await Promise.all([this.backend.settings(), this.backend.keys()]);
-      if (owner !== this.#owner || this.saving) return;
+      if (edition !== this.#edition || this.saving) return;
       this.keys = new Map(keys.map((key) => [key.provider, key]));
       if (settings.version !== this.settings.version) this.takeSettings(settings);
       this.error = null;
     } catch (error) {
-      if (owner !== this.#owner) return;
+      if (edition !== this.#edition) return;
       this.error = asPanelError(error);
     }
     this.changed();
@@ -212,6 +216,7 @@ export class Store extends EventTarget {
       if (owner !== this.#owner) return;
       // What was edited while it was being saved stays unsaved.
       const { merged } = merge(sent, this.draft, preferencesOf(settings));
+      this.#edition += 1;
       this.settings = settings;
       this.draft = merged;
       this.said = "saved";
@@ -232,6 +237,7 @@ export class Store extends EventTarget {
 
   /** Take over what is known of a key by now. */
   keep(key: StoredKey): void {
+    this.#edition += 1;
     this.keys = new Map(this.keys).set(key.provider, key);
     this.changed();
   }
@@ -241,6 +247,7 @@ export class Store extends EventTarget {
     const keys = new Map(this.keys);
     if (key) keys.set(provider, key);
     else keys.delete(provider);
+    this.#edition += 1;
     this.keys = keys;
     this.dispatchEvent(new Event("saved"));
     this.changed();

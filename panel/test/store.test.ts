@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Backend } from "../src/backend.js";
 import { PanelError } from "../src/errors.js";
 import { Store } from "../src/store.js";
-import type { Settings } from "../src/types.js";
+import type { Settings, StoredKey } from "../src/types.js";
 
 const row = (changes: Partial<Settings> = {}): Settings => ({
   user_id: "ada",
@@ -126,6 +126,19 @@ describe("saving", () => {
     store.settle(store.conflicts[0]!, "mine");
     await store.save();
     expect(backend.update).toHaveBeenLastCalledWith({ default_provider: "groq" }, 7);
+  });
+
+  test("an older answer that comes after saving is dropped", async () => {
+    let answer = (_: Settings) => {};
+    backend.settings.mockImplementationOnce(() => new Promise((resolve) => (answer = resolve)));
+    const looking = store.refresh();
+    store.edit(["default_provider"], "groq");
+    await store.save();
+    store.keyChanged("groq", { provider: "groq" } as StoredKey);
+    answer(row());
+    await looking;
+    expect([store.settings.version, store.draft.default_provider]).toEqual([2, "groq"]);
+    expect([...store.keys.keys()]).toEqual(["groq"]);
   });
 
   test("a conflict is asked until it is answered", async () => {
