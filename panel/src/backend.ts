@@ -140,11 +140,16 @@ export class Backend {
         referrerPolicy: "no-referrer",
         signal: AbortSignal.timeout(PATIENCE_MS),
       });
-      const body = (await response.json().catch(() => ({}))) as T &
-        Record<"code" | "message" | "hint", string>;
-      if (response.ok) return body;
-      const code = body.code || (response.status >= 500 ? "unavailable" : "unexpected");
-      throw new PanelError(code, body.message ?? "", body.hint ?? "", response.status);
+      const body = (await response.json().catch(() => null)) as
+        (T & Partial<Record<"code" | "message" | "hint", string>>) | null;
+      if (response.ok && body) return body;
+      // Without a code it is not the endpoint that answers: a gateway, or the app's own page at that address.
+      throw new PanelError(
+        body?.code ?? "unavailable",
+        body?.message ?? "",
+        body?.hint ?? "",
+        response.status,
+      );
     } catch (error) {
       throw asPanelError(error);
     }

@@ -6,7 +6,7 @@ import { Backend, type Session, type SupabaseClientLike } from "./backend.js";
 import { Store } from "./store.js";
 import { styles } from "./styles.js";
 import { languageOf, Translator, type TextName, type Texts } from "./texts/index.js";
-import { activityStyles } from "./views/activity.js";
+import "./views/activity.js";
 import { orderStyles } from "./views/order.js";
 import { providersStyles } from "./views/providers.js";
 import { saveBar } from "./views/savebar.js";
@@ -29,7 +29,7 @@ const LOOK_AGAIN_MS = 30_000;
  */
 @customElement("supa-llm-settings")
 export class SupaLlmSettings extends LitElement {
-  static override styles = [styles, providersStyles, orderStyles, tasksStyles, usageStyles, activityStyles];
+  static override styles = [styles, providersStyles, orderStyles, tasksStyles, usageStyles];
 
   /** The app's own supabase-js client. */
   @property({ attribute: false }) client: SupabaseClientLike | null = null;

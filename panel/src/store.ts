@@ -17,6 +17,9 @@ import type { Preferences, Provider, Settings, StoredKey, Task } from "./types.j
 
 export type Phase = "not_connected" | "loading" | "signed_out" | "failed" | "ready";
 
+/** An answer to somebody who is not signed in any more. */
+export class OutdatedAnswer extends Error {}
+
 /** Fires `change` when anything is to be drawn anew, and `saved` when settings or keys were stored. */
 export class Store extends EventTarget {
   phase: Phase = "not_connected";
@@ -37,6 +40,8 @@ export class Store extends EventTarget {
   translator = new Translator("en");
   #backend: Backend | null = null;
   #owner: string | null = null;
+  /** Counts up with everyone who is signed in or out. */
+  #visit = 0;
   /** Counts up with every change made here and every other user: what was asked for before is out of date. */
   #edition = 0;
 
@@ -91,6 +96,7 @@ export class Store extends EventTarget {
   /** Forget everything of the user's. */
   clear(phase: Phase): void {
     this.#owner = null;
+    this.#visit += 1;
     this.#edition += 1;
     this.phase = phase;
     this.error = null;
@@ -117,6 +123,22 @@ export class Store extends EventTarget {
     this.clear("loading");
     this.#owner = user;
     await this.load();
+  }
+
+  /** Wait for an answer. Throws OutdatedAnswer when it comes after the user has gone: it must not reach another. */
+  async ours<T>(answer: Promise<T>): Promise<T> {
+    const visit = this.#visit;
+    const gone = () => {
+      if (visit !== this.#visit) throw new OutdatedAnswer();
+    };
+    try {
+      const value = await answer;
+      gone();
+      return value;
+    } catch (error) {
+      gone();
+      throw error;
+    }
   }
 
   async load(): Promise<void> {
@@ -205,7 +227,7 @@ export class Store extends EventTarget {
   async save(): Promise<void> {
     const changes = this.changes;
     if (!changes || this.saving || this.conflicts.length) return;
-    const owner = this.#owner;
+    const visit = this.#visit;
     this.saving = true;
     this.saveError = null;
     this.said = null;
@@ -213,7 +235,7 @@ export class Store extends EventTarget {
     const sent = this.draft;
     try {
       const settings = await this.backend.update(changes, this.settings.version);
-      if (owner !== this.#owner) return;
+      if (visit !== this.#visit) return;
       // What was edited while it was being saved stays unsaved.
       const { merged } = merge(sent, this.draft, preferencesOf(settings));
       this.#edition += 1;
@@ -223,12 +245,12 @@ export class Store extends EventTarget {
       this.dispatchEvent(new Event("saved"));
       this.error = null;
     } catch (error) {
-      if (owner !== this.#owner) return;
+      if (visit !== this.#visit) return;
       const failure = asPanelError(error);
-      if (failure.code === "settings_changed") await this.#takeTheirs(owner);
+      if (failure.code === "settings_changed") await this.#takeTheirs(visit);
       else this.saveError = failure;
     } finally {
-      if (owner === this.#owner) {
+      if (visit === this.#visit) {
         this.saving = false;
         this.changed();
       }
@@ -275,12 +297,12 @@ export class Store extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  async #takeTheirs(owner: string | null): Promise<void> {
+  async #takeTheirs(visit: number): Promise<void> {
     try {
       const settings = await this.backend.settings();
-      if (owner === this.#owner) this.takeSettings(settings);
+      if (visit === this.#visit) this.takeSettings(settings);
     } catch (error) {
-      if (owner === this.#owner) this.saveError = asPanelError(error);
+      if (visit === this.#visit) this.saveError = asPanelError(error);
     }
   }
 }

@@ -1,6 +1,6 @@
 /** The user's own audit log, in words. */
 
-import { css, html, nothing } from "lit";
+import { html, nothing } from "lit";
 import { customElement } from "lit/decorators.js";
 import type { TextName } from "../texts/index.js";
 import type { AuditEntry } from "../types.js";
@@ -9,8 +9,6 @@ import { View } from "./view.js";
 
 const PAGE = 50;
 
-export const activityStyles = css``;
-
 @customElement("supa-llm-activity")
 export class ActivityView extends View {
   #log = new Loader<AuditEntry[]>(() => this.requestUpdate());
@@ -18,12 +16,11 @@ export class ActivityView extends View {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    if (this.store.phase === "ready") void this.#load();
+    void this.#load();
   }
 
   override render() {
     const { store } = this;
-    if (store.phase !== "ready") return nothing;
     const log = this.#log;
     const entries = log.value ?? [];
     return html`<div class="stack">

@@ -2,6 +2,7 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
+import { OutdatedAnswer } from "../store.js";
 import type { TextName } from "../texts/index.js";
 import type { Candidate, KeyTest, Provider, StoredKey } from "../types.js";
 import { View } from "./view.js";
@@ -52,7 +53,7 @@ export class KeyCard extends View {
       ${key ? this.#facts(key) : nothing} ${key || this.payer !== "nobody" ? this.#pays() : nothing}
       ${this.doing === "removing" && key ? this.#question(key) : nothing}
       ${this.doing === "typing" ? this.#form() : nothing}
-      ${this.doing === "nothing" ? this.#buttons(key) : nothing}
+      ${this.doing === "nothing" || (this.doing === "removing" && !key) ? this.#buttons(key) : nothing}
       <div ?hidden=${!this.secondsLeft} class="stack tight">
         <output class="code shown card" part="shown-key"></output>
         <p class="small muted">${t("providers.showing", { seconds: this.secondsLeft })}</p>
@@ -105,7 +106,7 @@ export class KeyCard extends View {
     const { store, provider } = this;
     const { t } = store;
     const of = { provider: provider.name };
-    const idle = this.busy !== null;
+    const busy = this.busy !== null;
     if (!key)
       return html`<div class="row">
         <button class="primary" aria-label=${t("providers.add.of", of)} @click=${this.#type}>
@@ -117,7 +118,7 @@ export class KeyCard extends View {
         store.backend.runtime === null
           ? nothing
           : html`<button
-              ?disabled=${idle}
+              ?disabled=${busy}
               aria-label=${t("providers.test.of", of)}
               @click=${() => this.#test()}
             >
@@ -126,17 +127,17 @@ export class KeyCard extends View {
       }
       ${
         store.settings.reveal_allowed && !this.secondsLeft
-          ? html`<button ?disabled=${idle} aria-label=${t("providers.show.of", of)} @click=${this.#show}>
+          ? html`<button ?disabled=${busy} aria-label=${t("providers.show.of", of)} @click=${this.#show}>
               ${t("providers.show")}
             </button>`
           : nothing
       }
-      <button ?disabled=${idle} aria-label=${t("providers.replace.of", of)} @click=${this.#type}>
+      <button ?disabled=${busy} aria-label=${t("providers.replace.of", of)} @click=${this.#type}>
         ${t("providers.replace")}
       </button>
       <button
         class="danger"
-        ?disabled=${idle}
+        ?disabled=${busy}
         aria-label=${t("providers.remove.of", of)}
         @click=${() => this.#turn("removing", "button")}
       >
@@ -193,7 +194,9 @@ export class KeyCard extends View {
                 ${this.busy === "testing" ? t("providers.testing") : t("providers.test")}
               </button>`
         }
-        <button type="button" @click=${this.#stop}>${t("word.cancel")}</button>
+        <button type="button" ?disabled=${this.busy !== null} @click=${this.#stop}>
+          ${t("word.cancel")}
+        </button>
       </div>
     </form>`;
   }
@@ -238,14 +241,15 @@ export class KeyCard extends View {
     event.preventDefault();
     const input = this.#input;
     if (!input?.value) return input?.focus();
-    await this.#do("saving", async () => {
-      const stored = await this.store.backend.setKey(this.provider.id, input.value.trim());
+    const saved = await this.#do("saving", async () => {
+      const { store, provider } = this;
+      const stored = await store.ours(store.backend.setKey(provider.id, input.value.trim()));
       input.value = "";
-      this.store.keyChanged(this.provider.id, stored);
+      store.keyChanged(provider.id, stored);
       this.#stop();
-      this.said = this.store.t("providers.saved", { provider: this.provider.name });
+      this.said = store.t("providers.saved", { provider: provider.name });
     });
-    if (!this.error && this.store.backend.runtime !== null) await this.#test();
+    if (saved && this.store.backend.runtime !== null) await this.#test();
   };
 
   async #test(typed = false): Promise<void> {
@@ -253,28 +257,29 @@ export class KeyCard extends View {
     if (typed && !input?.value) return input?.focus();
     this.verdict = null;
     await this.#do("testing", async () => {
-      const test = await this.store.backend.testKey(
-        this.provider.id,
-        typed ? input?.value.trim() : undefined,
+      const { store, provider } = this;
+      const test = await store.ours(
+        store.backend.testKey(provider.id, typed ? input?.value.trim() : undefined),
       );
       this.verdict = test;
-      if (test.key) this.store.keep(test.key);
+      if (test.key) store.keep(test.key);
     });
   }
 
   #remove = () =>
     this.#do("removing", async () => {
-      await this.store.backend.revokeKey(this.provider.id);
-      this.store.keyChanged(this.provider.id, null);
+      const { store, provider } = this;
+      await store.ours(store.backend.revokeKey(provider.id));
+      store.keyChanged(provider.id, null);
       this.#stop();
-      this.said = this.store.t("providers.removed", { provider: this.provider.name });
+      this.said = store.t("providers.removed", { provider: provider.name });
     });
 
   #show = () =>
     this.#do("showing", async () => {
       const output = this.querySelector("output.shown");
-      const shown = await this.store.backend.revealKey(this.provider.id);
-      if (!output || document.visibilityState !== "visible" || this.store.phase !== "ready") return;
+      const shown = await this.store.ours(this.store.backend.revealKey(this.provider.id));
+      if (!output || !this.isConnected || document.visibilityState !== "visible") return;
       output.textContent = shown;
       this.secondsLeft = SHOWN_SECONDS;
       clearInterval(this.#timer);
@@ -302,16 +307,18 @@ export class KeyCard extends View {
     );
   };
 
-  /** Do something for which there is a busy state, and say what went wrong. */
-  async #do(busy: Busy, what: () => Promise<void>): Promise<void> {
-    if (this.busy) return;
+  /** Do something for which there is a busy state, and say what went wrong. Tells whether it was done. */
+  async #do(busy: Busy, what: () => Promise<void>): Promise<boolean> {
+    if (this.busy) return false;
     Object.assign(this, { busy, error: "" });
     // A key is tested once it is saved, which is still worth knowing.
     if (busy !== "testing") this.said = "";
     try {
       await what();
+      return true;
     } catch (error) {
-      this.error = this.store.explain(error);
+      if (!(error instanceof OutdatedAnswer)) this.error = this.store.explain(error);
+      return false;
     } finally {
       this.busy = null;
     }
@@ -322,7 +329,8 @@ export class KeyCard extends View {
     clearTimeout(this.#cooling);
     if (!key?.cooling_until) return;
     const left = new Date(key.cooling_until).getTime() - Date.now();
-    if (left < 86_400_000)
-      this.#cooling = setTimeout(() => void this.store.refresh(), Math.max(left, 0) + 1000);
+    // This clock may be ahead of the database's: what should be over by now is asked for now and then.
+    const wait = left > 0 ? left + 1000 : 30_000;
+    if (wait < 86_400_000) this.#cooling = setTimeout(() => void this.store.refresh(), wait);
   }
 }

@@ -59,8 +59,11 @@ export class Ceiling extends View {
   #save = (event: Event) => {
     event.preventDefault();
     void this.#do(async () => {
-      // A number that is none goes to the database as it is typed, which says what is allowed.
-      const typed = this.amount.trim().replace(",", ".");
+      // What is no number, or 1,000, which is a thousand to one and one to another, goes to the database as it is
+      // typed, which says what is allowed.
+      const typed = /^[1-9]\d{0,2}([.,]\d{3})+$/.test(this.amount.trim())
+        ? ""
+        : this.amount.trim().replace(",", ".");
       await this.store.backend.setQuota({
         limit: typed === "" || Number.isNaN(Number(typed)) ? this.amount : Number(typed),
         unit: "cost",

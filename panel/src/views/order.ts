@@ -1,6 +1,6 @@
 /** In which order providers serve, with what model, and whether the app's keys may be used. */
 
-import { css, html, nothing, type TemplateResult } from "lit";
+import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type Sortable from "sortablejs";
@@ -89,8 +89,8 @@ export class OrderView extends View {
   }
 
   /** While a row hangs on the pointer, Lit must not put it anywhere. */
-  override shouldUpdate(): boolean {
-    return !this.#dragging;
+  override shouldUpdate(changed: PropertyValues): boolean {
+    return !this.#dragging && super.shouldUpdate(changed);
   }
 
   async #makeSortable(): Promise<void> {

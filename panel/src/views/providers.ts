@@ -51,7 +51,6 @@ export class ProvidersView extends View {
 
   override render() {
     const { store } = this;
-    if (store.phase !== "ready") return nothing;
     void this.#ask();
     return html`<div class="stack">
       ${store.keys.size ? nothing : this.#lesson()}

@@ -1,6 +1,6 @@
 /** What all views share. They are drawn in the panel's own shadow root, so that its styles and parts reach them. */
 
-import { LitElement } from "lit";
+import { LitElement, type PropertyValues } from "lit";
 import { property } from "lit/decorators.js";
 import type { Store } from "../store.js";
 
@@ -9,6 +9,11 @@ export abstract class View extends LitElement {
 
   override createRenderRoot() {
     return this;
+  }
+
+  /** Nothing is left to be drawn of a user who has signed out, or by a view that was taken away. */
+  override shouldUpdate(_: PropertyValues): boolean {
+    return this.isConnected && this.store.phase === "ready";
   }
 
   override connectedCallback(): void {

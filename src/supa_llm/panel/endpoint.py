@@ -149,7 +149,7 @@ async def _body(request: Request) -> Any:
             raise InvalidInputError("The request is too long.", hint=f"At most {_MOST_BYTES} bytes.")
     try:
         return json.loads(b"".join(pieces))
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     # Out here: the decoder's error holds the text, and a key may be in it.
     raise InvalidInputError("The request is no JSON.", hint='Send {"provider": "…"}.')
