@@ -61,7 +61,26 @@ export function merge(
       conflicts.push({ path, mine: value, theirs: others.get(name) });
     assign(merged, path, value);
   }
+  // An order is one thing: of two orders, places do not mix.
+  if (conflicts.some(isPlace)) takeOrder(merged, mine);
   return { merged, conflicts };
+}
+
+/** What a leaf is; undefined where it is not set. */
+export function valueAt(preferences: Preferences, path: Path): unknown {
+  return leaves(preferences).get(join(path));
+}
+
+/** Whether a conflict is about the order of providers. */
+export function isPlace({ path }: Conflict): boolean {
+  return path[2] === "priority";
+}
+
+/** Put providers into the order of other preferences. */
+export function takeOrder(preferences: Preferences, other: Preferences): void {
+  const ids = [preferences, other].flatMap(({ provider_preferences }) => Object.keys(provider_preferences));
+  for (const id of ids)
+    assign(preferences, ["provider_preferences", id, "priority"], other.provider_preferences[id]?.priority);
 }
 
 /** Set one leaf, or remove it with undefined. */
@@ -120,7 +139,7 @@ function put(object: object, name: string, value: unknown): void {
 }
 
 /** The same JSON, whatever the order of its fields. */
-function same(one: unknown, other: unknown): boolean {
+export function same(one: unknown, other: unknown): boolean {
   return canonical(one) === canonical(other);
 }
 

@@ -43,6 +43,13 @@ export class Formats {
     }).format(at);
   }
 
+  /** The date, as YYYY-MM-DD, that it is `ago` days before a time. */
+  dateBefore(now: number, ago: number): string {
+    // Swedish dates are written so.
+    const today = new Intl.DateTimeFormat("sv", { timeZone: this.timeZone }).format(now);
+    return new Date(Date.parse(today) - ago * 86_400_000).toISOString().slice(0, 10);
+  }
+
   day(value: string): string {
     return new Intl.DateTimeFormat(this.lang, { dateStyle: "medium", timeZone: this.timeZone }).format(
       new Date(value),

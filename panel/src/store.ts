@@ -5,8 +5,12 @@ import {
   assign,
   changesBetween,
   countChanges,
+  isPlace,
   merge,
   preferencesOf,
+  same as sameValue,
+  takeOrder,
+  valueAt,
   type Conflict,
   type Path,
 } from "./changes.js";
@@ -81,7 +85,11 @@ export class Store extends EventTarget {
 
   /** The providers in the user's order: by priority, then as the catalogue has them. */
   get ordered(): Provider[] {
-    const place = ({ id }: Provider) => this.draft.provider_preferences[id]?.priority ?? Infinity;
+    return this.orderIn(this.draft);
+  }
+
+  orderIn(preferences: Preferences): Provider[] {
+    const place = ({ id }: Provider) => preferences.provider_preferences[id]?.priority ?? Infinity;
     return [...this.providers].sort((a, b) => {
       const [one, other] = [place(a), place(b)];
       return one === other ? 0 : one - other;
@@ -194,6 +202,8 @@ export class Store extends EventTarget {
     const draft = structuredClone(this.draft);
     assign(draft, path, value);
     this.draft = draft;
+    // Who changes it once more has answered the question.
+    this.conflicts = this.conflicts.filter((conflict) => !sameValue(conflict.path, path));
     this.said = null;
     this.saveError = null;
     this.changed();
@@ -204,6 +214,7 @@ export class Store extends EventTarget {
     const draft = structuredClone(this.draft);
     ids.forEach((id, index) => assign(draft, ["provider_preferences", id, "priority"], index + 1));
     this.draft = draft;
+    this.conflicts = this.conflicts.filter((conflict) => !isPlace(conflict));
     this.said = null;
     this.saveError = null;
     this.changed();
@@ -219,8 +230,15 @@ export class Store extends EventTarget {
 
   /** Say which of two changes stays. */
   settle(conflict: Conflict, choice: "mine" | "theirs"): void {
-    this.conflicts = this.conflicts.filter((other) => other !== conflict);
-    if (choice === "theirs") this.edit(conflict.path, conflict.theirs);
+    if (isPlace(conflict)) {
+      this.conflicts = this.conflicts.filter((other) => !isPlace(other));
+      const draft = structuredClone(this.draft);
+      if (choice === "theirs") takeOrder(draft, this.settings);
+      this.draft = draft;
+    } else {
+      this.conflicts = this.conflicts.filter((other) => other !== conflict);
+      if (choice === "theirs") this.edit(conflict.path, conflict.theirs);
+    }
     this.changed();
   }
 
@@ -289,8 +307,14 @@ export class Store extends EventTarget {
     this.draft = preferencesOf(merged);
     // What was asked before and not answered is still asked.
     const asked = new Set(conflicts.map(({ path }) => String(path)));
-    this.conflicts = [...this.conflicts.filter(({ path }) => !asked.has(String(path))), ...conflicts];
-    this.said = "merged";
+    const kept = this.conflicts.filter(
+      ({ path, mine }) => !asked.has(String(path)) && !sameValue(valueAt(settings, path), mine),
+    );
+    this.conflicts = [
+      ...kept.map((conflict) => ({ ...conflict, theirs: valueAt(settings, conflict.path) })),
+      ...conflicts,
+    ];
+    if (before.version !== settings.version) this.said = "merged";
   }
 
   changed(): void {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Backend } from "../src/backend.js";
 import { PanelError } from "../src/errors.js";
-import { Store } from "../src/store.js";
+import { OutdatedAnswer, Store } from "../src/store.js";
 import type { Settings, StoredKey } from "../src/types.js";
 
 const row = (changes: Partial<Settings> = {}): Settings => ({
@@ -150,6 +150,39 @@ describe("saving", () => {
     );
     await store.refresh();
     expect(store.conflicts.map(({ path }) => path)).toEqual([["default_provider"]]);
+  });
+
+  test("two orders are not mixed", async () => {
+    const order = (...ids: string[]) =>
+      Object.fromEntries(ids.map((id, index) => [id, { priority: index + 1 }]));
+    store.reorder(["c", "a", "b"]);
+    backend.settings.mockResolvedValueOnce(row({ version: 2, provider_preferences: order("b", "c", "a") }));
+    await store.refresh();
+    expect(store.draft.provider_preferences).toEqual(order("c", "a", "b"));
+    store.settle(store.conflicts[0]!, "theirs");
+    expect([store.conflicts, store.changes]).toEqual([[], null]);
+  });
+
+  test("a conflict about what is edited again, or changed to the same elsewhere, is asked no more", async () => {
+    backend.settings.mockResolvedValueOnce(row({ version: 2, default_provider: "openai" }));
+    store.edit(["default_provider"], "groq");
+    await store.refresh();
+    store.edit(["default_provider"], "mistral");
+    expect(store.conflicts).toEqual([]);
+    backend.settings.mockResolvedValueOnce(row({ version: 3, default_provider: "google" }));
+    await store.refresh();
+    expect(store.conflicts).toHaveLength(1);
+    backend.settings.mockResolvedValueOnce(row({ version: 4, default_provider: "mistral" }));
+    await store.refresh();
+    expect([store.conflicts, store.changes]).toEqual([[], null]);
+  });
+
+  test("an answer to somebody who has gone reaches nobody", async () => {
+    let answer = (_: string) => {};
+    const waiting = store.ours(new Promise<string>((resolve) => (answer = resolve)));
+    await store.follow("ben");
+    answer("ada's");
+    await expect(waiting).rejects.toBeInstanceOf(OutdatedAnswer);
   });
 
   test("of a conflict that the other wins, nothing is left to save", async () => {

@@ -7,6 +7,6 @@ export function costInWords(
   { t, formats }: Pick<Store, "t" | "formats">,
   line: { cost: number | null; unpriced: number; unmeasured: number },
 ): string {
-  if (line.cost === null) return t("usage.unpriced");
+  if (line.cost === null) return t(line.unpriced || !line.unmeasured ? "usage.unpriced" : "usage.unmeasured");
   return `${line.unpriced || line.unmeasured ? "≥ " : ""}${formats.money(line.cost)}`;
 }

@@ -301,10 +301,13 @@ export class KeyCard extends View {
 
   #copy = async () => {
     const shown = this.querySelector("output.shown")?.textContent ?? "";
-    await navigator.clipboard.writeText(shown).then(
-      () => (this.said = this.store.t("providers.copied")),
-      () => (this.error = this.store.t("error.unexpected")),
-    );
+    // There is no clipboard on a page without TLS.
+    await Promise.resolve(shown)
+      .then((text) => navigator.clipboard.writeText(text))
+      .then(
+        () => (this.said = this.store.t("providers.copied")),
+        () => (this.error = this.store.t("error.unexpected")),
+      );
   };
 
   /** Do something for which there is a busy state, and say what went wrong. Tells whether it was done. */

@@ -1,7 +1,7 @@
 /** What is not saved yet, what was changed elsewhere, and what became of saving. */
 
 import { html, nothing, type TemplateResult } from "lit";
-import type { Conflict } from "../changes.js";
+import { isPlace, type Conflict } from "../changes.js";
 import type { Store } from "../store.js";
 import type { TextName } from "../texts/index.js";
 import type { TaskOverride } from "../types.js";
@@ -12,7 +12,7 @@ export function saveBar(store: Store): TemplateResult {
     <div role="status" aria-live="polite" part="status">
       ${store.said ? html`<p class="notice">${t(`save.${store.said}` as TextName)}</p>` : nothing}
     </div>
-    ${store.conflicts.map((conflict) => question(store, conflict))}
+    ${questions(store.conflicts).map((conflict) => question(store, conflict))}
     ${
       store.saveError
         ? html`<p class="notice bad" role="alert" part="error">${store.explain(store.saveError)}</p>`
@@ -36,11 +36,17 @@ export function saveBar(store: Store): TemplateResult {
   `;
 }
 
+/** The order is asked about once, however many places it has. */
+function questions(conflicts: Conflict[]): Conflict[] {
+  const place = conflicts.find(isPlace);
+  return conflicts.filter((conflict) => conflict === place || !isPlace(conflict));
+}
+
 function question(store: Store, conflict: Conflict): TemplateResult {
   const { t } = store;
   const choice = (which: "mine" | "theirs") =>
     html`<button @click=${() => store.settle(conflict, which)}>
-      ${t(`save.${which}` as TextName, { value: inWords(store, conflict[which]) })}
+      ${t(`save.${which}` as TextName, { value: valueInWords(store, conflict, which) })}
     </button>`;
   return html`<div
     class="notice warn row"
@@ -56,9 +62,16 @@ function question(store: Store, conflict: Conflict): TemplateResult {
 function subject(store: Store, { path }: Conflict): string {
   const [group, name = "", field = ""] = path;
   if (group === "task_overrides") return store.t("leaf.task", { task: name });
+  if (field === "priority") return store.t("leaf.order");
   if (group === "provider_preferences")
     return store.t(`leaf.${field}` as TextName, { provider: store.providerName(name) });
   return store.t(`leaf.${group}` as TextName);
+}
+
+function valueInWords(store: Store, conflict: Conflict, which: "mine" | "theirs"): string {
+  if (!isPlace(conflict)) return inWords(store, conflict[which]);
+  const order = store.orderIn(which === "mine" ? store.draft : store.settings);
+  return order.map(({ name }) => name).join(", ");
 }
 
 function inWords(store: Store, value: unknown): string {

@@ -55,6 +55,9 @@ function trail(store: Store, attempt: ReceiptAttempt, number: number): string {
     place: `${store.providerName(attempt.provider)} ${attempt.model}`,
     outcome: why,
     paid: t(`source.${attempt.key_source}`),
-    cost: attempt.cost === null ? t("usage.unpriced") : formats.money(attempt.cost),
+    cost:
+      attempt.cost === null
+        ? t(`usage.${attempt.cost_status === "unmeasured" ? "unmeasured" : "unpriced"}`)
+        : formats.money(attempt.cost),
   });
 }

@@ -19,27 +19,28 @@ export class UsageTime extends View {
   @state() private chosen: Measure | null = null;
   @state() private grouping: Grouping = "provider";
   @state() private drawn: "waiting" | "ready" | "failed" = "waiting";
-  #lines = new Loader<UsageLine[]>(() => this.requestUpdate());
+  /** With what they are grouped by, which may not be what is chosen by now. */
+  #lines = new Loader<{ lines: UsageLine[]; grouping: Grouping }>(() => this.requestUpdate());
   #asked = "";
 
   override render() {
     const { store } = this;
-    if (store.phase !== "ready") return nothing;
     const { t } = store;
     this.#ask();
-    const lines = this.#lines.value;
+    const loaded = this.#lines.value;
     return html`<section class="stack tight">
       <h2>${t("usage.chart.title")}</h2>
       <div class="row">
         ${this.#select("measure", t("usage.chart.measure"), MEASURES, (value) => (this.chosen = value as Measure))}
         ${this.#select("grouping", t("usage.chart.by"), GROUPINGS, (value) => (this.grouping = value as Grouping))}
       </div>
-      ${this.#lines.state(store, () => this.#load())} ${lines?.length ? this.#chart(lines) : nothing}
+      ${this.#lines.state(store, () => this.#load())}
+      ${loaded?.lines.length ? this.#chart(loaded.lines, loaded.grouping) : nothing}
     </section>`;
   }
 
   get measure(): Measure {
-    return this.chosen ?? (this.#lines.value?.some(({ cost }) => cost) ? "cost" : "requests");
+    return this.chosen ?? (this.#lines.value?.lines.some(({ cost }) => cost) ? "cost" : "requests");
   }
 
   #select(
@@ -56,7 +57,7 @@ export class UsageTime extends View {
     >`;
   }
 
-  #chart(lines: UsageLine[]): TemplateResult {
+  #chart(lines: UsageLine[], grouping: Grouping): TemplateResult {
     const { store } = this;
     const { t, formats } = store;
     return html`
@@ -68,7 +69,7 @@ export class UsageTime extends View {
               .lines=${lines}
               .since=${this.since}
               .measure=${this.measure}
-              .grouping=${this.grouping}
+              .grouping=${grouping}
             ></supa-llm-usage-chart>`
       }
       <details class="card">
@@ -78,7 +79,7 @@ export class UsageTime extends View {
             <thead>
               <tr>
                 <th scope="col">${t("usage.chart.day")}</th>
-                <th scope="col">${t(`usage.${this.grouping}`)}</th>
+                <th scope="col">${t(`usage.${grouping}`)}</th>
                 <th scope="col" class="number">${t("usage.requests")}</th>
                 <th scope="col" class="number">${t("usage.cost")}</th>
               </tr>
@@ -88,7 +89,7 @@ export class UsageTime extends View {
                 (line) =>
                   html`<tr>
                     <td>${formats.day(line.starts_at)}</td>
-                    <td>${line[this.grouping] ?? t("usage.chart.none")}</td>
+                    <td>${this.#named(line[grouping], grouping)}</td>
                     <td class="number">${formats.number(line.requests)}</td>
                     <td class="number">${costInWords(store, line)}</td>
                   </tr>`,
@@ -98,6 +99,11 @@ export class UsageTime extends View {
         </div>
       </details>
     `;
+  }
+
+  #named(value: string | null, grouping: Grouping): string {
+    if (value === null) return this.store.t("usage.chart.none");
+    return grouping === "provider" ? this.store.providerName(value) : value;
   }
 
   #ask(): void {
@@ -114,6 +120,9 @@ export class UsageTime extends View {
 
   #load(): Promise<void> {
     const { since, grouping } = this;
-    return this.#lines.load(() => this.store.backend.usage({ since, bucket: "day", by: [grouping] }));
+    return this.#lines.load(async () => ({
+      lines: await this.store.backend.usage({ since, bucket: "day", by: [grouping] }),
+      grouping,
+    }));
   }
 }

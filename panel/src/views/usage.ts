@@ -55,14 +55,12 @@ export class UsageView extends View {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    if (this.store.phase !== "ready") return;
     void this.#load();
     void this.#loadReceipts();
   }
 
   override render() {
     const { store } = this;
-    if (store.phase !== "ready") return nothing;
     const { t } = store;
     const report = this.#report.value;
     return html`<div class="stack">
@@ -102,7 +100,7 @@ export class UsageView extends View {
   }
 
   get #since(): string {
-    return new Date(Date.now() - (this.days - 1) * 86_400_000).toISOString().slice(0, 10);
+    return this.store.formats.dateBefore(Date.now(), this.days - 1);
   }
 
   #lesson(): TemplateResult {
@@ -138,7 +136,7 @@ export class UsageView extends View {
         forecast.forecast !== null && forecast.cost_so_far !== null && forecast.days_averaged
           ? html`<p class="small muted">
               ${t("usage.forecast", {
-                so_far: formats.money(forecast.cost_so_far),
+                so_far: costInWords(this.store, { ...forecast, cost: forecast.cost_so_far }),
                 days: forecast.days_averaged,
                 forecast: formats.money(forecast.forecast),
               })}
@@ -210,9 +208,10 @@ export class UsageView extends View {
   async #read(notices: Notice[]): Promise<void> {
     try {
       await this.store.backend.readNotices(notices.map(({ id }) => id));
-    } finally {
-      void this.#load();
+    } catch {
+      // They stay unread, and are shown again.
     }
+    void this.#load();
   }
 
   #choose = (event: Event) => {

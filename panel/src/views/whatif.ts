@@ -78,7 +78,6 @@ export class WhatIf extends View {
 
   override updated(_: PropertyValues<this>): void {
     const { store } = this;
-    if (store.phase !== "ready") return;
     const changes = store.changes;
     const keys = [...store.keys.values()].map((key) => [key.id, key.status, key.cooling_until]);
     const wanted = JSON.stringify([

@@ -30,7 +30,7 @@ export const shell: Record<keyof typeof english, string> = {
   "leaf.allow_operator_keys": "Die Nutzung der Schlüssel der App",
   "leaf.time_zone": "Die Zeitzone",
   "leaf.enabled": "Ob {provider} genutzt wird,",
-  "leaf.priority": "Der Platz von {provider}",
+  "leaf.order": "Die Reihenfolge der Anbieter",
   "leaf.model": "Das Modell von {provider}",
   "leaf.task": "Die Aufgabe „{task}“",
   "word.yes": "ja",
@@ -67,8 +67,7 @@ export const shell: Record<keyof typeof english, string> = {
   "error.model_unpriced": "Für dieses Modell ist kein Preis bekannt, und es gilt eine Kostengrenze.",
   "error.no_usable_key": "Mit Ihren Schlüsseln kann das kein Anbieter ausführen.",
   "error.not_found": "Das gibt es nicht mehr.",
-  "error.not_signed_in":
-    "Ihre Sitzung ist beendet. Melden Sie sich wieder an; Ihre Änderungen sind noch hier.",
+  "error.not_signed_in": "Ihre Sitzung ist beendet. Melden Sie sich wieder an.",
   "error.offline": "Das Projekt ist nicht erreichbar. Prüfen Sie Ihre Verbindung.",
   "error.price_not_found": "Diesen Preis gibt es nicht mehr.",
   "error.quota_exceeded": "Eine Grenze ist erreicht.",

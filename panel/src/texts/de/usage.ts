@@ -15,6 +15,7 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.fallbacks": "Von Ersatz beantwortet",
   "usage.unpriced": "ohne Preis",
   "usage.unpriced.count": "Für {count} Versuche ist kein Preis bekannt; sie sind in keinen Kosten enthalten.",
+  "usage.unmeasured": "nicht gemessen",
   "usage.unmeasured.count":
     "Bei {count} Versuchen hat der Anbieter die Tokens nicht gezählt; sie sind in keinen Kosten enthalten.",
   "usage.forecast": "Diesen Monat bisher {so_far}; im Tempo der letzten {days} Tage werden es {forecast}.",

@@ -13,6 +13,7 @@ export const usage = {
   "usage.fallbacks": "Answered by a fallback",
   "usage.unpriced": "unpriced",
   "usage.unpriced.count": "No price is known for {count} attempts; they are in no cost.",
+  "usage.unmeasured": "not measured",
   "usage.unmeasured.count": "Of {count} attempts the provider did not count the tokens; they are in no cost.",
   "usage.forecast": "This month so far {so_far}; at the pace of the last {days} days it becomes {forecast}.",
   "usage.chart": "Chart of usage over time; the table below has the figures.",
