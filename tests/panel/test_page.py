@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.panel.support import Panel
 from tests.support import PASSWORD, Stack, User, key_for
@@ -14,8 +14,12 @@ from tests.support import PASSWORD, Stack, User, key_for
 TABS = ("Providers", "Order", "Tasks", "Usage", "Activity")
 
 
-def test_who_signs_in_sees_their_settings_and_who_signs_out_leaves_nothing(panel: Panel, user: User) -> None:
+@pytest.mark.parametrize("tab", TABS)
+def test_who_signs_in_sees_their_settings_and_who_signs_out_leaves_nothing(
+    panel: Panel, user: User, tab: str
+) -> None:
     assert panel.root.get_by_role("tab").all_inner_texts() == list(TABS)
+    panel.go(tab)
     panel.page.get_by_role("button", name="Sign out").click()
     expect(panel.page.get_by_role("heading", name="Sign in")).to_be_visible()
     expect(panel.root.get_by_role("tab")).to_have_count(0)
@@ -86,6 +90,21 @@ def test_a_page_themes_it(panel: Panel) -> None:
     expect(panel.root).to_have_css("background-color", "rgb(250, 240, 230)")
     panel.root.evaluate("panel => panel.setAttribute('theme', 'dark')")
     expect(panel.root).to_have_css("color-scheme", "dark")
+
+
+def test_a_key_that_is_stored_late_reaches_no_other_user(panel: Panel, new_user: Callable[[], User]) -> None:
+    held: list[Route] = []
+    panel.page.route("**/rpc/set_llm_key", held.append)
+    panel.root.get_by_role("button", name="Add a key for Groq").click()
+    panel.root.get_by_label("Your Groq key").fill(key_for("groq", 1))
+    panel.root.get_by_role("button", name="Save the key").click()
+    panel.page.wait_for_timeout(200)
+    panel.page.get_by_role("button", name="Sign out").click()
+    panel.sign_in(new_user())
+    with panel.page.expect_response("**/rpc/set_llm_key"):
+        held[0].continue_()
+    panel.page.wait_for_timeout(200)
+    expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("no key")
 
 
 def test_another_user_sees_nothing_of_the_one_before(
