@@ -49,6 +49,7 @@ export class SupaLlmSettings extends LitElement {
   #disconnect: (() => void) | null = null;
   #own: { url: string; key: string; client: SupabaseClientLike } | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
+  #focused: Element | null = null;
 
   constructor() {
     super();
@@ -81,6 +82,7 @@ export class SupaLlmSettings extends LitElement {
   }
 
   override willUpdate(changed: PropertyValues<SupaLlmSettings>): void {
+    this.#focused = this.shadowRoot?.activeElement ?? null;
     if (
       ["client", "url", "publishableKey", "runtime"].some((name) =>
         changed.has(name as keyof SupaLlmSettings),
@@ -89,6 +91,13 @@ export class SupaLlmSettings extends LitElement {
       void this.#connect();
     if (changed.has("texts") || !this.hasUpdated || this.store.translator.lang !== this.#language)
       void this.#translate();
+  }
+
+  /** Where the button that was used is gone, such as that of the bar for saving, the keyboard goes on in the view. */
+  override updated(): void {
+    if (this.#focused && !this.#focused.isConnected)
+      this.renderRoot.querySelector<HTMLElement>("[role=tabpanel]")?.focus();
+    this.#focused = null;
   }
 
   get #language(): string {

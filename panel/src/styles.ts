@@ -90,7 +90,7 @@ export const styles = css`
   button {
     cursor: pointer;
   }
-  button:disabled {
+  button:is(:disabled, [aria-disabled="true"]) {
     cursor: default;
     color: var(--_muted);
   }

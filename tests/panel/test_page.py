@@ -94,7 +94,7 @@ def test_a_page_themes_it(panel: Panel) -> None:
 
 def test_a_key_that_is_stored_late_reaches_no_other_user(panel: Panel, new_user: Callable[[], User]) -> None:
     held: list[Route] = []
-    panel.page.route("**/rpc/set_llm_key", held.append)
+    panel.page.route("**/rpc/set_llm_key", lambda route: held.append(route))
     panel.root.get_by_role("button", name="Add a key for Groq").click()
     panel.root.get_by_label("Your Groq key").fill(key_for("groq", 1))
     panel.root.get_by_role("button", name="Save the key").click()

@@ -152,11 +152,17 @@ def test_keys_are_managed_with_the_keyboard_alone(panel: Panel) -> None:
     panel.page.keyboard.type(CANARY)
     press("Enter")
     expect(card(panel)).to_contain_text("The key works.")
-    card(panel).get_by_role("button", name="Remove the Groq key").focus()
+    expect(card(panel).get_by_role("button", name="Test the Groq key")).to_be_focused()
+    press("Enter")
+    expect(card(panel).get_by_role("button", name="Test the Groq key")).to_be_enabled()
+    expect(card(panel).get_by_role("button", name="Test the Groq key")).to_be_focused()
+    for _ in range(3):
+        press("Tab")
     press("Enter")
     expect(card(panel).get_by_role("button", name="Remove the key", exact=True)).to_be_focused()
     press("Enter")
     expect(card(panel)).to_contain_text("is removed")
+    expect(card(panel).get_by_role("button", name="Add a key for Groq")).to_be_focused()
 
 
 def test_a_key_that_was_saved_is_out_of_memory(panel: Panel) -> None:

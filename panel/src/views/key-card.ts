@@ -118,7 +118,7 @@ export class KeyCard extends View {
         store.backend.runtime === null
           ? nothing
           : html`<button
-              ?disabled=${busy}
+              aria-disabled=${busy}
               aria-label=${t("providers.test.of", of)}
               @click=${() => this.#test()}
             >
@@ -127,17 +127,17 @@ export class KeyCard extends View {
       }
       ${
         store.settings.reveal_allowed && !this.secondsLeft
-          ? html`<button ?disabled=${busy} aria-label=${t("providers.show.of", of)} @click=${this.#show}>
+          ? html`<button aria-disabled=${busy} aria-label=${t("providers.show.of", of)} @click=${this.#show}>
               ${t("providers.show")}
             </button>`
           : nothing
       }
-      <button ?disabled=${busy} aria-label=${t("providers.replace.of", of)} @click=${this.#type}>
+      <button aria-disabled=${busy} aria-label=${t("providers.replace.of", of)} @click=${this.#type}>
         ${t("providers.replace")}
       </button>
       <button
         class="danger"
-        ?disabled=${busy}
+        aria-disabled=${busy}
         aria-label=${t("providers.remove.of", of)}
         @click=${() => this.#turn("removing", "button")}
       >
@@ -151,10 +151,10 @@ export class KeyCard extends View {
     return html`<div class="notice warn stack tight question" role="group">
       <p>${t("providers.remove.question", { hint: key.hint })}</p>
       <div class="row">
-        <button class="danger" ?disabled=${this.busy !== null} @click=${this.#remove}>
+        <button class="danger" aria-disabled=${this.busy !== null} @click=${this.#remove}>
           ${t("providers.remove.yes")}
         </button>
-        <button @click=${this.#stop}>${t("word.cancel")}</button>
+        <button @click=${this.#cancel}>${t("word.cancel")}</button>
       </div>
     </div>`;
   }
@@ -184,17 +184,17 @@ export class KeyCard extends View {
         ><input type="checkbox" @change=${this.#look} />${t("providers.input.show")}</label
       >
       <div class="row">
-        <button class="primary" type="submit" ?disabled=${this.busy !== null}>
+        <button class="primary" type="submit" aria-disabled=${this.busy !== null}>
           ${this.busy === "saving" ? t("providers.saving") : t("providers.save")}
         </button>
         ${
           store.backend.runtime === null
             ? nothing
-            : html`<button type="button" ?disabled=${this.busy !== null} @click=${() => this.#test(true)}>
+            : html`<button type="button" aria-disabled=${this.busy !== null} @click=${() => this.#test(true)}>
                 ${this.busy === "testing" ? t("providers.testing") : t("providers.test")}
               </button>`
         }
-        <button type="button" ?disabled=${this.busy !== null} @click=${this.#stop}>
+        <button type="button" aria-disabled=${this.busy !== null} @click=${this.#cancel}>
           ${t("word.cancel")}
         </button>
       </div>
@@ -222,16 +222,26 @@ export class KeyCard extends View {
 
   /** Show a question or the form, and put the cursor into it. */
   #turn(doing: "typing" | "removing", focus: string): void {
+    if (this.busy) return;
     this.#hide();
     Object.assign(this, { doing, error: "", said: "", verdict: null });
     void this.updateComplete.then(() => this.querySelector<HTMLElement>(`.question ${focus}`)?.focus());
   }
 
+  #cancel = () => {
+    if (!this.busy) this.#stop();
+  };
+
   #stop = () => {
     this.#clearInput();
     Object.assign(this, { doing: "nothing", error: "", verdict: null });
-    void this.updateComplete.then(() => this.querySelector<HTMLElement>("button:not([disabled])")?.focus());
+    void this.#focusButton();
   };
+
+  async #focusButton(): Promise<void> {
+    await this.updateComplete;
+    this.querySelector<HTMLElement>("button:not([hidden] *)")?.focus();
+  }
 
   #look = (event: Event) => {
     if (this.#input) this.#input.type = (event.target as HTMLInputElement).checked ? "text" : "password";
@@ -310,9 +320,13 @@ export class KeyCard extends View {
       );
   };
 
-  /** Do something for which there is a busy state, and say what went wrong. Tells whether it was done. */
+  /**
+   * Do something for which there is a busy state (buttons keep the keyboard: a disabled one would lose it).
+   * Says what went wrong, and tells whether it was done.
+   */
   async #do(busy: Busy, what: () => Promise<void>): Promise<boolean> {
     if (this.busy) return false;
+    const focused = this.querySelector<HTMLElement>(":focus");
     Object.assign(this, { busy, error: "" });
     // A key is tested once it is saved, which is still worth knowing.
     if (busy !== "testing") this.said = "";
@@ -324,7 +338,14 @@ export class KeyCard extends View {
       return false;
     } finally {
       this.busy = null;
+      if (focused) void this.#focusAgain(focused);
     }
+  }
+
+  /** Where the button that was used is gone, the keyboard goes on at another one of the card. */
+  async #focusAgain(focused: HTMLElement): Promise<void> {
+    await this.updateComplete;
+    if (!focused.isConnected && !this.querySelector(":focus")) await this.#focusButton();
   }
 
   /** Read the keys again when a provider has waited long enough. */

@@ -43,7 +43,11 @@ export class Ceiling extends View {
     });
   }
 
+  /** What was tried last, to try it again. */
+  #again: () => Promise<void> = async () => {};
+
   async #do(what: () => Promise<void>): Promise<void> {
+    this.#again = () => this.#do(what);
     this.busy = true;
     this.error = null;
     this.said = null;
@@ -148,7 +152,7 @@ export class Ceiling extends View {
               <span class="grow">${store.explain(this.error)}</span>
               ${
                 asPanelError(this.error).passing || this.quotas === null
-                  ? html`<button type="button" @click=${() => this.#load()}>${t("state.retry")}</button>`
+                  ? html`<button type="button" @click=${() => this.#again()}>${t("state.retry")}</button>`
                   : nothing
               }
             </div>`

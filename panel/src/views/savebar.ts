@@ -25,7 +25,8 @@ export function saveBar(store: Store): TemplateResult {
             <button ?disabled=${store.saving} @click=${() => store.discard()}>${t("save.discard")}</button>
             <button
               class="primary"
-              ?disabled=${store.saving || store.conflicts.length > 0}
+              ?disabled=${store.conflicts.length > 0}
+              aria-disabled=${store.saving}
               @click=${() => store.save()}
             >
               ${store.saving ? t("save.saving") : t("save.save")}
