@@ -66,7 +66,7 @@ export class SupaLlmSettings extends LitElement {
     window.addEventListener("offline", this.#redraw);
     window.addEventListener("beforeunload", this.#beforeUnload);
     this.#timer = setInterval(this.#look, LOOK_AGAIN_MS);
-    if (this.hasUpdated) void this.#connect();
+    if (this.hasUpdated) void this.#reconnect();
   }
 
   override disconnectedCallback(): void {
@@ -88,7 +88,7 @@ export class SupaLlmSettings extends LitElement {
         changed.has(name as keyof SupaLlmSettings),
       )
     )
-      void this.#connect();
+      void this.#reconnect();
     if (changed.has("texts") || !this.hasUpdated || this.store.translator.lang !== this.#language)
       void this.#translate();
   }
@@ -119,26 +119,42 @@ export class SupaLlmSettings extends LitElement {
     this.store.changed();
   }
 
-  async #connect(): Promise<void> {
+  async #reconnect(): Promise<void> {
     this.#disconnect?.();
     this.#disconnect = null;
+    // What is set on an element that was taken away counts when it is put back.
+    if (!this.isConnected) return;
     let stopped = false;
     let unsubscribe = () => {};
     this.#disconnect = () => {
       stopped = true;
       unsubscribe();
     };
+    try {
+      await this.#connect(
+        () => stopped,
+        (stop) => (unsubscribe = stop),
+      );
+    } catch (error) {
+      if (stopped) return;
+      // Who writes the page wants to know more than who reads it.
+      console.error(error);
+      this.store.fail();
+    }
+  }
+
+  async #connect(stopped: () => boolean, atEnd: (unsubscribe: () => void) => void): Promise<void> {
     const runtime = this.runtime?.replace(/\/+$/, "") ?? null;
     const client = this.client ?? (await this.#ownClient());
-    if (stopped) return;
+    if (stopped()) return;
     this.store.connect(client ? new Backend(client, runtime) : null);
     if (!client) return;
     const take = (session: Session | null) => {
-      if (!stopped) void this.store.follow(session?.user.id ?? null);
+      if (!stopped()) void this.store.follow(session?.user.id ?? null);
     };
     // In a task of its own: supabase-js holds a lock while it calls, and a request of ours would wait for it.
     const { data } = client.auth.onAuthStateChange((_, session) => void setTimeout(() => take(session)));
-    unsubscribe = () => data.subscription.unsubscribe();
+    atEnd(() => data.subscription.unsubscribe());
     // Not every client tells of the session that it began with.
     const { data: now } = await client.auth.getSession();
     take(now.session);
@@ -185,7 +201,9 @@ export class SupaLlmSettings extends LitElement {
       case "failed":
         return html`<div class="notice bad row" role="alert" part="error">
           <span class="grow">${store.explain(store.error)}</span>
-          <button @click=${() => store.load()}>${store.t("state.retry")}</button>
+          <button @click=${() => (store.connected ? store.load() : this.#reconnect())}>
+            ${store.t("state.retry")}
+          </button>
         </div>`;
       case "signed_out":
         return html`<p class="muted" role="status">${store.t("state.signed_out")}</p>`;

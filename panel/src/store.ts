@@ -54,6 +54,10 @@ export class Store extends EventTarget {
     return this.#backend;
   }
 
+  get connected(): boolean {
+    return this.#backend !== null;
+  }
+
   get t() {
     return this.translator.text;
   }
@@ -83,6 +87,17 @@ export class Store extends EventTarget {
     return this.providers.find((provider) => provider.id === id)?.name ?? id;
   }
 
+  /** Ids of providers that the app offers no more, whose keys the user still has. */
+  get withdrawn(): string[] {
+    return [...this.keys.keys()].filter((id) => !this.providers.some((provider) => provider.id === id));
+  }
+
+  /** The providers to choose from, with the chosen one even where the app offers it no more. */
+  choicesWith(id: string): Pick<Provider, "id" | "name">[] {
+    const offered = this.ordered;
+    return offered.some((provider) => provider.id === id) ? offered : [...offered, { id, name: id }];
+  }
+
   /** The providers in the user's order: by priority, then as the catalogue has them. */
   get ordered(): Provider[] {
     return this.orderIn(this.draft);
@@ -99,6 +114,13 @@ export class Store extends EventTarget {
   connect(backend: Backend | null): void {
     this.#backend = backend;
     this.clear(backend ? "loading" : "not_connected");
+  }
+
+  /** Tell that there is no connection: the address is none, or the library could not be loaded. */
+  fail(): void {
+    this.error = new PanelError("setup_failed", "");
+    this.phase = "failed";
+    this.changed();
   }
 
   /** Forget everything of the user's. */

@@ -123,6 +123,26 @@ def hostile_provider(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None
 
 
 @pytest.mark.usefixtures("hostile_provider")
+def test_the_key_of_a_provider_that_is_offered_no_more_can_be_removed(
+    open_panel: Callable[..., Panel], user: User, stack: Stack
+) -> None:
+    user.rpc("set_llm_key", provider="hostile", key="key-of-a-provider-0123456789")
+    user.rpc("update_llm_settings", p_changes={"task_overrides": {"code": {"provider": "hostile"}}})
+    stack.admin("set_llm_provider", p_provider={"id": "hostile", "enabled": False})
+    panel = open_panel(user)
+    card = panel.root.get_by_role("article", name="hostile")
+    expect(card).to_contain_text("does not offer this provider any more")
+    card.get_by_role("button", name="Remove the hostile key").click()
+    card.get_by_role("button", name="Remove the key", exact=True).click()
+    expect(card).to_have_count(0)
+    assert user.rpc("list_llm_keys") == []
+    tasks = panel.go("Tasks")
+    expect(tasks.get_by_role("group", name="code", exact=True).get_by_label("Provider")).to_have_value(
+        "hostile"
+    )
+
+
+@pytest.mark.usefixtures("hostile_provider")
 def test_texts_of_the_database_are_texts(open_panel: Callable[..., Panel], user: User) -> None:
     user.stack.rpc(
         "update_llm_settings",
@@ -202,3 +222,17 @@ def test_an_app_brings_its_own_texts(panel: Panel) -> None:
     )
     expect(panel.root.get_by_role("tab", name="Models")).to_be_visible()
     expect(panel.root.get_by_role("tab", name="Bill")).to_be_visible()
+
+
+def test_an_address_that_is_none_is_told(panel: Panel) -> None:
+    panel.page.evaluate(
+        """() => {
+            const other = document.createElement("supa-llm-settings");
+            Object.assign(other, { id: "other", url: "project.example.com", publishableKey: "x" });
+            document.body.append(other);
+        }"""
+    )
+    other = panel.page.locator("#other")
+    expect(other.get_by_role("alert")).to_contain_text("Is its address right?")
+    expect(other.get_by_role("button", name="Try again")).to_be_visible()
+    assert "supabaseUrl" in panel.complaints.pop()

@@ -14,7 +14,9 @@ type Busy = "saving" | "testing" | "removing" | "showing" | null;
 
 @customElement("supa-llm-key-card")
 export class KeyCard extends View {
-  @property({ attribute: false }) provider!: Provider;
+  @property({ attribute: false }) provider!: Pick<Provider, "id" | "name" | "key_url" | "key_example">;
+  /** Whether the app offers the provider no more: then its key can only be removed. */
+  @property({ attribute: false }) withdrawn = false;
   /** Whose key would pay; null where it is not known yet. */
   @property({ attribute: false }) payer: Candidate["key_source"] | "nobody" | null = null;
   @state() private doing: "nothing" | "typing" | "removing" = "nothing";
@@ -50,7 +52,8 @@ export class KeyCard extends View {
         <h2 class="grow">${provider.name}</h2>
         ${this.#state(key)}
       </div>
-      ${key ? this.#facts(key) : nothing} ${key || this.payer !== "nobody" ? this.#pays() : nothing}
+      ${key ? this.#facts(key) : nothing}
+      ${this.withdrawn ? html`<p class="small">${t("providers.withdrawn")}</p>` : key || this.payer !== "nobody" ? this.#pays() : nothing}
       ${this.doing === "removing" && key ? this.#question(key) : nothing}
       ${this.doing === "typing" ? this.#form() : nothing}
       ${this.doing === "nothing" || (this.doing === "removing" && !key) ? this.#buttons(key) : nothing}
@@ -107,6 +110,15 @@ export class KeyCard extends View {
     const { t } = store;
     const of = { provider: provider.name };
     const busy = this.busy !== null;
+    const remove = html`<button
+      class="danger"
+      aria-disabled=${busy}
+      aria-label=${t("providers.remove.of", of)}
+      @click=${() => this.#turn("removing", "button")}
+    >
+      ${t("providers.remove")}
+    </button>`;
+    if (this.withdrawn) return html`<div class="row">${key ? remove : nothing}</div>`;
     if (!key)
       return html`<div class="row">
         <button class="primary" aria-label=${t("providers.add.of", of)} @click=${this.#type}>
@@ -135,14 +147,7 @@ export class KeyCard extends View {
       <button aria-disabled=${busy} aria-label=${t("providers.replace.of", of)} @click=${this.#type}>
         ${t("providers.replace")}
       </button>
-      <button
-        class="danger"
-        aria-disabled=${busy}
-        aria-label=${t("providers.remove.of", of)}
-        @click=${() => this.#turn("removing", "button")}
-      >
-        ${t("providers.remove")}
-      </button>
+      ${remove}
     </div>`;
   }
 

@@ -68,6 +68,16 @@ export class ProvidersView extends View {
               ></supa-llm-key-card>
             </li>`,
         )}
+        ${store.withdrawn.map(
+          (id) =>
+            html`<li>
+              <supa-llm-key-card
+                .store=${store}
+                .provider=${{ id, name: id, key_url: "", key_example: "" }}
+                .withdrawn=${true}
+              ></supa-llm-key-card>
+            </li>`,
+        )}
       </ul>
     </div>`;
   }

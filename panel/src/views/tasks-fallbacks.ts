@@ -48,9 +48,9 @@ export function fallbackList(
           data-do="provider"
           @change=${(event: Event) => put(at, { provider: (event.target as HTMLSelectElement).value })}
         >
-          ${store.ordered.map(
-            ({ id, name }) => html`<option value=${id} .selected=${id === provider}>${name}</option>`,
-          )}
+          ${store
+            .choicesWith(provider)
+            .map(({ id, name }) => html`<option value=${id} .selected=${id === provider}>${name}</option>`)}
         </select>
       </label>
       ${models.field(store, {

@@ -134,7 +134,11 @@ export class TasksView extends View {
           </ul>
           ${this.#models.datalists(store)}
         </section>
-        <supa-llm-whatif .store=${store} .task=${this.shown}></supa-llm-whatif>
+        <supa-llm-whatif
+          .store=${store}
+          .task=${this.shown}
+          @task-chosen=${(event: CustomEvent<string | null>) => (this.shown = event.detail)}
+        ></supa-llm-whatif>
       </div>
     `;
   }
@@ -179,9 +183,9 @@ export class TasksView extends View {
                 ...(fallbacks ? { fallbacks } : {}),
               })}
           >
-            ${store.ordered.map(
-              ({ id, name }) => html`<option value=${id} .selected=${id === provider}>${name}</option>`,
-            )}
+            ${store
+              .choicesWith(provider)
+              .map(({ id, name }) => html`<option value=${id} .selected=${id === provider}>${name}</option>`)}
           </select>
         </label>
         ${this.#models.field(store, {

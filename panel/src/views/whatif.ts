@@ -132,6 +132,7 @@ export class WhatIf extends View {
             @change=${(event: Event) => {
               const chosen = (event.target as HTMLSelectElement).value;
               this.task = chosen === "" ? null : chosen;
+              this.dispatchEvent(new CustomEvent("task-chosen", { detail: this.task }));
             }}
           >
             <option value="" .selected=${this.task === null}>${t("whatif.no_task")}</option>

@@ -30,6 +30,8 @@ export const providers: Record<keyof typeof english, string> = {
   "providers.remove.yes": "Schlüssel entfernen",
   "providers.removed": "Der Schlüssel von {provider} ist entfernt.",
   "providers.test": "Prüfen",
+  "providers.withdrawn":
+    "Die App bietet diesen Anbieter nicht mehr an. Sie können den Schlüssel nur entfernen.",
   "providers.test.of": "Schlüssel von {provider} prüfen",
   "providers.testing": "Wird geprüft …",
   "providers.no_tests": "Schlüssel können hier nicht geprüft werden: Diese App hat keinen Server dafür.",

@@ -71,6 +71,7 @@ export const shell: Record<keyof typeof english, string> = {
   "error.offline": "Das Projekt ist nicht erreichbar. Prüfen Sie Ihre Verbindung.",
   "error.price_not_found": "Diesen Preis gibt es nicht mehr.",
   "error.quota_exceeded": "Eine Grenze ist erreicht.",
+  "error.setup_failed": "Das Panel kann sich nicht mit dem Projekt verbinden. Stimmt dessen Adresse?",
   "error.recent_sign_in_required":
     "Um einen Schlüssel zu sehen, müssen Sie sich kürzlich angemeldet haben. Melden Sie sich ab und wieder an.",
   "error.reveal_disabled":

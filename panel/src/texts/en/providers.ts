@@ -27,6 +27,7 @@ export const providers = {
   "providers.remove.yes": "Remove the key",
   "providers.removed": "The {provider} key is removed.",
   "providers.test": "Test",
+  "providers.withdrawn": "The app does not offer this provider any more. You can only remove the key.",
   "providers.test.of": "Test the {provider} key",
   "providers.testing": "Testing …",
   "providers.no_tests": "Keys cannot be tested here: this app has no server for it.",

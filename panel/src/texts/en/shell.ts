@@ -64,6 +64,7 @@ export const shell = {
   "error.offline": "The project cannot be reached. Check your connection.",
   "error.price_not_found": "There is no such price any more.",
   "error.quota_exceeded": "A limit is reached.",
+  "error.setup_failed": "The panel cannot connect to the project. Is its address right?",
   "error.recent_sign_in_required": "To see a key, you must have signed in recently. Sign out and in again.",
   "error.reveal_disabled": "In this app, stored keys are not shown. Look the key up at the provider.",
   "error.runtime_required": "In this app, keys are only given to its own server.",
