@@ -6,6 +6,8 @@ export default defineConfig({
     outDir: "dist",
     sourcemap: true,
     target: "es2022",
+    // Of what is bundled, the licences come along.
+    license: { fileName: "LICENSES.md" },
     lib: {
       entry: { "supa-llm-settings": "src/index.ts", "texts-de": "src/texts/de.ts" },
       formats: ["es"],

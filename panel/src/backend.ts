@@ -116,7 +116,8 @@ export class Backend {
   /** Providers that the operator has keys for; none where there is no runtime to ask. */
   async operatorProviders(): Promise<string[]> {
     if (this.runtime === null) return [];
-    return (await this.ask<{ providers: string[] }>("/operator-providers", {})).providers;
+    const { providers } = await this.ask<{ providers?: string[] }>("/operator-providers", {});
+    return providers ?? [];
   }
 
   private async askAsUser<T>(path: string, body: object): Promise<T> {

@@ -63,6 +63,9 @@ def hosts(stack: Stack) -> Iterator[Hosts]:
     (out / "address.html").write_text(with_address)
     (root / "react.html").write_text(_SHELL)
     (root / "react.tsx").write_text(guide("react", "tsx", stack)[0])
+    umd = _PANEL / "node_modules" / "@supabase" / "supabase-js" / "dist" / "umd" / "supabase.js"
+    (out / "supabase.js").write_bytes(umd.read_bytes())
+    (out / "index.html").write_text(_SHELL)
     (root / "supabase-js.js").write_text('export * from "@supabase/supabase-js";\n')
     library = _PANEL / "dist" / "supa-llm-settings.js"
     build = root / "build.mjs"
@@ -76,7 +79,8 @@ def hosts(stack: Stack) -> Iterator[Hosts]:
         def translate_path(self, path: str) -> str:
             if path.startswith("/supa-llm/"):
                 return str(_PANEL / "dist" / Path(path).name)
-            return super().translate_path(path)
+            # As a host of a single page does: its own page, whatever is asked for.
+            return super().translate_path("/index.html" if path.startswith("/llm/") else path)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -118,6 +122,12 @@ def test_a_guides_page_works(
     # There is no server behind runtime="/llm" here, and the panel does without.
     shown.get_by_role("button", name="Add a key for Groq").click()
     expect(shown.get_by_label("Your Groq key")).to_be_focused()
+    for tab, first in (
+        ("Order", "Order of providers"), ("Tasks", "Tasks"),
+        ("Usage", "Nothing was used in this time"), ("Activity", "Nothing has happened yet"),
+    ):  # fmt: skip
+        shown.get_by_role("tab", name=tab).click()
+        expect(shown.get_by_role("tabpanel")).to_contain_text(first)
     assert errors == []
     shown.close()
 
