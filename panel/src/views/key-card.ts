@@ -65,7 +65,10 @@ export class KeyCard extends View {
           <button @click=${this.#hide}>${t("providers.hide")}</button>
         </div>
       </div>
-      <div role="status">${this.verdict ? this.#verdict(this.verdict) : nothing}${this.said}</div>
+      <div role="status">
+        ${this.said ? html`<p>${this.said}</p>` : nothing}
+        ${this.verdict ? this.#verdict(this.verdict) : nothing}
+      </div>
       ${this.error ? html`<p class="bad" role="alert">${this.error}</p>` : nothing}
       ${
         provider.key_url.startsWith("https://")
