@@ -72,7 +72,7 @@ BENCHMARKS = (
     ),
     Benchmark(
         "quota_overspend",
-        "what passed beyond a hard quota, 64 requests at once",
+        "what passed beyond an enforced quota, 64 requests at once",
         "the quota",
         aim=0,
         run=quota_overspend,

@@ -1,4 +1,4 @@
-"""Quotas: what passes beyond a hard one when many requests run at once."""
+"""Quotas: what passes beyond an enforced one when many requests run at once."""
 
 from __future__ import annotations
 

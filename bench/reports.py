@@ -19,12 +19,12 @@ _USERS = 100
 
 _REPORT = """
 select * from json_to_recordset(
-  public.get_llm_project_usage(p_since => '2000-01-01', p_bucket => null, p_by => '{provider,model}')
+  public.get_llm_get_usage(p_since => '2000-01-01', p_bucket => null, p_by => '{provider,model}')
 ) as r (
   provider text, model text, requests bigint, attempts bigint, fallbacks bigint, failures bigint,
   cancelled bigint, input_tokens bigint, cached_input_tokens bigint, cache_write_tokens bigint,
   output_tokens bigint, reasoning_tokens bigint, cost numeric, cache_savings numeric, unpriced bigint,
-  unmeasured bigint
+  unreported bigint
 )
 order by provider, model
 """
@@ -44,7 +44,7 @@ select
   nullif(sum(cost), 0) as cost,
   coalesce(sum(cache_savings), 0) as cache_savings,
   count(*) filter (where cost is null and price_id is null) as unpriced,
-  count(*) filter (where cost is null and price_id is not null) as unmeasured
+  count(*) filter (where cost is null and price_id is not null) as unreported
 from public.llm_usage_events
 group by provider, model
 order by provider, model
@@ -53,7 +53,7 @@ order by provider, model
 
 def report_10m(lab: Lab, rounds: int = 5) -> Measured:
     """All usage by provider and model, once as an administrator's report and once from the events."""
-    _fold(lab.large.stack)
+    _roll_up(lab.large.stack)
     ours, theirs = [], []
     with lab.large.stack.connect() as connection:
         connection.execute("grant service_role to current_user")
@@ -77,15 +77,15 @@ def report_10m(lab: Lab, rounds: int = 5) -> Measured:
     )
 
 
-def _fold(stack: Stack) -> None:
+def _roll_up(stack: Stack) -> None:
     """As an operator has it done every hour, here for half a year at once."""
     start = time.monotonic()
     while not (done := stack.admin("run_llm_maintenance"))["done"]:
-        say(f"folding, {done['hours_left']} hours left")
-        assert time.monotonic() - start < 1800, "It is not folded after half an hour."
+        say(f"rolling up, {done['hours_left']} hours left")
+        assert time.monotonic() - start < 1800, "It is not rolled up after half an hour."
     with stack.connect() as connection:
         # As autovacuum does within a minute or two, without which the report takes four times as long.
-        connection.execute("analyze llm_private.project_totals, llm_private.usage_folds")
+        connection.execute("analyze llm_private.project_totals, llm_private.usage_rollups")
 
 
 def _rows(

@@ -72,7 +72,7 @@ def route_calls(lab: Lab, rounds: int = 3) -> Measured:
 
 
 def bind(project: Project, user: User, **quota: Any) -> None:
-    """Have a hard quota bind this user, by default one of cost that is never used up."""
+    """Have an enforced quota bind this user, by default one of cost that is never used up."""
     project.stack.admin(
         "set_llm_quota",
         p_quota={"unit": "cost", "limit": 1_000_000, "period": "month", "user_id": user.id, **quota},

@@ -187,7 +187,7 @@ begin
   insert into public.llm_usage_totals (
     user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
     cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-    cache_savings, unpriced, unmeasured, latency_counts, last_used_at
+    cache_savings, unpriced, unreported, latency_counts, last_used_at
   )
   select
     e.user_id, date_trunc('hour', e.at) as hour, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,

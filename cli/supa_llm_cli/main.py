@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import demo, local, migrations, notices, panel, prices, quotas, usage
+from supa_llm_cli import alerts, demo, local, migrations, panel, prices, quotas, usage
 
 app = typer.Typer(
     name="supa-llm",
@@ -24,7 +24,7 @@ app.add_typer(migrations.app)
 app.add_typer(prices.app)
 app.add_typer(quotas.app)
 app.add_typer(usage.app)
-app.command()(notices.notices)
+app.command()(alerts.alerts)
 app.command()(panel.panel)
 
 

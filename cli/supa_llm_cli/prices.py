@@ -13,7 +13,7 @@ import typer
 
 from supa_llm.errors import NotFoundError
 from supa_llm_cli.project import HOME, Directory, KeySource, Url, administrator
-from supa_llm_cli.restate import restate
+from supa_llm_cli.recalculate import recalculate
 from supa_llm_cli.tables import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ app = typer.Typer(
 _SHOWN = 10
 
 
-app.command()(restate)
+app.command()(recalculate)
 
 
 @app.command()

@@ -37,7 +37,7 @@ class Period(enum.StrEnum):
     minute = "minute"
     day = "day"
     month = "month"
-    total = "total"
+    lifetime = "lifetime"
 
 
 @app.command("list")
@@ -51,7 +51,7 @@ def list_(
 ) -> None:
     """List the quotas. Without --user, only those that all share show what is used of them."""
     with administrator(url, directory) as admin:
-        quotas = admin.quotas(user)
+        quotas = admin.list_quotas(user)
     if as_json:
         print_json([asdict(quota) for quota in quotas])
     elif quotas:
@@ -101,7 +101,7 @@ def set_(
             key_source=key_source.value if key_source else None,
             provider=provider,
             task=task,
-            hard=not soft,
+            enforced=not soft,
             clock="user" if user_clock else "utc",
             unpriced="allow" if allow_unpriced else "refuse",
         )
@@ -143,7 +143,7 @@ def _row(quota: Quota) -> tuple[object, ...]:
         "" if quota.reserved is None else _amount(quota, quota.reserved),
         f"{quota.resets_at:%Y-%m-%d %H:%M}" if quota.resets_at else "",
         quota.set_by,
-        "" if quota.hard else "warns only",
+        "" if quota.enforced else "warns only",
     )
 
 
@@ -155,7 +155,7 @@ def _whom(quota: Quota) -> str:
 
 
 def _limit(quota: Quota) -> str:
-    period = "in total" if quota.period == "total" else f"a {quota.period}"
+    period = "in total" if quota.period == "lifetime" else f"a {quota.period}"
     return f"{_amount(quota, quota.limit)} {period}"
 
 

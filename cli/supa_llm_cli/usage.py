@@ -103,11 +103,11 @@ def report(
     curves = bucket is None and not as_json and not {"user", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
         # One more than is shown tells whether there are more.
-        found = admin.project_usage(
+        found = admin.get_usage(
             **asked, by=dimensions, bucket=bucket.value if bucket else None, order=chosen, limit=limit + 1
         )
-        over_time = admin.project_usage(**asked, by=dimensions, bucket="day") if curves else []
-        total = admin.project_usage(**asked, by=[], bucket=None)
+        over_time = admin.get_usage(**asked, by=dimensions, bucket="day") if curves else []
+        total = admin.get_usage(**asked, by=[], bucket=None)
     lines = found[:limit]
     if as_json:
         print_json([asdict(line) for line in lines])
@@ -139,7 +139,7 @@ def export(
     first, last = _day(since), _day(until)
     _in_order(first, last)
     with administrator(url, directory) as admin, progress("Exporting …") as say:
-        events = admin.usage_events(first, last and last + timedelta(days=1))
+        events = admin.list_usage_events(first, last and last + timedelta(days=1))
         written = export_events(events, file, progress=lambda count: say(f"{count:,} events …"))
     typer.echo(f"Wrote {written:,} events to {file}.")
 
@@ -223,8 +223,8 @@ def _show_missing(total: UsageLine) -> None:
     if total.unpriced:
         attempts = counted(total.unpriced, "attempt")
         typer.echo(f"No price is known for {attempts}: supa-llm prices sync, or prices set.")
-    if total.unmeasured:
-        typer.echo(f"Providers did not count the tokens of {counted(total.unmeasured, 'attempt')}.")
+    if total.unreported:
+        typer.echo(f"Providers did not count the tokens of {counted(total.unreported, 'attempt')}.")
 
 
 def _names(line: UsageLine, dimensions: Sequence[str], bucket: Bucket | None) -> tuple[str, ...]:
@@ -246,7 +246,7 @@ def _numbers(line: UsageLine) -> tuple[str, ...]:
         compact(line.cached_input_tokens) if line.cached_input_tokens else "",
         compact(line.output_tokens),
         _cost(line),
-        f"{line.unpriced + line.unmeasured:,}" if line.unpriced + line.unmeasured else "",
+        f"{line.unpriced + line.unreported:,}" if line.unpriced + line.unreported else "",
         seconds(line.latency_p50_ms),
         seconds(line.latency_p95_ms),
     )
@@ -254,9 +254,9 @@ def _numbers(line: UsageLine) -> tuple[str, ...]:
 
 def _cost(line: UsageLine) -> str:
     if line.cost is None:
-        return "unpriced" if line.unpriced else "unmeasured"
+        return "unpriced" if line.unpriced else "unreported"
     # At least that: the rest of the line's attempts cost something, too.
-    return f"{'≥' if line.unpriced + line.unmeasured else ''}{dollars(line.cost)}"
+    return f"{'≥' if line.unpriced + line.unreported else ''}{dollars(line.cost)}"
 
 
 def _curves(lines: Sequence[UsageLine], dimensions: Sequence[str]) -> Mapping[tuple[str, ...], str]:

@@ -5,9 +5,9 @@ import type {
   AuditEntry,
   Forecast,
   Hint,
-  KeyTest,
+  KeyCheck,
   KnownModel,
-  Notice,
+  Alert,
   Preferences,
   Provider,
   Quota,
@@ -63,10 +63,10 @@ export class Backend {
     this.answer<Task[]>(() => this.client.from("llm_tasks").select("task,description,provider_order"));
 
   update = (changes: Changes, version: number) =>
-    this.rpc<Settings>("update_llm_settings", { p_changes: changes, p_expected_version: version });
+    this.rpc<Settings>("set_llm_settings", { p_changes: changes, p_expected_version: version });
 
   setKey = (provider: string, key: string) => this.rpc<StoredKey>("set_llm_key", { provider, key });
-  revokeKey = (provider: string) => this.rpc<null>("revoke_llm_key", { p_provider: provider });
+  removeKey = (provider: string) => this.rpc<null>("remove_llm_key", { p_provider: provider });
   revealKey = (provider: string) => this.rpc<string>("reveal_llm_key", { p_provider: provider });
 
   /**
@@ -98,20 +98,20 @@ export class Backend {
       p_order: report.order ?? null,
     });
   receipts = (limit: number, before: string | null = null) =>
-    this.rpc<Receipt[]>("get_llm_receipts", { p_limit: limit, p_before: before });
+    this.rpc<Receipt[]>("list_llm_requests", { p_limit: limit, p_before: before });
   forecast = () => this.rpc<Forecast>("get_llm_forecast");
-  hints = () => this.rpc<Hint[]>("get_llm_hints");
+  hints = () => this.rpc<Hint[]>("list_llm_hints");
   quotas = () => this.rpc<Quota[]>("list_llm_quotas");
   setQuota = (quota: object) => this.rpc<Quota>("set_llm_quota", { p_quota: quota });
   removeQuota = (id: number) => this.rpc<null>("remove_llm_quota", { p_id: id });
-  notices = () => this.rpc<Notice[]>("list_llm_notices", { p_unread_only: true });
-  readNotices = (ids: string[]) => this.rpc<number>("read_llm_notices", { p_ids: ids });
+  alerts = () => this.rpc<Alert[]>("list_llm_alerts", { p_unread_only: true });
+  dismissAlerts = (ids: string[]) => this.rpc<number>("dismiss_llm_alerts", { p_ids: ids });
   audit = (limit: number, before: string | null = null) =>
     this.rpc<AuditEntry[]>("get_llm_audit_log", { p_limit: limit, p_before: before });
 
   /** Have the runtime ask the provider: about the stored key or, if there is one, the key being typed. */
   testKey = (provider: string, key?: string) =>
-    this.askAsUser<KeyTest>("/keys/test", key === undefined ? { provider } : { provider, key });
+    this.askAsUser<KeyCheck>("/keys/check", key === undefined ? { provider } : { provider, key });
 
   /** Providers that the operator has keys for; none where there is no runtime to ask. */
   async operatorProviders(): Promise<string[]> {

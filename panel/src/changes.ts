@@ -30,7 +30,7 @@ export function preferencesOf(row: Preferences): Preferences {
   });
 }
 
-/** The changes that make `base` into `wanted`, as update_llm_settings() takes them; null where nothing differs. */
+/** The changes that make `base` into `wanted`, as set_llm_settings() takes them; null where nothing differs. */
 export function changesBetween(base: Preferences, wanted: Preferences): Changes | null {
   const changes: Record<string, unknown> = {};
   for (const [path, value] of differences(base, wanted)) place(changes, path, value ?? null);

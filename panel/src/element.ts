@@ -199,7 +199,7 @@ export class SupaLlmSettings extends LitElement {
     const { store } = this;
     switch (store.phase) {
       case "failed":
-        return html`<div class="notice bad row" role="alert" part="error">
+        return html`<div class="alert bad row" role="alert" part="error">
           <span class="grow">${store.explain(store.error)}</span>
           <button @click=${() => (store.connected ? store.load() : this.#reconnect())}>
             ${store.t("state.retry")}
@@ -223,11 +223,11 @@ export class SupaLlmSettings extends LitElement {
       ${
         navigator.onLine
           ? nothing
-          : html`<p class="notice warn" role="status" part="offline">${store.t("state.offline")}</p>`
+          : html`<p class="alert warn" role="status" part="offline">${store.t("state.offline")}</p>`
       }
       ${
         store.error && navigator.onLine
-          ? html`<div class="notice bad row" role="alert" part="error">
+          ? html`<div class="alert bad row" role="alert" part="error">
               <span class="grow">${store.explain(store.error)}</span>
               <button @click=${() => store.load()}>${store.t("state.retry")}</button>
             </div>`

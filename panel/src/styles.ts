@@ -196,15 +196,15 @@ export const styles = css`
     border-block-end-color: var(--_accent);
     font-weight: 600;
   }
-  .notice {
+  .alert {
     border-inline-start: 4px solid var(--_accent);
     background: var(--_raised);
     padding: 0.6rem 0.9rem;
   }
-  .notice.bad {
+  .alert.bad {
     border-inline-start-color: var(--_bad);
   }
-  .notice.warn {
+  .alert.warn {
     border-inline-start-color: var(--_warn);
   }
   .savebar {

@@ -1,7 +1,7 @@
 /** What the database answers, as it answers it; docs/schema.sql has the functions. */
 
 export type KeySource = "user" | "team" | "operator";
-export type KeyStatus = "untested" | "working" | "rejected" | "cooling_down";
+export type KeyStatus = "untested" | "working" | "rejected" | "rate_limited";
 
 export interface Provider {
   id: string;
@@ -21,7 +21,7 @@ export interface StoredKey {
   provider: string;
   hint: string;
   status: KeyStatus;
-  cooling_until: string | null;
+  rate_limited_until: string | null;
   last_used_at: string | null;
   created_at: string;
 }
@@ -83,7 +83,7 @@ export interface Candidate {
   key_hint: string | null;
 }
 
-export interface LeftOut {
+export interface Skipped {
   provider: string;
   key_source: KeySource;
   reason: string;
@@ -103,14 +103,14 @@ export interface QuotaFigures {
 export interface Route {
   task: string | null;
   candidates: Candidate[];
-  left_out: LeftOut[];
+  skipped: Skipped[];
   advice: string;
 }
 
-export type Verdict = "works" | "rejected" | "unknown";
+export type Result = "works" | "rejected" | "unknown";
 
-export interface KeyTest {
-  verdict: Verdict;
+export interface KeyCheck {
+  result: Result;
   reason: string;
   message: string;
   /** What the provider itself said, masked; may be empty. */
@@ -134,7 +134,7 @@ export interface UsageLine {
   /** US dollars, what is known of it; null where nothing is. */
   cost: number | null;
   unpriced: number;
-  unmeasured: number;
+  unreported: number;
   latency_p50_ms: number | null;
   latency_p95_ms: number | null;
   last_used_at: string | null;
@@ -152,7 +152,7 @@ export interface ReceiptAttempt {
   input_tokens: number | null;
   output_tokens: number | null;
   cost: number | null;
-  cost_status: "priced" | "unpriced" | "unmeasured";
+  cost_status: "priced" | "unpriced" | "unreported";
 }
 
 export interface Receipt {
@@ -162,7 +162,7 @@ export interface Receipt {
   outcome: "succeeded" | "failed" | "cancelled";
   cost: number | null;
   unpriced: number;
-  unmeasured: number;
+  unreported: number;
   attempts: ReceiptAttempt[];
 }
 
@@ -170,7 +170,7 @@ export interface Forecast {
   month: string;
   cost_so_far: number | null;
   unpriced: number;
-  unmeasured: number;
+  unreported: number;
   days_averaged: number;
   daily_average: number | null;
   forecast: number | null;
@@ -184,19 +184,19 @@ export interface Hint {
 export interface Quota {
   id: number;
   unit: "requests" | "tokens" | "cost";
-  period: "minute" | "day" | "month" | "total";
+  period: "minute" | "day" | "month" | "lifetime";
   limit: number;
   key_source: KeySource | null;
   provider: string | null;
   task: string | null;
-  hard: boolean;
+  enforced: boolean;
   used: number | null;
   reserved: number | null;
   resets_at: string | null;
   [other: string]: unknown;
 }
 
-export interface Notice {
+export interface Alert {
   id: string;
   kind: "quota_warning" | "quota_reached" | "key_rejected" | "price_missing";
   subject: string;

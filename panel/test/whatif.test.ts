@@ -1,18 +1,18 @@
 import { describe, expect, it } from "vitest";
-import type { Candidate, LeftOut, Route } from "../src/types.js";
-import { candidateMarks, leftOutMarks, sameRoute } from "../src/views/whatif-differences.js";
+import type { Candidate, Skipped, Route } from "../src/types.js";
+import { candidateMarks, skippedMarks, sameRoute } from "../src/views/whatif-differences.js";
 import { de } from "../src/texts/de.js";
 import { en } from "../src/texts/en.js";
 
-function route(candidates: string[], leftOut: [string, string][] = []): Route {
+function route(candidates: string[], skipped: [string, string][] = []): Route {
   return {
     task: null,
     advice: "",
     candidates: candidates.map(
       (provider) => ({ provider, model: "m", key_source: "user", reason: "preference_order" }) as Candidate,
     ),
-    left_out: leftOut.map(
-      ([provider, reason]) => ({ provider, reason, key_source: "user", message: "" }) as LeftOut,
+    skipped: skipped.map(
+      ([provider, reason]) => ({ provider, reason, key_source: "user", message: "" }) as Skipped,
     ),
   };
 }
@@ -39,7 +39,7 @@ describe("what would happen", () => {
         ["b", "provider_disabled"],
       ],
     );
-    expect(leftOutMarks(then, now)).toEqual([false, true]);
+    expect(skippedMarks(then, now)).toEqual([false, true]);
     expect(sameRoute(now, then)).toBe(false);
     expect(
       sameRoute(
@@ -57,11 +57,11 @@ describe("what would happen", () => {
 
   it("has a text for every reason of the database's", () => {
     const reasons =
-      "no_key key_rejected key_cooling_down provider_disabled provider_off lacks_capability no_model other_model " +
+      "no_key key_rejected key_rate_limited provider_disabled provider_off lacks_capability no_model other_model " +
       "not_in_task_fallbacks fallbacks_off operator_keys_declined quota_exceeded model_unpriced runtime_required";
     for (const texts of [en, de] as Record<string, string>[]) {
       for (const reason of reasons.split(" ")) expect(texts[`whatif.left.${reason}`]).toBeTruthy();
-      for (const reason of ["asked_for", "task_override", "task_fallback", "default_provider"])
+      for (const reason of ["requested", "task_override", "task_fallback", "default_provider"])
         expect(texts[`whatif.reason.${reason}`]).toBeTruthy();
       for (const reason of ["preference_order", "operator_openai"])
         expect(texts[`whatif.reason.${reason}`]).toBeTruthy();

@@ -14,7 +14,7 @@ import httpx
 from supa_llm import calls, usage_calls
 from supa_llm.arguments import check
 from supa_llm.errors import ConfigurationError
-from supa_llm.ledger import Notice, Price, PriceChange, Quota, QuotaPeriod, QuotaUnit, Rate
+from supa_llm.ledger import Alert, Price, PriceChange, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import KeySource, Provider
 from supa_llm.rpc import Database, Project, is_header_value
 from supa_llm.usage import (
@@ -22,7 +22,7 @@ from supa_llm.usage import (
     Dimension,
     Maintenance,
     Order,
-    Restatement,
+    Recalculation,
     UsageCheck,
     UsageEvent,
     UsageLine,
@@ -144,10 +144,10 @@ class Admin:
         """
         return self._run(calls.sync_prices(provider, entries, apply))
 
-    def quotas(self, user_id: UUID | None = None) -> list[Quota]:
+    def list_quotas(self, user_id: UUID | None = None) -> list[Quota]:
         """All quotas as they were set; for one user those that bind them, with what is used of each.
 
-        admin.quotas(user_id)
+        admin.list_quotas(user_id)
         """
         return self._run(calls.list_quotas(user_id))
 
@@ -163,7 +163,7 @@ class Admin:
         provider: str | None = None,
         key_source: KeySource | None = None,
         task: str | None = None,
-        hard: bool = True,
+        enforced: bool = True,
         clock: Literal["utc", "user"] = "utc",
         unpriced: Literal["allow", "refuse"] = "refuse",
     ) -> Quota:
@@ -193,7 +193,7 @@ class Admin:
                     "provider": provider,
                     "key_source": key_source,
                     "task": task,
-                    "hard": hard,
+                    "enforced": enforced,
                     "clock": clock,
                     "unpriced": unpriced,
                 }
@@ -219,17 +219,17 @@ class Admin:
         """The operator's switches, as set_llm_operator_settings() takes them."""
         return self._run(calls.get_operator_settings())
 
-    def update_settings(self, **changes: Any) -> Mapping[str, Any]:
+    def set_settings(self, **changes: Any) -> Mapping[str, Any]:
         """Change the operator's switches that are named, and return all.
 
-            admin.update_settings(operator_keys_by_default=False)
+            admin.set_settings(operator_keys_by_default=False)
 
         Raises:
             InvalidInputError: no such switch, or a value that is not allowed.
         """
         return self._run(calls.set_operator_settings(changes))
 
-    def project_usage(
+    def get_usage(
         self,
         since: date | None = None,
         until: date | None = None,
@@ -242,7 +242,7 @@ class Admin:
     ) -> list[UsageLine]:
         """What all users together used and what it cost; as :meth:`UserLLM.usage`, and ``by`` user too.
 
-            dearest = admin.project_usage(bucket=None, by=["user"], order="cost", limit=10)
+            dearest = admin.get_usage(bucket=None, by=["user"], order="cost", limit=10)
 
         Args:
             time_zone: None is UTC.
@@ -263,10 +263,10 @@ class Admin:
             )
         )
 
-    def usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
+    def list_usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
         """Every recorded attempt of all users, by user and then the oldest first, read page by page.
 
-            export_events(admin.usage_events(since=date(2027, 1, 1)), "usage.parquet")
+            export_events(admin.list_usage_events(since=date(2027, 1, 1)), "usage.parquet")
 
         Args:
             since: None is the first one. A date is midnight UTC; a datetime needs a time zone.
@@ -289,23 +289,25 @@ class Admin:
         """
         return self._run(usage_calls.check_usage(since, until))
 
-    def restate_costs(self, since: date | None = None, until: date | None = None) -> Iterator[Restatement]:
+    def recalculate_costs(
+        self, since: date | None = None, until: date | None = None
+    ) -> Iterator[Recalculation]:
         """Work out recorded costs again at the prices known now, and yield how far it is, batch by batch.
 
-            for state in admin.restate_costs(since=date(2027, 1, 1)):
+            for state in admin.recalculate_costs(since=date(2027, 1, 1)):
                 print(f"{state.events} of {state.expected}, {state.changed} changed")
 
-        It may be left off at any time: what is restated stays so, and the same call goes on with it. Twice is
-        once. What had a price never loses it.
+        You can stop at any time and continue with the same call. Running it again changes nothing. An event that
+        had a price never loses it.
 
         Args:
             since: requests that began from then on; None is all. A date is midnight UTC.
             until: and before then; None is now.
         """
-        state = self._run(usage_calls.restate_costs(since, until))
+        state = self._run(usage_calls.recalculate_costs(since, until))
         yield state
         while not state.done:
-            state = self._run(usage_calls.restate_costs(since, until, state.id))
+            state = self._run(usage_calls.recalculate_costs(since, until, state.id))
             yield state
 
     def run_maintenance(self) -> Maintenance:
@@ -315,26 +317,26 @@ class Admin:
         """
         return self._run(usage_calls.run_maintenance())
 
-    def notices(
+    def list_alerts(
         self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
-    ) -> list[Notice]:
+    ) -> list[Alert]:
         """What the operator should know, such as a model without a price; each once, the newest first.
 
-            for notice in admin.notices():
-                print(notice.kind, notice.detail)
+            for alert in admin.list_alerts():
+                print(alert.kind, alert.detail)
 
         Args:
-            limit: notices at most, and 500 whatever is asked for.
-            before: id of the last notice of the page before.
+            limit: alerts at most, and 500 whatever is asked for.
+            before: id of the last alert of the page before.
         """
-        return self._run(calls.list_notices(unread_only, limit, before))
+        return self._run(calls.list_alerts(unread_only, limit, before))
 
-    def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
-        """Mark these notices as read, or all; returns how many were unread.
+    def dismiss_alerts(self, ids: Sequence[UUID] | None = None) -> int:
+        """Mark these alerts as read, or all; returns how many were unread.
 
-        admin.read_notices([notice.id])
+        admin.dismiss_alerts([alert.id])
         """
-        return self._run(calls.read_notices(ids))
+        return self._run(calls.dismiss_alerts(ids))
 
     def close(self) -> None:
         """Close the connections."""

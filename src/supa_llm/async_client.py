@@ -47,17 +47,17 @@ class AsyncUserLLM(AsyncReports, AsyncSpending):
 
     The methods are those of :class:`UserLLM`, awaited:
 
-        settings = await llm.settings()
+        settings = await llm.get_settings()
     """
 
     def __init__(self, core: AsyncCore, identify: Callable[[], Awaitable[Identity]]) -> None:
         self._shared = core
         self._identify = identify
 
-    async def settings(self) -> Settings:
+    async def get_settings(self) -> Settings:
         return await self._core.settings(await self._user())
 
-    async def update_settings(
+    async def set_settings(
         self,
         *,
         default_provider: str | Unset | None = UNSET,
@@ -76,7 +76,7 @@ class AsyncUserLLM(AsyncReports, AsyncSpending):
             provider_preferences=provider_preferences,
             task_overrides=task_overrides,
         )
-        return await self._change(calls.update_settings(changes, expected_version))
+        return await self._change(calls.set_settings(changes, expected_version))
 
     async def set_preference(
         self,
@@ -87,15 +87,15 @@ class AsyncUserLLM(AsyncReports, AsyncSpending):
         model: str | Unset | None = UNSET,
     ) -> Settings:
         changes = preference_change(provider, given(enabled=enabled, priority=priority, model=model))
-        return await self._change(calls.update_settings(changes))
+        return await self._change(calls.set_settings(changes))
 
     async def set_task(
         self, task: str, provider: str, model: str | None = None, fallbacks: Sequence[str] | None = None
     ) -> Settings:
-        return await self._change(calls.update_settings(task_change(task, provider, model, fallbacks)))
+        return await self._change(calls.set_settings(task_change(task, provider, model, fallbacks)))
 
-    async def clear_task(self, task: str) -> Settings:
-        return await self._change(calls.update_settings({"task_overrides": {task: None}}))
+    async def remove_task(self, task: str) -> Settings:
+        return await self._change(calls.set_settings({"task_overrides": {task: None}}))
 
     async def list_providers(self) -> list[Provider]:
         return await self._read(calls.list_providers())
@@ -109,19 +109,19 @@ class AsyncUserLLM(AsyncReports, AsyncSpending):
     async def set_key(self, provider: str, key: str) -> Key:
         return await self._change(calls.set_key(provider, key))
 
-    async def revoke_key(self, provider: str) -> None:
-        await self._change(calls.revoke_key(provider))
+    async def remove_key(self, provider: str) -> None:
+        await self._change(calls.remove_key(provider))
 
     async def reveal_key(self, provider: str) -> str:
         return await self._read(calls.reveal_key(provider))
 
-    async def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
+    async def get_audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
         return await self._read(calls.get_audit_log(limit, before))
 
     async def best_provider(self, task: str | None = None) -> Candidate:
-        return self._core.first_candidate(await self.explain(task))
+        return self._core.first_candidate(await self.explain_route(task))
 
-    async def explain(
+    async def explain_route(
         self,
         task: str | None = None,
         *,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import UUID
 
 from supa_llm.arguments import check
-from supa_llm.ledger import Notice, Price, PriceChange, Quota, Rate
+from supa_llm.ledger import Alert, Price, PriceChange, Quota, Rate
 from supa_llm.models import (
     Attempt,
     AuditEntry,
     Candidate,
     Key,
-    KeyTest,
+    KeyCheck,
     KnownModel,
     Provider,
     Route,
@@ -42,9 +42,9 @@ def get_settings() -> Call[Settings]:
     return Call("get_llm_settings", {}, Settings.from_json)
 
 
-def update_settings(changes: Mapping[str, Any], expected_version: int | None = None) -> Call[Settings]:
+def set_settings(changes: Mapping[str, Any], expected_version: int | None = None) -> Call[Settings]:
     return Call(
-        "update_llm_settings",
+        "set_llm_settings",
         {"p_changes": changes, "p_expected_version": expected_version},
         Settings.from_json,
     )
@@ -63,9 +63,9 @@ def set_key(provider: str, key: str) -> Call[Key]:
     return Call("set_llm_key", {"provider": provider, "key": key}, Key.from_json)
 
 
-def revoke_key(provider: str) -> Call[None]:
+def remove_key(provider: str) -> Call[None]:
     check(provider=provider)
-    return Call("revoke_llm_key", {"p_provider": provider}, lambda _: None)
+    return Call("remove_llm_key", {"p_provider": provider}, lambda _: None)
 
 
 def reveal_key(provider: str) -> Call[str]:
@@ -80,20 +80,20 @@ def list_models(provider: str) -> Call[list[KnownModel]]:
     )
 
 
-def begin_key_test(provider: str, key: str | None = None) -> Call[KeyTest]:
+def begin_key_check(provider: str, key: str | None = None) -> Call[KeyCheck]:
     """Begin to test the stored key or, if there is one, a key that is being typed."""
     check(provider=provider)
     body = {"provider": provider} | ({} if key is None else {"key": key})
-    return Call("begin_llm_key_test", body, KeyTest.from_json)
+    return Call("begin_llm_key_check", body, KeyCheck.from_json)
 
 
-def record_key_test(
-    test_id: UUID, verdict: str, retry_after: float | None = None
+def record_key_check(
+    test_id: UUID, result: str, retry_after: float | None = None
 ) -> Call[Mapping[str, Any] | None]:
     """Settle a test; returns the stored key as the database shows it, None where there is none."""
     return Call(
-        "record_llm_key_test",
-        {"p_test_id": str(test_id), "p_verdict": verdict, "p_retry_after": retry_after},
+        "record_llm_key_check",
+        {"p_test_id": str(test_id), "p_result": result, "p_retry_after": retry_after},
         lambda row: row,
     )
 
@@ -204,18 +204,18 @@ def set_operator_settings(changes: Mapping[str, Any]) -> Call[Mapping[str, Any]]
     return Call("set_llm_operator_settings", {"p_changes": changes}, dict)
 
 
-def list_notices(unread_only: bool = True, limit: int = 50, before: UUID | None = None) -> Call[list[Notice]]:
+def list_alerts(unread_only: bool = True, limit: int = 50, before: UUID | None = None) -> Call[list[Alert]]:
     check(limit=limit, before=before)
     return Call(
-        "list_llm_notices",
+        "list_llm_alerts",
         {"p_unread_only": unread_only, "p_limit": limit, "p_before": str(before) if before else None},
-        lambda rows: [Notice.from_json(row) for row in rows],
+        lambda rows: [Alert.from_json(row) for row in rows],
     )
 
 
-def read_notices(ids: Sequence[UUID] | None = None) -> Call[int]:
+def dismiss_alerts(ids: Sequence[UUID] | None = None) -> Call[int]:
     check(ids=ids)
-    return Call("read_llm_notices", {"p_ids": None if ids is None else list(map(str, ids))}, int)
+    return Call("dismiss_llm_alerts", {"p_ids": None if ids is None else list(map(str, ids))}, int)
 
 
 def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[AuditEntry]]:

@@ -1,4 +1,4 @@
-"""Arguments of the settings methods as the change that update_llm_settings() takes."""
+"""Arguments of the settings methods as the change that set_llm_settings() takes."""
 
 from __future__ import annotations
 

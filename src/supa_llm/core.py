@@ -95,7 +95,7 @@ class _Core:
             "No provider can serve this request.",
             code="no_usable_key",
             hint=route.advice,
-            left_out=route.left_out,
+            skipped=route.skipped,
         )
 
 

@@ -28,7 +28,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supa_llm.models import LeftOut, Receipt
+    from supa_llm.models import Receipt, Skipped
 
 
 class SupaLLMError(Exception):
@@ -98,7 +98,7 @@ class NoCandidateError(SupaLLMError):
     """No provider can serve this request.
 
     Attributes:
-        left_out: each provider that was considered, with the reason why it cannot serve, where known.
+        skipped: each provider that was considered, with the reason why it cannot serve, where known.
         retry_after: seconds until a key has cooled down or a quota resets, where waiting helps.
     """
 
@@ -110,11 +110,11 @@ class NoCandidateError(SupaLLMError):
         *,
         code: str | None = None,
         hint: str = "",
-        left_out: tuple[LeftOut, ...] = (),
+        skipped: tuple[Skipped, ...] = (),
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, code=code, hint=hint)
-        self.left_out = left_out
+        self.skipped = skipped
         self.retry_after = retry_after
 
 

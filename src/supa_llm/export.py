@@ -41,7 +41,7 @@ def export_events(
     Only when it is complete does it take its name, and the place of an older file. In CSV, a text that a
     spreadsheet would run as a formula begins with an apostrophe.
 
-        export_events(llm.usage_events(), "usage.csv")
+        export_events(llm.list_usage_events(), "usage.csv")
 
     Args:
         progress: called now and then with the number of events written so far.
@@ -70,7 +70,7 @@ async def async_export_events(
 ) -> int:
     """:func:`export_events` for what is read with asyncio; the file is written by a thread.
 
-    await async_export_events(llm.usage_events(), "usage.csv")
+    await async_export_events(llm.list_usage_events(), "usage.csv")
     """
     written = 0
     batch: list[UsageEvent] = []

@@ -12,7 +12,7 @@ from uuid import UUID
 from supa_llm.models import KeySource, moment
 
 QuotaUnit = Literal["requests", "tokens", "cost"]
-QuotaPeriod = Literal["minute", "day", "month", "total"]
+QuotaPeriod = Literal["minute", "day", "month", "lifetime"]
 PriceSource = Literal["catalogue", "operator", "user"]
 #: US dollars per million tokens (of a request: per request), or by the size of the input
 #: ``{"base": 1.25, "above": {"200000": 2.5}}``.
@@ -28,8 +28,8 @@ class Quota:
         unit: ``requests`` (that did not fail), ``tokens`` (input and output) or ``cost`` (US dollars).
         key_source, provider, task: what it counts; None counts all of them.
         clock: whether days and months begin in ``utc`` or in the ``user``'s time zone.
-        hard: refuses what would pass it; otherwise it only warns.
-        unpriced: whether a hard quota of cost lets models without a price pass (``allow``, ``refuse``).
+        enforced: refuses what would pass it; otherwise it only warns.
+        unpriced: whether an enforced quota of cost lets models without a price pass (``allow``, ``refuse``).
         shared: all whom it binds use it up together. Its figures are for the operator, so users see None.
         user_id, group: whom it binds; neither is everybody.
         used, reserved: in the present period, in the quota's unit; None where they are not told.
@@ -45,7 +45,7 @@ class Quota:
     provider: str | None
     task: str | None
     clock: Literal["utc", "user"]
-    hard: bool
+    enforced: bool
     unpriced: Literal["allow", "refuse"]
     shared: bool
     user_id: UUID | None
@@ -73,7 +73,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Alert:
     """What somebody should know, said once.
 
     Attributes:

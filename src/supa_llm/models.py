@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from uuid import UUID
 
 KeySource = Literal["user", "team", "operator"]
-KeyStatus = Literal["untested", "working", "rejected", "cooling_down"]
+KeyStatus = Literal["untested", "working", "rejected", "rate_limited"]
 Outcome = Literal["succeeded", "failed", "cancelled"]
 ErrorClass = Literal[
     "auth", "forbidden", "rate_limited", "bad_request", "not_found", "server_error", "timeout", "connection",
@@ -81,7 +81,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class Skipped:
     """A provider that was considered and cannot serve: the reason (``key_rejected``, …) and a sentence.
 
     Attributes:
@@ -113,7 +113,7 @@ class Route:
 
     task: str | None
     candidates: tuple[Candidate, ...]
-    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     expires_at: datetime | None = None
     advice: str = ""
     metered: bool = False
@@ -124,7 +124,7 @@ class Route:
         return cls(
             task=row["task"],
             candidates=tuple(map(Candidate.from_json, row["candidates"])),
-            left_out=tuple(map(LeftOut.from_json, row.get("left_out") or ())),
+            skipped=tuple(map(Skipped.from_json, row.get("skipped") or ())),
             expires_at=moment(row.get("expires_at")),
             advice=row.get("advice") or "",
             metered=row.get("metered") or False,
@@ -251,7 +251,7 @@ class Key:
     provider: str
     hint: str
     status: KeyStatus
-    cooling_until: datetime | None
+    rate_limited_until: datetime | None
     last_used_at: datetime | None
     created_at: datetime
 
@@ -262,7 +262,7 @@ class Key:
             provider=row["provider"],
             hint=row["hint"],
             status=row["status"],
-            cooling_until=moment(row["cooling_until"]),
+            rate_limited_until=moment(row["rate_limited_until"]),
             last_used_at=moment(row["last_used_at"]),
             created_at=datetime.fromisoformat(row["created_at"]),
         )
@@ -315,11 +315,11 @@ class KnownModel:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyTest:
-    """A key test that was begun: where and how to ask the provider.
+class KeyCheck:
+    """A key check that was begun: where and how to ask the provider.
 
     Attributes:
-        key_test_path: what to ask for below ``base_url``; None: the wire format's list of models.
+        key_check_path: what to ask for below ``base_url``; None: the wire format's list of models.
         key: the stored key; None where the test is about a key that is being typed.
     """
 
@@ -329,7 +329,7 @@ class KeyTest:
     wire_format: str
     key_header: str
     key_scheme: str
-    key_test_path: str | None
+    key_check_path: str | None
     key: Secret | None
 
     @classmethod
@@ -341,7 +341,7 @@ class KeyTest:
             wire_format=row["wire_format"],
             key_header=row["key_header"],
             key_scheme=row["key_scheme"],
-            key_test_path=row["key_test_path"],
+            key_check_path=row["key_check_path"],
             key=Secret(row["key"]) if row["key"] else None,
         )
 

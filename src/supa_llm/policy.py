@@ -22,7 +22,7 @@ from supa_llm.session import AccessToken, Identity
 if TYPE_CHECKING:
     from supa_llm.engine.effects import Demand
 
-_COOLING_DOWN = "keys_cooling_down"
+_RATE_LIMITED = "keys_rate_limited"
 
 _Question = tuple[str | None, str | None, tuple[str, ...], tuple[str, ...]]
 
@@ -105,8 +105,8 @@ class UserPolicy(_Policy):
         except NoCandidateError as error:
             empty = error
         with suppress(SupaLLMError):  # the error says what to do without it, too
-            empty.left_out = self._database.run(calls.explain_route(*question), token.secret).left_out
-            cooling = empty.code == _COOLING_DOWN
+            empty.skipped = self._database.run(calls.explain_route(*question), token.secret).skipped
+            cooling = empty.code == _RATE_LIMITED
             keys = self._database.run(calls.list_keys(), token.secret) if cooling else []
             empty.retry_after = _soonest(keys, empty)
         raise empty
@@ -164,8 +164,8 @@ class AsyncUserPolicy(_Policy):
         except NoCandidateError as error:
             empty = error
         with suppress(SupaLLMError):
-            empty.left_out = (await self._database.run(calls.explain_route(*question), token.secret)).left_out
-            cooling = empty.code == _COOLING_DOWN
+            empty.skipped = (await self._database.run(calls.explain_route(*question), token.secret)).skipped
+            cooling = empty.code == _RATE_LIMITED
             keys = await self._database.run(calls.list_keys(), token.secret) if cooling else []
             empty.retry_after = _soonest(keys, empty)
         raise empty
@@ -183,8 +183,8 @@ class AsyncUserPolicy(_Policy):
 
 def _soonest(keys: list[Key], empty: NoCandidateError) -> float | None:
     """Seconds until the first key has cooled down, or the first quota resets."""
-    ends = [key.cooling_until.timestamp() for key in keys if key.cooling_until]
-    resets = [line.quota["resets_at"] for line in empty.left_out if line.quota and line.quota["resets_at"]]
+    ends = [key.rate_limited_until.timestamp() for key in keys if key.rate_limited_until]
+    resets = [line.quota["resets_at"] for line in empty.skipped if line.quota and line.quota["resets_at"]]
     ends += [datetime.fromisoformat(reset).timestamp() for reset in resets]
     return max(0.0, min(ends) - time.time()) if ends else None
 

@@ -25,7 +25,7 @@ class Reports(ABC):
     @abstractmethod
     def _read(self, call: Call[T]) -> T: ...
 
-    def usage(
+    def get_usage(
         self,
         since: date | None = None,
         until: date | None = None,
@@ -40,8 +40,8 @@ class Reports(ABC):
 
         What is still on its way is missing: :meth:`SupaLLM.flush` waits for it.
 
-            sum(line.output_tokens for line in llm.usage(since=date(2027, 1, 1)))
-            dearest = llm.usage(bucket=None, by=["model"], order="cost", limit=5)
+            sum(line.output_tokens for line in llm.get_usage(since=date(2027, 1, 1)))
+            dearest = llm.get_usage(bucket=None, by=["model"], order="cost", limit=5)
 
         Args:
             since: None is 30 days ago.
@@ -61,37 +61,37 @@ class Reports(ABC):
             )
         )
 
-    def receipts(self, limit: int = 50, before: UUID | None = None) -> list[RecordedRequest]:
+    def list_requests(self, limit: int = 50, before: UUID | None = None) -> list[RecordedRequest]:
         """The user's requests, newest first, each with its attempts and what they cost.
 
-            for request in llm.receipts(10):
+            for request in llm.list_requests(10):
                 print(request.requested_at, request.outcome, request.cost)
 
         Args:
             limit: requests at most, and 500 whatever is asked for.
             before: id of the last request of the page before.
         """
-        return self._read(usage_calls.get_receipts(limit, before))
+        return self._read(usage_calls.list_requests(limit, before))
 
-    def forecast(self) -> Forecast:
+    def get_forecast(self) -> Forecast:
         """What this month has cost, and is going to cost if days go on as the last seven.
 
-        llm.forecast().forecast
+        llm.get_forecast().forecast
         """
         return self._read(usage_calls.get_forecast())
 
-    def usage_hints(self) -> list[UsageHint]:
+    def list_hints(self) -> list[UsageHint]:
         """Where the user could pay less, or fail less, worked out from their usage.
 
-        for hint in llm.usage_hints():
+        for hint in llm.list_hints():
             print(hint.message)
         """
-        return self._read(usage_calls.get_hints())
+        return self._read(usage_calls.list_hints())
 
-    def usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
+    def list_usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
         """Every recorded attempt of requests that began in a time, the oldest first, read page by page.
 
-            export_events(llm.usage_events(since=date(2027, 1, 1)), "usage.csv")
+            export_events(llm.list_usage_events(since=date(2027, 1, 1)), "usage.csv")
 
         Args:
             since: None is the first one. A date is midnight UTC; a datetime needs a time zone.
@@ -111,7 +111,7 @@ class AsyncReports(ABC):
     @abstractmethod
     async def _read(self, call: Call[T]) -> T: ...
 
-    async def usage(
+    async def get_usage(
         self,
         since: date | None = None,
         until: date | None = None,
@@ -128,16 +128,16 @@ class AsyncReports(ABC):
             )
         )
 
-    async def receipts(self, limit: int = 50, before: UUID | None = None) -> list[RecordedRequest]:
-        return await self._read(usage_calls.get_receipts(limit, before))
+    async def list_requests(self, limit: int = 50, before: UUID | None = None) -> list[RecordedRequest]:
+        return await self._read(usage_calls.list_requests(limit, before))
 
-    async def forecast(self) -> Forecast:
+    async def get_forecast(self) -> Forecast:
         return await self._read(usage_calls.get_forecast())
 
-    async def usage_hints(self) -> list[UsageHint]:
-        return await self._read(usage_calls.get_hints())
+    async def list_hints(self) -> list[UsageHint]:
+        return await self._read(usage_calls.list_hints())
 
-    async def usage_events(
+    async def list_usage_events(
         self, since: date | None = None, until: date | None = None
     ) -> AsyncIterator[UsageEvent]:
         until = until or datetime.now(UTC)

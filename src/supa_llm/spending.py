@@ -1,4 +1,4 @@
-"""The part of UserLLM about prices, quotas and notices, and its twin for asyncio."""
+"""The part of UserLLM about prices, quotas and alerts, and its twin for asyncio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 
 from supa_llm import calls
 from supa_llm.calls import Call
-from supa_llm.ledger import Notice, Price, Quota, QuotaPeriod, QuotaUnit, Rate
+from supa_llm.ledger import Alert, Price, Quota, QuotaPeriod, QuotaUnit, Rate
 from supa_llm.models import KeySource
 from supa_llm.twins import documented_by
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Spending(ABC):
-    """The methods of :class:`UserLLM` about prices, quotas and notices."""
+    """The methods of :class:`UserLLM` about prices, quotas and alerts."""
 
     @abstractmethod
     def _read(self, call: Call[T]) -> T: ...
@@ -27,10 +27,10 @@ class Spending(ABC):
     @abstractmethod
     def _change(self, call: Call[T]) -> T: ...
 
-    def prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
+    def list_prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
         """What models cost now or later: by the catalogue, the operator, and the user themselves.
 
-            llm.prices("openai", "gpt-5-mini")[0].rates
+            llm.list_prices("openai", "gpt-5-mini")[0].rates
 
         Args:
             model: only what is for this model; first, and ``in_force``, what the user's own key pays now.
@@ -74,10 +74,10 @@ class Spending(ABC):
         """
         return self._read(calls.end_price(price_id))
 
-    def quotas(self) -> list[Quota]:
+    def list_quotas(self) -> list[Quota]:
         """The quotas that bind the user, whoever set them, with what is used of each and when it resets.
 
-        for quota in llm.quotas():
+        for quota in llm.list_quotas():
             print(quota.used, "of", quota.limit, quota.unit, "until", quota.resets_at)
         """
         return self._read(calls.list_quotas())
@@ -91,7 +91,7 @@ class Spending(ABC):
         provider: str | None = None,
         key_source: KeySource | None = None,
         task: str | None = None,
-        hard: bool = True,
+        enforced: bool = True,
         clock: Literal["utc", "user"] = "user",
         unpriced: Literal["allow", "refuse"] = "refuse",
     ) -> Quota:
@@ -99,16 +99,16 @@ class Spending(ABC):
 
             llm.set_quota(20, "cost", "month", provider="openai", key_source="user")
 
-        What runs already is not stopped. Processes that hold a route for the user notice within its lease.
+        What runs already is not stopped. Processes that hold a route for the user alert within its lease.
 
         Args:
             limit: in the unit; 0 allows nothing.
             unit: ``requests`` that do not fail, ``tokens`` (input and output) or ``cost`` (US dollars).
             period: ``minute``, ``day``, ``month`` or ``total``.
             provider: counts only this provider; and so on with key source and task.
-            hard: refuse what would pass it; False only makes a notice.
+            enforced: refuse what would pass it; False only makes an alert.
             clock: days and months begin in the user's time zone (see settings), or in ``utc``.
-            unpriced: whether a hard quota of cost lets models without a price pass.
+            unpriced: whether an enforced quota of cost lets models without a price pass.
         """
         return self._change(
             calls.set_quota(
@@ -119,7 +119,7 @@ class Spending(ABC):
                     "provider": provider,
                     "key_source": key_source,
                     "task": task,
-                    "hard": hard,
+                    "enforced": enforced,
                     "clock": clock,
                     "unpriced": unpriced,
                 }
@@ -129,38 +129,38 @@ class Spending(ABC):
     def remove_quota(self, quota_id: int) -> None:
         """Remove a quota that the user set.
 
-            llm.remove_quota(llm.quotas()[0].id)
+            llm.remove_quota(llm.list_quotas()[0].id)
 
         Raises:
             NotFoundError: there is none of the user's own with this id.
         """
         self._change(calls.remove_quota(quota_id))
 
-    def notices(
+    def list_alerts(
         self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
-    ) -> list[Notice]:
+    ) -> list[Alert]:
         """What the user should know: quotas at 80 % and 100 %, a rejected key, a missing price; each once.
 
-            for notice in llm.notices():
-                print(notice.kind, notice.detail)
+            for alert in llm.list_alerts():
+                print(alert.kind, alert.detail)
 
         Args:
-            limit: notices at most, and 500 whatever is asked for.
-            before: id of the last notice of the page before.
+            limit: alerts at most, and 500 whatever is asked for.
+            before: id of the last alert of the page before.
         """
-        return self._read(calls.list_notices(unread_only, limit, before))
+        return self._read(calls.list_alerts(unread_only, limit, before))
 
-    def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
-        """Mark these notices as read, or all; returns how many were unread.
+    def dismiss_alerts(self, ids: Sequence[UUID] | None = None) -> int:
+        """Mark these alerts as read, or all; returns how many were unread.
 
-        llm.read_notices([notice.id])
+        llm.dismiss_alerts([alert.id])
         """
-        return self._read(calls.read_notices(ids))
+        return self._read(calls.dismiss_alerts(ids))
 
 
 @documented_by(Spending)
 class AsyncSpending(ABC):
-    """The methods of :class:`AsyncUserLLM` about prices, quotas and notices."""
+    """The methods of :class:`AsyncUserLLM` about prices, quotas and alerts."""
 
     @abstractmethod
     async def _read(self, call: Call[T]) -> T: ...
@@ -168,7 +168,7 @@ class AsyncSpending(ABC):
     @abstractmethod
     async def _change(self, call: Call[T]) -> T: ...
 
-    async def prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
+    async def list_prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
         return await self._read(calls.list_prices(provider, model))
 
     async def set_price(
@@ -188,7 +188,7 @@ class AsyncSpending(ABC):
     async def end_price(self, price_id: int) -> Price:
         return await self._read(calls.end_price(price_id))
 
-    async def quotas(self) -> list[Quota]:
+    async def list_quotas(self) -> list[Quota]:
         return await self._read(calls.list_quotas())
 
     async def set_quota(
@@ -200,7 +200,7 @@ class AsyncSpending(ABC):
         provider: str | None = None,
         key_source: KeySource | None = None,
         task: str | None = None,
-        hard: bool = True,
+        enforced: bool = True,
         clock: Literal["utc", "user"] = "user",
         unpriced: Literal["allow", "refuse"] = "refuse",
     ) -> Quota:
@@ -213,7 +213,7 @@ class AsyncSpending(ABC):
                     "provider": provider,
                     "key_source": key_source,
                     "task": task,
-                    "hard": hard,
+                    "enforced": enforced,
                     "clock": clock,
                     "unpriced": unpriced,
                 }
@@ -223,10 +223,10 @@ class AsyncSpending(ABC):
     async def remove_quota(self, quota_id: int) -> None:
         await self._change(calls.remove_quota(quota_id))
 
-    async def notices(
+    async def list_alerts(
         self, *, unread_only: bool = True, limit: int = 50, before: UUID | None = None
-    ) -> list[Notice]:
-        return await self._read(calls.list_notices(unread_only, limit, before))
+    ) -> list[Alert]:
+        return await self._read(calls.list_alerts(unread_only, limit, before))
 
-    async def read_notices(self, ids: Sequence[UUID] | None = None) -> int:
-        return await self._read(calls.read_notices(ids))
+    async def dismiss_alerts(self, ids: Sequence[UUID] | None = None) -> int:
+        return await self._read(calls.dismiss_alerts(ids))

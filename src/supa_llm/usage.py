@@ -15,7 +15,7 @@ from supa_llm.models import ErrorClass, KeySource, Outcome, moment
 Bucket = Literal["hour", "day", "month"]
 Dimension = Literal["provider", "model", "task", "key_source", "key_id", "user"]
 Order = Literal["time", "cost", "requests", "tokens"]
-CostStatus = Literal["priced", "unpriced", "unmeasured"]
+CostStatus = Literal["priced", "unpriced", "unreported"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class UsageLine:
         failures: attempts that failed; cancelled ones did not.
         cost: what is known of it; None where nothing is.
         unpriced: attempts of models that no price is known for; not in ``cost``.
-        unmeasured: attempts whose tokens the provider did not count; not in ``cost``.
+        unreported: attempts whose tokens the provider did not count; not in ``cost``.
         cache_savings: what the providers' caches saved, less what writing to them cost; in ``cost`` already.
         latency_p50_ms: half of the attempts took no longer; as ``latency_p95_ms`` from a histogram, see
             docs/usage.md for how exact they are. None where no latency was measured.
@@ -56,7 +56,7 @@ class UsageLine:
     cost: Decimal | None
     cache_savings: Decimal
     unpriced: int
-    unmeasured: int
+    unreported: int
     latency_p50_ms: int | None
     latency_p95_ms: int | None
     last_used_at: datetime
@@ -83,7 +83,7 @@ class RecordedAttempt:
     Attributes:
         attempt: 1 for the first.
         recorder: the runtime that ran it, or the user's own id.
-        cost_status: ``priced``, ``unpriced`` (no price known) or ``unmeasured`` (tokens not counted).
+        cost_status: ``priced``, ``unpriced`` (no price known) or ``unreported`` (tokens not counted).
         cost: None unless it is priced.
         service_tier: what the provider served it as; None: standard.
         other_tokens: parts of the tokens that some providers price by themselves.
@@ -130,7 +130,7 @@ class RecordedRequest:
     outcome: Outcome
     cost: Decimal | None
     unpriced: int
-    unmeasured: int
+    unreported: int
     attempts: tuple[RecordedAttempt, ...]
 
     @classmethod
@@ -218,7 +218,7 @@ class Forecast:
         cost_so_far: None where nothing of it is priced.
         daily_average: of the last ``days_averaged`` full days.
         forecast: at the month's end, if days go on as the average; None where one of the two is not known.
-        unpriced: attempts of this month that are in none of the amounts; and so ``unmeasured``.
+        unpriced: attempts of this month that are in none of the amounts; and so ``unreported``.
     """
 
     month: date
@@ -229,7 +229,7 @@ class Forecast:
     days_averaged: int
     forecast: Decimal | None
     unpriced: int
-    unmeasured: int
+    unreported: int
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
@@ -284,8 +284,8 @@ class UsageCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Restatement:
-    """How far a restatement has come, and what it changed.
+class Recalculation:
+    """How far a recalculation has come, and what it changed.
 
     Attributes:
         expected: how many events it will about look at.

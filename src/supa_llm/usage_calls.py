@@ -15,8 +15,8 @@ from supa_llm.usage import (
     Forecast,
     Maintenance,
     Order,
+    Recalculation,
     RecordedRequest,
-    Restatement,
     UsageCheck,
     UsageHint,
     UsageLine,
@@ -54,10 +54,10 @@ def get_usage(
     )
 
 
-def get_receipts(limit: int = 50, before: UUID | None = None) -> Call[list[RecordedRequest]]:
+def list_requests(limit: int = 50, before: UUID | None = None) -> Call[list[RecordedRequest]]:
     check(limit=limit, before=before)
     return Call(
-        "get_llm_receipts",
+        "list_llm_requests",
         {"p_limit": limit, "p_before": str(before) if before else None},
         lambda rows: [RecordedRequest.from_json(row) for row in rows],
     )
@@ -67,8 +67,8 @@ def get_forecast() -> Call[Forecast]:
     return Call("get_llm_forecast", {}, Forecast.from_json)
 
 
-def get_hints() -> Call[list[UsageHint]]:
-    return Call("get_llm_hints", {}, lambda rows: [UsageHint.from_json(row) for row in rows])
+def list_hints() -> Call[list[UsageHint]]:
+    return Call("list_llm_hints", {}, lambda rows: [UsageHint.from_json(row) for row in rows])
 
 
 def list_events(
@@ -93,15 +93,15 @@ def run_maintenance() -> Call[Maintenance]:
     return Call("run_llm_maintenance", {}, Maintenance.from_json)
 
 
-def restate_costs(
-    since: date | None = None, until: date | None = None, restatement: int | None = None
-) -> Call[Restatement]:
-    """One batch of a restatement."""
+def recalculate_costs(
+    since: date | None = None, until: date | None = None, recalculation: int | None = None
+) -> Call[Recalculation]:
+    """One batch of a recalculation."""
     check(since=since, until=until)
     return Call(
-        "restate_llm_costs",
-        {"p_from": timestamp(since), "p_until": timestamp(until), "p_restatement": restatement},
-        Restatement.from_json,
+        "recalculate_llm_costs",
+        {"p_from": timestamp(since), "p_until": timestamp(until), "p_recalculation": recalculation},
+        Recalculation.from_json,
     )
 
 

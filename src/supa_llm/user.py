@@ -49,17 +49,17 @@ class UserLLM(Reports, Spending):
 
     # Settings ----------------------------------------------------------------------------------------------
 
-    def settings(self) -> Settings:
+    def get_settings(self) -> Settings:
         """The user's settings, made at the first call; kept for ``settings_ttl`` seconds.
 
         A change through the same :class:`SupaLLM` is seen at once, one made elsewhere when they are read
         again.
 
-            llm.settings().default_provider
+            llm.get_settings().default_provider
         """
         return self._core.settings(self._user())
 
-    def update_settings(
+    def set_settings(
         self,
         *,
         default_provider: str | Unset | None = UNSET,
@@ -74,7 +74,7 @@ class UserLLM(Reports, Spending):
 
         ``provider_preferences`` is merged by provider and field, ``task_overrides`` by task.
 
-            llm.update_settings(default_provider="groq", provider_preferences={"openai": {"enabled": False}})
+            llm.set_settings(default_provider="groq", provider_preferences={"openai": {"enabled": False}})
 
         Args:
             time_zone: such as ``Europe/Berlin``: when the user's days and months begin.
@@ -92,7 +92,7 @@ class UserLLM(Reports, Spending):
             provider_preferences=provider_preferences,
             task_overrides=task_overrides,
         )
-        return self._change(calls.update_settings(changes, expected_version))
+        return self._change(calls.set_settings(changes, expected_version))
 
     def set_preference(
         self,
@@ -110,7 +110,7 @@ class UserLLM(Reports, Spending):
             InvalidInputError: no such provider, or a value is not allowed.
         """
         changes = preference_change(provider, given(enabled=enabled, priority=priority, model=model))
-        return self._change(calls.update_settings(changes))
+        return self._change(calls.set_settings(changes))
 
     def set_task(
         self, task: str, provider: str, model: str | None = None, fallbacks: Sequence[str] | None = None
@@ -127,11 +127,11 @@ class UserLLM(Reports, Spending):
         Raises:
             InvalidInputError: no such provider, or a value is not allowed.
         """
-        return self._change(calls.update_settings(task_change(task, provider, model, fallbacks)))
+        return self._change(calls.set_settings(task_change(task, provider, model, fallbacks)))
 
-    def clear_task(self, task: str) -> Settings:
+    def remove_task(self, task: str) -> Settings:
         """Let a task be served as any other again."""
-        return self._change(calls.update_settings({"task_overrides": {task: None}}))
+        return self._change(calls.set_settings({"task_overrides": {task: None}}))
 
     def list_providers(self) -> list[Provider]:
         """The providers that a user may choose from, in catalogue order."""
@@ -165,13 +165,13 @@ class UserLLM(Reports, Spending):
         """
         return self._change(calls.set_key(provider, key))
 
-    def revoke_key(self, provider: str) -> None:
+    def remove_key(self, provider: str) -> None:
         """Delete the user's key for a provider.
 
         Raises:
             NotFoundError: there is none.
         """
-        self._change(calls.revoke_key(provider))
+        self._change(calls.remove_key(provider))
 
     def reveal_key(self, provider: str) -> str:
         """The user's own key in plain text; each call is on the audit log.
@@ -184,7 +184,7 @@ class UserLLM(Reports, Spending):
 
     # What happened -----------------------------------------------------------------------------------------
 
-    def audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
+    def get_audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
         """What was done to the user's settings and keys, and who held the keys; the newest first.
 
         Args:
@@ -203,9 +203,9 @@ class UserLLM(Reports, Spending):
         Raises:
             NoCandidateError: nothing can serve it; it says what the user can do.
         """
-        return self._core.first_candidate(self.explain(task))
+        return self._core.first_candidate(self.explain_route(task))
 
-    def explain(
+    def explain_route(
         self,
         task: str | None = None,
         *,
@@ -215,13 +215,13 @@ class UserLLM(Reports, Spending):
     ) -> Route:
         """The route that a request would take, with reasons, what was left out, and advice if it is empty.
 
-            for candidate in llm.explain("code").candidates:
+            for candidate in llm.explain_route("code").candidates:
                 print(candidate.provider, candidate.model, candidate.reason)
 
         Args:
             model: ``provider/model`` or a bare model, to ask for it.
             needs: of ``chat``, ``streaming``, ``tools``, ``json_schema``, ``vision``, ``embeddings``.
-            changes: what :meth:`update_settings` might change: the route is as it would be after that.
+            changes: what :meth:`set_settings` might change: the route is as it would be after that.
 
         Raises:
             InvalidInputError: nobody is known to have that model, or a change is not allowed.

@@ -66,7 +66,7 @@ $$;
 comment on function llm_private.check_value(text, boolean, text, text) is
 'Unless p_ok, an error with this code that names the value and what is allowed.';
 
--- Counters, notices and reservations name the owner of each row. What is the operator's, or everybody's together, is
+-- Counters, alerts and reservations name the owner of each row. What is the operator's, or everybody's together, is
 -- owned by nobody's id.
 create function llm_private.operator_id()
 returns uuid

@@ -29,7 +29,7 @@ comment on column llm_private.operator_settings.lease_seconds is
 comment on column llm_private.operator_settings.reservation_seconds is
 'How long a request may run before what it reserved of a quota is free again; longer than the longest request.';
 comment on column llm_private.operator_settings.unbounded_output_tokens is
-'Most output tokens of a request that sets no limit itself, where a hard quota of tokens or cost binds its user.';
+'Most output tokens of a request that sets no limit itself, where an enforced quota of tokens or cost binds its user.';
 -- Two, because requests are recorded for a week after they began.
 comment on column llm_private.operator_settings.events_kept_months is
 'Of how many months the events are kept, this month included; null: for ever. Reports are made of totals, which stay.';

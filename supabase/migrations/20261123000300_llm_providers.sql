@@ -10,7 +10,7 @@ create table public.llm_providers (
   key_pattern text not null default '^\S+$',
   key_example text not null default '',
   key_url text not null default '',
-  key_test_path text,
+  key_check_path text,
   capabilities text[] not null default '{chat,streaming,tools,json_schema}',
   default_model text not null,
   task_models jsonb not null default '{}',
@@ -32,7 +32,7 @@ create table public.llm_providers (
   constraint key_scheme_is_a_token check (key_scheme ~ '^[A-Za-z0-9-]{0,32}$'),
   -- People follow this link from a page that shows their keys.
   constraint key_url_is_https check (key_url = '' or key_url ~ '^https://[^\s@"<>]+$'),
-  constraint key_test_path_is_a_path check (key_test_path ~ '^/[^\s#@]*$'),
+  constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
     capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings}'::text[]
   ),
@@ -53,7 +53,7 @@ comment on column public.llm_providers.key_scheme is 'Word before the key in tha
 comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
 comment on column public.llm_providers.key_example is 'What a key looks like, for people: sk-…';
 comment on column public.llm_providers.key_url is 'Page of the provider where one gets a key, or empty.';
-comment on column public.llm_providers.key_test_path is
+comment on column public.llm_providers.key_check_path is
 'What, below base_url, answers only to a key that works (/key); null: the list of models of the wire format.';
 comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings.';
 comment on column public.llm_providers.default_model is 'Model for a task that names none.';
@@ -195,7 +195,7 @@ begin
     on conflict (id) do update set
       name = excluded.name, base_url = excluded.base_url, wire_format = excluded.wire_format,
       key_header = excluded.key_header, key_scheme = excluded.key_scheme, key_pattern = excluded.key_pattern,
-      key_example = excluded.key_example, key_url = excluded.key_url, key_test_path = excluded.key_test_path,
+      key_example = excluded.key_example, key_url = excluded.key_url, key_check_path = excluded.key_check_path,
       capabilities = excluded.capabilities,
       default_model = excluded.default_model, task_models = excluded.task_models,
       model_pattern = excluded.model_pattern, parameter_names = excluded.parameter_names,

@@ -17,7 +17,7 @@ create table public.llm_audit_log (
 comment on table public.llm_audit_log is
 'Append-only, a partition a month: settings and key changes, reveals and leases. A user reads their own.';
 comment on column public.llm_audit_log.action is
-'settings_changed, key_set, key_revoked, key_revealed, key_tested, price_set, price_ended, or lease (keys handed to a
+'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, or lease (keys handed to a
 runtime or session until a time).';
 comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
 comment on column public.llm_audit_log.detail is 'What changed, masked hints, until when; never a secret value.';

@@ -5,7 +5,7 @@
 -- event of their own beside it, which shows no runtime.
 --
 -- An event keeps what it cost and the price that said so. A model that no price is known for is unpriced, tokens that a
--- provider did not count are unmeasured: neither is ever a cost of 0. Corrections are appended beside the events.
+-- provider did not count are unreported: neither is ever a cost of 0. Corrections are appended beside the events.
 --
 -- Totals are kept while recording, exact at any time, without a row that all requests of a busy user wait for: each
 -- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one.
@@ -59,7 +59,7 @@ comment on column public.llm_usage_events.other_tokens is
 comment on column public.llm_usage_events.service_tier is
 'What the provider served it as (flex, priority, …); null: standard.';
 comment on column public.llm_usage_events.cost is
-'US dollars, at the price valid when the request began. Null without price_id: unpriced; null with it: unmeasured.';
+'US dollars, at the price valid when the request began. Null without price_id: unpriced; null with it: unreported.';
 comment on column public.llm_usage_events.cache_savings is
 'US dollars that the provider''s cache saved, less what writing to it cost; part of the cost already.';
 
@@ -88,7 +88,7 @@ create table public.llm_usage_totals (
   cost numeric not null,
   cache_savings numeric not null,
   unpriced bigint not null,
-  unmeasured bigint not null,
+  unreported bigint not null,
   latency_counts integer[] not null,
   last_used_at timestamptz not null,
   primary key (user_id, id)
@@ -107,9 +107,9 @@ comment on column public.llm_usage_totals.requests is 'First attempts, so that a
 comment on column public.llm_usage_totals.fallbacks is 'Second attempts: requests whose first one failed.';
 comment on column public.llm_usage_totals.failures is 'Attempts that failed; cancelled ones did not.';
 comment on column public.llm_usage_totals.cost is
-'US dollars, adjustments included; without what is unpriced or unmeasured.';
+'US dollars, adjustments included; without what is unpriced or unreported.';
 comment on column public.llm_usage_totals.unpriced is 'Attempts of models that no price is known for.';
-comment on column public.llm_usage_totals.unmeasured is 'Attempts whose tokens the provider did not count.';
+comment on column public.llm_usage_totals.unreported is 'Attempts whose tokens the provider did not count.';
 comment on column public.llm_usage_totals.latency_counts is
 'A histogram of the latencies, see latency_bucket(): 40 buckets, each wider than the one before by the root of 2.';
 
@@ -234,7 +234,7 @@ declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
   v_recorder constant uuid := coalesce(v_runtime, v_user);
-  v_measured constant boolean := p_input_tokens is not null or p_output_tokens is not null;
+  v_reported constant boolean := p_input_tokens is not null or p_output_tokens is not null;
   v_requested_at timestamptz;
   v_hour timestamptz;
   v_charge record;
@@ -242,7 +242,7 @@ declare
   v_cost numeric;
   v_savings numeric;
   v_unpriced integer := 0;
-  v_unmeasured integer := 0;
+  v_unreported integer := 0;
   v_bucket integer;
   v_latency_counts integer[];
 begin
@@ -342,7 +342,7 @@ begin
     );
   end if;
 
-  if p_outcome = 'failed' and not v_measured then
+  if p_outcome = 'failed' and not v_reported then
     v_cost := 0;
   else
     v_charge := llm_private.charge(
@@ -352,11 +352,11 @@ begin
     v_price := v_charge.price_id;
     if v_price is null then
       v_unpriced := 1;
-    elsif v_measured then
+    elsif v_reported then
       v_cost := v_charge.cost;
       v_savings := nullif(v_charge.cache_savings, 0);
     else
-      v_unmeasured := 1;
+      v_unreported := 1;
     end if;
   end if;
 
@@ -395,7 +395,7 @@ begin
     cost = t.cost + coalesce(v_cost, 0),
     cache_savings = t.cache_savings + coalesce(v_savings, 0),
     unpriced = t.unpriced + v_unpriced,
-    unmeasured = t.unmeasured + v_unmeasured,
+    unreported = t.unreported + v_unreported,
     latency_counts[coalesce(v_bucket, 1)] = t.latency_counts[coalesce(v_bucket, 1)] + (v_bucket is not null)::integer,
     last_used_at = greatest(t.last_used_at, v_requested_at)
   where
@@ -417,21 +417,21 @@ begin
     insert into public.llm_usage_totals (
       user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
       cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-      cache_savings, unpriced, unmeasured, latency_counts, last_used_at
+      cache_savings, unpriced, unreported, latency_counts, last_used_at
     )
     values (
       v_user, v_hour, p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unmeasured, v_latency_counts, v_requested_at
+      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unreported, v_latency_counts, v_requested_at
     );
   end if;
 
-  -- As note_hour() does, which is only called for an hour that is over. It may wait for a fold, so it comes before any
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a roll up, so it comes before any
   -- lock that others wait for.
   perform pg_advisory_xact_lock_shared(
-    hashtext('llm_private.usage_folds'), (extract(epoch from v_hour) / 3600)::integer
+    hashtext('llm_private.usage_rollups'), (extract(epoch from v_hour) / 3600)::integer
   );
   if v_hour + interval '1 hour' <= clock_timestamp() then
     perform llm_private.note_hour(v_hour);
@@ -441,7 +441,7 @@ begin
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
   elsif p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
     -- The operator's keys are in no table, so nobody knows when one was replaced: told of once a day.
-    perform llm_private.notify(
+    perform llm_private.add_alert(
       llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
       jsonb_build_object('provider', p_provider)
     );
@@ -451,14 +451,14 @@ begin
       v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
       p_outcome <> 'failed',
       case
-        when v_measured or p_outcome = 'failed'
+        when v_reported or p_outcome = 'failed'
           then coalesce(p_input_tokens, 0)::bigint + coalesce(p_output_tokens, 0)
       end,
-      v_cost, v_unmeasured = 1
+      v_cost, v_unreported = 1
     );
   end if;
   if v_unpriced = 1 then
-    perform llm_private.notify(
+    perform llm_private.add_alert(
       v.owner, 'price_missing', p_provider || '/' || p_model,
       jsonb_build_object('provider', p_provider, 'model', p_model)
     )

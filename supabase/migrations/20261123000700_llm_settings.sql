@@ -16,7 +16,7 @@ create table public.user_llm_settings (
 
 create index user_llm_settings_default_provider on public.user_llm_settings (default_provider);
 
-comment on table public.user_llm_settings is 'A user''s LLM settings; written by update_llm_settings() only.';
+comment on table public.user_llm_settings is 'A user''s LLM settings; written by set_llm_settings() only.';
 comment on column public.user_llm_settings.enable_fallbacks is 'false: only the first candidate of a route is tried.';
 comment on column public.user_llm_settings.provider_preferences is
 '{"groq": {"enabled": true, "priority": 1, "model": "…"}}: a lower priority is tried earlier.';
@@ -27,7 +27,7 @@ comment on column public.user_llm_settings.allow_operator_keys is
 'Consent to the operator''s keys; null: as the operator set it for everybody.';
 comment on column public.user_llm_settings.time_zone is
 'The user''s time zone (Europe/Berlin): when their days and months begin, in reports and in quotas that say so.';
-comment on column public.user_llm_settings.version is 'Counts the changes, so that two panels notice each other.';
+comment on column public.user_llm_settings.version is 'Counts the changes, so that two panels alert each other.';
 
 revoke all on table public.user_llm_settings from public, anon, authenticated, service_role;
 alter table public.user_llm_settings enable row level security;
@@ -264,7 +264,7 @@ $$;
 comment on function llm_private.merge_task_overrides(jsonb, jsonb, text[]) is
 'task_overrides with the given tasks replaced; null removes a task. Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.update_settings(p_changes jsonb, p_expected_version bigint)
+create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
 returns jsonb
 language plpgsql
 volatile
@@ -354,7 +354,7 @@ begin
 end
 $$;
 
-comment on function llm_private.update_settings(jsonb, bigint) is
+comment on function llm_private.set_settings(jsonb, bigint) is
 'Change what p_changes names in the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
 settings_changed.';
 
@@ -368,9 +368,9 @@ revoke execute on function llm_private.merge_preferences(jsonb, jsonb, text[])
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.merge_task_overrides(jsonb, jsonb, text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.update_settings(jsonb, bigint) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.set_settings(jsonb, bigint) from public, anon, authenticated, service_role;
 grant execute on function llm_private.get_settings() to authenticated;
-grant execute on function llm_private.update_settings(jsonb, bigint) to authenticated;
+grant execute on function llm_private.set_settings(jsonb, bigint) to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -387,21 +387,21 @@ comment on function public.get_llm_settings() is
 'The caller''s settings, made at the first call, with total_requests, last_used_at and reveal_allowed (whether
 reveal_llm_key() shows a key without a runtime). Error not_signed_in.';
 
-create function public.update_llm_settings(p_changes jsonb, p_expected_version bigint default null)
+create function public.set_llm_settings(p_changes jsonb, p_expected_version bigint default null)
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.update_settings(p_changes, p_expected_version)
+  select llm_private.set_settings(p_changes, p_expected_version)
 $$;
 
-comment on function public.update_llm_settings(jsonb, bigint) is
+comment on function public.set_llm_settings(jsonb, bigint) is
 'Change what p_changes names: provider_preferences by provider and field, task_overrides by task; null resets.
 With p_expected_version the change is refused if the settings are at another version by now.
 Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
 
 revoke execute on function public.get_llm_settings() from public, anon, authenticated, service_role;
-revoke execute on function public.update_llm_settings(jsonb, bigint) from public, anon, authenticated, service_role;
+revoke execute on function public.set_llm_settings(jsonb, bigint) from public, anon, authenticated, service_role;
 grant execute on function public.get_llm_settings() to authenticated;
-grant execute on function public.update_llm_settings(jsonb, bigint) to authenticated;
+grant execute on function public.set_llm_settings(jsonb, bigint) to authenticated;

@@ -3,7 +3,7 @@
 -- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
 -- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
 -- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones
--- for themselves. A hard quota refuses, a soft one warns.
+-- for themselves. An enforced quota refuses, an alert-only one warns.
 
 create table llm_private.user_groups (
   user_id uuid primary key references auth.users (id) on delete cascade,
@@ -22,10 +22,10 @@ create table llm_private.quotas (
   provider text references public.llm_providers (id) on delete cascade,
   task text,
   unit text not null check (unit in ('requests', 'tokens', 'cost')),
-  period text not null check (period in ('minute', 'day', 'month', 'total')),
+  period text not null check (period in ('minute', 'day', 'month', 'lifetime')),
   clock text not null check (clock in ('utc', 'user')),
   amount numeric not null check (amount >= 0),
-  hard boolean not null,
+  enforced boolean not null,
   unpriced text not null check (unpriced in ('allow', 'refuse')),
   created_at timestamptz not null default now()
 );
@@ -45,9 +45,9 @@ comment on column llm_private.quotas.key_source is 'Counts only what this kind o
 comment on column llm_private.quotas.unit is
 'requests (attempts that did not fail), tokens (input and output) or cost (US dollars).';
 comment on column llm_private.quotas.clock is 'Whether days and months begin in UTC or in the user''s time zone.';
-comment on column llm_private.quotas.hard is 'true: what would pass it is refused; false: it only warns.';
+comment on column llm_private.quotas.enforced is 'true: what would pass it is refused; false: it only warns.';
 comment on column llm_private.quotas.unpriced is
-'Of a hard quota of cost: whether models without a price may be used (and count as nothing).';
+'Of an enforced quota of cost: whether models without a price may be used (and count as nothing).';
 
 revoke all on table llm_private.user_groups from public, anon, authenticated, service_role;
 revoke all on table llm_private.quotas from public, anon, authenticated, service_role;
@@ -140,7 +140,7 @@ as $$
     'id', p_quota.id, 'set_by', p_quota.set_by, 'user_id', p_quota.user_id, 'group', p_quota.group_name,
     'shared', p_quota.shared, 'key_source', p_quota.key_source, 'provider', p_quota.provider, 'task', p_quota.task,
     'unit', p_quota.unit, 'period', p_quota.period, 'clock', p_quota.clock, 'limit', p_quota.amount,
-    'hard', p_quota.hard, 'unpriced', p_quota.unpriced, 'created_at', p_quota.created_at
+    'enforced', p_quota.enforced, 'unpriced', p_quota.unpriced, 'created_at', p_quota.created_at
   )
 $$;
 
@@ -218,7 +218,7 @@ as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
-  v_known constant text[] := '{limit,unit,period,key_source,provider,task,clock,hard,unpriced}'::text[]
+  v_known constant text[] := '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
     || case when v_operator then '{user_id,group,shared}'::text[] else '{}' end;
   v_unknown text;
   v_row llm_private.quotas;
@@ -239,7 +239,7 @@ begin
       'requests, tokens or cost (US dollars)'
     ),
     llm_private.check_value(
-      'invalid_quota', p_quota ->> 'period' in ('minute', 'day', 'month', 'total'), 'period',
+      'invalid_quota', p_quota ->> 'period' in ('minute', 'day', 'month', 'lifetime'), 'period',
       'minute, day, month or total'
     ),
     llm_private.check_value(
@@ -260,7 +260,7 @@ begin
       'invalid_quota', coalesce(p_quota ->> 'clock', 'utc') in ('utc', 'user'), 'clock', 'utc or user'
     ),
     llm_private.check_value(
-      'invalid_quota', coalesce(jsonb_typeof(p_quota -> 'hard'), 'null') in ('boolean', 'null'), 'hard',
+      'invalid_quota', coalesce(jsonb_typeof(p_quota -> 'enforced'), 'null') in ('boolean', 'null'), 'enforced',
       'true or false'
     ),
     llm_private.check_value(
@@ -306,19 +306,19 @@ begin
   end if;
   v_row.clock := coalesce(p_quota ->> 'clock', case when v_operator then 'utc' else 'user' end);
   insert into llm_private.quotas (
-    set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, hard, unpriced
+    set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, enforced, unpriced
   )
   values (
     v_row.set_by, v_row.user_id, p_quota ->> 'group', v_row.shared, p_quota ->> 'key_source', p_quota ->> 'provider',
     p_quota ->> 'task', p_quota ->> 'unit', p_quota ->> 'period', v_row.clock, (p_quota ->> 'limit')::numeric,
-    coalesce((p_quota ->> 'hard')::boolean, true), coalesce(p_quota ->> 'unpriced', 'refuse')
+    coalesce((p_quota ->> 'enforced')::boolean, true), coalesce(p_quota ->> 'unpriced', 'refuse')
   )
   on conflict (
     set_by, unit, period, shared,
     coalesce(user_id, '00000000-0000-0000-0000-000000000000'), coalesce(group_name, ''),
     coalesce(key_source, ''), coalesce(provider, ''), coalesce(task, '')
   ) do update set
-    clock = excluded.clock, amount = excluded.amount, hard = excluded.hard, unpriced = excluded.unpriced
+    clock = excluded.clock, amount = excluded.amount, enforced = excluded.enforced, unpriced = excluded.unpriced
   returning * into v_row;
   if not v_operator then
     perform llm_private.check_value(
@@ -464,7 +464,7 @@ comment on function public.set_llm_quota(jsonb) is
 {"limit": 20, "unit": "cost", "period": "month", "provider": "openai", "key_source": "user"}.
 unit: requests, tokens, cost (US dollars). period: minute, day, month, total. Counts all attempts, or only those of a
 key_source, provider or task. clock: utc, or user for days and months in the user''s time zone (a user''s own quotas
-unless they say else). hard (true): refuses; false: warns. unpriced (refuse): whether a hard quota of cost lets models
+unless they say else). enforced (true): refuses; false: warns. unpriced (refuse): whether an enforced quota of cost lets models
 without a price pass. shared (false): all whom it binds use it up together. A quota that counts the same for the same
 whom is changed. Errors: not_signed_in, invalid_quota.';
 

@@ -96,12 +96,12 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_length constant interval := case when p_period <> 'total' then ('1 ' || p_period)::interval end;
+  v_length constant interval := case when p_period <> 'lifetime' then ('1 ' || p_period)::interval end;
   -- Minutes are the same everywhere, and where clocks go back the local ones come twice.
   v_zone constant text := case p_period when 'minute' then 'UTC' else p_zone end;
   v_local timestamp;
 begin
-  if p_period = 'total' then
+  if p_period = 'lifetime' then
     starts_at := '-infinity';
     ends_at := 'infinity';
     return;
@@ -326,8 +326,8 @@ begin
     select jsonb_build_object(
       'used', c.used,
       'reserved', c.reserved,
-      'starts_at', case when p_quota.period <> 'total' then c.starts_at end,
-      'resets_at', case when p_quota.period <> 'total' then c.ends_at end
+      'starts_at', case when p_quota.period <> 'lifetime' then c.starts_at end,
+      'resets_at', case when p_quota.period <> 'lifetime' then c.ends_at end
     )
     from llm_private.quota_counters as c
     where
@@ -339,7 +339,7 @@ $$;
 comment on function llm_private.quota_status(llm_private.quotas, uuid) is
 'A quota with what was used and what is reserved in its present period, after open_counters().';
 
-create function llm_private.notice_quota(
+create function llm_private.alert_quota(
   p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
 )
 returns void
@@ -352,7 +352,7 @@ declare
 begin
   foreach v_step in array '{0.8,1}'::numeric[] loop
     if p_quota.amount > 0 and p_used >= p_quota.amount * v_step then
-      perform llm_private.notify(
+      perform llm_private.add_alert(
         case when p_quota.shared then llm_private.operator_id() else p_user end,
         case v_step when 1 then 'quota_reached' else 'quota_warning' end,
         -- In UTC whatever the session's time zone is, which a caller may choose: else it would be another subject.
@@ -365,7 +365,7 @@ begin
 end
 $$;
 
-comment on function llm_private.notice_quota(llm_private.quotas, uuid, timestamptz, numeric) is
+comment on function llm_private.alert_quota(llm_private.quotas, uuid, timestamptz, numeric) is
 'Tell whose quota it is when it passes 80 % and when it is used up, once in each period.';
 
 revoke execute on function llm_private.usage_lock(uuid) from public, anon, authenticated, service_role;
@@ -384,5 +384,5 @@ revoke execute on function llm_private.lock_counters(uuid, bigint[]) from public
 revoke execute on function llm_private.open_counters(uuid, bigint[]) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.quota_status(llm_private.quotas, uuid)
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.notice_quota(llm_private.quotas, uuid, timestamptz, numeric)
+revoke execute on function llm_private.alert_quota(llm_private.quotas, uuid, timestamptz, numeric)
 from public, anon, authenticated, service_role;

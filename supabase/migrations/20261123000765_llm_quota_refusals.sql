@@ -37,7 +37,7 @@ declare
   v_name constant text := format(
     '%s quota of %s %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
     llm_private.quota_amount(p_quota, p_quota.amount),
-    case p_quota.period when 'total' then 'in total' else 'a ' || p_quota.period end,
+    case p_quota.period when 'lifetime' then 'in total' else 'a ' || p_quota.period end,
     case when v_of <> '' then ' (' || v_of || ')' else '' end
   );
 begin

@@ -35,7 +35,7 @@ declare
 begin
   holds := '{}';
   for v_quota in select q.* from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as q loop
-    if v_quota.hard and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
+    if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
       refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
       return;
     end if;
@@ -56,13 +56,13 @@ begin
       );
       if v_charge.price_id is not null then
         v_amount := v_charge.cost;
-      elsif v_quota.hard and v_quota.unpriced = 'refuse' then
+      elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
         refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
         return;
       end if;
     end if;
     -- What costs nothing does not pass a limit of dollars.
-    if v_quota.hard and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
+    if v_quota.enforced and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
       refusal := llm_private.quota_refusal(
         v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
       );
@@ -231,7 +231,7 @@ create function llm_private.settle(
   p_answered boolean,
   p_tokens bigint,
   p_cost numeric,
-  p_unmeasured boolean
+  p_unreported boolean
 )
 returns void
 language plpgsql
@@ -277,14 +277,14 @@ begin
       when not v_line.counts then 0
       when (v_line.quota).unit = 'requests' then p_answered::integer
       when (v_line.quota).unit = 'tokens' then coalesce(p_tokens, case when p_answered then v_line.held else 0 end)
-      else coalesce(p_cost, case when p_unmeasured then v_line.held else 0 end)
+      else coalesce(p_cost, case when p_unreported then v_line.held else 0 end)
     end;
     update llm_private.quota_counters as c
     set used = c.used + v_used, reserved = c.reserved - case when v_line.here then v_line.held else 0 end
     where c.owner = v_line.owner and c.quota_id = (v_line.quota).id
     returning c.used into v_used;
     if v_line.counts then
-      perform llm_private.notice_quota(v_line.quota, p_user, v_line.starts_at, v_used);
+      perform llm_private.alert_quota(v_line.quota, p_user, v_line.starts_at, v_used);
     end if;
   end loop;
 end

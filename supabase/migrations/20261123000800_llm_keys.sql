@@ -28,7 +28,7 @@ create table public.llm_keys (
   provider text not null references public.llm_providers (id),
   hint text not null,
   status text not null default 'untested' check (status in ('untested', 'working', 'rejected')),
-  cooling_until timestamptz,
+  rate_limited_until timestamptz,
   created_at timestamptz not null default now(),
   primary key (user_id, id),
   unique (user_id, provider)
@@ -39,7 +39,7 @@ create index llm_keys_provider on public.llm_keys (provider);
 comment on table public.llm_keys is 'What a user may know of their stored keys; a replaced key is a new row.';
 comment on column public.llm_keys.hint is 'Masked: the first and last few characters.';
 comment on column public.llm_keys.status is 'As the last attempt with it left it: untested, working or rejected.';
-comment on column public.llm_keys.cooling_until is 'The provider asked to wait until then.';
+comment on column public.llm_keys.rate_limited_until is 'The provider asked to wait until then.';
 
 create table llm_private.key_secrets (
   user_id uuid not null,
@@ -145,10 +145,10 @@ as $$
     'provider', p_key.provider,
     'hint', p_key.hint,
     'status', case
-      when p_key.status <> 'rejected' and p_key.cooling_until > now() then 'cooling_down'
+      when p_key.status <> 'rejected' and p_key.rate_limited_until > now() then 'rate_limited'
       else p_key.status
     end,
-    'cooling_until', case when p_key.cooling_until > now() then p_key.cooling_until end,
+    'rate_limited_until', case when p_key.rate_limited_until > now() then p_key.rate_limited_until end,
     'created_at', p_key.created_at,
     'last_used_at', (
       select max(t.last_used_at) from public.llm_usage_totals as t
@@ -160,7 +160,7 @@ $$;
 comment on function llm_private.key_json(public.llm_keys) is 'A key as its owner sees it.';
 
 -- Tells of each rule that a key breaks without repeating any of it.
-create function llm_private.check_key(p_key text, p_provider public.llm_providers)
+create function llm_private.validate_key(p_key text, p_provider public.llm_providers)
 returns void
 language plpgsql
 immutable
@@ -190,7 +190,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_key(text, public.llm_providers) is
+comment on function llm_private.validate_key(text, public.llm_providers) is
 'Error key_malformed if this cannot be a key of this provider; the error does not repeat it.';
 
 create function llm_private.read_key_body(p_body json, p_key_needed boolean)
@@ -226,7 +226,7 @@ begin
     );
   end if;
   if p_body ->> 'key' is not null then
-    perform llm_private.check_key(p_body ->> 'key', v_provider);
+    perform llm_private.validate_key(p_body ->> 'key', v_provider);
   end if;
   return v_provider;
 end
@@ -301,7 +301,7 @@ $$;
 
 comment on function llm_private.own_key(uuid, text) is 'A user''s key for a provider. Error key_not_found.';
 
-create function llm_private.revoke_key(p_provider text)
+create function llm_private.remove_key(p_provider text)
 returns void
 language plpgsql
 volatile
@@ -320,7 +320,7 @@ begin
 end
 $$;
 
-comment on function llm_private.revoke_key(text) is
+comment on function llm_private.remove_key(text) is
 'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
 
 create function llm_private.require_readable_keys(p_runtime uuid, p_operator llm_private.operator_settings)
@@ -420,7 +420,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_cooling_until timestamptz;
+  v_rate_limited_until timestamptz;
   v_rejected jsonb;
 begin
   if p_outcome = 'succeeded' then
@@ -432,23 +432,23 @@ begin
       where user_id = p_user and id = p_key_id and status = 'untested';
     end if;
   elsif p_error_class = 'auth' then
-    update public.llm_keys set status = 'rejected', cooling_until = null
+    update public.llm_keys set status = 'rejected', rate_limited_until = null
     where user_id = p_user and id = p_key_id and status <> 'rejected'
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_rejected;
     if v_rejected is not null then
-      perform llm_private.notify(p_user, 'key_rejected', 'key ' || p_key_id, v_rejected);
+      perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_rejected);
     end if;
   elsif p_error_class = 'rate_limited' then
     -- At most a day, whatever a provider says; half a minute where it says nothing.
-    v_cooling_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
-    update public.llm_keys set cooling_until = v_cooling_until
-    where user_id = p_user and id = p_key_id and (cooling_until is null or cooling_until < v_cooling_until);
+    v_rate_limited_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
+    update public.llm_keys set rate_limited_until = v_rate_limited_until
+    where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_rate_limited_until);
   end if;
 end
 $$;
 
 comment on function llm_private.note_key_outcome(uuid, uuid, text, text, double precision) is
-'Set the status of a user''s own key after an attempt: working, rejected after auth, cooling down after rate_limited.';
+'Set the status of a user''s own key after an attempt: working, rejected after auth, rate-limited after rate_limited.';
 
 create function llm_private.list_keys()
 returns jsonb
@@ -479,12 +479,12 @@ revoke execute on function llm_private.decrypt_key(uuid, uuid, bytea, text)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.master_key(smallint) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.key_json(public.llm_keys) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_key(text, public.llm_providers)
+revoke execute on function llm_private.validate_key(text, public.llm_providers)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.read_key_body(json, boolean) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.set_key(json) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.own_key(uuid, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.revoke_key(text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.remove_key(text) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.require_readable_keys(uuid, llm_private.operator_settings)
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.signed_in_at() from public, anon, authenticated, service_role;
@@ -493,7 +493,7 @@ revoke execute on function llm_private.note_key_outcome(uuid, uuid, text, text, 
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.list_keys() from public, anon, authenticated, service_role;
 grant execute on function llm_private.set_key(json) to authenticated;
-grant execute on function llm_private.revoke_key(text) to authenticated;
+grant execute on function llm_private.remove_key(text) to authenticated;
 grant execute on function llm_private.reveal_key(text) to authenticated;
 grant execute on function llm_private.list_keys() to authenticated;
 
@@ -509,7 +509,7 @@ as $$
 $$;
 
 comment on function public.list_llm_keys() is
-'The caller''s keys: id, provider, masked hint, status (untested, working, rejected, cooling_down), last used; never a
+'The caller''s keys: id, provider, masked hint, status (untested, working, rejected, rate_limited), last used; never a
 key. Error not_signed_in.';
 
 -- One unnamed json parameter: PostgREST then hands over the body as it came. Named parameters would be read out of it
@@ -528,16 +528,16 @@ comment on function public.set_llm_key(json) is
 'Store the caller''s key for a provider, or replace it: {"provider": "groq", "key": "gsk_…"}.
 Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument.';
 
-create function public.revoke_llm_key(p_provider text)
+create function public.remove_llm_key(p_provider text)
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.revoke_key(p_provider)
+  select llm_private.remove_key(p_provider)
 $$;
 
-comment on function public.revoke_llm_key(text) is
+comment on function public.remove_llm_key(text) is
 'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
 
 create function public.reveal_llm_key(p_provider text)
@@ -556,9 +556,9 @@ key_unreadable.';
 
 revoke execute on function public.list_llm_keys() from public, anon, authenticated, service_role;
 revoke execute on function public.set_llm_key(json) from public, anon, authenticated, service_role;
-revoke execute on function public.revoke_llm_key(text) from public, anon, authenticated, service_role;
+revoke execute on function public.remove_llm_key(text) from public, anon, authenticated, service_role;
 revoke execute on function public.reveal_llm_key(text) from public, anon, authenticated, service_role;
 grant execute on function public.list_llm_keys() to authenticated;
 grant execute on function public.set_llm_key(json) to authenticated;
-grant execute on function public.revoke_llm_key(text) to authenticated;
+grant execute on function public.remove_llm_key(text) to authenticated;
 grant execute on function public.reveal_llm_key(text) to authenticated;

@@ -1,6 +1,6 @@
 -- The route: which providers, models and keys may serve a request, in which order, and why.
 --
---   1. the provider and model asked for            asked_for
+--   1. the provider and model asked for            requested
 --   2. the user's override for the task            task_override, then its own fallbacks: task_fallback
 --   3. the user's default provider                 default_provider
 --   4. the user's other providers, by priority     preference_order
@@ -40,8 +40,8 @@ create type llm_private.route_line as (
   key_source text,
   key_id uuid,
   key_hint text,
-  cooling_until timestamptz,
-  left_out text,
+  rate_limited_until timestamptz,
+  skipped text,
   wire_format text,
   base_url text,
   key_header text,
@@ -51,7 +51,7 @@ create type llm_private.route_line as (
 );
 
 comment on type llm_private.route_line is
-'A provider, model and key that was considered; left_out says why it cannot serve, and quota by which quota.';
+'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -85,7 +85,7 @@ $$;
 comment on function llm_private.check_route_request(text, text, text[], text[]) is
 'Error invalid_argument for what cannot be a request.';
 
-create function llm_private.asked_providers(p_model text, p_default_provider text)
+create function llm_private.requested_providers(p_model text, p_default_provider text)
 returns table (provider text, model text)
 language plpgsql
 stable
@@ -117,7 +117,7 @@ begin
 end
 $$;
 
-comment on function llm_private.asked_providers(text, text) is
+comment on function llm_private.requested_providers(text, text) is
 'Who has the model asked for: the provider it names before the slash; else all whose model_pattern it matches; else the
 user''s default provider. Error unknown_model.';
 
@@ -154,9 +154,9 @@ begin
 
   -- Steps 1 and 2 name a provider together with a model, and may name one twice.
   if p_model is not null then
-    select array_agg(a.provider), array_agg(a.model), array_agg('asked_for'::text)
+    select array_agg(a.provider), array_agg(a.model), array_agg('requested'::text)
     into v_providers, v_models, v_reasons
-    from llm_private.asked_providers(p_model, v_settings.default_provider) as a;
+    from llm_private.requested_providers(p_model, v_settings.default_provider) as a;
   end if;
   v_override := v_settings.override;
   if v_override is not null then
@@ -177,7 +177,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.cooling_until,
+        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -188,7 +188,7 @@ begin
         case
           when not p.enabled then 'provider_off'
           when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
-          when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'asked_for'
+          when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
             then 'other_model'
           when v_closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
@@ -196,8 +196,8 @@ begin
           when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
-          when k.cooling_until > now() then 'key_cooling_down'
-        end as left_out
+          when k.rate_limited_until > now() then 'key_rate_limited'
+        end as skipped
       from public.llm_providers as p
       cross join (values ('user'), ('operator')) as s (source)
       left join unnest(v_providers, v_models, v_reasons) with ordinality as n (provider, model, reason, place)
@@ -225,15 +225,15 @@ begin
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
       end,
-      c.source, c.key_id, c.hint, c.cooling_until, c.left_out,
+      c.source, c.key_id, c.hint, c.rate_limited_until, c.skipped,
       c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names, null::jsonb
     from placed as c
     order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
   loop
-    if not v_settings.enable_fallbacks and v_line.left_out is null then
+    if not v_settings.enable_fallbacks and v_line.skipped is null then
       v_only := coalesce(v_providers[1], v_settings.default_provider, v_line.provider);
       if v_taken or v_line.provider <> v_only then
-        v_line.left_out := 'fallbacks_off';
+        v_line.skipped := 'fallbacks_off';
       else
         v_taken := true;
       end if;
@@ -244,16 +244,16 @@ end
 $$;
 
 comment on function llm_private.route(uuid, text, text, text[], text[]) is
-'All that was considered for a request, in the order of the route. What has no left_out is a candidate.
+'All that was considered for a request, in the order of the route. What has no skipped is a candidate.
 Error unknown_model.';
 
-create function llm_private.left_out_message(p_line llm_private.route_line, p_needs text[])
+create function llm_private.skip_message(p_line llm_private.route_line, p_needs text[])
 returns text
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select case p_line.left_out
+  select case p_line.skipped
     when 'provider_off' then p_line.name || ' is switched off by the operator.'
     when 'provider_disabled' then 'You switched ' || p_line.name || ' off.'
     when 'other_model' then 'Vectors of ' || p_line.name || ' do not compare with those of the model asked for.'
@@ -262,9 +262,9 @@ as $$
     when 'no_model' then p_line.name || ' has no model for this task.'
     when 'no_key' then 'You have no key for ' || p_line.name || '.'
     when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || ': replace it.'
-    when 'key_cooling_down' then format(
-      'Your key for %s is cooling down for another %s seconds.',
-      p_line.name, ceil(extract(epoch from p_line.cooling_until - now()))::integer
+    when 'key_rate_limited' then format(
+      'Your key for %s is rate-limited for another %s seconds.',
+      p_line.name, ceil(extract(epoch from p_line.rate_limited_until - now()))::integer
     )
     when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you declined its use.'
     when 'quota_exceeded' then p_line.quota ->> 'message'
@@ -274,7 +274,7 @@ as $$
   end
 $$;
 
-comment on function llm_private.left_out_message(llm_private.route_line, text[]) is
+comment on function llm_private.skip_message(llm_private.route_line, text[]) is
 'Why a line cannot serve, for people.';
 
 create function llm_private.route_advice(p_lines llm_private.route_line[], p_needs text[])
@@ -286,9 +286,9 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.left_out = 'operator_keys_declined' or l.quota is not null as mendable,
-      l.key_source = 'user' and l.left_out = 'no_key' as keyless,
-      llm_private.left_out_message(p_lines[l.ordinality], p_needs) as message,
+      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as mendable,
+      l.key_source = 'user' and l.skipped = 'no_key' as keyless,
+      llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
     from unnest(p_lines) with ordinality as l
   )
@@ -330,7 +330,7 @@ begin
     v_quotas := llm_private.countable_quotas(v_user, v_runtime);
     perform llm_private.open_counters(v_user, v_quotas);
     for i in 1..cardinality(v_lines) loop
-      if v_lines[i].left_out is null then
+      if v_lines[i].skipped is null then
         -- Whether there is something left at all: for one token in and one out.
         v_lines[i].quota := (
           select w.refusal
@@ -338,7 +338,7 @@ begin
             v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1
           ) as w
         );
-        v_lines[i].left_out := v_lines[i].quota ->> 'reason';
+        v_lines[i].skipped := v_lines[i].quota ->> 'reason';
       end if;
     end loop;
   end if;
@@ -352,18 +352,18 @@ begin
             'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names
           ) order by l.ordinality
-        ) filter (where l.left_out is null), '[]'
+        ) filter (where l.skipped is null), '[]'
       ),
-      'left_out', coalesce(
+      'skipped', coalesce(
         jsonb_agg(
           jsonb_build_object(
-            'provider', l.provider, 'key_source', l.key_source, 'reason', l.left_out,
-            'message', llm_private.left_out_message(v_lines[l.ordinality], p_needs), 'quota', l.quota -> 'quota'
+            'provider', l.provider, 'key_source', l.key_source, 'reason', l.skipped,
+            'message', llm_private.skip_message(v_lines[l.ordinality], p_needs), 'quota', l.quota -> 'quota'
           ) order by l.ordinality
-        ) filter (where l.left_out is not null), '[]'
+        ) filter (where l.skipped is not null), '[]'
       ),
       'advice', case
-        when count(*) filter (where l.left_out is null) = 0 then llm_private.route_advice(v_lines, p_needs) else ''
+        when count(*) filter (where l.skipped is null) = 0 then llm_private.route_advice(v_lines, p_needs) else ''
       end
     )
     from unnest(v_lines) with ordinality as l
@@ -391,7 +391,7 @@ begin
   end if;
   -- The changes are made as saving makes them, and undone: what is foretold is then what would happen.
   begin
-    perform llm_private.update_settings(p_changes, null);
+    perform llm_private.set_settings(p_changes, null);
     v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
@@ -496,7 +496,7 @@ begin
     v_quotas := llm_private.begin_reserving(v_user, v_runtime, p_request_id, 1);
     for v_line in
       select r.* from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r
-      where r.left_out is null
+      where r.skipped is null
     loop
       v_refusal := llm_private.reserve(
         v_user, v_runtime, v_quotas, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
@@ -546,13 +546,13 @@ begin
     left join master as m on s.master_key_id = m.id
     left join llm_private.leases as l
       on l.user_id = v_user and r.key_id = l.key_id and l.holder = v_holder and l.expires_at > now()
-    where r.left_out is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(v_refused);
+    where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(v_refused);
 
     if v_candidates is null then
       v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
-      if exists (select from unnest(v_lines) as l where l.left_out = 'key_cooling_down') then
+      if exists (select from unnest(v_lines) as l where l.skipped = 'key_rate_limited') then
         perform llm_private.fail(
-          429, 'keys_cooling_down', 'No provider can serve this request just now.',
+          429, 'keys_rate_limited', 'No provider can serve this request just now.',
           llm_private.route_advice(v_lines, p_needs)
         );
       end if;
@@ -574,7 +574,7 @@ begin
   return json_build_object(
     'task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at, 'metered', true,
     'max_output_tokens', case
-      when exists (select from llm_private.binding_quotas(v_user) as q where q.hard and q.unit <> 'requests')
+      when exists (select from llm_private.binding_quotas(v_user) as q where q.enforced and q.unit <> 'requests')
         then coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
     end
   );
@@ -586,10 +586,10 @@ comment on function llm_private.resolve_route(text, text, text[], text[], uuid, 
 
 revoke execute on function llm_private.check_route_request(text, text, text[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.asked_providers(text, text) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.requested_providers(text, text) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.route(uuid, text, text, text[], text[])
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.left_out_message(llm_private.route_line, text[])
+revoke execute on function llm_private.skip_message(llm_private.route_line, text[])
 from public, anon, authenticated, service_role;
 revoke execute on function llm_private.route_advice(llm_private.route_line[], text[])
 from public, anon, authenticated, service_role;
@@ -637,7 +637,7 @@ for. Where a quota binds the caller the route is metered: it is for the request 
 that may use at most (p_input_tokens, p_output_tokens; without the latter, max_output_tokens of the answer is the limit
 to keep) is reserved for its first candidate until record_llm_usage() settles it.
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
-keys_cooling_down, key_unreadable, quota_exceeded, model_unpriced.';
+keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
 
 create function public.explain_llm_route(
   p_task text default null,
@@ -656,7 +656,7 @@ $$;
 
 comment on function public.explain_llm_route(text, text, text[], text[], jsonb) is
 'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
-when nothing is left. With p_changes, what it would answer after update_llm_settings(p_changes); nothing is changed.
+when nothing is left. With p_changes, what it would answer after set_llm_settings(p_changes); nothing is changed.
 Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also invalid_setting and unknown_setting.';
 
 revoke execute on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer)

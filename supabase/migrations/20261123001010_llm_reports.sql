@@ -7,7 +7,7 @@
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.known_cost(
-  p_cost numeric, p_attempts bigint, p_failures bigint, p_unpriced bigint, p_unmeasured bigint
+  p_cost numeric, p_attempts bigint, p_failures bigint, p_unpriced bigint, p_unreported bigint
 )
 returns numeric
 language plpgsql
@@ -15,7 +15,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_unpriced + p_unmeasured > 0 and p_cost = 0 and p_attempts - p_unpriced - p_unmeasured <= p_failures then
+  if p_unpriced + p_unreported > 0 and p_cost = 0 and p_attempts - p_unpriced - p_unreported <= p_failures then
     return null;
   end if;
   return p_cost;
@@ -98,7 +98,7 @@ $$;
 comment on function llm_private.report_zone(uuid, text) is
 'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
 
--- Both doors lead here. Volatile, because an administrator's report folds first, which the report must see.
+-- Both doors lead here. Volatile, because an administrator's report rolls up first, which the report must see.
 create function llm_private.usage_report(
   p_since date, p_until date, p_bucket text, p_by text[], p_time_zone text, p_order text, p_limit integer
 )
@@ -139,7 +139,7 @@ begin
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
   if v_project then
-    perform llm_private.fold_usage(interval '500 milliseconds');
+    perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
   -- Times are written in the zone of the report, up to the end of this function.
@@ -151,8 +151,8 @@ begin
       s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
       s.requests, s.attempts, s.fallbacks, s.failures, s.cancelled,
       s.input_tokens, s.cached_input_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens,
-      llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unmeasured) as cost,
-      s.cache_savings, s.unpriced, s.unmeasured,
+      llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported) as cost,
+      s.cache_savings, s.unpriced, s.unreported,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
       s.last_used_at
@@ -213,13 +213,13 @@ $$;
 comment on function public.get_llm_usage(date, date, text, text[], text, text, integer) is
 'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
 (null where the report is not by it), requests, attempts, fallbacks, failures, cancelled, input_tokens,
-cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unmeasured,
+cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unreported,
 latency_p50_ms, latency_p95_ms and last_used_at.
 From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
 p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the caller''s settings, else UTC;
 they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
 most first; at most p_limit lines.
-cost is in US dollars: what is known of it, null where nothing is; unpriced and unmeasured attempts are not in it.
+cost is in US dollars: what is known of it, null where nothing is; unpriced and unreported attempts are not in it.
 Errors: not_signed_in, invalid_argument.';
 
 create function public.get_llm_project_usage(

@@ -2,7 +2,7 @@
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.list_receipts(p_limit integer, p_before uuid)
+create function llm_private.list_requests(p_limit integer, p_before uuid)
 returns table (
   request_id uuid,
   requested_at timestamptz,
@@ -10,7 +10,7 @@ returns table (
   outcome text,
   cost numeric,
   unpriced bigint,
-  unmeasured bigint,
+  unreported bigint,
   attempts jsonb
 )
 language plpgsql
@@ -36,10 +36,10 @@ begin
     (array_agg(e.outcome order by e.attempt desc))[1],
     llm_private.known_cost(
       coalesce(sum(e.cost), 0), count(*), count(*) filter (where e.outcome = 'failed'),
-      count(*) filter (where e.cost_status = 'unpriced'), count(*) filter (where e.cost_status = 'unmeasured')
+      count(*) filter (where e.cost_status = 'unpriced'), count(*) filter (where e.cost_status = 'unreported')
     ),
     count(*) filter (where e.cost_status = 'unpriced'),
-    count(*) filter (where e.cost_status = 'unmeasured'),
+    count(*) filter (where e.cost_status = 'unreported'),
     jsonb_agg(
       jsonb_build_object(
         'attempt', e.attempt, 'provider', e.provider, 'model', e.model, 'key_source', e.key_source,
@@ -58,7 +58,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_receipts(integer, uuid) is 'The caller''s requests. Error not_signed_in.';
+comment on function llm_private.list_requests(integer, uuid) is 'The caller''s requests. Error not_signed_in.';
 
 create function llm_private.list_events(p_since timestamptz, p_until timestamptz, p_after text, p_limit integer)
 returns table (
@@ -147,16 +147,16 @@ $$;
 comment on function llm_private.list_events(timestamptz, timestamptz, text, integer) is
 'A page of the caller''s events or, with a secret key, of everybody''s. Errors: see list_llm_usage_events().';
 
-revoke execute on function llm_private.list_receipts(integer, uuid) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.list_requests(integer, uuid) from public, anon, authenticated, service_role;
 revoke execute on function llm_private.list_events(timestamptz, timestamptz, text, integer)
 from public, anon, authenticated, service_role;
-grant execute on function llm_private.list_receipts(integer, uuid) to authenticated;
+grant execute on function llm_private.list_requests(integer, uuid) to authenticated;
 grant execute on function llm_private.list_events(timestamptz, timestamptz, text, integer)
 to authenticated, service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
-create function public.get_llm_receipts(p_limit integer default 50, p_before uuid default null)
+create function public.list_llm_requests(p_limit integer default 50, p_before uuid default null)
 returns table (
   request_id uuid,
   requested_at timestamptz,
@@ -164,20 +164,20 @@ returns table (
   outcome text,
   cost numeric,
   unpriced bigint,
-  unmeasured bigint,
+  unreported bigint,
   attempts jsonb
 )
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.list_receipts(p_limit, p_before)
+  select * from llm_private.list_requests(p_limit, p_before)
 $$;
 
-comment on function public.get_llm_receipts(integer, uuid) is
+comment on function public.list_llm_requests(integer, uuid) is
 'The caller''s requests, newest first, at most 500, each with its attempts in order; p_before: the request_id of the
 last one seen, to read on. cost is in US dollars: what is known of it, null where nothing is; of an attempt, cost_status says
-why: priced, unpriced (no price known) or unmeasured (tokens not counted). Error not_signed_in.';
+why: priced, unpriced (no price known) or unreported (tokens not counted). Error not_signed_in.';
 
 create function public.list_llm_usage_events(
   p_since timestamptz default null,
@@ -272,11 +272,11 @@ comment on function public.list_llm_project_usage_events(timestamptz, timestampt
 'For administrators: the usage events of all users as list_llm_usage_events() lists each of theirs, by user and then the
 oldest first. Error invalid_argument.';
 
-revoke execute on function public.get_llm_receipts(integer, uuid) from public, anon, authenticated, service_role;
+revoke execute on function public.list_llm_requests(integer, uuid) from public, anon, authenticated, service_role;
 revoke execute on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer)
 from public, anon, authenticated, service_role;
 revoke execute on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer)
 from public, anon, authenticated, service_role;
-grant execute on function public.get_llm_receipts(integer, uuid) to authenticated;
+grant execute on function public.list_llm_requests(integer, uuid) to authenticated;
 grant execute on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer) to authenticated;
 grant execute on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer) to service_role;

@@ -23,22 +23,22 @@ declare
   v_days constant integer := case when v_first_day < v_today then least(7, v_today - v_first_day) else 0 end;
   v_so_far numeric;
   v_unpriced bigint;
-  v_unmeasured bigint;
+  v_unreported bigint;
   v_average numeric;
 begin
   select
-    llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unmeasured), s.unpriced, s.unmeasured
-  into v_so_far, v_unpriced, v_unmeasured
+    llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported), s.unpriced, s.unreported
+  into v_so_far, v_unpriced, v_unreported
   from llm_private.sum_usage(
     'user', v_user, llm_private.day_begins(v_month, v_zone), v_month_ends, null, v_zone, '{}'
   ) as s;
   if not found then
     v_so_far := 0;
     v_unpriced := 0;
-    v_unmeasured := 0;
+    v_unreported := 0;
   end if;
   if v_days > 0 then
-    select llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unmeasured) / v_days into v_average
+    select llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported) / v_days into v_average
     from llm_private.sum_usage(
       'user', v_user, llm_private.day_begins(v_today - v_days, v_zone), llm_private.day_begins(v_today, v_zone), null,
       v_zone, '{}'
@@ -53,7 +53,7 @@ begin
     'time_zone', v_zone,
     'cost_so_far', v_so_far,
     'unpriced', v_unpriced,
-    'unmeasured', v_unmeasured,
+    'unreported', v_unreported,
     'days_averaged', v_days,
     'daily_average', round(v_average, 6),
     'forecast', round(
@@ -202,7 +202,7 @@ begin
 end
 $$;
 
-comment on function llm_private.hints() is 'See get_llm_hints().';
+comment on function llm_private.hints() is 'See list_llm_hints().';
 
 revoke execute on function llm_private.forecast() from public, anon, authenticated, service_role;
 revoke execute on function llm_private.cheaper_models(uuid) from public, anon, authenticated, service_role;
@@ -224,10 +224,10 @@ $$;
 comment on function public.get_llm_forecast() is
 'What the caller''s month (in the time zone of their settings) has cost and is going to: cost_so_far, daily_average (of
 the last 7 full days, or as many as there are since they began) and forecast (so far, and the average until the end of
-the month), in US dollars, null where nothing is priced; unpriced and unmeasured attempts are in none of them.
+the month), in US dollars, null where nothing is priced; unpriced and unreported attempts are in none of them.
 Error not_signed_in.';
 
-create function public.get_llm_hints()
+create function public.list_llm_hints()
 returns jsonb
 language sql
 volatile
@@ -236,13 +236,13 @@ as $$
   select llm_private.hints()
 $$;
 
-comment on function public.get_llm_hints() is
+comment on function public.list_llm_hints() is
 'Where the caller could do better, a JSON array; each with a message for people. kind: cheaper_model (another model of
 the same provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a
 provider''s cache cost more than reading saved) or failing (a fifth of the attempts of the last 7 days failed).
 Error not_signed_in.';
 
 revoke execute on function public.get_llm_forecast() from public, anon, authenticated, service_role;
-revoke execute on function public.get_llm_hints() from public, anon, authenticated, service_role;
+revoke execute on function public.list_llm_hints() from public, anon, authenticated, service_role;
 grant execute on function public.get_llm_forecast() to authenticated;
-grant execute on function public.get_llm_hints() to authenticated;
+grant execute on function public.list_llm_hints() to authenticated;

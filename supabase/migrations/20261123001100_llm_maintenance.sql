@@ -71,7 +71,7 @@ declare
   v_left integer;
   v_dropped text[];
 begin
-  v_left := llm_private.fold_usage('4 seconds');
+  v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
   v_dropped := llm_private.drop_old_events();
   return jsonb_build_object(
@@ -106,7 +106,7 @@ as $$
 declare
   v_measures constant text[] := array[
     'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
-    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unmeasured',
+    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unreported',
     'last_used_at'
   ];
 begin
@@ -125,7 +125,7 @@ begin
       coalesce(e.cost, 0) + coalesce(a.cost, 0) as cost_now,
       coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as savings_now,
       e.cost is null and a.cost is null and e.price_id is null and a.user_id is null as unpriced,
-      e.cost is null and a.cost is null and (e.price_id is not null or a.user_id is not null) as unmeasured
+      e.cost is null and a.cost is null and (e.price_id is not null or a.user_id is not null) as unreported
     from public.llm_usage_events as e
     cross join lateral (select llm_private.uuid_v7_time(e.request_id) as at) as t
     left join adjustments as a
@@ -133,9 +133,9 @@ begin
     where
       e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
   ),
-  folded as (
+  rolled_up as (
     select p.*, f.starts_at + ('1 ' || f.span)::interval as ends_at
-    from llm_private.usage_folds as f
+    from llm_private.usage_rollups as f
     inner join llm_private.project_totals as p using (span, starts_at)
     where not f.stale and f.starts_at >= p_from and f.starts_at < p_until
   ),
@@ -144,7 +144,7 @@ begin
     where t.hour >= p_from and t.hour < p_until
     union all
     select f.span, f.starts_at, t.* from public.llm_usage_totals as t
-    inner join llm_private.usage_folds as f
+    inner join llm_private.usage_rollups as f
       on not f.stale and f.starts_at >= p_from and f.starts_at < p_until
         and f.starts_at = date_trunc(f.span, t.hour, 'UTC')
     where t.hour >= p_from and t.hour < p_until + interval '1 day'
@@ -158,7 +158,7 @@ begin
       array[
         sum(u.requests), sum(u.attempts), sum(u.fallbacks), sum(u.failures), sum(u.cancelled), sum(u.input_tokens),
         sum(u.cached_input_tokens), sum(u.cache_write_tokens), sum(u.output_tokens), sum(u.reasoning_tokens),
-        sum(u.cost), sum(u.cache_savings), sum(u.unpriced), sum(u.unmeasured), extract(epoch from max(u.last_used_at))
+        sum(u.cost), sum(u.cache_savings), sum(u.unpriced), sum(u.unreported), extract(epoch from max(u.last_used_at))
       ]::numeric[] as sums
     from users as u
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -183,7 +183,7 @@ begin
           coalesce(sum(e.input_tokens), 0), coalesce(sum(e.cached_input_tokens), 0),
           coalesce(sum(e.cache_write_tokens), 0), coalesce(sum(e.output_tokens), 0),
           coalesce(sum(e.reasoning_tokens), 0), sum(e.cost_now), sum(e.savings_now),
-          count(*) filter (where e.unpriced), count(*) filter (where e.unmeasured), extract(epoch from max(e.at))
+          count(*) filter (where e.unpriced), count(*) filter (where e.unreported), extract(epoch from max(e.at))
         ]::numeric[] as sums
       from events as e
       group by 1, 2, 3, 4, 5, 6, 7, 8
@@ -210,18 +210,18 @@ begin
     -- … and the project's more than the users'.
     select
       f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, v_measures[m.i], m.value
-    from folded as f
+    from rolled_up as f
     cross join lateral unnest(
       array[
         f.requests, f.attempts, f.fallbacks, f.failures, f.cancelled, f.input_tokens, f.cached_input_tokens,
-        f.cache_write_tokens, f.output_tokens, f.reasoning_tokens, f.cost, f.cache_savings, f.unpriced, f.unmeasured,
+        f.cache_write_tokens, f.output_tokens, f.reasoning_tokens, f.cost, f.cache_savings, f.unpriced, f.unreported,
         extract(epoch from f.last_used_at)
       ]::numeric[]
     ) with ordinality as m (value, i)
     union all
     select
       f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, 'latency_counts ' || c.i, c.n
-    from folded as f
+    from rolled_up as f
     cross join lateral unnest(f.latency_counts) with ordinality as c (n, i)
     where c.n <> 0
   ),
@@ -244,7 +244,7 @@ $$;
 
 comment on function llm_private.usage_differences(timestamptz, timestamptz) is
 'Groups whose totals are not the sums of what they are made of, and by how much they are more, for hours that begin from
-p_from to before p_until: the users'' against the events and their adjustments, the project''s (folded hours and days)
+p_from to before p_until: the users'' against the events and their adjustments, the project''s (rolled up hours and days)
 against the users''.';
 
 create function llm_private.check_usage(p_since date, p_until date)
@@ -306,8 +306,8 @@ as $$
 $$;
 
 comment on function public.run_llm_maintenance() is
-'For administrators, or pg_cron: fold hours that are over into the project''s totals for some seconds, make the months
-ahead, and drop the months of events that are not kept. Returns hours_left (null: somebody else is at it), dropped_months
+'For administrators, or pg_cron: roll up hours that are over into the project''s totals for some seconds, make the months
+ahead, and drop the months of events that are not kept. Returns hours_left (null: another run is in progress), dropped_months
 (null: somebody was in the way) and done; call it again until then. Nothing is wrong without it, only slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)

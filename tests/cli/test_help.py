@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.command import run
 
-NOUNS = ("demo", "local", "migrations", "notices", "prices", "quotas", "usage")
+NOUNS = ("demo", "local", "migrations", "alerts", "prices", "quotas", "usage")
 
 
 def test_help_lists_every_noun(tmp_path: Path) -> None:

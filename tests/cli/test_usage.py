@@ -1,4 +1,4 @@
-"""`supa-llm usage`, `notices` and `prices restate`, on a real project."""
+"""`supa-llm usage`, `alerts` and `prices recalculate`, on a real project."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_has_no_price_is_called_so(cli: Cli, user: User) -> None:
 def test_json_is_all_that_there_is(cli: Cli, model: str) -> None:
     done = cli("usage", "--by", "model,user", "--json", "--limit", "10000")
     (found,) = [it for it in json.loads(done.stdout) if it["model"] == model]
-    assert (found["cost"], found["unmeasured"], found["attempts"]) == (3.0, 1, 4)
+    assert (found["cost"], found["unreported"], found["attempts"]) == (3.0, 1, 4)
 
 
 @pytest.mark.parametrize("columns", ["80", "60", "45"])
@@ -196,30 +196,30 @@ def test_upkeep_ends(cli: Cli, model: str) -> None:
     assert (done.returncode, done.stdout) == (0, "Nothing is left to do.\n")
 
 
-def test_costs_are_restated_once(cli: Cli, model: str) -> None:
+def test_costs_are_recalculated_once(cli: Cli, model: str) -> None:
     rates = ("prices", "set", "groq", model, "--input", "2", "--output", "2", "--from", "2025-01-01")
     assert cli(*rates).returncode == 0
-    asked = cli("prices", "restate", "--from", "2025-01-01")
+    asked = cli("prices", "recalculate", "--from", "2025-01-01")
     assert asked.returncode == 1, "nobody said yes"
     assert "$3.0000" in cli("usage", "--by", "model", "--limit", "10000").stdout
-    done = cli("prices", "restate", "--from", "2025-01-01", "--yes")
+    done = cli("prices", "recalculate", "--from", "2025-01-01", "--yes")
     assert done.returncode == 0, done.stderr
     assert "attempts looked at, " in done.stdout
     assert "All of them cost $" in done.stdout
     report = cli("usage", "--by", "model", "--limit", "10000")
     assert "≥$6.0000" in line(report.stdout, model)
-    again = cli("prices", "restate", "--from", "2025-01-01", "--yes")
+    again = cli("prices", "recalculate", "--from", "2025-01-01", "--yes")
     assert again.stdout.endswith(" looked at, 0 changed.\n")
 
 
-def test_notices_are_shown_until_they_are_read(cli: Cli, user: User, stack: Stack) -> None:
-    stack.admin("read_llm_notices")
-    assert cli("notices").stdout == "There are no new notices.\n"
+def test_alerts_are_shown_until_they_are_read(cli: Cli, user: User, stack: Stack) -> None:
+    stack.admin("dismiss_llm_alerts")
+    assert cli("alerts").stdout == "There are no new alerts.\n"
     name = f"cli-{uuid.uuid4().hex}"
     runtime = stack.admin("register_llm_runtime", p_name="app")["secret"]
     event = usage_event(request_id=request_id(), model=name)
     assert stack.rpc("record_llm_usage", user.access_token, runtime, **event).is_success
-    shown = cli("notices", "--read")
+    shown = cli("alerts", "--read")
     assert "price_missing" in line(shown.stdout, name)
-    assert name not in cli("notices").stdout
-    assert name in cli("notices", "--all", "--limit", "500").stdout
+    assert name not in cli("alerts").stdout
+    assert name in cli("alerts", "--all", "--limit", "500").stdout

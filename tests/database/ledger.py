@@ -26,7 +26,7 @@ _TOTALS = """
 insert into public.llm_usage_totals (
   user_id, hour, provider, model, task, key_source, recorder, requests, attempts, fallbacks, failures,
   cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-  cache_savings, unpriced, unmeasured, latency_counts, last_used_at
+  cache_savings, unpriced, unreported, latency_counts, last_used_at
 )
 select
   %(user)s, date_trunc('hour', t.at, 'UTC'), %(provider)s, %(model)s, %(task)s, 'user', %(user)s,

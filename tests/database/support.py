@@ -217,7 +217,7 @@ class Transaction:
             ) from None
 
     def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
-        if function in ("set_llm_key", "begin_llm_key_test"):
+        if function in ("set_llm_key", "begin_llm_key_check"):
             query, parameters = (
                 f"select * from public.{function}(%s::json)",
                 [json.dumps(arguments, ensure_ascii=False)],

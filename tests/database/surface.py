@@ -28,7 +28,7 @@ class Victim:
     audit_id: str
     price_id: int
     quota_id: int
-    notice_id: str
+    alert_id: str
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,16 @@ _LAST = "ffffffff-ffff-7fff-bfff-ffffffffffff"
 
 RPCS: Mapping[str, Rpc] = {
     "get_llm_settings": Rpc(USER),
-    "update_llm_settings": Rpc(
+    "set_llm_settings": Rpc(
         USER, lambda _: {"p_changes": {"enable_fallbacks": False, "default_provider": "mistral"}}
     ),
     "list_llm_keys": Rpc(USER),
     "set_llm_key": Rpc(USER, lambda _: {"provider": "groq", "key": key_for("groq", 666)}),
     "reveal_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
-    "revoke_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
-    "begin_llm_key_test": Rpc(USER, lambda _: {"provider": "groq"}),
-    "record_llm_key_test": Rpc(
-        USER, lambda victim: {"p_test_id": victim.request_id, "p_verdict": "rejected"}
+    "remove_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
+    "begin_llm_key_check": Rpc(USER, lambda _: {"provider": "groq"}),
+    "record_llm_key_check": Rpc(
+        USER, lambda victim: {"p_test_id": victim.request_id, "p_result": "rejected"}
     ),
     "list_llm_models": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "resolve_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),
@@ -64,9 +64,9 @@ RPCS: Mapping[str, Rpc] = {
         ),
     ),
     "get_llm_usage": Rpc(USER, lambda _: {"p_by": ["key_id"]}),
-    "get_llm_receipts": Rpc(USER, lambda _: {"p_before": _LAST, "p_limit": 500}),
+    "list_llm_requests": Rpc(USER, lambda _: {"p_before": _LAST, "p_limit": 500}),
     "get_llm_forecast": Rpc(USER),
-    "get_llm_hints": Rpc(USER),
+    "list_llm_hints": Rpc(USER),
     "list_llm_usage_events": Rpc(
         USER, lambda victim: {"p_after": f"{victim.id}/{victim.request_id}/0/{victim.id}"}
     ),
@@ -74,7 +74,7 @@ RPCS: Mapping[str, Rpc] = {
     "list_llm_project_usage_events": Rpc(ADMIN),
     "check_llm_usage": Rpc(ADMIN),
     "run_llm_maintenance": Rpc(ADMIN),
-    "restate_llm_costs": Rpc(ADMIN),
+    "recalculate_llm_costs": Rpc(ADMIN),
     "reserve_llm_attempt": Rpc(
         USER,
         lambda victim: {
@@ -90,13 +90,13 @@ RPCS: Mapping[str, Rpc] = {
     "set_llm_quota": Rpc(
         USER | ADMIN,
         lambda victim: {
-            "p_quota": {"limit": 9, "unit": "cost", "period": "day", "hard": False, "user_id": victim.id}
+            "p_quota": {"limit": 9, "unit": "cost", "period": "day", "enforced": False, "user_id": victim.id}
         },
     ),
     "remove_llm_quota": Rpc(USER | ADMIN, lambda victim: {"p_id": victim.quota_id}),
     "set_llm_user_group": Rpc(ADMIN, lambda victim: {"p_user_id": victim.id, "p_group": "trial"}),
-    "list_llm_notices": Rpc(USER | ADMIN, lambda _: {"p_unread_only": False}),
-    "read_llm_notices": Rpc(USER | ADMIN, lambda victim: {"p_ids": [victim.notice_id]}),
+    "list_llm_alerts": Rpc(USER | ADMIN, lambda _: {"p_unread_only": False}),
+    "dismiss_llm_alerts": Rpc(USER | ADMIN, lambda victim: {"p_ids": [victim.alert_id]}),
     "get_llm_audit_log": Rpc(USER, lambda victim: {"p_before": victim.audit_id, "p_limit": 500}),
     "list_llm_providers": Rpc(USER | ADMIN),
     "set_llm_provider": Rpc(ADMIN, lambda _: {"p_provider": {"id": "openai", "name": "OpenAI"}}),
@@ -116,25 +116,25 @@ RPCS: Mapping[str, Rpc] = {
 # Definer functions in llm_private that a role of the API may execute: what the RPCs of that role stand on.
 PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "get_settings": USER,
-    "update_settings": USER,
+    "set_settings": USER,
     "list_keys": USER,
     "set_key": USER,
     "reveal_key": USER,
-    "revoke_key": USER,
-    "begin_key_test": USER,
-    "record_key_test": USER,
+    "remove_key": USER,
+    "begin_key_check": USER,
+    "record_key_check": USER,
     "list_models": USER,
     "resolve_route": USER,
     "explain_route": USER,
     "record_usage": USER,
     "usage_report": USER | ADMIN,
-    "list_receipts": USER,
+    "list_requests": USER,
     "list_events": USER | ADMIN,
     "forecast": USER,
     "hints": USER,
     "check_usage": ADMIN,
     "run_maintenance": ADMIN,
-    "restate_costs": ADMIN,
+    "recalculate_costs": ADMIN,
     "list_prices": USER | ADMIN,
     "set_price": USER | ADMIN,
     "end_price": USER | ADMIN,
@@ -146,7 +146,7 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "set_quota": USER | ADMIN,
     "remove_quota": USER | ADMIN,
     "set_user_group": ADMIN,
-    "read_notices": USER | ADMIN,
+    "dismiss_alerts": USER | ADMIN,
     "operator_settings_json": ADMIN,
     "set_operator_settings": ADMIN,
     "set_provider": ADMIN,
@@ -162,7 +162,7 @@ TABLES: Mapping[str, str | None] = {
     "llm_usage_events": "user_id",
     "llm_usage_totals": "user_id",
     "llm_usage_adjustments": "user_id",
-    "llm_notices": "user_id",
+    "llm_alerts": "user_id",
     "llm_audit_log": "user_id",
     "llm_providers": None,
     "llm_tasks": None,

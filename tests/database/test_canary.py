@@ -118,7 +118,7 @@ def send_in_other_ways(scene: Scene) -> None:
 def paste_into_the_wrong_field(scene: Scene) -> None:
     key = scene.key
     scene.call("reveal_llm_key", p_provider=key)
-    scene.call("revoke_llm_key", p_provider=key)
+    scene.call("remove_llm_key", p_provider=key)
     scene.call("resolve_llm_route", p_model=key)
     scene.call("explain_llm_route", p_needs=[key])
     wrong: list[dict[str, Any]] = [
@@ -130,7 +130,7 @@ def paste_into_the_wrong_field(scene: Scene) -> None:
         {"task_overrides": {"speed": {"provider": key}}},
     ]
     for changes in wrong:
-        scene.call("update_llm_settings", p_changes=changes)
+        scene.call("set_llm_settings", p_changes=changes)
 
 
 def live_a_full_life(scene: Scene) -> None:
@@ -144,7 +144,7 @@ def live_a_full_life(scene: Scene) -> None:
         scene.user.records(key_id=second["id"], **outcome)
     for function in ("list_llm_keys", "get_llm_settings", "explain_llm_route", "get_llm_audit_log"):
         assert scene.canary not in json.dumps(scene.user.rpc(function))
-    scene.user.rpc("revoke_llm_key", p_provider="groq")
+    scene.user.rpc("remove_llm_key", p_provider="groq")
 
 
 def ask_for_a_cast(scene: Scene) -> None:

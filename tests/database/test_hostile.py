@@ -93,9 +93,7 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     http.admin.rpc("revoke_llm_runtime", p_id=revoked["id"])
     key = user.holds_key("groq", 1)
     attacker.holds_key("openai", 2)
-    user.rpc(
-        "update_llm_settings", p_changes={"provider_preferences": {"groq": {"model": "victims-own-model"}}}
-    )
+    user.rpc("set_llm_settings", p_changes={"provider_preferences": {"groq": {"model": "victims-own-model"}}})
     user.rpc("resolve_llm_route", p_task="speed")
     quota, event = sets(user, 2), request_id()
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
@@ -104,7 +102,7 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     # Everybody may see this price, but not whose model it was for.
     since = {"p_valid_from": "2025-01-01T00:00:00Z"}
     http.admin.rpc("set_llm_price", p_provider="groq", p_model="victims-*", p_rates={"request": 1}, **since)
-    assert http.admin.rpc("restate_llm_costs", p_batch=10_000)["done"]
+    assert http.admin.rpc("recalculate_llm_costs", p_batch=10_000)["done"]
     own = user.rpc(
         "set_llm_price",
         p_provider="groq",
@@ -113,14 +111,14 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     )
     sets(user, 3)
     reserves(user, event, attempt=2)
-    notice = user.rpc("list_llm_notices")[0]["id"]
+    alert = user.rpc("list_llm_alerts")[0]["id"]
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     with owner(stack) as connection:
         yield Scene(
             http,
             connection,
             user,
-            Victim(user.id, key["id"], event, audit, own["id"], quota["id"], notice),
+            Victim(user.id, key["id"], event, audit, own["id"], quota["id"], alert),
             attacker,
             http.anon.through(runtime["secret"]),
             http.anon.through(revoked["secret"]),
@@ -216,7 +214,7 @@ def test_nobody_writes_to_a_table_past_the_rpcs(scene: Scene, table: str) -> Non
         "llm_providers": "id",
         "llm_tasks": "task",
         "llm_usage_adjustments": "attempt",
-        "llm_notices": "kind",
+        "llm_alerts": "kind",
         "user_llm_settings": "default_provider",
     }
     column = columns.get(table, "provider")

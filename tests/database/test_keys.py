@@ -41,7 +41,7 @@ def test_what_one_reads_back_is_a_masked_hint_and_never_the_key(user: Caller) ->
         "provider",
         "hint",
         "status",
-        "cooling_until",
+        "rate_limited_until",
         "created_at",
         "last_used_at",
     }
@@ -79,13 +79,13 @@ def test_of_many_replacements_at_once_one_stands_and_can_be_read(http: Http) -> 
 
 def test_a_revoked_key_is_gone(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
-    user.rpc("revoke_llm_key", p_provider="groq")
+    user.rpc("remove_llm_key", p_provider="groq")
     assert user.rpc("list_llm_keys") == []
     assert tx.value("select count(*) from llm_private.key_secrets where user_id = %s", user.id) == 0
     with refused("key_not_found", 404):
         user.rpc("reveal_llm_key", p_provider="groq")
     with refused("key_not_found", 404):
-        user.rpc("revoke_llm_key", p_provider="groq")
+        user.rpc("remove_llm_key", p_provider="groq")
     with refused("no_usable_key", 422):
         user.rpc("resolve_llm_route")
 
@@ -95,7 +95,7 @@ def test_each_change_of_a_key_is_on_the_audit_log(tx: Transaction, user: Caller)
     key = user.holds_key("groq")
     user.rpc("reveal_llm_key", p_provider="groq")
     user.through(runtime["secret"]).rpc("reveal_llm_key", p_provider="groq")
-    user.rpc("revoke_llm_key", p_provider="groq")
+    user.rpc("remove_llm_key", p_provider="groq")
     lines = user.rpc("get_llm_audit_log")
     assert audit(user) == ["key_revoked", "key_revealed", "key_revealed", "key_set"]
     assert {line["provider"] for line in lines} == {"groq"}
@@ -296,30 +296,30 @@ def test_an_answer_that_was_under_way_does_not_shorten_the_wait(user: Caller) ->
     key = user.holds_key("groq")
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=600))
     user.records(key_id=key["id"])
-    assert status(user) == "cooling_down"
+    assert status(user) == "rate_limited"
 
 
 @pytest.mark.parametrize(
     ("retry_after", "seconds"), [(90, 90), (0.5, 0.5), (None, 30), (10**9, 86400), (-5, 0)]
 )
-def test_a_rate_limit_cools_a_key_down_for_as_long_as_the_provider_asks(
+def test_a_rate_limit_rate_limits_a_key_for_as_long_as_the_provider_asks(
     tx: Transaction, user: Caller, retry_after: float | None, seconds: float
 ) -> None:
     key = user.holds_key("groq")
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=retry_after))
-    assert status(user) == ("cooling_down" if seconds else "untested")
-    left = "select extract(epoch from cooling_until - now())::float from public.llm_keys where id = %s"
+    assert status(user) == ("rate_limited" if seconds else "untested")
+    left = "select extract(epoch from rate_limited_until - now())::float from public.llm_keys where id = %s"
     assert tx.value(left, key["id"]) == pytest.approx(seconds)
 
 
-def test_a_key_that_has_cooled_down_serves_again(tx: Transaction, user: Caller) -> None:
+def test_a_key_that_is_no_longer_rate_limited_serves_again(tx: Transaction, user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(key_id=key["id"])
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=60))
-    with refused("keys_cooling_down", 429) as error:
+    with refused("keys_rate_limited", 429) as error:
         user.rpc("resolve_llm_route")
-    assert "cooling down for another 60 seconds" in error.value.hint
-    tx.sql("update public.llm_keys set cooling_until = now() - interval '1 second'")
+    assert "rate-limited for another 60 seconds" in error.value.hint
+    tx.sql("update public.llm_keys set rate_limited_until = now() - interval '1 second'")
     assert status(user) == "working"
     assert user.rpc("resolve_llm_route")["candidates"]
 
@@ -330,7 +330,7 @@ def test_a_shorter_wait_does_not_shorten_a_longer_one(user: Caller) -> None:
     (before,) = user.rpc("list_llm_keys")
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=1))
     (after,) = user.rpc("list_llm_keys")
-    assert after["cooling_until"] == before["cooling_until"]
+    assert after["rate_limited_until"] == before["rate_limited_until"]
 
 
 @pytest.mark.parametrize(

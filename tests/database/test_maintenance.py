@@ -47,7 +47,7 @@ def old(tx: Transaction, user: Caller) -> Caller:
         event = backfill(tx, user, months_ago(count))
         tx.sql(
             "insert into public.llm_usage_adjustments"
-            " (user_id, request_id, attempt, recorder, restatement_id, cost, price_id)"
+            " (user_id, request_id, attempt, recorder, recalculation_id, cost, price_id)"
             " values (%s, %s, 1, %s, 0, 0, 1)",
             user.id,
             event["request_id"],
@@ -141,7 +141,7 @@ def check(tx: Transaction, **days: Any) -> dict[str, Any]:
     [
         ("attempts = attempts + 1", {"attempts": 1}),
         ("cost = cost - 0.5", {"cost": -0.5}),
-        ("unpriced = unpriced + 2, unmeasured = 1", {"unpriced": 2, "unmeasured": 1}),
+        ("unpriced = unpriced + 2, unreported = 1", {"unpriced": 2, "unreported": 1}),
         ("output_tokens = 0", {"output_tokens": -5}),
         ("latency_counts[3] = 4", {"latency_counts 3": 4}),
         ("last_used_at = last_used_at + interval '1 second'", {"last_used_at": 1}),
@@ -186,13 +186,13 @@ def test_a_wrong_project_total_is_found(tx: Transaction, user: Caller, span: str
 
 
 def test_an_empty_ledger_is_exact(tx: Transaction) -> None:
-    for table in ("public.llm_usage_events", "public.llm_usage_totals", "llm_private.usage_folds"):
+    for table in ("public.llm_usage_events", "public.llm_usage_totals", "llm_private.usage_rollups"):
         tx.sql(f"delete from {table}")
     found = check(tx)
     assert (found["first_day"], found["differing"]) == (None, 0)
 
 
-def test_a_check_is_of_the_days_that_were_asked_for(tx: Transaction, user: Caller) -> None:
+def test_a_check_is_of_the_days_that_were_requested(tx: Transaction, user: Caller) -> None:
     day = datetime.now(UTC).date() - timedelta(days=2)
     backfill(tx, user, datetime.now(UTC) - timedelta(days=2))
     tx.sql("update public.llm_usage_totals set attempts = 9 where user_id = %s", user.id)

@@ -41,7 +41,7 @@ def test_everything_works_with_the_default_privileges_of_new_projects(adopter: A
     http = Http(adopter.stack, adopter.stack.jwt_secret)
     user, runtime = new_user(http), http.admin.rpc("register_llm_runtime", p_name="app")
     assert user.rpc("list_llm_providers")
-    user.rpc("update_llm_settings", p_changes={"default_provider": "groq"})
+    user.rpc("set_llm_settings", p_changes={"default_provider": "groq"})
     key = user.holds_key("groq")
     route = user.through(runtime["secret"]).rpc("resolve_llm_route", p_operator_providers=["openai"])
     assert [candidate["key"] for candidate in route["candidates"]] == [key_for("groq"), None]
@@ -50,7 +50,7 @@ def test_everything_works_with_the_default_privileges_of_new_projects(adopter: A
     assert user.rpc("get_llm_usage")[0]["requests"] == user.rpc("get_llm_settings")["total_requests"] == 1
     assert user.rpc("list_llm_keys")[0]["status"] == "working"
     assert user.rpc("reveal_llm_key", p_provider="groq") == key_for("groq")
-    user.rpc("revoke_llm_key", p_provider="groq")
+    user.rpc("remove_llm_key", p_provider="groq")
     assert len(user.rpc("get_llm_audit_log")) == 5
     assert http.admin.rpc("set_llm_provider", p_provider={"id": "groq", "position": 20})
     assert http.admin.rpc("set_llm_operator_settings", p_changes={}) == http.admin.rpc(

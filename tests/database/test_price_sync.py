@@ -78,7 +78,7 @@ def test_a_new_entry_holds_as_it_stands(tx: Transaction, now: datetime) -> None:
     assert [paid(tx, at) for at in (LONG_AGO, turn - MOMENT, turn, now)] == [1, 1, 2, 2]
 
 
-def test_nothing_is_done_unless_it_is_asked_for(tx: Transaction, now: datetime) -> None:
+def test_nothing_is_done_unless_it_is_requested(tx: Transaction, now: datetime) -> None:
     assert kinds(synced(tx, entry("m", price(1)), apply=False)) == ["added"]
     assert paid(tx, now) is None
     assert kinds(synced(tx, entry("m", price(1)), apply=False)) == ["added"]
@@ -104,7 +104,7 @@ def test_what_changes_without_a_date_holds_from_now_on(tx: Transaction, now: dat
 def test_what_the_list_newly_dates_holds_from_that_date_in_the_past_too(
     tx: Transaction, now: datetime
 ) -> None:
-    """So that restating can correct what was recorded since."""
+    """So that recalculating can correct what was recorded since."""
     turn = now - timedelta(days=10)
     synced(tx, entry("m", price(1)))
     changes = synced(tx, entry("m", price(1, None, turn), price(2, turn)))

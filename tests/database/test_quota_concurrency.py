@@ -285,7 +285,7 @@ def test_callers_that_are_killed_between_reserving_and_settling_leak_nothing(
 ) -> None:
     user = new_user(http)
     user.holds_key("groq")
-    hard, tokens = sets(user, 8), sets(user, 8_000, "tokens")
+    enforced, tokens = sets(user, 8), sets(user, 8_000, "tokens")
     token = stack.sign(**dict(user.claims or {}))
     command = [sys.executable, "-c", CALLER, stack.api_url, stack.publishable_key, token, "speed"]
     callers = [
@@ -299,7 +299,7 @@ def test_callers_that_are_killed_between_reserving_and_settling_leak_nothing(
         for caller, id_ in zip(callers, begun, strict=True):
             assert caller.stdout is not None
             assert caller.stdout.readline().strip() == id_
-        assert counter(db, hard["id"], user.id) == (0, 8)
+        assert counter(db, enforced["id"], user.id) == (0, 8)
         with pytest.raises(Refused, match="8 requests reserved"):
             resolves(user)
         for caller in callers[::2]:
@@ -313,13 +313,13 @@ def test_callers_that_are_killed_between_reserving_and_settling_leak_nothing(
         for caller in callers:
             caller.kill()
             caller.communicate()
-    assert counter(db, hard["id"], user.id) == (4, 4)
+    assert counter(db, enforced["id"], user.id) == (4, 4)
     assert counter(db, tokens["id"], user.id) == (1000, 4000)
     for id_ in begun[::2]:
         expire(db, id_)
-    assert (figures(user, hard["id"])["used"], figures(user, hard["id"])["reserved"]) == (4, 0)
+    assert (figures(user, enforced["id"])["used"], figures(user, enforced["id"])["reserved"]) == (4, 0)
     assert [reservations(db, id_) for id_ in begun] == [0] * 8
     assert at_once([partial(request, user)] * 16) == {"passed": 4, "quota_exceeded": 12}
-    assert counter(db, hard["id"], user.id) == (8, 0)
+    assert counter(db, enforced["id"], user.id) == (8, 0)
     assert counter(db, tokens["id"], user.id) == (5000, 0)
     assert_exact(db)

@@ -168,7 +168,7 @@ class Quota:
     unit: str
     provider: str | None
     limit: Decimal
-    hard: bool
+    enforced: bool
     used: Decimal | None = None
     period: int = 0
 
@@ -235,7 +235,7 @@ class Model:
                 quota.unit
             ]
             assert quota.used is not None
-            if quota.hard and amount and quota.used + self.reserved(quota) + amount > quota.limit:
+            if quota.enforced and amount and quota.used + self.reserved(quota) + amount > quota.limit:
                 return False
             holds[quota.id] = (amount, quota.period)
         reserving.holds = holds
@@ -255,8 +255,8 @@ class Model:
             if quota.provider not in (None, provider) or quota.used is None:
                 continue
             if quota.period == self.period == period:
-                unmeasured = tokens is None and answered and quota.unit != "requests"
-                quota.used += amount if unmeasured else used[quota.unit]
+                unreported = tokens is None and answered and quota.unit != "requests"
+                quota.used += amount if unreported else used[quota.unit]
 
     def remove(self, id_: int) -> None:
         gone = self.quotas.pop(id_)
@@ -288,16 +288,18 @@ class Quotas:
         self.running = [request_id() for _ in range(2)]
 
     def set_quota(
-        self, who: str, unit: str, provider: str | None, parts: int, hard: bool, clock: str
+        self, who: str, unit: str, provider: str | None, parts: int, enforced: bool, clock: str
     ) -> None:
         limit = parts * {"requests": Decimal(1), "tokens": Decimal(700), "cost": Decimal("0.0007")}[unit]
         caller = self.user if who == "own" else self.tx.admin
         whom = {"user_id": self.user.id} if who == "close" else {}
         if who == "own":
             whom["clock"] = clock
-        made = sets(caller, float(limit), unit, provider=provider, hard=hard, **whom)
-        quota = self.model.quotas.setdefault(made["id"], Quota(made["id"], who, unit, provider, limit, hard))
-        quota.limit, quota.hard = limit, hard
+        made = sets(caller, float(limit), unit, provider=provider, enforced=enforced, **whom)
+        quota = self.model.quotas.setdefault(
+            made["id"], Quota(made["id"], who, unit, provider, limit, enforced)
+        )
+        quota.limit, quota.enforced = limit, enforced
         if who == "own":
             self.model.open([quota])
 
@@ -333,7 +335,7 @@ class Quotas:
         assert outcome == ("allowed" if allowed else "quota_exceeded")
         if allowed:
             for quota in self.model.binding():
-                if quota.hard and quota.provider in (None, provider) and quota.used is not None:
+                if quota.enforced and quota.provider in (None, provider) and quota.used is not None:
                     free = quota.unit == "cost" and input_tokens + output_tokens == 0
                     assert free or quota.used + self.model.reserved(quota) <= quota.limit
 
@@ -380,7 +382,7 @@ class Quotas:
         self.model.period += 1
 
     def move(self, zone: str) -> None:
-        self.user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+        self.user.rpc("set_llm_settings", p_changes={"time_zone": zone})
 
     def look(self) -> None:
         told = {line["id"]: (line["used"], line["reserved"]) for line in self.user.rpc("list_llm_quotas")}
@@ -398,7 +400,7 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "provider": st.sampled_from([None, "groq"]),
         # Mostly enough for some requests: what refuses all of them tells little.
         "parts": st.sampled_from([0, 2, 4, 8, 100, 100, 100]),
-        "hard": st.sampled_from([True, True, True, False]),
+        "enforced": st.sampled_from([True, True, True, False]),
         "clock": st.sampled_from(["utc", "user"]),
     },
     "remove_quota": {"number": st.integers(0, 9)},

@@ -55,7 +55,7 @@ def test_a_quota_is_set_listed_changed_and_removed(user: Caller) -> None:
         "period": "month",
         "clock": "user",
         "limit": 20,
-        "hard": True,
+        "enforced": True,
         "unpriced": "refuse",
         "used": 0,
         "reserved": 0,
@@ -63,9 +63,9 @@ def test_a_quota_is_set_listed_changed_and_removed(user: Caller) -> None:
     assert {name: made[name] for name in expected} == expected
     assert user.rpc("list_llm_quotas") == [made]
     changed = sets(
-        user, 30, "cost", "month", provider="openai", key_source="user", hard=False, unpriced="allow"
+        user, 30, "cost", "month", provider="openai", key_source="user", enforced=False, unpriced="allow"
     )
-    assert (changed["id"], changed["limit"], changed["hard"], changed["unpriced"]) == (
+    assert (changed["id"], changed["limit"], changed["enforced"], changed["unpriced"]) == (
         made["id"],
         30,
         False,
@@ -106,8 +106,8 @@ def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) 
         ("task", {"task": "x" * 65}),
         ("task", {"task": "a\nb"}),
         ("clock", {"clock": "moon"}),
-        ("hard", {"hard": "yes"}),
-        ("hard", {"hard": 1}),
+        ("enforced", {"enforced": "yes"}),
+        ("enforced", {"enforced": 1}),
         ("unpriced", {"unpriced": "maybe"}),
         ("A field of the quota", {"colour": "red"}),
         ("A field of the quota", {"id": 1}),
@@ -290,12 +290,12 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
     with refused("quota_exceeded", 429) as error:
         resolves(other)
     assert "used" not in error.value.message
-    (left_out,) = [
+    (skipped,) = [
         line
-        for line in other.rpc("explain_llm_route", p_task="speed")["left_out"]
+        for line in other.rpc("explain_llm_route", p_task="speed")["skipped"]
         if line["provider"] == "groq"
     ]
-    assert (left_out["quota"]["used"], left_out["quota"]["reserved"]) == (None, None)
+    assert (skipped["quota"]["used"], skipped["quota"]["reserved"]) == (None, None)
     shown = figures(tx.admin, quota["id"])
     assert (shown["used"], shown["reserved"]) == (1, 0)
 
@@ -376,7 +376,7 @@ def test_a_quota_counts_in_its_unit(tx: Transaction, user: Caller, before: bool)
 
 
 def test_a_soft_quota_refuses_nothing(user: Caller) -> None:
-    quota = sets(user, 1, hard=False)
+    quota = sets(user, 1, enforced=False)
     for _ in range(3):
         request, route = resolves(user)
         assert route["metered"]
@@ -399,7 +399,7 @@ def test_a_model_without_a_price_passes_a_quota_of_cost_only_where_that_is_allow
     request, _ = resolves(user, model="groq/nobody-knows")
     user.records(request_id=request, model="nobody-knows", output_tokens=5)
     assert figures(user, quota["id"])["used"] == 0
-    sets(user, 5, "cost", unpriced="refuse", hard=False)
+    sets(user, 5, "cost", unpriced="refuse", enforced=False)
     resolves(user, model="groq/nobody-knows")
 
 
@@ -423,13 +423,13 @@ def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
     tx.sql("update llm_private.operator_settings set operator_keys_by_default = true")
-    user.rpc("revoke_llm_key", p_provider="groq")
+    user.rpc("remove_llm_key", p_provider="groq")
     asked: dict[str, Any] = {"operator_providers": ["groq"]}
     quota = sets(tx.admin, 5, user_id=user.id)
     with refused("runtime_required", 403):
         resolves(user, **asked)
     assert resolves(user.through(runtime), **asked)[1]["candidates"][0]["key_source"] == "operator"
-    sets(tx.admin, 5, user_id=user.id, hard=False)
+    sets(tx.admin, 5, user_id=user.id, enforced=False)
     resolves(user, **asked)
     tx.admin.rpc("remove_llm_quota", p_id=quota["id"])
     # One of the user's own is theirs to keep.
@@ -443,7 +443,7 @@ def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(
 @pytest.mark.parametrize(
     ("period", "zone", "seconds"),
     [
-        ("total", "UTC", 6 * DAY),
+        ("lifetime", "UTC", 6 * DAY),
         ("day", "Asia/Kolkata", 0),
         ("day", "Asia/Kathmandu", 0),
         ("month", "America/St_Johns", 0),
@@ -451,7 +451,7 @@ def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(
     ],
 )
 def test_what_was_used_before_counts(user: Caller, period: str, zone: str, seconds: int) -> None:
-    user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+    user.rpc("set_llm_settings", p_changes={"time_zone": zone})
     user.records(request_id=request_id(time.time() - seconds), output_tokens=40)
     user.records(output_tokens=2)
     assert sets(user, 100, "tokens", period)["used"] == 42
@@ -462,7 +462,7 @@ def test_of_what_was_used_before_only_the_present_day_counts(
     tx: Transaction, user: Caller, zone: str
 ) -> None:
     """To the millisecond, also where days begin within an hour of UTC, of which totals are kept."""
-    user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+    user.rpc("set_llm_settings", p_changes={"time_zone": zone})
     midnight = tx.value("select date_trunc('day', now(), %s)", zone).timestamp()
     user.records(request_id=request_id(midnight - 0.001), output_tokens=1)
     user.records(request_id=request_id(midnight), output_tokens=10)
@@ -500,7 +500,7 @@ def test_a_user_who_comes_into_a_group_brings_what_they_used(tx: Transaction, us
 def test_a_shared_quota_counts_what_runtimes_ran_before(tx: Transaction, user: Caller, runtime: str) -> None:
     other = new_user(tx)
     tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
-    before = sets(tx.admin, 100, "tokens", "total", shared=True, task="only-here")["used"]
+    before = sets(tx.admin, 100, "tokens", "lifetime", shared=True, task="only-here")["used"]
     assert before == 0
     for someone in (user, other):
         someone.through(runtime).records(output_tokens=10, task="here")
@@ -518,7 +518,7 @@ def test_a_quota_begins_anew_with_its_period(tx: Transaction, user: Caller) -> N
     user.records(request_id=request)
     with refused("quota_exceeded"):
         resolves(user)
-    soft = sets(user, 1, "tokens", period="minute", hard=False)
+    soft = sets(user, 1, "tokens", period="minute", enforced=False)
     tx.sql(
         "update llm_private.quota_counters set starts_at = starts_at - interval '1 minute',"
         " ends_at = ends_at - interval '1 minute' where owner = %s",
@@ -554,7 +554,7 @@ def test_an_attempt_that_began_in_a_period_that_is_over_does_not_count_in_the_ne
 
 
 def test_days_begin_by_the_users_clock(user: Caller) -> None:
-    user.rpc("update_llm_settings", p_changes={"time_zone": "Asia/Tokyo"})
+    user.rpc("set_llm_settings", p_changes={"time_zone": "Asia/Tokyo"})
     mine, utc = sets(user, 5), sets(user, 5, "tokens", clock="utc")
     assert datetime.fromisoformat(mine["resets_at"]).astimezone(UTC).hour == 15
     assert datetime.fromisoformat(utc["resets_at"]).astimezone(UTC).hour == 0
@@ -569,7 +569,7 @@ def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
     request, _ = resolves(user)
     user.records(request_id=request)
     before = figures(user, quota["id"])
-    user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+    user.rpc("set_llm_settings", p_changes={"time_zone": zone})
     assert figures(user, quota["id"]) == before
     with refused("quota_exceeded"):
         resolves(user)
@@ -588,24 +588,24 @@ def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
 )
 def test_a_time_zone_that_does_not_exist_is_refused(user: Caller, zone: Any) -> None:
     with refused("invalid_setting", 400) as error:
-        user.rpc("update_llm_settings", p_changes={"time_zone": zone})
+        user.rpc("set_llm_settings", p_changes={"time_zone": zone})
     assert "time_zone" in error.value.message
 
 
-# Notices ------------------------------------------------------------------------------------------
+# Alerts ------------------------------------------------------------------------------------------
 
 
 def told(caller: Caller) -> list[tuple[str, float]]:
-    notices = caller.rpc("list_llm_notices", p_unread_only=False)
+    alerts = caller.rpc("list_llm_alerts", p_unread_only=False)
     return sorted(
-        (notice["kind"], notice["detail"]["used"])
-        for notice in notices
-        if notice["kind"] in ("quota_warning", "quota_reached")
+        (alert["kind"], alert["detail"]["used"])
+        for alert in alerts
+        if alert["kind"] in ("quota_warning", "quota_reached")
     )
 
 
 def test_a_user_is_told_at_eighty_and_at_a_hundred_percent_and_once(user: Caller) -> None:
-    sets(user, 10, hard=False)
+    sets(user, 10, enforced=False)
     for _ in range(7):
         user.records()
     assert told(user) == []
@@ -616,8 +616,8 @@ def test_a_user_is_told_at_eighty_and_at_a_hundred_percent_and_once(user: Caller
     assert told(user) == [("quota_reached", 10), ("quota_warning", 8)]
 
 
-def test_a_notice_is_said_once_whatever_the_time_zone_of_the_session(tx: Transaction, user: Caller) -> None:
-    sets(user, 1, hard=False)
+def test_a_alert_is_said_once_whatever_the_time_zone_of_the_session(tx: Transaction, user: Caller) -> None:
+    sets(user, 1, enforced=False)
     for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
         tx.sql("select set_config('timezone', %s, true)", zone)
         user.records()
@@ -635,10 +635,10 @@ def test_a_user_is_told_again_in_the_next_period(tx: Transaction, user: Caller) 
 
 
 def test_a_limit_that_is_lowered_below_what_was_used_is_told_with_the_next_use(user: Caller) -> None:
-    sets(user, 100, hard=False)
+    sets(user, 100, enforced=False)
     for _ in range(5):
         user.records()
-    sets(user, 5, hard=False)
+    sets(user, 5, enforced=False)
     user.records()
     assert told(user) == [("quota_reached", 6), ("quota_warning", 6)]
 
@@ -648,28 +648,28 @@ def test_of_a_shared_quota_the_operator_is_told(tx: Transaction, user: Caller, r
     quota = sets(tx.admin, 1, shared=True)
     user.through(runtime).records()
     assert told(user) == []
-    notices = tx.admin.rpc("list_llm_notices")
-    assert {notice["kind"] for notice in notices if notice["detail"].get("id") == quota["id"]} == {
+    alerts = tx.admin.rpc("list_llm_alerts")
+    assert {alert["kind"] for alert in alerts if alert["detail"].get("id") == quota["id"]} == {
         "quota_warning",
         "quota_reached",
     }
 
 
-def test_notices_are_read_by_whose_they_are(tx: Transaction, user: Caller) -> None:
+def test_alerts_are_read_by_whose_they_are(tx: Transaction, user: Caller) -> None:
     other = new_user(tx)
     sets(user, 1)
     user.records()
     # A model that nobody knows the price of is told too.
-    unread = user.rpc("list_llm_notices")
-    assert {"quota_warning", "quota_reached"} <= {notice["kind"] for notice in unread}
-    assert other.rpc("list_llm_notices") == []
-    assert other.rpc("read_llm_notices", p_ids=[notice["id"] for notice in unread]) == 0
-    assert user.rpc("read_llm_notices", p_ids=[unread[0]["id"]]) == 1
-    assert user.rpc("list_llm_notices") == unread[1:]
-    assert user.rpc("read_llm_notices") == len(unread) - 1
-    assert user.rpc("list_llm_notices") == []
-    assert len(user.rpc("list_llm_notices", p_unread_only=False)) == len(unread)
-    assert user.rpc("read_llm_notices") == 0
+    unread = user.rpc("list_llm_alerts")
+    assert {"quota_warning", "quota_reached"} <= {alert["kind"] for alert in unread}
+    assert other.rpc("list_llm_alerts") == []
+    assert other.rpc("dismiss_llm_alerts", p_ids=[alert["id"] for alert in unread]) == 0
+    assert user.rpc("dismiss_llm_alerts", p_ids=[unread[0]["id"]]) == 1
+    assert user.rpc("list_llm_alerts") == unread[1:]
+    assert user.rpc("dismiss_llm_alerts") == len(unread) - 1
+    assert user.rpc("list_llm_alerts") == []
+    assert len(user.rpc("list_llm_alerts", p_unread_only=False)) == len(unread)
+    assert user.rpc("dismiss_llm_alerts") == 0
 
 
 def test_removing_a_quota_frees_what_was_reserved_in_it(tx: Transaction, user: Caller) -> None:

@@ -28,9 +28,9 @@ def test_a_receipt_has_its_attempts_in_order_and_what_they_cost(tx: Transaction,
     # Recorded the wrong way round.
     user.records(request_id=request, attempt=2, model="dear", task="code", service_tier="flex", **MILLION)
     user.records(request_id=request, model="other", task="code", outcome="failed", error_class="rate_limited")
-    (receipt,) = user.rpc("get_llm_receipts")
+    (receipt,) = user.rpc("list_llm_requests")
     assert (str(receipt["request_id"]), receipt["task"], receipt["outcome"]) == (request, "code", "succeeded")
-    assert (receipt["cost"], receipt["unpriced"], receipt["unmeasured"]) == (2, 0, 0)
+    assert (receipt["cost"], receipt["unpriced"], receipt["unreported"]) == (2, 0, 0)
     first, second = receipt["attempts"]
     assert (first["model"], first["error_class"], first["cost"], first["attempt"]) == (
         "other",
@@ -43,14 +43,14 @@ def test_a_receipt_has_its_attempts_in_order_and_what_they_cost(tx: Transaction,
 
 @pytest.mark.parametrize(
     ("model", "tokens", "status"),
-    [("unknown", MILLION, "unpriced"), ("dear", {}, "unmeasured"), ("dear", MILLION, "priced")],
+    [("unknown", MILLION, "unpriced"), ("dear", {}, "unreported"), ("dear", MILLION, "priced")],
 )
 def test_a_receipt_says_why_a_cost_is_not_known(
     tx: Transaction, user: Caller, model: str, tokens: dict[str, int], status: str
 ) -> None:
     price(tx, model="dear", input=2, output=2)
     user.records(model=model, **tokens)
-    (receipt,) = user.rpc("get_llm_receipts")
+    (receipt,) = user.rpc("list_llm_requests")
     (attempt,) = receipt["attempts"]
     assert attempt["cost_status"] == status
     assert (receipt["cost"] is None) is (attempt["cost"] is None) is (status != "priced")
@@ -61,15 +61,15 @@ def test_receipts_are_read_newest_first_and_page_by_page(user: Caller) -> None:
     for request in made:
         user.records(request_id=request)
         user.records(request_id=request, attempt=2)
-    found = user.rpc("get_llm_receipts")
+    found = user.rpc("list_llm_requests")
     assert [str(it["request_id"]) for it in found] == made
-    first = user.rpc("get_llm_receipts", p_limit=3)
-    assert first + user.rpc("get_llm_receipts", p_before=first[-1]["request_id"]) == found
+    first = user.rpc("list_llm_requests", p_limit=3)
+    assert first + user.rpc("list_llm_requests", p_before=first[-1]["request_id"]) == found
 
 
 def test_receipts_are_the_users_own(tx: Transaction, user: Caller) -> None:
     user.records()
-    assert new_user(tx).rpc("get_llm_receipts") == []
+    assert new_user(tx).rpc("list_llm_requests") == []
 
 
 # Events -------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def test_events_are_read_once_each_page_by_page(tx: Transaction, user: Caller, l
     assert [event for event in all_events if str(event["user_id"]) == user.id] == own
 
 
-def test_events_are_of_the_time_that_was_asked_for(tx: Transaction, user: Caller) -> None:
+def test_events_are_of_the_time_that_was_requested(tx: Transaction, user: Caller) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     for hours in (1, 2, 3):
         backfill(tx, user, now - timedelta(hours=hours))
@@ -164,7 +164,7 @@ def test_what_has_no_price_is_not_forecast(tx: Transaction, user: Caller) -> Non
 
 
 def hints(user: Caller, kind: str) -> list[dict[str, Any]]:
-    return [hint for hint in user.rpc("get_llm_hints") if hint["kind"] == kind]
+    return [hint for hint in user.rpc("list_llm_hints") if hint["kind"] == kind]
 
 
 def test_a_cheaper_model_of_the_same_provider_is_named(tx: Transaction, user: Caller) -> None:
@@ -204,7 +204,7 @@ def test_nothing_is_advised_without_data(tx: Transaction, user: Caller, event: d
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
     user.records(**{"provider": "openai", "input_tokens": 1000, "output_tokens": 10, **event})
-    assert user.rpc("get_llm_hints") == []
+    assert user.rpc("list_llm_hints") == []
 
 
 def test_a_model_that_answers_in_vectors_is_no_advice(tx: Transaction, user: Caller) -> None:

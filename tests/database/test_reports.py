@@ -87,7 +87,7 @@ def test_a_day_is_that_of_the_time_zone_also_when_clocks_change(
 
 def test_a_report_is_in_the_time_zone_of_the_settings(user: Caller, tx: Transaction) -> None:
     backfill(tx, user, datetime(2026, 6, 30, 23, 30, tzinfo=UTC))
-    user.rpc("update_llm_settings", p_changes={"time_zone": "Europe/Berlin"})
+    user.rpc("set_llm_settings", p_changes={"time_zone": "Europe/Berlin"})
     (line,) = user.rpc("get_llm_usage", p_since="2026-07-01", p_until="2026-07-01")
     assert line["starts_at"] == "2026-07-01T00:00:00+02:00"
     (month,) = user.rpc("get_llm_usage", p_since="2026-06-01", p_bucket="month")
@@ -140,7 +140,7 @@ def test_what_has_no_price_never_looks_free(tx: Transaction, user: Caller) -> No
 
     def line(model: str) -> tuple[Any, ...]:
         (found,) = [it for it in user.rpc("get_llm_usage", p_by=["model"]) if it["model"] == model]
-        return found["cost"], found["unpriced"], found["unmeasured"]
+        return found["cost"], found["unpriced"], found["unreported"]
 
     million = {"input_tokens": 10**6, "output_tokens": 0}
     user.records(model="unpriced", **million)
@@ -157,7 +157,7 @@ def test_what_has_no_price_never_looks_free(tx: Transaction, user: Caller) -> No
     user.records(model="failed", outcome="failed", error_class="timeout")
     assert line("failed") == (0, 0, 0)
     (whole,) = user.rpc("get_llm_usage", p_bucket=None, p_by=[])
-    assert (whole["cost"], whole["unpriced"], whole["unmeasured"]) == (1, 1, 1)
+    assert (whole["cost"], whole["unpriced"], whole["unreported"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("seed", range(3))

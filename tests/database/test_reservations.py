@@ -29,7 +29,7 @@ def user(tx: Transaction) -> Caller:
     user = new_user(tx)
     for provider in ("groq", "openai"):
         user.holds_key(provider)
-    user.rpc("update_llm_settings", p_changes={"default_provider": "groq"})
+    user.rpc("set_llm_settings", p_changes={"default_provider": "groq"})
     prices(tx, "groq", "openai")
     return user
 
@@ -73,7 +73,7 @@ def test_output_without_a_limit_is_held_to_be_what_the_operator_says(tx: Transac
     assert state(user, quota) == (0, 777)
 
 
-def test_candidates_that_a_quota_refuses_are_left_out_and_the_next_is_reserved_for(user: Caller) -> None:
+def test_candidates_that_a_quota_refuses_are_skipped_and_the_next_is_reserved_for(user: Caller) -> None:
     groq, every = sets(user, 0, provider="groq"), sets(user, 5)
     _, route = resolves(user)
     assert [candidate["provider"] for candidate in route["candidates"]] == ["openai"]
@@ -87,7 +87,7 @@ def test_a_candidate_that_is_refused_for_its_model_is_tried_with_another(
     tx.admin.rpc("set_llm_price", p_provider="groq", p_model="dear", p_rates={"output": 1000})
     sets(user, 1, "cost")
     user.rpc(
-        "update_llm_settings",
+        "set_llm_settings",
         p_changes={"task_overrides": {"speed": {"provider": "groq", "model": "cheap", "fallbacks": []}}},
     )
     _, route = resolves(user, model="groq/dear", output_tokens=2000)
@@ -139,7 +139,7 @@ def test_what_cannot_be_a_request_is_refused_by_name(
 
 
 def test_a_metered_route_needs_the_id_of_its_request(user: Caller) -> None:
-    sets(user, 5, hard=False)
+    sets(user, 5, enforced=False)
     with refused("invalid_argument", 400) as error:
         user.rpc("resolve_llm_route", p_task="speed")
     assert error.value.message.startswith("p_request_id ")
@@ -159,8 +159,8 @@ def test_explaining_tells_of_quotas_and_reserves_nothing(user: Caller) -> None:
     user.records()
     explained = user.rpc("explain_llm_route", p_task="speed", p_model="openai/nobody-knows")
     assert explained["candidates"] == [] or {c["provider"] for c in explained["candidates"]} == {"openai"}
-    left_out = {line["provider"]: line for line in explained["left_out"] if line["quota"]}
-    line = left_out["groq"]
+    skipped = {line["provider"]: line for line in explained["skipped"] if line["quota"]}
+    line = skipped["groq"]
     assert line["reason"] == "quota_exceeded"
     assert "1 request used" in line["message"]
     assert (line["quota"]["id"], line["quota"]["used"], line["quota"]["limit"]) == (groq["id"], 1, 1)
@@ -173,7 +173,7 @@ def test_explaining_tells_of_models_without_a_price(tx: Transaction, user: Calle
     user.holds_key("mistral")
     quota = sets(user, 1, "cost")
     explained = user.rpc("explain_llm_route", p_model="mistral/nobody-knows")
-    (line,) = [line for line in explained["left_out"] if line["quota"]]
+    (line,) = [line for line in explained["skipped"] if line["quota"]]
     assert (line["reason"], line["quota"]["id"]) == ("model_unpriced", quota["id"])
     assert "price" in explained["advice"]
 
@@ -344,7 +344,7 @@ def test_a_request_that_never_comes_back_holds_nothing_after_its_time(tx: Transa
 
 
 def test_what_expired_is_swept_under_soft_quotas_too(tx: Transaction, user: Caller) -> None:
-    sets(user, 10**6, hard=False)
+    sets(user, 10**6, enforced=False)
     lost = [resolves(user)[0] for _ in range(5)]
     for request in lost:
         expire(tx.connection, request)
@@ -417,7 +417,7 @@ def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: 
 
 def test_after_everything_nothing_is_held(tx: Transaction, user: Caller, runtime: str) -> None:
     nothing_was_used(tx)
-    sets(tx.admin, 40, "requests", "total", shared=True)
+    sets(tx.admin, 40, "requests", "lifetime", shared=True)
     for unit in ("requests", "tokens", "cost"):
         sets(user, 20_000 if unit == "tokens" else 20, unit)
     begun = []

@@ -26,7 +26,7 @@ def user(tx: Transaction) -> Caller:
 
 
 def settle(user: Caller, **changes: Any) -> None:
-    user.rpc("update_llm_settings", p_changes=changes)
+    user.rpc("set_llm_settings", p_changes=changes)
 
 
 def resolve(user: Caller, **request: Any) -> list[str]:
@@ -45,10 +45,10 @@ def models(user: Caller, **request: Any) -> list[str]:
     return [f"{c['provider']}/{c['model']}" for c in user.rpc("explain_llm_route", **named)["candidates"]]
 
 
-def left_out(user: Caller, **request: Any) -> dict[str, str]:
+def skipped(user: Caller, **request: Any) -> dict[str, str]:
     """What was left out of a route: source:provider → reason."""
     named = {f"p_{name}": value for name, value in request.items()}
-    lines = user.rpc("explain_llm_route", **named)["left_out"]
+    lines = user.rpc("explain_llm_route", **named)["skipped"]
     return {f"{line['key_source']}:{line['provider']}": line["reason"] for line in lines}
 
 
@@ -96,10 +96,10 @@ def test_the_override_of_a_task_goes_before_the_default_provider(user: Caller) -
     assert resolve(user, task="speed")[0] == "user:mistral=default_provider"
 
 
-def test_what_is_asked_for_goes_before_the_override(user: Caller) -> None:
+def test_what_is_requested_goes_before_the_override(user: Caller) -> None:
     settle(user, task_overrides={"code": {"provider": "groq"}})
     assert resolve(user, task="code", model="openai/gpt-x")[:2] == [
-        "user:openai=asked_for",
+        "user:openai=requested",
         "user:groq=task_override",
     ]
     assert models(user, task="code", model="openai/gpt-x")[0] == "openai/gpt-x"
@@ -111,7 +111,7 @@ def test_the_fallbacks_of_an_override_are_all_that_is_tried(user: Caller) -> Non
     request = {"task": "code", "operator_providers": ["openai"]}
     assert resolve(user, **request) == ["user:groq=task_override", "user:mistral=task_fallback"]
     assert models(user, **request)[1] == "mistral/m"
-    assert left_out(user, **request) == {
+    assert skipped(user, **request) == {
         "user:openai": "not_in_task_fallbacks",
         "user:anthropic": "not_in_task_fallbacks",
         "user:google": "not_in_task_fallbacks",
@@ -166,9 +166,9 @@ def test_an_operators_provider_that_is_not_in_the_catalogue_is_none(user: Caller
         ("meta-llama/x", "groq/meta-llama/x"),
     ],
 )
-def test_a_model_is_asked_for_with_its_provider_or_bare(user: Caller, model: str, first: str) -> None:
+def test_a_model_is_requested_with_its_provider_or_bare(user: Caller, model: str, first: str) -> None:
     assert models(user, model=model)[0] == first
-    assert resolve(user, model=model)[0].endswith("=asked_for")
+    assert resolve(user, model=model)[0].endswith("=requested")
 
 
 def test_a_bare_model_that_nobody_is_known_to_have_goes_to_the_default_provider(user: Caller) -> None:
@@ -198,7 +198,7 @@ def test_embeddings_use_the_model_for_embeddings(user: Caller) -> None:
 # What is left out ---------------------------------------------------------------------------------
 
 
-def test_each_provider_that_cannot_serve_is_left_out_with_its_reason(tx: Transaction, user: Caller) -> None:
+def test_each_provider_that_cannot_serve_is_skipped_with_its_reason(tx: Transaction, user: Caller) -> None:
     settle(user, provider_preferences={"openai": {"enabled": False}}, allow_operator_keys=False)
     tx.admin.rpc("set_llm_provider", p_provider={"id": "google", "enabled": False})
     key = {key["provider"]: key["id"] for key in user.rpc("list_llm_keys")}
@@ -206,10 +206,10 @@ def test_each_provider_that_cannot_serve_is_left_out_with_its_reason(tx: Transac
     user.records(provider="groq", key_id=key["groq"], **failed)
     limited = {"outcome": "failed", "error_class": "rate_limited", "retry_after": 60}
     user.records(provider="mistral", key_id=key["mistral"], **limited)
-    assert left_out(user, operator_providers=OPERATOR) == {
+    assert skipped(user, operator_providers=OPERATOR) == {
         "user:openai": "provider_disabled",
         "user:groq": "key_rejected",
-        "user:mistral": "key_cooling_down",
+        "user:mistral": "key_rate_limited",
         "user:anthropic": "no_key",
         "user:google": "provider_off",
         "operator:openai": "provider_disabled",
@@ -219,11 +219,11 @@ def test_each_provider_that_cannot_serve_is_left_out_with_its_reason(tx: Transac
         "operator:google": "provider_off",
     }
     explained = user.rpc("explain_llm_route", p_operator_providers=OPERATOR)
-    assert all(line["message"] for line in explained["left_out"])
-    with refused("keys_cooling_down", 429) as error:
+    assert all(line["message"] for line in explained["skipped"])
+    with refused("keys_rate_limited", 429) as error:
         resolve(user, operator_providers=OPERATOR)
     assert error.value.hint == explained["advice"]
-    for part in ("rejected your key", "cooling down", "you declined its use"):
+    for part in ("rejected your key", "rate-limited", "you declined its use"):
         assert part in error.value.hint
 
 
@@ -232,19 +232,19 @@ def test_needs_leave_out_who_cannot_meet_them(user: Caller) -> None:
         "user:openai=preference_order",
         "user:mistral=preference_order",
     ]
-    assert left_out(user, needs=["vision"])["user:groq"] == "lacks_capability"
+    assert skipped(user, needs=["vision"])["user:groq"] == "lacks_capability"
     assert resolve(user, needs=["vision", "tools", "chat", "streaming", "json_schema"])
 
 
 def test_embeddings_need_a_model_for_them(tx: Transaction, user: Caller) -> None:
     tx.admin.rpc("set_llm_provider", p_provider={"id": "mistral", "task_models": {}})
-    assert left_out(user, needs=["embeddings"])["user:mistral"] == "no_model"
+    assert skipped(user, needs=["embeddings"])["user:mistral"] == "no_model"
     assert models(user, needs=["embeddings"], model="mistral/e")[0] == "mistral/e"
 
 
-def test_a_provider_that_was_switched_off_is_not_used_even_if_asked_for(user: Caller) -> None:
+def test_a_provider_that_was_switched_off_is_not_used_even_if_requested(user: Caller) -> None:
     settle(user, provider_preferences={"openai": {"enabled": False}})
-    assert "user:openai=asked_for" not in resolve(user, model="openai/gpt-x", operator_providers=["openai"])
+    assert "user:openai=requested" not in resolve(user, model="openai/gpt-x", operator_providers=["openai"])
     settle(user, task_overrides={"code": {"provider": "openai"}}, default_provider="openai")
     assert resolve(user, task="code", operator_providers=["openai"]) == [
         "user:mistral=preference_order",
@@ -255,10 +255,10 @@ def test_a_provider_that_was_switched_off_is_not_used_even_if_asked_for(user: Ca
 def test_with_fallbacks_off_only_the_first_candidate_is_left(user: Caller) -> None:
     settle(user, enable_fallbacks=False)
     assert resolve(user, operator_providers=OPERATOR) == ["user:openai=preference_order"]
-    assert set(left_out(user, operator_providers=["groq"]).values()) == {"fallbacks_off", "no_key"}
+    assert set(skipped(user, operator_providers=["groq"]).values()) == {"fallbacks_off", "no_key"}
     settle(user, default_provider="mistral")
     assert resolve(user) == ["user:mistral=default_provider"]
-    assert resolve(user, model="groq/x") == ["user:groq=asked_for"]
+    assert resolve(user, model="groq/x") == ["user:groq=requested"]
 
 
 def test_with_fallbacks_off_a_named_provider_is_not_swapped_for_another(user: Caller) -> None:
@@ -480,7 +480,7 @@ def test_explaining_releases_nothing(tx: Transaction, user: Caller) -> None:
     assert user.rpc("get_llm_audit_log", p_limit=500) == before
 
 
-def test_embeddings_by_a_model_asked_for_are_made_by_no_other(user: Caller) -> None:
+def test_embeddings_by_a_model_requested_are_made_by_no_other(user: Caller) -> None:
     for provider in ("openai", "mistral"):
         user.holds_key(provider)
     asked = {
@@ -490,8 +490,8 @@ def test_embeddings_by_a_model_asked_for_are_made_by_no_other(user: Caller) -> N
     }
     route = user.rpc("explain_llm_route", **asked)
     assert [it["provider"] for it in route["candidates"]] == ["openai"]
-    assert {"other_model"} == {it["reason"] for it in route["left_out"] if it["provider"] == "mistral"}
-    user.rpc("revoke_llm_key", p_provider="openai")
+    assert {"other_model"} == {it["reason"] for it in route["skipped"] if it["provider"] == "mistral"}
+    user.rpc("remove_llm_key", p_provider="openai")
     with refused("no_usable_key", 422):
         user.rpc("resolve_llm_route", **asked)
 

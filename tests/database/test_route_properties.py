@@ -20,7 +20,7 @@ from tests.support import Stack
 PROVIDERS = ("openai", "groq", "mistral", "anthropic", "google")
 TASKS = (None, "speed", "code", "other")
 NEEDS = ("tools", "vision", "embeddings")
-KEY_STATES = ("none", "untested", "working", "rejected", "cooling_down", "cooled_down")
+KEY_STATES = ("none", "untested", "working", "rejected", "rate_limited", "cooled_down")
 MODELS = ("gpt-x", "claude-x", "unheard-of", *(f"{provider}/m" for provider in PROVIDERS), "groq", "groq/a/b")
 
 # Whose models begin like this, in the catalogue under test.
@@ -69,7 +69,7 @@ class Wish:
     model: str | None = None
 
 
-NAMED = ("asked_for", "task_override", "task_fallback")
+NAMED = ("requested", "task_override", "task_fallback")
 
 
 @dataclass
@@ -78,10 +78,10 @@ class Model:
 
     now: Situation
     candidates: list[tuple[str, str, str, str]] = field(default_factory=list)
-    left_out: list[tuple[str, str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str, str]] = field(default_factory=list)
 
     def run(self) -> bool:
-        """Fill in candidates and left_out; False where it is not known who has the model asked for."""
+        """Fill in candidates and skipped; False where it is not known who has the model asked for."""
         if self.now.model is not None and not self.asked():
             return False
         named = self.named()
@@ -98,7 +98,7 @@ class Model:
             if reason is None:
                 self.candidates.append((source, wish.provider, self.model(wish), wish.reason))
             else:
-                self.left_out.append((source, wish.provider, reason))
+                self.skipped.append((source, wish.provider, reason))
         return True
 
     def provider(self, name: str) -> Provider:
@@ -109,7 +109,7 @@ class Model:
 
     def named(self) -> list[Wish]:
         """Steps 1 and 2: what was asked for, then the override of the task."""
-        wishes = [Wish("asked_for", *asked) for asked in self.asked()]
+        wishes = [Wish("requested", *asked) for asked in self.asked()]
         if override := self.override():
             wishes.append(Wish("task_override", override["provider"], override.get("model")))
             for fallback in override.get("fallbacks", ()):
@@ -168,7 +168,7 @@ class Model:
             return "provider_off"
         if self.now.preferences.get(provider.id, {}).get("enabled") is False:
             return "provider_disabled"
-        if "embeddings" in self.now.needs and self.now.model is not None and wish.reason != "asked_for":
+        if "embeddings" in self.now.needs and self.now.model is not None and wish.reason != "requested":
             return "other_model"
         if "fallbacks" in self.override() and wish.reason not in NAMED:
             return "not_in_task_fallbacks"
@@ -179,7 +179,7 @@ class Model:
         if source == "operator":
             agreed = self.now.consent_by_default if self.now.consent is None else self.now.consent
             return None if agreed else "operator_keys_declined"
-        states = {"none": "no_key", "rejected": "key_rejected", "cooling_down": "key_cooling_down"}
+        states = {"none": "no_key", "rejected": "key_rejected", "rate_limited": "key_rate_limited"}
         return states.get(self.now.keys[provider.id])
 
 
@@ -260,11 +260,11 @@ with situation as (select %(situation)s::jsonb as j), operator as (
   from situation
 ), keys as (
   -- Everybody else has a working key for everything.
-  insert into public.llm_keys (user_id, provider, hint, status, cooling_until)
+  insert into public.llm_keys (user_id, provider, hint, status, rate_limited_until)
   select %(user)s::uuid, k.key, 'mine',
     case when k.value in ('working', 'rejected') then k.value else 'untested' end,
     case k.value
-      when 'cooling_down' then now() + interval '1 hour'
+      when 'rate_limited' then now() + interval '1 hour'
       when 'cooled_down' then now() - interval '1 hour'
     end
   from situation, jsonb_each_text(j -> 'keys') as k where k.value <> 'none'
@@ -350,13 +350,13 @@ def test_a_route_is_what_the_documentation_says(connection: Connection, now: Sit
         (c["key_source"], c["provider"], c["model"], c["reason"]) for c in explained["candidates"]
     ] == expected.candidates
     assert [
-        (line["key_source"], line["provider"], line["reason"]) for line in explained["left_out"]
-    ] == expected.left_out
+        (line["key_source"], line["provider"], line["reason"]) for line in explained["skipped"]
+    ] == expected.skipped
     assert bool(explained["advice"]) == (not expected.candidates)
 
     if not expected.candidates:
-        cooling = any(reason == "key_cooling_down" for _, _, reason in expected.left_out)
-        assert resolved == ("keys_cooling_down" if cooling else "no_usable_key")
+        cooling = any(reason == "key_rate_limited" for _, _, reason in expected.skipped)
+        assert resolved == ("keys_rate_limited" if cooling else "no_usable_key")
         return
     without_keys = [{name: c[name] for name in c if name != "key"} for c in resolved["candidates"]]
     assert without_keys == explained["candidates"]

@@ -47,8 +47,8 @@ CALLS: Mapping[str, dict[str, Any]] = {
     "resolve_llm_route": {},
     "reveal_llm_key": {"p_provider": "groq"},
     "set_llm_key": {"provider": "groq", "key": "gsk_fake000000000000fake"},
-    "revoke_llm_key": {"p_provider": "groq"},
-    "update_llm_settings": {"p_changes": {"enable_fallbacks": False}},
+    "remove_llm_key": {"p_provider": "groq"},
+    "set_llm_settings": {"p_changes": {"enable_fallbacks": False}},
 }
 
 

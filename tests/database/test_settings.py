@@ -16,7 +16,7 @@ def user(tx: Transaction) -> Caller:
 
 
 def change(user: Caller, **changes: Any) -> dict[str, Any]:
-    settings = user.rpc("update_llm_settings", p_changes=changes)
+    settings = user.rpc("set_llm_settings", p_changes=changes)
     assert isinstance(settings, dict)
     return settings
 
@@ -51,7 +51,7 @@ def test_a_token_that_outlived_its_account_is_told_so(http: Http) -> None:
     http.delete_user(user)
     for function, arguments in (
         ("get_llm_settings", {}),
-        ("update_llm_settings", {"p_changes": {}}),
+        ("set_llm_settings", {"p_changes": {}}),
         ("set_llm_key", {"provider": "groq", "key": "gsk_fake000000000000fake"}),
     ):
         with refused("not_signed_in", 401):
@@ -118,12 +118,12 @@ def test_a_change_is_on_the_audit_log_with_the_runtime_that_made_it(tx: Transact
 
 def test_a_panel_that_has_not_seen_the_last_change_is_refused(user: Caller) -> None:
     seen = user.rpc("get_llm_settings")["version"]
-    user.rpc("update_llm_settings", p_changes={"default_provider": "groq"}, p_expected_version=seen)
+    user.rpc("set_llm_settings", p_changes={"default_provider": "groq"}, p_expected_version=seen)
     with refused("settings_changed", 409) as error:
-        user.rpc("update_llm_settings", p_changes={"default_provider": "openai"}, p_expected_version=seen)
+        user.rpc("set_llm_settings", p_changes={"default_provider": "openai"}, p_expected_version=seen)
     assert "version 2" in error.value.message
     assert user.rpc("get_llm_settings")["default_provider"] == "groq"
-    user.rpc("update_llm_settings", p_changes={"default_provider": "openai"}, p_expected_version=seen + 1)
+    user.rpc("set_llm_settings", p_changes={"default_provider": "openai"}, p_expected_version=seen + 1)
 
 
 def test_of_two_panels_at_once_exactly_one_wins(http: Http) -> None:
@@ -132,7 +132,7 @@ def test_of_two_panels_at_once_exactly_one_wins(http: Http) -> None:
 
     def save(provider: str) -> str:
         try:
-            user.rpc("update_llm_settings", p_changes={"default_provider": provider}, p_expected_version=seen)
+            user.rpc("set_llm_settings", p_changes={"default_provider": provider}, p_expected_version=seen)
         except Refused as error:
             return error.code
         return provider
@@ -256,7 +256,7 @@ def test_an_error_names_the_path_and_what_is_allowed(
 @pytest.mark.parametrize("changes", ["null", "[]", '"default_provider"', "1"])
 def test_changes_must_be_an_object(http: Http, changes: str) -> None:
     user = new_user(http)
-    response = http.send(user, "POST", "rpc/update_llm_settings", content=f'{{"p_changes": {changes}}}')
+    response = http.send(user, "POST", "rpc/set_llm_settings", content=f'{{"p_changes": {changes}}}')
     assert response.status_code == 400
     assert response.json()["details"] == INVALID
     assert response.json()["message"].startswith("p_changes ")

@@ -156,7 +156,7 @@ def test_a_day_is_that_of_the_request_in_utc(user: Caller) -> None:
     }
 
 
-def test_a_report_covers_what_is_asked_for(user: Caller) -> None:
+def test_a_report_covers_what_is_requested(user: Caller) -> None:
     today = datetime.now(UTC).date()
     for days in (0, 2, 4):
         user.records(request_id=request_id(time.time() - days * DAY), model=f"m{days}")
@@ -302,7 +302,7 @@ def test_what_is_recorded_is_changed_by_nobody(tx: Transaction, user: Caller, ta
 
 def test_the_audit_log_is_read_newest_first_and_page_by_page(user: Caller) -> None:
     for number in range(7):
-        user.rpc("update_llm_settings", p_changes={"task_overrides": {f"t{number}": {"provider": "groq"}}})
+        user.rpc("set_llm_settings", p_changes={"task_overrides": {f"t{number}": {"provider": "groq"}}})
     lines = user.rpc("get_llm_audit_log")
     assert [line["detail"]["version"] for line in lines] == [8, 7, 6, 5, 4, 3, 2]
     first = user.rpc("get_llm_audit_log", p_limit=3)

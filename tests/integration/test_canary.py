@@ -134,7 +134,7 @@ def revive(user: User) -> None:
     """Forget that the key was rejected or limited."""
     with user.stack.connect() as db:
         db.execute(
-            "update public.llm_keys set status = 'untested', cooling_until = null where user_id = %s",
+            "update public.llm_keys set status = 'untested', rate_limited_until = null where user_id = %s",
             [user.id],
         )
 
@@ -145,7 +145,7 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
     assert session is not None
     with watching(session.access_token, session.refresh_token, session.access_token.split(".")[2]) as watch:
         llm = SupaLLM(sb, operator_keys={"mistral": OPERATOR_KEY}, flush_timeout=0.5)
-        llm.update_settings(allow_operator_keys=False)
+        llm.set_settings(allow_operator_keys=False)
         for provider in ("openai", "groq", "nobody", KEY):
             for key in (
                 KEY[:-1] + "\n",
@@ -157,14 +157,14 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
             ):
                 watch.fails(partial(llm.set_key, provider, key))
         for wrong in (
-            lambda: llm.update_settings(default_provider=KEY),
-            lambda: llm.update_settings(provider_preferences={KEY: {"enabled": True}}),
-            lambda: llm.update_settings(provider_preferences={"openai": {"model": f"{KEY} {KEY}"}}),
-            lambda: llm.update_settings(task_overrides={"code": {"provider": KEY}}),
-            lambda: llm.revoke_key(KEY),
+            lambda: llm.set_settings(default_provider=KEY),
+            lambda: llm.set_settings(provider_preferences={KEY: {"enabled": True}}),
+            lambda: llm.set_settings(provider_preferences={"openai": {"model": f"{KEY} {KEY}"}}),
+            lambda: llm.set_settings(task_overrides={"code": {"provider": KEY}}),
+            lambda: llm.remove_key(KEY),
             lambda: llm.reveal_key(KEY),
-            lambda: llm.explain(model=f"{KEY} "),
-            lambda: llm.for_user(KEY).settings(),
+            lambda: llm.explain_route(model=f"{KEY} "),
+            lambda: llm.for_user(KEY).get_settings(),
             lambda: llm.for_user(f"{session.access_token}x").chat("Hello"),
             lambda: llm.for_user(f"{session.access_token}\n").chat("Hello"),
             lambda: SupaLLM(sb, runtime_secret=RUNTIME_SECRET).chat("Hello"),

@@ -92,7 +92,7 @@ def test_over_threads(stack: Stack, crowd: list[User], db: psycopg.Connection[An
             view = llm.for_user(crowd[owner].access_token)
             receipt = view.chat(f"I am user {owner}").receipt
             assert receipt.answered_by is not None
-            assert str(view.settings().user_id) == crowd[owner].id
+            assert str(view.get_settings().user_id) == crowd[owner].id
 
         list(pool.map(ask, turns()))
         assert llm.flush(60)
@@ -110,7 +110,7 @@ async def test_over_tasks(stack: Stack, crowd: list[User], db: psycopg.Connectio
                 view = llm.for_user(crowd[owner].access_token)
                 receipt = (await view.chat(f"I am user {owner}")).receipt
                 assert receipt.answered_by is not None
-                assert str((await view.settings()).user_id) == crowd[owner].id
+                assert str((await view.get_settings()).user_id) == crowd[owner].id
 
         await asyncio.gather(*map(ask, turns()))
         assert await llm.flush(60)

@@ -54,19 +54,19 @@ def entry(rate: float, **more: Any) -> dict[str, Any]:
 
 def test_a_users_price_is_theirs_and_goes_first(llm: SupaLLM, admin: Admin, tariff: str) -> None:
     general = admin.set_price(tariff, "m*", {"input": 2, "output": 8})
-    assert [price.id for price in llm.prices(tariff, "m-1") if price.in_force] == [general.id]
+    assert [price.id for price in llm.list_prices(tariff, "m-1") if price.in_force] == [general.id]
     own = llm.set_price(
         tariff, "M-1", {"input": {"base": Decimal(1), "above": {"1000": 2}}, "output": Decimal("0.5")}
     )
     assert isinstance(own, Price)
     assert (own.source, own.model, own.key_source) == ("user", "m-1", "user")
     assert own.rates == {"input": {"base": 1, "above": {"1000": 2}}, "output": 0.5}
-    first, second = llm.prices(tariff, "m-1")
+    first, second = llm.list_prices(tariff, "m-1")
     assert (first.id, first.in_force, second.id, second.in_force) == (own.id, True, general.id, False)
     assert {price.id for price in admin.list_prices(tariff)} == {general.id}
     ended = llm.end_price(own.id)
     assert ended.valid_until is not None
-    assert [price.in_force for price in llm.prices(tariff, "m-1")] == [True]
+    assert [price.in_force for price in llm.list_prices(tariff, "m-1")] == [True]
 
 
 def test_dates_are_midnight_utc_and_times_have_their_zone(llm: SupaLLM, tariff: str) -> None:
@@ -126,9 +126,9 @@ async def test_the_twin_for_asyncio_does_the_same(
     client = await new_user().async_client()
     async with AsyncSupaLLM(client) as llm:
         price = await llm.set_price(tariff, "m", {"input": 1})
-        assert [it.id for it in await llm.prices(tariff, "m")] == [price.id]
+        assert [it.id for it in await llm.list_prices(tariff, "m")] == [price.id]
         assert (await llm.end_price(price.id)).id == price.id
-        assert await llm.prices(tariff, "m") == []
+        assert await llm.list_prices(tariff, "m") == []
 
 
 @pytest.mark.parametrize("url", ["", "project.supabase.co", "https://"])

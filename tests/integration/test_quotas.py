@@ -30,7 +30,7 @@ def llm(user: User, providers: Emulator) -> Iterator[SupaLLM]:
     with SupaLLM(user.client(), operator_keys={}) as llm:
         llm.set_key("groq", key_for("groq"))
         llm.set_key("openai", key_for("openai"))
-        llm.update_settings(default_provider="groq")
+        llm.set_settings(default_provider="groq")
         user.rpc("set_llm_price", p_provider="groq", p_model="*", p_rates={"input": 1, "output": 1})
         user.rpc("set_llm_price", p_provider="openai", p_model="*", p_rates={"input": 10, "output": 10})
         yield llm
@@ -58,15 +58,15 @@ def test_a_quota_is_set_shown_changed_and_removed(llm: SupaLLM) -> None:
     made = llm.set_quota(20, "cost", "month", provider="openai", key_source="user")
     assert made.limit == 20
     assert made.used == 0
-    assert (made.hard, made.clock, made.set_by) == (True, "user", "user")
+    assert (made.enforced, made.clock, made.set_by) == (True, "user", "user")
     assert made.resets_at is not None
     changed = llm.set_quota(
-        Decimal("12.5"), "cost", "month", provider="openai", key_source="user", hard=False
+        Decimal("12.5"), "cost", "month", provider="openai", key_source="user", enforced=False
     )
-    assert (changed.id, changed.limit, changed.hard) == (made.id, Decimal("12.5"), False)
-    assert [quota.id for quota in llm.quotas()] == [made.id]
+    assert (changed.id, changed.limit, changed.enforced) == (made.id, Decimal("12.5"), False)
+    assert [quota.id for quota in llm.list_quotas()] == [made.id]
     llm.remove_quota(made.id)
-    assert llm.quotas() == []
+    assert llm.list_quotas() == []
     with pytest.raises(NotFoundError):
         llm.remove_quota(made.id)
 
@@ -94,11 +94,11 @@ def test_requests_stop_at_the_quota_and_say_when_it_resets(llm: SupaLLM) -> None
     assert "resets at" in str(error)
     assert error.retry_after is not None
     assert 0 < error.retry_after <= 86_400
-    assert {(line.provider, line.reason) for line in error.left_out if line.quota} == {
+    assert {(line.provider, line.reason) for line in error.skipped if line.quota} == {
         ("groq", "quota_exceeded"),
         ("openai", "quota_exceeded"),
     }
-    (quota,) = {line.quota["id"]: line.quota for line in error.left_out if line.quota}.values()
+    (quota,) = {line.quota["id"]: line.quota for line in error.skipped if line.quota}.values()
     assert (quota["used"], quota["limit"]) == (2, 2)
 
 
@@ -110,9 +110,9 @@ def test_the_quota_of_one_provider_sends_requests_to_the_next(
     assert [answer.answered_by.provider for answer in answers] == ["groq", "openai", "openai"]
     assert llm.flush()
     assert held(db, user) == (0, 0)
-    explained = llm.explain()
+    explained = llm.explain_route()
     assert [candidate.provider for candidate in explained.candidates] == ["openai"]
-    assert ("groq", "quota_exceeded") in [(line.provider, line.reason) for line in explained.left_out]
+    assert ("groq", "quota_exceeded") in [(line.provider, line.reason) for line in explained.skipped]
 
 
 def test_each_hop_is_kept_by_its_own_quotas(
@@ -127,7 +127,7 @@ def test_each_hop_is_kept_by_its_own_quotas(
     assert [attempt.provider for attempt in info.value.receipt.attempts] == ["groq"]
     assert llm.flush()
     assert held(db, user) == (0, 0)
-    (quota,) = llm.quotas()
+    (quota,) = llm.list_quotas()
     assert (quota.used, quota.reserved) == (Decimal(1), Decimal(0))
 
 
@@ -138,7 +138,7 @@ def test_cost_is_counted_at_the_users_price_and_the_rest_is_free_again(
     answer = llm.chat("Hello", max_tokens=10)
     assert llm.flush()
     usage = answer.answered_by.usage
-    (quota,) = llm.quotas()
+    (quota,) = llm.list_quotas()
     assert quota.used == Decimal((usage.input_tokens or 0) + (usage.output_tokens or 0)) / 1_000_000
     assert held(db, user) == (0, 0)
 
@@ -156,7 +156,7 @@ def test_a_request_without_a_limit_of_its_own_gets_the_one_that_was_reserved(
 def test_a_model_without_a_price_is_refused_by_a_hard_quota_of_cost(llm: SupaLLM) -> None:
     llm.set_quota(1, "cost", "month")
     llm.set_key("mistral", key_for("mistral"))
-    llm.update_settings(enable_fallbacks=False)
+    llm.set_settings(enable_fallbacks=False)
     with pytest.raises(NoCandidateError) as info:
         llm.chat("Hello", model="mistral/never-heard-of")
     assert info.value.code == "model_unpriced"
@@ -165,12 +165,12 @@ def test_a_model_without_a_price_is_refused_by_a_hard_quota_of_cost(llm: SupaLLM
 
 
 def test_a_soft_quota_only_tells(llm: SupaLLM) -> None:
-    llm.set_quota(2, "requests", "day", hard=False)
+    llm.set_quota(2, "requests", "day", enforced=False)
     assert [attempt(llm) for _ in range(3)] == ["passed"] * 3
     assert llm.flush()
-    assert {notice.kind for notice in llm.notices()} == {"quota_warning", "quota_reached"}
-    assert llm.read_notices() == 2
-    assert llm.notices() == []
+    assert {alert.kind for alert in llm.list_alerts()} == {"quota_warning", "quota_reached"}
+    assert llm.dismiss_alerts() == 2
+    assert llm.list_alerts() == []
 
 
 def test_64_at_once_pass_a_quota_for_ten_ten_times(
@@ -182,7 +182,7 @@ def test_64_at_once_pass_a_quota_for_ten_ten_times(
     assert sorted(outcomes) == ["passed"] * 10 + ["quota_exceeded"] * 54
     assert llm.flush()
     assert held(db, user) == (0, 0)
-    (quota,) = llm.quotas()
+    (quota,) = llm.list_quotas()
     assert (quota.used, quota.reserved) == (Decimal(10), Decimal(0))
 
 
@@ -212,7 +212,7 @@ def test_a_stream_that_is_left_early_counts_as_reserved(
     with llm.stream("Hello", max_tokens=10) as stream:
         next(iter(stream))
     assert llm.flush()
-    (quota,) = llm.quotas()
+    (quota,) = llm.list_quotas()
     assert quota.used is not None
     assert quota.used > 0
     assert held(db, user) == (0, 0)
@@ -254,7 +254,7 @@ def offered(stack: Stack, user: User, providers: Emulator) -> Iterator[SupaLLM]:
 def test_the_operators_keys_serve_up_to_the_ceiling(offered: SupaLLM) -> None:
     assert [attempt(offered) for _ in range(4)] == ["passed"] * 3 + ["quota_exceeded"]
     assert offered.flush()
-    (quota,) = offered.quotas()
+    (quota,) = offered.list_quotas()
     assert (quota.set_by, quota.key_source) == ("operator", "operator")
     assert quota.used == 3
 
@@ -265,7 +265,7 @@ def test_a_user_lowers_the_ceiling_or_declines(offered: SupaLLM) -> None:
     assert answer.answered_by.key_source == "operator"
     with pytest.raises(QuotaExceededError, match="Your own quota of 1 request a day"):
         offered.chat("Hello", max_tokens=10)
-    offered.update_settings(allow_operator_keys=False)
+    offered.set_settings(allow_operator_keys=False)
     with pytest.raises(NoCandidateError) as info:
         offered.chat("Hello", max_tokens=10)
     assert info.value.code == "no_usable_key"

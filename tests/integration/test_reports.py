@@ -47,18 +47,18 @@ def records(user: User, **changes: Any) -> None:
 
 
 def test_usage_is_summed_as_asked(llm: SupaLLM) -> None:
-    by_model = {line.model: line for line in llm.usage(bucket=None, by=["model"], order="cost")}
+    by_model = {line.model: line for line in llm.get_usage(bucket=None, by=["model"], order="cost")}
     assert list(by_model) == [MODEL, "without-a-price"]
     known, unknown = by_model.values()
     assert (known.cost, known.requests, known.unpriced) == (Decimal(9), 3, 0)
     assert (unknown.cost, unknown.unpriced) == (None, 1)
     assert known.latency_p50_ms == pytest.approx(250, rel=0.2)
-    days = llm.usage(TODAY - timedelta(days=1), by=[])
+    days = llm.get_usage(TODAY - timedelta(days=1), by=[])
     assert [line.starts_at.date() for line in days if line.starts_at] == [TODAY, TODAY - timedelta(days=1)]
 
 
 def test_usage_is_of_the_users_time_zone(llm: SupaLLM) -> None:
-    lines = llm.usage(by=[], time_zone="Pacific/Kiritimati")
+    lines = llm.get_usage(by=[], time_zone="Pacific/Kiritimati")
     starts = [line.starts_at for line in lines if line.starts_at]
     assert {start.utcoffset() for start in starts} == {timedelta(hours=14)}
     assert all((start.hour, start.minute) == (0, 0) for start in starts)
@@ -79,28 +79,28 @@ def test_usage_is_of_the_users_time_zone(llm: SupaLLM) -> None:
 def test_what_cannot_be_reported_is_named(llm: SupaLLM, arguments: dict[str, Any]) -> None:
     (name,) = arguments
     with pytest.raises(InvalidInputError, match=name):
-        llm.usage(**arguments)
+        llm.get_usage(**arguments)
 
 
 def test_receipts_forecast_and_hints(llm: SupaLLM) -> None:
-    newest = llm.receipts(1)[0]
+    newest = llm.list_requests(1)[0]
     assert (newest.outcome, newest.cost, newest.unpriced) == ("succeeded", None, 1)
-    (before,) = llm.receipts(1, before=newest.request_id)
+    (before,) = llm.list_requests(1, before=newest.request_id)
     assert (before.cost, before.attempts[0].cost_status) == (Decimal(3), "priced")
-    forecast = llm.forecast()
+    forecast = llm.get_forecast()
     assert forecast.month == TODAY.replace(day=1)
     assert forecast.unpriced == 1
     assert forecast.daily_average == Decimal(3)
-    assert llm.usage_hints() == []
+    assert llm.list_hints() == []
 
 
 def test_events_are_exported(llm: SupaLLM, user: User, tmp_path: Path) -> None:
-    assert export_events(llm.usage_events(), tmp_path / "usage.csv") == 4
+    assert export_events(llm.list_usage_events(), tmp_path / "usage.csv") == 4
     with (tmp_path / "usage.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["user_id"] for row in rows} == {user.id}
     assert sorted(row["cost"] for row in rows) == ["", "3", "3", "3"]
-    assert [event.model for event in llm.usage_events(since=TODAY, until=TODAY + timedelta(days=1))] == [
+    assert [event.model for event in llm.list_usage_events(since=TODAY, until=TODAY + timedelta(days=1))] == [
         MODEL,
         "without-a-price",
     ]
@@ -108,29 +108,29 @@ def test_events_are_exported(llm: SupaLLM, user: User, tmp_path: Path) -> None:
 
 async def test_asyncio_gets_the_same(llm: SupaLLM, user: User) -> None:
     async with AsyncSupaLLM(await user.async_client()) as other:
-        assert await other.usage() == llm.usage()
-        assert await other.receipts() == llm.receipts()
-        assert await other.usage_hints() == llm.usage_hints()
-        assert (await other.forecast()).cost_so_far == llm.forecast().cost_so_far
-        assert [event async for event in other.usage_events()] == list(llm.usage_events())
+        assert await other.get_usage() == llm.get_usage()
+        assert await other.list_requests() == llm.list_requests()
+        assert await other.list_hints() == llm.list_hints()
+        assert (await other.get_forecast()).cost_so_far == llm.get_forecast().cost_so_far
+        assert [event async for event in other.list_usage_events()] == list(llm.list_usage_events())
 
 
 def test_the_administrator_sees_all_users(llm: SupaLLM, user: User, admin: Admin) -> None:
-    lines = admin.project_usage(bucket=None, by=["user"], order="cost")
+    lines = admin.get_usage(bucket=None, by=["user"], order="cost")
     assert [line.cost for line in lines if line.user_id == UUID(user.id)] == [Decimal(9)]
-    (whole,) = admin.project_usage(bucket=None, by=[])
+    (whole,) = admin.get_usage(bucket=None, by=[])
     assert whole.attempts >= 4
-    assert len([event for event in admin.usage_events() if event.user_id == UUID(user.id)]) == 4
+    assert len([event for event in admin.list_usage_events() if event.user_id == UUID(user.id)]) == 4
 
 
 def test_the_administrator_keeps_the_ledger(llm: SupaLLM, admin: Admin) -> None:
     since = datetime.now(UTC) - timedelta(days=30)
     admin.set_price("groq", "without-a-price", {"input": 5, "output": 0}, valid_from=since)
-    *_, state = admin.restate_costs(since=date(2020, 1, 1))
+    *_, state = admin.recalculate_costs(since=date(2020, 1, 1))
     assert state.done
     assert state.newly_priced >= 1
     assert state.cost_after - state.cost_before >= 5
-    assert [line.cost for line in llm.usage(bucket=None, by=[])] == [Decimal(14)]
+    assert [line.cost for line in llm.get_usage(bucket=None, by=[])] == [Decimal(14)]
     while not admin.run_maintenance().done:
         pass
     assert admin.check_usage().differing == 0
@@ -139,24 +139,24 @@ def test_the_administrator_keeps_the_ledger(llm: SupaLLM, admin: Admin) -> None:
             admin.end_price(price.id)
 
 
-def test_the_administrator_reads_notices(stack: Stack, user: User, admin: Admin) -> None:
-    admin.read_notices()
-    assert admin.notices() == []
+def test_the_administrator_reads_alerts(stack: Stack, user: User, admin: Admin) -> None:
+    admin.dismiss_alerts()
+    assert admin.list_alerts() == []
     runtime = stack.admin("register_llm_runtime", p_name="app")["secret"]
     event = usage_event(request_id=request_id(), model=f"m-{user.id}")
     assert stack.rpc("record_llm_usage", user.access_token, runtime, **event).is_success
-    (notice,) = admin.notices()
-    assert (notice.kind, notice.detail["model"]) == ("price_missing", f"m-{user.id}")
-    assert admin.read_notices([notice.id]) == 1
-    assert admin.notices() == []
+    (alert,) = admin.list_alerts()
+    assert (alert.kind, alert.detail["model"]) == ("price_missing", f"m-{user.id}")
+    assert admin.dismiss_alerts([alert.id]) == 1
+    assert admin.list_alerts() == []
 
 
 def test_what_is_the_administrators_is_closed_to_others(stack: Stack) -> None:
     with Admin(stack.api_url, stack.publishable_key) as nobody:
-        for call in (nobody.project_usage, nobody.check_usage, nobody.run_maintenance):
+        for call in (nobody.get_usage, nobody.check_usage, nobody.run_maintenance):
             with pytest.raises(ForbiddenError):
                 call()
         with pytest.raises(ForbiddenError):
-            next(nobody.usage_events())
+            next(nobody.list_usage_events())
         with pytest.raises(ForbiddenError):
-            next(nobody.restate_costs())
+            next(nobody.recalculate_costs())

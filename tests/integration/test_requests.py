@@ -25,7 +25,7 @@ def llm(user: User, providers: Emulator) -> Iterator[SupaLLM]:
     with SupaLLM(user.client()) as llm:
         llm.set_key("groq", key_for("groq"))
         llm.set_key("openai", key_for("openai"))
-        llm.update_settings(default_provider="groq")
+        llm.set_settings(default_provider="groq")
         yield llm
 
 
@@ -50,10 +50,10 @@ def test_an_answer_comes_with_a_receipt_and_is_recorded(llm: SupaLLM) -> None:
     assert (paid.provider, paid.key_source) == ("groq", "user")
     assert paid.key_hint == llm.list_keys()[0].hint or paid.key_hint
     assert llm.flush()
-    (line,) = llm.usage()
+    (line,) = llm.get_usage()
     assert (line.provider, line.model, line.task, line.requests) == ("groq", paid.model, "speed", 1)
     assert line.output_tokens == paid.usage.output_tokens
-    assert llm.settings().total_requests in (0, 1)
+    assert llm.get_settings().total_requests in (0, 1)
     assert statuses(llm)["groq"] == "working"
 
 
@@ -64,7 +64,7 @@ def test_a_stream_comes_in_pieces_with_a_receipt_at_its_end(llm: SupaLLM) -> Non
     assert story.receipt is not None
     assert story.receipt.answered_by is not None
     assert llm.flush()
-    assert llm.usage()[0].requests == 1
+    assert llm.get_usage()[0].requests == 1
 
 
 def test_tools_and_a_schema_are_asked_of_who_can(llm: SupaLLM) -> None:
@@ -88,7 +88,7 @@ def test_vectors(llm: SupaLLM) -> None:
     ("fault", "error_class", "status"),
     [
         ({"type": "fail", "status": 401}, "auth", "rejected"),
-        ({"type": "fail", "status": 429, "retry_after": 60}, "rate_limited", "cooling_down"),
+        ({"type": "fail", "status": 429, "retry_after": 60}, "rate_limited", "rate_limited"),
         ({"type": "fail", "status": 500}, "server_error", "untested"),
         ({"type": "delay", "seconds": 5}, "timeout", "untested"),
     ],
@@ -138,15 +138,15 @@ def test_the_total_time_is_kept(llm: SupaLLM, providers: Emulator) -> None:
         llm.chat("Hello", timeout=0.5)
 
 
-def test_when_every_key_cools_down_the_user_is_told_to_wait(llm: SupaLLM, providers: Emulator) -> None:
+def test_when_every_key_is_rate_limited_the_user_is_told_to_wait(llm: SupaLLM, providers: Emulator) -> None:
     providers.fail(429, times=2, retry_after=60)
     with pytest.raises(ProviderError):
         llm.chat("Hello")
     assert llm.flush()
     with pytest.raises(NoCandidateError) as caught:
         llm.chat("Hello")
-    assert caught.value.code == "keys_cooling_down"
-    assert {out.reason for out in caught.value.left_out} >= {"key_cooling_down"}
+    assert caught.value.code == "keys_rate_limited"
+    assert {out.reason for out in caught.value.skipped} >= {"key_rate_limited"}
     assert "seconds" in caught.value.hint
     assert caught.value.retry_after is not None
     assert 30 < caught.value.retry_after <= 60
@@ -154,12 +154,12 @@ def test_when_every_key_cools_down_the_user_is_told_to_wait(llm: SupaLLM, provid
 
 def test_a_changed_setting_moves_the_next_request(llm: SupaLLM, user: User) -> None:
     assert llm.chat("Hello").receipt.attempts[0].provider == "groq"
-    llm.for_user(user.access_token).update_settings(default_provider="openai")
+    llm.for_user(user.access_token).set_settings(default_provider="openai")
     assert llm.chat("Hello").receipt.attempts[0].provider == "openai"
     llm.set_task("code", "groq", "another-model")
     attempt = llm.chat("Hello", task="code").receipt.attempts[0]
     assert (attempt.provider, attempt.model) == ("groq", "another-model")
-    llm.revoke_key("groq")
+    llm.remove_key("groq")
     assert llm.chat("Hello", task="code").receipt.attempts[0].provider == "openai"
 
 
@@ -184,11 +184,11 @@ def test_the_operators_key_serves_who_has_none(
     monkeypatch.setenv("OPENAI_API_KEY", key_for("openai", 99))
     user = new_user()
     with SupaLLM(user.client()) as llm:
-        llm.update_settings(allow_operator_keys=True)
+        llm.set_settings(allow_operator_keys=True)
         paid = llm.chat("Hello").receipt.answered_by
         assert paid is not None
         assert (paid.provider, paid.key_source) == ("openai", "operator")
-        llm.update_settings(allow_operator_keys=False)
+        llm.set_settings(allow_operator_keys=False)
         with pytest.raises(NoCandidateError) as caught:
             llm.chat("Hello")
         assert "declined" in caught.value.hint
@@ -224,11 +224,11 @@ async def test_asynchronously_too(user: User, providers: Emulator, stack: Stack)
         assert answer.text == "".join(pieces) == completion.choices[0].message.content
         assert len(vectors) == 1
         assert await llm.flush()
-        assert sum(line.requests for line in await llm.usage()) == 4
+        assert sum(line.requests for line in await llm.get_usage()) == 4
         providers.fail(500, times=None)
         with pytest.raises(ProviderError):
             await llm.chat("Hello")
-        await llm.revoke_key("openai")
+        await llm.remove_key("openai")
         with pytest.raises(NoCandidateError) as caught:
             await llm.chat("Hello")
-        assert caught.value.left_out
+        assert caught.value.skipped

@@ -36,7 +36,7 @@ def test_a_sign_in_loads_the_settings_and_makes_the_row(
         sb.auth.sign_in_with_password(user.credentials)
         assert rows(db, user) == 1
         assert held(llm) == 1
-        assert str(llm.settings().user_id) == user.id
+        assert str(llm.get_settings().user_id) == user.id
 
 
 def test_who_signed_in_before_is_signed_in(user: User, db: psycopg.Connection[Any]) -> None:
@@ -56,14 +56,14 @@ def test_a_token_refresh_is_followed(user: User) -> None:
     sb = user.client()
     with SupaLLM(sb) as llm:
         llm.set_key("openai", key_for("openai"))
-        llm.settings()
+        llm.get_settings()
         before = llm._session.identity().token
         time.sleep(1.1)  # a token says in whole seconds when it was made
         sb.auth.refresh_session()
         assert llm._session.identity().token.digest != before.digest
         (key,) = llm.list_keys()
         assert key.provider == "openai"
-        assert str(llm.settings().user_id) == user.id
+        assert str(llm.get_settings().user_id) == user.id
 
 
 def test_an_expired_token_is_refreshed_on_use(user: User) -> None:
@@ -75,7 +75,7 @@ def test_an_expired_token_is_refreshed_on_use(user: User) -> None:
         session.expires_at = int(time.time()) - 1
         sb.auth._save_session(session)
         identity.token = AccessToken.read(unsigned_token(sub=user.id, exp=session.expires_at))
-        assert str(llm.settings().user_id) == user.id
+        assert str(llm.get_settings().user_id) == user.id
         assert llm._session.identity().token.expires_at > time.time()
 
 
@@ -83,13 +83,13 @@ def test_a_sign_out_clears_everything_of_the_user(user: User, providers: object)
     sb = user.client()
     with SupaLLM(sb) as llm:
         llm.set_key("openai", key_for("openai"))
-        llm.settings()
+        llm.get_settings()
         llm.chat("Hello")
         assert held(llm) == 2
         sb.auth.sign_out()
         assert held(llm) == 0
         with pytest.raises(NotSignedInError):
-            llm.settings()
+            llm.get_settings()
 
 
 def test_usage_from_before_a_sign_out_is_recorded_after_it(
@@ -117,12 +117,12 @@ def test_the_next_user_on_the_same_client_sees_nothing_of_the_last(new_user: Cal
     anna, bert = new_user(), new_user()
     sb = anna.client()
     with SupaLLM(sb) as llm:
-        llm.update_settings(default_provider="groq")
+        llm.set_settings(default_provider="groq")
         sb.auth.sign_in_with_password(bert.credentials)
-        assert str(llm.settings().user_id) == bert.id
-        assert llm.settings().default_provider is None
+        assert str(llm.get_settings().user_id) == bert.id
+        assert llm.get_settings().default_provider is None
         sb.auth.sign_in_with_password(anna.credentials)
-        assert llm.settings().default_provider == "groq"
+        assert llm.get_settings().default_provider == "groq"
 
 
 def test_a_failing_load_does_not_fail_the_sign_in_and_is_told_at_first_use(stack: Stack, user: User) -> None:
@@ -132,9 +132,9 @@ def test_a_failing_load_does_not_fail_the_sign_in_and_is_told_at_first_use(stack
         working, database._client.base_url = database._client.base_url, database._client.base_url.with_port(9)
         assert sb.auth.sign_in_with_password(user.credentials).session
         with pytest.raises(DatabaseUnavailableError):
-            llm.settings()
+            llm.get_settings()
         database._client.base_url = working
-        assert str(llm.settings().user_id) == user.id
+        assert str(llm.get_settings().user_id) == user.id
 
 
 def test_a_forged_token_finds_nothing_and_clears_nothing(stack: Stack, user: User, providers: object) -> None:
@@ -142,7 +142,7 @@ def test_a_forged_token_finds_nothing_and_clears_nothing(stack: Stack, user: Use
     with SupaLLM(stack.client()) as llm:
         owner = llm.for_user(user.access_token)
         owner.set_key("openai", key_for("openai"))
-        owner.settings()
+        owner.get_settings()
         owner.chat("Hello")
         assert held(llm) == 2
         header, payload, signature = user.access_token.split(".")
@@ -157,14 +157,14 @@ def test_a_forged_token_finds_nothing_and_clears_nothing(stack: Stack, user: Use
         ):
             intruder = llm.for_user(forged)
             for attempt in (
-                intruder.settings,
+                intruder.get_settings,
                 lambda it=intruder: it.chat("Hello"),
-                lambda it=intruder: it.update_settings(enable_fallbacks=False),
+                lambda it=intruder: it.set_settings(enable_fallbacks=False),
             ):
                 with pytest.raises(NotSignedInError):
                     attempt()
         assert held(llm) == 2
-        assert owner.settings().enable_fallbacks
+        assert owner.get_settings().enable_fallbacks
 
 
 def test_nothing_is_kept_for_an_expired_token(stack: Stack, user: User) -> None:
@@ -172,12 +172,12 @@ def test_nothing_is_kept_for_an_expired_token(stack: Stack, user: User) -> None:
         pytest.skip("needs the project's JWT secret")
     with SupaLLM(stack.client()) as llm:
         soon = llm.for_user(stack.sign(sub=user.id, exp=int(time.time()) + 2))
-        assert str(soon.settings().user_id) == user.id
+        assert str(soon.get_settings().user_id) == user.id
         assert held(llm) == 1
         wait_until(lambda: not _settings_kept(llm, soon), seconds=5)
         late = llm.for_user(stack.sign(sub=user.id, exp=int(time.time()) - 60))
         with pytest.raises(NotSignedInError, match="expired"):
-            late.settings()
+            late.get_settings()
         with pytest.raises(NotSignedInError, match="expired"):
             late.chat("Hello")
 
@@ -194,17 +194,17 @@ async def test_asynchronously_a_sign_in_loads_and_a_sign_out_clears(
     sb = await stack.async_client()
     async with AsyncSupaLLM(sb) as llm:
         await sb.auth.sign_in_with_password(user.credentials)
-        assert str((await llm.settings()).user_id) == user.id
+        assert str((await llm.get_settings()).user_id) == user.id
         assert rows(db, user) == 1
-        await llm.update_settings(default_provider="groq")
-        assert (await llm.for_user(user.access_token).settings()).default_provider == "groq"
+        await llm.set_settings(default_provider="groq")
+        assert (await llm.for_user(user.access_token).get_settings()).default_provider == "groq"
         await sb.auth.refresh_session()
-        assert (await llm.settings()).default_provider == "groq"
+        assert (await llm.get_settings()).default_provider == "groq"
         await sb.auth.sign_out()
         with pytest.raises(NotSignedInError):
-            await llm.settings()
+            await llm.get_settings()
 
 
 async def test_asynchronously_who_signed_in_before_is_signed_in(user: User) -> None:
     async with AsyncSupaLLM(await user.async_client()) as llm:
-        assert str((await llm.settings()).user_id) == user.id
+        assert str((await llm.get_settings()).user_id) == user.id

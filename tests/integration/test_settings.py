@@ -24,30 +24,30 @@ def llm(user: User) -> Iterator[SupaLLM]:
 
 
 def test_settings_are_made_at_the_first_call(llm: SupaLLM, user: User) -> None:
-    settings = llm.settings()
+    settings = llm.get_settings()
     assert str(settings.user_id) == user.id
     assert (settings.enable_fallbacks, settings.default_provider, settings.version) == (True, None, 1)
 
 
 def test_only_what_is_given_is_changed_and_none_resets(llm: SupaLLM) -> None:
-    llm.update_settings(default_provider="groq", enable_fallbacks=False)
-    assert llm.update_settings(allow_operator_keys=False).default_provider == "groq"
-    settings = llm.update_settings(default_provider=None)
+    llm.set_settings(default_provider="groq", enable_fallbacks=False)
+    assert llm.set_settings(allow_operator_keys=False).default_provider == "groq"
+    settings = llm.set_settings(default_provider=None)
     assert (settings.default_provider, settings.enable_fallbacks) == (None, False)
 
 
 def test_a_stale_change_is_refused(llm: SupaLLM) -> None:
-    version = llm.settings().version
-    llm.update_settings(enable_fallbacks=False, expected_version=version)
+    version = llm.get_settings().version
+    llm.set_settings(enable_fallbacks=False, expected_version=version)
     with pytest.raises(ConflictError) as caught:
-        llm.update_settings(enable_fallbacks=True, expected_version=version)
+        llm.set_settings(enable_fallbacks=True, expected_version=version)
     assert caught.value.code == "settings_changed"
     assert caught.value.hint
 
 
 def test_a_value_that_is_not_allowed_is_named(llm: SupaLLM) -> None:
     with pytest.raises(InvalidInputError, match="default_provider"):
-        llm.update_settings(default_provider="nobody")
+        llm.set_settings(default_provider="nobody")
 
 
 def test_preferences_are_merged_by_field(llm: SupaLLM) -> None:
@@ -55,7 +55,7 @@ def test_preferences_are_merged_by_field(llm: SupaLLM) -> None:
     settings = llm.set_preference("groq", enabled=False)
     assert settings.provider_preferences["groq"] == {"enabled": False, "priority": 1, "model": "some-model"}
     assert "model" not in llm.set_preference("groq", model=None).provider_preferences["groq"]
-    assert llm.update_settings(provider_preferences={"groq": None}).provider_preferences == {}
+    assert llm.set_settings(provider_preferences={"groq": None}).provider_preferences == {}
 
 
 def test_a_task_has_a_provider_a_model_and_fallbacks(llm: SupaLLM) -> None:
@@ -65,24 +65,24 @@ def test_a_task_has_a_provider_a_model_and_fallbacks(llm: SupaLLM) -> None:
         "model": "claude-x",
         "fallbacks": [{"provider": "openai", "model": "gpt-x"}, {"provider": "groq"}],
     }
-    assert llm.clear_task("code").task_overrides == {}
+    assert llm.remove_task("code").task_overrides == {}
 
 
 def test_a_change_is_seen_at_once_by_every_view_of_the_user(llm: SupaLLM, user: User) -> None:
     view = llm.for_user(user.access_token)
-    assert view.settings().default_provider is llm.settings().default_provider is None
-    view.update_settings(default_provider="mistral")
-    assert llm.settings().default_provider == "mistral"
-    llm.update_settings(default_provider="openai")
-    assert view.settings().default_provider == "openai"
+    assert view.get_settings().default_provider is llm.get_settings().default_provider is None
+    view.set_settings(default_provider="mistral")
+    assert llm.get_settings().default_provider == "mistral"
+    llm.set_settings(default_provider="openai")
+    assert view.get_settings().default_provider == "openai"
 
 
 def test_settings_are_kept_until_their_time_is_over(user: User) -> None:
     with SupaLLM(user.client(), settings_ttl=60) as kept, SupaLLM(user.client(), settings_ttl=0) as read:
-        assert kept.settings().default_provider is None
-        user.rpc("update_llm_settings", p_changes={"default_provider": "groq"})
-        assert kept.settings().default_provider is None
-        assert read.settings().default_provider == "groq"
+        assert kept.get_settings().default_provider is None
+        user.rpc("set_llm_settings", p_changes={"default_provider": "groq"})
+        assert kept.get_settings().default_provider is None
+        assert read.get_settings().default_provider == "groq"
 
 
 def test_a_key_is_stored_shown_by_its_hint_revealed_and_revoked(llm: SupaLLM) -> None:
@@ -93,14 +93,16 @@ def test_a_key_is_stored_shown_by_its_hint_revealed_and_revoked(llm: SupaLLM) ->
     (known,) = llm.list_keys()
     assert known.hint == stored.hint
     assert llm.reveal_key("openai") == key
-    llm.revoke_key("openai")
+    llm.remove_key("openai")
     assert llm.list_keys() == []
     with pytest.raises(NotFoundError):
-        llm.revoke_key("openai")
-    actions = [entry.action for entry in llm.audit_log()]
+        llm.remove_key("openai")
+    actions = [entry.action for entry in llm.get_audit_log()]
     assert actions[:3] == ["key_revoked", "key_revealed", "key_set"]
-    assert [entry.action for entry in llm.audit_log(limit=1)] == actions[:1]
-    assert [entry.action for entry in llm.audit_log(before=llm.audit_log(limit=1)[0].id)] == actions[1:]
+    assert [entry.action for entry in llm.get_audit_log(limit=1)] == actions[:1]
+    assert [entry.action for entry in llm.get_audit_log(before=llm.get_audit_log(limit=1)[0].id)] == actions[
+        1:
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_the_catalogue_and_an_empty_usage(llm: SupaLLM) -> None:
     assert {"openai", "groq", "mistral", "anthropic", "google"} <= {
         provider.id for provider in llm.list_providers()
     }
-    assert llm.usage(since=date(2026, 1, 1)) == []
+    assert llm.get_usage(since=date(2026, 1, 1)) == []
 
 
 def test_the_best_provider_and_the_route_with_reasons(llm: SupaLLM) -> None:
@@ -126,9 +128,9 @@ def test_the_best_provider_and_the_route_with_reasons(llm: SupaLLM) -> None:
     llm.set_task("code", "openai", "gpt-x")
     best = llm.best_provider("code")
     assert (best.provider, best.model, best.reason, best.key) == ("openai", "gpt-x", "task_override", None)
-    route = llm.explain("code")
+    route = llm.explain_route("code")
     assert [candidate.provider for candidate in route.candidates] == ["openai", "groq"]
-    assert {(out.provider, out.reason) for out in route.left_out} >= {("mistral", "no_key")}
+    assert {(out.provider, out.reason) for out in route.skipped} >= {("mistral", "no_key")}
     llm.set_preference("openai", enabled=False)
     assert llm.best_provider("code").provider == "groq"
 
@@ -141,12 +143,12 @@ def test_without_a_key_the_user_is_told_what_to_do(llm: SupaLLM) -> None:
     for error in (best.value, chat.value):
         assert error.code == "no_usable_key"
         assert "OpenAI" in error.hint
-        assert {out.reason for out in error.left_out} == {"no_key"}
+        assert {out.reason for out in error.skipped} == {"no_key"}
 
 
 def test_nothing_of_the_apps_own_client_changes(stack: Stack, user: User) -> None:
     sb = stack.client()
     with SupaLLM(sb) as llm:
-        llm.for_user(user.access_token).settings()
+        llm.for_user(user.access_token).get_settings()
     assert sb.options.headers["Authorization"] == f"Bearer {stack.publishable_key}"
     assert user.access_token not in repr(vars(sb.postgrest))

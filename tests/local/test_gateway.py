@@ -157,7 +157,7 @@ def test_a_key_in_the_query_is_not_taken_for_a_filter(stack: LocalStack, http: h
 
 
 @pytest.mark.parametrize("path", ["/rest/v1/rpc/whoami", "/auth/v1/token", "/rest/v1/plants"])
-def test_a_preflight_allows_whatever_headers_are_asked_for(http: httpx.Client, path: str) -> None:
+def test_a_preflight_allows_whatever_headers_are_requested(http: httpx.Client, path: str) -> None:
     asked = "apikey, authorization, content-profile, x-client-info, x-llm-runtime"
     answer = http.options(
         path,

@@ -96,7 +96,7 @@ def test_up_repairs_after_kill_9(running: LocalStack, victims: tuple[str, ...]) 
 def test_a_backend_that_outlives_its_killed_server_does_not_block_the_next(running: LocalStack) -> None:
     with psycopg.connect(running.env()["DB_URL"], autocommit=True) as connection:
         backend = connection.info.backend_pid
-        # A stopped process cannot notice that its parent is gone, as one in a long system call cannot.
+        # A stopped process cannot alert that its parent is gone, as one in a long system call cannot.
         os.kill(backend, signal.SIGSTOP)
         os.kill(pids(running)["postgres"], signal.SIGKILL)
         running.up()

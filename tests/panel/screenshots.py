@@ -78,7 +78,7 @@ def _week(project: Stack, emulator: Emulator) -> User:
         for provider in ("anthropic", "groq", "openai", "mistral")
     }
     ada.rpc(
-        "update_llm_settings",
+        "set_llm_settings",
         p_changes={
             "default_provider": "anthropic",
             "provider_preferences": {
@@ -130,8 +130,8 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
         if status:
             emulator.fail(status)
         providers.get_by_role("button", name=f"Test the {provider} key").click()
-        verdict = "The provider rejects the key" if status else "The key works."
-        expect(providers.get_by_role("article", name=provider)).to_contain_text(verdict)
+        result = "The provider rejects the key" if status else "The key works."
+        expect(providers.get_by_role("article", name=provider)).to_contain_text(result)
     _take(page, "panel-providers")
     order = panel.go("Order")
     order.get_by_label("Go on with the next provider").uncheck()

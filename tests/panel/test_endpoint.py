@@ -19,7 +19,7 @@ def endpoint(stack: Stack) -> Iterator[TestClient]:
 
 
 def ask(endpoint: TestClient, user: User, **body: Any) -> dict[str, Any]:
-    answer = endpoint.post("/keys/test", json=body, headers={"authorization": f"Bearer {user.access_token}"})
+    answer = endpoint.post("/keys/check", json=body, headers={"authorization": f"Bearer {user.access_token}"})
     assert answer.status_code == 200, answer.text
     said: dict[str, Any] = answer.json()
     return said
@@ -38,14 +38,14 @@ def test_a_stored_key_that_works_says_so_on_the_key(
 ) -> None:
     store(user, provider)
     said = ask(endpoint, user, provider=provider)
-    assert (said["verdict"], said["reason"], said["key"]["status"]) == ("works", "ok", "working")
+    assert (said["result"], said["reason"], said["key"]["status"]) == ("works", "ok", "working")
 
 
 def test_a_typed_key_is_tested_and_stored_nowhere(
     endpoint: TestClient, user: User, providers: Emulator
 ) -> None:
     said = ask(endpoint, user, provider="groq", key=key_for("groq", 5))
-    assert (said["verdict"], said["key"]) == ("works", None)
+    assert (said["result"], said["key"]) == ("works", None)
     assert user.stack.rpc("list_llm_keys", token=user.access_token).json() == []
 
 
@@ -56,7 +56,7 @@ def test_a_rejected_key_is_marked(
     key = store(user, provider)
     providers.fail(401, message=f"Incorrect API key provided: {key}")
     said = ask(endpoint, user, provider=provider)
-    assert (said["verdict"], said["key"]["status"]) == ("rejected", "rejected")
+    assert (said["result"], said["key"]["status"]) == ("rejected", "rejected")
     assert key not in str(said)
     assert ask(endpoint, user, provider=provider)["key"]["status"] == "working"
 
@@ -70,17 +70,17 @@ def test_what_says_nothing_of_the_key_leaves_it_as_it_is(
     store(user, "groq")
     providers.fail(status)
     said = ask(endpoint, user, provider="groq")
-    assert (said["verdict"], said["reason"], said["key"]["status"]) == ("unknown", reason, "untested")
+    assert (said["result"], said["reason"], said["key"]["status"]) == ("unknown", reason, "untested")
 
 
-def test_a_provider_that_asks_to_wait_cools_the_key_down(
+def test_a_provider_that_asks_to_wait_rate_limits_the_key(
     endpoint: TestClient, user: User, providers: Emulator
 ) -> None:
     store(user, "groq")
     providers.fail(429, retry_after=60)
     said = ask(endpoint, user, provider="groq")
-    assert (said["verdict"], said["reason"], said["key"]["status"]) == (
-        "unknown", "rate_limited", "cooling_down",
+    assert (said["result"], said["reason"], said["key"]["status"]) == (
+        "unknown", "rate_limited", "rate_limited",
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_what_cannot_be_asked_is_refused_with_a_code(endpoint: TestClient, user:
     bearer = {"authorization": f"Bearer {user.access_token}"}
 
     def code(headers: dict[str, str] = bearer, **request: Any) -> tuple[int, str]:
-        answer = endpoint.post("/keys/test", headers=headers, **request)
+        answer = endpoint.post("/keys/check", headers=headers, **request)
         return answer.status_code, answer.json()["code"]
 
     assert code({}, json={"provider": "groq"}) == (401, "not_signed_in")
@@ -108,18 +108,18 @@ def test_tests_are_limited(endpoint: TestClient, user: User, providers: Emulator
     for _ in range(10):
         ask(endpoint, user, provider="groq", key=key_for("groq", 5))
     answer = endpoint.post(
-        "/keys/test",
+        "/keys/check",
         json={"provider": "groq", "key": key_for("groq", 5)},
         headers={"authorization": f"Bearer {user.access_token}"},
     )
-    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_key_tests")
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_key_checks")
     assert "seconds" in answer.json()["hint"]
 
 
 def test_a_project_that_is_not_there_is_said(user: User) -> None:
     with TestClient(panel_endpoint("http://127.0.0.1:9", "sb_publishable_x")) as nowhere:
         answer = nowhere.post(
-            "/keys/test",
+            "/keys/check",
             json={"provider": "groq"},
             headers={"authorization": f"Bearer {user.access_token}"},
         )
@@ -140,7 +140,7 @@ def test_only_named_origins_may_call(stack: Stack) -> None:
     with TestClient(app) as client:
 
         def allowed(origin: str) -> str | None:
-            answer = client.options("/keys/test", headers={"origin": origin, **asked})
+            answer = client.options("/keys/check", headers={"origin": origin, **asked})
             return dict(answer.headers).get("access-control-allow-origin")
 
         assert allowed("https://app.example.com") == "https://app.example.com"

@@ -161,7 +161,7 @@ def test_the_ceiling_on_the_apps_keys_is_set_shown_and_removed(order: Page, user
     expect(order.get_by_text("Your limit: $2.50 a month, $0.00 of it used.")).to_be_visible()
     (quota,) = user.rpc("list_llm_quotas")
     assert (quota["limit"], quota["unit"], quota["period"]) == (2.5, "cost", "month")
-    assert (quota["key_source"], quota["hard"], quota["set_by"]) == ("operator", True, "user")
+    assert (quota["key_source"], quota["enforced"], quota["set_by"]) == ("operator", True, "user")
     # No price is known for the app's model, and the limit counts costs.
     order.locator("[data-test=route-before]").get_by_text("Left out").click()
     expect(order.get_by_text("A limit on costs counts Mistral")).to_be_visible()
@@ -263,7 +263,7 @@ def test_two_pages_merge_what_they_change_and_ask_about_the_same(
 def test_names_of_models_are_text_and_nothing_else(open_panel: OpenPanel, user: User) -> None:
     model = '"><img/src=x/onerror="document.title=1">'
     user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)
-    user.rpc("update_llm_settings", p_changes={"provider_preferences": {"groq": {"model": model}}})
+    user.rpc("set_llm_settings", p_changes={"provider_preferences": {"groq": {"model": model}}})
     page = show(open_panel(user))
     expect(route(page, "before").first).to_contain_text(model)
     page.get_by_label("Model of Groq").focus()
@@ -279,7 +279,7 @@ def test_filled_in_it_is_accessible_and_has_room_at_any_width(
     fallbacks = [{"provider": "openai"}, {"provider": "google", "model": "gemini-own"}]
     override = {"provider": "groq", "model": "m" * 60, "fallbacks": fallbacks}
     user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)
-    user.rpc("update_llm_settings", p_changes={"task_overrides": {"code": override, "t" * 64: override}})
+    user.rpc("set_llm_settings", p_changes={"task_overrides": {"code": override, "t" * 64: override}})
     panel = open_panel(user)
     panel.go("Order").get_by_role("switch", name="Use Groq").uncheck()
     view = panel.go(tab)

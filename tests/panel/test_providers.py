@@ -124,7 +124,7 @@ def test_a_key_is_left_nowhere(panel: Panel) -> None:
     card(panel).get_by_role("button", name="Save the key").click()
     expect(card(panel)).to_contain_text("working")
     assert CANARY not in "".join(heard)
-    assert carriers == ["llm/keys/test", "rest/v1/rpc/set_llm_key"]
+    assert carriers == ["llm/keys/check", "rest/v1/rpc/set_llm_key"]
     kept = panel.page.evaluate(
         """async () => JSON.stringify([
             {...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state,
@@ -210,13 +210,13 @@ def test_a_limited_key_says_until_when_it_rests(panel: Panel, providers: Emulato
     expect(card(panel)).to_contain_text("The key works.")
     providers.fail(429, retry_after=3600)
     card(panel).get_by_role("button", name="Test the Groq key").click()
-    expect(card(panel)).to_contain_text("cooling down until")
+    expect(card(panel)).to_contain_text("rate-limited until")
     expect(card(panel)).to_contain_text("It could not be told: The provider asks to wait")
 
 
 def test_who_tests_too_often_is_asked_to_wait(panel: Panel, user: User) -> None:
     for _ in range(10):
-        user.rpc("begin_llm_key_test", provider="groq", key=CANARY)
+        user.rpc("begin_llm_key_check", provider="groq", key=CANARY)
     card(panel).get_by_role("button", name="Add a key for Groq").click()
     card(panel).get_by_label("Your Groq key").fill(CANARY)
     card(panel).get_by_role("button", name="Test", exact=True).click()

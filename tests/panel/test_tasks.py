@@ -139,7 +139,7 @@ def test_what_would_happen_shows_the_task_before_and_after(tasks: Page, user: Us
 def test_names_of_tasks_are_text_and_nothing_else(open_panel: OpenPanel, user: User) -> None:
     name = "<img src=x onerror=document.title=1>"
     changes = {"task_overrides": {name: {"provider": "groq"}, "__proto__": {"provider": "openai"}}}
-    user.rpc("update_llm_settings", p_changes=changes)
+    user.rpc("set_llm_settings", p_changes=changes)
     page = show(open_panel(user))
     expect(card(page, name)).to_be_visible()
     expect(card(page, "__proto__").get_by_role("combobox", name="Provider", exact=True)).to_have_value(

@@ -13,7 +13,7 @@ from tests.panel.support import Panel
 from tests.support import Stack, User, key_for
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-UPDATE = "**/rpc/update_llm_settings"
+UPDATE = "**/rpc/set_llm_settings"
 
 
 def turn_off_fallbacks(panel: Panel) -> None:
@@ -127,7 +127,7 @@ def test_the_key_of_a_provider_that_is_offered_no_more_can_be_removed(
     open_panel: Callable[..., Panel], user: User, stack: Stack
 ) -> None:
     user.rpc("set_llm_key", provider="hostile", key="key-of-a-provider-0123456789")
-    user.rpc("update_llm_settings", p_changes={"task_overrides": {"code": {"provider": "hostile"}}})
+    user.rpc("set_llm_settings", p_changes={"task_overrides": {"code": {"provider": "hostile"}}})
     stack.admin("set_llm_provider", p_provider={"id": "hostile", "enabled": False})
     panel = open_panel(user)
     card = panel.root.get_by_role("article", name="hostile")
@@ -145,7 +145,7 @@ def test_the_key_of_a_provider_that_is_offered_no_more_can_be_removed(
 @pytest.mark.usefixtures("hostile_provider")
 def test_texts_of_the_database_are_texts(open_panel: Callable[..., Panel], user: User) -> None:
     user.stack.rpc(
-        "update_llm_settings",
+        "set_llm_settings",
         token=user.access_token,
         p_changes={
             "default_provider": "hostile",
@@ -186,7 +186,7 @@ def test_two_tabs_see_each_others_changes_and_ask_before_one_is_lost(panel: Pane
 def test_what_both_tabs_changed_is_asked_about(panel: Panel, user: User) -> None:
     order = panel.go("Order")
     order.get_by_label("Default provider").select_option("groq")
-    user.rpc("update_llm_settings", p_changes={"default_provider": "openai"})
+    user.rpc("set_llm_settings", p_changes={"default_provider": "openai"})
     panel.root.get_by_role("button", name="Save", exact=True).click()
     question = panel.root.get_by_role("group", name="The default provider")
     expect(question).to_contain_text("was changed elsewhere, too. Which one is to stay?")
@@ -196,7 +196,7 @@ def test_what_both_tabs_changed_is_asked_about(panel: Panel, user: User) -> None
     panel.save()
     assert user.rpc("get_llm_settings")["default_provider"] == "groq"
     order.get_by_label("Default provider").select_option("mistral")
-    user.rpc("update_llm_settings", p_changes={"default_provider": "google"})
+    user.rpc("set_llm_settings", p_changes={"default_provider": "google"})
     panel.root.get_by_role("button", name="Save", exact=True).click()
     question.get_by_role("button", name="The other: Google").click()
     expect(order.get_by_label("Default provider")).to_have_value("google")

@@ -1,4 +1,4 @@
-"""The bill, as a user reads it: totals, receipts with whose key paid, limits, notices, the activity log."""
+"""The bill, as a user reads it: totals, receipts with whose key paid, limits, alerts, the activity log."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ def test_a_bill_is_read(
     panel.assert_laid_out()
 
 
-def test_notices_are_read_once(
+def test_alerts_are_read_once(
     open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
 ) -> None:
     use(stack, user, providers)
     panel = open_panel(user)
     expect(panel.go("Usage")).to_contain_text("No price is known for")
-    notices = panel.root.get_by_role("region", name="Notices")
-    notices.get_by_role("button", name="Got it").click()
-    expect(notices).to_have_count(0)
-    assert stack.rpc("list_llm_notices", user.access_token).json() == []
+    alerts = panel.root.get_by_role("region", name="Alerts")
+    alerts.get_by_role("button", name="Got it").click()
+    expect(alerts).to_have_count(0)
+    assert stack.rpc("list_llm_alerts", user.access_token).json() == []
 
 
 def test_what_happened_is_told(

@@ -79,7 +79,7 @@ def test_making_a_client_or_a_view_asks_nothing(project: Project) -> None:
 
 def test_the_apps_http_client_is_used_and_stays_open(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
-        llm.for_user(token()).settings()
+        llm.for_user(token()).get_settings()
     assert project.asked == ["get_llm_settings"]
     assert not project.http.is_closed
 
@@ -97,7 +97,7 @@ def test_the_runtimes_secret_comes_as_an_argument_or_from_the_environment(
     monkeypatch.setenv("SUPA_LLM_RUNTIME_SECRET", "from-the-environment")
     for secret in (None, "given"):
         with SupaLLM(project.client(), runtime_secret=secret) as llm:
-            llm.for_user(token()).settings()
+            llm.for_user(token()).get_settings()
     assert [it.headers["x-llm-runtime"] for it in project.requests] == ["from-the-environment", "given"]
     with pytest.raises(ConfigurationError) as caught:
         SupaLLM(project.client(), runtime_secret="canary\n")
@@ -108,27 +108,27 @@ def test_settings_are_read_once_and_after_a_change_through_any_view(project: Pro
     with SupaLLM(project.client()) as llm:
         one, other, bert = llm.for_user(token()), llm.for_user(token(salt="2")), llm.for_user(token("bert"))
         for view in (one, other, bert, one, other, bert):
-            view.settings()
+            view.get_settings()
         assert project.asked == ["get_llm_settings"] * 3
-        one.update_settings(enable_fallbacks=False)
+        one.set_settings(enable_fallbacks=False)
         project.requests.clear()
         for view in (one, other, bert):
-            view.settings()
+            view.get_settings()
         assert project.asked == ["get_llm_settings"] * 2
 
 
 def test_settings_are_read_again_after_their_time(project: Project) -> None:
     with SupaLLM(project.client(), settings_ttl=0) as llm:
         view = llm.for_user(token())
-        view.settings()
-        view.settings()
+        view.get_settings()
+        view.get_settings()
     assert len(project.requests) == 2
 
 
 def test_nobody_and_no_time_are_refused_before_anything_is_sent(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
         with pytest.raises(NotSignedInError):
-            llm.settings()
+            llm.get_settings()
         with pytest.raises(NotSignedInError):
             llm.for_user(None)  # type: ignore[arg-type]
         with pytest.raises(InvalidInputError, match="time"):
@@ -144,18 +144,18 @@ def test_a_closed_client_says_so() -> None:
     llm.close()
     llm.close()
     with pytest.raises(ConfigurationError) as caught:
-        view.settings()
+        view.get_settings()
     assert caught.value.code == "closed"
 
 
 def test_what_is_given_is_what_changes(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
         view = llm.for_user(token())
-        view.update_settings(default_provider=None)
+        view.set_settings(default_provider=None)
         view.set_preference("groq", enabled=False, model=None)
         view.set_task("code", "openai", fallbacks=["groq/a/b", "mistral"])
         view.set_task("code", "openai", "gpt-x")
-        view.clear_task("code")
+        view.remove_task("code")
     changes: list[Any] = [json.loads(request.content)["p_changes"] for request in project.requests]
     assert changes == [
         {"default_provider": None},
@@ -193,7 +193,7 @@ def test_every_call_of_a_closed_client_says_so_at_once(
 ) -> None:
     llm = SupaLLM(project.client())
     view = llm.for_user(token())
-    view.settings()  # kept, so that only looking before the cache can refuse the second call
+    view.get_settings()  # kept, so that only looking before the cache can refuse the second call
     project.requests.clear()
     llm.close()
     for caller in (llm, view):

@@ -80,7 +80,7 @@ async def test_answers_and_where_they_came_from(both: Both) -> None:
 @pytest.mark.parametrize(
     ("model", "asked"), [("auto", None), ("", None), ("groq/llama", "groq/llama"), ("gpt-5", "gpt-5")]
 )
-async def test_the_model_and_the_task_that_are_asked_for(both: Both, model: str, asked: str | None) -> None:
+async def test_the_model_and_the_task_that_are_requested(both: Both, model: str, asked: str | None) -> None:
     made, policy, web = app(both, answered(), task="code")
     await made.ask(model=model)
     await made.ask(model=model, extra_headers={"x-llm-task": "speed"})
@@ -176,7 +176,7 @@ async def test_failures_of_providers(
     ("failure", "expected"),
     [
         (NoCandidateError("No key.", hint="Add one."), openai.AuthenticationError),
-        (NoCandidateError("All are cooling down.", retry_after=3.2), openai.RateLimitError),
+        (NoCandidateError("All are rate-limited.", retry_after=3.2), openai.RateLimitError),
         (NotSignedInError("Nobody is signed in."), openai.AuthenticationError),
         (ForbiddenError("No."), openai.PermissionDeniedError),
         (DatabaseUnavailableError("Away."), openai.InternalServerError),

@@ -203,13 +203,13 @@ async def test_without_a_candidate_the_routes_own_error_is_raised(both: Both) ->
         ({"wire_format": "anthropic"}, "unsupported_request", "unsupported_request"),
     ],
 )
-async def test_a_candidate_that_cannot_be_tried_is_left_out(
+async def test_a_candidate_that_cannot_be_tried_is_skipped(
     both: Both, changed: dict[str, Any], reason: str, code: str
 ) -> None:
     body = {**HELLO, "n": 2}
     with pytest.raises(NoCandidateError) as caught:
         await both.chat(both.engine(Web({})), both.policy(candidate("one", **changed)), body)
-    assert [(it.provider, it.reason) for it in caught.value.left_out] == [("one", reason)]
+    assert [(it.provider, it.reason) for it in caught.value.skipped] == [("one", reason)]
     assert caught.value.code == code
     policy = both.policy(candidate("one", **changed), candidate("two"))
     await both.chat(both.engine(Web({"two": [answered()]})), policy, body)
@@ -259,7 +259,7 @@ async def test_what_is_recorded_of_usage(both: Both, streamed: bool, said: str, 
 
 
 @pytest.mark.parametrize("wanted", [False, True])
-async def test_only_a_caller_who_asked_for_usage_gets_its_chunk(both: Both, wanted: bool) -> None:
+async def test_only_a_caller_who_requested_usage_gets_its_chunk(both: Both, wanted: bool) -> None:
     web, policy = Web({"one": [httpx.Response(200, stream=both.body(STREAM))]}), both.policy(candidate("one"))
     body = {**HELLO, "stream_options": {"include_usage": wanted}}
     chunks = both.engine(web).stream(policy, body).chunks()

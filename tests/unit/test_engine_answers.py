@@ -43,7 +43,7 @@ def test_a_text_is_a_message_of_the_users() -> None:
     }
 
 
-def test_a_pydantic_model_is_asked_for_strictly() -> None:
+def test_a_pydantic_model_is_requested_strictly() -> None:
     wanted = chat_body("Hi", schema=Trip)["response_format"]["json_schema"]
     assert (wanted["name"], wanted["strict"]) == ("Trip", True)
     schema = wanted["schema"]
@@ -119,7 +119,7 @@ def test_parsed_answers() -> None:
 
 
 @pytest.mark.parametrize("schema", [None, {"type": "object"}, Trip])
-def test_an_answer_that_is_not_what_was_asked_for(schema: Any) -> None:
+def test_an_answer_that_is_not_what_was_requested(schema: Any) -> None:
     made = answer(schema, content='{"name": ', finish_reason="length")
     assert made.text == '{"name": '
     with pytest.raises(ProviderError, match="length") as caught:

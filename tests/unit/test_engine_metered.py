@@ -46,7 +46,7 @@ async def test_the_next_candidate_is_reserved_for_before_it_is_tried(both: Both)
     assert policy.released == []
 
 
-async def test_a_candidate_that_a_quota_refuses_is_left_out(both: Both) -> None:
+async def test_a_candidate_that_a_quota_refuses_is_skipped(both: Both) -> None:
     policy = metered(both, "one", "two", "three", refusals={"two": FULL})
     web = Web({"one": [httpx.Response(500)], "three": [answered()]})
     answer = await both.chat(both.engine(web), policy)

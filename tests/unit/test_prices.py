@@ -127,7 +127,7 @@ def test_a_model_without_rates_is_free_as_there(listed: List) -> None:
     assert prices(listed(model(ModelPrice()))) == [(0,)]
 
 
-def test_what_is_not_counted_is_left_out_beside_tokens(listed: List) -> None:
+def test_what_is_not_counted_is_skipped_beside_tokens(listed: List) -> None:
     (entry,) = listed(model(rates(1, 2, web_searches_kcount=10))).entries
     assert entry["prices"][0]["rates"] == {"input": 1, "output": 2}
 
@@ -225,7 +225,7 @@ def test_a_tier_has_the_standard_rates_but_for_its_own(listed: List) -> None:
     "when",
     [{"processing": "batch"}, {"service_tier": "flex", "processing": "batch"}, {"search_type": "web"}],
 )
-def test_what_is_not_a_tier_alone_is_left_out(listed: List, when: dict[str, str]) -> None:
+def test_what_is_not_a_tier_alone_is_skipped(listed: List, when: dict[str, str]) -> None:
     found = listed(model(rates(2), None, PriceVariant(when, rates(1))))
     assert prices(found, "service_tier") == [(None, 2)]
 

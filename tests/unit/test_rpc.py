@@ -193,7 +193,7 @@ def test_what_no_header_can_carry_is_not_sent(token: str) -> None:
 @pytest.mark.parametrize("value", [float("nan"), object(), "\ud800"])
 def test_arguments_that_are_no_json_are_refused(value: object) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        database(lambda _: httpx.Response(200)).run(calls.update_settings({"x": value}), TOKEN)
+        database(lambda _: httpx.Response(200)).run(calls.set_settings({"x": value}), TOKEN)
     assert caught.value.__context__ is None
 
 

@@ -88,7 +88,7 @@ class Show:
                 )
             )
         reasons: dict[str, list[str]] = {}
-        for line in route.left_out:
+        for line in route.skipped:
             reasons.setdefault(line.reason, []).append(line.provider)
         for reason, providers in reasons.items():
             self._print(f"    -  left out, {reason}: {', '.join(providers)}", "dim")

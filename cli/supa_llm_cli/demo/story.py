@@ -18,7 +18,7 @@ from supa_llm_cli.demo.show import Show
 from supa_llm_cli.demo.stage import Person, Project
 
 _PROMPT = "What is the capital of France?"
-_COOLING = 60  # seconds; longer than the rest of the demo takes
+_RATE_LIMITED = 60  # seconds; longer than the rest of the demo takes
 _PATIENCE = 1.5  # seconds for one attempt where time-outs are shown
 _AT_ONCE, _ALLOWED = 12, 3  # requests of Cleo's, and how many of them she may
 _TABLES = ("user_llm_settings", "llm_keys", "llm_usage_events", "llm_usage_totals", "llm_audit_log")
@@ -54,11 +54,11 @@ class Story:
         self._set_keys(ada, "groq", "openai")
         ada.llm.set_task("speed", "groq")
         self._set_keys(ben, "openai", "mistral", "anthropic")
-        ben.llm.update_settings(default_provider="openai")
+        ben.llm.set_settings(default_provider="openai")
         ben.llm.set_preference("mistral", priority=1, model="mistral-small-latest")
         ben.llm.set_preference("anthropic", priority=2)
         ben.llm.set_task("code", "anthropic")
-        cleo.llm.settings()
+        cleo.llm.get_settings()
         for person, wishes in (
             (ada, "for speed groq first"),
             (ben, "openai by default, then mistral, anthropic; for code anthropic"),
@@ -96,7 +96,7 @@ class Story:
         )
 
     def _explain(self, person: Person, task: str | None, claim: str, expected: Sequence[str]) -> None:
-        route = person.llm.explain(task)
+        route = person.llm.explain_route(task)
         self._show.route(person.name, f"for {task or 'no special task'}", route)
         found = [f"{candidate.provider} {candidate.key_source}" for candidate in route.candidates]
         self._claims.check(claim, expected, found)
@@ -107,7 +107,7 @@ class Story:
         self._ask(ben, "asks for code", "anthropic", "user", task="code")
         self._ask(cleo, "asks", "groq", "operator")
         self._with_openai_client(ada)
-        cleo.llm.update_settings(allow_operator_keys=False)
+        cleo.llm.set_settings(allow_operator_keys=False)
         self._show.event(cleo.name, "declines the operator's keys and asks again")
         found = "some key was used"
         try:
@@ -116,7 +116,7 @@ class Story:
             found = error.code
             self._show.note(str(error), " " * 7)
         self._claims.check("declined keys stay unused, and she is told what to do", "no_usable_key", found)
-        cleo.llm.update_settings(allow_operator_keys=True)
+        cleo.llm.set_settings(allow_operator_keys=True)
 
     def _with_openai_client(self, ada: Person) -> None:
         import openai
@@ -189,11 +189,11 @@ class Story:
             [self._standing(ben), self._replaced(ben)],
         )
 
-        fail("openai", 429, retry_after=_COOLING, message="Rate limit reached")
-        self._fall_back(ben, f"limits the rate for {_COOLING} s", "rate_limited")
+        fail("openai", 429, retry_after=_RATE_LIMITED, message="Rate limit reached")
+        self._fall_back(ben, f"limits the rate for {_RATE_LIMITED} s", "rate_limited")
         self._claims.check(
             "the key rests for as long as OpenAI asked, and requests pass it by",
-            ("cooling_down", ["key_cooling_down"]),
+            ("rate_limited", ["key_rate_limited"]),
             self._standing(ben),
         )
         self._ask(ben, "asks meanwhile", "mistral", "user")
@@ -227,7 +227,7 @@ class Story:
             ("key_not_found", "key_not_found", "working"),
             (
                 _code(lambda: cleo.llm.reveal_key("groq")),
-                _code(lambda: cleo.llm.revoke_key("groq")),
+                _code(lambda: cleo.llm.remove_key("groq")),
                 _status(ada, "groq"),
             ),
         )
@@ -240,7 +240,7 @@ class Story:
                 refusal(cleo.sb.rpc("set_llm_operator_settings", {"p_changes": {}})),
             ),
         )
-        leases = [entry for entry in ada.llm.audit_log(500) if entry.action == "lease"]
+        leases = [entry for entry in ada.llm.get_audit_log(500) if entry.action == "lease"]
         self._claims.check(
             "Ada's audit log says that the app's server held her keys, and until when",
             ("runtime", True),
@@ -249,7 +249,7 @@ class Story:
 
     def _usage(self, people: Sequence[Person]) -> None:
         recorded = self._project.server.flush()
-        usage = {person.name: person.llm.usage() for person in people}
+        usage = {person.name: person.llm.get_usage() for person in people}
         self._show.usage(usage)
         self._claims.check(
             "each user's totals are those of their receipts",
@@ -266,12 +266,12 @@ class Story:
         )
 
     def _ceiling(self, cleo: Person) -> None:
-        used = sum(line.attempts - line.failures for line in cleo.llm.usage())
+        used = sum(line.attempts - line.failures for line in cleo.llm.get_usage())
         self._project.admin.set_quota(
-            used + _ALLOWED, "requests", "total", key_source="operator", user_id=UUID(cleo.id)
+            used + _ALLOWED, "requests", "lifetime", key_source="operator", user_id=UUID(cleo.id)
         )
         # The server holds a route of hers from before the quota; with her settings it forgets that, too.
-        cleo.llm.update_settings(enable_fallbacks=True)
+        cleo.llm.set_settings(enable_fallbacks=True)
 
         def ask(_: int) -> str:
             try:
@@ -285,7 +285,7 @@ class Story:
             outcomes = Counter(pool.map(ask, range(_AT_ONCE)))
         self._show.note(refusals[0] if refusals else "nobody was refused", " " * 4)
         self._project.server.flush()
-        (quota,) = cleo.llm.quotas()
+        (quota,) = cleo.llm.list_quotas()
         self._claims.check(
             f"{_ALLOWED} were answered and the others refused, whatever came first",
             {"operator": _ALLOWED, "quota_exceeded": _AT_ONCE - _ALLOWED},
@@ -342,8 +342,8 @@ class Story:
 
     def _standing(self, ben: Person) -> tuple[str, list[str]]:
         """The status of Ben's OpenAI key, and why it is off the route, if it is."""
-        left_out = ben.llm.explain().left_out
-        reasons = [it.reason for it in left_out if (it.provider, it.key_source) == ("openai", "user")]
+        skipped = ben.llm.explain_route().skipped
+        reasons = [it.reason for it in skipped if (it.provider, it.key_source) == ("openai", "user")]
         return _status(ben, "openai"), reasons
 
 

@@ -4,7 +4,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { OutdatedAnswer } from "../store.js";
 import type { TextName } from "../texts/index.js";
-import type { Candidate, KeyTest, Provider, StoredKey } from "../types.js";
+import type { Candidate, KeyCheck, Provider, StoredKey } from "../types.js";
 import { View } from "./view.js";
 
 /** How long a key that is shown stays in sight. */
@@ -22,7 +22,7 @@ export class KeyCard extends View {
   @state() private doing: "nothing" | "typing" | "removing" = "nothing";
   @state() private busy: Busy = null;
   @state() private error = "";
-  @state() private verdict: KeyTest | null = null;
+  @state() private result: KeyCheck | null = null;
   @state() private said = "";
   @state() private secondsLeft = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -45,7 +45,7 @@ export class KeyCard extends View {
     const { store, provider } = this;
     const { t } = store;
     const key = store.keys.get(provider.id);
-    this.#watchCooling(key);
+    this.#watchRateLimit(key);
     return html`<article class="card stack tight" part="provider" aria-label=${provider.name}>
       <div class="row">
         <span class="mark" aria-hidden="true">${[...provider.name][0] ?? "?"}</span>
@@ -67,7 +67,7 @@ export class KeyCard extends View {
       </div>
       <div role="status">
         ${this.said ? html`<p>${this.said}</p>` : nothing}
-        ${this.verdict ? this.#verdict(this.verdict) : nothing}
+        ${this.result ? this.#result(this.result) : nothing}
       </div>
       ${this.error ? html`<p class="bad" role="alert">${this.error}</p>` : nothing}
       ${
@@ -82,8 +82,8 @@ export class KeyCard extends View {
 
   #state(key: StoredKey | undefined): TemplateResult {
     const name = key?.status ?? "none";
-    const look = { working: "good", rejected: "bad", cooling_down: "warn" }[name as string] ?? "muted";
-    const time = key?.cooling_until ? this.store.formats.time(key.cooling_until) : "";
+    const look = { working: "good", rejected: "bad", rate_limited: "warn" }[name as string] ?? "muted";
+    const time = key?.rate_limited_until ? this.store.formats.time(key.rate_limited_until) : "";
     return html`<span class="small ${look}" part="key-state"
       >${this.store.t(`providers.state.${name}` as TextName, { time })}</span
     >`;
@@ -156,7 +156,7 @@ export class KeyCard extends View {
 
   #question(key: StoredKey): TemplateResult {
     const { t } = this.store;
-    return html`<div class="notice warn stack tight question" role="group">
+    return html`<div class="alert warn stack tight question" role="group">
       <p>${t("providers.remove.question", { hint: key.hint })}</p>
       <div class="row">
         <button class="danger" aria-disabled=${this.busy !== null} @click=${this.#remove}>
@@ -209,12 +209,12 @@ export class KeyCard extends View {
     </form>`;
   }
 
-  #verdict({ verdict, reason, message, said }: KeyTest): TemplateResult {
+  #result({ result, reason, message, said }: KeyCheck): TemplateResult {
     const { t, translator } = this.store;
-    const look = { works: "good", rejected: "bad", unknown: "warn" }[verdict];
-    const why = [verdict === "unknown" ? translator.find(`providers.why.${reason}`, message) : "", said];
-    return html`<p class=${look} part="verdict">
-      ${t(`providers.verdict.${verdict}` as TextName, { why: why.filter(Boolean).join(" ") })}
+    const look = { works: "good", rejected: "bad", unknown: "warn" }[result];
+    const why = [result === "unknown" ? translator.find(`providers.why.${reason}`, message) : "", said];
+    return html`<p class=${look} part="result">
+      ${t(`providers.result.${result}` as TextName, { why: why.filter(Boolean).join(" ") })}
     </p>`;
   }
 
@@ -232,7 +232,7 @@ export class KeyCard extends View {
   #turn(doing: "typing" | "removing", focus: string): void {
     if (this.busy) return;
     this.#hide();
-    Object.assign(this, { doing, error: "", said: "", verdict: null });
+    Object.assign(this, { doing, error: "", said: "", result: null });
     void this.updateComplete.then(() => this.querySelector<HTMLElement>(`.question ${focus}`)?.focus());
   }
 
@@ -242,7 +242,7 @@ export class KeyCard extends View {
 
   #stop = () => {
     this.#clearInput();
-    Object.assign(this, { doing: "nothing", error: "", verdict: null });
+    Object.assign(this, { doing: "nothing", error: "", result: null });
     void this.#focusButton();
   };
 
@@ -273,13 +273,13 @@ export class KeyCard extends View {
   async #test(typed = false): Promise<void> {
     const input = this.#input;
     if (typed && !input?.value) return input?.focus();
-    this.verdict = null;
+    this.result = null;
     await this.#do("testing", async () => {
       const { store, provider } = this;
       const test = await store.ours(
         store.backend.testKey(provider.id, typed ? input?.value.trim() : undefined),
       );
-      this.verdict = test;
+      this.result = test;
       if (test.key) store.keep(test.key);
     });
   }
@@ -287,7 +287,7 @@ export class KeyCard extends View {
   #remove = () =>
     this.#do("removing", async () => {
       const { store, provider } = this;
-      await store.ours(store.backend.revokeKey(provider.id));
+      await store.ours(store.backend.removeKey(provider.id));
       store.keyChanged(provider.id, null);
       this.#stop();
       this.said = store.t("providers.removed", { provider: provider.name });
@@ -357,10 +357,10 @@ export class KeyCard extends View {
   }
 
   /** Read the keys again when a provider has waited long enough. */
-  #watchCooling(key: StoredKey | undefined): void {
+  #watchRateLimit(key: StoredKey | undefined): void {
     clearTimeout(this.#cooling);
-    if (!key?.cooling_until) return;
-    const left = new Date(key.cooling_until).getTime() - Date.now();
+    if (!key?.rate_limited_until) return;
+    const left = new Date(key.rate_limited_until).getTime() - Date.now();
     // This clock may be ahead of the database's: what should be over by now is asked for now and then.
     const wait = left > 0 ? left + 1000 : 30_000;
     if (wait < 86_400_000) this.#cooling = setTimeout(() => void this.store.refresh(), wait);

@@ -32,7 +32,7 @@ export class Loader<T> {
   /** What to show instead of, or above, the value. */
   state(store: Store, retry: () => void): TemplateResult | null {
     if (this.error)
-      return html`<div class="notice bad row" role="alert">
+      return html`<div class="alert bad row" role="alert">
         <span class="grow">${store.explain(this.error)}</span>
         <button @click=${retry}>${store.t("state.retry")}</button>
       </div>`;

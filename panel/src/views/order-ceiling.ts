@@ -73,7 +73,7 @@ export class Ceiling extends View {
         unit: "cost",
         period: "month",
         key_source: "operator",
-        hard: true,
+        enforced: true,
       });
       this.quotas = await this.store.backend.quotas();
       this.said = "set";
@@ -98,7 +98,7 @@ export class Ceiling extends View {
     const { t, formats } = store;
     const own = this.#own;
     const theirs = this.#of("operator")
-      .filter((quota) => quota.hard)
+      .filter((quota) => quota.enforced)
       .sort((a, b) => a.limit - b.limit)[0];
     return html`<form class="stack tight" part="ceiling" @submit=${this.#save} novalidate>
       <div class="row order-ceiling">
@@ -148,7 +148,7 @@ export class Ceiling extends View {
       </p>
       ${
         this.error
-          ? html`<div class="notice bad row" role="alert" part="error">
+          ? html`<div class="alert bad row" role="alert" part="error">
               <span class="grow">${store.explain(this.error)}</span>
               ${
                 asPanelError(this.error).passing || this.quotas === null

@@ -84,7 +84,7 @@ export class ProvidersView extends View {
 
   #lesson(): TemplateResult {
     const { t } = this.store;
-    return html`<div class="notice stack tight" part="lesson">
+    return html`<div class="alert stack tight" part="lesson">
       <h2>${t("providers.none.title")}</h2>
       <p>${t("providers.none.text")}</p>
       <ol class="steps">

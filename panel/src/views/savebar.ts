@@ -10,12 +10,12 @@ export function saveBar(store: Store): TemplateResult {
   const { t, changeCount: count } = store;
   return html`
     <div role="status" aria-live="polite" part="status">
-      ${store.said ? html`<p class="notice">${t(`save.${store.said}` as TextName)}</p>` : nothing}
+      ${store.said ? html`<p class="alert">${t(`save.${store.said}` as TextName)}</p>` : nothing}
     </div>
     ${questions(store.conflicts).map((conflict) => question(store, conflict))}
     ${
       store.saveError
-        ? html`<p class="notice bad" role="alert" part="error">${store.explain(store.saveError)}</p>`
+        ? html`<p class="alert bad" role="alert" part="error">${store.explain(store.saveError)}</p>`
         : nothing
     }
     ${
@@ -49,12 +49,7 @@ function question(store: Store, conflict: Conflict): TemplateResult {
     html`<button @click=${() => store.settle(conflict, which)}>
       ${t(`save.${which}` as TextName, { value: valueInWords(store, conflict, which) })}
     </button>`;
-  return html`<div
-    class="notice warn row"
-    role="group"
-    part="conflict"
-    aria-label=${subject(store, conflict)}
-  >
+  return html`<div class="alert warn row" role="group" part="conflict" aria-label=${subject(store, conflict)}>
     <span class="grow">${t("save.conflict", { what: subject(store, conflict) })}</span>
     ${choice("mine")} ${choice("theirs")}
   </div>`;

@@ -57,7 +57,7 @@ function trail(store: Store, attempt: ReceiptAttempt, number: number): string {
     paid: t(`source.${attempt.key_source}`),
     cost:
       attempt.cost === null
-        ? t(`usage.${attempt.cost_status === "unmeasured" ? "unmeasured" : "unpriced"}`)
+        ? t(`usage.${attempt.cost_status === "unreported" ? "unreported" : "unpriced"}`)
         : formats.money(attempt.cost),
   });
 }

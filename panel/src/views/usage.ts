@@ -3,7 +3,7 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import type { TextName } from "../texts/index.js";
-import type { Forecast, Hint, Notice, Quota, Receipt, UsageLine } from "../types.js";
+import type { Forecast, Hint, Alert, Quota, Receipt, UsageLine } from "../types.js";
 import { costInWords } from "./costs.js";
 import { Loader } from "./loader.js";
 import { quotaBars } from "./usage-quotas.js";
@@ -43,7 +43,7 @@ interface Report {
   forecast: Forecast;
   hints: Hint[];
   quotas: Quota[];
-  notices: Notice[];
+  alerts: Alert[];
 }
 
 @customElement("supa-llm-usage")
@@ -64,7 +64,7 @@ export class UsageView extends View {
     const { t } = store;
     const report = this.#report.value;
     return html`<div class="stack">
-      ${report?.notices.length ? this.#notices(report.notices) : nothing}
+      ${report?.alerts.length ? this.#alerts(report.alerts) : nothing}
       <div class="row">
         <label class="field" for="usage-period">${t("usage.period")}</label>
         <select id="usage-period" @change=${this.#choose}>
@@ -105,7 +105,7 @@ export class UsageView extends View {
 
   #lesson(): TemplateResult {
     const { t } = this.store;
-    return html`<div class="notice stack tight" part="lesson">
+    return html`<div class="alert stack tight" part="lesson">
       <h2>${t("usage.none.title")}</h2>
       <p>${t("usage.none.text")}</p>
     </div>`;
@@ -128,8 +128,8 @@ export class UsageView extends View {
       </dl>
       ${total.unpriced ? html`<p class="warn small">${t("usage.unpriced.count", { count: total.unpriced })}</p>` : nothing}
       ${
-        total.unmeasured
-          ? html`<p class="warn small">${t("usage.unmeasured.count", { count: total.unmeasured })}</p>`
+        total.unreported
+          ? html`<p class="warn small">${t("usage.unreported.count", { count: total.unreported })}</p>`
           : nothing
       }
       ${
@@ -182,18 +182,14 @@ export class UsageView extends View {
     </section>`;
   }
 
-  #notices(notices: Notice[]): TemplateResult {
+  #alerts(alerts: Alert[]): TemplateResult {
     const { store } = this;
-    return html`<section
-      class="notice warn stack tight"
-      part="notices"
-      aria-label=${store.t("usage.notices")}
-    >
+    return html`<section class="alert warn stack tight" part="alerts" aria-label=${store.t("usage.alerts")}>
       <ul>
-        ${notices.map(({ kind, detail }) => {
+        ${alerts.map(({ kind, detail }) => {
           const provider = String(detail["provider"] ?? "");
           return html`<li>
-            ${store.translator.find(`usage.notice.${kind}`, kind, {
+            ${store.translator.find(`usage.alert.${kind}`, kind, {
               provider: store.providerName(provider),
               hint: String(detail["hint"] ?? ""),
               model: String(detail["model"] ?? ""),
@@ -201,13 +197,13 @@ export class UsageView extends View {
           </li>`;
         })}
       </ul>
-      <div><button @click=${() => this.#read(notices)}>${store.t("usage.notices.read")}</button></div>
+      <div><button @click=${() => this.#read(alerts)}>${store.t("usage.alerts.read")}</button></div>
     </section>`;
   }
 
-  async #read(notices: Notice[]): Promise<void> {
+  async #read(alerts: Alert[]): Promise<void> {
     try {
-      await this.store.backend.readNotices(notices.map(({ id }) => id));
+      await this.store.backend.dismissAlerts(alerts.map(({ id }) => id));
     } catch {
       // They stay unread, and are shown again.
     }
@@ -223,7 +219,7 @@ export class UsageView extends View {
     this.#report.load(async () => {
       const { backend } = this.store;
       const since = this.#since;
-      const [lines, totals, forecast, hints, quotas, notices] = await Promise.all([
+      const [lines, totals, forecast, hints, quotas, alerts] = await Promise.all([
         backend.usage({
           since,
           bucket: null,
@@ -234,9 +230,9 @@ export class UsageView extends View {
         backend.forecast(),
         backend.hints(),
         backend.quotas(),
-        backend.notices(),
+        backend.alerts(),
       ]);
-      return { lines, total: totals[0] ?? null, forecast, hints, quotas, notices };
+      return { lines, total: totals[0] ?? null, forecast, hints, quotas, alerts };
     });
 
   #loadReceipts = () =>

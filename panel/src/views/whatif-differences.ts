@@ -1,6 +1,6 @@
 /** What an unsaved change makes of a route. */
 
-import type { Candidate, LeftOut, Route } from "../types.js";
+import type { Candidate, Skipped, Route } from "../types.js";
 
 export type Mark = "same" | "new" | "earlier" | "later" | "gone";
 
@@ -21,10 +21,10 @@ export function candidateMarks(route: Route, other: Route, which: "before" | "af
 }
 
 /** Whether each of what is left out of `route` is not left out of the other one for the same reason. */
-export function leftOutMarks(route: Route, other: Route): boolean[] {
-  const name = ({ provider, key_source, reason }: LeftOut) => JSON.stringify([provider, key_source, reason]);
-  const there = new Set(other.left_out.map(name));
-  return route.left_out.map((line) => !there.has(name(line)));
+export function skippedMarks(route: Route, other: Route): boolean[] {
+  const name = ({ provider, key_source, reason }: Skipped) => JSON.stringify([provider, key_source, reason]);
+  const there = new Set(other.skipped.map(name));
+  return route.skipped.map((line) => !there.has(name(line)));
 }
 
 /** Whether both routes are the same for a user. */
@@ -32,7 +32,7 @@ export function sameRoute(one: Route, other: Route): boolean {
   const names = (route: Route) =>
     JSON.stringify([
       route.candidates.map((c) => [nameOf(c), c.reason]),
-      route.left_out.map((line) => [line.provider, line.key_source, line.reason]),
+      route.skipped.map((line) => [line.provider, line.key_source, line.reason]),
     ]);
   return names(one) === names(other);
 }

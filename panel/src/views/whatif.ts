@@ -4,9 +4,9 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 import { customElement, property, state } from "lit/decorators.js";
 import type { Changes } from "../backend.js";
 import type { TextName } from "../texts/index.js";
-import type { Candidate, LeftOut, Route } from "../types.js";
+import type { Candidate, Skipped, Route } from "../types.js";
 import { View } from "./view.js";
-import { candidateMarks, leftOutMarks, sameRoute, type Mark } from "./whatif-differences.js";
+import { candidateMarks, skippedMarks, sameRoute, type Mark } from "./whatif-differences.js";
 import { taskNames } from "./tasks-names.js";
 import { asPanelError } from "../errors.js";
 
@@ -79,7 +79,7 @@ export class WhatIf extends View {
   override updated(_: PropertyValues<this>): void {
     const { store } = this;
     const changes = store.changes;
-    const keys = [...store.keys.values()].map((key) => [key.id, key.status, key.cooling_until]);
+    const keys = [...store.keys.values()].map((key) => [key.id, key.status, key.rate_limited_until]);
     const wanted = JSON.stringify([
       this.task,
       this.limits,
@@ -152,7 +152,7 @@ export class WhatIf extends View {
 
   #failure(error: unknown): TemplateResult | typeof nothing {
     if (!error) return nothing;
-    return html`<div class="notice bad row" role="alert" part="error">
+    return html`<div class="alert bad row" role="alert" part="error">
       <span class="grow">${this.store.explain(error)}</span>
       ${
         asPanelError(error).passing
@@ -165,7 +165,7 @@ export class WhatIf extends View {
   #route(route: Route, other: Route | null, which: "before" | "after"): TemplateResult {
     const { t } = this.store;
     const marks = other ? candidateMarks(route, other, which) : [];
-    const news = other && which === "after" ? leftOutMarks(route, other) : [];
+    const news = other && which === "after" ? skippedMarks(route, other) : [];
     return html`<div class="whatif-route stack tight" data-test="route-${which}">
       <h3>${t(which === "after" ? "whatif.after" : "whatif.now")}</h3>
       ${
@@ -178,14 +178,14 @@ export class WhatIf extends View {
           ? html`<ol aria-label=${t("whatif.candidates")}>
               ${route.candidates.map((line, at) => this.#candidate(line, marks[at] ?? "same"))}
             </ol>`
-          : html`<p class="notice warn">${t("whatif.empty")} ${this.#advice(route)}</p>`
+          : html`<p class="alert warn">${t("whatif.empty")} ${this.#advice(route)}</p>`
       }
       ${
-        route.left_out.length
+        route.skipped.length
           ? html`<details>
-              <summary>${t("whatif.left_out", { count: route.left_out.length })}</summary>
-              <ul aria-label=${t("whatif.left_out_label")}>
-                ${route.left_out.map((line, at) => this.#leftOut(line, news[at] ?? false))}
+              <summary>${t("whatif.skipped", { count: route.skipped.length })}</summary>
+              <ul aria-label=${t("whatif.skipped_label")}>
+                ${route.skipped.map((line, at) => this.#skipped(line, news[at] ?? false))}
               </ul>
             </details>`
           : nothing
@@ -215,7 +215,7 @@ export class WhatIf extends View {
     </li>`;
   }
 
-  #leftOut(line: LeftOut, isNew: boolean): TemplateResult {
+  #skipped(line: Skipped, isNew: boolean): TemplateResult {
     const { t } = this.store;
     return html`<li>
       <strong>${this.store.providerName(line.provider)}</strong>
@@ -225,13 +225,16 @@ export class WhatIf extends View {
     </li>`;
   }
 
-  #why(line: LeftOut): string {
+  #why(line: Skipped): string {
     const { store } = this;
     const { t, formats } = store;
     const provider = store.providerName(line.provider);
     const key = store.keys.get(line.provider);
-    if (line.reason === "key_cooling_down" && key?.cooling_until)
-      return t("whatif.left.key_cooling_until", { provider, time: formats.time(key.cooling_until) });
+    if (line.reason === "key_rate_limited" && key?.rate_limited_until)
+      return t("whatif.left.key_rate_limited_until", {
+        provider,
+        time: formats.time(key.rate_limited_until),
+      });
     const text = store.translator.find(`whatif.left.${line.reason}`, line.message, { provider });
     const quota = line.quota;
     if (line.reason !== "quota_exceeded" || !quota || typeof quota.used !== "number") return text;
@@ -247,10 +250,10 @@ export class WhatIf extends View {
 
   /** What to do where nothing can serve: storing a key is what helps most; else what the database says. */
   #advice(route: Route): string {
-    const keyless = route.left_out
+    const keyless = route.skipped
       .filter((line) => line.reason === "no_key" && line.key_source === "user")
       .map((line) => this.store.providerName(line.provider));
-    if (!keyless.length) return this.store.t("whatif.see_left_out");
+    if (!keyless.length) return this.store.t("whatif.see_skipped");
     return this.store.t("whatif.advice_keys", { providers: [...new Set(keyless)].join(", ") });
   }
 }

@@ -14,7 +14,7 @@ from supa_llm.errors import (
     StreamInterruptedError,
     TotalTimeoutError,
 )
-from supa_llm.models import Attempt, LeftOut, Receipt, Route, Secret
+from supa_llm.models import Attempt, Receipt, Route, Secret, Skipped
 
 _LONGEST_MESSAGE = 500
 
@@ -46,17 +46,17 @@ def mask_error(error: Mapping[str, Any], key: Secret) -> dict[str, Any]:
     return {mask(name, key): masked(value) for name, value in error.items()}
 
 
-def nothing_tried(route: Route, left_out: Sequence[LeftOut]) -> NoCandidateError:
+def nothing_tried(route: Route, skipped: Sequence[Skipped]) -> NoCandidateError:
     """The route held candidates, but none of them could be tried."""
-    reasons = " ".join(f"{it.provider}: {it.message}" for it in left_out)
-    unsupported = any(it.reason == "unsupported_request" for it in left_out)
+    reasons = " ".join(f"{it.provider}: {it.message}" for it in skipped)
+    unsupported = any(it.reason == "unsupported_request" for it in skipped)
     return NoCandidateError(
         f"No provider on the route can serve this request. {reasons}".rstrip(),
         code="unsupported_request" if unsupported else None,
         hint="Leave the named parameter out, or add a provider that understands it."
         if unsupported
         else route.advice or "Add a provider key in the LLM settings.",
-        left_out=tuple(left_out),
+        skipped=tuple(skipped),
     )
 
 

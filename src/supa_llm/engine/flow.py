@@ -40,7 +40,7 @@ from supa_llm.engine.effects import (
 )
 from supa_llm.engine.ids import uuid7
 from supa_llm.errors import InvalidInputError, SupaLLMError
-from supa_llm.models import Attempt, Candidate, LeftOut, Outcome, Receipt, Route, Secret
+from supa_llm.models import Attempt, Candidate, Outcome, Receipt, Route, Secret, Skipped
 from supa_llm.wire import WIRES
 from supa_llm.wire.base import (
     Decoder,
@@ -77,14 +77,14 @@ def run(call: ModelCall, books: Books) -> Flow:
     route = yield AskRoute(call.task, call.model, call.needs, demand)
     call = _limited(call, route)
     receipt = Receipt(demand.request_id, route.task if call.task is None else call.task, ())
-    left_out: list[LeftOut] = []
+    skipped: list[Skipped] = []
     #: The candidate that a metered route holds a reservation for; its attempt, once begun, settles that.
     reserved = route.candidates[0] if route.metered and route.candidates else None
     try:
         for candidate in route.candidates:
             prepared = _prepare(call, candidate, books)
-            if isinstance(prepared, LeftOut):
-                left_out.append(prepared)
+            if isinstance(prepared, Skipped):
+                skipped.append(prepared)
                 continue
             if time.monotonic() >= deadline:
                 raise failures.failed(receipt, out_of_time=True)
@@ -93,7 +93,7 @@ def run(call: ModelCall, books: Books) -> Flow:
                 try:
                     yield Reserve(demand, receipt.task, number, candidate)
                 except SupaLLMError as error:
-                    left_out.append(_refused(candidate, error))
+                    skipped.append(_refused(candidate, error))
                     continue
                 reserved = candidate
             trial = _Trial(call, candidate, receipt, books, *prepared, deadline=deadline)
@@ -117,7 +117,7 @@ def run(call: ModelCall, books: Books) -> Flow:
                 raise failures.failed(receipt, out_of_time=True)
         if receipt.attempts:
             raise failures.failed(receipt)
-        raise failures.nothing_tried(route, (*route.left_out, *left_out))
+        raise failures.nothing_tried(route, (*route.skipped, *skipped))
     finally:
         if reserved is not None:
             books.release(demand.request_id)
@@ -134,18 +134,18 @@ def _limited(call: ModelCall, route: Route) -> ModelCall:
     return replace(call, body={**call.body, "max_completion_tokens": max(1, limit // answers)})
 
 
-def _refused(candidate: Candidate, error: SupaLLMError) -> LeftOut:
+def _refused(candidate: Candidate, error: SupaLLMError) -> Skipped:
     """A candidate that nothing could be reserved for just before its turn: by a quota, as a rule."""
-    return LeftOut(candidate.provider, candidate.key_source, error.code, error.args[0])
+    return Skipped(candidate.provider, candidate.key_source, error.code, error.args[0])
 
 
 def _prepare(
     call: ModelCall, candidate: Candidate, books: Books
-) -> tuple[Wire, WireRequest, Secret] | LeftOut:
+) -> tuple[Wire, WireRequest, Secret] | Skipped:
     """What it takes to try a candidate, or why it cannot be tried."""
 
-    def out(reason: str, message: str) -> LeftOut:
-        return LeftOut(candidate.provider, candidate.key_source, reason, message)
+    def out(reason: str, message: str) -> Skipped:
+        return Skipped(candidate.provider, candidate.key_source, reason, message)
 
     key = candidate.key
     if key is None and candidate.key_source == "operator":

@@ -28,7 +28,7 @@ from supa_llm.errors import (
     NotSignedInError,
     SupaLLMError,
 )
-from supa_llm.key_test import ask_provider
+from supa_llm.key_check import check_key
 from supa_llm.models import Secret
 from supa_llm.operator_keys import OperatorKeys
 from supa_llm.rpc import AsyncDatabase, Project
@@ -60,7 +60,7 @@ def panel_endpoint(
 
         app.mount("/llm", panel_endpoint(url, publishable_key))
 
-    ``POST /keys/test`` asks a provider whether a key works, the stored one or one that is being typed, for
+    ``POST /keys/check`` asks a provider whether a key works, the stored one or one that is being typed, for
     the user whose access token comes with it. ``POST /explain`` tells that user's route, with the operator's
     keys and this runtime counted in. ``GET /operator-providers`` lists the providers that
     ``operator_keys`` has a key for. Errors are JSON: ``code``, ``message``, ``hint``.
@@ -80,18 +80,18 @@ def panel_endpoint(
     database_http = httpx.AsyncClient(timeout=15)
     database = AsyncDatabase(project, database_http)
 
-    async def test_key(request: Request) -> JSONResponse:
+    async def check_key_(request: Request) -> JSONResponse:
         token = _token(request)
         asked = _fields(await _body(request), {"provider": str, "key": str})
-        test = await database.run(calls.begin_key_test(asked["provider"], asked["key"]), token)
+        test = await database.run(calls.begin_key_check(asked["provider"], asked["key"]), token)
         key = test.key if asked["key"] is None else Secret(asked["key"])
         if key is None:
             raise NotFoundError("There is no key to test.", code="key_not_found")
-        said = await ask_provider(test, key, providers)
-        stored = await database.run(calls.record_key_test(test.id, said.verdict, said.retry_after), token)
+        said = await check_key(test, key, providers)
+        stored = await database.run(calls.record_key_check(test.id, said.result, said.retry_after), token)
         return _json(
             {
-                "verdict": said.verdict,
+                "result": said.result,
                 "reason": said.reason,
                 "message": said.message,
                 "said": said.said,
@@ -99,7 +99,7 @@ def panel_endpoint(
             }
         )
 
-    async def explain(request: Request) -> JSONResponse:
+    async def explain_route(request: Request) -> JSONResponse:
         token = _token(request)
         asked = _fields(await _body(request), {"task": str, "changes": dict})
         call = calls.explain_route(asked["task"], None, (), offered, asked["changes"])
@@ -123,8 +123,8 @@ def panel_endpoint(
     )
     return Starlette(
         routes=[
-            Route("/keys/test", test_key, methods=["POST"]),
-            Route("/explain", explain, methods=["POST"]),
+            Route("/keys/check", check_key_, methods=["POST"]),
+            Route("/explain", explain_route, methods=["POST"]),
             Route("/operator-providers", operator_providers, methods=["GET"]),
         ],
         exception_handlers={SupaLLMError: _refusal},

@@ -13,7 +13,7 @@ export const activity: Record<keyof typeof english, string> = {
   "activity.action.key_set": "Schlüssel {hint} von {provider} gespeichert",
   "activity.action.key_revoked": "Schlüssel {hint} von {provider} entfernt",
   "activity.action.key_revealed": "Schlüssel {hint} von {provider} gezeigt",
-  "activity.action.key_tested": "Ein Schlüssel von {provider} geprüft",
+  "activity.action.key_checked": "Ein Schlüssel von {provider} geprüft",
   "activity.action.price_set": "Preis eines Modells von {provider} gesetzt",
   "activity.action.price_ended": "Preis eines Modells von {provider} beendet",
   "activity.action.quota_set": "Eine Grenze gesetzt",

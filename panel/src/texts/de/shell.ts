@@ -59,7 +59,7 @@ export const shell: Record<keyof typeof english, string> = {
     "Das sieht nicht nach einem Schlüssel dieses Anbieters aus. Kopieren Sie ihn ganz und ohne Leerzeichen.",
   "error.key_not_found": "Für diesen Anbieter ist kein Schlüssel mehr gespeichert.",
   "error.key_unreadable": "Der gespeicherte Schlüssel ist nicht lesbar. Speichern Sie ihn noch einmal.",
-  "error.keys_cooling_down": "Alle Anbieter, die das könnten, haben um eine Pause gebeten.",
+  "error.keys_rate_limited": "Alle Anbieter, die das könnten, haben um eine Pause gebeten.",
   "error.master_key_missing":
     "Gespeicherte Schlüssel sind gerade nicht lesbar. Die Betreiber dieser App müssen sich darum kümmern.",
   "error.migrations_missing":
@@ -81,7 +81,7 @@ export const shell: Record<keyof typeof english, string> = {
     "Der Server der App ist dem Projekt nicht bekannt. Die Betreiber müssen sich darum kümmern.",
   "error.settings_changed": "Ihre Einstellungen wurden inzwischen anderswo geändert.",
   "error.timeout": "Das Projekt braucht zu lange für eine Antwort.",
-  "error.too_many_key_tests":
+  "error.too_many_key_checks":
     "Sie haben in kurzer Zeit viele Schlüssel geprüft. Warten Sie ein paar Minuten.",
   "error.unavailable": "Das Projekt kann gerade nicht antworten.",
   "error.unexpected": "Etwas ist schiefgegangen.",

@@ -11,7 +11,7 @@ export const activity = {
   "activity.action.key_set": "{provider} key {hint} stored",
   "activity.action.key_revoked": "{provider} key {hint} removed",
   "activity.action.key_revealed": "{provider} key {hint} shown",
-  "activity.action.key_tested": "{provider} key tested",
+  "activity.action.key_checked": "{provider} key tested",
   "activity.action.price_set": "Price of a model of {provider} set",
   "activity.action.price_ended": "Price of a model of {provider} ended",
   "activity.action.quota_set": "A limit set",

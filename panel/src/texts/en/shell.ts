@@ -52,7 +52,7 @@ export const shell = {
   "error.key_malformed": "This does not look like a key of this provider. Copy all of it, without spaces.",
   "error.key_not_found": "There is no key stored for this provider any more.",
   "error.key_unreadable": "The stored key cannot be read. Store it again.",
-  "error.keys_cooling_down": "All providers that could serve this asked to wait.",
+  "error.keys_rate_limited": "All providers that could serve this asked to wait.",
   "error.master_key_missing":
     "Stored keys cannot be read just now. The people who run this app must look into it.",
   "error.migrations_missing":
@@ -72,7 +72,7 @@ export const shell = {
     "The app's server is not known to the project. The people who run this app must look into it.",
   "error.settings_changed": "Your settings were changed elsewhere meanwhile.",
   "error.timeout": "The project takes too long to answer.",
-  "error.too_many_key_tests": "You have tested many keys in a short time. Wait a few minutes.",
+  "error.too_many_key_checks": "You have tested many keys in a short time. Wait a few minutes.",
   "error.unavailable": "The project cannot answer just now.",
   "error.unexpected": "Something went wrong.",
   "error.unexpected_answer":

@@ -1,4 +1,4 @@
-"""Restating: costs at corrected prices, appended, in batches that may end anywhere; twice is once."""
+"""Recalculating: costs at corrected prices, appended, in batches that may end anywhere; twice is once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.database.ledger import LONG_AGO, price
 from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id
 
-# A model of these tests' own, for a restatement is of everybody.
-MODEL = "restated"
+# A model of these tests' own, for a recalculation is of everybody.
+MODEL = "recalculated"
 MILLION = {"model": MODEL, "input_tokens": 10**6, "output_tokens": 0}
 
 
@@ -25,23 +25,24 @@ def user(tx: Transaction) -> Caller:
     return new_user(tx)
 
 
-def restate(tx: Transaction | Http, batch: int = 10_000, **arguments: Any) -> dict[str, Any]:
-    """Restate to the end."""
-    state = tx.admin.rpc("restate_llm_costs", p_batch=batch, **arguments)
+def recalculate(tx: Transaction | Http, batch: int = 10_000, **arguments: Any) -> dict[str, Any]:
+    """Recalculate to the end."""
+    state = tx.admin.rpc("recalculate_llm_costs", p_batch=batch, **arguments)
     while not state["done"]:
-        state = tx.admin.rpc("restate_llm_costs", p_batch=batch, p_restatement=state["id"])
+        state = tx.admin.rpc("recalculate_llm_costs", p_batch=batch, p_recalculation=state["id"])
     assert isinstance(state, dict)
     return state
 
 
 def line(user: Caller) -> tuple[Any, int, int]:
     (found,) = user.rpc("get_llm_usage", p_bucket=None, p_by=[])
-    return found["cost"], found["unpriced"], found["unmeasured"]
+    return found["cost"], found["unpriced"], found["unreported"]
 
 
 def adjustments(tx: Transaction, user: Caller) -> list[dict[str, Any]]:
     return tx.sql(
-        "select cost, price_id from public.llm_usage_adjustments where user_id = %s order by restatement_id",
+        "select cost, price_id from public.llm_usage_adjustments "
+        "where user_id = %s order by recalculation_id",
         user.id,
     )
 
@@ -52,7 +53,7 @@ def test_a_corrected_price_is_appended_and_the_event_stays(tx: Transaction, user
     before = tx.sql("select * from public.llm_usage_events where user_id = %s", user.id)
     price(tx, MODEL, input=3, output=1)
     assert line(user) == (1, 0, 0), "a price that was set is none that was paid"
-    state = restate(tx)
+    state = recalculate(tx)
     assert state["changed"] == 1
     assert Decimal(str(state["cost_after"])) - Decimal(str(state["cost_before"])) == 2
     assert line(user) == (3, 0, 0)
@@ -65,9 +66,9 @@ def test_a_corrected_price_is_appended_and_the_event_stays(tx: Transaction, user
 def test_twice_is_once(tx: Transaction, user: Caller) -> None:
     user.records(**MILLION)
     price(tx, MODEL, input=3, output=1)
-    restate(tx)
+    recalculate(tx)
     after = line(user), adjustments(tx, user)
-    again = restate(tx)
+    again = recalculate(tx)
     assert (again["changed"], again["newly_priced"]) == (0, 0)
     assert again["cost_before"] == again["cost_after"]
     assert (line(user), adjustments(tx, user)) == after
@@ -78,9 +79,9 @@ def test_a_price_that_came_late_is_no_longer_missing(tx: Transaction, user: Call
     user.records(model=MODEL)
     assert line(user) == (None, 2, 0)
     price(tx, MODEL, input=3, output=1)
-    assert restate(tx)["newly_priced"] == 1
+    assert recalculate(tx)["newly_priced"] == 1
     assert line(user) == (3, 0, 1), "of the other, the tokens are not known"
-    assert restate(tx)["changed"] == 0
+    assert recalculate(tx)["changed"] == 0
     assert tx.admin.rpc("check_llm_usage")["differing"] == 0
 
 
@@ -95,40 +96,40 @@ def test_what_had_a_price_never_loses_it(tx: Transaction, user: Caller) -> None:
     )
     user.records(**MILLION)
     tx.sql("update public.llm_prices set valid_from = now(), valid_until = now() where model = %s", MODEL)
-    assert restate(tx)["changed"] == 0
+    assert recalculate(tx)["changed"] == 0
     assert line(user) == (1, 0, 0)
 
 
 def test_a_failure_without_tokens_stays_free(tx: Transaction, user: Caller) -> None:
     user.records(model=MODEL, outcome="failed", error_class="timeout")
     price(tx, MODEL, input=1, output=1, request=1)
-    restate(tx)
+    recalculate(tx)
     assert line(user) == (0, 0, 0)
 
 
-def test_only_the_time_that_was_asked_for_is_restated(tx: Transaction, user: Caller) -> None:
+def test_only_the_time_that_was_requested_is_recalculated(tx: Transaction, user: Caller) -> None:
     now = time.time()
     for days in (0, 2, 4):
         user.records(request_id=request_id(now - days * 86_400), **MILLION)
     price(tx, MODEL, input=1, output=1)
     middle = datetime.fromtimestamp(now, UTC) - timedelta(days=2)
     hour = timedelta(hours=1)
-    assert restate(tx, p_from=middle - hour, p_until=middle + hour)["newly_priced"] == 1
+    assert recalculate(tx, p_from=middle - hour, p_until=middle + hour)["newly_priced"] == 1
     assert line(user) == (1, 2, 0)
-    restate(tx, p_from=middle - hour)
+    recalculate(tx, p_from=middle - hour)
     assert line(user) == (2, 1, 0)
     with refused("invalid_argument", 400):
-        tx.admin.rpc("restate_llm_costs", p_from=middle, p_until=middle)
+        tx.admin.rpc("recalculate_llm_costs", p_from=middle, p_until=middle)
 
 
 def test_what_was_left_off_is_gone_on_with(tx: Transaction, user: Caller) -> None:
     for _ in range(5):
         user.records(**MILLION)
     price(tx, MODEL, input=1, output=1)
-    begun = tx.admin.rpc("restate_llm_costs", p_from=LONG_AGO, p_batch=2)
+    begun = tx.admin.rpc("recalculate_llm_costs", p_from=LONG_AGO, p_batch=2)
     assert not begun["done"]
     # Whoever began it is gone: the same range leads to it, and no event is looked at twice.
-    gone_on = restate(tx, batch=2, p_from=LONG_AGO)
+    gone_on = recalculate(tx, batch=2, p_from=LONG_AGO)
     assert gone_on["id"] == begun["id"]
     assert gone_on["events"] == tx.value("select count(*) from public.llm_usage_events")
     assert line(user) == (5, 0, 0)
@@ -138,21 +139,21 @@ def test_with_a_new_price_it_begins_anew(tx: Transaction, user: Caller) -> None:
     for _ in range(3):
         user.records(**MILLION)
     price(tx, MODEL, input=1, output=1)
-    begun = tx.admin.rpc("restate_llm_costs", p_batch=1)
+    begun = tx.admin.rpc("recalculate_llm_costs", p_batch=1)
     price(tx, MODEL, input=2, output=2)
-    assert restate(tx, batch=2)["id"] != begun["id"]
+    assert recalculate(tx, batch=2)["id"] != begun["id"]
     assert line(user) == (6, 0, 0)
 
 
 @pytest.mark.parametrize("batch", [0, -1, 10_001, None])
 def test_a_batch_has_its_bounds(tx: Transaction, batch: int | None) -> None:
     with refused("invalid_argument", 400):
-        tx.admin.rpc("restate_llm_costs", p_batch=batch)
+        tx.admin.rpc("recalculate_llm_costs", p_batch=batch)
 
 
-def test_a_restatement_that_is_none_is_not_gone_on_with(tx: Transaction) -> None:
+def test_a_recalculation_that_is_none_is_not_gone_on_with(tx: Transaction) -> None:
     with refused("not_found", 404):
-        tx.admin.rpc("restate_llm_costs", p_restatement=-1)
+        tx.admin.rpc("recalculate_llm_costs", p_recalculation=-1)
 
 
 EVENTS = st.lists(
@@ -172,32 +173,32 @@ RATES = st.lists(st.tuples(st.sampled_from(["a", "b", "*"]), st.integers(0, 5)),
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS, prices=RATES, batch=st.integers(1, 5))
-def test_restated_costs_are_those_of_events_recorded_at_these_prices(
+def test_recalculated_costs_are_those_of_events_recorded_at_these_prices(
     tx: Transaction, events: list[dict[str, Any]], prices: list[tuple[str, int]], batch: int
 ) -> None:
     with tx.connection.transaction(force_rollback=True):
-        restated, recorded = new_user(tx), new_user(tx)
+        recalculated, recorded = new_user(tx), new_user(tx)
         for event in events:
-            restated.records(**event)
+            recalculated.records(**event)
         for model, rate in prices:
             price(tx, model=model, input=rate, output=rate)
-            restate(tx, batch)
+            recalculate(tx, batch)
         for event in events:
             recorded.records(**event)
-        assert line(restated) == line(recorded)
+        assert line(recalculated) == line(recorded)
         assert tx.admin.rpc("check_llm_usage")["differing"] == 0
-        restated_attempts, recorded_attempts = (
+        recalculated_attempts, recorded_attempts = (
             sorted(
                 (attempt["cost_status"], attempt["cost"] or 0)
-                for receipt in user.rpc("get_llm_receipts")
+                for receipt in user.rpc("list_llm_requests")
                 for attempt in receipt["attempts"]
             )
-            for user in (restated, recorded)
+            for user in (recalculated, recorded)
         )
-        assert restated_attempts == recorded_attempts
+        assert recalculated_attempts == recorded_attempts
 
 
-def test_many_who_restate_at_once_append_each_difference_once(http: Http) -> None:
+def test_many_who_recalculate_at_once_append_each_difference_once(http: Http) -> None:
     user = new_user(http)
     model = f"m-{user.id}"
     for _ in range(40):
@@ -210,9 +211,9 @@ def test_many_who_restate_at_once_append_each_difference_once(http: Http) -> Non
         p_valid_from=(datetime.now(UTC) - timedelta(days=1)).isoformat(),
     )
     with ThreadPoolExecutor(4) as pool:
-        restating = [pool.submit(restate, http, 7) for _ in range(4)]
+        recalculating = [pool.submit(recalculate, http, 7) for _ in range(4)]
         recording = [pool.submit(user.records, **{**MILLION, "model": model}) for _ in range(20)]
-        assert all(it.result()["done"] for it in restating)
+        assert all(it.result()["done"] for it in recalculating)
         assert all(it.result() for it in recording)
     assert line(user) == (120, 0, 0)
     assert http.admin.rpc("check_llm_usage")["differing"] == 0

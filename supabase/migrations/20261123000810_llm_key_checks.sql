@@ -1,7 +1,7 @@
 -- Key tests: a runtime asks the provider whether a key works, and what it heard is put on the key. The browser never
 -- calls the provider. How many tests there may be is counted here, so that nobody tries out found keys through an app.
 
-create table llm_private.key_tests (
+create table llm_private.key_checks (
   user_id uuid not null references auth.users (id) on delete cascade,
   id uuid not null default llm_private.uuid_v7(),
   provider text not null,
@@ -12,15 +12,15 @@ create table llm_private.key_tests (
   primary key (user_id, id)
 );
 
-comment on table llm_private.key_tests is
+comment on table llm_private.key_checks is
 'Tests of the last hour, of stored keys and (without key_id) of keys that were being typed; of those nothing is kept.';
 
-revoke all on table llm_private.key_tests from public, anon, authenticated, service_role;
-alter table llm_private.key_tests enable row level security;
+revoke all on table llm_private.key_checks from public, anon, authenticated, service_role;
+alter table llm_private.key_checks enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.begin_key_test(p_body json)
+create function llm_private.begin_key_check(p_body json)
 returns json
 language plpgsql
 volatile
@@ -45,15 +45,15 @@ begin
   perform llm_private.ensure_settings(v_user);
   -- Many at once follow each other, so that they cannot pass the limit together.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
-  delete from llm_private.key_tests where user_id = v_user and begun_at < clock_timestamp() - interval '1 hour';
+  delete from llm_private.key_checks where user_id = v_user and begun_at < clock_timestamp() - interval '1 hour';
   select t.begun_at + v_window into v_free_at
-  from llm_private.key_tests as t
+  from llm_private.key_checks as t
   where t.user_id = v_user and t.begun_at > clock_timestamp() - v_window
   order by t.begun_at desc
   offset v_most - 1 limit 1;
   if found then
     perform llm_private.fail(
-      429, 'too_many_key_tests', format('At most %s keys can be tested in 10 minutes.', v_most),
+      429, 'too_many_key_checks', format('At most %s keys can be tested in 10 minutes.', v_most),
       format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
     );
   end if;
@@ -65,24 +65,24 @@ begin
     from llm_private.key_secrets as s
     where s.user_id = v_user and s.key_id = v_stored.id;
   end if;
-  insert into llm_private.key_tests (user_id, provider, key_id, runtime_id)
+  insert into llm_private.key_checks (user_id, provider, key_id, runtime_id)
   values (v_user, v_provider.id, v_stored.id, v_runtime)
   returning id into v_test;
   perform llm_private.audit(
-    v_user, 'key_tested', v_provider.id, v_stored.id, v_runtime,
+    v_user, 'key_checked', v_provider.id, v_stored.id, v_runtime,
     jsonb_strip_nulls(jsonb_build_object('hint', v_stored.hint, 'test', v_test))
   );
   return json_build_object(
     'test_id', v_test, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
-    'key_test_path', v_provider.key_test_path, 'key_id', v_stored.id, 'key', v_key
+    'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id, 'key', v_key
   );
 end
 $$;
 
-comment on function llm_private.begin_key_test(json) is 'Begin to test a key. Errors: see begin_llm_key_test().';
+comment on function llm_private.begin_key_check(json) is 'Begin to test a key. Errors: see begin_llm_key_check().';
 
-create function llm_private.record_key_test(p_test_id uuid, p_verdict text, p_retry_after double precision)
+create function llm_private.record_key_check(p_test_id uuid, p_result text, p_retry_after double precision)
 returns jsonb
 language plpgsql
 volatile
@@ -92,27 +92,27 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_test llm_private.key_tests;
+  v_test llm_private.key_checks;
 begin
   perform llm_private.check_value(
-    'invalid_argument', p_verdict in ('works', 'rejected', 'unknown'), 'p_verdict', 'works, rejected or unknown'
+    'invalid_argument', p_result in ('works', 'rejected', 'unknown'), 'p_result', 'works, rejected or unknown'
   );
   -- What a runtime began, it alone settles.
-  update llm_private.key_tests as t set settled_at = clock_timestamp()
+  update llm_private.key_checks as t set settled_at = clock_timestamp()
   where
     t.user_id = v_user and t.id = p_test_id and t.settled_at is null
     and t.runtime_id is not distinct from v_runtime and t.begun_at > clock_timestamp() - interval '10 minutes'
   returning t.* into v_test;
   if not found then
     perform llm_private.fail(
-      404, 'not_found', 'There is no such key test that is still open.', 'Begin another one.'
+      404, 'not_found', 'There is no such key check that is still open.', 'Begin another one.'
     );
   end if;
-  if p_verdict = 'works' then
+  if p_result = 'works' then
     -- Unlike a request on its way, a test that began after the key was rejected says something new.
-    update public.llm_keys set status = 'working', cooling_until = null
-    where user_id = v_user and id = v_test.key_id and (status <> 'working' or cooling_until is not null);
-  elsif p_verdict = 'rejected' then
+    update public.llm_keys set status = 'working', rate_limited_until = null
+    where user_id = v_user and id = v_test.key_id and (status <> 'working' or rate_limited_until is not null);
+  elsif p_result = 'rejected' then
     perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'auth', null);
   elsif p_retry_after is not null then
     perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'rate_limited', p_retry_after);
@@ -121,52 +121,52 @@ begin
 end
 $$;
 
-comment on function llm_private.record_key_test(uuid, text, double precision) is
-'Put what a test found on the key. Errors: see record_llm_key_test().';
+comment on function llm_private.record_key_check(uuid, text, double precision) is
+'Put what a test found on the key. Errors: see record_llm_key_check().';
 
-revoke execute on function llm_private.begin_key_test(json) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.record_key_test(uuid, text, double precision)
+revoke execute on function llm_private.begin_key_check(json) from public, anon, authenticated, service_role;
+revoke execute on function llm_private.record_key_check(uuid, text, double precision)
 from public, anon, authenticated, service_role;
-grant execute on function llm_private.begin_key_test(json) to authenticated;
-grant execute on function llm_private.record_key_test(uuid, text, double precision) to authenticated;
+grant execute on function llm_private.begin_key_check(json) to authenticated;
+grant execute on function llm_private.record_key_check(uuid, text, double precision) to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 -- One unnamed json parameter, for the reason that set_llm_key() has.
-create function public.begin_llm_key_test(json)
+create function public.begin_llm_key_check(json)
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.begin_key_test($1)
+  select llm_private.begin_key_check($1)
 $$;
 
-comment on function public.begin_llm_key_test(json) is
+comment on function public.begin_llm_key_check(json) is
 'For a runtime that is going to ask a provider about the caller''s key: {"provider": "groq"} is about the stored one,
 which is in the answer in plain text and on the audit log; {"provider": "groq", "key": "gsk_…"} is about one that is
 being typed: its form is checked, and nothing of it is kept. Answers with test_id, and where and how to ask. At most 10 in
 10 minutes. Errors: not_signed_in, runtime_unknown, runtime_required, key_malformed, unknown_provider, invalid_argument,
-key_not_found, key_unreadable, too_many_key_tests.';
+key_not_found, key_unreadable, too_many_key_checks.';
 
-create function public.record_llm_key_test(
-  p_test_id uuid, p_verdict text, p_retry_after double precision default null
+create function public.record_llm_key_check(
+  p_test_id uuid, p_result text, p_retry_after double precision default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.record_key_test(p_test_id, p_verdict, p_retry_after)
+  select llm_private.record_key_check(p_test_id, p_result, p_retry_after)
 $$;
 
-comment on function public.record_llm_key_test(uuid, text, double precision) is
+comment on function public.record_llm_key_check(uuid, text, double precision) is
 'Put what a test found on the stored key: works, rejected or unknown (with p_retry_after, in seconds, the provider asked
 to wait). Once, within 10 minutes, by the runtime that began it. Returns the key as list_llm_keys() does, null where it
 was none that is stored, or it was replaced meanwhile. Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
 
-revoke execute on function public.begin_llm_key_test(json) from public, anon, authenticated, service_role;
-revoke execute on function public.record_llm_key_test(uuid, text, double precision)
+revoke execute on function public.begin_llm_key_check(json) from public, anon, authenticated, service_role;
+revoke execute on function public.record_llm_key_check(uuid, text, double precision)
 from public, anon, authenticated, service_role;
-grant execute on function public.begin_llm_key_test(json) to authenticated;
-grant execute on function public.record_llm_key_test(uuid, text, double precision) to authenticated;
+grant execute on function public.begin_llm_key_check(json) to authenticated;
+grant execute on function public.record_llm_key_check(uuid, text, double precision) to authenticated;

@@ -1,4 +1,4 @@
-"""Project totals are folded while everybody records, and the project's report is exact at every moment."""
+"""Project totals are rolled up while everybody records, and the project's report is exact at every moment."""
 
 from __future__ import annotations
 
@@ -49,29 +49,31 @@ def as_set(lines: list[dict[str, Any]]) -> set[Any]:
     return {tuple(sorted(line.items())) for line in lines}
 
 
-def folds(tx: Transaction, **where: Any) -> int:
+def rollups(tx: Transaction, **where: Any) -> int:
     conditions = " and ".join(f"{name} = %s" for name in where) or "true"
-    count: int = tx.value(f"select count(*) from llm_private.usage_folds where {conditions}", *where.values())
+    count: int = tx.value(
+        f"select count(*) from llm_private.usage_rollups where {conditions}", *where.values()
+    )
     return count
 
 
-def fold_all(tx: Transaction) -> None:
+def roll_up_all(tx: Transaction) -> None:
     for _ in range(50):
         if tx.admin.rpc("run_llm_maintenance")["hours_left"] == 0:
             return
-    raise AssertionError("folding does not end")
+    raise AssertionError("rolling up does not end")
 
 
 STEPS = st.one_of(
     st.tuples(st.just("record"), st.integers(0, 7 * DAY - 600), st.sampled_from("ab")),
-    st.tuples(st.just("fold"), st.sampled_from(["0 seconds", "20 milliseconds", "5 seconds"])),
-    st.tuples(st.just("restate")),
+    st.tuples(st.just("rollup"), st.sampled_from(["0 seconds", "20 milliseconds", "5 seconds"])),
+    st.tuples(st.just("recalculate")),
 )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=2, max_size=10))
-def test_the_report_is_exact_whatever_is_recorded_folded_and_restated_in_which_order(
+def test_the_report_is_exact_whatever_is_recorded_rolled_up_and_recalculated_in_which_order(
     tx: Transaction, steps: list[tuple[Any, ...]]
 ) -> None:
     with tx.connection.transaction(force_rollback=True):
@@ -80,8 +82,8 @@ def test_the_report_is_exact_whatever_is_recorded_folded_and_restated_in_which_o
             match step:
                 case "record", seconds, model:
                     user.records(request_id=request_id(time.time() - seconds), model=model, input_tokens=7)
-                case "fold", budget:
-                    tx.sql("select llm_private.fold_usage(%s::interval)", budget)
+                case "rollup", budget:
+                    tx.sql("select llm_private.roll_up_usage(%s::interval)", budget)
                 case _:
                     tx.admin.rpc(
                         "set_llm_price",
@@ -90,37 +92,39 @@ def test_the_report_is_exact_whatever_is_recorded_folded_and_restated_in_which_o
                         p_rates={"input": number, "output": number},
                         p_valid_from=datetime.now(UTC) - timedelta(days=30),
                     )
-                    tx.admin.rpc("restate_llm_costs", p_batch=10_000)
+                    tx.admin.rpc("recalculate_llm_costs", p_batch=10_000)
             assert as_set(project(tx)) == as_set(sums(tx))
         assert tx.admin.rpc("check_llm_usage")["differing"] == 0
 
 
-def test_what_is_over_is_folded_and_the_rest_is_not(tx: Transaction) -> None:
+def test_what_is_over_is_rolled_up_and_the_rest_is_not(tx: Transaction) -> None:
     user = new_user(tx)
     for days in (0, 1, 3):
         user.records(request_id=request_id(time.time() - days * DAY))
-    fold_all(tx)
+    roll_up_all(tx)
     now = datetime.now(UTC)
-    assert folds(tx, stale=True) == 0
+    assert rollups(tx, stale=True) == 0
     assert tx.value(
-        "select max(starts_at) from llm_private.usage_folds where span = 'hour'"
+        "select max(starts_at) from llm_private.usage_rollups where span = 'hour'"
     ) <= now - timedelta(hours=1)
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    assert folds(tx, span="day", starts_at=today - timedelta(days=2)) == 1
-    assert folds(tx, span="day", starts_at=today) == 0
+    assert rollups(tx, span="day", starts_at=today - timedelta(days=2)) == 1
+    assert rollups(tx, span="day", starts_at=today) == 0
 
 
-def test_a_folded_report_reads_few_rows(tx: Transaction) -> None:
+def test_a_rolled_up_report_reads_few_rows(tx: Transaction) -> None:
     users = [new_user(tx) for _ in range(20)]
     at = datetime.now(UTC) - timedelta(days=3)
     for user in users:
-        backfill(tx, user, at, model="folded")
-    fold_all(tx)
-    kept = tx.value("select count(*) from llm_private.project_totals where model = 'folded' and span = 'day'")
+        backfill(tx, user, at, model="rolled_up")
+    roll_up_all(tx)
+    kept = tx.value(
+        "select count(*) from llm_private.project_totals where model = 'rolled_up' and span = 'day'"
+    )
     assert kept == 1
 
 
-def test_a_folded_report_does_not_read_every_users_totals(tx: Transaction) -> None:
+def test_a_rolled_up_report_does_not_read_every_users_totals(tx: Transaction) -> None:
     backfill(tx, new_user(tx), datetime.now(UTC) - timedelta(days=3), model="many")
     columns = tx.value(
         "select string_agg(column_name, ', ') from information_schema.columns"
@@ -137,30 +141,30 @@ def test_a_folded_report_does_not_read_every_users_totals(tx: Transaction) -> No
     )
     before = tx.value(read)
     project(tx)
-    folded = tx.value(read)
-    assert folded - before > 10_000, "to fold them"
+    rolled_up = tx.value(read)
+    assert rolled_up - before > 10_000, "to roll them up"
     for _ in range(7):  # until the plan is one for all arguments
         lines = project(tx)
     assert sum(line["attempts"] for line in lines if line["model"] == "many") == 10_001
-    assert tx.value(read) - folded < 5_000
+    assert tx.value(read) - rolled_up < 5_000
 
 
-def test_a_late_event_is_told_at_once_and_folded_again(tx: Transaction) -> None:
+def test_a_late_event_is_told_at_once_and_rolled_up_again(tx: Transaction) -> None:
     user = new_user(tx)
     user.records(request_id=request_id(time.time() - 3 * DAY))
-    fold_all(tx)
+    roll_up_all(tx)
     before = project_attempts(tx)
     user.records(request_id=request_id(time.time() - 3 * DAY))
-    assert folds(tx, stale=True) == 2, "the hour and its day"
+    assert rollups(tx, stale=True) == 2, "the hour and its day"
     assert project_attempts(tx) == before + 1
-    assert folds(tx, stale=True) == 0, "a report folds"
+    assert rollups(tx, stale=True) == 0, "a report rolls up"
     assert project_attempts(tx) == before + 1
 
 
 def test_an_event_of_this_hour_marks_nothing(tx: Transaction) -> None:
-    fold_all(tx)
+    roll_up_all(tx)
     new_user(tx).records()
-    assert folds(tx, stale=True) == 0
+    assert rollups(tx, stale=True) == 0
 
 
 def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> None:
@@ -169,7 +173,7 @@ def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> N
     with owner(stack) as connection, connection.transaction():
         connection.execute("set transaction read only")
         connection.execute("select set_config('role', 'service_role', true)")
-        row = connection.execute("select public.get_llm_project_usage(p_by => '{model}') as it").fetchone()
+        row = connection.execute("select public.get_llm_get_usage(p_by => '{model}') as it").fetchone()
     assert row is not None
     assert sum(line["attempts"] for line in row["it"] if line["model"] == "read-only") >= 1
 
@@ -179,15 +183,15 @@ def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> N
 
 @pytest.fixture
 def late(http: Http, stack: Stack) -> Iterator[tuple[Connection, Connection, str]]:
-    """Two connections, and an hour of days ago that is folded."""
+    """Two connections, and an hour of days ago that is rolled up."""
     user = new_user(http)
     event = request_id(time.time() - 2 * DAY)
     user.records(request_id=event)
-    with owner(stack) as recording, owner(stack) as folding:
+    with owner(stack) as recording, owner(stack) as rolling_up:
         while not http.admin.rpc("run_llm_maintenance")["done"]:
             pass
         recording.execute("select set_config('request.jwt.claims', %s, false)", [f'{{"sub": "{user.id}"}}'])
-        yield recording, folding, event
+        yield recording, rolling_up, event
 
 
 def record(connection: Connection, at: str) -> None:
@@ -202,38 +206,40 @@ def told(connection: Connection) -> int:
     with connection.transaction():
         connection.execute("select set_config('role', 'service_role', true)")
         row = connection.execute(
-            "select public.get_llm_project_usage("
+            "select public.get_llm_get_usage("
             "p_since => '2000-01-01', p_bucket => null, p_by => '{model}') as it"
         ).fetchone()
     assert row is not None
     return sum(line["attempts"] for line in row["it"] if line["model"] == "racing")
 
 
-def test_an_event_that_commits_after_the_fold_began_is_not_lost(
+def test_an_event_that_commits_after_the_rollup_began_is_not_lost(
     late: tuple[Connection, Connection, str],
 ) -> None:
-    recording, folding, event = late
+    recording, rolling_up, event = late
     record(recording, event)
-    before = told(folding)
+    before = told(rolling_up)
     with recording.transaction():
         record(recording, event)
-        assert told(folding) == before, "folded or read while it is not committed"
-    assert told(folding) == before + 1
+        assert told(rolling_up) == before, "rolled up or read while it is not committed"
+    assert told(rolling_up) == before + 1
 
 
-def test_an_event_waits_for_the_fold_of_its_hour_and_marks_it(
+def test_an_event_waits_for_the_rollup_of_its_hour_and_marks_it(
     late: tuple[Connection, Connection, str], stack: Stack
 ) -> None:
-    recording, folding, event = late
+    recording, rolling_up, event = late
     record(recording, event)
     waiting = "select from pg_stat_activity where wait_event = 'advisory' and pid = %s"
     with ThreadPoolExecutor(1) as pool, owner(stack) as watching:
-        with folding.transaction():
-            folding.execute("select llm_private.fold_usage('5 seconds')")
+        with rolling_up.transaction():
+            rolling_up.execute("select llm_private.roll_up_usage('5 seconds')")
             recorded = pool.submit(record, recording, event)
             wait_until(lambda: watching.execute(waiting, [recording.info.backend_pid]).fetchall())
         recorded.result()
-        stale = watching.execute("select count(*) as it from llm_private.usage_folds where stale").fetchone()
+        stale = watching.execute(
+            "select count(*) as it from llm_private.usage_rollups where stale"
+        ).fetchone()
         assert stale == {"it": 2}
         committed = watching.execute(
             "select sum(attempts)::integer as it from public.llm_usage_totals where model = 'racing'"
@@ -242,11 +248,11 @@ def test_an_event_waits_for_the_fold_of_its_hour_and_marks_it(
 
 
 def test_only_one_folds_at_a_time_and_the_other_does_not_wait(stack: Stack) -> None:
-    fold = "select llm_private.fold_usage('1 second') as it"
+    rollup = "select llm_private.roll_up_usage('1 second') as it"
     with owner(stack) as one, owner(stack) as other, one.transaction():
-        assert one.execute(fold).fetchone() != {"it": None}
+        assert one.execute(rollup).fetchone() != {"it": None}
         other.execute("set statement_timeout = '5s'")
-        assert other.execute(fold).fetchone() == {"it": None}
+        assert other.execute(rollup).fetchone() == {"it": None}
 
 
 def test_nothing_is_lost_while_many_record_late_and_others_report(http: Http, stack: Stack) -> None:

@@ -28,12 +28,12 @@ def status(user: Caller) -> str:
 
 
 def begin(user: Caller, **body: Any) -> dict[str, Any]:
-    begun: dict[str, Any] = user.rpc("begin_llm_key_test", provider="groq", **body)
+    begun: dict[str, Any] = user.rpc("begin_llm_key_check", provider="groq", **body)
     return begun
 
 
-def settle(user: Caller, verdict: str, **arguments: Any) -> Any:
-    return user.rpc("record_llm_key_test", p_test_id=begin(user)["test_id"], p_verdict=verdict, **arguments)
+def settle(user: Caller, result: str, **arguments: Any) -> Any:
+    return user.rpc("record_llm_key_check", p_test_id=begin(user)["test_id"], p_result=result, **arguments)
 
 
 def test_a_test_of_the_stored_key_gets_it_and_where_to_ask(user: Caller) -> None:
@@ -43,7 +43,7 @@ def test_a_test_of_the_stored_key_gets_it_and_where_to_ask(user: Caller) -> None
     assert (begun["wire_format"], begun["key_header"], begun["key_scheme"]) == (
         "openai", "authorization", "Bearer",
     )  # fmt: skip
-    (entry,) = [entry for entry in user.rpc("get_llm_audit_log") if entry["action"] == "key_tested"]
+    (entry,) = [entry for entry in user.rpc("get_llm_audit_log") if entry["action"] == "key_checked"]
     assert (entry["provider"], str(entry["key_id"])) == ("groq", begun["key_id"])
 
 
@@ -51,7 +51,7 @@ def test_of_a_key_that_is_being_typed_nothing_is_kept(user: Caller, tx: Transact
     typed = key_for("groq", 815)
     begun = begin(user, key=typed)
     assert (begun["key"], begun["key_id"]) == (None, None)
-    assert user.rpc("record_llm_key_test", p_test_id=begun["test_id"], p_verdict="rejected") is None
+    assert user.rpc("record_llm_key_check", p_test_id=begun["test_id"], p_result="rejected") is None
     assert status(user) == "untested"
     kept = json.dumps([user.rpc("get_llm_audit_log"), user.rpc("list_llm_keys")], default=str)
     assert typed not in kept
@@ -73,47 +73,49 @@ def test_what_a_test_found_is_on_the_key(user: Caller) -> None:
     # It began after the key was rejected, so it says something new.
     assert settle(user, "works")["status"] == "working"
     limited = settle(user, "unknown", p_retry_after=60)
-    assert (limited["status"], limited["cooling_until"] is not None) == ("cooling_down", True)
-    assert settle(user, "works")["cooling_until"] is None
+    assert (limited["status"], limited["rate_limited_until"] is not None) == ("rate_limited", True)
+    assert settle(user, "works")["rate_limited_until"] is None
 
 
-def test_a_rejected_key_is_a_notice(user: Caller) -> None:
+def test_a_rejected_key_is_a_alert(user: Caller) -> None:
     settle(user, "rejected")
-    assert [notice["kind"] for notice in user.rpc("list_llm_notices")] == ["key_rejected"]
+    assert [alert["kind"] for alert in user.rpc("list_llm_alerts")] == ["key_rejected"]
 
 
 def test_a_test_is_settled_once(user: Caller) -> None:
     test = begin(user)["test_id"]
-    user.rpc("record_llm_key_test", p_test_id=test, p_verdict="works")
+    user.rpc("record_llm_key_check", p_test_id=test, p_result="works")
     with refused("not_found", 404):
-        user.rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
+        user.rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
     assert status(user) == "working"
 
 
 def test_a_test_that_took_too_long_says_nothing(user: Caller, tx: Transaction) -> None:
     test = begin(user)["test_id"]
-    tx.sql("update llm_private.key_tests set begun_at = begun_at - interval '11 minutes' where id = %s", test)
+    tx.sql(
+        "update llm_private.key_checks set begun_at = begun_at - interval '11 minutes' where id = %s", test
+    )
     with refused("not_found", 404):
-        user.rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
+        user.rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
 
 
 def test_a_key_that_was_replaced_meanwhile_is_left_alone(user: Caller) -> None:
     test = begin(user)["test_id"]
     user.rpc("set_llm_key", provider="groq", key=key_for("groq", 5))
-    assert user.rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected") is None
+    assert user.rpc("record_llm_key_check", p_test_id=test, p_result="rejected") is None
     assert status(user) == "untested"
 
 
 def test_others_settle_nothing(user: Caller, tx: Transaction) -> None:
     test = begin(user)["test_id"]
     with refused("not_found", 404):
-        new_user(tx).rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
+        new_user(tx).rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
     runtime = tx.admin.rpc("register_llm_runtime", p_name="server")["secret"]
     with refused("not_found", 404):
-        user.through(runtime).rpc("record_llm_key_test", p_test_id=test, p_verdict="rejected")
-    begun = user.through(runtime).rpc("begin_llm_key_test", provider="groq")["test_id"]
+        user.through(runtime).rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
+    begun = user.through(runtime).rpc("begin_llm_key_check", provider="groq")["test_id"]
     with refused("not_found", 404):
-        user.rpc("record_llm_key_test", p_test_id=begun, p_verdict="works")
+        user.rpc("record_llm_key_check", p_test_id=begun, p_result="works")
 
 
 def test_where_keys_are_for_runtimes_a_stored_one_is_tested_by_one(user: Caller, tx: Transaction) -> None:
@@ -123,29 +125,29 @@ def test_where_keys_are_for_runtimes_a_stored_one_is_tested_by_one(user: Caller,
         begin(user)
     assert begin(user, key=KEY)["key"] is None
     runtime = admin.rpc("register_llm_runtime", p_name="server")["secret"]
-    assert user.through(runtime).rpc("begin_llm_key_test", provider="groq")["key"] == KEY
+    assert user.through(runtime).rpc("begin_llm_key_check", provider="groq")["key"] == KEY
     assert user.rpc("get_llm_settings")["reveal_allowed"] is False
 
 
 def test_what_is_not_there_is_said(user: Caller) -> None:
     with refused("key_not_found", 404):
-        user.rpc("begin_llm_key_test", provider="openai")
+        user.rpc("begin_llm_key_check", provider="openai")
     with refused("unknown_provider", 404):
-        user.rpc("begin_llm_key_test", provider="nobody")
+        user.rpc("begin_llm_key_check", provider="nobody")
     with refused("invalid_argument", 400):
-        user.rpc("begin_llm_key_test", provider="groq", keys=KEY)
+        user.rpc("begin_llm_key_check", provider="groq", keys=KEY)
     with refused("invalid_argument", 400):
-        user.rpc("record_llm_key_test", p_test_id=begin(user)["test_id"], p_verdict="maybe")
+        user.rpc("record_llm_key_check", p_test_id=begin(user)["test_id"], p_result="maybe")
 
 
 def test_ten_tests_in_ten_minutes_and_no_more(user: Caller, tx: Transaction) -> None:
     for _ in range(10):
         begin(user)
-    with refused("too_many_key_tests", 429) as error:
+    with refused("too_many_key_checks", 429) as error:
         begin(user, key=KEY)
     assert "seconds" in error.value.hint
     assert begin(holder(tx))["key"]
-    tx.sql("update llm_private.key_tests set begun_at = begun_at - interval '11 minutes'")
+    tx.sql("update llm_private.key_checks set begun_at = begun_at - interval '11 minutes'")
     assert begin(user)["key"] == KEY
 
 
@@ -159,7 +161,7 @@ def test_many_tests_at_once_do_not_pass_the_limit_together(stack: Stack) -> None
     signed_up = stack.sign_up()
 
     def test(_: int) -> int:
-        answer = stack.rpc("begin_llm_key_test", token=signed_up.access_token, provider="groq", key=KEY)
+        answer = stack.rpc("begin_llm_key_check", token=signed_up.access_token, provider="groq", key=KEY)
         return answer.status_code
 
     with ThreadPoolExecutor(8) as pool:
@@ -186,6 +188,6 @@ def test_an_address_where_one_gets_a_key_is_a_web_page(tx: Transaction) -> None:
             admin.rpc("set_llm_provider", p_provider={"id": "groq", "key_url": url})
     changed = admin.rpc(
         "set_llm_provider",
-        p_provider={"id": "groq", "key_url": "https://example.com/keys", "key_test_path": "/key"},
+        p_provider={"id": "groq", "key_url": "https://example.com/keys", "key_check_path": "/key"},
     )
-    assert (changed["key_url"], changed["key_test_path"]) == ("https://example.com/keys", "/key")
+    assert (changed["key_url"], changed["key_check_path"]) == ("https://example.com/keys", "/key")

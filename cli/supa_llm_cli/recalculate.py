@@ -1,4 +1,4 @@
-"""`supa-llm prices restate`: recorded costs at corrected prices."""
+"""`supa-llm prices recalculate`: recorded costs at corrected prices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from supa_llm_cli.progress import progress
 from supa_llm_cli.project import HOME, Directory, Url, administrator
 
 
-def restate(
+def recalculate(
     since: Annotated[
         datetime,
         typer.Option(
@@ -43,9 +43,9 @@ def restate(
     first, last = since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC)
     if not yes:
         span = f"from {first:%Y-%m-%d %H:%M}" + (f" to {last:%Y-%m-%d %H:%M}" if last else " on")
-        typer.confirm(f"Restate the costs of requests {span} (UTC)?", abort=True)
-    with administrator(url, directory) as admin, progress("Restating …") as say:
-        for state in admin.restate_costs(first, last):
+        typer.confirm(f"Recalculate the costs of requests {span} (UTC)?", abort=True)
+    with administrator(url, directory) as admin, progress("Recalculating …") as say:
+        for state in admin.recalculate_costs(first, last):
             expected = max(state.expected, state.events)
             say(f"{state.events:,} of about {expected:,} attempts, {state.changed:,} changed …")
     typer.echo(f"{state.events:,} attempts looked at, {state.changed:,} changed.")

@@ -1,10 +1,10 @@
--- Restatements: recorded costs worked out again, after a price was corrected or came late.
+-- Recalculations: recorded costs worked out again, after a price was corrected or came late.
 --
 -- An event is never changed. What differs is appended beside it, and the totals follow in the same transaction. It is
 -- done a batch a transaction, so that it may be ended at any time and gone on with; what is right already is left
 -- alone, so that doing it twice changes nothing.
 
-create table llm_private.restatements (
+create table llm_private.recalculations (
   id bigint generated always as identity primary key,
   from_at timestamptz not null,
   until_at timestamptz not null,
@@ -23,37 +23,37 @@ create table llm_private.restatements (
   finished_at timestamptz
 );
 
-comment on table llm_private.restatements is 'Each restatement: its range, how far it has come, and what it changed.';
-comment on column llm_private.restatements.last_price is
+comment on table llm_private.recalculations is 'A recalculation: its range, its progress, and what it changed.';
+comment on column llm_private.recalculations.last_price is
 'The newest price when it began: with others, an unfinished one is not gone on with.';
-comment on column llm_private.restatements.position_user is
+comment on column llm_private.recalculations.position_user is
 'With the other three: the last event that was looked at. Events are looked at by user, and in the order of time.';
-comment on column llm_private.restatements.expected is 'How many events it will about look at, by the totals.';
+comment on column llm_private.recalculations.expected is 'How many events it will about look at, by the totals.';
 
 create table public.llm_usage_adjustments (
   user_id uuid not null,
   request_id uuid not null,
   attempt smallint not null,
   recorder uuid not null,
-  restatement_id bigint not null,
+  recalculation_id bigint not null,
   cost numeric,
   cache_savings numeric,
   price_id bigint not null,
   adjusted_at timestamptz not null default now(),
-  primary key (user_id, request_id, attempt, recorder, restatement_id)
+  primary key (user_id, request_id, attempt, recorder, recalculation_id)
 );
 
 comment on table public.llm_usage_adjustments is
-'Append-only: what a restatement added to the cost of a usage event. A user reads their own.';
+'Append-only: what a recalculation added to the cost of a usage event. A user reads their own.';
 comment on column public.llm_usage_adjustments.cost is
 'US dollars to add to the event''s, less than 0 where it became cheaper; null: priced now, but its tokens were not
 counted.';
-comment on column public.llm_usage_adjustments.price_id is 'The price that it was restated at.';
+comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
 
-revoke all on table llm_private.restatements from public, anon, authenticated, service_role;
-revoke all on sequence llm_private.restatements_id_seq from public, anon, authenticated, service_role;
+revoke all on table llm_private.recalculations from public, anon, authenticated, service_role;
+revoke all on sequence llm_private.recalculations_id_seq from public, anon, authenticated, service_role;
 revoke all on table public.llm_usage_adjustments from public, anon, authenticated, service_role;
-alter table llm_private.restatements enable row level security;
+alter table llm_private.recalculations enable row level security;
 alter table public.llm_usage_adjustments enable row level security;
 grant select on table public.llm_usage_adjustments to authenticated, service_role;
 
@@ -91,28 +91,28 @@ select
   case
     when e.cost is not null or a.cost is not null then 'priced'
     when coalesce(a.price_id, e.price_id) is null then 'unpriced'
-    else 'unmeasured'
+    else 'unreported'
   end as cost_status
 from public.llm_usage_events as e
 left join lateral (
   select
     sum(u.cost) as cost,
     sum(u.cache_savings) as cache_savings,
-    (array_agg(u.price_id order by u.restatement_id desc))[1] as price_id
+    (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
   from public.llm_usage_adjustments as u
   where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
 ) as a on true;
 
 comment on view llm_private.adjusted_events is
-'Usage events with what they cost by now. cost_status: priced, unpriced (no price known) or unmeasured (tokens not
+'Usage events with what they cost by now. cost_status: priced, unpriced (no price known) or unreported (tokens not
 counted); of the last two, cost is null.';
 
 revoke all on table llm_private.adjusted_events from public, anon, authenticated, service_role;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.begin_restatement(p_from timestamptz, p_until timestamptz)
-returns llm_private.restatements
+create function llm_private.begin_recalculation(p_from timestamptz, p_until timestamptz)
+returns llm_private.recalculations
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -121,14 +121,14 @@ declare
   v_from constant timestamptz := coalesce(p_from, '-infinity');
   v_until constant timestamptz := coalesce(p_until, 'infinity');
   v_last_price constant bigint := coalesce((select max(p.id) from public.llm_prices as p), 0);
-  v_job llm_private.restatements;
+  v_job llm_private.recalculations;
 begin
   perform llm_private.check_value('invalid_argument', v_from < v_until, 'p_until', 'a time after p_from, or null for now');
-  select * into v_job from llm_private.restatements as r
+  select * into v_job from llm_private.recalculations as r
   where r.finished_at is null and r.from_at = v_from and r.until_at = v_until and r.last_price = v_last_price
   order by r.id desc limit 1;
   if not found then
-    insert into llm_private.restatements (from_at, until_at, last_price, expected)
+    insert into llm_private.recalculations (from_at, until_at, last_price, expected)
     select v_from, v_until, v_last_price, coalesce(sum(s.attempts), 0)
     from llm_private.sum_usage('project', null, v_from, v_until, null, 'UTC', '{}') as s
     returning * into v_job;
@@ -137,21 +137,21 @@ begin
 end
 $$;
 
-comment on function llm_private.begin_restatement(timestamptz, timestamptz) is
-'A new restatement, or one with the same range and prices that did not come to its end. Error invalid_argument.';
+comment on function llm_private.begin_recalculation(timestamptz, timestamptz) is
+'A new recalculation, or one with the same range and prices that did not come to its end. Error invalid_argument.';
 
-create function llm_private.restate_event(p_event llm_private.adjusted_events, p_job bigint)
+create function llm_private.recalculate_event(p_event llm_private.adjusted_events, p_job bigint)
 returns numeric
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_measured constant boolean := p_event.input_tokens is not null or p_event.output_tokens is not null;
+  v_reported constant boolean := p_event.input_tokens is not null or p_event.output_tokens is not null;
   v_price bigint;
   v record;
 begin
-  if p_event.outcome = 'failed' and not v_measured then
+  if p_event.outcome = 'failed' and not v_reported then
     return p_event.cost;
   end if;
   v_price := llm_private.find_price(
@@ -159,7 +159,7 @@ begin
     llm_private.uuid_v7_time(p_event.request_id)
   );
   -- What had a price keeps it, though there be none any more.
-  if v_price is null or not v_measured and p_event.cost_status = 'unmeasured' then
+  if v_price is null or not v_reported and p_event.cost_status = 'unreported' then
     return p_event.cost;
   end if;
   select c.cost, c.cache_savings into v
@@ -167,11 +167,11 @@ begin
     v_price, p_event.input_tokens, p_event.cached_input_tokens, p_event.cache_write_tokens, p_event.output_tokens,
     p_event.reasoning_tokens, p_event.other_tokens
   ) as c
-  where v_measured;
+  where v_reported;
   if v.cost is distinct from p_event.cost or coalesce(v.cache_savings, 0) <> p_event.cache_savings
     or p_event.cost_status = 'unpriced' then
     insert into public.llm_usage_adjustments (
-      user_id, request_id, attempt, recorder, restatement_id, cost, cache_savings, price_id
+      user_id, request_id, attempt, recorder, recalculation_id, cost, cache_savings, price_id
     )
     values (
       p_event.user_id, p_event.request_id, p_event.attempt, p_event.recorder, p_job,
@@ -182,10 +182,10 @@ begin
 end
 $$;
 
-comment on function llm_private.restate_event(llm_private.adjusted_events, bigint) is
+comment on function llm_private.recalculate_event(llm_private.adjusted_events, bigint) is
 'Append what an event''s cost at the price known now differs by, if it does; returns that cost.';
 
-create function llm_private.adjust_totals(p_job llm_private.restatements)
+create function llm_private.adjust_totals(p_job llm_private.recalculations)
 returns void
 language plpgsql
 volatile
@@ -200,7 +200,7 @@ begin
       e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
       coalesce(sum(a.cost), 0) as cost, coalesce(sum(a.cache_savings), 0) as cache_savings,
       count(*) filter (where n.newly_priced) as newly_priced,
-      count(*) filter (where n.newly_priced and a.cost is null) as unmeasured
+      count(*) filter (where n.newly_priced and a.cost is null) as unreported
     from public.llm_usage_adjustments as a
     inner join public.llm_usage_events as e using (user_id, request_id, attempt, recorder)
     cross join lateral (
@@ -209,11 +209,11 @@ begin
           select from public.llm_usage_adjustments as b
           where
             b.user_id = a.user_id and b.request_id = a.request_id and b.attempt = a.attempt
-            and b.recorder = a.recorder and b.restatement_id < a.restatement_id
+            and b.recorder = a.recorder and b.recalculation_id < a.recalculation_id
         ) as newly_priced
     ) as n
     where
-      a.restatement_id = p_job.id
+      a.recalculation_id = p_job.id
       and (a.user_id, a.request_id, a.attempt, a.recorder)
       > (p_job.position_user, p_job.position_request, p_job.position_attempt, p_job.position_recorder)
     group by 1, 2, 3, 4, 5, 6, 7, 8
@@ -224,7 +224,7 @@ begin
       cost = t.cost + v.cost,
       cache_savings = t.cache_savings + v.cache_savings,
       unpriced = t.unpriced - v.newly_priced,
-      unmeasured = t.unmeasured + v.unmeasured
+      unreported = t.unreported + v.unreported
     where
       t.user_id = v.user_id and t.id = (
         select u.id
@@ -240,12 +240,12 @@ begin
       insert into public.llm_usage_totals (
         user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
         cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-        cache_savings, unpriced, unmeasured, latency_counts, last_used_at
+        cache_savings, unpriced, unreported, latency_counts, last_used_at
       )
       values (
         v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, 0, 0, 0, 0,
         0, 0, 0, 0, 0, 0, v.cost,
-        v.cache_savings, -v.newly_priced, v.unmeasured, array_fill(0, '{40}'::integer[]), v.hour
+        v.cache_savings, -v.newly_priced, v.unreported, array_fill(0, '{40}'::integer[]), v.hour
       );
     end if;
     perform llm_private.note_hour(v.hour);
@@ -253,11 +253,11 @@ begin
 end
 $$;
 
-comment on function llm_private.adjust_totals(llm_private.restatements) is
-'Bring the totals in line with what a restatement appended beyond its position.';
+comment on function llm_private.adjust_totals(llm_private.recalculations) is
+'Bring the totals in line with what a recalculation appended beyond its position.';
 
-create function llm_private.restate_costs(
-  p_from timestamptz, p_until timestamptz, p_restatement bigint, p_batch integer
+create function llm_private.recalculate_costs(
+  p_from timestamptz, p_until timestamptz, p_recalculation bigint, p_batch integer
 )
 returns jsonb
 language plpgsql
@@ -266,22 +266,22 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_before llm_private.restatements;
-  v_job llm_private.restatements;
+  v_before llm_private.recalculations;
+  v_job llm_private.recalculations;
   v_event llm_private.adjusted_events;
   v_cost numeric;
   v_seen integer := 0;
 begin
   perform llm_private.check_value('invalid_argument', p_batch between 1 and 10000, 'p_batch', '1 to 10000');
   -- One at a time: two would append the same difference.
-  perform pg_advisory_xact_lock(hashtext('llm_private.restate_costs'));
-  if p_restatement is null then
-    v_job := llm_private.begin_restatement(p_from, p_until);
+  perform pg_advisory_xact_lock(hashtext('llm_private.recalculate_costs'));
+  if p_recalculation is null then
+    v_job := llm_private.begin_recalculation(p_from, p_until);
   else
-    select * into v_job from llm_private.restatements where id = p_restatement;
+    select * into v_job from llm_private.recalculations where id = p_recalculation;
     if not found then
       perform llm_private.fail(
-        404, 'not_found', 'There is no restatement of this id.', 'Begin one: leave p_restatement out.'
+        404, 'not_found', 'There is no recalculation of this id.', 'Begin one: leave p_recalculation out.'
       );
     end if;
   end if;
@@ -298,7 +298,7 @@ begin
     order by e.user_id, e.request_id, e.attempt, e.recorder
     limit p_batch
   loop
-    v_cost := llm_private.restate_event(v_event, v_job.id);
+    v_cost := llm_private.recalculate_event(v_event, v_job.id);
     v_seen := v_seen + 1;
     v_job.changed := v_job.changed
       + (v_cost is distinct from v_event.cost)::integer;
@@ -313,7 +313,7 @@ begin
     v_job.position_attempt := v_event.attempt;
     v_job.position_recorder := v_event.recorder;
   end if;
-  update llm_private.restatements
+  update llm_private.recalculations
   set
     position_user = v_job.position_user,
     position_request = v_job.position_request,
@@ -343,25 +343,25 @@ begin
 end
 $$;
 
-comment on function llm_private.restate_costs(timestamptz, timestamptz, bigint, integer) is
-'One batch of a restatement. Errors: see restate_llm_costs().';
+comment on function llm_private.recalculate_costs(timestamptz, timestamptz, bigint, integer) is
+'One batch of a recalculation. Errors: see recalculate_llm_costs().';
 
-revoke execute on function llm_private.begin_restatement(timestamptz, timestamptz)
+revoke execute on function llm_private.begin_recalculation(timestamptz, timestamptz)
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.restate_event(llm_private.adjusted_events, bigint)
+revoke execute on function llm_private.recalculate_event(llm_private.adjusted_events, bigint)
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.adjust_totals(llm_private.restatements)
+revoke execute on function llm_private.adjust_totals(llm_private.recalculations)
 from public, anon, authenticated, service_role;
-revoke execute on function llm_private.restate_costs(timestamptz, timestamptz, bigint, integer)
+revoke execute on function llm_private.recalculate_costs(timestamptz, timestamptz, bigint, integer)
 from public, anon, authenticated, service_role;
-grant execute on function llm_private.restate_costs(timestamptz, timestamptz, bigint, integer) to service_role;
+grant execute on function llm_private.recalculate_costs(timestamptz, timestamptz, bigint, integer) to service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
-create function public.restate_llm_costs(
+create function public.recalculate_llm_costs(
   p_from timestamptz default null,
   p_until timestamptz default null,
-  p_restatement bigint default null,
+  p_recalculation bigint default null,
   p_batch integer default 2000
 )
 returns jsonb
@@ -369,17 +369,17 @@ language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.restate_costs(p_from, p_until, p_restatement, p_batch)
+  select llm_private.recalculate_costs(p_from, p_until, p_recalculation, p_batch)
 $$;
 
-comment on function public.restate_llm_costs(timestamptz, timestamptz, bigint, integer) is
+comment on function public.recalculate_llm_costs(timestamptz, timestamptz, bigint, integer) is
 'For administrators: work out recorded costs again, at the prices known now for the times of the requests, from p_from
-to before p_until (null: all). A call looks at p_batch events; call it again with p_restatement, the id that came back,
+to before p_until (null: all). A call looks at p_batch events; call it again with p_recalculation, the id that came back,
 until done. One that was left off is gone on with by its range too, if no price was added since. What differs is
 appended to llm_usage_adjustments and the totals follow; what had a price never loses it.
 Returns id, from, until, expected, events (looked at), changed, newly_priced, cost_before, cost_after (US dollars, of
 those looked at), started_at and done. Errors: invalid_argument, not_found.';
 
-revoke execute on function public.restate_llm_costs(timestamptz, timestamptz, bigint, integer)
+revoke execute on function public.recalculate_llm_costs(timestamptz, timestamptz, bigint, integer)
 from public, anon, authenticated, service_role;
-grant execute on function public.restate_llm_costs(timestamptz, timestamptz, bigint, integer) to service_role;
+grant execute on function public.recalculate_llm_costs(timestamptz, timestamptz, bigint, integer) to service_role;

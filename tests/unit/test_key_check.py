@@ -9,26 +9,27 @@ from typing import Any
 import httpx
 import pytest
 
-from supa_llm.key_test import KeyVerdict, ask_provider
-from supa_llm.models import KeyTest, Secret
+from supa_llm.key_check import KeyCheckResult, check_key
+from supa_llm.models import KeyCheck, Secret
 
 KEY = "sk-made-up-0123456789"
 
 
-def a_test(**changes: Any) -> KeyTest:
+def a_test(**changes: Any) -> KeyCheck:
     fields: dict[str, Any] = {
         "id": uuid.uuid4(), "provider": "openai", "base_url": "https://api.example/v1",
-        "wire_format": "openai", "key_header": "authorization", "key_scheme": "Bearer", "key_test_path": None,
+        "wire_format": "openai", "key_header": "authorization", "key_scheme": "Bearer",
+        "key_check_path": None,
         "key": None, **changes,
     }  # fmt: skip
-    return KeyTest(**fields)
+    return KeyCheck(**fields)
 
 
 async def ask(
     answer: Callable[[httpx.Request], httpx.Response], key: str = KEY, **changes: Any
-) -> KeyVerdict:
+) -> KeyCheckResult:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        return await ask_provider(a_test(**changes), Secret(key), http)
+        return await check_key(a_test(**changes), Secret(key), http)
 
 
 def answering(*arguments: Any, **named: Any) -> Callable[[httpx.Request], httpx.Response]:
@@ -39,7 +40,7 @@ def answering(*arguments: Any, **named: Any) -> Callable[[httpx.Request], httpx.
     ("changes", "url", "headers"),
     [
         ({}, "https://api.example/v1/models", {"authorization": f"Bearer {KEY}"}),
-        ({"key_test_path": "/key"}, "https://api.example/v1/key", {"authorization": f"Bearer {KEY}"}),
+        ({"key_check_path": "/key"}, "https://api.example/v1/key", {"authorization": f"Bearer {KEY}"}),
         (
             {"wire_format": "anthropic", "key_header": "x-api-key", "key_scheme": ""},
             "https://api.example/v1/v1/models?limit=1",
@@ -61,16 +62,16 @@ async def test_the_key_goes_into_one_header_and_not_into_the_address(
         seen.append(request)
         return httpx.Response(200, json={})
 
-    verdict = await ask(answer, **changes)
+    result = await ask(answer, **changes)
     (request,) = seen
-    assert (verdict.verdict, verdict.reason, request.method) == ("works", "ok", "GET")
+    assert (result.result, result.reason, request.method) == ("works", "ok", "GET")
     assert str(request.url) == url
     assert headers.items() <= dict(request.headers).items()
     assert [name for name, value in request.headers.items() if KEY in value] == [next(iter(headers))]
 
 
 @pytest.mark.parametrize(
-    ("answer", "verdict", "reason"),
+    ("answer", "result", "reason"),
     [
         (answering(401, json={"error": {"message": f"Bad key {KEY}"}}), "rejected", "auth"),
         (answering(400, json={"error": {"code": "invalid_api_key"}}), "rejected", "auth"),
@@ -84,17 +85,17 @@ async def test_the_key_goes_into_one_header_and_not_into_the_address(
     ],
 )
 async def test_an_answer_is_one_of_three_and_quotes_no_key(
-    answer: Callable[[httpx.Request], httpx.Response], verdict: str, reason: str
+    answer: Callable[[httpx.Request], httpx.Response], result: str, reason: str
 ) -> None:
     said = await ask(answer)
-    assert (said.verdict, said.reason) == (verdict, reason)
+    assert (said.result, said.reason) == (result, reason)
     assert KEY not in repr(said)
     assert said.message
 
 
 async def test_a_provider_that_asks_to_wait_is_believed() -> None:
     said = await ask(answering(429, headers={"retry-after": "17"}))
-    assert (said.verdict, said.reason, said.retry_after) == ("unknown", "rate_limited", 17)
+    assert (said.result, said.reason, said.retry_after) == ("unknown", "rate_limited", 17)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +111,9 @@ async def test_what_does_not_answer_says_nothing_of_the_key(error: Exception, re
         raise error
 
     said = await ask(answer)
-    assert (said.verdict, said.reason) == ("unknown", reason)
+    assert (said.result, said.reason) == ("unknown", reason)
 
 
 async def test_a_key_that_no_header_carries_is_rejected_unsent() -> None:
     said = await ask(answering(200), key="sk-ключ")
-    assert (said.verdict, said.reason) == ("rejected", "auth")
+    assert (said.result, said.reason) == ("rejected", "auth")

@@ -11,12 +11,12 @@ import httpx
 
 from supa_llm.engine.drivers import async_sound
 from supa_llm.engine.failures import mask
-from supa_llm.models import ErrorClass, KeyTest, Secret
+from supa_llm.models import ErrorClass, KeyCheck, Secret
 from supa_llm.wire import WIRES
 from supa_llm.wire.base import FaultError
 from supa_llm.wire.waits import believable, retry_after
 
-Verdict = Literal["works", "rejected", "unknown"]
+Result = Literal["works", "rejected", "unknown"]
 
 #: Seconds that a provider has for its answer.
 _PATIENCE = 10.0
@@ -37,7 +37,7 @@ _UNTOLD: Mapping[ErrorClass, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class KeyVerdict:
+class KeyCheckResult:
     """What a provider said of a key.
 
     Attributes:
@@ -47,27 +47,27 @@ class KeyVerdict:
         retry_after: seconds that the provider asked to wait, where it did.
     """
 
-    verdict: Verdict
+    result: Result
     reason: str
     message: str
     said: str = ""
     retry_after: float | None = None
 
 
-async def ask_provider(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> KeyVerdict:
+async def check_key(test: KeyCheck, key: Secret, http: httpx.AsyncClient) -> KeyCheckResult:
     """Ask the provider of ``test`` for something that costs nothing and takes a key that works.
 
     The key goes to the provider's own address and no redirect is followed with it. Nothing is raised: what
     goes wrong is an answer too.
 
-        verdict = await ask_provider(test, test.key, http)
+        result = await check_key(test, test.key, http)
     """
     try:
         status, headers, body = await async_sound(_get(test, key, http), _PATIENCE)
     except FaultError as fault:
         return _untold(fault, key)
     if 200 <= status < 300:
-        return KeyVerdict("works", "ok", "The provider takes the key.")
+        return KeyCheckResult("works", "ok", "The provider takes the key.")
     if 300 <= status < 400:
         return _untold(FaultError("invalid_response", "it redirects, and no key follows a redirect"), key)
     try:
@@ -75,17 +75,17 @@ async def ask_provider(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> K
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         refusal = FaultError("invalid_response", "")
     if refusal.error_class == "auth":
-        return KeyVerdict("rejected", "auth", "The provider rejects the key.", mask(refusal.message, key))
+        return KeyCheckResult("rejected", "auth", "The provider rejects the key.", mask(refusal.message, key))
     return _untold(refusal, key, retry_after(headers) or believable(refusal.retry_after))
 
 
-async def _get(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> tuple[int, Mapping[str, str], bytes]:
+async def _get(test: KeyCheck, key: Secret, http: httpx.AsyncClient) -> tuple[int, Mapping[str, str], bytes]:
     wire = WIRES[test.wire_format]
     value = f"{test.key_scheme} {key.reveal()}" if test.key_scheme else key.reveal()
     # Built apart from the client, which might add headers or cookies to it.
     request = httpx.Request(
         "GET",
-        test.base_url.rstrip("/") + (test.key_test_path or wire.models_path),
+        test.base_url.rstrip("/") + (test.key_check_path or wire.models_path),
         headers={**wire.models_headers, "accept": "application/json", test.key_header: value},
         extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _PATIENCE)},
     )
@@ -103,13 +103,13 @@ async def _get(test: KeyTest, key: Secret, http: httpx.AsyncClient) -> tuple[int
     return response.status_code, names, body
 
 
-def _untold(fault: FaultError, key: Secret, wait: float | None = None) -> KeyVerdict:
+def _untold(fault: FaultError, key: Secret, wait: float | None = None) -> KeyCheckResult:
     reason = fault.error_class
     said = mask(fault.message, key)
     # A key that no header can carry was never sent.
     if reason == "auth":
-        return KeyVerdict("rejected", "auth", "The key cannot be sent.", said)
-    return KeyVerdict("unknown", reason, _UNTOLD[reason], said, wait)
+        return KeyCheckResult("rejected", "auth", "The key cannot be sent.", said)
+    return KeyCheckResult("unknown", reason, _UNTOLD[reason], said, wait)
 
 
 def _json_or_text(body: bytes) -> Any:

@@ -1,0 +1,120 @@
+-- Alerts: what somebody should know and would not see otherwise, once each. They are rows, read by whoever shows or
+-- sends them.
+
+create table public.llm_alerts (
+  user_id uuid not null,
+  id uuid not null default llm_private.uuid_v7(),
+  kind text not null,
+  subject text not null,
+  detail jsonb not null,
+  created_at timestamptz not null default now(),
+  read_at timestamptz,
+  primary key (user_id, id),
+  constraint llm_alerts_once unique (user_id, kind, subject)
+);
+
+comment on table public.llm_alerts is
+'Each alert once. A user reads their own; those of the operator carry the id of llm_private.operator_id().';
+comment on column public.llm_alerts.kind is
+'quota_warning (80 % used), quota_reached (100 %), key_rejected or price_missing.';
+comment on column public.llm_alerts.subject is
+'What it is about, so that it is said once: a quota and its period, a key, a provider and model.';
+comment on column public.llm_alerts.detail is
+'The facts to show: what was used, the limit, masked hints; never a secret value.';
+comment on column public.llm_alerts.read_at is 'When it was marked as read; null: not yet.';
+
+revoke all on table public.llm_alerts from public, anon, authenticated, service_role;
+alter table public.llm_alerts enable row level security;
+grant select on table public.llm_alerts to authenticated, service_role;
+
+create policy "users read their own alerts" on public.llm_alerts
+for select to authenticated using (user_id = (select auth.uid()));
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.add_alert(p_user uuid, p_kind text, p_subject text, p_detail jsonb)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Asked first: what was said before is met by every request, and an insert makes its id before it conflicts.
+  perform from public.llm_alerts as n where n.user_id = p_user and n.kind = p_kind and n.subject = p_subject;
+  if found then
+    return;
+  end if;
+  insert into public.llm_alerts (user_id, kind, subject, detail)
+  values (p_user, p_kind, p_subject, p_detail)
+  on conflict (user_id, kind, subject) do nothing;
+end
+$$;
+
+comment on function llm_private.add_alert(uuid, text, text, jsonb) is
+'Tell a user, or the operator, something once: does nothing where it was said before.';
+
+create function llm_private.dismiss_alerts(p_ids uuid[])
+returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_read integer;
+begin
+  update public.llm_alerts set read_at = now()
+  where user_id = v_owner and read_at is null and (p_ids is null or id = any(p_ids));
+  get diagnostics v_read = row_count;
+  return v_read;
+end
+$$;
+
+comment on function llm_private.dismiss_alerts(uuid[]) is
+'Mark the caller''s alerts as read. Error not_signed_in.';
+
+revoke execute on function llm_private.add_alert(uuid, text, text, jsonb)
+from public, anon, authenticated, service_role;
+revoke execute on function llm_private.dismiss_alerts(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function llm_private.dismiss_alerts(uuid[]) to authenticated, service_role;
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_alerts(
+  p_unread_only boolean default true, p_limit integer default 50, p_before uuid default null
+)
+returns setof public.llm_alerts
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from public.llm_alerts
+  where
+    user_id = (select llm_private.acting_owner())
+    and (read_at is null or not coalesce(p_unread_only, true))
+    and (p_before is null or id < p_before)
+  order by id desc
+  limit least(greatest(coalesce(p_limit, 50), 1), 500)
+$$;
+
+comment on function public.list_llm_alerts(boolean, integer, uuid) is
+'The caller''s alerts, or with a secret key the operator''s, newest first, at most 500; p_before: the id of the last
+one seen, to read on. Error not_signed_in.';
+
+create function public.dismiss_llm_alerts(p_ids uuid[] default null)
+returns integer
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.dismiss_alerts(p_ids)
+$$;
+
+comment on function public.dismiss_llm_alerts(uuid[]) is
+'Mark these alerts of the caller''s as read, all of them without p_ids; returns how many were unread.
+Error not_signed_in.';
+
+revoke execute on function public.list_llm_alerts(boolean, integer, uuid)
+from public, anon, authenticated, service_role;
+revoke execute on function public.dismiss_llm_alerts(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.list_llm_alerts(boolean, integer, uuid) to authenticated, service_role;
+grant execute on function public.dismiss_llm_alerts(uuid[]) to authenticated, service_role;
