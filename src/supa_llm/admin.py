@@ -297,8 +297,8 @@ class Admin:
             for state in admin.recalculate_costs(since=date(2027, 1, 1)):
                 print(f"{state.events} of {state.expected}, {state.changed} changed")
 
-        You can stop at any time and continue with the same call. Running it again changes nothing. An event that
-        had a price never loses it.
+        You can stop at any time and continue with the same call. Running it again changes nothing.
+        An event that had a price never loses it.
 
         Args:
             since: requests that began from then on; None is all. A date is midnight UTC.

@@ -4,11 +4,11 @@
 -- are summed into a few rows, and the 24 hours of a day into a day's. Reports add what is not rolled up yet from the
 -- users' totals, so they are exact at any time; rolling up only makes them quick.
 --
--- A request may be recorded days after it began, and a cost may be recalculated. Whoever changes the totals of an hour
--- holds a shared lock on it until they commit, and marks it as stale where it is over; whoever rolls it up holds the lock
--- alone. So a roll up either sees a change, or the change sees the roll up and marks it. What is stale is read from the
--- users' totals until it is rolled up again. Rolling up never waits for that lock: it leaves an hour that is being
--- recorded for later.
+-- A request may be recorded days after it began, and a cost may be recalculated. Whoever changes the totals of an
+-- hour holds a shared lock on it until they commit, and marks it as stale where it is over; whoever rolls it up holds
+-- the lock alone. So a roll up either sees a change, or the change sees the roll up and marks it. What is stale is
+-- read from the users' totals until it is rolled up again. Rolling up never waits for that lock: it leaves an hour
+-- that is being recorded for later.
 
 create table llm_private.usage_rollups (
   span text not null,

@@ -306,9 +306,10 @@ as $$
 $$;
 
 comment on function public.run_llm_maintenance() is
-'For administrators, or pg_cron: roll up hours that are over into the project''s totals for some seconds, make the months
-ahead, and drop the months of events that are not kept. Returns hours_left (null: another run is in progress), dropped_months
-(null: somebody was in the way) and done; call it again until then. Nothing is wrong without it, only slower.';
+'For administrators, or pg_cron: roll up hours that are over into the project''s totals for some seconds, make the
+months ahead, and drop the months of events that are not kept. Returns hours_left (null: another run is in
+progress), dropped_months (null: somebody was in the way) and done; call it again until then. Nothing is wrong
+without it, only slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)
 returns jsonb
