@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 
-from supa_llm.prices import price_list
+from supa_llm.client.price_lists import price_list
 from tests.support import ROOT, Stack
 
 Progress = Callable[[str], None]

@@ -80,7 +80,7 @@ def _target(to: Path | None) -> Path:
 
 
 def _packaged() -> list[Path]:
-    from supa_llm.project_files import packaged_project
+    from supa_llm.local.project_files import packaged_project
 
     return sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
 

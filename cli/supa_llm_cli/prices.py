@@ -18,7 +18,7 @@ from supa_llm_cli.tables import AsJson, print_json, print_table
 
 if TYPE_CHECKING:
     from supa_llm import Admin, Price, PriceChange
-    from supa_llm.prices import PriceList
+    from supa_llm.client.price_lists import PriceList
 
 app = typer.Typer(
     name="prices",
@@ -161,7 +161,7 @@ def end(
 
 def _price_lists(admin: Admin, wanted: Sequence[str]) -> tuple[dict[str, PriceList], list[str]]:
     """The price lists of the providers, and which of them have none."""
-    from supa_llm.prices import price_list
+    from supa_llm.client.price_lists import price_list
 
     catalogue = {provider.id: provider for provider in admin.list_providers()}
     if strange := sorted(set(wanted) - catalogue.keys()):

@@ -20,9 +20,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supa_llm.admin import Admin
-    from supa_llm.async_client import AsyncSupaLLM, AsyncUserLLM
-    from supa_llm.client import SupaLLM
+    from supa_llm.client.admin import Admin
+    from supa_llm.client.async_client import AsyncSupaLLM, AsyncUserLLM
+    from supa_llm.client.supallm import SupaLLM
+    from supa_llm.client.user import UserLLM
     from supa_llm.errors import (
         BadRequestError,
         ConfigurationError,
@@ -41,32 +42,19 @@ if TYPE_CHECKING:
         SupaLLMError,
         TotalTimeoutError,
     )
-    from supa_llm.ledger import Alert, Price, PriceChange, Quota
-    from supa_llm.models import (
-        Attempt,
-        AuditEntry,
-        Candidate,
-        Key,
-        KnownModel,
-        Provider,
-        Receipt,
-        Route,
-        Settings,
-        Skipped,
-        Usage,
-    )
-    from supa_llm.usage import (
-        Forecast,
-        Maintenance,
-        Recalculation,
-        RecordedAttempt,
-        RecordedRequest,
-        UsageCheck,
-        UsageEvent,
-        UsageHint,
-        UsageLine,
-    )
-    from supa_llm.user import UserLLM
+    from supa_llm.values.alerts import Alert
+    from supa_llm.values.audit import AuditEntry
+    from supa_llm.values.keys import Key
+    from supa_llm.values.maintenance import Maintenance
+    from supa_llm.values.prices import Price, PriceChange
+    from supa_llm.values.providers import KnownModel, Provider
+    from supa_llm.values.quotas import Quota
+    from supa_llm.values.recalculations import Recalculation
+    from supa_llm.values.receipts import Attempt, Receipt, Usage
+    from supa_llm.values.requests import RecordedAttempt, RecordedRequest
+    from supa_llm.values.routes import Candidate, Route, Skipped
+    from supa_llm.values.settings import Settings
+    from supa_llm.values.usage import Forecast, UsageCheck, UsageEvent, UsageHint, UsageLine
 
 __all__ = [
     "Admin",
@@ -117,31 +105,42 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Admin": "admin",
-    "AsyncSupaLLM": "async_client",
-    "AsyncUserLLM": "async_client",
-    "Alert": "ledger",
-    "Price": "ledger",
-    "PriceChange": "ledger",
-    "Quota": "ledger",
-    "Forecast": "usage",
-    "Maintenance": "usage",
-    "RecordedAttempt": "usage",
-    "RecordedRequest": "usage",
-    "Recalculation": "usage",
-    "SupaLLM": "client",
-    "UsageCheck": "usage",
-    "UsageEvent": "usage",
-    "UsageHint": "usage",
-    "UsageLine": "usage",
-    "UserLLM": "user",
+    "Admin": "client.admin",
+    "Alert": "values.alerts",
+    "AsyncSupaLLM": "client.async_client",
+    "AsyncUserLLM": "client.async_client",
+    "Attempt": "values.receipts",
+    "AuditEntry": "values.audit",
+    "Candidate": "values.routes",
+    "Forecast": "values.usage",
+    "Key": "values.keys",
+    "KnownModel": "values.providers",
+    "Maintenance": "values.maintenance",
+    "Price": "values.prices",
+    "PriceChange": "values.prices",
+    "Provider": "values.providers",
+    "Quota": "values.quotas",
+    "Recalculation": "values.recalculations",
+    "Receipt": "values.receipts",
+    "RecordedAttempt": "values.requests",
+    "RecordedRequest": "values.requests",
+    "Route": "values.routes",
+    "Settings": "values.settings",
+    "Skipped": "values.routes",
+    "SupaLLM": "client.supallm",
+    "Usage": "values.receipts",
+    "UsageCheck": "values.usage",
+    "UsageEvent": "values.usage",
+    "UsageHint": "values.usage",
+    "UsageLine": "values.usage",
+    "UserLLM": "client.user",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = _HOMES.get(name, "errors" if name.endswith("Error") else "models")
+    home = _HOMES.get(name, "errors")
     value = globals()[name] = getattr(import_module(f"supa_llm.{home}"), name)
     return value
 

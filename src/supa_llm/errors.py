@@ -28,7 +28,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supa_llm.models import Receipt, Skipped
+    from supa_llm.values.receipts import Receipt
+    from supa_llm.values.routes import Skipped
 
 
 class SupaLLMError(Exception):

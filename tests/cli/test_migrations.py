@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from supa_llm.project_files import packaged_project
+from supa_llm.local.project_files import packaged_project
 from tests.cli.command import run
 
 OURS = sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))

@@ -19,7 +19,7 @@ from genai_prices import types
 from genai_prices.data import providers
 from psycopg.types.json import Jsonb
 
-from supa_llm.prices import price_list
+from supa_llm.client.price_lists import price_list
 from tests.database.support import Connection, Transaction, rolled_back
 
 NOW = datetime.now(UTC).replace(microsecond=0)

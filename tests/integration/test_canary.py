@@ -21,7 +21,7 @@ import pytest
 from supa_llm import AsyncSupaLLM, SupaLLM, SupaLLMError
 from supa_llm.engine import ModelCall, uuid7
 from supa_llm.engine.effects import Demand
-from supa_llm.models import Secret
+from supa_llm.values.secrets import Secret
 from tests.support import Emulator, Stack, User
 
 KEY = "sk-test-canary0123456789abcdefCANARY"

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from supa_llm import AsyncSupaLLM, DatabaseUnavailableError, NotSignedInError, SupaLLM
-from supa_llm.session import AccessToken
+from supa_llm.client.session import AccessToken
 from tests.support import Stack, User, key_for, unsigned_token, wait_until
 
 

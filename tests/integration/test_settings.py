@@ -7,13 +7,7 @@ from datetime import date
 
 import pytest
 
-from supa_llm import (
-    ConflictError,
-    InvalidInputError,
-    NoCandidateError,
-    NotFoundError,
-    SupaLLM,
-)
+from supa_llm import ConflictError, InvalidInputError, NoCandidateError, NotFoundError, SupaLLM
 from tests.support import Stack, User, key_for
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from supa_llm.models import Candidate
+from supa_llm.values.routes import Candidate
 from tests.support import Emulator
 from tests.unit.engine_support import Both, candidate
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from supa_llm.answers import chat_body
+from supa_llm.client.answers import chat_body
 from supa_llm.engine import AsyncEngine, Engine
 from supa_llm.engine.estimate import estimate
 from supa_llm.errors import BadRequestError, ProviderError, StreamInterruptedError

@@ -8,7 +8,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from supa_llm import dropin
+from supa_llm.client import dropin
 from supa_llm.engine import AsyncEngine, Engine
 from tests.providers.conftest import CATALOGUE, Providers
 from tests.unit.engine_support import AsyncMemoryPolicy, Both, MemoryPolicy

@@ -10,11 +10,13 @@ from uuid import UUID
 
 import httpx
 
-from supa_llm.answers import ChatAnswer, Embeddings
+from supa_llm.client.answers import ChatAnswer, Embeddings
 from supa_llm.engine import AsyncEngine, Engine, Timeouts
 from supa_llm.engine.effects import Demand
 from supa_llm.errors import SupaLLMError
-from supa_llm.models import Attempt, Candidate, Route, Secret
+from supa_llm.values.receipts import Attempt
+from supa_llm.values.routes import Candidate, Route
+from supa_llm.values.secrets import Secret
 
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 KEY_ID = UUID(int=1)

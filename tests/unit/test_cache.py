@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 
-from supa_llm.cache import AsyncCache, Cache, Slot
+from supa_llm.client.cache import AsyncCache, Cache, Slot
+from supa_llm.client.session import AccessToken
 from supa_llm.errors import DatabaseUnavailableError
-from supa_llm.session import AccessToken
 from tests.support import unsigned_token
 
 LATER = int(time.time()) + 3600

@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from supa_llm import dropin
+from supa_llm.client import dropin
 from supa_llm.engine import Timeouts
 from supa_llm.errors import (
     ConfigurationError,
@@ -22,7 +22,7 @@ from supa_llm.errors import (
     NotSignedInError,
     SupaLLMError,
 )
-from supa_llm.models import Receipt
+from supa_llm.values.receipts import Receipt
 from tests.unit.engine_support import STREAM, Both, Reply, Web, answered, candidate, event
 
 ASK: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
@@ -251,7 +251,7 @@ def test_a_missing_openai_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_importing_it_imports_neither_openai_nor_pydantic() -> None:
     code = (
-        "import sys, supa_llm.engine, supa_llm.dropin;"
+        "import sys, supa_llm.engine, supa_llm.client.dropin;"
         "print({'openai', 'pydantic', 'supabase'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

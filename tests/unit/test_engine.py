@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from supa_llm import calls
-from supa_llm.answers import chat_body
+from supa_llm.client.answers import chat_body
+from supa_llm.database.usage import record_usage
 from supa_llm.engine import AsyncEngine, Engine, Timeouts, uuid7
 from supa_llm.errors import (
     BadRequestError,
@@ -24,7 +24,8 @@ from supa_llm.errors import (
     SupaLLMError,
     TotalTimeoutError,
 )
-from supa_llm.models import Secret, Usage
+from supa_llm.values.receipts import Usage
+from supa_llm.values.secrets import Secret
 from tests.unit.engine_support import (
     HELLO,
     STREAM,
@@ -250,11 +251,11 @@ async def test_what_is_recorded_of_usage(both: Both, streamed: bool, said: str, 
     else:
         await both.chat(engine, policy)
     ((request_id, task, attempt),) = policy.records
-    sent = calls.record_usage(request_id, task, attempt).args
+    sent = record_usage(request_id, task, attempt).args
     assert (sent["p_input_tokens"], sent["p_cached_input_tokens"], sent["p_output_tokens"]) == (128, 64, 8)
     assert (sent["p_cache_write_tokens"], sent["p_other_tokens"]) == (32, {"input_audio": 16})
     assert sent["p_service_tier"] == tier
-    nothing = calls.record_usage(request_id, task, replace(attempt, usage=Usage())).args
+    nothing = record_usage(request_id, task, replace(attempt, usage=Usage())).args
     assert (nothing["p_cache_write_tokens"], nothing["p_other_tokens"]) == (None, None)
 
 

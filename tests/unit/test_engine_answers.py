@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from supa_llm.answers import ChatAnswer, Embeddings, ToolCall, chat_body, embeddings_body
+from supa_llm.client.answers import ChatAnswer, Embeddings, ToolCall, chat_body, embeddings_body
 from supa_llm.engine import Answer, uuid7
 from supa_llm.errors import InvalidInputError, ProviderError
-from supa_llm.models import Receipt
+from supa_llm.values.receipts import Receipt
 from tests.unit.engine_support import candidate
 
 RECEIPT = Receipt(uuid7(), None, ())

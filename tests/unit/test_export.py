@@ -17,7 +17,7 @@ import pyarrow.parquet
 import pytest
 
 from supa_llm import ConfigurationError, InvalidInputError, UsageEvent
-from supa_llm.export import COLUMNS, async_export_events, export_events
+from supa_llm.client.export import COLUMNS, async_export_events, export_events
 
 EVENT = UsageEvent(
     user_id=uuid.UUID(int=1),

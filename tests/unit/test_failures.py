@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from supa_llm.engine.failures import mask_error
-from supa_llm.models import Secret
+from supa_llm.values.secrets import Secret
 
 
 def test_a_key_is_masked_wherever_a_provider_repeats_it() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from supa_llm.key_check import KeyCheckResult, check_key
-from supa_llm.models import KeyCheck, Secret
+from supa_llm.panel.key_check import KeyCheckResult, check_key
+from supa_llm.values.key_checks import KeyCheck
+from supa_llm.values.secrets import Secret
 
 KEY = "sk-made-up-0123456789"
 

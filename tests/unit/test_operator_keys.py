@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from supa_llm.operator_keys import OperatorKeys
+from supa_llm.client.operator_keys import OperatorKeys
 
 
 def revealed(keys: OperatorKeys) -> dict[str, str]:

@@ -13,7 +13,7 @@ from supa_llm import AsyncSupaLLM, AsyncUserLLM, SupaLLM, UserLLM
 #: Names that asyncio's own conventions change.
 RENAMED = {"openai": "async_openai"}
 #: Methods that do no I/O by themselves, so nobody awaits them.
-PLAIN = {"stream", "for_user", "openai", "usage_events"}
+PLAIN = {"stream", "for_user", "openai", "list_usage_events"}
 
 PAIRS = [(UserLLM, AsyncUserLLM), (SupaLLM, AsyncSupaLLM)]
 
@@ -61,4 +61,4 @@ def test_a_view_has_all_that_is_about_its_user(whole: type, view: type) -> None:
 def test_every_method_shows_how_it_is_used_or_takes_nothing() -> None:
     for name, member in public(UserLLM).items():
         needs_example = len(inspect.signature(member).parameters) > 2
-        assert not needs_example or "llm." in member.__doc__ or name == "audit_log", name
+        assert not needs_example or "llm." in member.__doc__ or name == "get_audit_log", name

@@ -30,8 +30,8 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
+from supa_llm.client.price_lists import PriceList, price_list
 from supa_llm.errors import ConfigurationError
-from supa_llm.prices import PriceList, price_list
 
 List = Callable[..., PriceList]
 Price = dict[str, Any]

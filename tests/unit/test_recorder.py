@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from supa_llm.calls import Call
+from supa_llm.client.recorder import Recorder
+from supa_llm.client.session import Identity
+from supa_llm.database.call import Call
 from supa_llm.errors import DatabaseUnavailableError, NotSignedInError
-from supa_llm.models import Secret
-from supa_llm.recorder import Recorder
-from supa_llm.session import Identity
+from supa_llm.values.secrets import Secret
 from tests.support import unsigned_token, wait_until
 
 
@@ -84,8 +84,8 @@ def test_it_is_sent_with_the_newest_token_of_the_same_user(anna: Identity) -> No
 def test_while_the_database_is_away_it_waits_and_tries_again(
     anna: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("supa_llm.recorder._FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("supa_llm.recorder._LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr("supa_llm.client.recorder._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("supa_llm.client.recorder._LONGEST_PAUSE", 0.02)
     database = Database()
     database.error = DatabaseUnavailableError("away")
     with recorder(database) as usage:
@@ -159,7 +159,7 @@ def test_closing_gives_up_what_cannot_be_sent_in_time_and_says_how_many(
 
 
 def test_its_threads_end_when_there_is_nothing_to_do(anna: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("supa_llm.recorder._IDLE", 0.05)
+    monkeypatch.setattr("supa_llm.client.recorder._IDLE", 0.05)
     database = Database()
     with recorder(database) as usage:
         usage.put(event("1"), anna)

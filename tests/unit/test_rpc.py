@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from supa_llm import calls
+from supa_llm.database import keys, prices, settings
+from supa_llm.database.transport import AsyncDatabase, Database, Project
 from supa_llm.errors import (
     ConfigurationError,
     ConflictError,
@@ -22,8 +23,7 @@ from supa_llm.errors import (
     NotSignedInError,
     SupaLLMError,
 )
-from supa_llm.models import Secret
-from supa_llm.rpc import AsyncDatabase, Database, Project
+from supa_llm.values.secrets import Secret
 
 PROJECT = Project("https://project.test/rest/v1", "sb_publishable_x", Secret("the-runtime"))
 TOKEN = Secret("the-token")
@@ -51,14 +51,14 @@ def coded(code: str, details: str | None = "stable_code") -> Answer:
 
 def failure(answer: Answer) -> SupaLLMError:
     with pytest.raises(SupaLLMError) as caught:
-        database(answer).run(calls.list_keys(), TOKEN)
+        database(answer).run(keys.list_keys(), TOKEN)
     assert caught.value.__cause__ is caught.value.__context__ is None
     return caught.value
 
 
 def test_a_call_carries_the_tokens_of_its_user_and_its_runtime() -> None:
     seen: list[httpx.Request] = []
-    database(noting(seen)).run(calls.list_keys(), TOKEN)
+    database(noting(seen)).run(keys.list_keys(), TOKEN)
     (request,) = seen
     assert (request.method, request.url.path) == ("POST", "/rest/v1/rpc/list_llm_keys")
     assert request.headers["apikey"] == "sb_publishable_x"
@@ -73,7 +73,7 @@ def test_without_a_token_the_api_key_speaks_for_itself(key: str, authorization: 
     """One of an older project is a token, and goes where tokens go."""
     seen: list[httpx.Request] = []
     http = httpx.Client(transport=httpx.MockTransport(noting(seen)))
-    Database(Project("https://project.test/rest/v1", key), http).run(calls.list_prices())
+    Database(Project("https://project.test/rest/v1", key), http).run(prices.list_prices())
     (request,) = seen
     assert request.headers["apikey"] == key
     assert request.headers.get("authorization") == authorization
@@ -81,7 +81,7 @@ def test_without_a_token_the_api_key_speaks_for_itself(key: str, authorization: 
 
 def test_an_api_key_that_is_no_administrators_is_told_from_a_token_that_is_nobodys() -> None:
     with pytest.raises(ForbiddenError) as caught:
-        database(coded("42501")).run(calls.end_price(1))
+        database(coded("42501")).run(prices.end_price(1))
     assert caught.value.code == "secret_key_required"
     assert "sb_publishable" not in str(caught.value)
 
@@ -101,7 +101,7 @@ def test_a_key_is_the_whole_body() -> None:
         return coded("PT400")(request)
 
     with pytest.raises(InvalidInputError):
-        database(answer).run(calls.set_key("openai", "sk-1"), TOKEN)
+        database(answer).run(keys.set_key("openai", "sk-1"), TOKEN)
     assert seen == [{"provider": "openai", "key": "sk-1"}]
 
 
@@ -185,7 +185,7 @@ def test_a_network_error_is_told_without_its_inside(error: Exception) -> None:
 def test_what_no_header_can_carry_is_not_sent(token: str) -> None:
     sent: list[httpx.Request] = []
     with pytest.raises(NotSignedInError) as caught:
-        database(noting(sent)).run(calls.list_keys(), Secret(token))
+        database(noting(sent)).run(keys.list_keys(), Secret(token))
     assert sent == []
     assert not token or token not in str(caught.value)
 
@@ -193,7 +193,7 @@ def test_what_no_header_can_carry_is_not_sent(token: str) -> None:
 @pytest.mark.parametrize("value", [float("nan"), object(), "\ud800"])
 def test_arguments_that_are_no_json_are_refused(value: object) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        database(lambda _: httpx.Response(200)).run(calls.set_settings({"x": value}), TOKEN)
+        database(lambda _: httpx.Response(200)).run(settings.set_settings({"x": value}), TOKEN)
     assert caught.value.__context__ is None
 
 
@@ -201,7 +201,7 @@ def test_a_closed_client_says_so() -> None:
     http = httpx.Client()
     http.close()
     with pytest.raises(ConfigurationError) as caught:
-        Database(PROJECT, http).run(calls.list_keys(), TOKEN)
+        Database(PROJECT, http).run(keys.list_keys(), TOKEN)
     assert caught.value.code == "closed"
 
 
@@ -211,14 +211,14 @@ async def test_tasks_get_the_same_errors() -> None:
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(away)) as http:
         with pytest.raises(DatabaseUnavailableError) as caught:
-            await AsyncDatabase(PROJECT, http).run(calls.list_keys(), TOKEN)
+            await AsyncDatabase(PROJECT, http).run(keys.list_keys(), TOKEN)
     assert caught.value.__context__ is None
     async with httpx.AsyncClient(transport=httpx.MockTransport(coded("PT409"))) as http:
         with pytest.raises(ConflictError):
-            await AsyncDatabase(PROJECT, http).run(calls.list_keys(), TOKEN)
+            await AsyncDatabase(PROJECT, http).run(keys.list_keys(), TOKEN)
 
 
 def test_a_repr_shows_no_secret() -> None:
     assert "the-runtime" not in repr(PROJECT)
     assert "sb_publishable" not in repr(PROJECT)
-    assert "sk-1" not in repr(calls.set_key("openai", "sk-1"))
+    assert "sk-1" not in repr(keys.set_key("openai", "sk-1"))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from supa_llm.client.session import AsyncSession, Session
 from supa_llm.errors import NotSignedInError
-from supa_llm.session import AsyncSession, Session
 
 
 def token(user: str) -> str:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supa_llm.models import Candidate, Usage
+from supa_llm.values.receipts import Usage
+from supa_llm.values.routes import Candidate
 from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import FaultError, UnsupportedError
 from supa_llm.wire.google import GoogleDecoder, GoogleWire

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supa_llm.models import Usage
+from supa_llm.values.receipts import Usage
 from supa_llm.wire.anthropic import AnthropicDecoder
 from supa_llm.wire.openai import OpenAIDecoder
 from supa_llm.wire.usage import of_anthropic, of_google, read_usage, served_tier, tier_of_anthropic

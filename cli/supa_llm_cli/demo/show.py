@@ -15,8 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from supa_llm.models import Attempt, Candidate, KeySource, Receipt, Route
-from supa_llm.usage import UsageLine
+from supa_llm.values.receipts import Attempt, KeySource, Receipt
+from supa_llm.values.routes import Candidate, Route
+from supa_llm.values.usage import UsageLine
 
 _WIDTH = 80
 _TEXT_WIDTH = 56

@@ -16,11 +16,11 @@ import psycopg
 
 import supabase
 from supa_llm import Admin, Receipt, SupaLLM, UserLLM
+from supa_llm.client.operator_keys import OperatorKeys
+from supa_llm.client.price_lists import price_list
 from supa_llm.local import LocalStack
 from supa_llm.local.ports import is_free
-from supa_llm.operator_keys import OperatorKeys
-from supa_llm.prices import price_list
-from supa_llm.project_files import packaged_project
+from supa_llm.local.project_files import packaged_project
 from supa_llm_cli.demo.emulator import Emulator, emulator
 from supa_llm_cli.demo.show import Show
 

@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from supa_llm.errors import NoCandidateError, NotFoundError, ProviderError, SupaLLMError
-from supa_llm.models import Receipt
-from supa_llm.usage import UsageLine
+from supa_llm.values.receipts import Receipt
+from supa_llm.values.usage import UsageLine
 from supa_llm_cli.demo.claims import Claims, refusal
 from supa_llm_cli.demo.emulator import Emulator
 from supa_llm_cli.demo.show import Show

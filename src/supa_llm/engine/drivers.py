@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from supa_llm.answers import AsyncChatStream, ChatAnswer, ChatStream, Embeddings
+from supa_llm.client.answers import AsyncChatStream, ChatAnswer, ChatStream, Embeddings
 from supa_llm.engine.effects import (
     Answer,
     AskRoute,

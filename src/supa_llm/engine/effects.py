@@ -8,10 +8,12 @@ from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
 
-from supa_llm.arguments import check
 from supa_llm.engine.estimate import Estimate, estimate
 from supa_llm.errors import InvalidInputError
-from supa_llm.models import Attempt, Candidate, Receipt, Route, Secret
+from supa_llm.values.arguments import check
+from supa_llm.values.receipts import Attempt, Receipt
+from supa_llm.values.routes import Candidate, Route
+from supa_llm.values.secrets import Secret
 from supa_llm.wire.base import Json, Kind, WireRequest
 
 

@@ -14,7 +14,9 @@ from supa_llm.errors import (
     StreamInterruptedError,
     TotalTimeoutError,
 )
-from supa_llm.models import Attempt, Receipt, Route, Secret, Skipped
+from supa_llm.values.receipts import Attempt, Receipt
+from supa_llm.values.routes import Route, Skipped
+from supa_llm.values.secrets import Secret
 
 _LONGEST_MESSAGE = 500
 

@@ -40,7 +40,9 @@ from supa_llm.engine.effects import (
 )
 from supa_llm.engine.ids import uuid7
 from supa_llm.errors import InvalidInputError, SupaLLMError
-from supa_llm.models import Attempt, Candidate, Outcome, Receipt, Route, Secret, Skipped
+from supa_llm.values.receipts import Attempt, Outcome, Receipt
+from supa_llm.values.routes import Candidate, Route, Skipped
+from supa_llm.values.secrets import Secret
 from supa_llm.wire import WIRES
 from supa_llm.wire.base import (
     Decoder,

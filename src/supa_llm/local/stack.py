@@ -15,9 +15,9 @@ from supa_llm.local.extras import require
 from supa_llm.local.files import locked, private_directory, remove_tree, write_private
 from supa_llm.local.install import Progress, cache_directory, install
 from supa_llm.local.layout import SERVICES, Layout, former_layouts, layout_for
+from supa_llm.local.project_files import find_project
 from supa_llm.local.start import Start, stop
 from supa_llm.local.state import Settings, StackStatus
-from supa_llm.project_files import find_project
 
 DEFAULT_PORT = 54321
 _LOCK_SECONDS = 180

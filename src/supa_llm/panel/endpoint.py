@@ -17,7 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from supa_llm import calls
+from supa_llm.client.operator_keys import OperatorKeys
+from supa_llm.client.session import AccessToken
+from supa_llm.database import key_checks, routes
+from supa_llm.database.transport import AsyncDatabase, Project
 from supa_llm.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -28,11 +31,8 @@ from supa_llm.errors import (
     NotSignedInError,
     SupaLLMError,
 )
-from supa_llm.key_check import check_key
-from supa_llm.models import Secret
-from supa_llm.operator_keys import OperatorKeys
-from supa_llm.rpc import AsyncDatabase, Project
-from supa_llm.session import AccessToken
+from supa_llm.panel.key_check import check_key
+from supa_llm.values.secrets import Secret
 
 #: Enough for any key, and for all changes of a user's settings.
 _MOST_BYTES = 65_536
@@ -83,12 +83,14 @@ def panel_endpoint(
     async def check_key_(request: Request) -> JSONResponse:
         token = _token(request)
         asked = _fields(await _body(request), {"provider": str, "key": str})
-        test = await database.run(calls.begin_key_check(asked["provider"], asked["key"]), token)
+        test = await database.run(key_checks.begin_key_check(asked["provider"], asked["key"]), token)
         key = test.key if asked["key"] is None else Secret(asked["key"])
         if key is None:
             raise NotFoundError("There is no key to test.", code="key_not_found")
         said = await check_key(test, key, providers)
-        stored = await database.run(calls.record_key_check(test.id, said.result, said.retry_after), token)
+        stored = await database.run(
+            key_checks.record_key_check(test.id, said.result, said.retry_after), token
+        )
         return _json(
             {
                 "result": said.result,
@@ -102,7 +104,7 @@ def panel_endpoint(
     async def explain_route(request: Request) -> JSONResponse:
         token = _token(request)
         asked = _fields(await _body(request), {"task": str, "changes": dict})
-        call = calls.explain_route(asked["task"], None, (), offered, asked["changes"])
+        call = routes.explain_route(asked["task"], None, (), offered, asked["changes"])
         return _json(await database.run(replace(call, parse=lambda route: route), token))
 
     async def operator_providers(_: Request) -> JSONResponse:

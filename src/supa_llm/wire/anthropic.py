@@ -24,7 +24,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from supa_llm.models import Candidate, ErrorClass
+from supa_llm.values.receipts import ErrorClass
+from supa_llm.values.routes import Candidate
 from supa_llm.wire.base import (
     FaultError,
     Json,

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from supa_llm.models import Candidate, ErrorClass
+from supa_llm.values.receipts import ErrorClass
+from supa_llm.values.routes import Candidate
 
 Json = dict[str, Any]
 Kind = Literal["chat", "embeddings"]

@@ -24,7 +24,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from supa_llm.models import Candidate, ErrorClass
+from supa_llm.values.receipts import ErrorClass
+from supa_llm.values.routes import Candidate
 from supa_llm.wire.base import (
     FaultError,
     Json,

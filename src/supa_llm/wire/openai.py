@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from supa_llm.models import Candidate, ErrorClass
+from supa_llm.values.receipts import ErrorClass
+from supa_llm.values.routes import Candidate
 from supa_llm.wire.base import (
     FaultError,
     Json,

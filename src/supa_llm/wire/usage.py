@@ -1,8 +1,8 @@
 """What a provider says it used, in the one shape that is recorded.
 
 Each format's usage becomes an OpenAI ``usage`` object, which callers see, and that object becomes
-:class:`~supa_llm.models.Usage`. Where OpenAI's chats have no name for a part, the object has one that callers
-may know: ``video_tokens`` is OpenRouter's, ``cache_creation_token_details`` LiteLLM's, and
+:class:`~supa_llm.values.receipts.Usage`. Where OpenAI's chats have no name for a part, the object has one
+that callers may know: ``video_tokens`` is OpenRouter's, ``cache_creation_token_details`` LiteLLM's, and
 ``cached_tokens_details`` that of OpenAI's Realtime API.
 
 Parts never exceed what they are part of. A provider that miscounts has its parts cut: the database refuses
@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from supa_llm.models import Usage
+from supa_llm.values.receipts import Usage
 from supa_llm.wire.base import Json
 
 #: Counts above this are no counts of tokens.

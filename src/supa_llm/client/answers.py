@@ -1,0 +1,389 @@
+"""What ``chat()``, ``stream()`` and ``embed()`` take and return."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
+
+from supa_llm.errors import InvalidInputError, ProviderError
+from supa_llm.values.arguments import check
+from supa_llm.values.receipts import Attempt, Receipt
+from supa_llm.values.routes import Candidate
+from supa_llm.wire.assemble import Assembler
+from supa_llm.wire.base import Json, arguments_of
+
+if TYPE_CHECKING:
+    from supa_llm.engine.effects import Answer, Item, Opened
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that the model wants called. ``arguments`` are parsed; ``id`` goes back with the result."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class ChatAnswer:
+    """The answer of a model.
+
+    Attributes:
+        receipt: which attempt answered and whose key paid.
+        raw: the whole answer in the OpenAI format (``chat.completion``).
+
+    Example:
+        >>> answer = llm.chat("Name three colours", task="speed")
+        >>> print(answer.text, answer.answered_by.key_source)
+    """
+
+    def __init__(self, answer: Answer, schema: Any = None) -> None:
+        self.raw: Mapping[str, Any] = answer.payload
+        self.receipt: Receipt = answer.receipt
+        self._schema = schema
+
+    @property
+    def message(self) -> Json:
+        """The assistant's message, to append to the conversation as it is."""
+        return dict(self.raw["choices"][0]["message"])
+
+    @property
+    def text(self) -> str:
+        """The text of the answer; empty where the model only calls tools or refuses."""
+        return self.message.get("content") or ""
+
+    @property
+    def refusal(self) -> str | None:
+        """What the model said when it refused to answer; None where it did not."""
+        return self.message.get("refusal") or None
+
+    @property
+    def finish_reason(self) -> str:
+        """``stop``, ``length``, ``tool_calls`` or ``content_filter``."""
+        return self.raw["choices"][0].get("finish_reason") or "stop"
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tools that the model wants called, in its order."""
+        return [
+            ToolCall(call.get("id") or "", call["function"]["name"], arguments_of(call))
+            for call in self.message.get("tool_calls") or ()
+        ]
+
+    @cached_property
+    def parsed(self) -> Any:
+        """The JSON answer: an instance of the pydantic model given as ``schema``, or what the JSON says.
+
+        Raises:
+            ProviderError: the answer does not follow the schema (code ``answer_not_parsable``).
+        """
+        try:
+            if hasattr(self._schema, "model_validate_json"):
+                return self._schema.model_validate_json(self.text)
+            return json.loads(self.text)
+        except ValueError as error:
+            raise ProviderError(
+                f"The answer is not the JSON that was asked for (finish reason {self.finish_reason!r}).",
+                code="answer_not_parsable",
+                hint=self.refusal or "Allow more tokens, or ask a model that supports JSON schemas.",
+                receipt=self.receipt,
+            ) from error
+
+    @property
+    def answered_by(self) -> Attempt:
+        """The attempt that answered: provider, model, whose key paid, tokens."""
+        return self.receipt.attempts[-1]
+
+    def __repr__(self) -> str:
+        return f"ChatAnswer(text={self.text!r}, finish_reason={self.finish_reason!r})"
+
+
+class Embeddings:
+    """Vectors, one a text, in the order of the texts.
+
+    Attributes:
+        vectors: lists of floats.
+        receipt: which attempt answered and whose key paid.
+        raw: the whole answer in the OpenAI format.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self.raw: Mapping[str, Any] = answer.payload
+        self.receipt: Receipt = answer.receipt
+        self.vectors: list[list[float]] = [_floats(item["embedding"]) for item in answer.payload["data"]]
+
+    @property
+    def answered_by(self) -> Attempt:
+        """The attempt that answered: provider, model, whose key paid, tokens."""
+        return self.receipt.attempts[-1]
+
+    def __repr__(self) -> str:
+        return f"Embeddings({len(self.vectors)} vectors)"
+
+
+class _StreamState:
+    """What a stream has told so far."""
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self._assembler = Assembler()
+        self._opened: Opened | None = None
+        self._ended: Answer | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        choices = self._assembler.completion["choices"]
+        return (choices[0]["message"].get("content") or "") if choices else ""
+
+    @property
+    def request_id(self) -> UUID | None:
+        """UUIDv7 of the request, once its first content is there."""
+        return self._opened.request_id if self._opened else None
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """Who answers, once the first content is there."""
+        return self._opened.candidate if self._opened else None
+
+    @property
+    def answer(self) -> ChatAnswer:
+        """The whole answer, once the stream has ended. Raises InvalidInputError before that."""
+        if self._ended is None:
+            raise InvalidInputError("The stream has not ended: read it to its end first.")
+        return ChatAnswer(replace(self._ended, payload=self._assembler.completion), self._schema)
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """Which attempt answered and whose key paid, once the stream has ended."""
+        return self._ended.receipt if self._ended else None
+
+    @property
+    def answered_by(self) -> Attempt:
+        """The attempt that answered, once the stream has ended. Raises InvalidInputError before that."""
+        return self.answer.answered_by
+
+    def _take(self, item: Item) -> Json | None:
+        """Note an item of the flow; the chunk, if it is one."""
+        if isinstance(item, dict):
+            self._assembler.add(item)
+            return item
+        from supa_llm.engine.effects import Opened  # the engine itself imports this module
+
+        if isinstance(item, Opened):
+            self._opened = item
+        else:
+            self._ended = item
+        return None
+
+
+class ChatStream(_StreamState):
+    """An answer that arrives piece by piece; iterating gives the pieces of its text.
+
+    Leaving the ``with`` block, or :meth:`close`, before the end cancels the request. Its attempt is recorded
+    as cancelled, with the tokens that are known.
+
+    Raises (on entering or iterating):
+        NoCandidateError, ProviderError: nobody answered.
+        StreamInterruptedError: the answer broke off after its first piece.
+
+    Example:
+        >>> with llm.stream("Tell me a story") as story:
+        ...     for piece in story:
+        ...         print(piece, end="")
+        >>> story.answered_by.provider
+    """
+
+    def __init__(self, items: Iterator[Item], schema: Any = None) -> None:
+        super().__init__(schema)
+        self._items = items
+
+    def open(self) -> Self:
+        """Send the request and wait for the first content."""
+        if self._opened is None:
+            for item in self._items:
+                self._take(item)
+                break
+        return self
+
+    def chunks(self) -> Iterator[Json]:
+        """The chunks of the answer in the OpenAI format, tool calls and all."""
+        self.open()
+        for item in self._items:
+            if (made := self._take(item)) is not None:
+                yield made
+
+    def close(self) -> None:
+        """End the request, if it has not ended."""
+        self._items.close()  # type: ignore[attr-defined]
+
+    def __iter__(self) -> Iterator[str]:
+        for made in self.chunks():
+            if piece := _text(made):
+                yield piece
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncChatStream(_StreamState):
+    """:class:`ChatStream` for an event loop: ``async with``, ``async for``, ``await stream.aclose()``."""
+
+    def __init__(self, items: AsyncIterator[Item], schema: Any = None) -> None:
+        super().__init__(schema)
+        self._items = items
+
+    async def open(self) -> Self:
+        """Send the request and wait for the first content."""
+        if self._opened is None:
+            async for item in self._items:
+                self._take(item)
+                break
+        return self
+
+    async def chunks(self) -> AsyncIterator[Json]:
+        """The chunks of the answer in the OpenAI format, tool calls and all."""
+        await self.open()
+        async for item in self._items:
+            if (made := self._take(item)) is not None:
+                yield made
+
+    async def aclose(self) -> None:
+        """End the request, if it has not ended."""
+        await self._items.aclose()  # type: ignore[attr-defined]
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for made in self.chunks():
+            if piece := _text(made):
+                yield piece
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def chat_body(
+    prompt: str | Sequence[Mapping[str, Any]],
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    schema: Any = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    **parameters: Any,
+) -> Json:
+    """The OpenAI-format body of a chat request.
+
+    Args:
+        prompt: a text, or messages in the OpenAI format.
+        tools: tools in the OpenAI format: ``{"type": "function", "function": {"name": …, "parameters": …}}``.
+        schema: what the answer must look like: a pydantic model class or a JSON schema (of an object).
+        max_tokens: most tokens of the answer.
+        temperature: 0 (steady) to 2 (wild); models that take no temperature refuse or ignore it.
+        parameters: any other parameter of OpenAI's chat completions.
+
+    Raises:
+        InvalidInputError: an argument is wrong; the message names it.
+
+    Example:
+        >>> chat_body("Hello", max_tokens=5)
+        {'messages': [{'role': 'user', 'content': 'Hello'}], 'max_completion_tokens': 5}
+    """
+    for name in ("model", "stream"):
+        if name in parameters:
+            raise InvalidInputError(
+                f"{name!r} is no parameter of the body: it has an argument or a method of its own."
+            )
+    check(prompt=prompt, tools=tools, max_tokens=max_tokens, temperature=temperature)
+    messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    body: Json = {"messages": [dict(message) for message in messages], **parameters}
+    if tools:
+        body["tools"] = [dict(tool) for tool in tools]
+    if schema is not None:
+        body["response_format"] = _response_format(schema)
+    if max_tokens is not None:
+        body["max_completion_tokens"] = max_tokens
+    if temperature is not None:
+        body["temperature"] = temperature
+    return body
+
+
+def embeddings_body(texts: str | Sequence[str], *, dimensions: int | None = None, **parameters: Any) -> Json:
+    """The OpenAI-format body of an embeddings request.
+
+    Args:
+        texts: one text or several.
+        dimensions: length of the vectors, where the model can choose.
+
+    Raises:
+        InvalidInputError: an argument is wrong; the message names it.
+    """
+    check(texts=texts, dimensions=dimensions)
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    return {"input": texts, **({"dimensions": dimensions} if dimensions else {}), **parameters}
+
+
+def _response_format(schema: Any) -> Json:
+    if isinstance(schema, Mapping):
+        name, wanted = str(schema.get("title") or "answer"), dict(schema)
+        # A schema that allows more than OpenAI's strict mode does is still followed, only not enforced.
+        strict = _is_strict(wanted)
+    elif isinstance(schema, type) and hasattr(schema, "model_json_schema"):
+        name, wanted, strict = schema.__name__, _strict(schema.model_json_schema()), True
+    else:
+        raise InvalidInputError("'schema' must be a pydantic model class or a JSON schema.")
+    name = "".join(char if char.isascii() and (char.isalnum() or char in "_-") else "_" for char in name)[:64]
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": wanted, "strict": strict}}
+
+
+def _strict(schema: Any) -> Any:
+    """A pydantic schema as OpenAI's strict mode wants it: closed, all required, no defaults."""
+    if isinstance(schema, list):
+        return [_strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _strict(value) for name, value in schema.items() if name != "default"}
+    if isinstance(schema.get("properties"), dict):
+        properties = {name: _strict(value) for name, value in schema["properties"].items()}
+        made |= {"properties": properties, "required": list(properties), "additionalProperties": False}
+    if "$ref" in made:
+        made = {"$ref": made["$ref"]}  # strict mode allows nothing beside a reference
+    return made
+
+
+def _is_strict(schema: Any) -> bool:
+    if isinstance(schema, list):
+        return all(map(_is_strict, schema))
+    if not isinstance(schema, dict):
+        return True
+    if schema.get("type") == "object" or "properties" in schema:
+        names = set(schema.get("properties") or {})
+        if schema.get("additionalProperties") is not False or names != set(schema.get("required") or ()):
+            return False
+    return all(_is_strict(value) for value in schema.values())
+
+
+def _text(made: Mapping[str, Any]) -> str:
+    choices = [choice for choice in made["choices"] if choice.get("index", 0) == 0]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+def _floats(embedding: Any) -> list[float]:
+    """A vector, which some providers send as base64 of little-endian float32 though nobody asked."""
+    if isinstance(embedding, str):
+        data = base64.b64decode(embedding)
+        return list(struct.unpack(f"<{len(data) // 4}f", data))
+    return list(embedding)

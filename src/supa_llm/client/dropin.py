@@ -1,0 +1,384 @@
+"""The official ``openai`` client with this engine as its HTTP transport.
+
+Code and libraries that take an OpenAI client run unchanged, each user with their own keys and fallbacks. The
+transports are httpx transports that open no connection: they hand the request to the engine and its answer
+back.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from supa_llm.client.answers import AsyncChatStream, ChatStream
+from supa_llm.engine import Answer, AsyncEngine, AsyncPolicy, Engine, ModelCall, Policy, Timeouts
+from supa_llm.errors import (
+    BadRequestError,
+    ConfigurationError,
+    DatabaseUnavailableError,
+    ForbiddenError,
+    InvalidInputError,
+    NoCandidateError,
+    NotFoundError,
+    NotSignedInError,
+    ProviderError,
+    SupaLLMError,
+    TotalTimeoutError,
+)
+from supa_llm.values.receipts import Receipt
+from supa_llm.values.routes import Candidate, Route
+from supa_llm.wire.base import Json
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+OnReceipt = Callable[[Receipt], object]
+
+#: No such host exists, nor can it (RFC 2606): should a request ever escape the transport, it goes nowhere.
+_BASE_URL = "https://supa-llm.invalid/v1"
+_SUPPORTED = "POST /chat/completions, POST /embeddings and GET /models"
+
+
+def openai(
+    new_policy: Callable[[], Policy],
+    engine: Engine,
+    *,
+    task: str | None = None,
+    on_receipt: OnReceipt | None = None,
+    **options: Any,
+) -> OpenAI:
+    """An ``openai.OpenAI`` client that runs through the engine.
+
+    ``model="auto"`` leaves the model to the route; ``provider/model`` or a bare model asks for that one. The
+    header ``x-llm-task`` (``extra_headers={"x-llm-task": "code"}``) names another task for one request. A
+    time-out that is set on the client or a request is the total time of a request, in seconds.
+
+    Responses carry ``x-request-id`` (``completion._request_id``), ``x-llm-provider``, ``x-llm-model`` and
+    ``x-llm-key-source``. Errors are those of the openai package; their ``body`` has our ``code`` and
+    ``hint``.
+
+    Args:
+        new_policy: makes the policy of each request.
+        task: what the requests are for.
+        on_receipt: called with the receipt of each request when it has ended, answered or not; not for a
+            stream that was closed before its end.
+        options: anything else that ``openai.OpenAI`` takes. ``max_retries`` is 0, for the engine falls back
+            by itself.
+
+    Raises:
+        ConfigurationError: the ``openai`` package is not installed.
+
+    Example:
+        >>> client = openai(lambda: policy, engine, task="code")
+        >>> client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
+    """
+    try:
+        from openai import OpenAI
+    except ImportError:
+        raise _no_openai() from None
+    transport = EngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
+    # It takes an httpx client too, though it is typed for httpx2.
+    client: Any = httpx.Client(transport=transport, trust_env=False)
+    return OpenAI(http_client=client, **_defaults(options, engine.timeouts))
+
+
+def async_openai(
+    new_policy: Callable[[], AsyncPolicy],
+    engine: AsyncEngine,
+    *,
+    task: str | None = None,
+    on_receipt: OnReceipt | None = None,
+    **options: Any,
+) -> AsyncOpenAI:
+    """An ``openai.AsyncOpenAI`` client that runs through the engine. See :func:`openai`."""
+    try:
+        from openai import AsyncOpenAI
+    except ImportError:
+        raise _no_openai() from None
+    transport = AsyncEngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
+    client: Any = httpx.AsyncClient(transport=transport, trust_env=False)
+    return AsyncOpenAI(http_client=client, **_defaults(options, engine.timeouts))
+
+
+class EngineTransport(httpx.BaseTransport):
+    """Serves OpenAI's HTTP API from an engine. See :func:`openai` for the arguments."""
+
+    def __init__(
+        self,
+        new_policy: Callable[[], Policy],
+        engine: Engine,
+        *,
+        task: str | None = None,
+        on_receipt: OnReceipt | None = None,
+    ) -> None:
+        self._new_policy, self._engine = new_policy, engine
+        self._task, self._on_receipt = task, on_receipt
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        try:
+            policy = self._new_policy()
+            asked = _Asked.read(request, self._task, self._engine.timeouts)
+            if asked.call is None:
+                return _models(policy.models(asked.task))
+            if not asked.call.stream:
+                answer = self._engine.answer(policy, asked.call)
+                return asked.respond(answer, self._on_receipt)
+            stream = ChatStream(self._engine.items(policy, asked.call)).open()
+            return asked.stream(stream, _Body(stream, self._on_receipt))
+        except SupaLLMError as error:
+            return _error_response(error, request, self._on_receipt)
+
+
+class AsyncEngineTransport(httpx.AsyncBaseTransport):
+    """Serves OpenAI's HTTP API from an engine. See :func:`openai` for the arguments."""
+
+    def __init__(
+        self,
+        new_policy: Callable[[], AsyncPolicy],
+        engine: AsyncEngine,
+        *,
+        task: str | None = None,
+        on_receipt: OnReceipt | None = None,
+    ) -> None:
+        self._new_policy, self._engine = new_policy, engine
+        self._task, self._on_receipt = task, on_receipt
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        try:
+            policy = self._new_policy()
+            asked = _Asked.read(request, self._task, self._engine.timeouts)
+            if asked.call is None:
+                return _models(await policy.models(asked.task))
+            if not asked.call.stream:
+                answer = await self._engine.answer(policy, asked.call)
+                return asked.respond(answer, self._on_receipt)
+            stream = await AsyncChatStream(self._engine.items(policy, asked.call)).open()
+            return asked.stream(stream, _AsyncBody(stream, self._on_receipt))
+        except SupaLLMError as error:
+            return _error_response(error, request, self._on_receipt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What an HTTP request asks for; ``call`` is None for the list of models."""
+
+    call: ModelCall | None
+    task: str | None
+    base64: bool = False
+
+    @classmethod
+    def read(cls, request: httpx.Request, task: str | None, timeouts: Timeouts) -> _Asked:
+        task = request.headers.get("x-llm-task") or task
+        path = request.url.path.removeprefix(httpx.URL(_BASE_URL).path)
+        if (request.method, path) == ("GET", "/models"):
+            return cls(None, task)
+        if request.method != "POST" or path not in ("/chat/completions", "/embeddings"):
+            raise NotFoundError(
+                f"{request.method} {path} is not served here.",
+                code="unsupported_endpoint",
+                hint=f"This client serves {_SUPPORTED}.",
+            )
+        try:
+            body = json.loads(request.content)
+        except ValueError:
+            raise InvalidInputError("The request's body is not JSON.") from None
+        model = body.pop("model", None)
+        call = ModelCall(
+            "embeddings" if path == "/embeddings" else "chat",
+            body,
+            task,
+            None if model in (None, "", "auto") else str(model),
+            _timeouts(request, timeouts),
+        )
+        return cls(call, task, body.get("encoding_format") == "base64")
+
+    def respond(self, answer: Answer, on_receipt: OnReceipt | None) -> httpx.Response:
+        if on_receipt:
+            on_receipt(answer.receipt)
+        payload = _as_base64(answer.payload) if self.base64 else answer.payload
+        headers = _headers(answer.receipt.request_id, answer.candidate)
+        return httpx.Response(200, json=payload, headers=headers)
+
+    def stream(
+        self, stream: ChatStream | AsyncChatStream, body: httpx.SyncByteStream | httpx.AsyncByteStream
+    ) -> httpx.Response:
+        assert stream.candidate is not None  # noqa: S101 - an open stream has one
+        headers = {**_headers(stream.request_id, stream.candidate), "content-type": "text/event-stream"}
+        return httpx.Response(200, headers=headers, stream=body)
+
+
+class _Ending:
+    """Tells a stream's receipt once, though a client may iterate its body again, as the openai one does."""
+
+    def __init__(self, on_receipt: OnReceipt | None) -> None:
+        self._on_receipt = on_receipt
+
+    def answered(self, receipt: Receipt | None) -> bytes:
+        if self._on_receipt and receipt:
+            self._on_receipt(receipt)
+        self._on_receipt = None
+        return b"data: [DONE]\n\n"
+
+    def failed(self, error: SupaLLMError) -> bytes:
+        _tell(self._on_receipt, error)
+        self._on_receipt = None
+        return _event(_error_body(error))
+
+
+class _Body(httpx.SyncByteStream):
+    """A stream's chunks as server-sent events. Closing the response hangs up."""
+
+    def __init__(self, stream: ChatStream, on_receipt: OnReceipt | None) -> None:
+        self._stream, self._ending = stream, _Ending(on_receipt)
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for made in self._stream.chunks():
+                yield _event(made)
+        except SupaLLMError as error:
+            yield self._ending.failed(error)
+        else:
+            yield self._ending.answered(self._stream.receipt)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _AsyncBody(httpx.AsyncByteStream):
+    """:class:`_Body` for an event loop."""
+
+    def __init__(self, stream: AsyncChatStream, on_receipt: OnReceipt | None) -> None:
+        self._stream, self._ending = stream, _Ending(on_receipt)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for made in self._stream.chunks():
+                yield _event(made)
+        except SupaLLMError as error:
+            yield self._ending.failed(error)
+        else:
+            yield self._ending.answered(self._stream.receipt)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _defaults(options: Mapping[str, Any], timeouts: Timeouts) -> dict[str, Any]:
+    # The key is a placeholder that the openai package insists on; nothing reads it.
+    ours = {"api_key": "supa-llm", "max_retries": 0, "timeout": timeouts.total}
+    return {**ours, **options, "base_url": _BASE_URL}
+
+
+def _no_openai() -> ConfigurationError:
+    return ConfigurationError(
+        "The official openai package is not installed.", hint="Run: pip install 'supa-llm[openai]'"
+    )
+
+
+def _timeouts(request: httpx.Request, ours: Timeouts) -> Timeouts:
+    """The caller's time-out, which the openai client puts on each request, as the total one."""
+    theirs = request.extensions.get("timeout", {}).get("read")
+    if theirs is None:
+        return ours
+    return Timeouts(total=theirs, attempt=min(theirs, ours.attempt), idle=min(theirs, ours.idle))
+
+
+def _headers(request_id: object, candidate: Candidate) -> dict[str, str]:
+    return {
+        "x-request-id": str(request_id),
+        "x-llm-provider": candidate.provider,
+        "x-llm-model": candidate.model,
+        "x-llm-key-source": candidate.key_source,
+    }
+
+
+def _models(route: Route) -> httpx.Response:
+    names = dict.fromkeys(["auto", *(f"{it.provider}/{it.model}" for it in route.candidates)])
+    owners = {f"{it.provider}/{it.model}": it.provider for it in route.candidates}
+    data = [
+        {"id": name, "object": "model", "created": 0, "owned_by": owners.get(name, "supa-llm")}
+        for name in names
+    ]
+    return httpx.Response(200, json={"object": "list", "data": data})
+
+
+def _event(payload: Json) -> bytes:
+    return b"data: " + json.dumps(payload).encode() + b"\n\n"
+
+
+def _as_base64(payload: Json) -> Json:
+    """The vectors as base64 of little-endian float32, which is what the openai client asks for."""
+
+    def packed(item: Json) -> Json:
+        vector = item["embedding"]
+        if isinstance(vector, str):
+            return item
+        return {**item, "embedding": base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()}
+
+    return {**payload, "data": [packed(item) for item in payload["data"]]}
+
+
+def _tell(on_receipt: OnReceipt | None, error: SupaLLMError) -> None:
+    if on_receipt and isinstance(error, ProviderError):
+        on_receipt(error.receipt)
+
+
+def _error_response(
+    error: SupaLLMError, request: httpx.Request, on_receipt: OnReceipt | None
+) -> httpx.Response:
+    """The HTTP response that makes the openai client raise what existing code expects."""
+    _tell(on_receipt, error)
+    if isinstance(error, TotalTimeoutError):
+        raise httpx.ReadTimeout(str(error), request=request) from error
+    headers = {}
+    if isinstance(error, ProviderError):
+        headers["x-request-id"] = str(error.receipt.request_id)
+    wait = getattr(error, "retry_after", None)
+    if wait is not None:
+        headers["retry-after"] = str(max(1, round(wait)))
+    return httpx.Response(_status(error), json=_error_body(error), headers=headers, request=request)
+
+
+def _error_body(error: SupaLLMError) -> Json:
+    theirs = dict(error.body or {}) if isinstance(error, BadRequestError) else {}
+    return {
+        "error": {
+            "message": str(error),
+            "type": theirs.get("type") or "supa_llm_error",
+            "param": theirs.get("param"),
+            "code": theirs.get("code") or error.code,
+            "hint": error.hint,
+        }
+    }
+
+
+_STATUS: Mapping[type[SupaLLMError], int] = {
+    InvalidInputError: 400,
+    NotSignedInError: 401,
+    ForbiddenError: 403,
+    NotFoundError: 404,
+    DatabaseUnavailableError: 503,
+}
+_STATUS_OF_CLASS = {"auth": 401, "forbidden": 403, "rate_limited": 429, "not_found": 404, "timeout": 504}
+
+
+def _status(error: SupaLLMError) -> int:
+    if isinstance(error, BadRequestError):
+        return error.status or 400
+    if isinstance(error, NoCandidateError):
+        if error.retry_after is not None:
+            return 429
+        # Without a usable key existing code would have seen the provider's 401.
+        return 400 if error.code == "unsupported_request" else 401
+    if isinstance(error, ProviderError):
+        classes = {attempt.error_class or "" for attempt in error.receipt.attempts}
+        return _STATUS_OF_CLASS.get(classes.pop(), 502) if len(classes) == 1 else 502
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

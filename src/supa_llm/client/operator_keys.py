@@ -1,0 +1,71 @@
+"""The operator's own provider keys, from the environment or a mapping; read once, when the client is made."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+
+from supa_llm.values.secrets import Secret
+
+_VARIABLE = re.compile(r"([A-Z][A-Z0-9_]{0,31})_API_KEY")
+#: Providers whose key is known under other names than ``<ID>_API_KEY``; these come first.
+_OTHER_NAMES = {"google": ("GEMINI_API_KEY",)}
+
+
+class OperatorKeys:
+    """Provider id → key. A repr shows the providers, never a key.
+
+    Args:
+        keys: provider id → key. None reads the environment: ``OPENAI_API_KEY`` is the key of provider
+            ``openai``, ``MY_HOST_API_KEY`` that of ``my-host`` (or ``my_host``), and ``GEMINI_API_KEY``, or
+            else ``GOOGLE_API_KEY``, that of ``google``. An empty mapping means that the operator offers no
+            key.
+
+    Blank values are ignored. So are values that no HTTP header could carry, with a warning that names the
+    variable.
+    """
+
+    def __init__(self, keys: Mapping[str, str] | None = None) -> None:
+        named = (
+            _environment() if keys is None else ((provider, provider, key) for provider, key in keys.items())
+        )
+        self._keys: dict[str, Secret] = {}
+        for provider, name, value in named:
+            key = value.strip()
+            if key and provider not in self._keys and _usable(name, key):
+                self._keys[provider] = Secret(key)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Ids of the providers that the operator has a key for, sorted."""
+        return tuple(sorted(self._keys))
+
+    def get(self, provider: str) -> Secret | None:
+        return self._keys.get(provider)
+
+    def __repr__(self) -> str:
+        return f"OperatorKeys({', '.join(self.providers)})"
+
+
+def _environment() -> Iterator[tuple[str, str, str]]:
+    """Provider id, variable and value, the preferred variable of a provider first."""
+    for provider, names in _OTHER_NAMES.items():
+        for name in names:
+            yield provider, name, os.environ.get(name, "")
+    for name, value in os.environ.items():
+        if match := _VARIABLE.fullmatch(name):
+            for provider in {match[1].lower(), match[1].lower().replace("_", "-")}:
+                yield provider, name, value
+
+
+def _usable(name: str, key: str) -> bool:
+    if key.isascii() and key.isprintable() and " " not in key:
+        return True
+    warnings.warn(
+        f"The operator key {name} is ignored: it holds a character that no API key has.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    return False

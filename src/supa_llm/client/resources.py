@@ -1,0 +1,209 @@
+"""What all views of one SupaLLM share: connections, caches, usage recorder, operator keys, engine."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import httpx
+
+from supa_llm.client.cache import AsyncCache, Cache, Slot, Store
+from supa_llm.client.operator_keys import OperatorKeys
+from supa_llm.client.recorder import Recorder
+from supa_llm.client.routes import AsyncUserPolicy, UserPolicy, changing
+from supa_llm.client.session import Identity
+from supa_llm.database import settings
+from supa_llm.database.call import Call
+from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
+from supa_llm.engine import AsyncEngine, Engine, Timeouts
+from supa_llm.errors import ConfigurationError, NoCandidateError
+from supa_llm.values.arguments import check
+from supa_llm.values.routes import Candidate, Route
+from supa_llm.values.secrets import Secret
+from supa_llm.values.settings import Settings
+
+if TYPE_CHECKING:
+    import supabase
+
+T = TypeVar("T")
+H = TypeVar("H", httpx.Client, httpx.AsyncClient)
+
+
+@dataclass(frozen=True, slots=True)
+class Options(Generic[H]):
+    """The arguments of SupaLLM; see there."""
+
+    runtime_secret: str | None
+    operator_keys: Mapping[str, str] | None
+    settings_ttl: float
+    timeout: float
+    attempt_timeout: float
+    database_timeout: float
+    flush_timeout: float
+    http_client: H | None
+
+
+class _Core:
+    """The part without I/O."""
+
+    cache: Store
+
+    def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options[H]) -> None:
+        check(
+            timeout=options.timeout,
+            attempt_timeout=options.attempt_timeout,
+            database_timeout=options.database_timeout,
+            flush_timeout=options.flush_timeout,
+            settings_ttl=options.settings_ttl,
+        )
+        check(ConfigurationError, runtime_secret=options.runtime_secret, operator_keys=options.operator_keys)
+        self.project = _project(sb, options.runtime_secret)
+        self.operator_keys = OperatorKeys(options.operator_keys)
+        self.flush_timeout = options.flush_timeout
+        self._closed = False
+        self._timeouts = Timeouts(total=options.timeout, attempt=options.attempt_timeout)
+        ttl = options.settings_ttl
+        self._settings_slot: Slot[Settings] = Slot("settings", None, lambda _: time.time() + ttl)
+
+    def require_open(self) -> None:
+        """Raise ConfigurationError once the client is closed, before anything is looked up or sent."""
+        if self._closed:
+            raise ConfigurationError(
+                "This client is closed.",
+                code="closed",
+                hint="Close it after its last call, or make a new one.",
+            )
+
+    def timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
+        """The time-outs of one request; None is the one of the client."""
+        total = self._timeouts.total if total is None else total
+        attempt = self._timeouts.attempt if attempt is None else attempt
+        check(timeout=total, attempt_timeout=attempt)
+        return replace(self._timeouts, total=total, attempt=attempt)
+
+    def signed_out(self, identity: Identity) -> None:
+        """Clear what is kept of a user. Usage that is still queued is sent with the token they had."""
+        self.cache.forget(identity.token.owner)
+
+    def first_candidate(self, route: Route) -> Candidate:
+        if route.candidates:
+            return route.candidates[0]
+        raise NoCandidateError(
+            "No provider can serve this request.",
+            code="no_usable_key",
+            hint=route.advice,
+            skipped=route.skipped,
+        )
+
+
+class Core(_Core):
+    """For threads."""
+
+    cache: Cache
+
+    def __init__(self, sb: supabase.Client, options: Options[httpx.Client]) -> None:
+        if _is_asynchronous(sb) is not False:
+            raise ConfigurationError("SupaLLM needs a supabase.Client.", hint="Or use AsyncSupaLLM.")
+        super().__init__(sb, options)
+        # The app's own HTTP client, if it made one: it may know a proxy or a certificate.
+        http = sb.options.httpx_client or _sync_http(options.database_timeout)
+        self._own_http = http if sb.options.httpx_client is None else None
+        self._database = Database(self.project, http)
+        self.recorder = Recorder(self._database.run, exit_timeout=options.flush_timeout)
+        self.cache = Cache()
+        self.engine = Engine(options.http_client, timeouts=self._timeouts)
+
+    def policy(self, identify: Callable[[], Identity]) -> UserPolicy:
+        return UserPolicy(identify, self._database, self.cache, self.operator_keys, self.recorder)
+
+    def settings(self, identity: Identity) -> Settings:
+        return self.cache.fetch(
+            identity.token, self._settings_slot, lambda: self.run(settings.get_settings(), identity)
+        )
+
+    def run(self, call: Call[T], identity: Identity) -> T:
+        return self._database.run(call, identity.token.secret)
+
+    def change(self, call: Call[T], identity: Identity) -> T:
+        with changing(self.cache, identity.token):
+            return self.run(call, identity)
+
+    def close(self) -> None:
+        self._closed = True
+        self.recorder.close(self.flush_timeout)
+        self.engine.close()
+        if self._own_http:
+            self._own_http.close()
+
+
+class AsyncCore(_Core):
+    """For tasks of one event loop."""
+
+    cache: AsyncCache
+
+    def __init__(self, sb: supabase.AsyncClient, options: Options[httpx.AsyncClient]) -> None:
+        if _is_asynchronous(sb) is not True:
+            raise ConfigurationError("AsyncSupaLLM needs a supabase.AsyncClient.", hint="Or use SupaLLM.")
+        super().__init__(sb, options)
+        http = sb.options.httpx_client or httpx.AsyncClient(timeout=options.database_timeout)
+        self._own_http = http if sb.options.httpx_client is None else None
+        self._database = AsyncDatabase(self.project, http)
+        # Usage is sent by threads here too: it must outlive the event loop, which ends before the process.
+        self._recording_http = _sync_http(options.database_timeout)
+        recording = Database(self.project, self._recording_http)
+        self.recorder = Recorder(recording.run, exit_timeout=options.flush_timeout)
+        self.cache = AsyncCache()
+        self.engine = AsyncEngine(options.http_client, timeouts=self._timeouts)
+
+    def policy(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserPolicy:
+        return AsyncUserPolicy(identify, self._database, self.cache, self.operator_keys, self.recorder)
+
+    async def settings(self, identity: Identity) -> Settings:
+        return await self.cache.fetch(
+            identity.token, self._settings_slot, lambda: self.run(settings.get_settings(), identity)
+        )
+
+    async def run(self, call: Call[T], identity: Identity) -> T:
+        return await self._database.run(call, identity.token.secret)
+
+    async def change(self, call: Call[T], identity: Identity) -> T:
+        with changing(self.cache, identity.token):
+            return await self.run(call, identity)
+
+    async def close(self) -> None:
+        self._closed = True
+        await asyncio.to_thread(self.recorder.close, self.flush_timeout)
+        self._recording_http.close()
+        await self.engine.aclose()
+        if self._own_http:
+            await self._own_http.aclose()
+
+
+def _is_asynchronous(sb: object) -> bool | None:
+    """Which kind of Supabase client it is; None where it is none."""
+    get_session = getattr(getattr(sb, "auth", None), "get_session", None)
+    return inspect.iscoroutinefunction(get_session) if callable(get_session) else None
+
+
+def _sync_http(timeout: float) -> httpx.Client:
+    # HTTP/2 stays off: its header compression logs every header at DEBUG, tokens included.
+    return httpx.Client(timeout=timeout)
+
+
+def _project(sb: supabase.Client | supabase.AsyncClient, runtime_secret: str | None) -> Project:
+    secret = runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
+    if secret is not None and not is_header_value(secret):
+        raise ConfigurationError(
+            "The runtime secret holds a character that no runtime secret has.",
+            hint="Pass it as it was printed when the runtime was registered.",
+        )
+    return Project(
+        rest_url=str(sb.rest_url),
+        api_key=sb.supabase_key,
+        runtime_secret=Secret(secret) if secret else None,
+    )

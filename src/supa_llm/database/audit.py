@@ -1,0 +1,18 @@
+"""RPCs about the audit log."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from supa_llm.database.call import Call
+from supa_llm.values.arguments import check
+from supa_llm.values.audit import AuditEntry
+
+
+def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[AuditEntry]]:
+    check(limit=limit, before=before)
+    return Call(
+        "get_llm_audit_log",
+        {"p_limit": limit, "p_before": str(before) if before else None},
+        lambda rows: [AuditEntry.from_json(row) for row in rows],
+    )

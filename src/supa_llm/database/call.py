@@ -1,0 +1,18 @@
+"""One RPC as a value: its name, its arguments and how its answer is read. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One RPC. ``args`` may hold a provider key, so they are left out of the repr."""
+
+    name: str
+    args: Mapping[str, Any] = field(repr=False)
+    parse: Callable[[Any], T] = field(repr=False)

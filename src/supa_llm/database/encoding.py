@@ -1,0 +1,26 @@
+"""Arguments of RPCs as JSON has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+
+def timestamp(at: date | None) -> str | None:
+    """A moment as the database reads it; of a date, midnight UTC."""
+    if at is None:
+        return None
+    if isinstance(at, datetime):
+        return at.isoformat()
+    return datetime.combine(at, time.min, UTC).isoformat()
+
+
+def without_decimals(value: Any) -> Any:
+    """The same with numbers that JSON knows."""
+    if isinstance(value, Mapping):
+        return {name: without_decimals(item) for name, item in value.items()}
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+    return value

@@ -1,0 +1,29 @@
+"""RPCs about key checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from supa_llm.database.call import Call
+from supa_llm.values.arguments import check
+from supa_llm.values.key_checks import KeyCheck
+
+
+def begin_key_check(provider: str, key: str | None = None) -> Call[KeyCheck]:
+    """Begin to test the stored key or, if there is one, a key that is being typed."""
+    check(provider=provider)
+    body = {"provider": provider} | ({} if key is None else {"key": key})
+    return Call("begin_llm_key_check", body, KeyCheck.from_json)
+
+
+def record_key_check(
+    test_id: UUID, result: str, retry_after: float | None = None
+) -> Call[Mapping[str, Any] | None]:
+    """Settle a test; returns the stored key as the database shows it, None where there is none."""
+    return Call(
+        "record_llm_key_check",
+        {"p_test_id": str(test_id), "p_result": result, "p_retry_after": retry_after},
+        lambda row: row,
+    )

@@ -1,0 +1,78 @@
+"""RPCs about routes and the reservations that come with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from supa_llm.values.arguments import check
+
+if TYPE_CHECKING:
+    from supa_llm.engine.effects import Demand
+from supa_llm.database.call import Call
+from supa_llm.values.routes import Candidate, Route
+
+
+def resolve_route(
+    task: str | None,
+    model: str | None,
+    needs: Sequence[str],
+    operator_providers: Sequence[str],
+    demand: Demand | None = None,
+) -> Call[Route]:
+    """The route; with ``demand``, reserving for its first candidate where quotas bind the user."""
+    args = _route_args(task, model, needs, operator_providers)
+    return Call("resolve_llm_route", args | (_demand_args(demand) if demand else {}), Route.from_json)
+
+
+def reserve_attempt(demand: Demand, task: str | None, number: int, candidate: Candidate) -> Call[None]:
+    """Reserve for another candidate of a metered route."""
+    return Call(
+        "reserve_llm_attempt",
+        {
+            **_demand_args(demand),
+            "p_attempt": number,
+            "p_task": task,
+            "p_provider": candidate.provider,
+            "p_model": candidate.model,
+            "p_key_source": candidate.key_source,
+        },
+        lambda _: None,
+    )
+
+
+def release_request(request_id: UUID) -> Call[None]:
+    """Free what was reserved for a request whose attempts did not all run."""
+    return Call("release_llm_request", {"p_request_id": str(request_id)}, lambda _: None)
+
+
+def explain_route(
+    task: str | None,
+    model: str | None,
+    needs: Sequence[str],
+    operator_providers: Sequence[str],
+    changes: Mapping[str, Any] | None = None,
+) -> Call[Route]:
+    args = _route_args(task, model, needs, operator_providers)
+    return Call("explain_llm_route", args | ({"p_changes": changes} if changes else {}), Route.from_json)
+
+
+def _route_args(
+    task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
+) -> dict[str, Any]:
+    check(task=task, model=model, needs=needs)
+    return {
+        "p_task": task,
+        "p_model": model,
+        "p_needs": list(needs),
+        "p_operator_providers": list(operator_providers),
+    }
+
+
+def _demand_args(demand: Demand) -> dict[str, Any]:
+    return {
+        "p_request_id": str(demand.request_id),
+        "p_input_tokens": demand.estimate.input_tokens,
+        "p_output_tokens": demand.estimate.output_tokens,
+    }

@@ -1,0 +1,222 @@
+"""Runs the RPCs of calls.py through PostgREST: one class for threads, one for asyncio, the rest shared.
+
+Nothing here changes the app's own client: each request carries its user's token in its own headers, so one
+object serves any number of users at the same time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+import postgrest
+
+from supa_llm.errors import (
+    BY_CODE,
+    BY_STATUS,
+    ConfigurationError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    ForbiddenError,
+    InvalidInputError,
+    NotSignedInError,
+    SupaLLMError,
+)
+from supa_llm.values.secrets import Secret
+
+if TYPE_CHECKING:
+    from supa_llm.database.call import Call
+
+T = TypeVar("T")
+
+_SIGN_IN = "Sign in again, or pass a fresh access token."
+# What says "not now", so that the same call may succeed a moment later: PostgREST without its database, a
+# proxy without PostgREST, and SQLSTATE classes of connection trouble, deadlock, exhausted resources and
+# shutdown.
+_NOT_NOW = {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "502", "503", "504", "520", "57014"}
+_NOT_NOW_CLASSES = {"08", "40", "53", "57P"}
+
+# ValueError and TypeError: arguments that are no JSON. RuntimeError: the http client or its event loop is
+# closed.
+_EXPECTED = (
+    postgrest.APIError,
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    SupaLLMError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """How to reach the Supabase project.
+
+    Attributes:
+        rest_url: base URL of its data API, such as ``https://<ref>.supabase.co/rest/v1``.
+        api_key: its publishable (or anon) key; a secret key works on a server.
+        runtime_secret: what makes this process a runtime of the operator's, where it is one.
+    """
+
+    rest_url: str
+    api_key: str = field(repr=False)
+    runtime_secret: Secret | None = None
+
+    def headers(self, token: Secret | None) -> dict[str, str]:
+        """Headers of one request for one user, or without a token for whoever holds the API key."""
+        headers = {"apikey": self.api_key}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {header_value(token)}"
+        elif self.api_key.startswith("eyJ"):  # an older project's key is a token itself
+            headers["Authorization"] = f"Bearer {self.api_key}"
+        if self.runtime_secret is not None:
+            headers["x-llm-runtime"] = self.runtime_secret.reveal()
+        return headers
+
+
+class Database:
+    """Runs calls, one HTTP request each; safe to share between threads."""
+
+    def __init__(self, project: Project, http: httpx.Client) -> None:
+        self._project = project
+        self._client = postgrest.SyncPostgrestClient(project.rest_url, http_client=http)
+
+    def run(self, call: Call[T], token: Secret | None = None) -> T:
+        """Run ``call`` as the user of ``token``; without one, as an administrator.
+
+        Raises:
+            SupaLLMError: what the database refused, or that it could not be reached.
+        """
+        failure: SupaLLMError | None = None
+        try:
+            request = self._client.rpc(call.name, dict(call.args))
+            request.request.headers.update(self._project.headers(token))
+            data = request.execute().data
+        except _EXPECTED as error:
+            failure = failure_of(call, error)
+            if token is None and isinstance(failure, NotSignedInError):
+                failure = _not_an_administrator(call)
+        # Raised out here, so that the error has no context: an httpx exception holds the request with its
+        # headers.
+        if failure is not None:
+            raise failure
+        return parsed(call, data)
+
+
+class AsyncDatabase:
+    """Runs calls, one HTTP request each; safe to share between tasks of one event loop."""
+
+    def __init__(self, project: Project, http: httpx.AsyncClient) -> None:
+        self._project = project
+        self._client = postgrest.AsyncPostgrestClient(project.rest_url, http_client=http)
+
+    async def run(self, call: Call[T], token: Secret) -> T:
+        """Run ``call`` as the user of ``token``.
+
+        Raises:
+            SupaLLMError: what the database refused, or that it could not be reached.
+        """
+        failure: SupaLLMError | None = None
+        try:
+            request = self._client.rpc(call.name, dict(call.args))
+            request.request.headers.update(self._project.headers(token))
+            data = (await request.execute()).data
+        except _EXPECTED as error:
+            failure = failure_of(call, error)
+        if failure is not None:
+            raise failure
+        return parsed(call, data)
+
+
+def parsed(call: Call[T], data: Any) -> T:
+    """The answer of ``call`` as a value."""
+    try:
+        return call.parse(data)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        pass
+    raise DatabaseError(
+        f"The database answered {call.name} in a form that this version does not know.",
+        code="unexpected_answer",
+        hint="Push the migrations of this version: supabase db push.",
+    )
+
+
+def header_value(token: Secret) -> str:
+    """The token as it goes into a header; an HTTP library would print it in full when refusing it."""
+    value = token.reveal()
+    if is_header_value(value):
+        return value
+    raise NotSignedInError("This is not an access token.", hint=_SIGN_IN)
+
+
+def is_header_value(text: str) -> bool:
+    """Whether a secret can be sent as part of a header."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
+
+
+def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
+    """What to raise instead of ``error``; only texts that the database wrote for people are passed on."""
+    match error:
+        case SupaLLMError():
+            return error
+        case postgrest.APIError():
+            return _from_api(call, error)
+        case RuntimeError():
+            return ConfigurationError(
+                f"{call.name} could not be sent: the client is closed, or belongs to another event loop.",
+                code="closed",
+            )
+        case httpx.HTTPError() | httpx.InvalidURL():
+            return DatabaseUnavailableError(
+                f"The Supabase project did not answer {call.name} ({type(error).__name__}).",
+                hint="Check the project's URL and that it is running, then try again.",
+            )
+        case _:
+            return InvalidInputError(
+                f"The arguments of {call.name} cannot be sent as JSON.",
+                hint="Allowed are texts, finite numbers, booleans, None, lists and mappings.",
+            )
+
+
+def _not_an_administrator(call: Call[Any]) -> ForbiddenError:
+    return ForbiddenError(
+        f"{call.name} is for administrators, and the API key is not that of one.",
+        code="secret_key_required",
+        hint="Use the project's secret key (sb_secret_…), or the service_role key of an older project.",
+    )
+
+
+def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
+    code, message = str(error.code or ""), error.message or ""  # a number in older versions of postgrest
+    if code.startswith("PT") and code[2:].isdigit():
+        coded = str(error.details) if error.details else None
+        kind = BY_CODE.get(coded or "") or BY_STATUS.get(int(code[2:]), DatabaseError)
+        return kind(message, code=coded, hint=error.hint or "")
+    if code in {"PGRST300", "PGRST301", "PGRST302", "PGRST303", "401"}:
+        return NotSignedInError("The access token was refused: it is invalid or has expired.", hint=_SIGN_IN)
+    if code == "PGRST202":
+        return ConfigurationError(
+            f"The database has no function {call.name}.",
+            code="migrations_missing",
+            hint="Push the migrations to the project: supabase db push.",
+        )
+    if code == "42501":  # granted to signed-in users: this token has another role, such as anon
+        return NotSignedInError(f"{call.name} is for signed-in users; this token is of none.", hint=_SIGN_IN)
+    if message == "Invalid API key":  # the gateway in front of PostgREST, which gives no code
+        return ConfigurationError(
+            "The Supabase project refused the API key.",
+            code="api_key_refused",
+            hint="Copy it again from the project's API settings.",
+        )
+    if code in _NOT_NOW or (len(code) == 5 and {code[:2], code[:3]} & _NOT_NOW_CLASSES):
+        return DatabaseUnavailableError(
+            f"The Supabase project could not serve {call.name} just now ({code}).",
+            hint="Try again in a moment.",
+        )
+    # Its message may quote an argument, and so a key.
+    return DatabaseError(
+        f"The database answered {call.name} with error {code or 'unknown'}.",
+        hint="The project's database log has the details.",
+    )

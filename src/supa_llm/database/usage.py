@@ -1,0 +1,122 @@
+"""RPCs about usage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+from supa_llm.database.call import Call
+from supa_llm.database.encoding import timestamp
+from supa_llm.errors import InvalidInputError
+from supa_llm.values.arguments import check
+from supa_llm.values.receipts import Attempt
+from supa_llm.values.usage import (
+    Bucket,
+    Dimension,
+    Forecast,
+    Order,
+    UsageCheck,
+    UsageHint,
+    UsageLine,
+    UsagePage,
+)
+
+
+def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[bool]:
+    """Record one attempt; False when it was on record already."""
+    return Call(
+        "record_llm_usage",
+        {
+            "p_request_id": str(request_id),
+            "p_attempt": attempt.number,
+            "p_task": task,
+            "p_provider": attempt.provider,
+            "p_model": attempt.model,
+            "p_key_source": attempt.key_source,
+            "p_key_id": str(attempt.key_id) if attempt.key_id else None,
+            "p_outcome": attempt.outcome,
+            "p_error_class": attempt.error_class,
+            "p_streamed": attempt.streamed,
+            "p_latency_ms": attempt.latency_ms,
+            "p_input_tokens": attempt.usage.input_tokens,
+            "p_cached_input_tokens": attempt.usage.cached_input_tokens,
+            "p_output_tokens": attempt.usage.output_tokens,
+            "p_reasoning_tokens": attempt.usage.reasoning_tokens,
+            "p_retry_after": attempt.retry_after,
+            "p_cache_write_tokens": attempt.usage.cache_write_tokens,
+            "p_other_tokens": dict(attempt.usage.other_tokens) or None,
+            "p_service_tier": attempt.service_tier,
+        },
+        bool,
+    )
+
+
+def get_usage(
+    since: date | None = None,
+    until: date | None = None,
+    *,
+    bucket: Bucket | None = "day",
+    by: Sequence[Dimension] = ("provider", "model", "task", "key_source"),
+    time_zone: str | None = None,
+    order: Order | None = None,
+    limit: int | None = None,
+    project: bool = False,
+) -> Call[list[UsageLine]]:
+    check(since=since, until=until, bucket=bucket, by=by, time_zone=time_zone, order=order)
+    _in_order(since, until)
+    if limit is not None:
+        check(limit=limit)
+    return Call(
+        "get_llm_project_usage" if project else "get_llm_usage",
+        {
+            "p_since": day(since),
+            "p_until": day(until),
+            "p_bucket": bucket,
+            "p_by": list(by),
+            "p_time_zone": time_zone,
+            "p_order": order,
+            "p_limit": limit,
+        },
+        lambda rows: [UsageLine.from_json(row) for row in rows],
+    )
+
+
+def get_forecast() -> Call[Forecast]:
+    return Call("get_llm_forecast", {}, Forecast.from_json)
+
+
+def list_hints() -> Call[list[UsageHint]]:
+    return Call("list_llm_hints", {}, lambda rows: [UsageHint.from_json(row) for row in rows])
+
+
+def list_events(
+    since: date | None, until: date | None, after: str | None = None, *, project: bool = False
+) -> Call[UsagePage]:
+    """One page of events."""
+    check(since=since, until=until)
+    return Call(
+        "list_llm_project_usage_events" if project else "list_llm_usage_events",
+        {"p_since": timestamp(since), "p_until": timestamp(until), "p_after": after},
+        UsagePage.from_json,
+    )
+
+
+def check_usage(since: date | None = None, until: date | None = None) -> Call[UsageCheck]:
+    check(since=since, until=until)
+    _in_order(since, until)
+    return Call("check_llm_usage", {"p_since": day(since), "p_until": day(until)}, UsageCheck.from_json)
+
+
+def _in_order(since: date | None, until: date | None) -> None:
+    """Refuse days that would be none: their report would say that nothing was used, or is wrong."""
+    first, last = day(since), day(until)
+    if first and last and first > last:
+        raise InvalidInputError("'until' must not be before 'since'.")
+
+
+def day(on: date | None) -> str | None:
+    """A day as the database reads it; of a datetime, its own."""
+    if on is None:
+        return None
+    return (on.date() if isinstance(on, datetime) else on).isoformat()

@@ -1,0 +1,1 @@
+"""What comes back from the database and from requests: immutable values, one noun a file."""

@@ -1,0 +1,27 @@
+"""What one run of maintenance did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What upkeep of the ledger did.
+
+    Attributes:
+        hours_left: hours that are not in the project's totals yet; None while somebody else sees to it.
+        dropped_months: months of events that were dropped; None while somebody was in the way.
+        done: whether nothing is left to do.
+    """
+
+    hours_left: int | None
+    dropped_months: tuple[str, ...] | None
+    done: bool
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        dropped = row["dropped_months"]
+        return cls(row["hours_left"], None if dropped is None else tuple(dropped), row["done"])
