@@ -151,7 +151,12 @@ def _install(runtime: Runtime, node: Path, lock: int, progress: Progress) -> Non
 def _npm_ci(node: Path, directory: Path, lock: int, progress: Progress) -> None:
     """Run `npm ci`: exactly the locked versions, each checked against its hash, and no install scripts."""
     log = directory / "npm.log"
-    environment = {**os.environ, "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        # Otherwise npm leaves its compiled modules in the temporary folder.
+        "NODE_DISABLE_COMPILE_CACHE": "1",
+    }
     command = [str(node), str(npm_script()), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     # npm's own patience is two minutes; a machine without a network should hear so sooner.
     command += ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000"]
