@@ -7,16 +7,16 @@ INSTALLED := .venv/installed
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots test test-containers check format docs bench lock db-lint clean
+.PHONY: help quickstart panel screenshots test test-containers check format migration bench lock db-lint clean
 
 help:
 	@echo 'make quickstart       install, start the stack, show the main job'
 	@echo 'make test             install, run every test'
 	@echo 'make panel            build the settings panel'
 	@echo 'make screenshots      take the pictures of the guides anew'
-	@echo 'make check            formatting, lint, types, generated docs'
+	@echo 'make check            formatting, lint, types, the migration'
 	@echo 'make format           mend formatting and what ruff and sqlfluff can mend'
-	@echo 'make docs             write the generated docs anew'
+	@echo 'make migration        write the migration of this version from supabase/schemas'
 	@echo 'make bench            measure speed (ONLY=name for one figure)'
 	@echo 'make test-containers  run the integration tests on container images (needs Docker)'
 	@echo 'make db-lint          supabase db lint and db advisors (needs root on Debian)'
@@ -39,20 +39,21 @@ test-containers: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/sqlfluff lint supabase
+	@# Without the migration, which is the schema files over again.
+	$(BIN)/sqlfluff lint supabase/schemas supabase/seed.sql
 	$(BIN)/mypy
 	$(BIN)/python hatch_build.py check
 	$(BIN)/python hatch_build.py test
-	$(BIN)/python -m tools.schema --check
+	$(BIN)/python -m tools.migration --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(BIN)/sqlfluff fix supabase
+	$(BIN)/sqlfluff fix supabase/schemas supabase/seed.sql
 	$(BIN)/python hatch_build.py format
 
-docs: $(INSTALLED)
-	$(BIN)/python -m tools.schema
+migration: $(INSTALLED)
+	$(BIN)/python -m tools.migration
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench

@@ -35,8 +35,9 @@ def copy(
 ) -> None:
     """Copy the migrations into your project, for `supabase db push` to apply.
 
-    They bring the provider catalogue along, so no seed is needed. After an upgrade of supa-llm run it again:
-    it adds what is new. A file that differs from ours is never overwritten: then nothing is copied at all.
+    One file a release; they bring the provider catalogue along, so no seed is needed. After an upgrade of
+    supa-llm run it again: it adds what is new. A file that differs from ours is never overwritten: then
+    nothing is copied at all.
     """
     folder = _target(to)
     ours = {file.name: file.read_bytes() for file in _packaged()}
@@ -55,10 +56,8 @@ def copy(
             f"Cannot write to {folder}: {error.strerror or error}.",
             hint="Give yourself write access, or name another folder with --to.",
         ) from error
-    for name in new:
-        typer.echo(f"new        {folder / name}")
-    if unchanged := len(ours) - len(new):
-        typer.echo(f"unchanged  {unchanged} of {len(ours)} migrations")
+    for name in ours:
+        typer.echo(f"{'new' if name in new else 'unchanged':<9}  {folder / name}")
     if not new:
         return
     typer.echo("Apply with: supabase db push")

@@ -1,4 +1,4 @@
-/** What the database answers, as it answers it; docs/schema.sql has the functions. */
+/** What the database answers, as it answers it; supabase/schemas has the functions. */
 
 export type KeySource = "user" | "team" | "operator";
 export type KeyStatus = "untested" | "working" | "rejected" | "rate_limited";

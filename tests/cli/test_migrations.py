@@ -39,11 +39,11 @@ def test_again_it_adds_only_what_is_new(project: Path) -> None:
     run("migrations", "copy", cwd=project)
     (project / "supabase" / "migrations" / OURS[-1].name).unlink()
     done = run("migrations", "copy", cwd=project)
-    assert f"new        supabase/migrations/{OURS[-1].name}\n" in done.stdout
-    assert f"unchanged  {len(OURS) - 1} of {len(OURS)} migrations\n" in done.stdout
-    assert (
-        run("migrations", "copy", cwd=project).stdout == f"unchanged  {len(OURS)} of {len(OURS)} migrations\n"
-    )
+    before = [f"unchanged  supabase/migrations/{file.name}" for file in OURS[:-1]]
+    new = f"supabase/migrations/{OURS[-1].name}"
+    assert done.stdout.splitlines() == [*before, f"new        {new}", "Apply with: supabase db push"]
+    again = run("migrations", "copy", cwd=project)
+    assert again.stdout.splitlines() == [*before, f"unchanged  {new}"]
 
 
 def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
 
 
 def test_a_version_that_is_taken_is_an_error(project: Path) -> None:
-    version = OURS[1].name.partition("_")[0]
+    version = OURS[0].name.partition("_")[0]
     (project / "supabase" / "migrations" / f"{version}_mine.sql").write_text("select 1;\n")
     before = contents(project)
     done = run("migrations", "copy", cwd=project)

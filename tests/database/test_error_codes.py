@@ -26,7 +26,7 @@ def sources(*patterns: str) -> Iterator[Path]:
 def codes_of_the_database() -> dict[str, str]:
     """Code → HTTP status."""
     found: dict[str, str] = {}
-    for path in sources("supabase/migrations/*.sql"):
+    for path in sources("supabase/schemas/*.sql"):
         text = path.read_text()
         calls = _SQL.findall(text)
         # The function's own definition, comment and grants have a type after the bracket.

@@ -173,7 +173,7 @@ def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> N
     with owner(stack) as connection, connection.transaction():
         connection.execute("set transaction read only")
         connection.execute("select set_config('role', 'service_role', true)")
-        row = connection.execute("select public.get_llm_get_usage(p_by => '{model}') as it").fetchone()
+        row = connection.execute("select public.get_llm_project_usage(p_by => '{model}') as it").fetchone()
     assert row is not None
     assert sum(line["attempts"] for line in row["it"] if line["model"] == "read-only") >= 1
 
@@ -206,7 +206,7 @@ def told(connection: Connection) -> int:
     with connection.transaction():
         connection.execute("select set_config('role', 'service_role', true)")
         row = connection.execute(
-            "select public.get_llm_get_usage("
+            "select public.get_llm_project_usage("
             "p_since => '2000-01-01', p_bucket => null, p_by => '{model}') as it"
         ).fetchone()
     assert row is not None

@@ -51,10 +51,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_models(text) is 'See list_llm_models().';
-
-revoke execute on function llm_private.list_models(text) from public, anon, authenticated, service_role;
-grant execute on function llm_private.list_models(text) to authenticated;
+comment on function llm_private.list_models is 'See list_llm_models().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -67,10 +64,7 @@ as $$
   select llm_private.list_models(p_provider)
 $$;
 
-comment on function public.list_llm_models(text) is
+comment on function public.list_llm_models is
 'The models of a provider that are known by name, a JSON array: of the catalogue, of the price list, and what the caller
 has used; each with input_price and output_price on an own key (US dollars for a million tokens; null where no single
 one is known). Errors: not_signed_in, unknown_provider.';
-
-revoke execute on function public.list_llm_models(text) from public, anon, authenticated, service_role;
-grant execute on function public.list_llm_models(text) to authenticated;

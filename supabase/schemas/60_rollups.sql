@@ -57,8 +57,6 @@ create index project_totals_span on llm_private.project_totals (span, starts_at)
 comment on table llm_private.project_totals is
 'Sums of llm_usage_totals over all users, an hour or a day (UTC) at a time; only what usage_rollups holds counts.';
 
-revoke all on table llm_private.usage_rollups from public, anon, authenticated, service_role;
-revoke all on table llm_private.project_totals from public, anon, authenticated, service_role;
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
 
@@ -79,7 +77,7 @@ begin
 end
 $$;
 
-comment on function llm_private.hour_number(timestamptz) is
+comment on function llm_private.hour_number is
 'Hours since 1970: together with the class usage_rollups the advisory lock on an hour.';
 
 -- Of an hour that is not over, record_usage() does by itself what is done here.
@@ -103,7 +101,7 @@ begin
 end
 $$;
 
-comment on function llm_private.note_hour(timestamptz) is
+comment on function llm_private.note_hour is
 'Whoever changes the totals of an hour says so in the same transaction; of several hours the earliest first.';
 
 create function llm_private.sum_usage(
@@ -258,7 +256,7 @@ begin
 end
 $$;
 
-comment on function llm_private.sum_usage(text, uuid, timestamptz, timestamptz, text, text, text[]) is
+comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (by the day it begins with) of a
 zone, and by user, provider, model, task, key_source and key_id as named in p_by. p_source: user (one user''s totals),
 users (everybody''s), hours (the project''s, of rolled up hours) or project (of rolled_up days and hours, and everybody''s
@@ -290,7 +288,7 @@ begin
 end
 $$;
 
-comment on function llm_private.roll_up_span(text, timestamptz) is
+comment on function llm_private.roll_up_span is
 'Sum an hour of all users, or the rolled up hours of a day, whose locks the caller holds.';
 
 create function llm_private.roll_up_usage(p_budget interval)
@@ -371,13 +369,6 @@ begin
 end
 $$;
 
-comment on function llm_private.roll_up_usage(interval) is
+comment on function llm_private.roll_up_usage is
 'Roll up hours and days that are over, for about so long; returns how many hours are left, null where another run
 is in progress or nothing may be written.';
-
-revoke execute on function llm_private.hour_number(timestamptz) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.note_hour(timestamptz) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.sum_usage(text, uuid, timestamptz, timestamptz, text, text, text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.roll_up_span(text, timestamptz) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.roll_up_usage(interval) from public, anon, authenticated, service_role;

@@ -29,9 +29,7 @@ comment on column public.user_llm_settings.time_zone is
 'The user''s time zone (Europe/Berlin): when their days and months begin, in reports and in quotas that say so.';
 comment on column public.user_llm_settings.version is 'Counts the changes, so that two panels alert each other.';
 
-revoke all on table public.user_llm_settings from public, anon, authenticated, service_role;
 alter table public.user_llm_settings enable row level security;
-grant select on table public.user_llm_settings to authenticated, service_role;
 
 create policy "users read their own settings" on public.user_llm_settings
 for select to authenticated using (user_id = (select auth.uid()));
@@ -56,7 +54,7 @@ exception when foreign_key_violation then
 end
 $$;
 
-comment on function llm_private.ensure_settings(uuid) is 'Make the settings row of a user who has none yet.';
+comment on function llm_private.ensure_settings is 'Make the settings row of a user who has none yet.';
 
 create function llm_private.settings_json(p_user uuid)
 returns jsonb
@@ -82,7 +80,7 @@ as $$
   where s.user_id = p_user
 $$;
 
-comment on function llm_private.settings_json(uuid) is
+comment on function llm_private.settings_json is
 'A user''s settings as they see them: with the effective consent, whether a browser may show them a stored key,
 total_requests and last_used_at.';
 
@@ -101,8 +99,7 @@ begin
 end
 $$;
 
-comment on function llm_private.get_settings() is
-'The caller''s settings, made at the first call. Error not_signed_in.';
+comment on function llm_private.get_settings is 'The caller''s settings, made at the first call. Error not_signed_in.';
 
 create function llm_private.check_known_settings(p_value jsonb, p_path text, p_known text[])
 returns void
@@ -132,7 +129,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_known_settings(jsonb, text, text[]) is
+comment on function llm_private.check_known_settings is
 'Error invalid_setting unless p_value is an object, unknown_setting if it has a field beyond p_known.';
 
 create function llm_private.is_model_name(p_value jsonb)
@@ -144,7 +141,7 @@ as $$
   select coalesce(jsonb_typeof(p_value) = 'string' and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
 $$;
 
-comment on function llm_private.is_model_name(jsonb) is 'A JSON string of 1 to 200 printable characters, no spaces.';
+comment on function llm_private.is_model_name is 'A JSON string of 1 to 200 printable characters, no spaces.';
 
 create function llm_private.merge_preferences(p_old jsonb, p_changes jsonb, p_providers text[])
 returns jsonb
@@ -189,7 +186,7 @@ begin
 end
 $$;
 
-comment on function llm_private.merge_preferences(jsonb, jsonb, text[]) is
+comment on function llm_private.merge_preferences is
 'provider_preferences with the given fields changed; null resets a field or a provider.
 Errors: invalid_setting, unknown_setting.';
 
@@ -261,7 +258,7 @@ begin
 end
 $$;
 
-comment on function llm_private.merge_task_overrides(jsonb, jsonb, text[]) is
+comment on function llm_private.merge_task_overrides is
 'task_overrides with the given tasks replaced; null removes a task. Errors: invalid_setting, unknown_setting.';
 
 create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
@@ -354,23 +351,9 @@ begin
 end
 $$;
 
-comment on function llm_private.set_settings(jsonb, bigint) is
+comment on function llm_private.set_settings is
 'Change what p_changes names in the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
 settings_changed.';
-
-revoke execute on function llm_private.ensure_settings(uuid) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.settings_json(uuid) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.get_settings() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_known_settings(jsonb, text, text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.is_model_name(jsonb) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.merge_preferences(jsonb, jsonb, text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.merge_task_overrides(jsonb, jsonb, text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.set_settings(jsonb, bigint) from public, anon, authenticated, service_role;
-grant execute on function llm_private.get_settings() to authenticated;
-grant execute on function llm_private.set_settings(jsonb, bigint) to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -383,7 +366,7 @@ as $$
   select llm_private.get_settings()
 $$;
 
-comment on function public.get_llm_settings() is
+comment on function public.get_llm_settings is
 'The caller''s settings, made at the first call, with total_requests, last_used_at and reveal_allowed (whether
 reveal_llm_key() shows a key without a runtime). Error not_signed_in.';
 
@@ -396,12 +379,7 @@ as $$
   select llm_private.set_settings(p_changes, p_expected_version)
 $$;
 
-comment on function public.set_llm_settings(jsonb, bigint) is
+comment on function public.set_llm_settings is
 'Change what p_changes names: provider_preferences by provider and field, task_overrides by task; null resets.
 With p_expected_version the change is refused if the settings are at another version by now.
 Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
-
-revoke execute on function public.get_llm_settings() from public, anon, authenticated, service_role;
-revoke execute on function public.set_llm_settings(jsonb, bigint) from public, anon, authenticated, service_role;
-grant execute on function public.get_llm_settings() to authenticated;
-grant execute on function public.set_llm_settings(jsonb, bigint) to authenticated;

@@ -17,6 +17,7 @@ comment on table llm_private.operator_settings is 'The operator''s switches; exa
 comment on column llm_private.operator_settings.keys_readable_by is
 'owner: a user''s JWT alone may resolve a route with that user''s own keys; runtime: only together with the secret of a
 registered runtime, so that a stolen JWT reads no key.';
+
 -- These two bind together with keys_readable_by = runtime: a user who may resolve a route alone gets the keys on it.
 comment on column llm_private.operator_settings.reveal_enabled is
 'Whether users may read back their own keys through reveal_llm_key().';
@@ -30,14 +31,12 @@ comment on column llm_private.operator_settings.reservation_seconds is
 'How long a request may run before what it reserved of a quota is free again; longer than the longest request.';
 comment on column llm_private.operator_settings.unbounded_output_tokens is
 'Most output tokens of a request that sets no limit itself, where an enforced quota of tokens or cost binds its user.';
+
 -- Two, because requests are recorded for a week after they began.
 comment on column llm_private.operator_settings.events_kept_months is
 'Of how many months the events are kept, this month included; null: for ever. Reports are made of totals, which stay.';
 
-revoke all on table llm_private.operator_settings from public, anon, authenticated, service_role;
 alter table llm_private.operator_settings enable row level security;
-
-insert into llm_private.operator_settings default values;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -51,7 +50,7 @@ as $$
   select to_jsonb(o) - 'only_row' from llm_private.operator_settings as o
 $$;
 
-comment on function llm_private.operator_settings_json() is 'The operator''s switches, for administrators.';
+comment on function llm_private.operator_settings_json is 'The operator''s switches, for administrators.';
 
 create function llm_private.set_operator_settings(p_changes jsonb)
 returns jsonb
@@ -101,13 +100,8 @@ begin
 end
 $$;
 
-comment on function llm_private.set_operator_settings(jsonb) is
+comment on function llm_private.set_operator_settings is
 'Change the named switches only. Errors: invalid_argument, unknown_setting, invalid_setting.';
-
-revoke execute on function llm_private.operator_settings_json() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.set_operator_settings(jsonb) from public, anon, authenticated, service_role;
-grant execute on function llm_private.operator_settings_json() to service_role;
-grant execute on function llm_private.set_operator_settings(jsonb) to service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -120,7 +114,7 @@ as $$
   select llm_private.operator_settings_json()
 $$;
 
-comment on function public.get_llm_operator_settings() is 'For administrators: the operator''s switches.';
+comment on function public.get_llm_operator_settings is 'For administrators: the operator''s switches.';
 
 create function public.set_llm_operator_settings(p_changes jsonb)
 returns jsonb
@@ -131,11 +125,6 @@ as $$
   select llm_private.set_operator_settings(p_changes)
 $$;
 
-comment on function public.set_llm_operator_settings(jsonb) is
+comment on function public.set_llm_operator_settings is
 'For administrators: change the operator''s switches that are named in p_changes, and return all.
 Errors: invalid_argument, unknown_setting, invalid_setting.';
-
-revoke execute on function public.get_llm_operator_settings() from public, anon, authenticated, service_role;
-revoke execute on function public.set_llm_operator_settings(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.get_llm_operator_settings() to service_role;
-grant execute on function public.set_llm_operator_settings(jsonb) to service_role;

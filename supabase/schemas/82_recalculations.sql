@@ -50,12 +50,8 @@ comment on column public.llm_usage_adjustments.cost is
 counted.';
 comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
 
-revoke all on table llm_private.recalculations from public, anon, authenticated, service_role;
-revoke all on sequence llm_private.recalculations_id_seq from public, anon, authenticated, service_role;
-revoke all on table public.llm_usage_adjustments from public, anon, authenticated, service_role;
 alter table llm_private.recalculations enable row level security;
 alter table public.llm_usage_adjustments enable row level security;
-grant select on table public.llm_usage_adjustments to authenticated, service_role;
 
 create policy "users read their own usage adjustments" on public.llm_usage_adjustments
 for select to authenticated using (user_id = (select auth.uid()));
@@ -107,8 +103,6 @@ comment on view llm_private.adjusted_events is
 'Usage events with what they cost by now. cost_status: priced, unpriced (no price known) or unreported (tokens not
 counted); of the last two, cost is null.';
 
-revoke all on table llm_private.adjusted_events from public, anon, authenticated, service_role;
-
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.begin_recalculation(p_from timestamptz, p_until timestamptz)
@@ -137,7 +131,7 @@ begin
 end
 $$;
 
-comment on function llm_private.begin_recalculation(timestamptz, timestamptz) is
+comment on function llm_private.begin_recalculation is
 'A new recalculation, or one with the same range and prices that did not come to its end. Error invalid_argument.';
 
 create function llm_private.recalculate_event(p_event llm_private.adjusted_events, p_job bigint)
@@ -182,7 +176,7 @@ begin
 end
 $$;
 
-comment on function llm_private.recalculate_event(llm_private.adjusted_events, bigint) is
+comment on function llm_private.recalculate_event is
 'Append what an event''s cost at the price known now differs by, if it does; returns that cost.';
 
 create function llm_private.adjust_totals(p_job llm_private.recalculations)
@@ -253,7 +247,7 @@ begin
 end
 $$;
 
-comment on function llm_private.adjust_totals(llm_private.recalculations) is
+comment on function llm_private.adjust_totals is
 'Bring the totals in line with what a recalculation appended beyond its position.';
 
 create function llm_private.recalculate_costs(
@@ -343,18 +337,8 @@ begin
 end
 $$;
 
-comment on function llm_private.recalculate_costs(timestamptz, timestamptz, bigint, integer) is
+comment on function llm_private.recalculate_costs is
 'One batch of a recalculation. Errors: see recalculate_llm_costs().';
-
-revoke execute on function llm_private.begin_recalculation(timestamptz, timestamptz)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.recalculate_event(llm_private.adjusted_events, bigint)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.adjust_totals(llm_private.recalculations)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.recalculate_costs(timestamptz, timestamptz, bigint, integer)
-from public, anon, authenticated, service_role;
-grant execute on function llm_private.recalculate_costs(timestamptz, timestamptz, bigint, integer) to service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -372,14 +356,10 @@ as $$
   select llm_private.recalculate_costs(p_from, p_until, p_recalculation, p_batch)
 $$;
 
-comment on function public.recalculate_llm_costs(timestamptz, timestamptz, bigint, integer) is
+comment on function public.recalculate_llm_costs is
 'For administrators: work out recorded costs again, at the prices known now for the times of the requests, from p_from
 to before p_until (null: all). A call looks at p_batch events; call it again with p_recalculation, the id that came back,
 until done. One that was left off is gone on with by its range too, if no price was added since. What differs is
 appended to llm_usage_adjustments and the totals follow; what had a price never loses it.
 Returns id, from, until, expected, events (looked at), changed, newly_priced, cost_before, cost_after (US dollars, of
 those looked at), started_at and done. Errors: invalid_argument, not_found.';
-
-revoke execute on function public.recalculate_llm_costs(timestamptz, timestamptz, bigint, integer)
-from public, anon, authenticated, service_role;
-grant execute on function public.recalculate_llm_costs(timestamptz, timestamptz, bigint, integer) to service_role;

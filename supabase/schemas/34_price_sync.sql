@@ -28,7 +28,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.price_entries(jsonb) is 'The prices of a price list, a row each.';
+comment on function llm_private.price_entries is 'The prices of a price list, a row each.';
 
 create function llm_private.check_price_entry(p_entry jsonb)
 returns void
@@ -81,7 +81,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_price_entry(jsonb) is
+comment on function llm_private.check_price_entry is
 'Raises an error of class 22, or invalid_price, unless this can be an entry of a price list.';
 
 create function llm_private.check_price_list(p_entries jsonb)
@@ -118,7 +118,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_price_list(jsonb) is
+comment on function llm_private.check_price_list is
 'Error invalid_price_list, naming the entry, unless this can be a price list.';
 
 create function llm_private.price_list_changes(p_provider text, p_entries jsonb)
@@ -186,7 +186,7 @@ begin
 end
 $$;
 
-comment on function llm_private.price_list_changes(text, jsonb) is
+comment on function llm_private.price_list_changes is
 'What a price list changes, compared with the one that was synced last. added: as it stands, for an entry that is new,
 else from now on; dated: from the date that the list gives; changed: from now on; until: it ends at another time;
 gone: it ends now. was_until: the end that its rows have so far.';
@@ -246,16 +246,8 @@ begin
 end
 $$;
 
-comment on function llm_private.sync_prices(text, jsonb, boolean) is
+comment on function llm_private.sync_prices is
 'What a price list changes for a provider; with p_apply, change it: see sync_llm_prices().';
-
-revoke execute on function llm_private.price_entries(jsonb) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_price_entry(jsonb) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_price_list(jsonb) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.price_list_changes(text, jsonb) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.sync_prices(text, jsonb, boolean)
-from public, anon, authenticated, service_role;
-grant execute on function llm_private.sync_prices(text, jsonb, boolean) to service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -268,13 +260,10 @@ as $$
   select llm_private.sync_prices(p_provider, p_entries, p_apply)
 $$;
 
-comment on function public.sync_llm_prices(text, jsonb, boolean) is
+comment on function public.sync_llm_prices is
 'For administrators: what a price list would change in the catalogue''s prices of a provider; with p_apply, change them.
 Entries: [{"name", "pattern", "position", "prices": [{"valid_from", "valid_until", "daily_from", "daily_until",
 "service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the entry with the
 lowest position that matches counts. No recorded cost changes; only what the list dates may begin in the past.
 Returns, a change each: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
 before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_list.';
-
-revoke execute on function public.sync_llm_prices(text, jsonb, boolean) from public, anon, authenticated, service_role;
-grant execute on function public.sync_llm_prices(text, jsonb, boolean) to service_role;

@@ -63,7 +63,7 @@ begin
 end
 $$;
 
-comment on function llm_private.forecast() is 'See get_llm_forecast().';
+comment on function llm_private.forecast is 'See get_llm_forecast().';
 
 create function llm_private.cheaper_models(p_user uuid)
 returns setof jsonb
@@ -140,7 +140,7 @@ begin
 end
 $$;
 
-comment on function llm_private.cheaper_models(uuid) is
+comment on function llm_private.cheaper_models is
 'Hints: models of the same provider that would have cost at most half for the same tokens, by their price of today. The
 latest 200 attempts of each line are compared.';
 
@@ -202,13 +202,7 @@ begin
 end
 $$;
 
-comment on function llm_private.hints() is 'See list_llm_hints().';
-
-revoke execute on function llm_private.forecast() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.cheaper_models(uuid) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.hints() from public, anon, authenticated, service_role;
-grant execute on function llm_private.forecast() to authenticated;
-grant execute on function llm_private.hints() to authenticated;
+comment on function llm_private.hints is 'See list_llm_hints().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -221,7 +215,7 @@ as $$
   select llm_private.forecast()
 $$;
 
-comment on function public.get_llm_forecast() is
+comment on function public.get_llm_forecast is
 'What the caller''s month (in the time zone of their settings) has cost and is going to: cost_so_far, daily_average (of
 the last 7 full days, or as many as there are since they began) and forecast (so far, and the average until the end of
 the month), in US dollars, null where nothing is priced; unpriced and unreported attempts are in none of them.
@@ -236,13 +230,8 @@ as $$
   select llm_private.hints()
 $$;
 
-comment on function public.list_llm_hints() is
+comment on function public.list_llm_hints is
 'Where the caller could do better, a JSON array; each with a message for people. kind: cheaper_model (another model of
 the same provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a
 provider''s cache cost more than reading saved) or failing (a fifth of the attempts of the last 7 days failed).
 Error not_signed_in.';
-
-revoke execute on function public.get_llm_forecast() from public, anon, authenticated, service_role;
-revoke execute on function public.list_llm_hints() from public, anon, authenticated, service_role;
-grant execute on function public.get_llm_forecast() to authenticated;
-grant execute on function public.list_llm_hints() to authenticated;

@@ -9,10 +9,7 @@ comment on table llm_private.usage_retention is 'How far back there are events; 
 comment on column llm_private.usage_retention.events_since is
 'Events of requests from before were dropped; their totals are here.';
 
-revoke all on table llm_private.usage_retention from public, anon, authenticated, service_role;
 alter table llm_private.usage_retention enable row level security;
-
-insert into llm_private.usage_retention default values;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -57,7 +54,7 @@ exception when lock_not_available then
 end
 $$;
 
-comment on function llm_private.drop_old_events() is
+comment on function llm_private.drop_old_events is
 'Drop the months of events that the operator does not keep any more; returns them, null while somebody is in the way.';
 
 create function llm_private.run_maintenance()
@@ -82,7 +79,7 @@ begin
 end
 $$;
 
-comment on function llm_private.run_maintenance() is 'See run_llm_maintenance().';
+comment on function llm_private.run_maintenance is 'See run_llm_maintenance().';
 
 -- What is compared is unpivoted: a row a group and measure. Both sides of each comparison add up to 0.
 create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
@@ -242,7 +239,7 @@ begin
 end
 $$;
 
-comment on function llm_private.usage_differences(timestamptz, timestamptz) is
+comment on function llm_private.usage_differences is
 'Groups whose totals are not the sums of what they are made of, and by how much they are more, for hours that begin from
 p_from to before p_until: the users'' against the events and their adjustments, the project''s (rolled up hours and days)
 against the users''.';
@@ -284,15 +281,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_usage(date, date) is 'See check_llm_usage().';
-
-revoke execute on function llm_private.drop_old_events() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.run_maintenance() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.usage_differences(timestamptz, timestamptz)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_usage(date, date) from public, anon, authenticated, service_role;
-grant execute on function llm_private.run_maintenance() to service_role;
-grant execute on function llm_private.check_usage(date, date) to service_role;
+comment on function llm_private.check_usage is 'See check_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -305,7 +294,7 @@ as $$
   select llm_private.run_maintenance()
 $$;
 
-comment on function public.run_llm_maintenance() is
+comment on function public.run_llm_maintenance is
 'For administrators, or pg_cron: roll up hours that are over into the project''s totals for some seconds, make the
 months ahead, and drop the months of events that are not kept. Returns hours_left (null: another run is in
 progress), dropped_months (null: somebody was in the way) and done; call it again until then. Nothing is wrong
@@ -320,13 +309,8 @@ as $$
   select llm_private.check_usage(p_since, p_until)
 $$;
 
-comment on function public.check_llm_usage(date, date) is
+comment on function public.check_llm_usage is
 'For administrators: hold the totals against the events and adjustments that they sum, and the project''s totals against
 the users'', on the days (UTC) from p_since to p_until, as far as there are events. Returns first_day (with events),
 since, until (what was compared), differing (how many groups; 0: the totals are exact) and differences, the first 100:
 each with the group, and by how much its totals are more.';
-
-revoke execute on function public.run_llm_maintenance() from public, anon, authenticated, service_role;
-revoke execute on function public.check_llm_usage(date, date) from public, anon, authenticated, service_role;
-grant execute on function public.run_llm_maintenance() to service_role;
-grant execute on function public.check_llm_usage(date, date) to service_role;

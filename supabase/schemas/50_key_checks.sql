@@ -15,7 +15,6 @@ create table llm_private.key_checks (
 comment on table llm_private.key_checks is
 'Tests of the last hour, of stored keys and (without key_id) of keys that were being typed; of those nothing is kept.';
 
-revoke all on table llm_private.key_checks from public, anon, authenticated, service_role;
 alter table llm_private.key_checks enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -80,7 +79,7 @@ begin
 end
 $$;
 
-comment on function llm_private.begin_key_check(json) is 'Begin to test a key. Errors: see begin_llm_key_check().';
+comment on function llm_private.begin_key_check is 'Begin to test a key. Errors: see begin_llm_key_check().';
 
 create function llm_private.record_key_check(p_test_id uuid, p_result text, p_retry_after double precision)
 returns jsonb
@@ -121,14 +120,8 @@ begin
 end
 $$;
 
-comment on function llm_private.record_key_check(uuid, text, double precision) is
+comment on function llm_private.record_key_check is
 'Put what a test found on the key. Errors: see record_llm_key_check().';
-
-revoke execute on function llm_private.begin_key_check(json) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.record_key_check(uuid, text, double precision)
-from public, anon, authenticated, service_role;
-grant execute on function llm_private.begin_key_check(json) to authenticated;
-grant execute on function llm_private.record_key_check(uuid, text, double precision) to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -142,7 +135,7 @@ as $$
   select llm_private.begin_key_check($1)
 $$;
 
-comment on function public.begin_llm_key_check(json) is
+comment on function public.begin_llm_key_check is
 'For a runtime that is going to ask a provider about the caller''s key: {"provider": "groq"} is about the stored one,
 which is in the answer in plain text and on the audit log; {"provider": "groq", "key": "gsk_…"} is about one that is
 being typed: its form is checked, and nothing of it is kept. Answers with test_id, and where and how to ask. At most 10 in
@@ -160,13 +153,7 @@ as $$
   select llm_private.record_key_check(p_test_id, p_result, p_retry_after)
 $$;
 
-comment on function public.record_llm_key_check(uuid, text, double precision) is
+comment on function public.record_llm_key_check is
 'Put what a test found on the stored key: works, rejected or unknown (with p_retry_after, in seconds, the provider asked
 to wait). Once, within 10 minutes, by the runtime that began it. Returns the key as list_llm_keys() does, null where it
 was none that is stored, or it was replaced meanwhile. Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
-
-revoke execute on function public.begin_llm_key_check(json) from public, anon, authenticated, service_role;
-revoke execute on function public.record_llm_key_check(uuid, text, double precision)
-from public, anon, authenticated, service_role;
-grant execute on function public.begin_llm_key_check(json) to authenticated;
-grant execute on function public.record_llm_key_check(uuid, text, double precision) to authenticated;

@@ -22,7 +22,7 @@ begin
 end
 $$;
 
-comment on function llm_private.known_cost(numeric, bigint, bigint, bigint, bigint) is
+comment on function llm_private.known_cost is
 'A sum of costs as it may be shown: null where nothing but failures has a known cost, so that what has no price never
 looks free.';
 
@@ -50,7 +50,7 @@ begin
 end
 $$;
 
-comment on function llm_private.latency_percentile(bigint[], double precision) is
+comment on function llm_private.latency_percentile is
 'Milliseconds below which this fraction of a histogram lies, as if latencies were spread evenly within a bucket: right
 to the width of one, so at most 42 % off and usually a few. Null without any.';
 
@@ -71,7 +71,7 @@ begin
 end
 $$;
 
-comment on function llm_private.day_begins(date, text) is 'When a day begins in a time zone.';
+comment on function llm_private.day_begins is 'When a day begins in a time zone.';
 
 create function llm_private.report_zone(p_owner uuid, p_zone text)
 returns text
@@ -95,7 +95,7 @@ begin
 end
 $$;
 
-comment on function llm_private.report_zone(uuid, text) is
+comment on function llm_private.report_zone is
 'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
 
 -- Both doors lead here. Volatile, because an administrator's report rolls up first, which the report must see.
@@ -177,19 +177,8 @@ begin
 end
 $$;
 
-comment on function llm_private.usage_report(date, date, text, text[], text, text, integer) is
+comment on function llm_private.usage_report is
 'The caller''s usage or, with a secret key, everybody''s. Errors: see get_llm_usage().';
-
-revoke execute on function llm_private.known_cost(numeric, bigint, bigint, bigint, bigint)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.latency_percentile(bigint[], double precision)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.day_begins(date, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.report_zone(uuid, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.usage_report(date, date, text, text[], text, text, integer)
-from public, anon, authenticated, service_role;
-grant execute on function llm_private.usage_report(date, date, text, text[], text, text, integer)
-to authenticated, service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -210,7 +199,7 @@ as $$
   select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
 $$;
 
-comment on function public.get_llm_usage(date, date, text, text[], text, text, integer) is
+comment on function public.get_llm_usage is
 'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
 (null where the report is not by it), requests, attempts, fallbacks, failures, cancelled, input_tokens,
 cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unreported,
@@ -239,14 +228,7 @@ as $$
   select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
 $$;
 
-comment on function public.get_llm_project_usage(date, date, text, text[], text, text, integer) is
+comment on function public.get_llm_project_usage is
 'For administrators: the usage of all users together, as get_llm_usage() tells each of theirs; p_by may name user too.
 By user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
 Errors: not_signed_in, invalid_argument.';
-
-revoke execute on function public.get_llm_usage(date, date, text, text[], text, text, integer)
-from public, anon, authenticated, service_role;
-revoke execute on function public.get_llm_project_usage(date, date, text, text[], text, text, integer)
-from public, anon, authenticated, service_role;
-grant execute on function public.get_llm_usage(date, date, text, text[], text, text, integer) to authenticated;
-grant execute on function public.get_llm_project_usage(date, date, text, text[], text, text, integer) to service_role;

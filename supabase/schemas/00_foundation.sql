@@ -5,8 +5,8 @@
 -- `llm_private`, which PostgREST does not expose. A function in `public` runs with the caller's rights and calls
 -- one in `llm_private` where it must.
 --
--- Default privileges of the project are left alone, whatever they are: each object is revoked from everybody where
--- it is made and granted by name.
+-- Default privileges of the project are left alone, whatever they are: 90_api.sql revokes everything of ours from
+-- everybody, and grants by name what the API offers.
 
 do $$
 begin
@@ -24,10 +24,6 @@ create schema llm_private;
 comment on schema llm_private is
 'supa-llm: ciphertext, and the functions that run with the owner''s rights. Not exposed through the API.';
 
-revoke all on schema llm_private from public, anon, authenticated, service_role;
--- To call the definer functions that are granted to them one by one; no table in here is granted to anybody.
-grant usage on schema llm_private to authenticated, service_role;
-
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.fail(
@@ -43,7 +39,7 @@ begin
 end
 $$;
 
-comment on function llm_private.fail(integer, text, text, text) is
+comment on function llm_private.fail is
 'Raise a coded error: PostgREST turns SQLSTATE PTxyz into HTTP xyz; detail is a stable code of docs/errors.md.';
 
 -- Volatile: of several in one statement, the planner would run an immutable one with constant arguments first.
@@ -63,7 +59,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_value(text, boolean, text, text) is
+comment on function llm_private.check_value is
 'Unless p_ok, an error with this code that names the value and what is allowed.';
 
 -- Counters, alerts and reservations name the owner of each row. What is the operator's, or everybody's together, is
@@ -79,7 +75,7 @@ begin
 end
 $$;
 
-comment on function llm_private.operator_id() is 'Stands for the operator where a row names its owner.';
+comment on function llm_private.operator_id is 'Stands for the operator where a row names its owner.';
 
 create function llm_private.require_user()
 returns uuid
@@ -97,8 +93,7 @@ begin
 end
 $$;
 
-comment on function llm_private.require_user() is
-'Id of the signed-in user; error not_signed_in when there is none.';
+comment on function llm_private.require_user is 'Id of the signed-in user; error not_signed_in when there is none.';
 
 -- PostgREST takes on the role of the caller's API key; a definer function still sees it in this setting.
 create function llm_private.acting_owner()
@@ -116,7 +111,7 @@ begin
 end
 $$;
 
-comment on function llm_private.acting_owner() is
+comment on function llm_private.acting_owner is
 'Whose rows a call is about where both may call: the signed-in user''s, or with a secret key the operator''s.
 Error not_signed_in.';
 
@@ -139,7 +134,7 @@ begin
 end
 $$;
 
-comment on function llm_private.uuid_v7() is
+comment on function llm_private.uuid_v7 is
 'A new UUIDv7: ids in the order of time, so that they name a month partition by themselves.';
 
 -- On the hot path, so plpgsql: an SQL function with a search_path is planned at each call.
@@ -154,7 +149,7 @@ begin
 end
 $$;
 
-comment on function llm_private.uuid_v7_time(uuid) is 'The time that a UUIDv7 carries, to the millisecond.';
+comment on function llm_private.uuid_v7_time is 'The time that a UUIDv7 carries, to the millisecond.';
 
 create function llm_private.first_uuid_v7(p_at timestamptz)
 returns uuid
@@ -165,7 +160,7 @@ as $$
   select (lpad(to_hex((extract(epoch from p_at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
-comment on function llm_private.first_uuid_v7(timestamptz) is
+comment on function llm_private.first_uuid_v7 is
 'The smallest id of a moment: the bound of a partition, and of a search by time.';
 
 -- Append-only tables are partitioned by month on a UUIDv7. Partitions live in llm_private, where no API reaches them
@@ -206,7 +201,7 @@ begin
 end
 $$;
 
-comment on function llm_private.add_month_partition(text, text, date) is
+comment on function llm_private.add_month_partition is
 'Give an append-only table its partition for one month; does nothing where it has it.';
 
 create function llm_private.add_month_partitions()
@@ -240,7 +235,7 @@ exception when lock_not_available then
 end
 $$;
 
-comment on function llm_private.add_month_partitions() is
+comment on function llm_private.add_month_partitions is
 'Make the partitions of the next three months, unless somebody is in the way. Called when a user is seen for the first
 time and when a runtime is registered, off the hot path; a project with pg_cron may call it daily.';
 
@@ -261,20 +256,5 @@ begin
 end
 $$;
 
-comment on function llm_private.refuse_cast() is
+comment on function llm_private.refuse_cast is
 'Error invalid_argument when the caller''s statement casts: for functions that give out keys.';
-
-revoke execute on function llm_private.fail(integer, text, text, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.check_value(text, boolean, text, text)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.operator_id() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.require_user() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.acting_owner() from public, anon, authenticated, service_role;
-grant execute on function llm_private.acting_owner() to authenticated, service_role;
-revoke execute on function llm_private.uuid_v7() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.uuid_v7_time(uuid) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.first_uuid_v7(timestamptz) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.add_month_partition(text, text, date)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.add_month_partitions() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.refuse_cast() from public, anon, authenticated, service_role;

@@ -1,4 +1,4 @@
--- Costs: which price an attempt has, and what comes of it. On the hot path, so plpgsql, which keeps its plans.
+-- Costs: what an attempt costs at the price that it has. On the hot path, so plpgsql, which keeps its plans.
 
 create table llm_private.charges (
   provider text not null,
@@ -25,99 +25,9 @@ comment on table llm_private.charges is
 its tier costs as much as the rest of recording does. Emptied when a price or the price list changes.';
 comment on column llm_private.charges.price_id is 'Null where there is no price.';
 
-revoke all on table llm_private.charges from public, anon, authenticated, service_role;
 alter table llm_private.charges enable row level security;
 
-create function llm_private.price_name(p_provider text, p_model text)
-returns text
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_name text;
-  v_model text := p_model;
-begin
-  select n.name into v_name from llm_private.price_names as n where n.provider = p_provider and n.model = p_model;
-  if found then
-    return v_name;
-  end if;
-  -- Syncing waits for this, and this for syncing: no name of the old list is remembered for the new one.
-  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
-  loop
-    select l.name into v_name from llm_private.price_list as l
-    where l.provider = p_provider and v_model ~ l.pattern
-    order by l.position limit 1;
-    exit when found or v_model <> p_model;
-    -- Some write the date in a model's name without its dashes: gpt-5-20250807.
-    v_model := regexp_replace(
-      p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
-    );
-    exit when v_model = p_model;
-  end loop;
-  insert into llm_private.price_names (provider, model, name)
-  select p_provider, p_model, v_name
-  where exists (select from llm_private.price_list as l where l.provider = p_provider)
-  on conflict do nothing;
-  return v_name;
-end
-$$;
-
-comment on function llm_private.price_name(text, text) is
-'The price list''s entry for a model name in lower case, null when there is none.';
-
-create function llm_private.find_price(
-  p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
-)
-returns bigint
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_model constant text := lower(p_model);
-  v_name constant text := llm_private.price_name(p_provider, v_model);
-  v_time constant time := (p_at at time zone 'UTC')::time;
-  v_id bigint;
-begin
-  select p.id into v_id
-  from (
-    -- Only where their own key pays: they cannot make the operator's keys free.
-    select 1 as rank, o.* from public.llm_prices as o
-    where o.source = 'user' and o.user_id = p_user and o.provider = p_provider and p_key_source = 'user'
-    union all
-    select 2 as rank, o.* from public.llm_prices as o
-    where o.source = 'operator' and o.provider = p_provider and (o.key_source is null or o.key_source = p_key_source)
-    union all
-    select 3 as rank, c.* from public.llm_prices as c
-    where c.source = 'catalogue' and c.provider = p_provider and c.model = v_name
-  ) as p
-  where
-    (
-      p.rank = 3 or p.model = v_model
-      or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
-    )
-    and p.valid_from <= p_at and p_at < p.valid_until
-    and (p.service_tier is null or p.service_tier = p_service_tier)
-    and (
-      p.daily_from is null
-      or case
-        when p.daily_from < p.daily_until then v_time >= p.daily_from and v_time < p.daily_until
-        else v_time >= p.daily_from or v_time < p.daily_until
-      end
-    )
-  order by
-    p.rank, right(p.model, 1) = '*', length(p.model) desc,
-    p.service_tier is null, p.daily_from is null, p.id desc
-  limit 1;
-  return v_id;
-end
-$$;
-
-comment on function llm_private.find_price(uuid, text, text, text, text, timestamptz) is
-'The price of an attempt at a time, null when none is known. The user''s own (where their key pays) before the
-operator''s before the catalogue''s; then an exact name before the longest that ends with *; then a row for this service
-tier before one for any; then one for this time of day before one for the whole; then the newest.';
+-- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.cost_of(
   p_price bigint,
@@ -165,7 +75,7 @@ begin
 end
 $$;
 
-comment on function llm_private.cost_of(bigint, integer, integer, integer, integer, integer, jsonb) is
+comment on function llm_private.cost_of is
 'What an attempt costs at a price, in US dollars, and what reading from the cache saved, less what writing to it cost
 (negative where it cost more). A count that is null counts as 0; both are null without a price.';
 
@@ -186,7 +96,7 @@ begin
 end
 $$;
 
-comment on function llm_private.forget_charges() is
+comment on function llm_private.forget_charges is
 'Before a price changes, what is remembered of its provider is forgotten.';
 
 create trigger forget_charges before insert or update or delete on public.llm_prices
@@ -243,7 +153,7 @@ begin
 end
 $$;
 
-comment on function llm_private.remember_charge(text, text, text, timestamptz, integer, bigint) is
+comment on function llm_private.remember_charge is
 'Remember the price that find_price() found, for attempts of the same model, time and size.';
 
 create function llm_private.charge(
@@ -311,20 +221,6 @@ begin
 end
 $$;
 
-comment on function llm_private.charge(
-  uuid, text, text, text, text, timestamptz, integer, integer, integer, integer, integer, jsonb
-) is
+comment on function llm_private.charge is
 'The price that holds for an attempt, what it costs and what caching saved: what find_price() and cost_of() say, and on
 the hot path what they said of the same model before.';
-
-revoke execute on function llm_private.forget_charges() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.remember_charge(text, text, text, timestamptz, integer, bigint)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.charge(
-  uuid, text, text, text, text, timestamptz, integer, integer, integer, integer, integer, jsonb
-) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.price_name(text, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.find_price(uuid, text, text, text, text, timestamptz)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.cost_of(bigint, integer, integer, integer, integer, integer, jsonb)
-from public, anon, authenticated, service_role;

@@ -13,7 +13,6 @@ create table llm_private.runtimes (
 
 comment on table llm_private.runtimes is 'Registered runtimes; of a secret only its SHA-256.';
 
-revoke all on table llm_private.runtimes from public, anon, authenticated, service_role;
 alter table llm_private.runtimes enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -50,7 +49,7 @@ begin
 end
 $$;
 
-comment on function llm_private.current_runtime() is
+comment on function llm_private.current_runtime is
 'Id of the runtime whose secret came with this request, null without one. Error runtime_unknown for a wrong one.';
 
 create function llm_private.register_runtime(p_name text)
@@ -77,7 +76,7 @@ begin
 end
 $$;
 
-comment on function llm_private.register_runtime(text) is
+comment on function llm_private.register_runtime is
 'Register a runtime; its secret is in the answer and never again. Error invalid_argument.';
 
 create function llm_private.revoke_runtime(p_id uuid)
@@ -95,7 +94,7 @@ begin
 end
 $$;
 
-comment on function llm_private.revoke_runtime(uuid) is 'Refuse this runtime from now on. Error not_found.';
+comment on function llm_private.revoke_runtime is 'Refuse this runtime from now on. Error not_found.';
 
 create function llm_private.list_runtimes()
 returns table (
@@ -109,15 +108,7 @@ as $$
   select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.runtimes as r order by r.id
 $$;
 
-comment on function llm_private.list_runtimes() is 'All runtimes, without their secrets.';
-
-revoke execute on function llm_private.current_runtime() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.register_runtime(text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.revoke_runtime(uuid) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.list_runtimes() from public, anon, authenticated, service_role;
-grant execute on function llm_private.register_runtime(text) to service_role;
-grant execute on function llm_private.revoke_runtime(uuid) to service_role;
-grant execute on function llm_private.list_runtimes() to service_role;
+comment on function llm_private.list_runtimes is 'All runtimes, without their secrets.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -130,7 +121,7 @@ as $$
   select llm_private.register_runtime(p_name)
 $$;
 
-comment on function public.register_llm_runtime(text) is
+comment on function public.register_llm_runtime is
 'For administrators: register a process that runs requests. Its secret is shown this once. Error invalid_argument.';
 
 create function public.revoke_llm_runtime(p_id uuid)
@@ -142,7 +133,7 @@ as $$
   select llm_private.revoke_runtime(p_id)
 $$;
 
-comment on function public.revoke_llm_runtime(uuid) is
+comment on function public.revoke_llm_runtime is
 'For administrators: refuse this runtime from now on. Keys it holds run out with their lease. Error not_found.';
 
 create function public.list_llm_runtimes()
@@ -156,12 +147,5 @@ as $$
   select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.list_runtimes() as r
 $$;
 
-comment on function public.list_llm_runtimes() is
+comment on function public.list_llm_runtimes is
 'For administrators: all runtimes, when they were registered, revoked and last seen (to the minute).';
-
-revoke execute on function public.register_llm_runtime(text) from public, anon, authenticated, service_role;
-revoke execute on function public.revoke_llm_runtime(uuid) from public, anon, authenticated, service_role;
-revoke execute on function public.list_llm_runtimes() from public, anon, authenticated, service_role;
-grant execute on function public.register_llm_runtime(text) to service_role;
-grant execute on function public.revoke_llm_runtime(uuid) to service_role;
-grant execute on function public.list_llm_runtimes() to service_role;

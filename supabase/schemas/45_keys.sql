@@ -1,8 +1,8 @@
 -- Provider keys: what their owner may see of them, and, out of reach, the ciphertext.
 --
--- The master key is random, made here by the database, and lives in Vault: it stands in no migration, no setting and
--- no backup of these tables. Because it is random, the cheap way to turn it into a cipher key (one salted hash) is as
--- good as the slow one, which is there for passwords people think up.
+-- The master key is random, made by the database (95_data.sql), and lives in Vault: it stands in no migration, no
+-- setting and no backup of these tables. Because it is random, the cheap way to turn it into a cipher key (one salted
+-- hash) is as good as the slow one, which is there for passwords people think up.
 
 -- Which entry of Vault is the master key. A later one would be used for new keys, and old ciphertext names its own.
 create table llm_private.master_keys (
@@ -12,15 +12,6 @@ create table llm_private.master_keys (
 );
 
 comment on table llm_private.master_keys is 'Where in Vault the master keys are; the newest encrypts.';
-
-insert into llm_private.master_keys (vault_secret_id)
-values (
-  vault.create_secret(
-    encode(extensions.gen_random_bytes(32), 'base64'),
-    'supa_llm_master_key_' || extract(epoch from clock_timestamp())::bigint,
-    'supa-llm encrypts the provider keys of all users with this. Without it they are lost.'
-  )
-);
 
 create table public.llm_keys (
   user_id uuid not null references auth.users (id) on delete cascade,
@@ -54,14 +45,9 @@ create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
 
 comment on table llm_private.key_secrets is 'The encrypted keys. The plaintext names its key id and owner.';
 
-revoke all on table llm_private.master_keys from public, anon, authenticated, service_role;
-revoke all on table public.llm_keys from public, anon, authenticated, service_role;
-revoke all on table llm_private.key_secrets from public, anon, authenticated, service_role;
-revoke all on sequence llm_private.master_keys_id_seq from public, anon, authenticated, service_role;
 alter table llm_private.master_keys enable row level security;
 alter table public.llm_keys enable row level security;
 alter table llm_private.key_secrets enable row level security;
-grant select on table public.llm_keys to authenticated, service_role;
 
 create policy "users read what is known of their own keys" on public.llm_keys
 for select to authenticated using (user_id = (select auth.uid()));
@@ -79,8 +65,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.encrypt_key(uuid, uuid, text, text) is
-'A key as ciphertext that is bound to its id and owner.';
+comment on function llm_private.encrypt_key is 'A key as ciphertext that is bound to its id and owner.';
 
 create function llm_private.decrypt_key(p_user uuid, p_key_id uuid, p_ciphertext bytea, p_master text)
 returns text
@@ -107,7 +92,7 @@ begin
 end
 $$;
 
-comment on function llm_private.decrypt_key(uuid, uuid, bytea, text) is
+comment on function llm_private.decrypt_key is
 'The key in a ciphertext. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
 
 create function llm_private.master_key(p_id smallint)
@@ -132,7 +117,7 @@ begin
 end
 $$;
 
-comment on function llm_private.master_key(smallint) is 'A master key, out of Vault. Error master_key_missing.';
+comment on function llm_private.master_key is 'A master key, out of Vault. Error master_key_missing.';
 
 create function llm_private.key_json(p_key public.llm_keys)
 returns jsonb
@@ -157,7 +142,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.key_json(public.llm_keys) is 'A key as its owner sees it.';
+comment on function llm_private.key_json is 'A key as its owner sees it.';
 
 -- Tells of each rule that a key breaks without repeating any of it.
 create function llm_private.validate_key(p_key text, p_provider public.llm_providers)
@@ -190,7 +175,7 @@ begin
 end
 $$;
 
-comment on function llm_private.validate_key(text, public.llm_providers) is
+comment on function llm_private.validate_key is
 'Error key_malformed if this cannot be a key of this provider; the error does not repeat it.';
 
 create function llm_private.read_key_body(p_body json, p_key_needed boolean)
@@ -232,7 +217,7 @@ begin
 end
 $$;
 
-comment on function llm_private.read_key_body(json, boolean) is
+comment on function llm_private.read_key_body is
 'The provider of {"provider": "…", "key": "…"}, when both are what they should be; the key may be left out unless it is
 needed. Errors: key_malformed, invalid_argument, unknown_provider.';
 
@@ -278,7 +263,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_key(json) is 'Store or replace a key of the caller''s. Errors: see set_llm_key().';
+comment on function llm_private.set_key is 'Store or replace a key of the caller''s. Errors: see set_llm_key().';
 
 create function llm_private.own_key(p_user uuid, p_provider text)
 returns public.llm_keys
@@ -299,7 +284,7 @@ begin
 end
 $$;
 
-comment on function llm_private.own_key(uuid, text) is 'A user''s key for a provider. Error key_not_found.';
+comment on function llm_private.own_key is 'A user''s key for a provider. Error key_not_found.';
 
 create function llm_private.remove_key(p_provider text)
 returns void
@@ -320,7 +305,7 @@ begin
 end
 $$;
 
-comment on function llm_private.remove_key(text) is
+comment on function llm_private.remove_key is
 'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
 
 create function llm_private.require_readable_keys(p_runtime uuid, p_operator llm_private.operator_settings)
@@ -339,7 +324,7 @@ begin
 end
 $$;
 
-comment on function llm_private.require_readable_keys(uuid, llm_private.operator_settings) is
+comment on function llm_private.require_readable_keys is
 'Error runtime_required where the operator asks for a runtime and there is none.';
 
 -- When this session was signed in: GoTrue says it under amr. A token without amr counts from when it was issued.
@@ -362,7 +347,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.signed_in_at() is 'When the caller signed in, as their token says.';
+comment on function llm_private.signed_in_at is 'When the caller signed in, as their token says.';
 
 create function llm_private.reveal_key(p_provider text)
 returns text
@@ -407,8 +392,7 @@ begin
 end
 $$;
 
-comment on function llm_private.reveal_key(text) is
-'The caller''s own key, on the record. Errors: see reveal_llm_key().';
+comment on function llm_private.reveal_key is 'The caller''s own key, on the record. Errors: see reveal_llm_key().';
 
 -- A row is written only when its status changes, so that a busy key is not a row that all its requests wait for.
 create function llm_private.note_key_outcome(
@@ -447,7 +431,7 @@ begin
 end
 $$;
 
-comment on function llm_private.note_key_outcome(uuid, uuid, text, text, double precision) is
+comment on function llm_private.note_key_outcome is
 'Set the status of a user''s own key after an attempt: working, rejected after auth, rate-limited after rate_limited.';
 
 create function llm_private.list_keys()
@@ -471,31 +455,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_keys() is 'The caller''s keys as they may see them. Error not_signed_in.';
-
-revoke execute on function llm_private.encrypt_key(uuid, uuid, text, text)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.decrypt_key(uuid, uuid, bytea, text)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.master_key(smallint) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.key_json(public.llm_keys) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.validate_key(text, public.llm_providers)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.read_key_body(json, boolean) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.set_key(json) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.own_key(uuid, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.remove_key(text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.require_readable_keys(uuid, llm_private.operator_settings)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.signed_in_at() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.reveal_key(text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.note_key_outcome(uuid, uuid, text, text, double precision)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.list_keys() from public, anon, authenticated, service_role;
-grant execute on function llm_private.set_key(json) to authenticated;
-grant execute on function llm_private.remove_key(text) to authenticated;
-grant execute on function llm_private.reveal_key(text) to authenticated;
-grant execute on function llm_private.list_keys() to authenticated;
+comment on function llm_private.list_keys is 'The caller''s keys as they may see them. Error not_signed_in.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -508,7 +468,7 @@ as $$
   select llm_private.list_keys()
 $$;
 
-comment on function public.list_llm_keys() is
+comment on function public.list_llm_keys is
 'The caller''s keys: id, provider, masked hint, status (untested, working, rejected, rate_limited), last used; never a
 key. Error not_signed_in.';
 
@@ -524,7 +484,7 @@ as $$
   select llm_private.set_key($1)
 $$;
 
-comment on function public.set_llm_key(json) is
+comment on function public.set_llm_key is
 'Store the caller''s key for a provider, or replace it: {"provider": "groq", "key": "gsk_…"}.
 Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument.';
 
@@ -537,7 +497,7 @@ as $$
   select llm_private.remove_key(p_provider)
 $$;
 
-comment on function public.remove_llm_key(text) is
+comment on function public.remove_llm_key is
 'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
 
 create function public.reveal_llm_key(p_provider text)
@@ -549,16 +509,7 @@ as $$
   select llm_private.reveal_key(p_provider)
 $$;
 
-comment on function public.reveal_llm_key(text) is
+comment on function public.reveal_llm_key is
 'The caller''s own key for a provider, in plain text; each call is on the audit log.
 Errors: not_signed_in, runtime_unknown, runtime_required, reveal_disabled, recent_sign_in_required, key_not_found,
 key_unreadable.';
-
-revoke execute on function public.list_llm_keys() from public, anon, authenticated, service_role;
-revoke execute on function public.set_llm_key(json) from public, anon, authenticated, service_role;
-revoke execute on function public.remove_llm_key(text) from public, anon, authenticated, service_role;
-revoke execute on function public.reveal_llm_key(text) from public, anon, authenticated, service_role;
-grant execute on function public.list_llm_keys() to authenticated;
-grant execute on function public.set_llm_key(json) to authenticated;
-grant execute on function public.remove_llm_key(text) to authenticated;
-grant execute on function public.reveal_llm_key(text) to authenticated;

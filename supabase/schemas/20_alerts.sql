@@ -23,9 +23,7 @@ comment on column public.llm_alerts.detail is
 'The facts to show: what was used, the limit, masked hints; never a secret value.';
 comment on column public.llm_alerts.read_at is 'When it was marked as read; null: not yet.';
 
-revoke all on table public.llm_alerts from public, anon, authenticated, service_role;
 alter table public.llm_alerts enable row level security;
-grant select on table public.llm_alerts to authenticated, service_role;
 
 create policy "users read their own alerts" on public.llm_alerts
 for select to authenticated using (user_id = (select auth.uid()));
@@ -49,7 +47,7 @@ begin
 end
 $$;
 
-comment on function llm_private.add_alert(uuid, text, text, jsonb) is
+comment on function llm_private.add_alert is
 'Tell a user, or the operator, something once: does nothing where it was said before.';
 
 create function llm_private.dismiss_alerts(p_ids uuid[])
@@ -69,13 +67,7 @@ begin
 end
 $$;
 
-comment on function llm_private.dismiss_alerts(uuid[]) is
-'Mark the caller''s alerts as read. Error not_signed_in.';
-
-revoke execute on function llm_private.add_alert(uuid, text, text, jsonb)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.dismiss_alerts(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function llm_private.dismiss_alerts(uuid[]) to authenticated, service_role;
+comment on function llm_private.dismiss_alerts is 'Mark the caller''s alerts as read. Error not_signed_in.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -96,7 +88,7 @@ as $$
   limit least(greatest(coalesce(p_limit, 50), 1), 500)
 $$;
 
-comment on function public.list_llm_alerts(boolean, integer, uuid) is
+comment on function public.list_llm_alerts is
 'The caller''s alerts, or with a secret key the operator''s, newest first, at most 500; p_before: the id of the last
 one seen, to read on. Error not_signed_in.';
 
@@ -109,12 +101,6 @@ as $$
   select llm_private.dismiss_alerts(p_ids)
 $$;
 
-comment on function public.dismiss_llm_alerts(uuid[]) is
+comment on function public.dismiss_llm_alerts is
 'Mark these alerts of the caller''s as read, all of them without p_ids; returns how many were unread.
 Error not_signed_in.';
-
-revoke execute on function public.list_llm_alerts(boolean, integer, uuid)
-from public, anon, authenticated, service_role;
-revoke execute on function public.dismiss_llm_alerts(uuid[]) from public, anon, authenticated, service_role;
-grant execute on function public.list_llm_alerts(boolean, integer, uuid) to authenticated, service_role;
-grant execute on function public.dismiss_llm_alerts(uuid[]) to authenticated, service_role;

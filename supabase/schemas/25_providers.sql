@@ -79,12 +79,8 @@ comment on table public.llm_tasks is
 comment on column public.llm_tasks.provider_order is
 'Providers that suit this task best, first the best; orders what a user has not ordered.';
 
-revoke all on table public.llm_providers from public, anon, authenticated, service_role;
-revoke all on table public.llm_tasks from public, anon, authenticated, service_role;
 alter table public.llm_providers enable row level security;
 alter table public.llm_tasks enable row level security;
-grant select on table public.llm_providers to authenticated, service_role;
-grant select on table public.llm_tasks to authenticated, service_role;
 
 create policy "signed-in users read the catalogue" on public.llm_providers
 for select to authenticated using (true);
@@ -150,10 +146,8 @@ as $$
   on conflict (task) do nothing;
 $$;
 
-comment on function llm_private.add_default_providers() is
+comment on function llm_private.add_default_providers is
 'Put the providers and tasks that everybody starts with into the catalogue; what is there already stays as it is.';
-
-select llm_private.add_default_providers();
 
 create function llm_private.set_provider(p_provider jsonb)
 returns jsonb
@@ -215,12 +209,8 @@ begin
 end
 $$;
 
-comment on function llm_private.set_provider(jsonb) is
+comment on function llm_private.set_provider is
 'Add a provider, or change the named columns of one. Errors: invalid_argument, unknown_setting, invalid_provider.';
-
-revoke execute on function llm_private.add_default_providers() from public, anon, authenticated, service_role;
-revoke execute on function llm_private.set_provider(jsonb) from public, anon, authenticated, service_role;
-grant execute on function llm_private.set_provider(jsonb) to service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -233,7 +223,7 @@ as $$
   select * from public.llm_providers where enabled order by position, id
 $$;
 
-comment on function public.list_llm_providers() is 'The providers that a user may choose from, in catalogue order.';
+comment on function public.list_llm_providers is 'The providers that a user may choose from, in catalogue order.';
 
 create function public.set_llm_provider(p_provider jsonb)
 returns jsonb
@@ -244,11 +234,6 @@ as $$
   select llm_private.set_provider(p_provider)
 $$;
 
-comment on function public.set_llm_provider(jsonb) is
+comment on function public.set_llm_provider is
 'For administrators: add a provider, or change the named columns of one. A new provider that speaks the OpenAI format
 needs id, base_url and default_model. Errors: invalid_argument, unknown_setting, invalid_provider.';
-
-revoke execute on function public.list_llm_providers() from public, anon, authenticated, service_role;
-revoke execute on function public.set_llm_provider(jsonb) from public, anon, authenticated, service_role;
-grant execute on function public.list_llm_providers() to authenticated, service_role;
-grant execute on function public.set_llm_provider(jsonb) to service_role;

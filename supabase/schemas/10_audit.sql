@@ -24,11 +24,8 @@ comment on column public.llm_audit_log.detail is 'What changed, masked hints, un
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
-revoke all on table public.llm_audit_log from public, anon, authenticated, service_role;
-revoke all on table llm_private.llm_audit_log_default from public, anon, authenticated, service_role;
 alter table public.llm_audit_log enable row level security;
 alter table llm_private.llm_audit_log_default enable row level security;
-grant select on table public.llm_audit_log to authenticated, service_role;
 
 create policy "users read their own audit log" on public.llm_audit_log
 for select to authenticated using (user_id = (select auth.uid()));
@@ -55,10 +52,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.audit(uuid, text, text, uuid, uuid, jsonb) is 'Append one line to a user''s audit log.';
-
-revoke execute on function llm_private.audit(uuid, text, text, uuid, uuid, jsonb)
-from public, anon, authenticated, service_role;
+comment on function llm_private.audit is 'Append one line to a user''s audit log.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -74,8 +68,5 @@ as $$
   limit least(greatest(coalesce(p_limit, 50), 1), 500)
 $$;
 
-comment on function public.get_llm_audit_log(integer, uuid) is
+comment on function public.get_llm_audit_log is
 'The caller''s audit log, newest first, at most 500 lines; p_before: the id of the last line seen, to read on.';
-
-revoke execute on function public.get_llm_audit_log(integer, uuid) from public, anon, authenticated, service_role;
-grant execute on function public.get_llm_audit_log(integer, uuid) to authenticated;

@@ -58,7 +58,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_requests(integer, uuid) is 'The caller''s requests. Error not_signed_in.';
+comment on function llm_private.list_requests is 'The caller''s requests. Error not_signed_in.';
 
 create function llm_private.list_events(p_since timestamptz, p_until timestamptz, p_after text, p_limit integer)
 returns table (
@@ -144,15 +144,8 @@ begin
 end
 $$;
 
-comment on function llm_private.list_events(timestamptz, timestamptz, text, integer) is
+comment on function llm_private.list_events is
 'A page of the caller''s events or, with a secret key, of everybody''s. Errors: see list_llm_usage_events().';
-
-revoke execute on function llm_private.list_requests(integer, uuid) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.list_events(timestamptz, timestamptz, text, integer)
-from public, anon, authenticated, service_role;
-grant execute on function llm_private.list_requests(integer, uuid) to authenticated;
-grant execute on function llm_private.list_events(timestamptz, timestamptz, text, integer)
-to authenticated, service_role;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -174,7 +167,7 @@ as $$
   select * from llm_private.list_requests(p_limit, p_before)
 $$;
 
-comment on function public.list_llm_requests(integer, uuid) is
+comment on function public.list_llm_requests is
 'The caller''s requests, newest first, at most 500, each with its attempts in order; p_before: the request_id of the
 last one seen, to read on. cost is in US dollars: what is known of it, null where nothing is; of an attempt, cost_status says
 why: priced, unpriced (no price known) or unreported (tokens not counted). Error not_signed_in.';
@@ -221,7 +214,7 @@ as $$
   select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
 $$;
 
-comment on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer) is
+comment on function public.list_llm_usage_events is
 'The caller''s usage events of requests that began from p_since to before p_until, oldest first, at most 1000, with
 what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes.
 Errors: not_signed_in, invalid_argument.';
@@ -268,15 +261,6 @@ as $$
   select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
 $$;
 
-comment on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer) is
+comment on function public.list_llm_project_usage_events is
 'For administrators: the usage events of all users as list_llm_usage_events() lists each of theirs, by user and then the
 oldest first. Error invalid_argument.';
-
-revoke execute on function public.list_llm_requests(integer, uuid) from public, anon, authenticated, service_role;
-revoke execute on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer)
-from public, anon, authenticated, service_role;
-revoke execute on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer)
-from public, anon, authenticated, service_role;
-grant execute on function public.list_llm_requests(integer, uuid) to authenticated;
-grant execute on function public.list_llm_usage_events(timestamptz, timestamptz, text, integer) to authenticated;
-grant execute on function public.list_llm_project_usage_events(timestamptz, timestamptz, text, integer) to service_role;

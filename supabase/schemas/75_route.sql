@@ -29,7 +29,6 @@ comment on table llm_private.leases is
 comment on column llm_private.leases.holder is
 'runtime:… or session:… with its id; user:… for a token that names no session.';
 
-revoke all on table llm_private.leases from public, anon, authenticated, service_role;
 alter table llm_private.leases enable row level security;
 
 create type llm_private.route_line as (
@@ -82,8 +81,7 @@ begin
 end
 $$;
 
-comment on function llm_private.check_route_request(text, text, text[], text[]) is
-'Error invalid_argument for what cannot be a request.';
+comment on function llm_private.check_route_request is 'Error invalid_argument for what cannot be a request.';
 
 create function llm_private.requested_providers(p_model text, p_default_provider text)
 returns table (provider text, model text)
@@ -117,7 +115,7 @@ begin
 end
 $$;
 
-comment on function llm_private.requested_providers(text, text) is
+comment on function llm_private.requested_providers is
 'Who has the model asked for: the provider it names before the slash; else all whose model_pattern it matches; else the
 user''s default provider. Error unknown_model.';
 
@@ -243,7 +241,7 @@ begin
 end
 $$;
 
-comment on function llm_private.route(uuid, text, text, text[], text[]) is
+comment on function llm_private.route is
 'All that was considered for a request, in the order of the route. What has no skipped is a candidate.
 Error unknown_model.';
 
@@ -274,8 +272,7 @@ as $$
   end
 $$;
 
-comment on function llm_private.skip_message(llm_private.route_line, text[]) is
-'Why a line cannot serve, for people.';
+comment on function llm_private.skip_message is 'Why a line cannot serve, for people.';
 
 create function llm_private.route_advice(p_lines llm_private.route_line[], p_needs text[])
 returns text
@@ -308,8 +305,7 @@ as $$
   from line
 $$;
 
-comment on function llm_private.route_advice(llm_private.route_line[], text[]) is
-'What a user whose route is empty can do about it.';
+comment on function llm_private.route_advice is 'What a user whose route is empty can do about it.';
 
 create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
@@ -371,7 +367,7 @@ begin
 end
 $$;
 
-comment on function llm_private.explain_saved_route(text, text, text[], text[]) is
+comment on function llm_private.explain_saved_route is
 'The caller''s route by their settings as they are. Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
@@ -400,7 +396,7 @@ begin
 end
 $$;
 
-comment on function llm_private.explain_route(text, text, text[], text[], jsonb) is
+comment on function llm_private.explain_route is
 'The caller''s route with reasons and what was left out, with changes that are not made.
 Errors: see explain_llm_route().';
 
@@ -442,7 +438,7 @@ begin
 end
 $$;
 
-comment on function llm_private.lease_keys(uuid, uuid, text, uuid[], timestamptz) is
+comment on function llm_private.lease_keys is
 'Put the release of these keys to this holder on record; false, and nothing done, if one of them was replaced or revoked
 meanwhile.';
 
@@ -581,29 +577,8 @@ begin
 end
 $$;
 
-comment on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer) is
+comment on function llm_private.resolve_route is
 'The caller''s route with the keys in plain text, on lease. Errors: see resolve_llm_route().';
-
-revoke execute on function llm_private.check_route_request(text, text, text[], text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.requested_providers(text, text) from public, anon, authenticated, service_role;
-revoke execute on function llm_private.route(uuid, text, text, text[], text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.skip_message(llm_private.route_line, text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.route_advice(llm_private.route_line[], text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.explain_saved_route(text, text, text[], text[])
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.explain_route(text, text, text[], text[], jsonb)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.lease_keys(uuid, uuid, text, uuid[], timestamptz)
-from public, anon, authenticated, service_role;
-revoke execute on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer)
-from public, anon, authenticated, service_role;
-grant execute on function llm_private.explain_route(text, text, text[], text[], jsonb) to authenticated;
-grant execute on function llm_private.resolve_route(text, text, text[], text[], uuid, integer, integer)
-to authenticated;
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -629,7 +604,7 @@ begin
 end
 $$;
 
-comment on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer) is
+comment on function public.resolve_llm_route is
 'The ordered candidates for a request of the caller''s, each with its reason, the caller''s own keys in plain text; an
 operator''s key stays with the operator. They may be kept until expires_at.
 p_needs: of chat, streaming, tools, json_schema, vision, embeddings. p_operator_providers: those the operator has a key
@@ -654,14 +629,7 @@ as $$
   select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes)
 $$;
 
-comment on function public.explain_llm_route(text, text, text[], text[], jsonb) is
+comment on function public.explain_llm_route is
 'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
 when nothing is left. With p_changes, what it would answer after set_llm_settings(p_changes); nothing is changed.
 Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also invalid_setting and unknown_setting.';
-
-revoke execute on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer)
-from public, anon, authenticated, service_role;
-revoke execute on function public.explain_llm_route(text, text, text[], text[], jsonb)
-from public, anon, authenticated, service_role;
-grant execute on function public.resolve_llm_route(text, text, text[], text[], uuid, integer, integer) to authenticated;
-grant execute on function public.explain_llm_route(text, text, text[], text[], jsonb) to authenticated;

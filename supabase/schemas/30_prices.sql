@@ -1,0 +1,660 @@
+-- Prices: what a model's tokens cost, since when, and for whom.
+--
+-- A price is a dated row and is never rewritten: a change is a newer row, an end is a date. What it says (its rates) is
+-- compiled when it is added, so that the cost of an attempt is one sum of products.
+
+create table llm_private.price_units (
+  unit text primary key,
+  -- Ancestors before their descendants.
+  position smallint not null unique,
+  dimensions jsonb not null unique
+);
+
+comment on table llm_private.price_units is
+'What rates may price. A unit is part of each unit whose dimensions are among its own: cached_input_audio of
+cached_input, of input_audio and of input. A token is paid at the rate of the most specific unit that has one.';
+
+create table public.llm_prices (
+  id bigint generated always as identity primary key,
+  source text not null,
+  user_id uuid references auth.users (id) on delete cascade,
+  provider text not null references public.llm_providers (id),
+  model text not null,
+  key_source text,
+  service_tier text,
+  valid_from timestamptz not null default now(),
+  valid_until timestamptz not null default 'infinity',
+  daily_from time,
+  daily_until time,
+  rates jsonb not null,
+  created_at timestamptz not null default now(),
+  constraint source_is_known check (source in ('catalogue', 'operator', 'user')),
+  constraint a_user_has_their_own check ((source = 'user') = (user_id is not null)),
+  constraint model_is_a_name check (model ~ '^[!-~]{1,200}$'),
+  constraint key_source_is_known check (key_source in ('user', 'team', 'operator')),
+  constraint service_tier_is_a_name check (service_tier ~ '^[a-z0-9_-]{1,32}$'),
+  constraint it_ends_after_it_begins check (valid_until >= valid_from),
+  constraint daily_window_is_whole check ((daily_from is null) = (daily_until is null)),
+  constraint daily_window_is_not_empty check (daily_from <> daily_until)
+);
+
+create index llm_prices_catalogue on public.llm_prices (provider, model) where source = 'catalogue';
+create index llm_prices_operator on public.llm_prices (provider) where source = 'operator';
+create index llm_prices_user on public.llm_prices (user_id, provider) where source = 'user';
+
+comment on table public.llm_prices is
+'What models cost. Of the rows that hold at a time: a user''s own before the operator''s before the catalogue''s, then
+the most specific, then the newest. Every signed-in user reads the catalogue''s and the operator''s, and their own.';
+comment on column public.llm_prices.source is
+'catalogue: of the price list that is synced; operator: set by an administrator; user: set by a user for themselves.';
+comment on column public.llm_prices.model is
+'catalogue: name of the price list''s entry; else a model name in lower case: * at its end stands for any ending.';
+comment on column public.llm_prices.key_source is 'Only for attempts that such a key pays; null: any.';
+comment on column public.llm_prices.service_tier is
+'Only for attempts that the provider served in this tier (flex, priority, …); null: any that has no row of its own.';
+comment on column public.llm_prices.valid_from is 'From then on, -infinity included.';
+comment on column public.llm_prices.valid_until is 'Until then, and not at that moment; may be infinity.';
+comment on column public.llm_prices.daily_from is
+'Only from this time of day (UTC) until daily_until, over midnight where that is earlier; null: all day.';
+comment on column public.llm_prices.rates is
+'Unit → US dollars per million tokens; request → US dollars per request. A rate is a number or, by the size of the
+input, {"base": 1.25, "above": {"200000": 2.5}}: with more than 200000 input tokens all tokens cost 2.5.';
+
+create table llm_private.price_tiers (
+  price_id bigint not null references public.llm_prices (id) on delete cascade,
+  above integer not null,
+  per_request numeric not null,
+  per_input numeric not null,
+  per_cached_input numeric not null,
+  per_cache_write numeric not null,
+  per_output numeric not null,
+  per_reasoning numeric not null,
+  per_other jsonb,
+  primary key (price_id, above)
+);
+
+comment on table llm_private.price_tiers is
+'Rates, compiled. For an attempt with more than `above` input tokens: US dollars that one token of each kind costs on
+top of what the kinds that contain it have charged for it already, so that cost is a sum over the counts of an event.';
+
+create table llm_private.price_list (
+  provider text not null references public.llm_providers (id),
+  name text not null,
+  pattern text not null,
+  position integer not null,
+  prices jsonb not null,
+  primary key (provider, name)
+);
+
+create index price_list_order on llm_private.price_list (provider, position);
+
+comment on table llm_private.price_list is
+'The price list as last synced: which model names belong to which entry. Of several that match, the first one counts.';
+comment on column llm_private.price_list.pattern is 'Regular expression for model names in lower case.';
+comment on column llm_private.price_list.prices is 'As last synced, to tell what changes; [] once the entry is gone.';
+
+create table llm_private.price_names (
+  provider text not null,
+  model text not null,
+  name text,
+  primary key (provider, model)
+);
+
+comment on table llm_private.price_names is
+'Which entry of the price list a model name belongs to, null for none: asked once, since matching hundreds of patterns
+takes milliseconds. Emptied when the list changes.';
+
+alter table llm_private.price_units enable row level security;
+alter table public.llm_prices enable row level security;
+alter table llm_private.price_tiers enable row level security;
+alter table llm_private.price_list enable row level security;
+alter table llm_private.price_names enable row level security;
+
+create policy "users read the catalogue's, the operator's and their own prices" on public.llm_prices
+for select to authenticated using (user_id is null or user_id = (select auth.uid()));
+
+-- Adding a price ------------------------------------------------------------------------------------------------------
+
+create function llm_private.is_amount(p_value jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_typeof(p_value) = 'number'
+    and (p_value #>> '{}')::numeric between 0 and 1000000 and scale(trim_scale((p_value #>> '{}')::numeric)) <= 12;
+end
+$$;
+
+comment on function llm_private.is_amount is 'Whether it is a number from 0 to 1000000, to 12 decimal places.';
+
+create function llm_private.is_rate(p_rate jsonb)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_rate) is distinct from 'object' then
+    return llm_private.is_amount(p_rate) is true;
+  end if;
+  return p_rate - '{base,above}'::text[] = '{}'
+    and llm_private.is_amount(p_rate -> 'base') is true
+    and jsonb_typeof(p_rate -> 'above') is not distinct from 'object'
+    and (
+      select count(*) between 1 and 16
+        and bool_and(key ~ '^(0|[1-9][0-9]{0,8})$' and llm_private.is_amount(value))
+      from jsonb_each(p_rate -> 'above')
+    );
+end
+$$;
+
+comment on function llm_private.is_rate is 'Whether it is an amount, or amounts by the size of the input.';
+
+create function llm_private.check_rates(p_rates jsonb)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_unit text;
+  v_other text;
+  v_join text;
+begin
+  if jsonb_typeof(p_rates) is distinct from 'object' or p_rates = '{}' then
+    perform llm_private.fail(
+      400, 'invalid_price', 'The rates must be a JSON object that prices something.',
+      'Such as {"input": 2.5, "output": 10}, in US dollars per million tokens; free is {"input": 0, "output": 0}.'
+    );
+  end if;
+  select k into v_unit from jsonb_object_keys(p_rates) as k
+  where k not in (select u.unit from llm_private.price_units as u) limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price', format('%s is nothing that has a rate.', left(v_unit, 60)),
+      'Allowed: ' || (select string_agg(u.unit, ', ' order by u.position) from llm_private.price_units as u) || '.'
+    );
+  end if;
+  select key into v_unit from jsonb_each(p_rates) where not llm_private.is_rate(value) limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price', format('The rate of %s has a value that is not allowed.', v_unit),
+      'Allowed: a number from 0 to 1000000 with at most 12 decimal places or, by the size of the input, '
+      '{"base": 1.25, "above": {"200000": 2.5}}.'
+    );
+  end if;
+  select u.unit, a.unit into v_unit, v_other
+  from llm_private.price_units as u
+  inner join llm_private.price_units as a on u.dimensions @> a.dimensions
+  where p_rates ? u.unit and not p_rates ? a.unit
+  order by u.position, a.position limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price', format('%s has a rate, and %s has none.', v_unit, v_other),
+      format('%s is part of %s: give both a rate.', v_unit, v_other)
+    );
+  end if;
+  -- What belongs to two units would be charged twice without a rate of its own.
+  select a.unit, b.unit, j.unit into v_unit, v_other, v_join
+  from llm_private.price_units as a
+  inner join llm_private.price_units as b
+    on a.position < b.position and a.dimensions || b.dimensions = b.dimensions || a.dimensions
+  left join llm_private.price_units as j on j.dimensions = a.dimensions || b.dimensions
+  where p_rates ? a.unit and p_rates ? b.unit and (p_rates ? j.unit) is not true
+    -- A request is nothing that tokens are part of.
+    and a.dimensions ->> 'of' = b.dimensions ->> 'of'
+  order by a.position, b.position limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_price',
+      format('%s and %s have a rate, and what is both has none.', v_unit, v_other),
+      case
+        when v_join is null then 'Leave out one of them: what is both is not counted.'
+        else format('Give %s a rate.', v_join)
+      end
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_rates is 'Error invalid_price, saying what is allowed, unless these are rates.';
+
+create function llm_private.rate_above(p_rate jsonb, p_above integer)
+returns numeric
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if jsonb_typeof(p_rate) = 'number' then
+    return p_rate::numeric;
+  end if;
+  return coalesce(
+    (
+      select value::numeric from jsonb_each_text(p_rate -> 'above')
+      where key::integer <= p_above
+      order by key::integer desc limit 1
+    ),
+    (p_rate ->> 'base')::numeric
+  );
+end
+$$;
+
+comment on function llm_private.rate_above is
+'What a rate is with more than p_above input tokens, and not more than its next step.';
+
+create function llm_private.compile_price(p_price bigint, p_rates jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_above integer;
+  v_unit llm_private.price_units;
+  v_on_top jsonb;
+begin
+  for v_above in
+    select -1
+    union
+    select step::integer from jsonb_each(p_rates) as r, jsonb_object_keys(r.value -> 'above') as step
+    where jsonb_typeof(r.value) = 'object'
+  loop
+    v_on_top := '{}';
+    for v_unit in select * from llm_private.price_units where p_rates ? unit order by position loop
+      v_on_top := v_on_top || jsonb_build_object(
+        v_unit.unit,
+        llm_private.rate_above(p_rates -> v_unit.unit, v_above)
+        * case when v_unit.unit = 'request' then 1 else 0.000001 end
+        - coalesce(
+          (
+            select sum((v_on_top ->> a.unit)::numeric) from llm_private.price_units as a
+            where v_on_top ? a.unit and v_unit.dimensions @> a.dimensions
+          ), 0
+        )
+      );
+    end loop;
+    insert into llm_private.price_tiers (
+      price_id, above, per_request, per_input, per_cached_input, per_cache_write, per_output, per_reasoning, per_other
+    )
+    values (
+      p_price, v_above,
+      coalesce((v_on_top ->> 'request')::numeric, 0), coalesce((v_on_top ->> 'input')::numeric, 0),
+      coalesce((v_on_top ->> 'cached_input')::numeric, 0), coalesce((v_on_top ->> 'cache_write')::numeric, 0),
+      coalesce((v_on_top ->> 'output')::numeric, 0), coalesce((v_on_top ->> 'reasoning')::numeric, 0),
+      nullif(v_on_top - '{request,input,cached_input,cache_write,output,reasoning}'::text[], '{}')
+    );
+  end loop;
+end
+$$;
+
+comment on function llm_private.compile_price is 'Write the tiers of a new price.';
+
+create function llm_private.add_price(p_price public.llm_prices)
+returns public.llm_prices
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_price public.llm_prices;
+begin
+  perform llm_private.check_rates(p_price.rates);
+  insert into public.llm_prices (
+    source, user_id, provider, model, key_source, service_tier, valid_from, valid_until, daily_from, daily_until, rates
+  )
+  values (
+    p_price.source, p_price.user_id, p_price.provider, p_price.model, p_price.key_source, p_price.service_tier,
+    coalesce(p_price.valid_from, now()), coalesce(p_price.valid_until, 'infinity'),
+    p_price.daily_from, p_price.daily_until, p_price.rates
+  )
+  returning * into v_price;
+  perform llm_private.compile_price(v_price.id, v_price.rates);
+  return v_price;
+end
+$$;
+
+comment on function llm_private.add_price is
+'Add a price and compile it; without dates it holds from now on. Error invalid_price.';
+
+-- Finding a price -----------------------------------------------------------------------------------------------------
+-- On the hot path, so plpgsql, which keeps its plans.
+
+create function llm_private.price_name(p_provider text, p_model text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name text;
+  v_model text := p_model;
+begin
+  select n.name into v_name from llm_private.price_names as n where n.provider = p_provider and n.model = p_model;
+  if found then
+    return v_name;
+  end if;
+  -- Syncing waits for this, and this for syncing: no name of the old list is remembered for the new one.
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  loop
+    select l.name into v_name from llm_private.price_list as l
+    where l.provider = p_provider and v_model ~ l.pattern
+    order by l.position limit 1;
+    exit when found or v_model <> p_model;
+    -- Some write the date in a model's name without its dashes: gpt-5-20250807.
+    v_model := regexp_replace(
+      p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
+    );
+    exit when v_model = p_model;
+  end loop;
+  insert into llm_private.price_names (provider, model, name)
+  select p_provider, p_model, v_name
+  where exists (select from llm_private.price_list as l where l.provider = p_provider)
+  on conflict do nothing;
+  return v_name;
+end
+$$;
+
+comment on function llm_private.price_name is
+'The price list''s entry for a model name in lower case, null when there is none.';
+
+create function llm_private.find_price(
+  p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
+)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_model constant text := lower(p_model);
+  v_name constant text := llm_private.price_name(p_provider, v_model);
+  v_time constant time := (p_at at time zone 'UTC')::time;
+  v_id bigint;
+begin
+  select p.id into v_id
+  from (
+    -- Only where their own key pays: they cannot make the operator's keys free.
+    select 1 as rank, o.* from public.llm_prices as o
+    where o.source = 'user' and o.user_id = p_user and o.provider = p_provider and p_key_source = 'user'
+    union all
+    select 2 as rank, o.* from public.llm_prices as o
+    where o.source = 'operator' and o.provider = p_provider and (o.key_source is null or o.key_source = p_key_source)
+    union all
+    select 3 as rank, c.* from public.llm_prices as c
+    where c.source = 'catalogue' and c.provider = p_provider and c.model = v_name
+  ) as p
+  where
+    (
+      p.rank = 3 or p.model = v_model
+      or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
+    )
+    and p.valid_from <= p_at and p_at < p.valid_until
+    and (p.service_tier is null or p.service_tier = p_service_tier)
+    and (
+      p.daily_from is null
+      or case
+        when p.daily_from < p.daily_until then v_time >= p.daily_from and v_time < p.daily_until
+        else v_time >= p.daily_from or v_time < p.daily_until
+      end
+    )
+  order by
+    p.rank, right(p.model, 1) = '*', length(p.model) desc,
+    p.service_tier is null, p.daily_from is null, p.id desc
+  limit 1;
+  return v_id;
+end
+$$;
+
+comment on function llm_private.find_price is
+'The price of an attempt at a time, null when none is known. The user''s own (where their key pays) before the
+operator''s before the catalogue''s; then an exact name before the longest that ends with *; then a row for this service
+tier before one for any; then one for this time of day before one for the whole; then the newest.';
+
+-- Listing and changing prices -----------------------------------------------------------------------------------------
+
+create function llm_private.check_provider(p_provider text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from public.llm_providers where id = p_provider) then
+    perform llm_private.fail(
+      404, 'unknown_provider', 'There is no such provider.',
+      'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_provider is 'Error unknown_provider unless there is such a provider.';
+
+create function llm_private.price_json(p_price public.llm_prices, p_in_force boolean default null)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select to_jsonb(p_price) - 'user_id' || jsonb_build_object('in_force', p_in_force)
+$$;
+
+comment on function llm_private.price_json is 'A price as the RPCs return it.';
+
+create function llm_private.list_prices(p_provider text, p_model text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Null for an administrator.
+  v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
+  v_model constant text := lower(p_model);
+  v_name text;
+  v_in_force bigint;
+begin
+  if p_model is not null and p_provider is null then
+    perform llm_private.fail(400, 'invalid_argument', 'p_model needs p_provider.');
+  end if;
+  if p_model is not null then
+    v_name := llm_private.price_name(p_provider, v_model);
+    v_in_force := llm_private.find_price(
+      v_user, p_provider, p_model, case when v_user is null then 'operator' else 'user' end, null, now()
+    );
+  end if;
+  return coalesce(
+    (
+      select jsonb_agg(
+        llm_private.price_json(p, case when p_model is not null then p.id is not distinct from v_in_force end)
+        order by
+          p.id is not distinct from v_in_force desc, p.provider, p.model, p.source desc,
+          p.service_tier nulls first, p.daily_from nulls first, p.valid_from, p.id desc
+      )
+      from public.llm_prices as p
+      where
+        (p.user_id is null or p.user_id = v_user)
+        and p.valid_until > greatest(now(), p.valid_from)
+        and (p_provider is null or p.provider = p_provider)
+        and (
+          p_model is null
+          or case
+            when p.source = 'catalogue' then p.model = v_name
+            else p.model = v_model or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
+          end
+        )
+    ), '[]'
+  );
+end
+$$;
+
+comment on function llm_private.list_prices is
+'The prices that hold now or later and that the caller may see: see list_llm_prices().';
+
+create function llm_private.set_price(
+  p_provider text,
+  p_model text,
+  p_rates jsonb,
+  p_valid_from timestamptz,
+  p_valid_until timestamptz,
+  p_key_source text,
+  p_service_tier text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Null for an administrator.
+  v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
+  v_price public.llm_prices;
+begin
+  perform llm_private.check_provider(p_provider);
+  if (p_model ~ '^[!-~]{1,200}$' and strpos(p_model, '*') in (0, length(p_model))) is not true then
+    perform llm_private.fail(
+      400, 'invalid_price', 'p_model is no name of a model.',
+      'Allowed: 1 to 200 characters without spaces; * only at its end, where it stands for any ending.'
+    );
+  end if;
+  if p_valid_until <= coalesce(p_valid_from, now()) then
+    perform llm_private.fail(
+      400, 'invalid_price', 'The price would end before it begins.', 'Let p_valid_until be later than p_valid_from.'
+    );
+  end if;
+  if p_key_source not in ('user', 'team', 'operator') or (v_user is not null and p_key_source <> 'user') then
+    perform llm_private.fail(
+      400, 'invalid_price', 'p_key_source has a value that is not allowed.',
+      case
+        when v_user is null then 'Allowed: user, team, operator, or null for any.'
+        else 'A price of your own is for what your own keys pay: leave it out.'
+      end
+    );
+  end if;
+  if p_service_tier !~ '^[a-z0-9_-]{1,32}$' then
+    perform llm_private.fail(
+      400, 'invalid_price', 'p_service_tier has a value that is not allowed.',
+      'Allowed: what the provider calls it, such as flex or priority, or null for any.'
+    );
+  end if;
+  v_price.source := case when v_user is null then 'operator' else 'user' end;
+  v_price.user_id := v_user;
+  v_price.provider := p_provider;
+  v_price.model := lower(p_model);
+  v_price.rates := p_rates;
+  v_price.valid_from := p_valid_from;
+  v_price.valid_until := p_valid_until;
+  v_price.key_source := case when v_user is null then p_key_source else 'user' end;
+  v_price.service_tier := p_service_tier;
+  v_price := llm_private.add_price(v_price);
+  if v_user is not null then
+    perform llm_private.audit(
+      v_user, 'price_set', p_provider, p_runtime => llm_private.current_runtime(),
+      p_detail => jsonb_build_object('price_id', v_price.id, 'model', v_price.model, 'rates', v_price.rates)
+    );
+  end if;
+  return llm_private.price_json(v_price);
+end
+$$;
+
+comment on function llm_private.set_price is 'Add a price of the caller''s: see set_llm_price().';
+
+create function llm_private.end_price(p_id bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Null for an administrator.
+  v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
+  v_price public.llm_prices;
+begin
+  select * into v_price from public.llm_prices
+  where
+    id = p_id
+    and case when v_user is null then source = 'operator' else user_id = v_user end
+  for update;
+  if not found then
+    perform llm_private.fail(
+      404, 'price_not_found', 'You have no such price.',
+      'list_llm_prices() shows those with their source. One of the catalogue ends when the price list says so; set your '
+      'own before it.'
+    );
+  end if;
+  if v_price.valid_until > greatest(now(), v_price.valid_from) then
+    update public.llm_prices set valid_until = greatest(now(), valid_from) where id = p_id returning * into v_price;
+    if v_user is not null then
+      perform llm_private.audit(
+        v_user, 'price_ended', v_price.provider, p_runtime => llm_private.current_runtime(),
+        p_detail => jsonb_build_object('price_id', v_price.id, 'model', v_price.model)
+      );
+    end if;
+  end if;
+  return llm_private.price_json(v_price);
+end
+$$;
+
+comment on function llm_private.end_price is 'End a price of the caller''s now. Error price_not_found.';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+-- An array and not a set of rows: PostgREST would cut that off at its limit, and a catalogue is longer.
+-- Volatile, since it remembers which entry of the price list a name belongs to.
+create function public.list_llm_prices(p_provider text default null, p_model text default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_prices(p_provider, p_model)
+$$;
+
+comment on function public.list_llm_prices is
+'What models cost now or later: the catalogue''s prices, the operator''s and, for users, their own. With p_model only
+what is for that model: in_force marks, and puts first, what a request by the user''s own key (for administrators: the
+operator''s) pays now. Errors: not_signed_in, invalid_argument.';
+
+create function public.set_llm_price(
+  p_provider text,
+  p_model text,
+  p_rates jsonb,
+  p_valid_from timestamptz default null,
+  p_valid_until timestamptz default null,
+  p_key_source text default null,
+  p_service_tier text default null
+)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_price(
+    p_provider, p_model, p_rates, p_valid_from, p_valid_until, p_key_source, p_service_tier
+  )
+$$;
+
+comment on function public.set_llm_price is
+'Say what a model costs: a user for what their own keys pay, an administrator for everybody, or where keys of one source
+pay. p_model may end with *, for any ending; p_rates: {"input": 2.5, "output": 10} in US dollars per million tokens, see
+the table llm_prices. It holds from now on unless dates say else, and goes before every older one for the same.
+Errors: not_signed_in, unknown_provider, invalid_price.';
+
+create function public.end_llm_price(p_id bigint)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.end_price(p_id)
+$$;
+
+comment on function public.end_llm_price is
+'End a price now: a user their own, an administrator one of the operator''s. What was used until now keeps its cost.
+Errors: not_signed_in, price_not_found.';

@@ -1,0 +1,1355 @@
+-- Quotas: how much may be used in a period, for whom, and of what; and how that holds while many requests run at once.
+--
+-- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
+-- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
+-- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones
+-- for themselves. An enforced quota refuses, an alert-only one warns.
+--
+-- A request goes through three steps:
+--   reserve   with the route (or before the next candidate is tried), for what the attempt may use at most
+--   run       no lock is held meanwhile
+--   settle    with the attempt's usage: what was used is counted, the rest is free again
+-- A request that never comes back leaves a reservation that is over when it expires.
+--
+-- A counter holds what was used of a quota in its present period, and what is reserved.
+-- There is one counter of a quota and an owner, so they do not add up over the years; it begins anew with each period.
+-- It is opened at the first use, with what the ledger says was used in the period before. A period lasts until the end
+-- that it began with, so that a user who changes their time zone gains nothing.
+--
+-- Nothing is lost and nothing waits in a circle, because everybody keeps to this order of locks:
+--   1. usage_lock of the user: shared by who records usage, alone for who opens a counter from the sum of what was
+--      recorded. So an attempt is either in that sum or finds the counter.
+--   2. the quota, by who sets or removes it.
+--   3. counters, by quota. All that a request may need are locked before the first of them is looked at.
+--   4. reservations, only by who holds the lock of their counter.
+
+create table llm_private.user_groups (
+  user_id uuid primary key references auth.users (id) on delete cascade,
+  group_name text not null check (group_name ~ '^[^[:cntrl:]]{1,64}$')
+);
+
+comment on table llm_private.user_groups is 'The group of a user, for quotas; a user has at most one.';
+
+create table llm_private.quotas (
+  id bigint generated always as identity primary key,
+  set_by text not null check (set_by in ('operator', 'user')),
+  user_id uuid references auth.users (id) on delete cascade,
+  group_name text,
+  shared boolean not null,
+  key_source text,
+  provider text references public.llm_providers (id) on delete cascade,
+  task text,
+  unit text not null check (unit in ('requests', 'tokens', 'cost')),
+  period text not null check (period in ('minute', 'day', 'month', 'lifetime')),
+  clock text not null check (clock in ('utc', 'user')),
+  amount numeric not null check (amount >= 0),
+  enforced boolean not null,
+  unpriced text not null check (unpriced in ('allow', 'refuse')),
+  created_at timestamptz not null default now()
+);
+
+create index quotas_user on llm_private.quotas (user_id);
+create index quotas_provider on llm_private.quotas (provider);
+create unique index quotas_once on llm_private.quotas (
+  set_by, unit, period, shared,
+  coalesce(user_id, '00000000-0000-0000-0000-000000000000'), coalesce(group_name, ''),
+  coalesce(key_source, ''), coalesce(provider, ''), coalesce(task, '')
+);
+
+comment on table llm_private.quotas is 'Who may use how much; changed by set_llm_quota() and remove_llm_quota() only.';
+comment on column llm_private.quotas.user_id is 'The user that it binds; null: those of the group, or everybody.';
+comment on column llm_private.quotas.shared is 'true: all whom it binds use it up together; false: each has it whole.';
+comment on column llm_private.quotas.key_source is 'Counts only what this kind of key paid for; null: whoever paid.';
+comment on column llm_private.quotas.unit is
+'requests (attempts that did not fail), tokens (input and output) or cost (US dollars).';
+comment on column llm_private.quotas.clock is 'Whether days and months begin in UTC or in the user''s time zone.';
+comment on column llm_private.quotas.enforced is 'true: what would pass it is refused; false: it only warns.';
+comment on column llm_private.quotas.unpriced is
+'Of an enforced quota of cost: whether models without a price may be used (and count as nothing).';
+
+alter table llm_private.user_groups enable row level security;
+alter table llm_private.quotas enable row level security;
+
+create table llm_private.quota_counters (
+  owner uuid not null,
+  quota_id bigint not null references llm_private.quotas (id) on delete cascade,
+  starts_at timestamptz not null,
+  ends_at timestamptz not null,
+  used numeric not null,
+  reserved numeric not null,
+  primary key (owner, quota_id)
+-- Room on each page for new versions of a row that is updated by every request.
+) with (fillfactor = 50);
+
+create index quota_counters_quota on llm_private.quota_counters (quota_id, owner);
+
+comment on table llm_private.quota_counters is
+'What was used of a quota in its present period, and what is reserved; owned by a user, or by operator_id() if shared.';
+
+-- No foreign key to the quota: deleting it would lock reservations before their counters.
+create table llm_private.reservations (
+  user_id uuid not null,
+  request_id uuid not null,
+  attempt smallint not null,
+  holder uuid not null,
+  quota_id bigint not null,
+  owner uuid not null,
+  starts_at timestamptz not null,
+  amount numeric not null,
+  expires_at timestamptz not null,
+  primary key (user_id, request_id, attempt, holder, quota_id)
+);
+
+create index reservations_expiry on llm_private.reservations (quota_id, owner, expires_at);
+
+comment on table llm_private.reservations is
+'What a running attempt may still use of a quota. Settled with its usage, or else over by itself when it expires.';
+comment on column llm_private.reservations.holder is
+'The runtime that reserved it, or the user who did themselves: nobody else settles or releases it.';
+comment on column llm_private.reservations.owner is 'With the quota: the counter that it is reserved in.';
+comment on column llm_private.reservations.starts_at is 'The period of the counter that it is reserved in.';
+
+alter table llm_private.quota_counters enable row level security;
+alter table llm_private.reservations enable row level security;
+
+-- Which quotas bind ---------------------------------------------------------------------------------------------------
+
+create function llm_private.has_quotas(p_user uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Where nobody has any, no more is asked.
+  return exists (select from llm_private.quotas) and exists (
+    select from llm_private.quotas as q where q.user_id = p_user
+    union all
+    select from llm_private.quotas as q
+    where
+      q.user_id is null and (
+        q.group_name is null
+        or q.group_name = (select g.group_name from llm_private.user_groups as g where g.user_id = p_user)
+      )
+  );
+end
+$$;
+
+comment on function llm_private.has_quotas is
+'Whether any quota binds this user: all that users without one pay for quotas.';
+
+create function llm_private.binding_quotas(p_user uuid)
+returns setof llm_private.quotas
+language plpgsql
+stable
+rows 5
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select distinct on (
+    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared then q.id end
+  ) q.*
+  from llm_private.quotas as q
+  where
+    q.user_id = p_user
+    or q.user_id is null and (
+      q.group_name is null
+      or q.group_name = (select g.group_name from llm_private.user_groups as g where g.user_id = p_user)
+    )
+  order by
+    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared then q.id end,
+    q.user_id is null, q.group_name is null;
+end
+$$;
+
+comment on function llm_private.binding_quotas is
+'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom
+they bind the closest.';
+
+create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
+returns setof llm_private.quotas
+language plpgsql
+stable
+rows 5
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select q.* from llm_private.binding_quotas(p_user) as q
+  where
+    (q.key_source is null or q.key_source = p_key_source)
+    and (q.provider is null or q.provider = p_provider)
+    and (q.task is null or q.task = p_task)
+  order by q.id;
+end
+$$;
+
+comment on function llm_private.matching_quotas is
+'The quotas of a user that count an attempt such as this, the oldest first.';
+
+create function llm_private.quota_json(p_quota llm_private.quotas)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'id', p_quota.id, 'set_by', p_quota.set_by, 'user_id', p_quota.user_id, 'group', p_quota.group_name,
+    'shared', p_quota.shared, 'key_source', p_quota.key_source, 'provider', p_quota.provider, 'task', p_quota.task,
+    'unit', p_quota.unit, 'period', p_quota.period, 'clock', p_quota.clock, 'limit', p_quota.amount,
+    'enforced', p_quota.enforced, 'unpriced', p_quota.unpriced, 'created_at', p_quota.created_at
+  )
+$$;
+
+comment on function llm_private.quota_json is 'A quota as it was set.';
+
+-- Counters ------------------------------------------------------------------------------------------------------------
+
+create function llm_private.usage_lock(p_user uuid)
+returns bigint
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return hashtextextended('llm_private.usage_lock ' || p_user, 0);
+end
+$$;
+
+comment on function llm_private.usage_lock is 'The advisory lock under which a user''s usage is recorded.';
+
+create function llm_private.lock_usage(p_owner uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_owner = llm_private.operator_id() then
+    lock table public.llm_usage_totals in share mode;
+  else
+    perform pg_advisory_xact_lock(llm_private.usage_lock(p_owner));
+  end if;
+end
+$$;
+
+comment on function llm_private.lock_usage is
+'Wait for whoever is recording usage of a user''s, or of any, and let nobody record before this transaction ends.';
+
+create function llm_private.quota_window(
+  p_period text, p_zone text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_length constant interval := case when p_period <> 'lifetime' then ('1 ' || p_period)::interval end;
+  -- Minutes are the same everywhere, and where clocks go back the local ones come twice.
+  v_zone constant text := case p_period when 'minute' then 'UTC' else p_zone end;
+  v_local timestamp;
+begin
+  if p_period = 'lifetime' then
+    starts_at := '-infinity';
+    ends_at := 'infinity';
+    return;
+  end if;
+  v_local := date_trunc(p_period, p_at at time zone v_zone);
+  starts_at := v_local at time zone v_zone;
+  -- Where clocks go back over midnight there are two midnights, and the day begins with the second.
+  if starts_at > p_at then
+    v_local := v_local - v_length;
+    starts_at := v_local at time zone v_zone;
+  end if;
+  ends_at := (v_local + v_length) at time zone v_zone;
+end
+$$;
+
+comment on function llm_private.quota_window is
+'From when until when the period lasts that this moment is in, by the clocks of a time zone.';
+
+create function llm_private.next_window(
+  p_period text, p_zone text, p_previous_end timestamptz, p_at timestamptz,
+  out starts_at timestamptz, out ends_at timestamptz
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_earliest timestamptz;
+begin
+  select w.starts_at, w.ends_at into starts_at, ends_at from llm_private.quota_window(p_period, p_zone, p_at) as w;
+  if starts_at < p_previous_end then
+    starts_at := p_previous_end;
+    v_earliest := (p_previous_end at time zone p_zone + ('1 ' || p_period)::interval) at time zone p_zone;
+    select case when w.starts_at = v_earliest then v_earliest else w.ends_at end into ends_at
+    from llm_private.quota_window(p_period, p_zone, v_earliest) as w;
+  end if;
+end
+$$;
+
+comment on function llm_private.next_window is
+'The period that follows one which ended before p_at: by the clock, but after a change of the time zone it begins where
+the last one ended and is not shorter than others.';
+
+create function llm_private.used_before(p_quota llm_private.quotas, p_user uuid, p_from timestamptz)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_full_hour constant timestamptz := case
+    when date_trunc('hour', p_from, 'UTC') = p_from then p_from
+    else date_trunc('hour', p_from, 'UTC') + interval '1 hour'
+  end;
+begin
+  return (
+    select coalesce(sum(case p_quota.unit when 'requests' then u.requests when 'tokens' then u.tokens else u.cost end), 0)
+    from (
+      select
+        t.user_id, t.recorder, t.key_source, t.provider, t.task, t.attempts - t.failures as requests,
+        t.input_tokens + t.output_tokens as tokens, t.cost
+      from public.llm_usage_totals as t
+      where t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
+      union all
+      -- Totals are by the hour; what comes before the first full one is in the events.
+      select
+        e.user_id, e.recorder, e.key_source, e.provider, e.task, (e.outcome <> 'failed')::integer,
+        coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0), coalesce(e.cost, 0)
+      from public.llm_usage_events as e
+      where
+        v_full_hour > p_from
+        and e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(v_full_hour)
+        and (p_quota.shared or e.user_id = p_user)
+    ) as u
+    where
+      (p_quota.key_source is null or u.key_source = p_quota.key_source)
+      and (p_quota.provider is null or u.provider = p_quota.provider)
+      and (p_quota.task is null or u.task = p_quota.task)
+      -- What users say of themselves cannot use up what is everybody's.
+      and (not p_quota.shared or u.recorder <> u.user_id)
+      and (
+        not p_quota.shared or p_quota.group_name is null
+        or u.user_id in (select g.user_id from llm_private.user_groups as g where g.group_name = p_quota.group_name)
+      )
+  );
+end
+$$;
+
+comment on function llm_private.used_before is
+'What the ledger says was used since a moment, for a counter that is opened in the middle of a period.';
+
+create function llm_private.quota_zone(p_quota llm_private.quotas, p_owner uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_quota.clock = 'user' then
+    return coalesce((select s.time_zone from public.user_llm_settings as s where s.user_id = p_owner), 'UTC');
+  end if;
+  return 'UTC';
+end
+$$;
+
+comment on function llm_private.quota_zone is 'By which clocks the periods of a quota begin.';
+
+create function llm_private.open_counter(p_quota llm_private.quotas, p_owner uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Whoever recorded before this lock is in the sum; whoever records after it finds the counter.
+  perform llm_private.lock_usage(p_owner);
+  insert into llm_private.quota_counters (owner, quota_id, starts_at, ends_at, used, reserved)
+  select
+    p_owner, p_quota.id, w.starts_at, w.ends_at, llm_private.used_before(p_quota, p_owner, w.starts_at),
+    -- Of a counter that was thrown away to be summed anew.
+    coalesce(
+      (
+        select sum(r.amount) from llm_private.reservations as r
+        where r.quota_id = p_quota.id and r.owner = p_owner and r.starts_at = w.starts_at
+      ), 0
+    )
+  from llm_private.quota_window(p_quota.period, llm_private.quota_zone(p_quota, p_owner), now()) as w
+  -- Not where the quota has been removed meanwhile.
+  where exists (select from llm_private.quotas as q where q.id = p_quota.id for key share)
+  on conflict (owner, quota_id) do nothing;
+end
+$$;
+
+comment on function llm_private.open_counter is
+'Open a counter with what was used so far in its period. Holds no other counter''s lock when it is called.';
+
+create function llm_private.lock_counters(p_user uuid, p_quotas bigint[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from llm_private.quota_counters as c
+  where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id())
+  order by c.quota_id
+  for update;
+end
+$$;
+
+comment on function llm_private.lock_counters is
+'Lock the counters of these quotas that a user''s attempts count in, in the one order.';
+
+create function llm_private.open_counters(p_user uuid, p_quotas bigint[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_quota llm_private.quotas;
+  v_ended record;
+begin
+  -- Those of shared quotas were opened when they were set.
+  for v_quota in
+    select q.* from llm_private.quotas as q
+    where
+      q.id = any(p_quotas) and not q.shared and p_user <> llm_private.operator_id()
+      and not exists (
+        select from llm_private.quota_counters as c where c.owner = p_user and c.quota_id = q.id
+      )
+  loop
+    perform llm_private.open_counter(v_quota, p_user);
+  end loop;
+  perform llm_private.lock_counters(p_user, p_quotas);
+
+  for v_ended in
+    select c.owner, c.quota_id, w.starts_at, w.ends_at
+    from llm_private.quota_counters as c
+    inner join llm_private.quotas as q on c.quota_id = q.id
+    cross join lateral llm_private.next_window(q.period, llm_private.quota_zone(q, c.owner), c.ends_at, now()) as w
+    where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id()) and c.ends_at <= now()
+  loop
+    update llm_private.quota_counters as c
+    set starts_at = v_ended.starts_at, ends_at = v_ended.ends_at, used = 0, reserved = 0
+    where c.owner = v_ended.owner and c.quota_id = v_ended.quota_id;
+  end loop;
+
+  perform from llm_private.reservations as r
+  where r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and r.expires_at <= now()
+  limit 1;
+  if found then
+    with gone as (
+      delete from llm_private.reservations as r
+      where r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and r.expires_at <= now()
+      returning r.owner, r.quota_id, r.starts_at, r.amount
+    )
+
+    update llm_private.quota_counters as c
+    set reserved = c.reserved - g.amount
+    from (
+      select e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount from gone as e
+      group by e.owner, e.quota_id, e.starts_at
+    ) as g
+    where c.owner = g.owner and c.quota_id = g.quota_id and c.starts_at = g.starts_at;
+  end if;
+end
+$$;
+
+comment on function llm_private.open_counters is
+'Lock the counters of these quotas for a user, each as it is at this moment: opened where there was none, in its present
+period, and without what expired reservations held.';
+
+create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return llm_private.quota_json(p_quota) || (
+    select jsonb_build_object(
+      'used', c.used,
+      'reserved', c.reserved,
+      'starts_at', case when p_quota.period <> 'lifetime' then c.starts_at end,
+      'resets_at', case when p_quota.period <> 'lifetime' then c.ends_at end
+    )
+    from llm_private.quota_counters as c
+    where
+      c.quota_id = p_quota.id and c.owner = case when p_quota.shared then llm_private.operator_id() else p_user end
+  );
+end
+$$;
+
+comment on function llm_private.quota_status is
+'A quota with what was used and what is reserved in its present period, after open_counters().';
+
+create function llm_private.alert_quota(
+  p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_step numeric;
+begin
+  foreach v_step in array '{0.8,1}'::numeric[] loop
+    if p_quota.amount > 0 and p_used >= p_quota.amount * v_step then
+      perform llm_private.add_alert(
+        case when p_quota.shared then llm_private.operator_id() else p_user end,
+        case v_step when 1 then 'quota_reached' else 'quota_warning' end,
+        -- In UTC whatever the session's time zone is, which a caller may choose: else it would be another subject.
+        p_quota.id || case when isfinite(p_starts_at) then ' from ' || (p_starts_at at time zone 'UTC') else '' end,
+        llm_private.quota_json(p_quota) || jsonb_build_object('used', p_used)
+        || case when isfinite(p_starts_at) then jsonb_build_object('starts_at', p_starts_at) else '{}' end
+      );
+    end if;
+  end loop;
+end
+$$;
+
+comment on function llm_private.alert_quota is
+'Tell whose quota it is when it passes 80 % and when it is used up, once in each period.';
+
+-- Refusals ------------------------------------------------------------------------------------------------------------
+-- What a quota that refuses an attempt says, to a user in words and to programs in figures.
+
+create function llm_private.quota_amount(p_quota llm_private.quotas, p_amount numeric)
+returns text
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when p_quota.unit = 'cost' then '$' || trim_scale(round(p_amount, 6))
+    when p_amount = 1 then '1 ' || rtrim(p_quota.unit, 's')
+    else trim_scale(p_amount) || ' ' || p_quota.unit
+  end
+$$;
+
+comment on function llm_private.quota_amount is 'An amount in the unit of a quota, for people.';
+
+create function llm_private.quota_refusal(
+  p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
+)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_of constant text := concat_ws(
+    ', ',
+    case p_quota.key_source
+      when 'user' then 'your own keys' when 'team' then 'team keys' when 'operator' then 'the operator''s keys'
+    end,
+    p_quota.provider, 'task ' || p_quota.task
+  );
+  v_name constant text := format(
+    '%s quota of %s %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
+    llm_private.quota_amount(p_quota, p_quota.amount),
+    case p_quota.period when 'lifetime' then 'in total' else 'a ' || p_quota.period end,
+    case when v_of <> '' then ' (' || v_of || ')' else '' end
+  );
+begin
+  return jsonb_build_object(
+    'reason', p_reason,
+    'message', case p_reason
+      when 'model_unpriced' then v_name || ' does not allow a model that no price is known for.'
+      when 'runtime_required' then v_name || ' lets only a registered runtime use these keys.'
+      else v_name || ' does not leave enough'
+        || case
+          when p_quota.shared then ''
+          else format(
+            ': %s used, %s reserved', llm_private.quota_amount(p_quota, p_used),
+            llm_private.quota_amount(p_quota, p_reserved)
+          )
+        end
+        || case
+          when isfinite(p_resets_at) then format(
+            '; it resets at %s UTC', to_char(p_resets_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI')
+          )
+          else ''
+        end || '.'
+    end,
+    'quota', jsonb_build_object(
+      'id', p_quota.id, 'set_by', p_quota.set_by, 'unit', p_quota.unit, 'period', p_quota.period,
+      'limit', p_quota.amount,
+      'used', case when not p_quota.shared then p_used end,
+      'reserved', case when not p_quota.shared then p_reserved end,
+      'resets_at', case when isfinite(p_resets_at) then p_resets_at end
+    )
+  );
+end
+$$;
+
+comment on function llm_private.quota_refusal is
+'Why a quota refuses an attempt: reason, a sentence, and the quota in figures, which shared ones keep to the operator.';
+
+create function llm_private.refuse(p_refusal jsonb)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_refusal ->> 'reason' = 'quota_exceeded' then
+    perform llm_private.fail(
+      429, 'quota_exceeded', p_refusal ->> 'message',
+      case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until it resets, use less' end
+      || ', or '
+      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise the quota' else 'have the quota raised' end
+      || ': list_llm_quotas() shows it.'
+    );
+  elsif p_refusal ->> 'reason' = 'runtime_required' then
+    perform llm_private.fail(
+      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in x-llm-runtime.'
+    );
+  end if;
+  perform llm_private.fail(
+    422, 'model_unpriced', p_refusal ->> 'message',
+    'Set a price for the model, or have the quota allow unpriced models.'
+  );
+end
+$$;
+
+comment on function llm_private.refuse is
+'Raise what quota_refusal() made. Errors: quota_exceeded, model_unpriced, runtime_required.';
+
+-- Reserve and settle --------------------------------------------------------------------------------------------------
+
+create function llm_private.weigh_attempt(
+  p_user uuid,
+  p_runtime uuid,
+  p_quotas bigint[],
+  p_task text,
+  p_provider text,
+  p_model text,
+  p_key_source text,
+  p_input_tokens integer,
+  p_output_tokens integer,
+  out refusal jsonb,
+  out holds llm_private.reservations[]
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_quota llm_private.quotas;
+  v_counter llm_private.quota_counters;
+  v_charge record;
+  v_amount numeric;
+  v_hold llm_private.reservations;
+begin
+  holds := '{}';
+  for v_quota in select q.* from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as q loop
+    if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
+      refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
+      return;
+    end if;
+    select c.* into v_counter from llm_private.quota_counters as c
+    where
+      c.quota_id = v_quota.id and c.quota_id = any(p_quotas)
+      and c.owner = case when v_quota.shared then llm_private.operator_id() else p_user end;
+    continue when not found;
+    v_amount := case v_quota.unit
+      when 'requests' then 1
+      -- An estimate of nothing would pass a quota that is used up.
+      when 'tokens' then greatest(p_input_tokens::bigint + p_output_tokens, 1)
+      else 0
+    end;
+    if v_quota.unit = 'cost' then
+      v_charge := llm_private.charge(
+        p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+      );
+      if v_charge.price_id is not null then
+        v_amount := v_charge.cost;
+      elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
+        refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
+        return;
+      end if;
+    end if;
+    -- What costs nothing does not pass a limit of dollars.
+    if v_quota.enforced and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
+      refusal := llm_private.quota_refusal(
+        v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
+      );
+      return;
+    end if;
+    v_hold.quota_id := v_quota.id;
+    v_hold.owner := v_counter.owner;
+    v_hold.starts_at := v_counter.starts_at;
+    v_hold.amount := v_amount;
+    holds := holds || v_hold;
+  end loop;
+end
+$$;
+
+comment on function llm_private.weigh_attempt is
+'Whether the counters, which open_counters() has locked, leave enough for an attempt: the first refusal, or else what to
+hold in each of the quotas that count it.';
+
+create function llm_private.countable_quotas(p_user uuid, p_runtime uuid)
+returns bigint[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- What users say of themselves cannot use up what is everybody's.
+  return array(
+    select q.id from llm_private.binding_quotas(p_user) as q where not q.shared or p_runtime is not null
+  );
+end
+$$;
+
+comment on function llm_private.countable_quotas is
+'The quotas that could count what is run for a user by a runtime, or by themselves.';
+
+create function llm_private.release(p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_quotas constant bigint[] := array(
+    select r.quota_id from llm_private.reservations as r
+    where
+      r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
+      and (p_attempt is null or r.attempt = p_attempt)
+  );
+begin
+  if v_quotas = '{}' then
+    return;
+  end if;
+  perform llm_private.lock_counters(p_user, v_quotas);
+  with gone as (
+    delete from llm_private.reservations as r
+    where
+      r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
+      and (p_attempt is null or r.attempt = p_attempt) and r.quota_id = any(v_quotas)
+    returning r.owner, r.quota_id, r.starts_at, r.amount
+  )
+
+  update llm_private.quota_counters as c
+  set reserved = c.reserved - g.amount
+  from (
+    select e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount from gone as e
+    group by e.owner, e.quota_id, e.starts_at
+  ) as g
+  where c.owner = g.owner and c.quota_id = g.quota_id and c.starts_at = g.starts_at;
+end
+$$;
+
+comment on function llm_private.release is
+'Free what this holder reserved for an attempt, or for all attempts of a request.';
+
+create function llm_private.begin_reserving(p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer)
+returns bigint[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_holder constant uuid := coalesce(p_runtime, p_user);
+  v_quotas constant bigint[] := llm_private.countable_quotas(p_user, p_runtime);
+begin
+  -- With those that the attempt holds something in and that do not bind any more.
+  perform llm_private.open_counters(
+    p_user,
+    v_quotas || array(
+      select r.quota_id from llm_private.reservations as r
+      where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+    )
+  );
+  -- The same attempt again: its reservation was for a candidate that could not be tried, or its answer was lost.
+  perform llm_private.release(p_user, v_holder, p_request_id, p_attempt);
+  return v_quotas;
+end
+$$;
+
+comment on function llm_private.begin_reserving is
+'Lock all counters that an attempt of this user may need, whatever is tried; returns their quotas. The attempt holds
+nothing then.';
+
+create function llm_private.reserve(
+  p_user uuid,
+  p_runtime uuid,
+  p_quotas bigint[],
+  p_request_id uuid,
+  p_attempt integer,
+  p_task text,
+  p_provider text,
+  p_model text,
+  p_key_source text,
+  p_input_tokens integer,
+  p_output_tokens integer
+)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_refusal jsonb;
+  v_holds llm_private.reservations[];
+  v_expires_at timestamptz;
+begin
+  select w.refusal, w.holds into v_refusal, v_holds
+  from llm_private.weigh_attempt(
+    p_user, p_runtime, p_quotas, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens
+  ) as w;
+  if v_refusal is null then
+    select now() + make_interval(secs => o.reservation_seconds) into v_expires_at
+    from llm_private.operator_settings as o;
+    insert into llm_private.reservations (
+      user_id, request_id, attempt, holder, quota_id, owner, starts_at, amount, expires_at
+    )
+    select
+      p_user, p_request_id, p_attempt, coalesce(p_runtime, p_user), h.quota_id, h.owner, h.starts_at, h.amount,
+      v_expires_at
+    from unnest(v_holds) as h;
+    update llm_private.quota_counters as c
+    set reserved = c.reserved + h.amount
+    from unnest(v_holds) as h
+    where c.owner = h.owner and c.quota_id = h.quota_id;
+  end if;
+  return v_refusal;
+end
+$$;
+
+comment on function llm_private.reserve is
+'After begin_reserving(), whose result p_quotas is: reserve what an attempt may use at most in each quota that counts
+it. Null when done; else why not, and nothing is reserved.';
+
+create function llm_private.settle(
+  p_user uuid,
+  p_runtime uuid,
+  p_request_id uuid,
+  p_attempt integer,
+  p_task text,
+  p_provider text,
+  p_key_source text,
+  p_requested_at timestamptz,
+  p_answered boolean,
+  p_tokens bigint,
+  p_cost numeric,
+  p_unreported boolean
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_holder constant uuid := coalesce(p_runtime, p_user);
+  v_counting constant bigint[] := array(
+    select m.id from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as m
+    where not m.shared or p_runtime is not null
+  );
+  v_quotas constant bigint[] := v_counting || array(
+    select r.quota_id from llm_private.reservations as r
+    where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+  );
+  v_line record;
+  v_used numeric;
+begin
+  perform llm_private.lock_counters(p_user, v_quotas);
+  -- A counter that is not there will be opened with the sum of the ledger, which has this attempt already.
+  for v_line in
+    with held as (
+      delete from llm_private.reservations as r
+      where
+        r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+        and r.quota_id = any(v_quotas)
+      returning r.quota_id, r.starts_at, r.amount
+    )
+
+    select
+      q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held, coalesce(h.starts_at = c.starts_at, false) as here,
+      -- What began in a period that is over is not counted in the next one.
+      q.id = any(v_counting) and c.ends_at > now()
+      and coalesce(h.starts_at = c.starts_at, p_requested_at >= c.starts_at) as counts
+    from llm_private.quota_counters as c
+    inner join llm_private.quotas as q on c.quota_id = q.id
+    left join held as h on c.quota_id = h.quota_id
+    where c.quota_id = any(v_quotas) and c.owner in (p_user, llm_private.operator_id())
+  loop
+    -- What a provider did not count is held to be what was reserved for it: it may have been that much.
+    v_used := case
+      when not v_line.counts then 0
+      when (v_line.quota).unit = 'requests' then p_answered::integer
+      when (v_line.quota).unit = 'tokens' then coalesce(p_tokens, case when p_answered then v_line.held else 0 end)
+      else coalesce(p_cost, case when p_unreported then v_line.held else 0 end)
+    end;
+    update llm_private.quota_counters as c
+    set used = c.used + v_used, reserved = c.reserved - case when v_line.here then v_line.held else 0 end
+    where c.owner = v_line.owner and c.quota_id = (v_line.quota).id
+    returning c.used into v_used;
+    if v_line.counts then
+      perform llm_private.alert_quota(v_line.quota, p_user, v_line.starts_at, v_used);
+    end if;
+  end loop;
+end
+$$;
+
+comment on function llm_private.settle is
+'Count what an attempt used in each quota that counts it, and free what was reserved for it.';
+
+create function llm_private.check_reservation(
+  p_request_id uuid, p_attempt integer, p_input_tokens integer, p_output_tokens integer
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+    llm_private.check_value(
+      'invalid_argument',
+      substr(p_request_id::text, 15, 1) = '7'
+      and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes',
+      'p_request_id', 'where a quota binds the user, the UUIDv7 that the request got when it began'
+    ),
+    llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
+      'p_input_tokens or p_output_tokens', 'null, or 0 and more'
+    );
+end
+$$;
+
+comment on function llm_private.check_reservation is 'Error invalid_argument for what cannot be reserved.';
+
+create function llm_private.reserve_attempt(
+  p_request_id uuid,
+  p_attempt integer,
+  p_task text,
+  p_provider text,
+  p_model text,
+  p_key_source text,
+  p_input_tokens integer,
+  p_output_tokens integer
+)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_refusal jsonb;
+begin
+  perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens);
+  v_refusal := llm_private.reserve(
+    v_user, v_runtime, llm_private.begin_reserving(v_user, v_runtime, p_request_id, p_attempt), p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source,
+    coalesce(p_input_tokens, 0),
+    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o))
+  );
+  if v_refusal is not null then
+    perform llm_private.refuse(v_refusal);
+  end if;
+end
+$$;
+
+comment on function llm_private.reserve_attempt is
+'Reserve for the next candidate of a request. Errors: see reserve_llm_attempt().';
+
+create function llm_private.release_request(p_request_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+begin
+  -- A counter that is opened meanwhile sums the reservations.
+  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
+  perform llm_private.release(v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, null);
+end
+$$;
+
+comment on function llm_private.release_request is 'Free what the caller reserved for a request.';
+
+-- Listing and changing quotas -----------------------------------------------------------------------------------------
+
+create function llm_private.list_quotas(p_user_id uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
+begin
+  if v_user is null then
+    perform llm_private.open_counters(v_owner, array(select q.id from llm_private.quotas as q where q.shared));
+    return (
+      select coalesce(
+        jsonb_agg(
+          case when q.shared then llm_private.quota_status(q, v_owner) else llm_private.quota_json(q) end order by q.id
+        ), '[]'
+      )
+      from llm_private.quotas as q
+    );
+  end if;
+  perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
+  -- What all use up together is for the operator to know in figures.
+  return (
+    select coalesce(
+      jsonb_agg(
+        case
+          when q.shared and v_user = v_owner then llm_private.quota_json(q)
+          else llm_private.quota_status(q, v_user)
+        end order by q.id
+      ), '[]'
+    )
+    from llm_private.binding_quotas(v_user) as q
+  );
+end
+$$;
+
+comment on function llm_private.list_quotas is
+'The quotas that bind the caller or, for an administrator, a user; all there are when none is named.
+Error not_signed_in.';
+
+create function llm_private.forget_counters(p_quotas bigint[], p_owner uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from llm_private.quota_counters as c
+  where c.quota_id = any(p_quotas) and (p_owner is null or c.owner = p_owner)
+  order by c.quota_id, c.owner
+  for update;
+  delete from llm_private.quota_counters as c
+  where c.quota_id = any(p_quotas) and (p_owner is null or c.owner = p_owner);
+end
+$$;
+
+comment on function llm_private.forget_counters is
+'Throw counters away, all or those of one user: a quota that stood back behind a closer one did not count meanwhile, and
+is opened anew from the ledger.';
+
+create function llm_private.set_quota(p_quota jsonb)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_known constant text[] := '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
+    || case when v_operator then '{user_id,group,shared}'::text[] else '{}' end;
+  v_unknown text;
+  v_row llm_private.quotas;
+begin
+  perform llm_private.check_value('invalid_quota', jsonb_typeof(p_quota) = 'object', 'p_quota', 'a JSON object');
+  select k into v_unknown from jsonb_object_keys(p_quota) as k where k <> all(v_known) limit 1;
+  perform llm_private.check_value(
+    'invalid_quota', v_unknown is null, 'A field of the quota', array_to_string(v_known, ', ')
+  );
+  perform
+    llm_private.check_value(
+      'invalid_quota',
+      jsonb_typeof(p_quota -> 'limit') = 'number' and p_quota ->> 'limit' ~ '^[0-9]{1,15}(\.[0-9]{1,12})?$', 'limit',
+      'a number, 0 or more'
+    ),
+    llm_private.check_value(
+      'invalid_quota', p_quota ->> 'unit' in ('requests', 'tokens', 'cost'), 'unit',
+      'requests, tokens or cost (US dollars)'
+    ),
+    llm_private.check_value(
+      'invalid_quota', p_quota ->> 'period' in ('minute', 'day', 'month', 'lifetime'), 'period',
+      'minute, day, month or total'
+    ),
+    llm_private.check_value(
+      'invalid_quota', coalesce(p_quota ->> 'key_source', 'user') in ('user', 'team', 'operator'), 'key_source',
+      'user, team, operator or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota',
+      p_quota ->> 'provider' is null
+      or exists (select from public.llm_providers as p where p.id = p_quota ->> 'provider'),
+      'provider', 'a provider of the catalogue, or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota', p_quota ->> 'task' is null or p_quota ->> 'task' ~ '^[^[:cntrl:]]{1,64}$', 'task',
+      'a task of 1 to 64 printable characters, or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota', coalesce(p_quota ->> 'clock', 'utc') in ('utc', 'user'), 'clock', 'utc or user'
+    ),
+    llm_private.check_value(
+      'invalid_quota', coalesce(jsonb_typeof(p_quota -> 'enforced'), 'null') in ('boolean', 'null'), 'enforced',
+      'true or false'
+    ),
+    llm_private.check_value(
+      'invalid_quota', coalesce(p_quota ->> 'unpriced', 'refuse') in ('allow', 'refuse'), 'unpriced',
+      'allow or refuse'
+    ),
+    llm_private.check_value(
+      'invalid_quota', coalesce(jsonb_typeof(p_quota -> 'shared'), 'null') in ('boolean', 'null'), 'shared',
+      'true or false'
+    ),
+    llm_private.check_value(
+      'invalid_quota', p_quota ->> 'group' is null or p_quota ->> 'group' ~ '^[^[:cntrl:]]{1,64}$', 'group',
+      'a group of 1 to 64 printable characters, or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota',
+      p_quota ->> 'user_id' is null
+      or exists (select from auth.users as u where u.id::text = lower(p_quota ->> 'user_id')),
+      'user_id', 'the id of a user, or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota',
+      (p_quota ->> 'user_id' is not null)::integer + (p_quota ->> 'group' is not null)::integer <= 1,
+      'user_id beside group', 'one of them'
+    ),
+    llm_private.check_value(
+      'invalid_quota',
+      p_quota -> 'shared' is distinct from 'true'
+      or p_quota ->> 'user_id' is null and coalesce(p_quota ->> 'clock', 'utc') = 'utc',
+      'shared', 'true only without a user_id and with the clock utc'
+    );
+  if not v_operator then
+    perform llm_private.ensure_settings(v_owner);
+  end if;
+
+  v_row.set_by := case when v_operator then 'operator' else 'user' end;
+  v_row.user_id := case when v_operator then (p_quota ->> 'user_id')::uuid else v_owner end;
+  v_row.shared := coalesce((p_quota -> 'shared')::boolean, false);
+  -- Of what will be summed, before the quota is there: see the order of locks. A user's go one after the other then, so
+  -- that they can be counted.
+  if v_row.shared or not v_operator then
+    perform llm_private.lock_usage(v_owner);
+  end if;
+  v_row.clock := coalesce(p_quota ->> 'clock', case when v_operator then 'utc' else 'user' end);
+  insert into llm_private.quotas (
+    set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, enforced, unpriced
+  )
+  values (
+    v_row.set_by, v_row.user_id, p_quota ->> 'group', v_row.shared, p_quota ->> 'key_source', p_quota ->> 'provider',
+    p_quota ->> 'task', p_quota ->> 'unit', p_quota ->> 'period', v_row.clock, (p_quota ->> 'limit')::numeric,
+    coalesce((p_quota ->> 'enforced')::boolean, true), coalesce(p_quota ->> 'unpriced', 'refuse')
+  )
+  on conflict (
+    set_by, unit, period, shared,
+    coalesce(user_id, '00000000-0000-0000-0000-000000000000'), coalesce(group_name, ''),
+    coalesce(key_source, ''), coalesce(provider, ''), coalesce(task, '')
+  ) do update set
+    clock = excluded.clock, amount = excluded.amount, enforced = excluded.enforced, unpriced = excluded.unpriced
+  returning * into v_row;
+  if not v_operator then
+    perform llm_private.check_value(
+      'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = v_owner and q.set_by = 'user'),
+      'The number of quotas', 'at most 50 of your own'
+    );
+    perform llm_private.audit(
+      v_owner, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
+      p_detail => llm_private.quota_json(v_row)
+    );
+    perform llm_private.open_counters(v_owner, array[v_row.id]);
+  elsif v_row.shared then
+    -- No user's request should have to wait for the sum over all users. Recording waits for it.
+    perform llm_private.open_counter(v_row, v_owner);
+    perform llm_private.open_counters(v_owner, array[v_row.id]);
+  end if;
+  return case
+    when v_row.shared or not v_operator then llm_private.quota_status(v_row, v_owner)
+    else llm_private.quota_json(v_row)
+  end;
+end
+$$;
+
+comment on function llm_private.set_quota is
+'Set a quota, or change the one that counts the same for the same whom. Errors: not_signed_in, invalid_quota.';
+
+create function llm_private.remove_quota(p_id bigint)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_row llm_private.quotas;
+begin
+  select q.* into v_row from llm_private.quotas as q
+  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
+  for update;
+  if not found then
+    perform llm_private.fail(
+      404, 'not_found', 'There is no such quota that you may remove.', 'list_llm_quotas() shows them, and who set them.'
+    );
+  end if;
+  perform llm_private.forget_counters(
+    array(
+      select q.id from llm_private.quotas as q
+      where
+        q.id = p_id
+        or not v_row.shared and not q.shared and v_operator and q.set_by = 'operator' and q.unit = v_row.unit
+        and q.period = v_row.period and q.key_source is not distinct from v_row.key_source
+        and q.provider is not distinct from v_row.provider and q.task is not distinct from v_row.task
+    ),
+    v_row.user_id
+  );
+  delete from llm_private.quotas where id = p_id;
+  delete from llm_private.reservations where quota_id = p_id;
+  if not v_operator then
+    perform llm_private.audit(
+      v_owner, 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
+      p_detail => llm_private.quota_json(v_row)
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.remove_quota is 'Remove a quota that the caller set. Errors: not_signed_in, not_found.';
+
+create function llm_private.set_user_group(p_user_id uuid, p_group text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.check_value(
+    'invalid_argument', exists (select from auth.users as u where u.id = p_user_id), 'p_user_id', 'the id of a user'
+  );
+  perform llm_private.check_value(
+    'invalid_argument', p_group is null or p_group ~ '^[^[:cntrl:]]{1,64}$', 'p_group',
+    'null, or 1 to 64 printable characters'
+  );
+  delete from llm_private.user_groups where user_id = p_user_id and p_group is null;
+  insert into llm_private.user_groups (user_id, group_name)
+  select p_user_id, p_group where p_group is not null
+  on conflict (user_id) do update set group_name = excluded.group_name;
+  -- Other quotas bind now than did before.
+  perform llm_private.forget_counters(
+    array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared), p_user_id
+  );
+end
+$$;
+
+comment on function llm_private.set_user_group is
+'Put a user into a group, or with null into none. Error invalid_argument.';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_quotas(p_user_id uuid default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_quotas(p_user_id)
+$$;
+
+comment on function public.list_llm_quotas is
+'The quotas that bind the caller, with used, reserved and resets_at; p_user_id is for administrators, who without it see
+all quotas as they were set. Error not_signed_in.';
+
+create function public.set_llm_quota(p_quota jsonb)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_quota(p_quota)
+$$;
+
+comment on function public.set_llm_quota is
+'Set a quota of the caller''s own, or as an administrator one for a user_id, a group or everybody:
+{"limit": 20, "unit": "cost", "period": "month", "provider": "openai", "key_source": "user"}.
+unit: requests, tokens, cost (US dollars). period: minute, day, month, total. Counts all attempts, or only those of a
+key_source, provider or task. clock: utc, or user for days and months in the user''s time zone (a user''s own quotas
+unless they say else). enforced (true): refuses; false: warns. unpriced (refuse): whether an enforced quota of cost lets models
+without a price pass. shared (false): all whom it binds use it up together. A quota that counts the same for the same
+whom is changed. Errors: not_signed_in, invalid_quota.';
+
+create function public.remove_llm_quota(p_id bigint)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_quota(p_id)
+$$;
+
+comment on function public.remove_llm_quota is
+'Remove a quota: a user those of their own, an administrator the operator''s. Errors: not_signed_in, not_found.';
+
+create function public.set_llm_user_group(p_user_id uuid, p_group text)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_user_group(p_user_id, p_group)
+$$;
+
+comment on function public.set_llm_user_group is
+'For administrators: put a user into a group, which quotas can be set for, or with null into none.
+Error invalid_argument.';
+
+create function public.reserve_llm_attempt(
+  p_request_id uuid,
+  p_attempt integer,
+  p_provider text,
+  p_model text,
+  p_key_source text,
+  p_task text default null,
+  p_input_tokens integer default null,
+  p_output_tokens integer default null
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.reserve_attempt(
+    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens
+  );
+end
+$$;
+
+comment on function public.reserve_llm_attempt is
+'Before the next candidate of a metered route is tried: reserve what it may use at most, in place of what was reserved
+for the same attempt before. resolve_llm_route() did it for the first candidate; record_llm_usage() settles it.
+Errors: not_signed_in, runtime_unknown, invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
+
+create function public.release_llm_request(p_request_id uuid)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.release_request(p_request_id)
+$$;
+
+comment on function public.release_llm_request is
+'Free what the caller reserved for a request that was not run after all. Errors: not_signed_in, runtime_unknown.';

@@ -1,0 +1,155 @@
+-- The API: what it offers, and to whom. What is not granted here, nobody but the owner may do.
+--
+--   authenticated   a user who is signed in; row level security shows them their own rows
+--   service_role    an administrator, with a secret key
+--   anon            anybody else: may do nothing
+--
+-- An RPC in public runs with the rights of its caller. Where it needs more, it calls a function in llm_private that
+-- runs with the owner's rights and checks whose rows it touches; so both are granted to the same roles.
+-- Nothing is overloaded, so names alone say what is meant.
+
+-- Nothing to anybody --------------------------------------------------------------------------------------------------
+-- Whatever a project's default privileges are: they may open functions to everybody, tables to TRUNCATE, which asks no
+-- row level security, and sequences to setval(). In public, only what is ours is named.
+
+revoke all on schema llm_private from public, anon, authenticated, service_role;
+revoke all on all tables in schema llm_private from public, anon, authenticated, service_role;
+revoke all on all sequences in schema llm_private from public, anon, authenticated, service_role;
+revoke all on all functions in schema llm_private from public, anon, authenticated, service_role;
+
+revoke all on table
+public.llm_providers, public.llm_tasks, public.llm_prices, public.llm_audit_log, public.llm_alerts,
+public.llm_usage_events, public.llm_usage_totals, public.llm_usage_adjustments, public.user_llm_settings,
+public.llm_keys
+from public, anon, authenticated, service_role;
+
+revoke all on sequence
+public.llm_prices_id_seq, public.llm_usage_totals_id_seq
+from public, anon, authenticated, service_role;
+
+revoke all on function
+public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_audit_log,
+public.register_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes, public.list_llm_alerts,
+public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider, public.list_llm_models,
+public.list_llm_prices, public.set_llm_price, public.end_llm_price, public.sync_llm_prices, public.get_llm_settings,
+public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
+public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
+public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
+public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.get_llm_usage,
+public.get_llm_project_usage, public.list_llm_requests, public.list_llm_usage_events,
+public.list_llm_project_usage_events, public.get_llm_forecast, public.list_llm_hints, public.recalculate_llm_costs,
+public.run_llm_maintenance, public.check_llm_usage
+from public, anon, authenticated, service_role;
+
+-- Everywhere ----------------------------------------------------------------------------------------------------------
+
+-- To call the functions of it that are granted below; no table in it is granted to anybody.
+grant usage on schema llm_private to authenticated, service_role;
+
+-- Whose rows a call is about, which RPCs ask that both may call.
+grant execute on function llm_private.acting_owner to authenticated, service_role;
+
+-- Operator settings ---------------------------------------------------------------------------------------------------
+
+grant execute on function public.get_llm_operator_settings, public.set_llm_operator_settings to service_role;
+grant execute on function llm_private.operator_settings_json, llm_private.set_operator_settings to service_role;
+
+-- Audit log -----------------------------------------------------------------------------------------------------------
+
+grant select on table public.llm_audit_log to authenticated, service_role;
+grant execute on function public.get_llm_audit_log to authenticated;
+
+-- Runtimes ------------------------------------------------------------------------------------------------------------
+
+grant execute on function
+public.register_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes
+to service_role;
+grant execute on function
+llm_private.register_runtime, llm_private.revoke_runtime, llm_private.list_runtimes
+to service_role;
+
+-- Alerts --------------------------------------------------------------------------------------------------------------
+
+grant select on table public.llm_alerts to authenticated, service_role;
+grant execute on function public.list_llm_alerts, public.dismiss_llm_alerts to authenticated, service_role;
+grant execute on function llm_private.dismiss_alerts to authenticated, service_role;
+
+-- Providers and models ------------------------------------------------------------------------------------------------
+
+grant select on table public.llm_providers, public.llm_tasks to authenticated, service_role;
+grant execute on function public.list_llm_models to authenticated;
+grant execute on function llm_private.list_models to authenticated;
+grant execute on function public.list_llm_providers to authenticated, service_role;
+grant execute on function public.set_llm_provider to service_role;
+grant execute on function llm_private.set_provider to service_role;
+
+-- Prices --------------------------------------------------------------------------------------------------------------
+
+grant select on table public.llm_prices to authenticated, service_role;
+grant execute on function
+public.list_llm_prices, public.set_llm_price, public.end_llm_price
+to authenticated, service_role;
+grant execute on function
+llm_private.list_prices, llm_private.set_price, llm_private.end_price
+to authenticated, service_role;
+grant execute on function public.sync_llm_prices to service_role;
+grant execute on function llm_private.sync_prices to service_role;
+
+-- Settings ------------------------------------------------------------------------------------------------------------
+
+grant select on table public.user_llm_settings to authenticated, service_role;
+grant execute on function public.get_llm_settings, public.set_llm_settings to authenticated;
+grant execute on function llm_private.get_settings, llm_private.set_settings to authenticated;
+
+-- Keys ----------------------------------------------------------------------------------------------------------------
+
+grant select on table public.llm_keys to authenticated, service_role;
+grant execute on function
+public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key, public.begin_llm_key_check,
+public.record_llm_key_check
+to authenticated;
+grant execute on function
+llm_private.set_key, llm_private.remove_key, llm_private.reveal_key, llm_private.list_keys,
+llm_private.begin_key_check, llm_private.record_key_check
+to authenticated;
+
+-- Quotas --------------------------------------------------------------------------------------------------------------
+
+grant execute on function public.reserve_llm_attempt, public.release_llm_request to authenticated;
+grant execute on function llm_private.reserve_attempt, llm_private.release_request to authenticated;
+grant execute on function
+public.list_llm_quotas, public.set_llm_quota, public.remove_llm_quota
+to authenticated, service_role;
+grant execute on function
+llm_private.list_quotas, llm_private.set_quota, llm_private.remove_quota
+to authenticated, service_role;
+grant execute on function public.set_llm_user_group to service_role;
+grant execute on function llm_private.set_user_group to service_role;
+
+-- Route ---------------------------------------------------------------------------------------------------------------
+
+grant execute on function public.resolve_llm_route, public.explain_llm_route to authenticated;
+grant execute on function llm_private.explain_route, llm_private.resolve_route to authenticated;
+
+-- Usage ---------------------------------------------------------------------------------------------------------------
+
+grant select on table public.llm_usage_events, public.llm_usage_totals to authenticated, service_role;
+grant execute on function
+public.record_llm_usage, public.get_llm_usage, public.list_llm_requests, public.list_llm_usage_events,
+public.get_llm_forecast, public.list_llm_hints
+to authenticated;
+grant execute on function
+llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_private.hints
+to authenticated;
+grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
+grant execute on function public.get_llm_project_usage, public.list_llm_project_usage_events to service_role;
+
+-- Upkeep of the ledger ------------------------------------------------------------------------------------------------
+
+grant select on table public.llm_usage_adjustments to authenticated, service_role;
+grant execute on function
+public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
+to service_role;
+grant execute on function
+llm_private.recalculate_costs, llm_private.run_maintenance, llm_private.check_usage
+to service_role;

@@ -1,0 +1,43 @@
+-- Data: what a database begins with, so that it works before anybody has set anything.
+
+-- The one row of each.
+insert into llm_private.operator_settings default values;
+insert into llm_private.usage_retention default values;
+
+-- Ancestors before their descendants: see llm_private.price_units.
+insert into llm_private.price_units (unit, position, dimensions)
+values
+('request', 0, '{"of": "request"}'),
+('input', 10, '{"of": "input"}'),
+('output', 11, '{"of": "output"}'),
+('cached_input', 20, '{"of": "input", "cache": "read"}'),
+('cache_write', 21, '{"of": "input", "cache": "write"}'),
+('reasoning', 22, '{"of": "output", "part": "reasoning"}'),
+('input_audio', 23, '{"of": "input", "modality": "audio"}'),
+('output_audio', 24, '{"of": "output", "modality": "audio"}'),
+('input_image', 25, '{"of": "input", "modality": "image"}'),
+('output_image', 26, '{"of": "output", "modality": "image"}'),
+('input_video', 27, '{"of": "input", "modality": "video"}'),
+('output_video', 28, '{"of": "output", "modality": "video"}'),
+('cache_write_1h', 30, '{"of": "input", "cache": "write", "for": "1h"}'),
+('cached_input_audio', 31, '{"of": "input", "cache": "read", "modality": "audio"}'),
+('cached_input_image', 32, '{"of": "input", "cache": "read", "modality": "image"}');
+
+-- The providers and tasks that everybody starts with; an administrator changes them with set_llm_provider().
+select llm_private.add_default_providers();
+
+-- The master key: random, made by the database, kept in Vault.
+insert into llm_private.master_keys (vault_secret_id)
+values (
+  vault.create_secret(
+    encode(extensions.gen_random_bytes(32), 'base64'),
+    'supa_llm_master_key_' || extract(epoch from clock_timestamp())::bigint,
+    'supa-llm encrypts the provider keys of all users with this. Without it they are lost.'
+  )
+);
+
+-- The partitions of this month, and of the next three.
+select
+  llm_private.add_month_partition('llm_usage_events', 'request_id', (now() at time zone 'UTC')::date) as usage,
+  llm_private.add_month_partition('llm_audit_log', 'id', (now() at time zone 'UTC')::date) as audit;
+select llm_private.add_month_partitions();
