@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -23,6 +22,7 @@ from supa_llm.values.reading import Row
 from supa_llm.values.requests import RecordedRequest
 from supa_llm.values.routes import Route
 from supa_llm.values.usage import UsageEvent, UsageHint, UsagePage
+from tests.shapes import row_classes
 
 NEW = {"added_by_a_newer_database": {"anything": [1]}}
 SAMPLES: Mapping[Any, Any] = {
@@ -37,22 +37,7 @@ SAMPLES: Mapping[Any, Any] = {
 }
 
 
-def shapes() -> list[type[Row]]:
-    """Every class in values/ that is read from JSON."""
-    for module in pkgutil.iter_modules(values.__path__):
-        importlib.import_module(f"supa_llm.values.{module.name}")
-
-    def below(kind: type[Row]) -> Iterator[type[Row]]:
-        for it in kind.__subclasses__():
-            # A dataclass with slots is made from a class that stays behind.
-            if getattr(sys.modules[it.__module__], it.__name__) is it:
-                yield it
-                yield from below(it)
-
-    return sorted(below(Row), key=lambda it: it.__name__)
-
-
-SHAPES = shapes()
+SHAPES = row_classes()
 # A hint keeps every field that it has no name for.
 WITH_FIXED_FIELDS = [shape for shape in SHAPES if shape is not UsageHint]
 
