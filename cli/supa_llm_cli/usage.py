@@ -134,7 +134,7 @@ def export(
 
     The file appears when it is complete, in the place of an older one.
     """
-    from supa_llm.client.export import export_events
+    from supa_llm import export_events
 
     first, last = _day(since), _day(until)
     _in_order(first, last)

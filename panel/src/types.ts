@@ -137,7 +137,7 @@ export interface UsageLine {
   unreported: number;
   latency_p50_ms: number | null;
   latency_p95_ms: number | null;
-  last_used_at: string | null;
+  last_used_at: string;
 }
 
 export interface ReceiptAttempt {
@@ -148,7 +148,7 @@ export interface ReceiptAttempt {
   key_id: string | null;
   outcome: "succeeded" | "failed" | "cancelled";
   error_class: string | null;
-  latency_ms: number;
+  latency_ms: number | null;
   input_tokens: number | null;
   output_tokens: number | null;
   cost: number | null;

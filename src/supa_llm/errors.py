@@ -17,9 +17,9 @@
     └── DatabaseError               the Supabase project answered in an unexpected way
         └── DatabaseUnavailableError  it did not answer at all
 
-Each has a stable ``code`` (listed in docs/errors.md), a message for people and a ``hint`` that says what
-to do next. No message, hint, repr or chained exception holds a provider key, an access token or a
-runtime secret.
+Each has a stable ``code`` (listed in docs/errors.md), a message for people, a ``hint`` that says what to do
+next, and the ``http_status`` with which a server reports it. No message, hint, repr or chained exception
+holds a provider key, an access token or a runtime secret.
 """
 
 from __future__ import annotations
@@ -32,21 +32,40 @@ if TYPE_CHECKING:
     from supa_llm.values.routes import Skipped
 
 
+# Codes whose HTTP status is not that of their class.
+_STATUS_OF_CODE: Mapping[str, int] = {
+    "keys_rate_limited": 429,
+    "too_many_key_checks": 429,
+    "unsupported_request": 400,
+}
+# The HTTP status when every attempt failed in the same way; existing code expects the provider's own.
+_STATUS_OF_ERROR_CLASS: Mapping[str | None, int] = {
+    "auth": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "rate_limited": 429,
+    "timeout": 504,
+}
+
+
 class SupaLLMError(Exception):
-    """Base of all errors of supa-llm.
+    """Base class of every supa-llm error.
 
     Attributes:
-        code: stable, for programs, such as ``key_malformed``.
-        hint: what to do next, for people; empty where there is nothing to add.
+        code: stable identifier for programs, such as ``key_malformed``.
+        hint: what to do next; empty if there is nothing to add.
+        http_status: status with which a server reports the error.
     """
 
     code = "error"
+    http_status = 500
 
     def __init__(self, message: str, *, code: str | None = None, hint: str = "") -> None:
         super().__init__(message)
         if code is not None:
             self.code = code
         self.hint = hint
+        self.http_status = _STATUS_OF_CODE.get(self.code, self.http_status)
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -69,30 +88,35 @@ class NotSignedInError(SupaLLMError):
     """There is no signed-in user, or the access token has expired."""
 
     code = "not_signed_in"
+    http_status = 401
 
 
 class ForbiddenError(SupaLLMError):
     """The user or the runtime may not do this."""
 
     code = "forbidden"
+    http_status = 403
 
 
 class InvalidInputError(SupaLLMError):
     """An argument is wrong; the message names it and what is allowed."""
 
     code = "invalid_argument"
+    http_status = 400
 
 
 class ConflictError(SupaLLMError):
     """The settings changed since they were read: read them again, then decide."""
 
     code = "settings_changed"
+    http_status = 409
 
 
 class NotFoundError(SupaLLMError):
     """What was named does not exist."""
 
     code = "not_found"
+    http_status = 404
 
 
 class NoCandidateError(SupaLLMError):
@@ -104,6 +128,7 @@ class NoCandidateError(SupaLLMError):
     """
 
     code = "no_candidate"
+    http_status = 401  # what existing code gets from a provider without a valid key
 
     def __init__(
         self,
@@ -117,12 +142,15 @@ class NoCandidateError(SupaLLMError):
         super().__init__(message, code=code, hint=hint)
         self.skipped = skipped
         self.retry_after = retry_after
+        if retry_after is not None:
+            self.http_status = 429
 
 
 class QuotaExceededError(NoCandidateError):
     """A quota does not leave enough for this request: the message says what was used, and until when."""
 
     code = "quota_exceeded"
+    http_status = 429
 
 
 class ProviderError(SupaLLMError):
@@ -135,6 +163,7 @@ class ProviderError(SupaLLMError):
     """
 
     code = "all_candidates_failed"
+    http_status = 502
 
     def __init__(
         self,
@@ -150,6 +179,12 @@ class ProviderError(SupaLLMError):
         self.receipt = receipt
         self.status = status
         self.retry_after = retry_after
+        self.http_status = self._http_status()
+
+    def _http_status(self) -> int:
+        failures = {attempt.error_class for attempt in self.receipt.attempts}
+        only = failures.pop() if len(failures) == 1 else None
+        return _STATUS_OF_ERROR_CLASS.get(only, self.http_status)
 
 
 class BadRequestError(ProviderError):
@@ -160,13 +195,21 @@ class BadRequestError(ProviderError):
     """
 
     code = "bad_request"
+    http_status = 400
     body: Mapping[str, Any] | None = None
+
+    def _http_status(self) -> int:
+        return self.status or self.http_status
 
 
 class TotalTimeoutError(ProviderError):
     """The request's total time ran out before a provider answered."""
 
     code = "total_timeout"
+    http_status = 504
+
+    def _http_status(self) -> int:
+        return self.http_status
 
 
 class StreamInterruptedError(ProviderError):
@@ -179,12 +222,14 @@ class DatabaseError(SupaLLMError):
     """The Supabase project answered in an unexpected way."""
 
     code = "database_error"
+    http_status = 502
 
 
 class DatabaseUnavailableError(DatabaseError):
     """The Supabase project could not be reached."""
 
     code = "database_unavailable"
+    http_status = 503
 
 
 #: HTTP status of a coded database error (SQLSTATE ``PTxyz`` → HTTP xyz) → class.

@@ -13,8 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from supa_llm import Admin, AsyncSupaLLM, ForbiddenError, InvalidInputError, SupaLLM
-from supa_llm.client.export import export_events
+from supa_llm import Admin, AsyncSupaLLM, ForbiddenError, InvalidInputError, SupaLLM, export_events
 from tests.database.support import request_id, usage_event
 from tests.support import Stack, User
 

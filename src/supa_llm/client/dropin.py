@@ -21,12 +21,8 @@ from supa_llm.engine import Answer, AsyncEngine, AsyncPolicy, Engine, ModelCall,
 from supa_llm.errors import (
     BadRequestError,
     ConfigurationError,
-    DatabaseUnavailableError,
-    ForbiddenError,
     InvalidInputError,
-    NoCandidateError,
     NotFoundError,
-    NotSignedInError,
     ProviderError,
     SupaLLMError,
     TotalTimeoutError,
@@ -344,7 +340,7 @@ def _error_response(
     wait = getattr(error, "retry_after", None)
     if wait is not None:
         headers["retry-after"] = str(max(1, round(wait)))
-    return httpx.Response(_status(error), json=_error_body(error), headers=headers, request=request)
+    return httpx.Response(error.http_status, json=_error_body(error), headers=headers, request=request)
 
 
 def _error_body(error: SupaLLMError) -> Json:
@@ -358,27 +354,3 @@ def _error_body(error: SupaLLMError) -> Json:
             "hint": error.hint,
         }
     }
-
-
-_STATUS: Mapping[type[SupaLLMError], int] = {
-    InvalidInputError: 400,
-    NotSignedInError: 401,
-    ForbiddenError: 403,
-    NotFoundError: 404,
-    DatabaseUnavailableError: 503,
-}
-_STATUS_OF_CLASS = {"auth": 401, "forbidden": 403, "rate_limited": 429, "not_found": 404, "timeout": 504}
-
-
-def _status(error: SupaLLMError) -> int:
-    if isinstance(error, BadRequestError):
-        return error.status or 400
-    if isinstance(error, NoCandidateError):
-        if error.retry_after is not None:
-            return 429
-        # Without a usable key existing code would have seen the provider's 401.
-        return 400 if error.code == "unsupported_request" else 401
-    if isinstance(error, ProviderError):
-        classes = {attempt.error_class or "" for attempt in error.receipt.attempts}
-        return _STATUS_OF_CLASS.get(classes.pop(), 502) if len(classes) == 1 else 502
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

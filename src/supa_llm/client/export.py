@@ -21,8 +21,10 @@ from uuid import UUID
 from supa_llm.errors import ConfigurationError, InvalidInputError
 from supa_llm.values.usage import UsageEvent
 
-#: The columns of an export, in order.
-COLUMNS = tuple(field.name for field in fields(UsageEvent))
+_FIRST = ("user_id", "request_id", "attempt", "recorder", "requested_at", "task")
+_FIELDS = tuple(field.name for field in fields(UsageEvent))
+#: The columns of an export, in order: whose request it is, then the attempt.
+COLUMNS = (*_FIRST, *(name for name in _FIELDS if name not in _FIRST))
 
 # As many events are in memory at once, and in one row group of Parquet.
 _AT_ONCE = 10_000

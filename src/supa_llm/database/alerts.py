@@ -15,7 +15,7 @@ def list_alerts(unread_only: bool = True, limit: int = 50, before: UUID | None =
     return Call(
         "list_llm_alerts",
         {"p_unread_only": unread_only, "p_limit": limit, "p_before": str(before) if before else None},
-        lambda rows: [Alert.from_json(row) for row in rows],
+        Alert.list_from_json,
     )
 
 

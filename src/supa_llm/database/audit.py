@@ -14,5 +14,5 @@ def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[Audi
     return Call(
         "get_llm_audit_log",
         {"p_limit": limit, "p_before": str(before) if before else None},
-        lambda rows: [AuditEntry.from_json(row) for row in rows],
+        AuditEntry.list_from_json,
     )

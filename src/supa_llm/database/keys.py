@@ -8,7 +8,7 @@ from supa_llm.values.keys import Key
 
 
 def list_keys() -> Call[list[Key]]:
-    return Call("list_llm_keys", {}, lambda rows: [Key.from_json(row) for row in rows])
+    return Call("list_llm_keys", {}, Key.list_from_json)
 
 
 def set_key(provider: str, key: str) -> Call[Key]:

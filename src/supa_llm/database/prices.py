@@ -19,7 +19,7 @@ def list_prices(provider: str | None = None, model: str | None = None) -> Call[l
     return Call(
         "list_llm_prices",
         {"p_provider": provider, "p_model": model},
-        lambda rows: [Price.from_json(row) for row in rows],
+        Price.list_from_json,
     )
 
 
@@ -62,5 +62,5 @@ def sync_prices(
     return Call(
         "sync_llm_prices",
         {"p_provider": provider, "p_entries": entries, "p_apply": apply},
-        lambda rows: [PriceChange.from_json(row) for row in rows],
+        PriceChange.list_from_json,
     )

@@ -8,11 +8,9 @@ from supa_llm.values.providers import KnownModel, Provider
 
 
 def list_providers() -> Call[list[Provider]]:
-    return Call("list_llm_providers", {}, lambda rows: [Provider.from_json(row) for row in rows])
+    return Call("list_llm_providers", {}, Provider.list_from_json)
 
 
 def list_models(provider: str) -> Call[list[KnownModel]]:
     check(provider=provider)
-    return Call(
-        "list_llm_models", {"p_provider": provider}, lambda rows: [KnownModel.from_json(row) for row in rows]
-    )
+    return Call("list_llm_models", {"p_provider": provider}, KnownModel.list_from_json)

@@ -17,7 +17,7 @@ def list_quotas(user_id: UUID | None = None) -> Call[list[Quota]]:
     return Call(
         "list_llm_quotas",
         {"p_user_id": str(user_id)} if user_id else {},
-        lambda rows: [Quota.from_json(row) for row in rows],
+        Quota.list_from_json,
     )
 
 

@@ -14,5 +14,5 @@ def list_requests(limit: int = 50, before: UUID | None = None) -> Call[list[Reco
     return Call(
         "list_llm_requests",
         {"p_limit": limit, "p_before": str(before) if before else None},
-        lambda rows: [RecordedRequest.from_json(row) for row in rows],
+        RecordedRequest.list_from_json,
     )

@@ -134,7 +134,7 @@ def parsed(call: Call[T], data: Any) -> T:
     """The answer of ``call`` as a value."""
     try:
         return call.parse(data)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         pass
     raise DatabaseError(
         f"The database answered {call.name} in a form that this version does not know.",

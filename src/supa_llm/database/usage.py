@@ -78,7 +78,7 @@ def get_usage(
             "p_order": order,
             "p_limit": limit,
         },
-        lambda rows: [UsageLine.from_json(row) for row in rows],
+        UsageLine.list_from_json,
     )
 
 
@@ -87,7 +87,7 @@ def get_forecast() -> Call[Forecast]:
 
 
 def list_hints() -> Call[list[UsageHint]]:
-    return Call("list_llm_hints", {}, lambda rows: [UsageHint.from_json(row) for row in rows])
+    return Call("list_llm_hints", {}, UsageHint.list_from_json)
 
 
 def list_events(

@@ -21,30 +21,12 @@ from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.session import AccessToken
 from supa_llm.database import key_checks, routes
 from supa_llm.database.transport import AsyncDatabase, Project
-from supa_llm.errors import (
-    ConflictError,
-    DatabaseUnavailableError,
-    ForbiddenError,
-    InvalidInputError,
-    NoCandidateError,
-    NotFoundError,
-    NotSignedInError,
-    SupaLLMError,
-)
+from supa_llm.errors import InvalidInputError, NotFoundError, NotSignedInError, SupaLLMError
 from supa_llm.panel.key_check import check_key
 from supa_llm.values.secrets import Secret
 
 #: Enough for any key, and for all changes of a user's settings.
 _MOST_BYTES = 65_536
-_STATUS: tuple[tuple[type[SupaLLMError], int], ...] = (
-    (InvalidInputError, 400),
-    (NotSignedInError, 401),
-    (ForbiddenError, 403),
-    (NotFoundError, 404),
-    (ConflictError, 409),
-    (NoCandidateError, 429),
-    (DatabaseUnavailableError, 503),
-)
 
 
 def panel_endpoint(
@@ -170,8 +152,8 @@ def _fields(body: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
 async def _refusal(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, SupaLLMError):
         raise error
-    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 502)
-    return _json({"code": error.code, "message": str(error.args[0]), "hint": error.hint or ""}, status)
+    body = {"code": error.code, "message": str(error.args[0]), "hint": error.hint or ""}
+    return _json(body, error.http_status)
 
 
 def _json(body: Any, status: int = 200) -> JSONResponse:

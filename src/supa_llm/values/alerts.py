@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
-from supa_llm.values.reading import moment
+from supa_llm.values.reading import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Row):
     """What somebody should know, said once.
 
     Attributes:
@@ -27,14 +27,3 @@ class Alert:
     detail: Mapping[str, Any]
     created_at: datetime
     read_at: datetime | None
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            id=UUID(row["id"]),
-            kind=row["kind"],
-            subject=row["subject"],
-            detail=row["detail"],
-            created_at=datetime.fromisoformat(row["created_at"]),
-            read_at=moment(row["read_at"]),
-        )

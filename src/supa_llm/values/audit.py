@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
+
+from supa_llm.values.reading import Row
 
 
 @dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(Row):
     """One line of the user's audit log: what happened, never a secret value."""
 
     id: UUID
@@ -21,16 +23,3 @@ class AuditEntry:
     key_id: UUID | None
     runtime_id: UUID | None
     detail: Mapping[str, Any]
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            id=UUID(row["id"]),
-            at=datetime.fromisoformat(row["at"]),
-            action=row["action"],
-            actor=row["actor"],
-            provider=row["provider"],
-            key_id=UUID(row["key_id"]) if row["key_id"] else None,
-            runtime_id=UUID(row["runtime_id"]) if row["runtime_id"] else None,
-            detail=row["detail"],
-        )

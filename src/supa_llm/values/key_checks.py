@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from supa_llm.values.reading import Row
 from supa_llm.values.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
-class KeyCheck:
+class KeyCheck(Row):
     """A key check that was begun: where and how to ask the provider.
 
     Attributes:
@@ -19,7 +18,7 @@ class KeyCheck:
         key: the stored key; None where the test is about a key that is being typed.
     """
 
-    id: UUID
+    id: UUID = field(metadata={"column": "test_id"})
     provider: str
     base_url: str
     wire_format: str
@@ -27,16 +26,3 @@ class KeyCheck:
     key_scheme: str
     key_check_path: str | None
     key: Secret | None
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            id=UUID(row["test_id"]),
-            provider=row["provider"],
-            base_url=row["base_url"],
-            wire_format=row["wire_format"],
-            key_header=row["key_header"],
-            key_scheme=row["key_scheme"],
-            key_check_path=row["key_check_path"],
-            key=Secret(row["key"]) if row["key"] else None,
-        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+
+from supa_llm.values.reading import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Maintenance:
+class Maintenance(Row):
     """What upkeep of the ledger did.
 
     Attributes:
@@ -20,8 +20,3 @@ class Maintenance:
     hours_left: int | None
     dropped_months: tuple[str, ...] | None
     done: bool
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        dropped = row["dropped_months"]
-        return cls(row["hours_left"], None if dropped is None else tuple(dropped), row["done"])

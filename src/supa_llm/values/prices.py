@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
+from supa_llm.values.reading import Row
 from supa_llm.values.receipts import KeySource
 
 PriceSource = Literal["catalogue", "operator", "user"]
@@ -19,7 +20,7 @@ Rate = float | Decimal | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class Price(Row):
     """What a model costs, and when.
 
     Attributes:
@@ -49,27 +50,9 @@ class Price:
     created_at: datetime
     in_force: bool | None = None
 
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            id=row["id"],
-            source=row["source"],
-            provider=row["provider"],
-            model=row["model"],
-            key_source=row["key_source"],
-            service_tier=row["service_tier"],
-            valid_from=_bound(row["valid_from"]),
-            valid_until=_bound(row["valid_until"]),
-            daily_from=_clock(row["daily_from"]),
-            daily_until=_clock(row["daily_until"]),
-            rates=row["rates"],
-            created_at=datetime.fromisoformat(row["created_at"]),
-            in_force=row["in_force"],
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class PriceChange:
+class PriceChange(Row):
     """One difference between the catalogue's prices and a price list.
 
     Attributes:
@@ -89,25 +72,3 @@ class PriceChange:
     after: Mapping[str, Rate] | None
     valid_from: datetime | None
     valid_until: datetime | None
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            model=row["model"],
-            change=row["change"],
-            service_tier=row["service_tier"],
-            daily_from=_clock(row["daily_from"]),
-            daily_until=_clock(row["daily_until"]),
-            before=row["before"],
-            after=row["after"],
-            valid_from=_bound(row["valid_from"]),
-            valid_until=_bound(row["valid_until"]),
-        )
-
-
-def _bound(value: str) -> datetime | None:
-    return None if value in ("infinity", "-infinity") else datetime.fromisoformat(value)
-
-
-def _clock(value: str | None) -> time | None:
-    return time.fromisoformat(value) if value else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Literal
 from uuid import UUID
 
-from supa_llm.values.reading import amount, moment, optional_amount
+from supa_llm.values.reading import Row
 from supa_llm.values.receipts import KeySource
 
 QuotaUnit = Literal["requests", "tokens", "cost"]
@@ -19,7 +18,7 @@ QuotaPeriod = Literal["minute", "day", "month", "lifetime"]
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Row):
     """How much may be used in a period, of what and by whom, and how much of it is gone.
 
     Attributes:
@@ -54,18 +53,3 @@ class Quota:
     reserved: Decimal | None = None
     starts_at: datetime | None = None
     resets_at: datetime | None = None
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            **{
-                **row,
-                "limit": amount(row["limit"]),
-                "user_id": UUID(row["user_id"]) if row["user_id"] else None,
-                "created_at": datetime.fromisoformat(row["created_at"]),
-                "used": optional_amount(row.get("used")),
-                "reserved": optional_amount(row.get("reserved")),
-                "starts_at": moment(row.get("starts_at")),
-                "resets_at": moment(row.get("resets_at")),
-            }
-        )

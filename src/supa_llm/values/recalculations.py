@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Self
 
-from supa_llm.values.reading import amount, moment
+from supa_llm.values.reading import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Recalculation:
+class Recalculation(Row):
     """How far a recalculation has come, and what it changed.
 
     Attributes:
@@ -25,7 +23,7 @@ class Recalculation:
     """
 
     id: int
-    since: datetime | None
+    since: datetime | None = field(metadata={"column": "from"})
     until: datetime | None
     expected: int
     events: int
@@ -35,19 +33,3 @@ class Recalculation:
     cost_after: Decimal
     started_at: datetime
     done: bool
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            id=row["id"],
-            since=moment(row["from"]),
-            until=moment(row["until"]),
-            expected=row["expected"],
-            events=row["events"],
-            changed=row["changed"],
-            newly_priced=row["newly_priced"],
-            cost_before=amount(row["cost_before"]),
-            cost_after=amount(row["cost_after"]),
-            started_at=datetime.fromisoformat(row["started_at"]),
-            done=row["done"],
-        )

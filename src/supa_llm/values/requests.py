@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal, Self
+from typing import Literal
 from uuid import UUID
 
-from supa_llm.values.reading import amount, optional_amount, optional_id
+from supa_llm.values.reading import Row
 from supa_llm.values.receipts import ErrorClass, KeySource, Outcome
 
 CostStatus = Literal["priced", "unpriced", "unreported"]
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedAttempt:
+class RecordedAttempt(Row):
     """One attempt of a request, as it was recorded, with what it costs by now.
 
     Attributes:
@@ -49,13 +49,9 @@ class RecordedAttempt:
     cost_status: CostStatus
     cache_savings: Decimal
 
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(**attempt_fields(row))
-
 
 @dataclass(frozen=True, slots=True)
-class RecordedRequest:
+class RecordedRequest(Row):
     """A request that was recorded, with its attempts in order.
 
     Attributes:
@@ -71,25 +67,3 @@ class RecordedRequest:
     unpriced: int
     unreported: int
     attempts: tuple[RecordedAttempt, ...]
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            **{
-                **row,
-                "request_id": UUID(row["request_id"]),
-                "requested_at": datetime.fromisoformat(row["requested_at"]),
-                "cost": optional_amount(row["cost"]),
-                "attempts": tuple(map(RecordedAttempt.from_json, row["attempts"])),
-            }
-        )
-
-
-def attempt_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **row,
-        "recorder": UUID(row["recorder"]),
-        "key_id": optional_id(row["key_id"]),
-        "cost": optional_amount(row["cost"]),
-        "cache_savings": amount(row["cache_savings"]),
-    }

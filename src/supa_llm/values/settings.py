@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
-from supa_llm.values.reading import moment
+from supa_llm.values.reading import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Row):
     """A user's LLM settings; ``total_requests`` and ``last_used_at`` as of reading.
 
     Attributes:
@@ -32,21 +32,3 @@ class Settings:
     created_at: datetime
     updated_at: datetime
     reveal_allowed: bool
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            user_id=UUID(row["user_id"]),
-            default_provider=row["default_provider"],
-            enable_fallbacks=row["enable_fallbacks"],
-            provider_preferences=row["provider_preferences"],
-            task_overrides=row["task_overrides"],
-            allow_operator_keys=row["allow_operator_keys"],
-            time_zone=row["time_zone"],
-            version=row["version"],
-            total_requests=row["total_requests"],
-            last_used_at=moment(row["last_used_at"]),
-            created_at=datetime.fromisoformat(row["created_at"]),
-            updated_at=datetime.fromisoformat(row["updated_at"]),
-            reveal_allowed=row["reveal_allowed"],
-        )

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any, Literal, Self
 from uuid import UUID
 
-from supa_llm.values.reading import amount, moment, optional_amount, optional_id
-from supa_llm.values.receipts import ErrorClass, KeySource, Outcome
-from supa_llm.values.requests import CostStatus, attempt_fields
+from supa_llm.values.reading import Row
+from supa_llm.values.receipts import KeySource
+from supa_llm.values.requests import RecordedAttempt
 
 Bucket = Literal["hour", "day", "month"]
 
@@ -23,7 +23,7 @@ Order = Literal["time", "cost", "requests", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
-class UsageLine:
+class UsageLine(Row):
     """One line of a usage report: sums over what its other fields name.
 
     Attributes:
@@ -65,70 +65,22 @@ class UsageLine:
     latency_p95_ms: int | None
     last_used_at: datetime
 
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        return cls(
-            **{
-                **row,
-                "starts_at": moment(row["starts_at"]),
-                "user_id": optional_id(row["user_id"]),
-                "key_id": optional_id(row["key_id"]),
-                "cost": optional_amount(row["cost"]),
-                "cache_savings": amount(row["cache_savings"]),
-                "last_used_at": datetime.fromisoformat(row["last_used_at"]),
-            }
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class UsageEvent:
-    """One attempt as it stands in the ledger, for export; fields as in :class:`RecordedAttempt`.
+class UsageEvent(RecordedAttempt):
+    """One attempt as the ledger holds it, for export.
 
     Attributes:
-        price_id: the price that its cost is worked out with.
-        recorded_at: when it reached the database.
+        price_id: the price that ``cost`` is computed from.
+        recorded_at: when the event reached the database.
     """
 
     user_id: UUID
     request_id: UUID
-    attempt: int
-    recorder: UUID
     requested_at: datetime
     task: str | None
-    provider: str
-    model: str
-    key_source: KeySource
-    key_id: UUID | None
-    outcome: Outcome
-    error_class: ErrorClass | None
-    streamed: bool
-    latency_ms: int | None
-    input_tokens: int | None
-    cached_input_tokens: int | None
-    cache_write_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    other_tokens: Mapping[str, int] | None
-    service_tier: str | None
-    cost: Decimal | None
-    cost_status: CostStatus
-    cache_savings: Decimal
     price_id: int | None
     recorded_at: datetime
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        fields = attempt_fields(row)
-        del fields["cursor"]
-        return cls(
-            **{
-                **fields,
-                "user_id": UUID(row["user_id"]),
-                "request_id": UUID(row["request_id"]),
-                "requested_at": datetime.fromisoformat(row["requested_at"]),
-                "recorded_at": datetime.fromisoformat(row["recorded_at"]),
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +96,7 @@ class UsagePage:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class Forecast(Row):
     """What a month has cost and is going to.
 
     Attributes:
@@ -165,14 +117,9 @@ class Forecast:
     unpriced: int
     unreported: int
 
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        amounts = {name: optional_amount(row[name]) for name in ("cost_so_far", "daily_average", "forecast")}
-        return cls(**{**row, **amounts, "month": date.fromisoformat(row["month"])})
-
 
 @dataclass(frozen=True, slots=True)
-class UsageHint:
+class UsageHint(Row):
     """Where a user could do better, worked out from what was recorded.
 
     Attributes:
@@ -193,7 +140,7 @@ class UsageHint:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageCheck:
+class UsageCheck(Row):
     """Whether the totals are the sums of the events, on the days (UTC) from ``since`` to ``until``.
 
     Attributes:
@@ -207,11 +154,3 @@ class UsageCheck:
     until: date | None
     differing: int
     differences: tuple[Mapping[str, Any], ...]
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Self:
-        days = {
-            name: date.fromisoformat(row[name]) if row[name] else None
-            for name in ("first_day", "since", "until")
-        }
-        return cls(**days, differing=row["differing"], differences=tuple(row["differences"]))
