@@ -144,7 +144,7 @@ def _whom(quota: Quota) -> str:
 
 
 def _limit(quota: Quota) -> str:
-    period = "lifetime" if quota.period == "lifetime" else f"per {quota.period}"
+    period = "in total" if quota.period == "lifetime" else f"per {quota.period}"
     return f"{_amount(quota, quota.limit)} {period}"
 
 
