@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import ConfigurationError
+from supa_llm_cli.amounts import counted
 
 app = typer.Typer(
     name="migrations",
@@ -39,16 +40,16 @@ def copy(
     command again to add new migrations. If you changed a file, it stops without copying anything.
     """
     folder = _target(to)
-    ours = {file.name: file.read_bytes() for file in _packaged()}
-    theirs = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
-    _refuse_clashes(folder, ours, theirs)
-    new = [name for name in ours if name not in theirs]
+    packaged = {file.name: file.read_bytes() for file in _packaged_files()}
+    existing = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
+    _refuse_clashes(folder, packaged, existing)
+    new = [name for name in packaged if name not in existing]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in new:
             # Rename complete files only, so that a partial migration is never pushed.
             draft = folder / f".{name}.draft"
-            draft.write_bytes(ours[name])
+            draft.write_bytes(packaged[name])
             draft.replace(folder / name)
     except OSError as error:
         raise ConfigurationError(
@@ -57,12 +58,12 @@ def copy(
         ) from error
     for name in new:
         typer.echo(f"new        {folder / name}")
-    if unchanged := len(ours) - len(new):
-        typer.echo(f"unchanged  {unchanged} of {len(ours)} migrations")
+    if unchanged := len(packaged) - len(new):
+        typer.echo(f"unchanged  {unchanged} of {counted(len(packaged), 'migration')}")
     if not new:
         return
     typer.echo("Apply the migrations: supabase db push")
-    if any(name > min(new) for name in theirs if name not in ours):
+    if any(name > min(new) for name in existing if name not in packaged):
         typer.echo(
             "Some of your own migrations are newer. If they are applied, run: supabase db push --include-all"
         )
@@ -79,14 +80,16 @@ def _target(to: Path | None) -> Path:
     return _DEFAULT
 
 
-def _packaged() -> list[Path]:
+def _packaged_files() -> list[Path]:
     from supa_llm.project_files import packaged_project
 
     return sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
 
 
-def _refuse_clashes(folder: Path, ours: dict[str, bytes], theirs: dict[str, Path]) -> None:
-    changed = [name for name, file in theirs.items() if name in ours and file.read_bytes() != ours[name]]
+def _refuse_clashes(folder: Path, packaged: dict[str, bytes], existing: dict[str, Path]) -> None:
+    changed = [
+        name for name, file in existing.items() if name in packaged and file.read_bytes() != packaged[name]
+    ]
     if changed:
         differ = "differs" if len(changed) == 1 else "differ"
         raise ConfigurationError(
@@ -94,8 +97,8 @@ def _refuse_clashes(folder: Path, ours: dict[str, bytes], theirs: dict[str, Path
             code="migrations_changed",
             hint="Move your changes into your own migration, delete the changed files, and run this again.",
         )
-    versions = {_version(name): name for name in ours}
-    taken = [name for name in theirs if name not in ours and _version(name) in versions]
+    versions = {_version(name): name for name in packaged}
+    taken = [name for name in existing if name not in packaged and _version(name) in versions]
     if taken:
         use = "uses a version" if len(taken) == 1 else "use versions"
         raise ConfigurationError(

@@ -92,7 +92,7 @@ def set_(
             clock="user" if user_clock else "utc",
             unpriced="allow" if allow_unpriced else "refuse",
         )
-    typer.echo(f"Quota {quota.id}: {_limit(quota)} for {_whom(quota)}{_counts(quota, ', ')}.")
+    typer.echo(f"Quota {quota.id}: {_limit(quota)} for {_scope(quota)}{_counts(quota, ', ')}.")
 
 
 @app.command()
@@ -125,7 +125,7 @@ def set_group(
 def _row(quota: Quota) -> tuple[object, ...]:
     return (
         quota.id,
-        _whom(quota),
+        _scope(quota),
         _limit(quota),
         _counts(quota),
         "" if quota.used is None else _amount(quota, quota.used),
@@ -136,11 +136,11 @@ def _row(quota: Quota) -> tuple[object, ...]:
     )
 
 
-def _whom(quota: Quota) -> str:
+def _scope(quota: Quota) -> str:
     if quota.user_id:
         return f"user {quota.user_id}"
-    whom = f"group {quota.group}" if quota.group else "everyone"
-    return f"{whom} (shared)" if quota.shared else f"each user in {whom}" if quota.group else "each user"
+    scope = f"group {quota.group}" if quota.group else "everyone"
+    return f"{scope} (shared)" if quota.shared else f"each user in {scope}" if quota.group else "each user"
 
 
 def _limit(quota: Quota) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import typer
@@ -21,8 +22,9 @@ from tests.cli.command import run
 NOUNS = ("alerts", "demo", "local", "maintenance", "migrations", "panel", "prices", "quotas", "usage")
 #: The verbs that begin a help text.
 VERBS = {
-    "Check", "Copy", "Dismiss", "End", "Export", "Limit", "List", "Manage", "Print", "Recalculate", "Recreate",
-    "Remove", "Report", "Report,", "Roll", "Run", "Serve", "Set", "Show", "Start", "Stop", "Sync", "Sync,",
+    "Check", "Copy", "Dismiss", "End", "Export", "Limit", "List", "Manage", "Print", "Recalculate",
+    "Recreate", "Remove", "Report", "Report,", "Roll", "Run", "Serve", "Set", "Show", "Start", "Stop",
+    "Sync", "Sync,",
 }  # fmt: skip
 CHOICES = {
     ("local up", "default_privileges"): DefaultPrivileges,
@@ -79,12 +81,22 @@ def test_every_argument_and_option_has_help(name: str) -> None:
 
 def test_choices_are_the_literals_of_the_values() -> None:
     found = {
-        (name, parameter.name): tuple(parameter.type.choices)
+        (name, parameter): choices
         for name, command in COMMANDS.items()
-        for parameter in command.params
-        if hasattr(parameter.type, "choices")
+        if command.callback
+        for parameter, hint in get_type_hints(command.callback).items()
+        for choices in (hint, *get_args(hint))
+        if get_origin(choices) is Literal or (isinstance(choices, type) and issubclass(choices, Enum))
     }
-    assert found == {place: get_args(literal) for place, literal in CHOICES.items()}
+    assert found == CHOICES
+
+
+def test_choices_are_shown_and_enforced(tmp_path: Path) -> None:
+    shown = run("quotas", "set", "--help", cwd=tmp_path, COLUMNS="80").stdout
+    assert f"<{'|'.join(get_args(QuotaPeriod))}>" in shown
+    refused = run("quotas", "set", "5", "cost", "week", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert all(period in refused.stderr for period in get_args(QuotaPeriod))
 
 
 def test_usage_groups_by_every_dimension() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from supa_llm_cli.amounts import counted
 
 from supa_llm.project_files import packaged_project
 from tests.cli.command import run
@@ -40,9 +41,10 @@ def test_again_it_adds_only_what_is_new(project: Path) -> None:
     (project / "supabase" / "migrations" / OURS[-1].name).unlink()
     done = run("migrations", "copy", cwd=project)
     assert f"new        supabase/migrations/{OURS[-1].name}\n" in done.stdout
-    assert f"unchanged  {len(OURS) - 1} of {len(OURS)} migrations\n" in done.stdout
+    assert f"unchanged  {len(OURS) - 1} of {counted(len(OURS), 'migration')}\n" in done.stdout
     assert (
-        run("migrations", "copy", cwd=project).stdout == f"unchanged  {len(OURS)} of {len(OURS)} migrations\n"
+        run("migrations", "copy", cwd=project).stdout
+        == f"unchanged  {len(OURS)} of {counted(len(OURS), 'migration')}\n"
     )
 
 
@@ -58,7 +60,7 @@ def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
 
 
 def test_a_version_that_is_taken_is_an_error(project: Path) -> None:
-    version = OURS[1].name.partition("_")[0]
+    version = OURS[0].name.partition("_")[0]
     (project / "supabase" / "migrations" / f"{version}_mine.sql").write_text("select 1;\n")
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
