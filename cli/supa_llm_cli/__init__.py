@@ -1,1 +1,1 @@
-"""The command `supa-llm`: one file a noun."""
+"""The `supa-llm` command. Each noun has one file."""

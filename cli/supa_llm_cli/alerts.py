@@ -1,29 +1,36 @@
-"""`supa-llm alerts`: what the operator should know."""
+"""`supa-llm alerts`: used-up quotas, rejected keys and missing prices."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Annotated
+from uuid import UUID
 
 import typer
 
-from supa_llm_cli.project import HOME, Directory, Url, administrator
-from supa_llm_cli.tables import AsJson, print_json, print_table
+from supa_llm_cli.amounts import counted
+from supa_llm_cli.options import HOME, AsJson, Directory, Url
+from supa_llm_cli.project import administrator
+from supa_llm_cli.tables import print_json, print_table
+
+app = typer.Typer(
+    name="alerts",
+    help="List and dismiss alerts: quotas running out, rejected keys, missing prices.",
+    no_args_is_help=True,
+)
 
 
-def alerts(
-    show_all: Annotated[bool, typer.Option("--all", help="Those that were read too.")] = False,
-    read: Annotated[bool, typer.Option("--read", help="Mark those that are shown as read.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Alerts at most.")] = 50,
+@app.command("list")
+def list_(
+    show_all: Annotated[bool, typer.Option("--all", help="Include dismissed alerts.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Maximum number of alerts.")] = 50,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Show what you should know: quotas that are used up, models without a price. Each is said once."""
+    """List alerts, newest first. Each problem is reported once."""
     with administrator(url, directory) as admin:
         found = admin.list_alerts(unread_only=not show_all, limit=limit)
-        if read:
-            admin.dismiss_alerts([alert.id for alert in found])
     if as_json:
         print_json([asdict(alert) for alert in found])
     elif found:
@@ -32,10 +39,28 @@ def alerts(
                 f"{alert.created_at:%Y-%m-%d %H:%M}",
                 alert.kind,
                 ", ".join(f"{name} {value}" for name, value in alert.detail.items() if value is not None),
-                "read" if alert.read_at else "",
+                "dismissed" if alert.read_at else "",
+                alert.id,
             )
             for alert in found
         ]
-        print_table(("since (UTC)", "kind", "about", ""), rows)
+        print_table(("since (UTC)", "kind", "details", "status", "id"), rows)
     else:
-        typer.echo("There are no alerts." if show_all else "There are no new alerts.")
+        typer.echo("No alerts." if show_all else "No new alerts.")
+
+
+@app.command()
+def dismiss(
+    ids: Annotated[
+        list[UUID] | None, typer.Argument(metavar="ID", help="Alert IDs from `supa-llm alerts list`.")
+    ] = None,
+    dismiss_all: Annotated[bool, typer.Option("--all", help="Dismiss every alert.")] = False,
+    url: Url = None,
+    directory: Directory = HOME,
+) -> None:
+    """Dismiss alerts. Dismissed alerts appear only in `supa-llm alerts list --all`."""
+    if bool(ids) == dismiss_all:
+        raise typer.BadParameter("Name the alerts to dismiss, or pass --all.")
+    with administrator(url, directory) as admin:
+        dismissed = admin.dismiss_alerts(None if dismiss_all else ids)
+    typer.echo(f"Dismissed {counted(dismissed, 'alert')}.")

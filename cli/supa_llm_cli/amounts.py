@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Format amounts, counts and durations for people."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def dollars(cost: Decimal) -> str:
-    """US dollars to a hundredth of a cent; what is less than that is not shown as nothing."""
+    """Format US dollars to a hundredth of a cent. A smaller cost shows as <$0.0001, never as zero."""
     if 0 < abs(cost) < Decimal("0.0001"):
         return f"{'-' if cost < 0 else ''}<$0.0001"
     return f"{'-' if cost < 0 else ''}${abs(cost):,.4f}"
 
 
 def counted(count: int, noun: str) -> str:
-    """A count of things: 1 attempt, 2,000 attempts."""
+    """Format a count with its noun: 1 attempt, 2,000 attempts."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def compact(count: int) -> str:
-    """A count of tokens in four characters or so: 950, 12.3k, 4.5M."""
+    """Shorten a token count to about four characters: 950, 12.3k, 4.5M."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if count >= size:
             scaled = count / size
@@ -30,14 +30,14 @@ def compact(count: int) -> str:
 
 
 def seconds(milliseconds: int | None) -> str:
-    """A latency: 350 ms, 1.2 s; nothing where it is not known."""
+    """Format a latency: 350 ms, 1.2 s. An unknown latency is empty."""
     if milliseconds is None:
         return ""
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """A curve of one character a value, from 0 to the largest; a blank for 0."""
+    """Draw one character per value, scaled from 0 to the largest. Zero is blank."""
     most = max(values, default=0)
     if most <= 0:
         return ""

@@ -1,9 +1,8 @@
-"""`supa-llm local`: a Supabase project on this machine, without Docker."""
+"""`supa-llm local`: a local Supabase project, without Docker."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import json
 import os
 import signal
@@ -14,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from supa_llm.local.postgres import DefaultPrivileges
+from supa_llm_cli.options import HOME, Directory
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -21,80 +23,54 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="local",
-    help="A Supabase project on this machine, without Docker: PostgreSQL, PostgREST and Supabase Auth.",
+    help="Run a local Supabase project without Docker: PostgreSQL, PostgREST and Supabase Auth.",
     no_args_is_help=True,
 )
 
 
-class Output(enum.StrEnum):
-    """How `status` prints."""
+#: The formats of `status`, and the services that have a log.
+Output = Literal["pretty", "env", "json"]
+Service = Literal["postgres", "rest", "auth"]
 
-    pretty = "pretty"
-    env = "env"
-    json = "json"
-
-
-class Privileges(enum.StrEnum):
-    """Default grants on new objects in `public`."""
-
-    old = "old"
-    new = "new"
-
-
-class Service(enum.StrEnum):
-    """A service of the stack."""
-
-    postgres = "postgres"
-    rest = "rest"
-    auth = "auth"
-
-
-Directory = Annotated[
-    Path,
-    typer.Option(
-        "--directory", "-d", envvar="SUPA_LLM_HOME", help="Where the stack keeps its data and secrets."
-    ),
-]
 Project = Annotated[
     Path | None,
     typer.Option(
         "--project",
-        help="The folder that holds supabase/ with migrations and seed. "
-        "Default: this folder if it has one, else what comes with supa-llm.",
+        help="Folder that contains supabase/ with migrations and seed. "
+        "Default: this folder if it contains supabase/, else supa-llm's own project.",
     ),
 ]
-DefaultPrivileges = Annotated[
-    Privileges | None,
+Privileges = Annotated[
+    DefaultPrivileges | None,
     typer.Option(
-        help="What new objects in `public` grant to the API roles: all, as in most projects (old, default), "
-        "or nothing that the API can use, as in projects made since 2026 (new). Fixed until the next reset."
+        help="Default grants to the API roles on new objects in `public`: all (old, the default) or none "
+        "(new, as in projects created since 2026). Fixed until the next reset."
     ),
 ]
-_HOME = Path(".supa-llm")
 
 
 @app.command()
 def up(
-    directory: Directory = _HOME,
+    directory: Directory = HOME,
     project: Project = None,
     port: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=65_000,
-            help="Port of the URL; PostgreSQL gets the next one. 0 picks free ones. "
-            "Default: those of the last start, else 54321.",
+            help="Port of the API. PostgreSQL uses the next port. 0 picks free ports. "
+            "Default: the ports of the last start, else 54321.",
         ),
     ] = None,
-    default_privileges: DefaultPrivileges = None,
+    default_privileges: Privileges = None,
 ) -> None:
-    """Start the stack and push pending migrations. Installs it on first use.
+    """Start the stack and push pending migrations. The first start also installs it.
 
-    Run it again at any time: what runs is left alone, what died is started, new migrations are pushed.
+    You can run it again at any time: it starts stopped services and pushes new migrations.
     """
     from supa_llm.local import LocalStack
 
-    stack = LocalStack(directory, project=project, port=port, default_privileges=_value(default_privileges))
+    stack = LocalStack(directory, project=project, port=port, default_privileges=default_privileges)
     before = stack.status().running
     with _terminable(), _progress() as progress:
         status = stack.up(progress)
@@ -104,16 +80,16 @@ def up(
 
 @app.command()
 def down(
-    directory: Directory = _HOME,
-    purge: Annotated[bool, typer.Option(help="Also delete the data, the secrets and the logs.")] = False,
+    directory: Directory = HOME,
+    purge: Annotated[bool, typer.Option(help="Also delete the data, secrets and logs.")] = False,
 ) -> None:
-    """Stop the stack. Its data stays, unless --purge is given."""
+    """Stop the stack. Keeps its data unless you pass --purge."""
     stack = _stack(directory)
     if not stack.status().services:
-        typer.echo("There is no stack here.")
+        typer.echo("No local stack found.")
     elif purge:
         stack.destroy()
-        typer.echo("The stack is stopped and deleted.")
+        typer.echo("The stack is stopped and its data deleted.")
     else:
         stack.down()
         typer.echo("The stack is stopped.")
@@ -121,17 +97,17 @@ def down(
 
 @app.command()
 def status(
-    directory: Directory = _HOME,
-    output: Annotated[Output, typer.Option("--output", "-o", help="pretty, env (for a shell) or json.")] = (
-        Output.pretty
-    ),
+    directory: Directory = HOME,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="Output format. env prints shell variables.")
+    ] = "pretty",
 ) -> None:
     """Show the URLs and keys. Exits with 1 if the stack is not running."""
     from supa_llm.errors import LocalError
 
     stack = _stack(directory)
     current = stack.status()
-    if output is Output.pretty:
+    if output == "pretty":
         _print_pretty(stack, current)
         if not current.running:
             raise typer.Exit(1)
@@ -140,9 +116,9 @@ def status(
         raise LocalError(
             f"The stack in {stack.directory} is not running.",
             code="local_not_running",
-            hint="Run `supa-llm local up`.",
+            hint="Start it: supa-llm local up",
         )
-    if output is Output.json:
+    if output == "json":
         typer.echo(json.dumps(stack.env(), indent=2))
     else:
         typer.echo("\n".join(f'{name}="{value}"' for name, value in stack.env().items()))
@@ -150,26 +126,26 @@ def status(
 
 @app.command()
 def reset(
-    directory: Directory = _HOME, project: Project = None, default_privileges: DefaultPrivileges = None
+    directory: Directory = HOME, project: Project = None, default_privileges: Privileges = None
 ) -> None:
-    """Delete the database and start anew with all migrations and the seed. URLs and keys stay."""
+    """Recreate the database with all migrations and the seed. Keeps URLs and keys."""
     from supa_llm.local import LocalStack
 
-    stack = LocalStack(directory, project=project, default_privileges=_value(default_privileges))
+    stack = LocalStack(directory, project=project, default_privileges=default_privileges)
     with _terminable(), _progress() as progress:
         state = stack.reset(progress)
-    typer.echo("The database is new.")
+    typer.echo("The database was reset.")
     _print_pretty(stack, state)
 
 
 @app.command()
 def logs(
-    service: Annotated[Service | None, typer.Argument(help="One service; default: all.")] = None,
-    directory: Directory = _HOME,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each log.")] = 50,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing what is added.")] = False,
+    service: Annotated[Service | None, typer.Argument(help="Service. Default: all.")] = None,
+    directory: Directory = HOME,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Number of lines of each log.")] = 50,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Keep printing new lines.")] = False,
 ) -> None:
-    """Print the services' logs. E-mails that Supabase Auth would send are in `logs auth`."""
+    """Print the services' logs. Emails from Supabase Auth appear in `logs auth`."""
     from supa_llm.local.logs import tail
 
     files = _stack(directory).log_files()
@@ -181,7 +157,7 @@ def logs(
     except KeyboardInterrupt:
         pass
     except BrokenPipeError:
-        # Whoever read has enough. What is still to be written at exit must not fail once more.
+        # The reader closed the pipe. Redirect stdout so that flushing it at exit does not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -191,19 +167,13 @@ def _stack(directory: Path) -> LocalStack:
     return LocalStack(directory)
 
 
-def _value(privileges: Privileges | None) -> Literal["old", "new"] | None:
-    return None if privileges is None else privileges.value
-
-
 def _print_pretty(stack: LocalStack, status: StackStatus) -> None:
     from rich.console import Console
     from rich.text import Text
 
     console = Console(soft_wrap=True)
     if not status.services:
-        console.print(
-            f"There is no stack in {stack.directory}. Start one with: supa-llm local up", highlight=False
-        )
+        console.print(f"No local stack in {stack.directory}. Start one: supa-llm local up", highlight=False)
         return
     rows = [
         (service.name, f"running (pid {service.pid})" if service.running else "stopped")
@@ -214,7 +184,7 @@ def _print_pretty(stack: LocalStack, status: StackStatus) -> None:
         for name, value in rows:
             typer.echo(f"{name}: {value}")
         return
-    # Longer values than the terminal is wide are left to it to wrap: then they are copied in one piece.
+    # Let the terminal wrap long values, so that they can be copied in one piece.
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         console.print(
@@ -224,20 +194,20 @@ def _print_pretty(stack: LocalStack, status: StackStatus) -> None:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """A line that changes on a terminal; lines, on standard error, anywhere else."""
+    """Show a spinner on a terminal. Print lines to standard error if it is not a terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda text: typer.echo(text, err=True)
         return
-    with console.status("Looking …") as spinner:
+    with console.status("Starting …") as spinner:
         yield spinner.update
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind as Ctrl-C does, so that a start which is ended by it leaves nothing running."""
+    """Unwind on SIGTERM as on Ctrl-C, so that an interrupted start leaves nothing running."""
 
     def unwind(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

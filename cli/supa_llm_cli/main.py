@@ -1,4 +1,4 @@
-"""The entry point of `supa-llm`, and how errors look on it."""
+"""The entry point of `supa-llm`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import alerts, demo, local, migrations, panel, prices, quotas, usage
+from supa_llm_cli import alerts, demo, local, maintenance, migrations, panel, prices, quotas, usage
 
 app = typer.Typer(
     name="supa-llm",
-    help="Bring-your-own-key LLM settings for every user of a Supabase app.",
+    help="Manage bring-your-own-key LLM settings for the users of a Supabase app.\n\n"
+    "Commands use the project in SUPABASE_URL and SUPABASE_SECRET_KEY, or the running local stack "
+    "if they are unset.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -24,7 +26,8 @@ app.add_typer(migrations.app)
 app.add_typer(prices.app)
 app.add_typer(quotas.app)
 app.add_typer(usage.app)
-app.command()(alerts.alerts)
+app.add_typer(maintenance.app)
+app.add_typer(alerts.app)
 app.command()(panel.panel)
 
 
@@ -47,7 +50,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line with its code and what to do, and exit code 1."""
+    """Run the command line. An expected error prints one line with its code and a hint, and exits with 1."""
     try:
         app()
     except SupaLLMError as error:

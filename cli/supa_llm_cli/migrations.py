@@ -1,4 +1,4 @@
-"""`supa-llm migrations`: our tables and functions for an adopter's own Supabase project."""
+"""`supa-llm migrations`: supa-llm's tables and functions for your own Supabase project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from supa_llm.errors import ConfigurationError
 
 app = typer.Typer(
     name="migrations",
-    help="The tables and functions of supa-llm, for your own Supabase project.",
+    help="Copy supa-llm's migrations into your own Supabase project.",
     no_args_is_help=True,
 )
 
@@ -28,42 +28,41 @@ def copy(
     to: Annotated[
         Path | None,
         typer.Option(
-            help=f"Your project's migrations folder; made if missing. Default: {_DEFAULT} of this folder.",
+            help=f"Your project's migrations folder, created if missing. Default: {_DEFAULT}.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Copy the migrations into your project, for `supabase db push` to apply.
+    """Copy supa-llm's migrations into your project. Apply them with `supabase db push`.
 
-    One file a release; they bring the provider catalogue along, so no seed is needed. After an upgrade of
-    supa-llm run it again: it adds what is new. A file that differs from ours is never overwritten: then
-    nothing is copied at all.
+    One file per release, including the provider catalog, so no seed is needed. After upgrading supa-llm, run
+    the command again to add new migrations. If you changed a file, it stops without copying anything.
     """
     folder = _target(to)
-    ours = {file.name: file.read_bytes() for file in _packaged()}
-    theirs = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
-    _refuse_clashes(folder, ours, theirs)
-    new = [name for name in ours if name not in theirs]
+    packaged = {file.name: file.read_bytes() for file in _packaged_files()}
+    existing = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
+    _refuse_clashes(folder, packaged, existing)
+    new = [name for name in packaged if name not in existing]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in new:
-            # Under its own name only when it is complete, so that no half migration is ever pushed.
+            # Rename complete files only, so that a partial migration is never pushed.
             draft = folder / f".{name}.draft"
-            draft.write_bytes(ours[name])
+            draft.write_bytes(packaged[name])
             draft.replace(folder / name)
     except OSError as error:
         raise ConfigurationError(
             f"Cannot write to {folder}: {error.strerror or error}.",
-            hint="Give yourself write access, or name another folder with --to.",
+            hint="Check your write access, or choose another folder with --to.",
         ) from error
-    for name in ours:
+    for name in packaged:
         typer.echo(f"{'new' if name in new else 'unchanged':<9}  {folder / name}")
     if not new:
         return
-    typer.echo("Apply with: supabase db push")
-    if any(name > min(new) for name in theirs if name not in ours):
+    typer.echo("Apply the migrations: supabase db push")
+    if any(name > min(new) for name in existing if name not in packaged):
         typer.echo(
-            "Some of your own migrations are newer; once applied, they need: supabase db push --include-all"
+            "Some of your own migrations are newer. If they are applied, run: supabase db push --include-all"
         )
 
 
@@ -72,35 +71,37 @@ def _target(to: Path | None) -> Path:
         return to
     if not _DEFAULT.parent.is_dir():
         raise ConfigurationError(
-            f"There is no folder {_DEFAULT.parent} here.",
-            hint="Run this in your Supabase project (`supabase init` makes one), or name a folder with --to.",
+            f"Folder not found: {_DEFAULT.parent}.",
+            hint="Run this in your Supabase project (create one: supabase init), or pass a folder with --to.",
         )
     return _DEFAULT
 
 
-def _packaged() -> list[Path]:
+def _packaged_files() -> list[Path]:
     from supa_llm.local.project_files import packaged_project
 
     return sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
 
 
-def _refuse_clashes(folder: Path, ours: dict[str, bytes], theirs: dict[str, Path]) -> None:
-    changed = [name for name, file in theirs.items() if name in ours and file.read_bytes() != ours[name]]
+def _refuse_clashes(folder: Path, packaged: dict[str, bytes], existing: dict[str, Path]) -> None:
+    changed = [
+        name for name, file in existing.items() if name in packaged and file.read_bytes() != packaged[name]
+    ]
     if changed:
         differ = "differs" if len(changed) == 1 else "differ"
         raise ConfigurationError(
-            f"Nothing was copied: in {folder}, {', '.join(sorted(changed))} {differ} from ours.",
+            f"Nothing was copied. In {folder}, {', '.join(sorted(changed))} {differ} from supa-llm's.",
             code="migrations_changed",
-            hint="Put your changes into a migration of your own, and move what differs away to get ours.",
+            hint="Move your changes into your own migration, delete the changed files, and run this again.",
         )
-    versions = {_version(name): name for name in ours}
-    taken = [name for name in theirs if name not in ours and _version(name) in versions]
+    versions = {_version(name): name for name in packaged}
+    taken = [name for name in existing if name not in packaged and _version(name) in versions]
     if taken:
-        have = "has a version" if len(taken) == 1 else "have versions"
+        use = "uses a version" if len(taken) == 1 else "use versions"
         raise ConfigurationError(
-            f"Nothing was copied: in {folder}, {', '.join(sorted(taken))} {have} that ours have too.",
+            f"Nothing was copied. In {folder}, {', '.join(sorted(taken))} {use} of supa-llm's migrations.",
             code="migrations_clash",
-            hint="Give each of them another version (the number at the start of the name).",
+            hint="Rename your migrations to other versions (the number at the start of the name).",
         )
 
 

@@ -1,4 +1,4 @@
-"""`supa-llm panel`: the settings panel in a browser, for a project of one's own or the local stack."""
+"""`supa-llm panel`: the settings panel in a browser, for your own project or the local stack."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import ConfigurationError, LocalError
-from supa_llm_cli.project import HOME, Directory
+from supa_llm_cli.options import HOME, Directory
 
 _KEYS = ("SUPABASE_PUBLISHABLE_KEY", "PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "ANON_KEY")
 
@@ -22,20 +22,20 @@ def panel(
         typer.Option(
             "--url",
             envvar=["SUPABASE_URL", "API_URL"],
-            help="URL of the project; its publishable key is read from SUPABASE_PUBLISHABLE_KEY. "
-            "Default: the local stack that is running.",
+            help="URL of the project. Set its publishable key in SUPABASE_PUBLISHABLE_KEY. "
+            "Default: the running local stack.",
             show_default=False,
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Port of the page; 0 takes a free one.")
+        int, typer.Option(min=0, max=65_535, help="Port of the panel. 0 picks a free port.")
     ] = 54330,
     directory: Directory = HOME,
 ) -> None:
-    """Serve the settings panel, with sign-in, to this machine only. Ctrl-C ends it.
+    """Serve the settings panel, with sign-in, on this machine only. Press Ctrl-C to stop it.
 
-    Provider keys in the environment (OPENAI_API_KEY, …) count as the operator's: the panel shows that there
-    are some, never what they are.
+    Provider keys in the environment (OPENAI_API_KEY, …) are used as the operator's keys. The panel shows
+    which providers have one, and never the key.
     """
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
         raise ConfigurationError(
@@ -54,9 +54,9 @@ def panel(
             listening.bind(("127.0.0.1", port))
         except OSError as error:
             raise LocalError(
-                f"Port {port} is in use, or may not be used ({error.strerror}).",
+                f"Port {port} is not available ({error.strerror}).",
                 code="local_port_in_use",
-                hint="Choose another one: --port; --port 0 takes a free one.",
+                hint="Choose another port with --port, or pass --port 0 for a free one.",
             ) from None
         typer.echo(f"Settings panel: http://127.0.0.1:{listening.getsockname()[1]}")
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", access_log=False))
@@ -64,7 +64,7 @@ def panel(
 
 
 def _project(url: str | None, directory: Path) -> tuple[str, str]:
-    """URL and publishable key: of the environment, else of the local stack, if it is running."""
+    """Return the URL and publishable key of the environment, or of the running local stack."""
     from supa_llm.local import LocalStack
 
     key = next((value for name in _KEYS if (value := os.environ.get(name))), None)
@@ -72,14 +72,16 @@ def _project(url: str | None, directory: Path) -> tuple[str, str]:
         return url, key
     if url:
         raise ConfigurationError(
-            "The project has no publishable key: set SUPABASE_PUBLISHABLE_KEY.", code="project_unknown"
+            "The project's publishable key is missing.",
+            code="project_unknown",
+            hint="Set SUPABASE_PUBLISHABLE_KEY.",
         )
     stack = LocalStack(directory)
     if not stack.status().running:
         raise ConfigurationError(
-            "It is not known which project is meant.",
+            "No project selected.",
             code="project_unknown",
-            hint="Set SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY, or start a local one: supa-llm local up.",
+            hint="Set SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY, or start a local stack: supa-llm local up",
         )
     env = stack.env()
     return env["API_URL"], env["PUBLISHABLE_KEY"]

@@ -1,4 +1,4 @@
-"""`supa-llm prices`: what models cost."""
+"""`supa-llm prices`: the prices of models, and costs recalculated from them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from supa_llm.errors import NotFoundError
-from supa_llm_cli.project import HOME, Directory, KeySource, Url, administrator
-from supa_llm_cli.recalculate import recalculate
-from supa_llm_cli.tables import AsJson, print_json, print_table
+from supa_llm.values.receipts import KeySource
+from supa_llm_cli.amounts import counted, dollars
+from supa_llm_cli.options import HOME, MOMENTS, AsJson, Directory, Url, Yes
+from supa_llm_cli.progress import progress
+from supa_llm_cli.project import administrator
+from supa_llm_cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from supa_llm import Admin, Price, PriceChange
@@ -22,35 +25,34 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="prices",
-    help="What models cost: a synced price list, and prices of your own before it.",
+    help="Sync, set and list model prices, and recalculate costs.",
     no_args_is_help=True,
 )
 
 _SHOWN = 10
 
 
-app.command()(recalculate)
-
-
 @app.command()
 def sync(
     providers: Annotated[
-        list[str] | None, typer.Argument(help="Providers; default: all that are switched on.")
+        list[str] | None, typer.Argument(help="Providers. Default: all enabled providers.")
     ] = None,
     url: Url = None,
     directory: Directory = HOME,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show changes without applying them.")] = False,
     show_all: Annotated[
         bool,
-        typer.Option("--all", help=f"Show more than {_SHOWN} changes a provider, and what has no price."),
+        typer.Option(
+            "--all", help=f"Show all changes, not {_SHOWN} per provider, and why models are skipped."
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and apply only with --yes.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON. Apply only with --yes.")] = False,
 ) -> None:
-    """Bring the catalogue's prices up to the price list of the installed genai-prices.
+    """Sync the catalog's prices with the price list of the installed genai-prices.
 
-    What is recorded keeps its cost: a price that changed holds from now on, and one that the list gives a
-    date from that date. Prices that you set yourself stay, and go first.
+    Recorded usage keeps its cost. A changed price applies from now, or from the date in the price list.
+    Prices that you set yourself stay and take precedence.
     """
     with administrator(url, directory) as admin:
         lists, unknown = _price_lists(admin, providers or [])
@@ -65,7 +67,7 @@ def sync(
         changed = [provider for provider, found in changes.items() if found]
         if changed and not yes:
             typer.confirm("Apply?", abort=True)
-        # All of them: which entry a model's name belongs to may differ where no price does.
+        # Unchanged providers too: the entry that a model name matches can change when no price does.
         for provider, prices in lists.items():
             admin.sync_prices(provider, prices.entries, apply=True)
     if not as_json:
@@ -74,15 +76,15 @@ def sync(
 
 @app.command("list")
 def list_(
-    provider: Annotated[str | None, typer.Argument(help="Only of this provider.")] = None,
+    provider: Annotated[str | None, typer.Argument(help="Show only this provider.")] = None,
     model: Annotated[
-        str | None, typer.Argument(help="Only for this model; * marks what is paid now.")
+        str | None, typer.Argument(help="Show only this model. * marks the price in force.")
     ] = None,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """List the prices that hold now or later: the catalogue's and yours, in US dollars per million tokens."""
+    """List current and future prices, in US dollars per million tokens."""
     with administrator(url, directory) as admin:
         prices = admin.list_prices(provider, model)
     if as_json:
@@ -92,36 +94,36 @@ def list_(
             ("", "id", "provider", "model", "source", "key", "tier", "when", "rates"), [*map(_row, prices)]
         )
     else:
-        typer.echo("There are none. `supa-llm prices sync` brings those of known models.")
+        typer.echo("No prices. Add prices for known models: supa-llm prices sync")
 
 
 @app.command("set")
 def set_(
-    provider: Annotated[str, typer.Argument()],
-    model: Annotated[str, typer.Argument(help="A model's name; * at its end stands for any ending.")],
-    input_: Annotated[float | None, typer.Option("--input", help="Input tokens.")] = None,
-    output: Annotated[float | None, typer.Option(help="Output tokens.")] = None,
-    cached_input: Annotated[float | None, typer.Option(help="Input tokens read from a cache.")] = None,
-    cache_write: Annotated[float | None, typer.Option(help="Input tokens written to a cache.")] = None,
-    request: Annotated[float | None, typer.Option(help="US dollars for each request.")] = None,
+    provider: Annotated[str, typer.Argument(help="Provider ID.")],
+    model: Annotated[str, typer.Argument(help="Model name. A trailing * matches any ending.")],
+    input_: Annotated[float | None, typer.Option("--input", help="Price of input tokens.")] = None,
+    output: Annotated[float | None, typer.Option(help="Price of output tokens.")] = None,
+    cached_input: Annotated[float | None, typer.Option(help="Price of cached input tokens.")] = None,
+    cache_write: Annotated[float | None, typer.Option(help="Price of tokens written to the cache.")] = None,
+    request: Annotated[float | None, typer.Option(help="Price of a request, in US dollars.")] = None,
     rates: Annotated[
         str | None,
-        typer.Option(help='Any rates, as JSON: \'{"input": {"base": 1.25, "above": {"200000": 2.5}}}\'.'),
+        typer.Option(help='Rates as JSON: \'{"input": {"base": 1.25, "above": {"200000": 2.5}}}\'.'),
     ] = None,
-    free: Annotated[bool, typer.Option("--free", help="It costs nothing.")] = False,
+    free: Annotated[bool, typer.Option("--free", help="Set a price of 0.")] = False,
     from_: Annotated[
         datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="UTC; default: now."),
+        typer.Option("--from", formats=MOMENTS, help="Start of the price (UTC). Default: now."),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="UTC; default: open.")
+        datetime | None, typer.Option(formats=MOMENTS, help="End of the price (UTC). Default: no end.")
     ] = None,
-    key_source: Annotated[KeySource | None, typer.Option(help="Only for what such keys pay.")] = None,
-    tier: Annotated[str | None, typer.Option(help="Only for this service tier, such as flex.")] = None,
+    key_source: Annotated[KeySource | None, typer.Option(help="Apply only to usage of these keys.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Apply only to this service tier, such as flex.")] = None,
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
-    """Say what a model costs, in US dollars per million tokens. It goes before the catalogue's price."""
+    """Set a model's price, in US dollars per million tokens. It overrides the catalog's price."""
     named = {
         "input": input_,
         "output": output,
@@ -131,7 +133,7 @@ def set_(
     }
     stated = _parsed(rates) | {unit: rate for unit, rate in named.items() if rate is not None}
     if free and stated:
-        raise typer.BadParameter("--free says that there are no rates.")
+        raise typer.BadParameter("--free cannot be combined with rates.")
     with administrator(url, directory) as admin:
         price = admin.set_price(
             provider,
@@ -139,7 +141,7 @@ def set_(
             {"input": 0, "output": 0} if free else stated,
             valid_from=_utc(from_),
             valid_until=_utc(until),
-            key_source=key_source.value if key_source else None,
+            key_source=key_source,
             service_tier=tier,
         )
     typer.echo(
@@ -149,28 +151,65 @@ def set_(
 
 @app.command()
 def end(
-    price_id: Annotated[int, typer.Argument(metavar="ID", help="As `supa-llm prices list` shows it.")],
+    price_id: Annotated[int, typer.Argument(metavar="ID", help="Price ID from `supa-llm prices list`.")],
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
-    """End a price that you set. What was used until now keeps its cost."""
+    """End a price that you set. Recorded usage keeps its cost."""
     with administrator(url, directory) as admin:
         price = admin.end_price(price_id)
-    typer.echo(f"Price {price.id} of {price.provider}/{price.model} has ended.")
+    typer.echo(f"Ended price {price.id} of {price.provider}/{price.model}.")
+
+
+@app.command()
+def recalculate(
+    since: Annotated[
+        datetime,
+        typer.Option("--from", formats=MOMENTS, help="First request time (UTC).", show_default=False),
+    ],
+    until: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=MOMENTS, help="End of the request times (UTC). Default: now.", show_default=False
+        ),
+    ] = None,
+    yes: Yes = False,
+    url: Url = None,
+    directory: Directory = HOME,
+) -> None:
+    """Recalculate recorded costs at the prices now known for the time of each request.
+
+    Use it after correcting a price or adding a missing one. Recorded events stay as they are: corrections are
+    appended, and reports include them. You can interrupt the command; the same command resumes it. Running it
+    again changes nothing. A priced event never becomes unpriced.
+    """
+    first, last = since.replace(tzinfo=UTC), _utc(until)
+    if not yes:
+        span = f"from {first:%Y-%m-%d %H:%M} to {f'{last:%Y-%m-%d %H:%M}' if last else 'now'}"
+        typer.confirm(f"Recalculate the costs of requests {span} (UTC)?", abort=True)
+    with administrator(url, directory) as admin, progress("Recalculating …") as report:
+        for state in admin.recalculate_costs(first, last):
+            expected = max(state.expected, state.events)
+            report(f"{state.events:,} of about {counted(expected, 'attempt')}, {state.changed:,} changed …")
+    typer.echo(f"Checked {counted(state.events, 'attempt')}, changed {state.changed:,}.")
+    if state.newly_priced:
+        typer.echo(f"{counted(state.newly_priced, 'attempt')} had no price before.")
+    if state.changed:
+        typer.echo(f"Total cost: {dollars(state.cost_before)} before, {dollars(state.cost_after)} now.")
 
 
 def _price_lists(admin: Admin, wanted: Sequence[str]) -> tuple[dict[str, PriceList], list[str]]:
-    """The price lists of the providers, and which of them have none."""
+    """Return the price lists of the providers, and the providers without one."""
     from supa_llm.client.price_lists import price_list
 
-    catalogue = {provider.id: provider for provider in admin.list_providers()}
-    if strange := sorted(set(wanted) - catalogue.keys()):
+    catalog = {provider.id: provider for provider in admin.list_providers()}
+    if unknown := sorted(set(wanted) - catalog.keys()):
         raise NotFoundError(
-            f"There is no provider {strange[0]} that is switched on.",
+            f"Provider {unknown[0]} does not exist or is disabled.",
             code="unknown_provider",
-            hint=f"Providers: {', '.join(sorted(catalogue))}.",
+            hint=f"Enabled providers: {', '.join(sorted(catalog))}.",
         )
-    lists = {it: price_list(it, catalogue[it].base_url) for it in wanted or catalogue}
+    lists = {it: price_list(it, catalog[it].base_url) for it in wanted or catalog}
     known = {it: prices for it, prices in lists.items() if prices is not None}
     return known, [it for it in lists if it not in known]
 
@@ -181,7 +220,7 @@ def _parsed(rates: str | None) -> dict[str, Any]:
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise typer.BadParameter("--rates is no JSON object.")
+        raise typer.BadParameter("--rates must be a JSON object.")
     return parsed
 
 
@@ -193,7 +232,7 @@ def _utc(at: datetime | None) -> datetime | None:
 
 
 def _show(changes: Mapping[str, Sequence[PriceChange]], most: int | None) -> None:
-    # What changes what is there before what is new.
+    # Changes to existing prices come before new prices.
     lines = {it: sorted(found, key=lambda line: line.change == "added") for it, found in changes.items()}
     rows = [
         (line.change, provider, line.model, line.service_tier or "", _when(line), _difference(line))
@@ -204,17 +243,17 @@ def _show(changes: Mapping[str, Sequence[PriceChange]], most: int | None) -> Non
         print_table(("change", "provider", "model", "tier", "when", "rates"), rows)
     for provider, found in lines.items():
         if most is not None and len(found) > most:
-            typer.echo(f"… and {len(found) - most} more of {provider} (--all shows them)")
+            typer.echo(f"… and {counted(len(found) - most, 'more change')} for {provider}. Show all: --all")
 
 
 def _show_missing(lists: Mapping[str, PriceList], unknown: Sequence[str], show_all: bool) -> None:
     for provider in unknown:
-        typer.echo(f"No prices of {provider}: genai-prices does not know it. Set some: supa-llm prices set")
+        typer.echo(f"genai-prices has no prices for {provider}. Set your own: supa-llm prices set")
     for provider, prices in lists.items():
         if prices.skipped and not show_all:
-            typer.echo(f"No price of {len(prices.skipped)} models of {provider} (--all shows why)")
+            typer.echo(f"Skipped {counted(len(prices.skipped), 'model')} of {provider}. Show why: --all")
         for model, reason in prices.skipped.items() if show_all else ():
-            typer.echo(f"No price of {provider}/{model}: {reason}")
+            typer.echo(f"Skipped {provider}/{model}: {reason}")
 
 
 def _row(price: Price) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""What a command that takes a while says meanwhile."""
+"""Progress of commands that take a while."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress(begin: str) -> Iterator[Callable[[str], None]]:
-    """A line that changes, on a terminal's standard error; nothing anywhere else."""
+    """Show a spinner on a terminal's standard error. Print nothing if it is not a terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)

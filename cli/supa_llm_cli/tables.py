@@ -1,4 +1,4 @@
-"""What is printed: JSON, and columns of text: aligned, never cut, so that one can search and pipe them on."""
+"""JSON and aligned text tables. Cells are never truncated, so that output can be searched and piped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import sys
 from collections.abc import Container, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
 
 def print_json(value: object) -> None:
-    """Print JSON: amounts as numbers, times in ISO 8601."""
+    """Print JSON with amounts as numbers and times in ISO 8601."""
     typer.echo(json.dumps(value, indent=2, default=_plain))
 
 
@@ -28,11 +26,11 @@ def print_table(
     right: Container[str] = (),
     spare: Sequence[str] = (),
 ) -> None:
-    """Print rows under headings; a column without any text is left out.
+    """Print rows under headings, without empty columns.
 
     Args:
-        right: headings of the columns that are aligned to the right.
-        spare: headings of columns that may be left out where the terminal is too narrow, the first one first.
+        right: headings of right-aligned columns.
+        spare: headings of columns to hide on a narrow terminal, the first one first.
     """
     texts = [[str(cell) for cell in row] for row in rows]
     columns = [
@@ -66,7 +64,7 @@ def _width(columns: Sequence[tuple[str, Sequence[str]]]) -> int:
 
 
 def _terminal_width() -> float:
-    """How many columns there are; no end of them in a file or a pipe."""
+    """Return the terminal's columns. A file or a pipe has no limit."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
     return float("inf")

@@ -1,33 +1,34 @@
-"""`supa-llm usage`: what was used and what it cost, its events, and whether the sums are right."""
+"""`supa-llm usage`: reports of usage and cost, an export of events, and a check of the totals."""
 
 from __future__ import annotations
 
-import enum
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from supa_llm.errors import InvalidInputError
+from supa_llm.values.usage import Bucket, Dimension, Order
 from supa_llm_cli.amounts import compact, counted, dollars, seconds, sparkline
+from supa_llm_cli.options import DAYS, HOME, AsJson, Directory, FirstDay, LastDay, Url
 from supa_llm_cli.progress import progress
-from supa_llm_cli.project import HOME, Directory, Url, administrator
-from supa_llm_cli.tables import AsJson, print_json, print_table
+from supa_llm_cli.project import administrator
+from supa_llm_cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from supa_llm import UsageCheck, UsageLine
 
 app = typer.Typer(
     name="usage",
-    help="What all users together used and what it cost: reports, export, and whether the sums are right.",
+    help="Report, export and check the usage and cost of all users.",
 )
 
-_DIMENSIONS = ("provider", "model", "task", "key_source", "key_id", "user")
+_DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 _NUMBERS = (
     "requests",
     "failed",
@@ -36,131 +37,118 @@ _NUMBERS = (
     "cached",
     "output",
     "cost",
-    "not priced",
+    "unpriced",
     "p50",
     "p95",
 )
-# What a narrow terminal goes without, the first one first: last what the cost beside it leaves out.
-_SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "input", "output", "not priced")
+# Columns that a narrow terminal hides, the first one first. `unpriced` is last since it qualifies the cost.
+_SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "input", "output", "unpriced")
 
 
-class Bucket(enum.StrEnum):
-    """How time is cut."""
-
-    hour = "hour"
-    day = "day"
-    month = "month"
-
-
-class Order(enum.StrEnum):
-    """What comes first."""
-
-    cost = "cost"
-    requests = "requests"
-    tokens = "tokens"
-    time = "time"
-
-
-_FORMS = {Bucket.hour: "%Y-%m-%d %H:%M", Bucket.day: "%Y-%m-%d", Bucket.month: "%Y-%m"}
-
-
-def _date(help_: str) -> Any:
-    return typer.Option(formats=["%Y-%m-%d"], help=help_, show_default=False)
+_FORMS: dict[Bucket, str] = {"hour": "%Y-%m-%d %H:%M", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
 @app.callback(invoke_without_command=True)
 def report(
     context: typer.Context,
-    since: Annotated[datetime | None, _date("First day; default: 30 days ago.")] = None,
-    until: Annotated[datetime | None, _date("Last day; default: today.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=DAYS, help="First day. Default: 30 days ago.", show_default=False),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=DAYS, help="Last day. Default: today.", show_default=False)
+    ] = None,
     by: Annotated[
-        str, typer.Option(help=f"What each line is of; some of: {', '.join(_DIMENSIONS)}.", metavar="LIST")
+        str, typer.Option(help=f"Group by: {', '.join(_DIMENSIONS)}. Separate with commas.", metavar="LIST")
     ] = "provider,model",
     bucket: Annotated[
         Bucket | None,
-        typer.Option(help="A line for each of these too; default: a curve.", show_default=False),
+        typer.Option(help="Add a row per hour, day or month. Default: a sparkline.", show_default=False),
     ] = None,
-    time_zone: Annotated[str, typer.Option(help="Where days begin.")] = "UTC",
+    time_zone: Annotated[str, typer.Option(help="Time zone of the days.")] = "UTC",
     order: Annotated[
-        Order | None, typer.Option(help="Default: cost, or with --bucket time.", show_default=False)
+        Order | None,
+        typer.Option(
+            help=f"Sort by: {', '.join(get_args(Order))}. Default: cost, or time with --bucket.",
+            metavar="FIELD",
+            show_default=False,
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Lines at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 50,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Report what was used and what it cost.
+    """Report usage and cost.
 
-    A cost is what is known of it: attempts without a price, or whose tokens the provider did not count, are
-    not in it but beside it, as not priced. p50 and p95 are latencies.
+    The cost covers priced attempts only. The column `unpriced` counts the attempts without a price or without
+    reported tokens. `p50` and `p95` are latencies.
     """
     if context.invoked_subcommand is not None:
         return
     dimensions = _dimensions(by)
-    chosen: Any = (order or (Order.time if bucket else Order.cost)).value
-    asked: dict[str, Any] = {"since": _day(since), "until": _day(until), "time_zone": time_zone}
-    # A curve of each user would take a line a day of each.
+    chosen: Order = order or ("time" if bucket else "cost")
+    span: dict[str, Any] = {"since": _day(since), "until": _day(until), "time_zone": time_zone}
+    # A sparkline per user or key would fetch a row per day of each.
     curves = bucket is None and not as_json and not {"user", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
-        # One more than is shown tells whether there are more.
-        found = admin.get_usage(
-            **asked, by=dimensions, bucket=bucket.value if bucket else None, order=chosen, limit=limit + 1
-        )
-        over_time = admin.get_usage(**asked, by=dimensions, bucket="day") if curves else []
-        total = admin.get_usage(**asked, by=[], bucket=None)
+        # One row beyond the limit shows whether there are more.
+        found = admin.get_usage(**span, by=dimensions, bucket=bucket, order=chosen, limit=limit + 1)
+        over_time = admin.get_usage(**span, by=dimensions, bucket="day") if curves else []
+        total = admin.get_usage(**span, by=[], bucket=None)
     lines = found[:limit]
     if as_json:
         print_json([asdict(line) for line in lines])
     elif lines:
         _show([*(lines if dimensions or bucket else []), *total], dimensions, bucket, over_time)
         if len(found) > limit:
-            typer.echo(f"Only the first {counted(limit, 'line')}: --limit shows more.")
+            typer.echo(f"Showing the first {counted(limit, 'row')}. Use --limit to show more.")
         _show_missing(total[0])
     else:
-        typer.echo("Nothing was used in this time.")
+        typer.echo("No usage in this period.")
 
 
 @app.command()
 def export(
-    file: Annotated[
-        Path, typer.Argument(help="By its ending: .csv, .jsonl or .parquet.", show_default=False)
-    ],
-    since: Annotated[datetime | None, _date("First day (UTC).")] = None,
-    until: Annotated[datetime | None, _date("Last day (UTC).")] = None,
+    file: Annotated[Path, typer.Argument(help="Output file: .csv, .jsonl or .parquet.", show_default=False)],
+    since: FirstDay = None,
+    until: LastDay = None,
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
-    """Write the usage events of all users to a file, a line an attempt: ids, models, tokens, costs.
+    """Export the usage events of all users to a file, one row per attempt: IDs, models, tokens, costs.
 
-    The file appears when it is complete, in the place of an older one.
+    The file is written only once the export is complete. An existing file is replaced.
     """
     from supa_llm import export_events
 
     first, last = _day(since), _day(until)
     _in_order(first, last)
-    with administrator(url, directory) as admin, progress("Exporting …") as say:
+    with administrator(url, directory) as admin, progress("Exporting …") as show:
         events = admin.list_usage_events(first, last and last + timedelta(days=1))
-        written = export_events(events, file, progress=lambda count: say(f"{count:,} events …"))
-    typer.echo(f"Wrote {written:,} events to {file}.")
+        written = export_events(
+            events, file, progress=lambda count: show(f"Exported {counted(count, 'event')} …")
+        )
+    typer.echo(f"Wrote {counted(written, 'event')} to {file}.")
 
 
 @app.command()
 def check(
-    since: Annotated[datetime | None, _date("First day (UTC); default: all.")] = None,
-    until: Annotated[datetime | None, _date("Last day (UTC); default: today.")] = None,
+    since: FirstDay = None,
+    until: LastDay = None,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Check that the totals are the sums of the events, day by day; exit code 1 where they are not."""
-    with administrator(url, directory) as admin, progress("Checking …") as say:
+    """Check that the totals match the events, day by day. Exits with 1 if any total differs."""
+    with administrator(url, directory) as admin, progress("Checking …") as show:
         today = datetime.now(UTC).date()
         newest = admin.check_usage(today, today + timedelta(days=1))
         first, last = _day(since) or newest.first_day or today, _day(until) or today
         _in_order(first, last)
         checks = []
         for day in (first + timedelta(days=number) for number in range((last - first).days + 1)):
-            say(f"Checking {day} …")
+            show(f"Checking {day} …")
             checks.append(newest if day == today else admin.check_usage(day, day))
     differing = sum(found.differing for found in checks)
     if as_json:
@@ -169,36 +157,11 @@ def check(
     elif differing:
         _show_differences(checks)
         wrong = f"{counted(differing, 'total')} {'differs' if differing == 1 else 'differ'}"
-        typer.echo(f"{wrong} from what they sum, from {first} to {last}.")
+        typer.echo(f"{wrong} from the events between {first} and {last}.")
     else:
-        typer.echo(f"All totals from {first} to {last} are exact.")
+        typer.echo(f"All totals from {first} to {last} match the events.")
     if differing:
         raise typer.Exit(1)
-
-
-@app.command()
-def maintain(url: Url = None, directory: Directory = HOME) -> None:
-    """Do what is to be done now and then: sum hours that are over, and drop events that are not kept.
-
-    Reports are right without it; it keeps them quick. With pg_cron, the database does it by itself:
-    `select cron.schedule('supa-llm', '*/15 * * * *', 'select public.run_llm_maintenance()');`
-    """
-    dropped: list[str] = []
-    with administrator(url, directory) as admin, progress("Summing …") as say:
-        while True:
-            done = admin.run_maintenance()
-            dropped += done.dropped_months or ()
-            if done.done or done.hours_left is None or done.dropped_months is None:
-                break
-            say(f"{done.hours_left} hours left …")
-    for month in dropped:
-        typer.echo(f"Dropped the events of {month}; their totals stay.")
-    if done.hours_left is None:
-        typer.echo("Somebody else is at it.")
-    elif done.dropped_months is None:
-        typer.echo("Old events are being read: run it again to drop them.")
-    else:
-        typer.echo("Nothing is left to do.")
 
 
 def _show(
@@ -207,9 +170,9 @@ def _show(
     bucket: Bucket | None,
     over_time: Sequence[UsageLine],
 ) -> None:
-    """Print a table; its last line is the total."""
+    """Print a table that ends with the total."""
     curves = _curves(over_time, dimensions)
-    headings = (*(["from"] if bucket else []), *dimensions)
+    headings = (*([bucket] if bucket else []), *dimensions)
     names = [_names(line, dimensions, bucket) for line in lines[:-1]]
     names.append(("total", *[""] * len(headings[1:])) if headings else ())
     rows = [
@@ -222,9 +185,14 @@ def _show(
 def _show_missing(total: UsageLine) -> None:
     if total.unpriced:
         attempts = counted(total.unpriced, "attempt")
-        typer.echo(f"No price is known for {attempts}: supa-llm prices sync, or prices set.")
+        typer.echo(f"{attempts} {_have(total.unpriced)} no price. Run: supa-llm prices sync, or prices set")
     if total.unreported:
-        typer.echo(f"Providers did not count the tokens of {counted(total.unreported, 'attempt')}.")
+        attempts = counted(total.unreported, "attempt")
+        typer.echo(f"{attempts} {_have(total.unreported)} no usage reported by the provider.")
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _names(line: UsageLine, dimensions: Sequence[str], bucket: Bucket | None) -> tuple[str, ...]:
@@ -254,14 +222,14 @@ def _numbers(line: UsageLine) -> tuple[str, ...]:
 
 def _cost(line: UsageLine) -> str:
     if line.cost is None:
-        return "unpriced" if line.unpriced else "unreported"
-    # At least that: the rest of the line's attempts cost something, too.
+        return "unpriced" if line.unpriced else "not reported"
+    # The sum is a lower bound while some attempts have no cost.
     return f"{'≥' if line.unpriced + line.unreported else ''}{dollars(line.cost)}"
 
 
 def _curves(lines: Sequence[UsageLine], dimensions: Sequence[str]) -> Mapping[tuple[str, ...], str]:
-    """Of each group a curve of its cost by day; of its requests where no cost is known."""
-    # Dates, since a day is not always 24 hours.
+    """Draw each group's cost by day, or its requests if no cost is known."""
+    # Count in dates, since days are not always 24 hours long.
     days = sorted({line.starts_at.date() for line in lines if line.starts_at})
     if len(days) < 2:
         return {}
@@ -292,14 +260,14 @@ def _show_differences(checks: Sequence[UsageCheck]) -> None:
         for found in checks
         for line in found.differences
     ]
-    print_table(("totals", "from", "user", "model", "task", "key", "more by"), rows)
+    print_table(("totals", "from", "user", "model", "task", "key", "difference"), rows)
 
 
-def _dimensions(text: str) -> list[Any]:
-    named = [name.strip() for name in text.split(",") if name.strip()]
-    if strange := [name for name in named if name not in _DIMENSIONS]:
+def _dimensions(text: str) -> list[Dimension]:
+    named: list[Any] = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in named if name not in _DIMENSIONS]:
         raise InvalidInputError(
-            f"A report cannot be by {strange[0]}.", hint=f"It can be by: {', '.join(_DIMENSIONS)}."
+            f"Usage cannot be grouped by {unknown[0]}.", hint=f"Group by: {', '.join(_DIMENSIONS)}."
         )
     return named
 
@@ -307,8 +275,7 @@ def _dimensions(text: str) -> list[Any]:
 def _in_order(first: date | None, last: date | None) -> None:
     if first and last and first > last:
         raise InvalidInputError(
-            f"From {first} to {last} there are no days.",
-            hint="Let --until be no earlier than --since.",
+            f"--since {first} is after --until {last}.", hint="Pass an earlier --since or a later --until."
         )
 
 

@@ -1,4 +1,4 @@
-"""`supa-llm demo`: it shows the main job, says the truth about it, and leaves nothing behind."""
+"""`supa-llm demo`: it runs, checks its claims, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def test_every_claim_holds(temporary: Path, elsewhere: Path) -> None:
     assert "✗" not in done.stdout
     lines = done.stdout.splitlines()
     for key_line in (
-        "  real      none: set OPENAI_API_KEY, GROQ_API_KEY, … to use the real ones",
+        "  real      none. To use real providers, set OPENAI_API_KEY, GROQ_API_KEY, …",
         "    1  groq/llama-3.1-8b-instant    Ada's key gsk…yAda  task_override",
         "  ✓ Mistral, next in Ben's order, answered instead",
-        "  ✓ Cleo, asking the same tables for them, gets none",
-        "  ✓ each user's totals are those of their receipts",
-        "  ✓ everything that the demo started has stopped",
-        "What to try next",
+        "  ✓ Cleo gets none of these rows",
+        "  ✓ each user's totals match their receipts",
+        "  ✓ everything the demo started has stopped",
+        "Next steps",
     ):
         assert key_line in lines
     for failure in ("server_error 500", "timeout", "auth 401", "rate_limited 429"):
         assert f"openai/gpt-5-mini            {failure}" in done.stdout
-    assert lines[-1].endswith("claims hold.")
+    assert lines[-1].endswith("checks passed.")
 
-    advice = lines[lines.index("What to try next") + 1 : -2]
+    advice = lines[lines.index("Next steps") + 1 : -2]
     assert len(advice) == 4
     assert all(shutil.which(shlex.split(line)[0]) for line in advice)
 
@@ -73,11 +73,11 @@ def test_a_claim_that_does_not_hold_is_shown_and_makes_it_fail(temporary: Path, 
     # llmock's own setting: every request fails, so nobody's preferred provider answers.
     done = run("demo", cwd=elsewhere, TMPDIR=str(temporary), LLMOCK_ERROR_RATE_500="1")
     assert done.returncode == 1
-    assert "✗ groq answered at the first attempt, on Ada's own key" in done.stdout
-    assert "answered by: groq, key: user, attempts: 1, found answered by: nobody" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("claims do not hold: see ✗ above.")
+    assert "✗ groq answered the first attempt with Ada's own key" in done.stdout
+    assert "answered by: groq, key: user, attempts: 1, found answered by: none" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("checks failed. See ✗ above.")
     # What did happen is still recorded truthfully.
-    assert "✓ each user's totals are those of their receipts" in done.stdout
+    assert "✓ each user's totals match their receipts" in done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -31,7 +31,7 @@ def test_it_adds_ours_beside_theirs(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert contents(project) == before | {file.name: file.read_bytes() for file in OURS}
     assert all(f"new        supabase/migrations/{file.name}" in done.stdout for file in OURS)
-    assert "Apply with: supabase db push\n" in done.stdout
+    assert "Apply the migrations: supabase db push\n" in done.stdout
     assert "--include-all" not in done.stdout
 
 
@@ -41,7 +41,11 @@ def test_again_it_adds_only_what_is_new(project: Path) -> None:
     done = run("migrations", "copy", cwd=project)
     before = [f"unchanged  supabase/migrations/{file.name}" for file in OURS[:-1]]
     new = f"supabase/migrations/{OURS[-1].name}"
-    assert done.stdout.splitlines() == [*before, f"new        {new}", "Apply with: supabase db push"]
+    assert done.stdout.splitlines() == [
+        *before,
+        f"new        {new}",
+        "Apply the migrations: supabase db push",
+    ]
     again = run("migrations", "copy", cwd=project)
     assert again.stdout.splitlines() == [*before, f"unchanged  {new}"]
 
@@ -52,7 +56,7 @@ def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
     assert done.returncode == 1
-    assert f"{OURS[0].name} differs from ours" in done.stderr
+    assert f"{OURS[0].name} differs from supa-llm's" in done.stderr
     assert "[migrations_changed]" in done.stderr
     assert contents(project) == before
 
@@ -63,7 +67,7 @@ def test_a_version_that_is_taken_is_an_error(project: Path) -> None:
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
     assert done.returncode == 1
-    assert f"{version}_mine.sql has a version that ours have too" in done.stderr
+    assert f"{version}_mine.sql uses a version of supa-llm's migrations" in done.stderr
     assert "[migrations_clash]" in done.stderr
     assert contents(project) == before
 
@@ -76,7 +80,7 @@ def test_newer_migrations_of_theirs_need_include_all(project: Path) -> None:
 def test_outside_of_a_project_it_asks_where(tmp_path: Path) -> None:
     done = run("migrations", "copy", cwd=tmp_path)
     assert done.returncode == 1
-    assert "There is no folder supabase here." in done.stderr
+    assert "Folder not found: supabase." in done.stderr
     assert list(tmp_path.iterdir()) == []
     named = run("migrations", "copy", "--to", "db/migrations", cwd=tmp_path)
     assert named.returncode == 0, named.stderr

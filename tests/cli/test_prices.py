@@ -65,12 +65,12 @@ def test_syncing_shows_then_applies_and_then_there_is_nothing_left(cli: Cli, pro
     assert rows(
         shown.stdout, "added", provider, "deepseek-chat", "daily 16:30-00:30", "input 0.135, output 0.55"
     )
-    assert rows(shown.stdout, "more of", "--all")
-    assert "There are none" in cli("list", provider).stdout
+    assert rows(shown.stdout, "more change", "--all")
+    assert "No prices." in cli("list", provider).stdout
     applied = cli("sync", provider, "--yes", "--all")
     assert applied.returncode == 0, applied.stderr
     assert f"Synced: {provider}." in applied.stdout
-    assert "more of" not in applied.stdout
+    assert "more change" not in applied.stdout
     assert rows(cli("list", provider, "deepseek-chat").stdout, "*", "catalogue")
     assert cli("sync", provider, "--yes").stdout == "All prices are up to date.\n"
 
@@ -79,7 +79,7 @@ def test_a_question_that_nobody_answers_changes_nothing(cli: Cli, provider: str)
     asked = cli("sync", provider)
     assert asked.returncode == 1
     assert "Apply?" in asked.stdout
-    assert "There are none" in cli("list", provider).stdout
+    assert "No prices." in cli("list", provider).stdout
 
 
 def test_json_is_for_programs_and_asks_nothing(cli: Cli, provider: str) -> None:
@@ -95,13 +95,13 @@ def test_a_provider_that_nobody_knows_prices_of_is_named(cli: Cli, provider: str
     stack.admin("set_llm_provider", p_provider={"id": provider, "base_url": "https://llm.example.com"})
     done = cli("sync", provider, "--yes")
     assert done.returncode == 0
-    assert f"No prices of {provider}" in done.stdout
+    assert f"genai-prices has no prices for {provider}" in done.stdout
 
 
 def test_a_provider_that_is_not_there_is_an_error(cli: Cli) -> None:
     done = cli("sync", "nobody", "--yes")
     assert done.returncode == 1
-    assert "There is no provider nobody" in done.stderr
+    assert "Provider nobody does not exist" in done.stderr
     assert "[unknown_provider]" in done.stderr
 
 
@@ -112,8 +112,8 @@ def test_a_price_is_set_listed_first_and_ended(cli: Cli, provider: str) -> None:
     (line,) = rows(cli("list", provider, "my-model").stdout, "my-*")
     assert line.startswith("*")
     number = line.split()[1]
-    assert cli("end", number).stdout == f"Price {number} of {provider}/my-* has ended.\n"
-    assert "There are none" in cli("list", provider).stdout
+    assert cli("end", number).stdout == f"Ended price {number} of {provider}/my-*.\n"
+    assert "No prices." in cli("list", provider).stdout
     assert "[price_not_found]" in cli("end", "0").stderr
 
 
@@ -143,7 +143,7 @@ def test_what_can_be_no_price_is_refused(cli: Cli, provider: str, arguments: lis
     done = cli("set", provider, "m", *arguments)
     assert done.returncode != 0
     assert said in done.stderr
-    assert "There are none" in cli("list", provider).stdout
+    assert "No prices." in cli("list", provider).stdout
 
 
 def test_without_the_extra_it_says_what_to_install(cli: Cli, provider: str) -> None:

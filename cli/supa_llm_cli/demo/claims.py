@@ -1,4 +1,4 @@
-"""What the demo claims, and whether it is so."""
+"""The claims of the demo, and the checks behind them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from supa_llm_cli.demo.show import Show
 
 
 class Claims:
-    """Checks each claim before it is printed, and counts those that do not hold."""
+    """Checks each claim before printing it, and counts the claims that fail."""
 
     def __init__(self, show: Show) -> None:
         self._show = show
@@ -19,9 +19,9 @@ class Claims:
         self.broken = 0
 
     def check(self, claim: str, expected: Any, found: Any) -> None:
-        """Print the claim, and what differs if what was found is not what was expected.
+        """Print the claim, and the difference if the result is not the expected one.
 
-        Of two mappings only the entries that differ are shown.
+        Two mappings show only the entries that differ.
         """
         self.made += 1
         if expected == found:
@@ -35,7 +35,7 @@ class Claims:
 
 
 def refusal(request: Any) -> str:
-    """The code with which the database refuses a request; `allowed` if it does not."""
+    """Return the code of the database's refusal, or `allowed`."""
     try:
         request.execute()
     except postgrest.APIError as error:

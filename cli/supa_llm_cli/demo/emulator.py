@@ -1,4 +1,4 @@
-"""llmock, a third party's emulator of the providers' APIs, in a process of its own."""
+"""llmock, a third-party emulator of the providers' APIs, in its own process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import httpx
 from supa_llm.errors import LocalError
 from supa_llm.local.ports import pick_free
 
-#: Provider → under which path llmock has its API, with the provider's own paths below that.
+#: Provider → path of its API in llmock. The provider's own paths follow it.
 _ROOTS = {
     "openai": "",
     "groq": "/groq",
@@ -24,27 +24,27 @@ _ROOTS = {
     "anthropic": "/anthropic",
     "google": "/gemini",
 }
-#: What llmock calls a provider, where that is not our name of it.
+#: Provider → its name in llmock, if that differs.
 _THEIR_NAMES = {"google": "gemini"}
 _START_SECONDS = 60.0
 
 
 class Emulator:
-    """A running llmock. It takes every key, and fails when told to."""
+    """A running llmock. It accepts any key, and fails on request."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def base_url(self, provider: str, real: str) -> str:
-        """What stands for a provider's real base URL in the catalogue, to send its requests here."""
+        """Return the base URL that replaces a provider's real one in the catalog."""
         return self.url + _ROOTS[provider] + urlsplit(real).path
 
     def fail(self, provider: str, status: int, **details: Any) -> None:
-        """Let the provider's next request fail with an HTTP status; details: `message`, `retry_after`."""
+        """Fail the provider's next request with an HTTP status. Details: `message`, `retry_after`."""
         self._script({"type": "fail", "status": status, **details}, provider)
 
     def delay(self, provider: str, seconds: float) -> None:
-        """Let the provider's next answer take that long."""
+        """Delay the provider's next answer."""
         self._script({"type": "delay", "seconds": seconds}, provider)
 
     def _script(self, behavior: dict[str, Any], provider: str) -> None:
@@ -56,14 +56,14 @@ class Emulator:
 
 @contextlib.contextmanager
 def emulator() -> Iterator[Emulator]:
-    """Run llmock on a free port. Its own settings, the variables `LLMOCK_…`, apply.
+    """Run llmock on a free port. Its own environment variables `LLMOCK_…` apply.
 
     Raises:
-        LocalError: it does not start.
+        LocalError: llmock does not start.
     """
     (port,) = pick_free(1)
     url = f"http://127.0.0.1:{port}"
-    # Pieces of a stream come one after the other, as from a model.
+    # The delay makes a stream arrive in pieces, as from a real model.
     arguments = ["serve", "--host", "127.0.0.1", "--port", str(port), "--stream-chunk-delay-ms", "30"]
     program = "from llmock.cli import app; app()"
     with tempfile.TemporaryFile() as log:
@@ -72,7 +72,7 @@ def emulator() -> Iterator[Emulator]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # Ctrl-C is ours: it ends when we are done with it
+            start_new_session=True,  # Ctrl-C must not end llmock before the cleanup
         )
         try:
             _wait_ready(process, url, log)
@@ -95,9 +95,9 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: IO[bytes]) -> N
         time.sleep(0.05)
     log.seek(0)
     lines = log.read().decode(errors="replace").split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "it left no message")
+    message = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
     raise LocalError(
-        f"The provider emulator llmock did not start: {said}",
+        f"The provider emulator llmock did not start: {message}",
         code="local_emulator_failed",
-        hint="Unset the variables LLMOCK_… if there are any, and run the command again.",
+        hint="Unset any LLMOCK_… variables and run the command again.",
     )

@@ -1,4 +1,4 @@
-"""How the demo looks: short lines, colours on a terminal, plain text anywhere else."""
+"""The output of the demo: short lines, in color on a terminal, else plain text."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from supa_llm.values.usage import UsageLine
 _WIDTH = 80
 _TEXT_WIDTH = 56
 _PLACE = 29
-#: What to try next: a program beside this Python (None: this Python itself), its arguments, what it is for.
+#: Next steps: a program installed with this Python (None: Python itself), its arguments, its purpose.
 _NEXT = (
-    ("supa-llm", "local up", "a Supabase project on this machine that stays"),
-    ("supa-llm", "panel", "its settings panel: http://127.0.0.1:54330"),
-    ("supa-llm", "migrations copy", "our tables and functions for your own project"),
-    (None, "-m pydoc supa_llm", "the Python client"),
+    ("supa-llm", "local up", "start a local project that stays"),
+    ("supa-llm", "panel", "open its panel: http://127.0.0.1:54330"),
+    ("supa-llm", "migrations copy", "add supa-llm to your project"),
+    (None, "-m pydoc supa_llm", "read about the Python client"),
 )
 _STYLES = {"succeeded": "green", "failed": "yellow", "cancelled": "yellow"}
 
 
 class Show:
-    """Prints the story. It decides nothing."""
+    """Prints the story, without any decisions of its own."""
 
     def __init__(self, console: Console | None = None) -> None:
         if console is None:
             with contextlib.suppress(AttributeError, ValueError):
-                sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # an old encoding is no reason to end
+                sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # for terminals whose encoding lacks a character
         self._console = console or Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str], None]]:
-        """A line that changes on a terminal; lines, on standard error, anywhere else."""
+        """Show a spinner on a terminal. Print lines to standard error if it is not a terminal."""
         console = Console(stderr=True)
         if not console.is_terminal:
             yield lambda text: print(text, file=sys.stderr, flush=True)
@@ -52,11 +52,11 @@ class Show:
             yield spinner.update
 
     def opening(self, url: str, seconds: float, emulated: Sequence[str], real: Sequence[str]) -> None:
-        self._print("supa-llm: every user of an app brings their own LLM keys", "bold")
+        self._print("supa-llm: the users of your app bring their own LLM keys", "bold")
         rows = {
-            "project": f"PostgreSQL, PostgREST and Supabase Auth at {url}, up in {seconds:.1f} s",
-            "real": ", ".join(real) or "none: set OPENAI_API_KEY, GROQ_API_KEY, … to use the real ones",
-            "emulated": f"{', '.join(emulated) or 'none'} (by llmock, with made-up keys)",
+            "project": f"PostgreSQL, PostgREST, Supabase Auth at {url} ({seconds:.1f} s)",
+            "real": ", ".join(real) or "none. To use real providers, set OPENAI_API_KEY, GROQ_API_KEY, …",
+            "emulated": f"{', '.join(emulated) or 'none'} (llmock, made-up keys)",
         }
         for name, text in rows.items():
             self._print(Text.assemble((f"  {name:<10}", "dim"), text))
@@ -69,11 +69,11 @@ class Show:
         self._print(textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent))
 
     def event(self, who: str, what: str) -> None:
-        """What somebody does, or what happens to them."""
+        """Print an action of a user, or an event at a provider."""
         self._print(Text.assemble("  ", (who, "bold"), f" {what}"))
 
-    def person(self, name: str, keys: Iterable[str], wishes: str) -> None:
-        line = f"{', '.join(keys) or 'no key'}; {wishes}"
+    def person(self, name: str, keys: Iterable[str], preferences: str) -> None:
+        line = f"{', '.join(keys) or 'no key'}; {preferences}"
         lines = textwrap.fill(line, _WIDTH - 8, subsequent_indent=" " * 8)
         self._print(Text.assemble("  ", (f"{name:<6}", "bold"), lines))
 
@@ -92,10 +92,10 @@ class Show:
         for line in route.skipped:
             reasons.setdefault(line.reason, []).append(line.provider)
         for reason, providers in reasons.items():
-            self._print(f"    -  left out, {reason}: {', '.join(providers)}", "dim")
+            self._print(f"    -  skipped, {reason}: {', '.join(providers)}", "dim")
 
     def receipt(self, name: str, receipt: Receipt, text: str | None = "") -> None:
-        """What was tried and whose key paid; what came out, unless that is left out with None."""
+        """Print the attempts with their keys, and the answer unless `text` is None."""
         for attempt in receipt.attempts:
             self._attempt(name, attempt)
         if text is not None and (answer := receipt.answered_by):
@@ -105,7 +105,7 @@ class Show:
             self._print(Text.assemble("       ", (f"{line}  ".lstrip(), "italic"), (tokens, "dim")))
 
     def pieces(self, pieces: Iterable[str]) -> Iterator[str]:
-        """Print a streamed text as it comes."""
+        """Print a streamed text as it arrives."""
         self._console.print("       ", end="")
         for piece in pieces:
             self._console.print(" ".join(piece.split("\n")), end="", style="italic")
@@ -113,7 +113,7 @@ class Show:
         self._print("")
 
     def claim(self, text: str, difference: str | None = None) -> None:
-        """A claim that holds, or how what happened differs from it."""
+        """Print a claim that holds, or its difference from the result."""
         if difference is None:
             lines = textwrap.fill(text, _WIDTH - 4, subsequent_indent="    ")
             self._print(Text.assemble("  ", ("✓ ", "green"), lines))
@@ -133,17 +133,16 @@ class Show:
                 self._print(form.format(name, place, line.task or "", line.key_source or "", *numbers))
 
     def ending(self, claims: int, broken: int) -> None:
-        self.chapter("What to try next")
+        self.chapter("Next steps")
         commands = [(f"{as_typed(program)} {arguments}", what) for program, arguments, what in _NEXT]
         width = max(len(command) for command, _ in commands)
         for command, what in commands:
             self._print(Text.assemble((f"  {command:<{width}}  ", "bold"), what))
         self._print("")
         if broken:
-            do = "does" if broken == 1 else "do"
-            self._print(f"{broken} of {claims} claims {do} not hold: see ✗ above.", "bold red")
+            self._print(f"{broken} of {claims} checks failed. See ✗ above.", "bold red")
         else:
-            self._print(f"All {claims} claims hold.", "bold green")
+            self._print(f"All {claims} checks passed.", "bold green")
 
     def _attempt(self, name: str, attempt: Attempt) -> None:
         what: str = attempt.error_class or ("answered" if attempt.outcome == "succeeded" else attempt.outcome)
@@ -162,9 +161,9 @@ class Show:
 
 
 def as_typed(program: str | None) -> str:
-    """How a shell finds a program that is installed with this one; None is the Python that runs.
+    """Return what to type to run a program installed with this Python, or Python itself (None).
 
-    Its name if that leads to it, else its path: after `make quickstart` it is in .venv, not on the PATH.
+    That is its name if it is on the PATH, else its path: after `make quickstart` it is only in .venv.
     """
     python = Path(sys.executable)
     path = python.with_name(program) if program else python

@@ -1,4 +1,4 @@
-"""What the demo happens on: a Supabase project, its administrator's work, an emulator, and three users."""
+"""The setup of the demo: a Supabase project, its administrator's work, an emulator, and users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from supa_llm.local.project_files import packaged_project
 from supa_llm_cli.demo.emulator import Emulator, emulator
 from supa_llm_cli.demo.show import Show
 
-#: Provider → how a key of it begins, and how many characters follow. These keys open nothing anywhere.
+#: Provider → prefix and further length of its keys. The made-up keys give no access anywhere.
 _KEY_SHAPES = {
     "groq": ("gsk_", 20),
     "openai": ("sk-", 20),
@@ -36,7 +36,7 @@ _KEY_SHAPES = {
 
 @dataclass
 class Person:
-    """A signed-in user: their own client, their view of SupaLLM, and the receipts of what they ran."""
+    """A signed-in user: their Supabase client, their `UserLLM`, and their requests' receipts."""
 
     name: str
     id: str
@@ -46,13 +46,13 @@ class Person:
 
 
 class Project:
-    """The Supabase project of an app, and the app's server in it, which is a registered runtime."""
+    """The Supabase project of an app, and the app's server, a registered runtime."""
 
     def __init__(self, env: dict[str, str], emulator: Emulator) -> None:
         self.env = env
         self._emulator = emulator
         self._admin = supabase.create_client(env["API_URL"], env["SECRET_KEY"])
-        self._keys = OperatorKeys()  # those in the environment
+        self._keys = OperatorKeys()  # from the environment
         self.real = tuple(provider for provider in _KEY_SHAPES if self._keys.get(provider))
         self.emulated = tuple(provider for provider in _KEY_SHAPES if provider not in self.real)
         self._urls: dict[str, str] = {
@@ -72,11 +72,11 @@ class Project:
         )
 
     def client(self) -> supabase.Client:
-        """A client as a browser has it: publishable key, nobody signed in."""
+        """Create a client like a browser's: with the publishable key, and no user signed in."""
         return supabase.create_client(self.env["API_URL"], self.env["PUBLISHABLE_KEY"])
 
     def sign_in(self, name: str) -> Person:
-        """A new user, signed in with Supabase Auth."""
+        """Sign up a new user with Supabase Auth, and sign them in."""
         sb = self.client()
         email, password = f"{name.lower()}@example.com", secrets.token_urlsafe(16)
         sb.auth.sign_up({"email": email, "password": password})
@@ -85,7 +85,7 @@ class Project:
         return Person(name, session.user.id, sb, self.server.for_user(session.access_token))
 
     def key(self, provider: str, owner: str) -> str:
-        """The real key where there is one, else one that looks like a key of this owner's."""
+        """Return the real key if there is one, else a made-up key for this owner."""
         real = self._keys.get(provider)
         return real.reveal() if real else self.made_up_key(provider, owner)
 
@@ -94,12 +94,12 @@ class Project:
         return start + f"NotAKey{owner}".rjust(length, "0")
 
     def emulate(self, provider: str) -> None:
-        """Point the catalogue at the emulator, as an administrator may."""
+        """Point the catalog at the emulator, as an administrator can."""
         base_url = self._emulator.base_url(provider, self._urls[provider])
         self._admin_rpc("set_llm_provider", p_provider={"id": provider, "base_url": base_url})
 
     def stored_keys(self, *people: Person) -> tuple[int, int]:
-        """How many ciphertexts there are, and in how many of them somebody's key can be read."""
+        """Count the ciphertexts, and those that contain a readable key."""
         keys = [self.key(provider, person.name) for person in people for provider in _KEY_SHAPES]
         with psycopg.connect(self.env["DB_URL"]) as connection:
             rows = connection.execute("select ciphertext from llm_private.key_secrets").fetchall()
@@ -115,10 +115,10 @@ class Project:
 
 @contextlib.contextmanager
 def stage(show: Show) -> Iterator[tuple[Project, Emulator]]:
-    """Start everything in a temporary directory; stop and delete it at the end, however that comes.
+    """Start everything in a temporary directory. Stop and delete it at the end, also after an error.
 
     Raises:
-        LocalError: something does not start.
+        LocalError: a service does not start.
     """
     with tempfile.TemporaryDirectory(prefix="supa-llm-demo-") as directory:
         stack = LocalStack(Path(directory) / "stack", project=packaged_project(), port=0, throwaway=True)
@@ -140,6 +140,6 @@ def stage(show: Show) -> Iterator[tuple[Project, Emulator]]:
 
 
 def still_answering(project: Project, emulator: Emulator) -> list[str]:
-    """What of the stage still has its port."""
+    """Name the services that still use their port."""
     urls = {"Supabase": project.env["API_URL"], "PostgreSQL": project.env["DB_URL"], "llmock": emulator.url}
     return [name for name, url in urls.items() if not is_free(urlsplit(url).port or 0)]

@@ -1,4 +1,4 @@
-"""What happens in the demo, and what must come of it."""
+"""The steps of the demo, and their expected results."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from uuid import UUID
 from supa_llm.errors import NoCandidateError, NotFoundError, ProviderError, SupaLLMError
 from supa_llm.values.receipts import Receipt
 from supa_llm.values.usage import UsageLine
+from supa_llm_cli.amounts import counted
 from supa_llm_cli.demo.claims import Claims, refusal
 from supa_llm_cli.demo.emulator import Emulator
 from supa_llm_cli.demo.show import Show
 from supa_llm_cli.demo.stage import Person, Project
 
 _PROMPT = "What is the capital of France?"
-_RATE_LIMITED = 60  # seconds; longer than the rest of the demo takes
-_PATIENCE = 1.5  # seconds for one attempt where time-outs are shown
-_AT_ONCE, _ALLOWED = 12, 3  # requests of Cleo's, and how many of them she may
+_RATE_LIMITED = 60  # seconds; longer than the rest of the demo
+_PATIENCE = 1.5  # seconds for one attempt when showing a timeout
+_AT_ONCE, _ALLOWED = 12, 3  # Cleo's concurrent requests, and how many her quota allows
 _TABLES = ("user_llm_settings", "llm_keys", "llm_usage_events", "llm_usage_totals", "llm_audit_log")
 
 
@@ -32,23 +33,23 @@ class Story:
 
     def tell(self) -> None:
         show = self._show
-        show.chapter("1. Everybody signs in and stores what is theirs")
+        show.chapter("1. Three users sign in and save their keys and settings")
         ada, ben, cleo = (self._project.sign_in(name) for name in ("Ada", "Ben", "Cleo"))
         self._store(ada, ben, cleo)
-        show.chapter("2. Routes: who would serve a request, and why")
+        show.chapter("2. Routes: which providers would serve a request, and why")
         self._routes(ada, ben, cleo)
         show.chapter(f"3. Requests and their receipts: “{_PROMPT}”")
         self._requests(ada, ben, cleo)
-        show.chapter("4. One answer as a stream")
+        show.chapter("4. Streaming")
         self._stream(ada)
-        show.chapter("5. Ben's preferred provider fails, and Ben still gets his answer")
+        show.chapter("5. Fallback: Ben's default provider fails, and he still gets an answer")
         self._failures(ben)
-        show.chapter("6. Cleo cannot see anything of Ada's")
+        show.chapter("6. Isolation: Cleo cannot read or change Ada's data")
         self._isolation(ada, cleo)
-        show.chapter("7. Usage: what was run, what it cost, and whose key paid")
+        show.chapter("7. Usage: requests, cost, and whose key paid")
         self._usage([ada, ben, cleo])
-        show.chapter(f"8. The operator's keys, with a ceiling: Cleo asks {_AT_ONCE} times at once")
-        self._ceiling(cleo)
+        show.chapter(f"8. Quota on the operator's keys: Cleo sends {_AT_ONCE} requests at once")
+        self._quota(cleo)
 
     def _store(self, ada: Person, ben: Person, cleo: Person) -> None:
         self._set_keys(ada, "groq", "openai")
@@ -59,21 +60,21 @@ class Story:
         ben.llm.set_preference("anthropic", priority=2)
         ben.llm.set_task("code", "anthropic")
         cleo.llm.get_settings()
-        for person, wishes in (
-            (ada, "for speed groq first"),
-            (ben, "openai by default, then mistral, anthropic; for code anthropic"),
-            (cleo, "agrees to the operator's keys (groq, openai)"),
+        for person, preferences in (
+            (ada, "prefers groq for speed"),
+            (ben, "openai by default, then mistral, anthropic; anthropic for code"),
+            (cleo, "accepts the operator's keys (groq, openai)"),
         ):
             stored = person.llm.list_keys()
-            self._show.person(person.name, [f"{key.provider} {key.hint}" for key in stored], wishes)
+            self._show.person(person.name, [f"{key.provider} {key.hint}" for key in stored], preferences)
         ciphertexts, readable = self._project.stored_keys(ada, ben)
         self._claims.check(
-            "the database holds them as ciphertext; their owners can read them back",
+            "the database stores only ciphertext; owners can reveal their own keys",
             {"stored": 5, "readable in the table": 0, "read back": True},
             {
                 "stored": ciphertexts,
                 "readable in the table": readable,
-                # Only whether it is so: a real key must not stand in a message.
+                # Compare here, since a real key must never appear in a message.
                 "read back": ben.llm.reveal_key("mistral") == self._project.key("mistral", "Ben"),
             },
         )
@@ -82,40 +83,40 @@ class Story:
         self._explain(
             ada,
             "speed",
-            "her choice for speed comes first, her keys before the operator's",
+            "her choice for speed comes first, and her keys before the operator's",
             ["groq user", "openai user", "groq operator", "openai operator"],
         )
         self._explain(
             ben,
             None,
-            "his own keys come in his order, then the operator's",
+            "his keys come first, in his order, then the operator's",
             ["openai user", "mistral user", "anthropic user", "openai operator", "groq operator"],
         )
         self._explain(
-            cleo, None, "the operator's keys serve her, OpenAI's last", ["groq operator", "openai operator"]
+            cleo, None, "she gets the operator's keys, with OpenAI last", ["groq operator", "openai operator"]
         )
 
     def _explain(self, person: Person, task: str | None, claim: str, expected: Sequence[str]) -> None:
         route = person.llm.explain_route(task)
-        self._show.route(person.name, f"for {task or 'no special task'}", route)
+        self._show.route(person.name, f"with the task {task}" if task else "without a task", route)
         found = [f"{candidate.provider} {candidate.key_source}" for candidate in route.candidates]
         self._claims.check(claim, expected, found)
 
     def _requests(self, ada: Person, ben: Person, cleo: Person) -> None:
-        self._ask(ada, "asks for speed", "groq", "user", task="speed")
-        self._ask(ben, "asks", "openai", "user")
-        self._ask(ben, "asks for code", "anthropic", "user", task="code")
-        self._ask(cleo, "asks", "groq", "operator")
+        self._ask(ada, "sends a request for speed", "groq", "user", task="speed")
+        self._ask(ben, "sends a request", "openai", "user")
+        self._ask(ben, "sends a request for code", "anthropic", "user", task="code")
+        self._ask(cleo, "sends a request", "groq", "operator")
         self._with_openai_client(ada)
         cleo.llm.set_settings(allow_operator_keys=False)
-        self._show.event(cleo.name, "declines the operator's keys and asks again")
-        found = "some key was used"
+        self._show.event(cleo.name, "declines the operator's keys and sends another request")
+        found = "a key was used"
         try:
             self._chat(cleo)
         except NoCandidateError as error:
             found = error.code
             self._show.note(str(error), " " * 7)
-        self._claims.check("declined keys stay unused, and she is told what to do", "no_usable_key", found)
+        self._claims.check("no declined key is used, and the error says what to do", "no_usable_key", found)
         cleo.llm.set_settings(allow_operator_keys=True)
 
     def _with_openai_client(self, ada: Person) -> None:
@@ -136,13 +137,13 @@ class Story:
             ada.receipts.append(receipt)
             self._show.receipt(ada.name, receipt, text)
         self._claims.check(
-            "the same route, key and receipt behind the openai client",
+            "the openai client gets the same route, key and receipt",
             [{"answered by": "groq", "key": "user"}],
             [_answerer(receipt) for receipt in receipts],
         )
 
     def _stream(self, ada: Person) -> None:
-        self._show.event(ada.name, "asks for a story, for speed")
+        self._show.event(ada.name, "asks for a story")
         text: list[str] = []
         receipt = None
         try:
@@ -157,73 +158,73 @@ class Story:
             ada.receipts.append(receipt)
             self._show.receipt(ada.name, receipt, None)
         self._claims.check(
-            f"it came in pieces ({len(text)}), and its tokens are known ({_tokens(receipt)})",
+            f"the answer arrived in {counted(len(text), 'piece')} with {counted(_tokens(receipt), 'token')}",
             {"answered by": "groq", "key": "user", "pieces": True, "tokens": True},
             {**_answerer(receipt), "pieces": len(text) > 1, "tokens": _tokens(receipt) > 0},
         )
 
     def _failures(self, ben: Person) -> None:
-        """The emulator makes the faults, so here all of Ben's providers are emulated."""
+        """Make providers fail. Only the emulator can fail on request, so it stands in for all of them."""
         for provider in ("openai", "mistral", "anthropic"):
             if provider in self._project.real:
                 self._project.emulate(provider)
                 ben.llm.set_key(provider, self._project.made_up_key(provider, "Ben"))
                 self._show.note(
-                    f"{provider} is emulated from here on: nobody can order a fault at the real one."
+                    f"{provider} is emulated from here on, since the real one cannot fail on request."
                 )
         fail, delay = self._emulator.fail, self._emulator.delay
         before = self._standing(ben)
 
         fail("openai", 500, message="The server had an error")
-        self._fall_back(ben, "has a server error", "server_error")
+        self._fall_back(ben, "returns a server error", "server_error")
 
         delay("openai", 2 * _PATIENCE)
-        self._fall_back(ben, "does not answer in time", "timeout", attempt_timeout=_PATIENCE)
-        self._claims.check("neither says anything about his key", before, self._standing(ben))
+        self._fall_back(ben, "times out", "timeout", attempt_timeout=_PATIENCE)
+        self._claims.check("neither failure changes the status of his key", before, self._standing(ben))
 
         fail("openai", 401, message="Incorrect API key provided")
         self._fall_back(ben, "rejects the key", "auth")
         self._claims.check(
-            "the key is marked, and stays off the route until Ben replaces it",
+            "the key is marked as rejected, and skipped until Ben replaces it",
             [("rejected", ["key_rejected"]), ("untested", [])],
             [self._standing(ben), self._replaced(ben)],
         )
 
         fail("openai", 429, retry_after=_RATE_LIMITED, message="Rate limit reached")
-        self._fall_back(ben, f"limits the rate for {_RATE_LIMITED} s", "rate_limited")
+        self._fall_back(ben, f"rate-limits the key for {_RATE_LIMITED} s", "rate_limited")
         self._claims.check(
-            "the key rests for as long as OpenAI asked, and requests pass it by",
+            "requests skip the key until the rate limit ends",
             ("rate_limited", ["key_rate_limited"]),
             self._standing(ben),
         )
-        self._ask(ben, "asks meanwhile", "mistral", "user")
+        self._ask(ben, "sends a request in the meantime", "mistral", "user")
 
     def _isolation(self, ada: Person, cleo: Person) -> None:
         self._project.server.flush()
         own = {table: _rows(ada, table, ada.id) for table in _TABLES}
         self._claims.check(
-            f"Ada reads her own settings, keys, usage and audit log ({sum(own.values())} rows)",
+            f"Ada can read her settings, keys, usage and audit log ({counted(sum(own.values()), 'row')})",
             dict.fromkeys(_TABLES, True),
             {table: count > 0 for table, count in own.items()},
         )
         self._claims.check(
-            "Cleo, asking the same tables for them, gets none",
+            "Cleo gets none of these rows",
             dict.fromkeys(_TABLES, 0),
             {table: _rows(cleo, table, ada.id) for table in _TABLES},
         )
-        nobody = self._project.client()
+        anonymous = self._project.client()
         self._claims.check(
-            "who is not signed in gets nothing at all",
+            "clients that are not signed in are refused",
             dict.fromkeys(_TABLES, "42501"),
-            {table: refusal(nobody.table(table).select("*")) for table in _TABLES},
+            {table: refusal(anonymous.table(table).select("*")) for table in _TABLES},
         )
         self._claims.check(
-            "no table can be written to, not even one's own rows",
+            "users cannot write to the tables directly",
             dict.fromkeys(_TABLES, "42501"),
             {table: refusal(cleo.sb.table(table).delete().eq("user_id", ada.id)) for table in _TABLES},
         )
         self._claims.check(
-            "revealing and revoking reach her own keys only, and she has none",
+            "Cleo can neither reveal nor remove Ada's key",
             ("key_not_found", "key_not_found", "working"),
             (
                 _code(lambda: cleo.llm.reveal_key("groq")),
@@ -232,7 +233,7 @@ class Story:
             ),
         )
         self._claims.check(
-            "the API does not serve ciphertext, and administrators' functions refuse her",
+            "the API exposes no ciphertext, and administrator functions refuse Cleo",
             ("PGRST106", "42501", "42501"),
             (
                 refusal(cleo.sb.schema("llm_private").table("key_secrets").select("*")),
@@ -242,7 +243,7 @@ class Story:
         )
         leases = [entry for entry in ada.llm.get_audit_log(500) if entry.action == "lease"]
         self._claims.check(
-            "Ada's audit log says that the app's server held her keys, and until when",
+            "Ada's audit log shows until when the app's server may hold her keys",
             ("runtime", True),
             (leases[0].actor, "until" in leases[0].detail) if leases else None,
         )
@@ -252,25 +253,25 @@ class Story:
         usage = {person.name: person.llm.get_usage() for person in people}
         self._show.usage(usage)
         self._claims.check(
-            "each user's totals are those of their receipts",
+            "each user's totals match their receipts",
             {person.name: _sums_of(person.receipts) for person in people},
             {name: _sums(lines) for name, lines in usage.items()},
         )
         self._claims.check(
-            "what each line cost is what genai-prices says of its tokens",
+            "each line's cost matches the prices in genai-prices",
             {name: [_by_the_list(line) for line in lines] for name, lines in usage.items()},
             {name: [line.cost for line in lines] for name, lines in usage.items()},
         )
         self._claims.check(
-            "nothing was lost on the way", (True, 0), (recorded, self._project.server.dropped_usage)
+            "no usage event was dropped", (True, 0), (recorded, self._project.server.dropped_usage)
         )
 
-    def _ceiling(self, cleo: Person) -> None:
+    def _quota(self, cleo: Person) -> None:
         used = sum(line.attempts - line.failures for line in cleo.llm.get_usage())
         self._project.admin.set_quota(
             used + _ALLOWED, "requests", "lifetime", key_source="operator", user_id=UUID(cleo.id)
         )
-        # The server holds a route of hers from before the quota; with her settings it forgets that, too.
+        # Saving her settings makes the server drop the route that it cached before the quota.
         cleo.llm.set_settings(enable_fallbacks=True)
 
         def ask(_: int) -> str:
@@ -283,16 +284,16 @@ class Story:
         refusals: list[str] = []
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             outcomes = Counter(pool.map(ask, range(_AT_ONCE)))
-        self._show.note(refusals[0] if refusals else "nobody was refused", " " * 4)
+        self._show.note(refusals[0] if refusals else "no request was refused", " " * 4)
         self._project.server.flush()
         (quota,) = cleo.llm.list_quotas()
         self._claims.check(
-            f"{_ALLOWED} were answered and the others refused, whatever came first",
+            f"{_ALLOWED} requests were answered, and the other {_AT_ONCE - _ALLOWED} were refused",
             {"operator": _ALLOWED, "quota_exceeded": _AT_ONCE - _ALLOWED},
             dict(outcomes),
         )
         self._claims.check(
-            "the quota is used up to its limit, and nothing is held any more",
+            "the quota is used up exactly, and no reservation is left",
             (used + _ALLOWED, 0),
             (quota.used, quota.reserved),
         )
@@ -306,11 +307,11 @@ class Story:
         receipt = self._chat(person, **options)
         whose = "the operator's key" if key_source == "operator" else f"{person.name}'s own key"
         self._claims.check(
-            f"{provider} answered at the first attempt, on {whose}",
+            f"{provider} answered the first attempt with {whose}",
             {"answered by": provider, "key": key_source, "attempts": 1},
             {**_answerer(receipt), "attempts": len(receipt.attempts)},
         )
-        # Only at a real provider can anything go wrong here, and what it says helps.
+        # Only a real provider can fail here, and its message shows why.
         for attempt in receipt.attempts:
             if attempt.message:
                 self._show.note(f"{attempt.provider}: {attempt.message}", " " * 6)
@@ -341,14 +342,14 @@ class Story:
         return self._standing(ben)
 
     def _standing(self, ben: Person) -> tuple[str, list[str]]:
-        """The status of Ben's OpenAI key, and why it is off the route, if it is."""
+        """Return the status of Ben's OpenAI key, and the reasons why it is skipped."""
         skipped = ben.llm.explain_route().skipped
         reasons = [it.reason for it in skipped if (it.provider, it.key_source) == ("openai", "user")]
         return _status(ben, "openai"), reasons
 
 
 def _by_the_list(line: UsageLine) -> Decimal:
-    """The cost of a line by the price list itself, past the database."""
+    """Price a line with the price list, without the database."""
     from genai_prices import Usage, calc_price
 
     if not line.input_tokens and not line.output_tokens:
@@ -360,7 +361,7 @@ def _by_the_list(line: UsageLine) -> Decimal:
 def _answerer(receipt: Receipt | None) -> dict[str, Any]:
     answer = receipt.answered_by if receipt else None
     if answer is None:
-        return {"answered by": "nobody", "key": "none"}
+        return {"answered by": "none", "key": "none"}
     return {"answered by": answer.provider, "key": answer.key_source}
 
 
