@@ -1,21 +1,21 @@
-"""Every error that supa-llm raises, and what the database's coded errors become.
+"""Every error that supa-llm raises, and the classes of the database's coded errors.
 
-    SupaLLMError                    catch this one to catch them all
-    ├── ConfigurationError          the app wired something up wrongly: a missing extra, a wrong client
-    │   └── LocalError              the local stack could not do what was asked
-    ├── NotSignedInError            no user: nobody signed in, or the access token has expired
+    SupaLLMError                    base class of every error
+    ├── ConfigurationError          the app is set up incorrectly: a missing extra, a wrong client
+    │   └── LocalError              a command of the local stack failed
+    ├── NotSignedInError            no user is signed in, or the access token has expired
     ├── ForbiddenError              the user or the runtime may not do this
-    ├── InvalidInputError           an argument is wrong; the message names it and what is allowed
-    ├── ConflictError               somebody else changed the settings first
-    ├── NotFoundError               what was named does not exist
-    ├── NoCandidateError            the route is empty; the hint says what this user can do
-    │   └── QuotaExceededError      a quota does not leave enough; the message has the figures
-    ├── ProviderError               providers were tried and none answered
-    │   ├── BadRequestError         the provider refused the request itself; another would too
-    │   ├── TotalTimeoutError       the request's total time ran out
+    ├── InvalidInputError           an argument is invalid; the message names it and what is allowed
+    ├── ConflictError               the settings changed since they were read
+    ├── NotFoundError               the requested object does not exist
+    ├── NoCandidateError            the route is empty; the hint names what the user can do
+    │   └── QuotaExceededError      too little of a quota is left; the message has the figures
+    ├── ProviderError               every provider that was tried failed
+    │   ├── BadRequestError         the provider refused the request; another would too
+    │   ├── TotalTimeoutError       the request reached its total timeout
     │   └── StreamInterruptedError  the answer broke off after its first byte
-    └── DatabaseError               the Supabase project answered in an unexpected way
-        └── DatabaseUnavailableError  it did not answer at all
+    └── DatabaseError               the Supabase project returned an unexpected response
+        └── DatabaseUnavailableError  the Supabase project did not respond
 
 Each has a stable ``code`` (listed in docs/errors.md), a message for people, a ``hint`` that says what to do
 next, and the ``http_status`` with which a server reports it. No message, hint, repr or chained exception
@@ -73,19 +73,19 @@ class SupaLLMError(Exception):
 
 
 class ConfigurationError(SupaLLMError):
-    """The app wired something up wrongly."""
+    """The app is set up incorrectly."""
 
     code = "configuration"
 
 
 class LocalError(ConfigurationError):
-    """The local stack could not do what was asked."""
+    """A command of the local stack failed."""
 
     code = "local"
 
 
 class NotSignedInError(SupaLLMError):
-    """There is no signed-in user, or the access token has expired."""
+    """No user is signed in, or the access token has expired."""
 
     code = "not_signed_in"
     http_status = 401
@@ -99,21 +99,21 @@ class ForbiddenError(SupaLLMError):
 
 
 class InvalidInputError(SupaLLMError):
-    """An argument is wrong; the message names it and what is allowed."""
+    """An argument is invalid; the message names it and what is allowed."""
 
     code = "invalid_argument"
     http_status = 400
 
 
 class ConflictError(SupaLLMError):
-    """The settings changed since they were read: read them again, then decide."""
+    """The settings changed since they were read. Read them again and repeat the change."""
 
     code = "settings_changed"
     http_status = 409
 
 
 class NotFoundError(SupaLLMError):
-    """What was named does not exist."""
+    """The requested object does not exist."""
 
     code = "not_found"
     http_status = 404
@@ -123,8 +123,9 @@ class NoCandidateError(SupaLLMError):
     """No provider can serve this request.
 
     Attributes:
-        skipped: each provider that was considered, with the reason why it cannot serve, where known.
-        retry_after: seconds until a key has cooled down or a quota resets, where waiting helps.
+        skipped: the providers that cannot serve the request, with the reasons, if known.
+        retry_after: seconds until a key is no longer rate-limited or a quota resets; None if waiting does not
+            help.
     """
 
     code = "no_candidate"
@@ -147,19 +148,19 @@ class NoCandidateError(SupaLLMError):
 
 
 class QuotaExceededError(NoCandidateError):
-    """A quota does not leave enough for this request: the message says what was used, and until when."""
+    """Too little of a quota is left for this request; the message says how much, and when it resets."""
 
     code = "quota_exceeded"
     http_status = 429
 
 
 class ProviderError(SupaLLMError):
-    """Providers were tried and none answered.
+    """Every provider that was tried failed.
 
     Attributes:
-        receipt: what was tried, attempt by attempt.
-        status: HTTP status of the last provider that answered, if one did.
-        retry_after: seconds after which trying again may help, where a provider said so.
+        receipt: the attempts.
+        status: HTTP status of the last provider that responded; None if none did.
+        retry_after: seconds after which a retry may succeed; None if no provider named a time.
     """
 
     code = "all_candidates_failed"
@@ -188,10 +189,10 @@ class ProviderError(SupaLLMError):
 
 
 class BadRequestError(ProviderError):
-    """The provider refused the request itself, so it was not sent elsewhere.
+    """The provider refused the request, so it was not sent to another one.
 
     Attributes:
-        body: the provider's error object in the OpenAI format, with anything that looks like a key masked.
+        body: the provider's error object in the OpenAI format, with anything that resembles a key masked.
     """
 
     code = "bad_request"
@@ -203,7 +204,7 @@ class BadRequestError(ProviderError):
 
 
 class TotalTimeoutError(ProviderError):
-    """The request's total time ran out before a provider answered."""
+    """The request reached its total timeout before a provider answered."""
 
     code = "total_timeout"
     http_status = 504
@@ -213,26 +214,26 @@ class TotalTimeoutError(ProviderError):
 
 
 class StreamInterruptedError(ProviderError):
-    """The answer broke off after its first byte, when falling back would corrupt it."""
+    """The answer broke off after its first byte, when a fallback would corrupt it."""
 
     code = "stream_interrupted"
 
 
 class DatabaseError(SupaLLMError):
-    """The Supabase project answered in an unexpected way."""
+    """The Supabase project returned an unexpected response."""
 
     code = "database_error"
     http_status = 502
 
 
 class DatabaseUnavailableError(DatabaseError):
-    """The Supabase project could not be reached."""
+    """The Supabase project did not respond."""
 
     code = "database_unavailable"
     http_status = 503
 
 
-#: HTTP status of a coded database error (SQLSTATE ``PTxyz`` → HTTP xyz) → class.
+#: Class of a coded database error by its HTTP status (SQLSTATE ``PTxyz`` is HTTP xyz).
 BY_STATUS: Mapping[int, type[SupaLLMError]] = {
     400: InvalidInputError,
     401: NotSignedInError,

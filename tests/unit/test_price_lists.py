@@ -143,7 +143,7 @@ def test_what_is_not_counted_is_skipped_beside_tokens(listed: List) -> None:
 )
 def test_a_model_that_cannot_be_priced_says_why_and_keeps_its_names(listed: List, price: ModelPrice) -> None:
     found = listed(model(price))
-    assert found.skipped["m"].endswith("which is not counted")
+    assert found.skipped["m"].endswith("which supa-llm does not count")
     assert [(entry["pattern"], entry["prices"]) for entry in found.entries] == [("^m$", [])]
 
 

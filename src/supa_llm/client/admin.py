@@ -211,14 +211,14 @@ class Admin:
         """
         self._run(quotas.set_user_group(user_id, group))
 
-    def settings(self) -> Mapping[str, Any]:
+    def get_operator_settings(self) -> Mapping[str, Any]:
         """The operator's switches, as set_llm_operator_settings() takes them."""
         return self._run(operator.get_operator_settings())
 
-    def set_settings(self, **changes: Any) -> Mapping[str, Any]:
+    def set_operator_settings(self, **changes: Any) -> Mapping[str, Any]:
         """Change the operator's switches that are named, and return all.
 
-            admin.set_settings(operator_keys_by_default=False)
+            admin.set_operator_settings(operator_keys_by_default=False)
 
         Raises:
             InvalidInputError: no such switch, or a value that is not allowed.

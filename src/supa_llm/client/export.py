@@ -1,4 +1,4 @@
-"""Writes usage events to a file: CSV, JSON lines or Parquet, in bounded memory, and whole or not at all."""
+"""Exports usage events as CSV, JSON Lines or Parquet, with bounded memory and an atomic write."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _FIELDS = tuple(field.name for field in fields(UsageEvent))
 #: The columns of an export, in order: whose request it is, then the attempt.
 COLUMNS = (*_FIRST, *(name for name in _FIELDS if name not in _FIRST))
 
-# As many events are in memory at once, and in one row group of Parquet.
+# Number of events in memory at a time, and in one row group of Parquet.
 _AT_ONCE = 10_000
-# What a spreadsheet takes for a formula where a cell begins with it.
+# A spreadsheet runs a cell that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -38,18 +38,18 @@ def export_events(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Write events to a file, by its ending ``.csv``, ``.jsonl`` or ``.parquet``; returns how many.
+    """Write events to a ``.csv``, ``.jsonl`` or ``.parquet`` file; returns the number of events.
 
-    Only when it is complete does it take its name, and the place of an older file. In CSV, a text that a
-    spreadsheet would run as a formula begins with an apostrophe.
+    The file appears, or replaces an older one, only when it is complete. In CSV, an apostrophe precedes text
+    that a spreadsheet would run as a formula.
 
         export_events(llm.list_usage_events(), "usage.csv")
 
     Args:
-        progress: called now and then with the number of events written so far.
+        progress: called periodically with the number of events written so far.
 
     Raises:
-        InvalidInputError: another ending.
+        InvalidInputError: the path has another extension.
         ConfigurationError: Parquet without pyarrow (code ``missing_extra``), or a file that cannot be
             written (code ``export_unwritable``).
     """
@@ -70,7 +70,7 @@ async def async_export_events(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> int:
-    """:func:`export_events` for what is read with asyncio; the file is written by a thread.
+    """:func:`export_events` for an asynchronous iterator. A thread writes the file.
 
     await async_export_events(llm.list_usage_events(), "usage.csv")
     """
@@ -97,12 +97,12 @@ async def async_export_events(
 
 @contextmanager
 def _export(path: Path) -> Iterator[_Writer]:
-    """What writes to the file by its ending; whole or not at all."""
+    """The writer for the extension of ``path``; the file appears only when it is complete."""
     make = _WRITERS.get(path.suffix.lower())
     if make is None:
         raise InvalidInputError(
-            "The name of an export says by its ending what it is, and this one does not.",
-            hint=f"Endings: {', '.join(_WRITERS)}.",
+            f"Unknown export format: {path.suffix or 'no file extension'}.",
+            hint=f"Use one of these extensions: {', '.join(_WRITERS)}.",
         )
     with _whole_or_not(path) as file, closing(make(file)) as writer:
         yield writer
@@ -112,7 +112,7 @@ class _Writer(Protocol):
     def write(self, events: list[UsageEvent]) -> None: ...
 
     def close(self) -> None:
-        """Write what stands at the end."""
+        """Write the end of the file."""
 
 
 class _Csv:
@@ -150,13 +150,13 @@ class _Parquet:
             import pyarrow.parquet
         except ImportError:
             raise ConfigurationError(
-                "pyarrow, which writes Parquet, is not installed.",
+                "Exporting Parquet requires pyarrow, which is not installed.",
                 code="missing_extra",
-                hint="pip install 'supa-llm[parquet]'",
+                hint="Run: pip install 'supa-llm[parquet]'",
             ) from None
         kinds = {
             **dict.fromkeys(("requested_at", "recorded_at"), pyarrow.timestamp("us", tz="UTC")),
-            # Rates have 12 decimal places, and are for a million.
+            # Rates have 12 decimal places and are per million tokens.
             **dict.fromkeys(("cost", "cache_savings"), pyarrow.decimal128(38, 18)),
             **dict.fromkeys(("attempt", "latency_ms"), pyarrow.int32()),
             "streamed": pyarrow.bool_(),
@@ -207,7 +207,7 @@ def _whole_or_not(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _as_others_are(draft: str) -> None:
-    """A temporary file is private; an export is a file like any other of the user's."""
+    """Give the file the usual permissions, because a temporary file is private."""
     mask = os.umask(0)
     os.umask(mask)
     Path(draft).chmod(0o666 & ~mask)
@@ -217,7 +217,7 @@ def _unwritable(path: Path, error: OSError) -> ConfigurationError:
     return ConfigurationError(
         f"Cannot write {path}: {error.strerror or error}.",
         code="export_unwritable",
-        hint="Name a file in a folder that exists and that you may write to.",
+        hint="Choose a file in an existing folder that you can write to.",
     )
 
 

@@ -1,7 +1,7 @@
-"""The price list that genai-prices packages, as entries for ``sync_llm_prices``. No I/O.
+"""Converts the price list in genai-prices to entries for ``sync_llm_prices``. No I/O.
 
-A model's prices there depend on the date, the time of day and what was asked for. Each stretch in which they
-stay the same becomes one row with its dates and times, so that the database only has to compare.
+In genai-prices, a model's prices depend on the date, the time of day and the requested tier. Each period with
+constant prices becomes one row with its dates and times, so that the database only has to compare rows.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ _UNITS = {
     "output_video_mtok": "output_video",
     "requests_kcount": "request",
 }
-# Rates of tokens that would be paid at a wrong one: of text, which is what is left of all others, and of what
-# is two things at once, of which only the two are counted.
+# Rates that supa-llm cannot apply: of text, which it counts only as the remainder, and of tokens in two
+# categories, which it counts once in each.
 _MIXED = re.compile(
     r"text.*_mtok|(cache|reasoning).*(audio|image|video)|(audio|image|video).*(cache|reasoning)"
 )
-# What another tier is called where a request asks for it.
+# Request parameters that select a service tier.
 _TIER = ("service_tier", "speed")
-# What PostgreSQL does not know, or knows as something else.
+# Syntax that PostgreSQL lacks or interprets differently.
 _FOREIGN = re.compile(r"\\[bBzpPN]|\(\?[^:=!<]|\(\?<[^=!]")
 
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """What genai-prices knows of one provider.
+    """The prices of one provider in genai-prices.
 
     Attributes:
-        entries: what ``sync_llm_prices`` takes.
-        skipped: model → why it has no price with us.
+        entries: argument of ``sync_llm_prices``.
+        skipped: model → why supa-llm has no price for it.
     """
 
     entries: list[dict[str, Any]]
@@ -61,7 +61,7 @@ class PriceList:
 
 
 def price_list(provider: str, base_url: str) -> PriceList | None:
-    """The prices of a provider of the operator's catalogue: by its id, else by its address. None: unknown.
+    """The prices of a provider in the catalog, found by its ID or else its base URL; None if unknown.
 
     Raises:
         ConfigurationError: genai-prices is not installed (code ``missing_extra``).
@@ -75,13 +75,13 @@ def price_list(provider: str, base_url: str) -> PriceList | None:
     models = [(model.id, model, True) for model in source.models]
     for other in source.fallback_model_providers or ():
         if other in known:
-            # Rates of other tiers are only stated for a provider's own models.
+            # genai-prices has rates of other tiers only for a provider's own models.
             models += [(f"{other}/{model.id}", model, False) for model in known[other].models]
     found = PriceList([], {})
     for position, (name, model, own) in enumerate(models):
         try:
             entry = {"name": name, "pattern": _pattern(model.match), "position": position, "prices": []}
-            # Without prices it stays on the list, or its names would fall to a later entry.
+            # An entry without prices stays in the list, or its names would match a later entry.
             found.entries.append(entry)
             entry["prices"] = _prices(model, tiers=_tiers(model) if own else ())
         except _Skipped as skipped:
@@ -89,8 +89,8 @@ def price_list(provider: str, base_url: str) -> PriceList | None:
     return found
 
 
-class _Skipped(Exception):  # noqa: N818 - nothing went wrong
-    """A model that has no price with us, and why."""
+class _Skipped(Exception):  # noqa: N818 - not an error
+    """The reason why supa-llm has no price for a model."""
 
 
 def _providers() -> Mapping[str, Provider]:
@@ -98,16 +98,16 @@ def _providers() -> Mapping[str, Provider]:
         from genai_prices.data import providers
     except ImportError:
         raise ConfigurationError(
-            "genai-prices, which has the prices, is not installed.",
+            "Syncing prices requires genai-prices, which is not installed.",
             code="missing_extra",
-            hint="pip install 'supa-llm[prices]'",
+            hint="Run: pip install 'supa-llm[prices]'",
         ) from None
     return {provider.id: provider for provider in providers}
 
 
 # Prices -----------------------------------------------------------------------------------------------------
 
-# From and until a time of day, None for the whole day; what holds then, None for no price.
+# Start and end times of day, None for the whole day; the rates in that period, None for no price.
 _Day = list[tuple[time | None, time | None, dict[str, Any] | None]]
 
 
@@ -117,7 +117,7 @@ def _tiers(model: ModelInfo) -> list[str]:
 
 
 def _prices(model: ModelInfo, tiers: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of one entry: for any tier, then for each tier where it differs."""
+    """The rows of one entry: prices for every tier, then those of each tier that differs."""
     rows = [
         {
             "valid_from": _midnight(since),
@@ -138,7 +138,7 @@ def _prices(model: ModelInfo, tiers: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _stretches(model: ModelInfo, tier: str | None) -> list[tuple[date | None, date | None, _Day]]:
-    """The days since, and until which, prices are the same."""
+    """The periods with constant prices: first day, end day (exclusive) and the prices of a day."""
     dates, times = _turns(model)
     found: list[tuple[date | None, date | None, _Day]] = []
     for since, until in zip((None, *dates), (*dates, None), strict=True):
@@ -154,7 +154,7 @@ def _stretches(model: ModelInfo, tier: str | None) -> list[tuple[date | None, da
 
 
 def _turns(model: ModelInfo) -> tuple[list[date], list[time]]:
-    """The dates, and the times of day (UTC), at which a price of the model may change."""
+    """The dates and times of day (UTC) at which a price of the model may change."""
     from genai_prices.types import ModelPrice, StartDateConstraint, TimeOfDateConstraint
 
     prices = [] if isinstance(model.prices, ModelPrice) else model.prices
@@ -178,16 +178,16 @@ def _day(model: ModelInfo, at: date, times: list[time], tier: str | None) -> _Da
 
 
 def _rates(price: ModelPrice, *, strict: bool = False) -> dict[str, Any] | None:
-    """What the price says of what we count; None where that is nothing, an error where it is ``strict``."""
+    """The rates of the units that supa-llm counts. Without any: None, or with ``strict`` an error."""
     stated = {key: value for key, value in vars(price).items() if value is not None}
-    if not stated:  # as genai-prices says that nothing is charged
+    if not stated:  # in genai-prices, a free model
         return {"input": 0, "output": 0}
     mixed = [key for key in stated if key not in _UNITS and _MIXED.search(key)]
     rates = {unit: _rate(stated[key], key) for key, unit in _UNITS.items() if key in stated}
     if rates and not mixed:
         return rates
     if strict:
-        raise _Skipped(f"priced by {', '.join(sorted(mixed or stated))}, which is not counted")
+        raise _Skipped(f"priced by {', '.join(sorted(mixed or stated))}, which supa-llm does not count")
     return None
 
 
@@ -201,7 +201,7 @@ def _rate(price: Decimal | TieredPrices, key: str) -> Any:
 
 
 def _number(amount: Decimal) -> int | float:
-    amount = round(amount, 12)  # some were computed with floats
+    amount = round(amount, 12)  # removes the noise of floats
     return int(amount) if amount == amount.to_integral_value() else float(amount)
 
 
@@ -219,7 +219,7 @@ def _utc(clock: time) -> time:
 
 
 def _pattern(match: MatchLogic) -> str:
-    """A regular expression of PostgreSQL's for model names in lower case."""
+    """A PostgreSQL regular expression that matches model names in lower case."""
     from genai_prices import types
 
     match match:
@@ -233,14 +233,14 @@ def _pattern(match: MatchLogic) -> str:
             return _literal(text)
         case types.ClauseRegex(regex=regex):
             if _FOREIGN.search(regex):
-                raise _Skipped(f"its names are matched by {regex}, which PostgreSQL reads differently")
+                raise _Skipped(f"its name pattern {regex} has another meaning in PostgreSQL")
             return f"(?:{regex})"
         case types.ClauseOr(or_=clauses):
             return "|".join(f"(?:{_pattern(clause)})" for clause in clauses)
         case types.ClauseAnd(and_=clauses):
             return "^" + "".join(f"(?=.*(?:{_pattern(clause)}))" for clause in clauses)
         case _:
-            raise _Skipped("its names are matched in a way that is not known")
+            raise _Skipped("its name pattern is of an unknown kind")
 
 
 def _literal(text: str) -> str:

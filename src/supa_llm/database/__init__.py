@@ -1,1 +1,1 @@
-"""Every RPC once, as a value, one noun a file; ``transport`` sends them."""
+"""Every RPC once, as a value, one file per noun; ``transport`` sends them."""

@@ -1,4 +1,4 @@
-"""One RPC as a value: its name, its arguments and how its answer is read. No I/O."""
+"""One RPC as a value: its name, its arguments and how its response is parsed. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One RPC. ``args`` may hold a provider key, so they are left out of the repr."""
+    """One RPC. ``args`` may contain a provider key, so the repr omits them."""
 
     name: str
     args: Mapping[str, Any] = field(repr=False)

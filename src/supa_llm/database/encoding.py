@@ -1,4 +1,4 @@
-"""Arguments of RPCs as JSON has them."""
+"""Arguments of RPCs as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def timestamp(at: date | None) -> str | None:
-    """A moment as the database reads it; of a date, midnight UTC."""
+    """A timestamp for the database; a date becomes midnight UTC."""
     if at is None:
         return None
     if isinstance(at, datetime):
@@ -18,7 +18,7 @@ def timestamp(at: date | None) -> str | None:
 
 
 def without_decimals(value: Any) -> Any:
-    """The same with numbers that JSON knows."""
+    """The same value with each Decimal as an int or float, which JSON can carry."""
     if isinstance(value, Mapping):
         return {name: without_decimals(item) for name, item in value.items()}
     if isinstance(value, Decimal):

@@ -12,7 +12,7 @@ from supa_llm.values.key_checks import KeyCheck
 
 
 def begin_key_check(provider: str, key: str | None = None) -> Call[KeyCheck]:
-    """Begin to test the stored key or, if there is one, a key that is being typed."""
+    """Begin a check of the stored key or, if given, of a key that is not stored yet."""
     check(provider=provider)
     body = {"provider": provider} | ({} if key is None else {"key": key})
     return Call("begin_llm_key_check", body, KeyCheck.from_json)
@@ -21,7 +21,7 @@ def begin_key_check(provider: str, key: str | None = None) -> Call[KeyCheck]:
 def record_key_check(
     test_id: UUID, result: str, retry_after: float | None = None
 ) -> Call[Mapping[str, Any] | None]:
-    """Settle a test; returns the stored key as the database shows it, None where there is none."""
+    """Record the result of a check; returns the stored key's row, or None if no key is stored."""
     return Call(
         "record_llm_key_check",
         {"p_test_id": str(test_id), "p_result": result, "p_retry_after": retry_after},

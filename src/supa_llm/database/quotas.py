@@ -22,7 +22,7 @@ def list_quotas(user_id: UUID | None = None) -> Call[list[Quota]]:
 
 
 def set_quota(fields: Mapping[str, Any]) -> Call[Quota]:
-    """Set a quota; fields are those of set_llm_quota()."""
+    """Set a quota; ``fields`` are those of the RPC set_llm_quota()."""
     check(**{"limit of a quota": fields["limit"]})
     return Call("set_llm_quota", {"p_quota": without_decimals(fields)}, Quota.from_json)
 

@@ -13,7 +13,7 @@ from supa_llm.values.recalculations import Recalculation
 def recalculate_costs(
     since: date | None = None, until: date | None = None, recalculation: int | None = None
 ) -> Call[Recalculation]:
-    """One batch of a recalculation."""
+    """Process one batch of a recalculation."""
     check(since=since, until=until)
     return Call(
         "recalculate_llm_costs",

@@ -21,13 +21,13 @@ def resolve_route(
     operator_providers: Sequence[str],
     demand: Demand | None = None,
 ) -> Call[Route]:
-    """The route; with ``demand``, reserving for its first candidate where quotas bind the user."""
+    """The route. With ``demand``, usage is reserved for its first candidate if quotas apply to the user."""
     args = _route_args(task, model, needs, operator_providers)
     return Call("resolve_llm_route", args | (_demand_args(demand) if demand else {}), Route.from_json)
 
 
 def reserve_attempt(demand: Demand, task: str | None, number: int, candidate: Candidate) -> Call[None]:
-    """Reserve for another candidate of a metered route."""
+    """Reserve usage for another candidate of a metered route."""
     return Call(
         "reserve_llm_attempt",
         {
@@ -43,7 +43,7 @@ def reserve_attempt(demand: Demand, task: str | None, number: int, candidate: Ca
 
 
 def release_request(request_id: UUID) -> Call[None]:
-    """Free what was reserved for a request whose attempts did not all run."""
+    """Release the reservations of a request whose attempts did not all run."""
     return Call("release_llm_request", {"p_request_id": str(request_id)}, lambda _: None)
 
 

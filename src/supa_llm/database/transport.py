@@ -1,7 +1,7 @@
-"""Runs the RPCs of calls.py through PostgREST: one class for threads, one for asyncio, the rest shared.
+"""Sends RPCs through PostgREST: one class for threads, one for asyncio, the rest shared.
 
-Nothing here changes the app's own client: each request carries its user's token in its own headers, so one
-object serves any number of users at the same time.
+Nothing here changes the app's own client. Each request carries its user's token in its own headers, so one
+object serves any number of users concurrently.
 """
 
 from __future__ import annotations
@@ -30,14 +30,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SIGN_IN = "Sign in again, or pass a fresh access token."
-# What says "not now", so that the same call may succeed a moment later: PostgREST without its database, a
-# proxy without PostgREST, and SQLSTATE classes of connection trouble, deadlock, exhausted resources and
-# shutdown.
+_SIGN_IN = "Sign in again or pass a new access token."
+# Transient failures, which a retry may solve: PostgREST without its database, a proxy without PostgREST, and
+# the SQLSTATE classes of connection failures, deadlocks, exhausted resources and shutdown.
 _NOT_NOW = {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "502", "503", "504", "520", "57014"}
 _NOT_NOW_CLASSES = {"08", "40", "53", "57P"}
 
-# ValueError and TypeError: arguments that are no JSON. RuntimeError: the http client or its event loop is
+# ValueError and TypeError: the arguments are not JSON. RuntimeError: the HTTP client or its event loop is
 # closed.
 _EXPECTED = (
     postgrest.APIError,
@@ -57,7 +56,7 @@ class Project:
     Attributes:
         rest_url: base URL of its data API, such as ``https://<ref>.supabase.co/rest/v1``.
         api_key: its publishable (or anon) key; a secret key works on a server.
-        runtime_secret: what makes this process a runtime of the operator's, where it is one.
+        runtime_secret: secret of this process if it is a runtime of the operator; else None.
     """
 
     rest_url: str
@@ -65,11 +64,11 @@ class Project:
     runtime_secret: Secret | None = None
 
     def headers(self, token: Secret | None) -> dict[str, str]:
-        """Headers of one request for one user, or without a token for whoever holds the API key."""
+        """Headers of a request for one user or, without a token, for the holder of the API key."""
         headers = {"apikey": self.api_key}
         if token is not None:
             headers["Authorization"] = f"Bearer {header_value(token)}"
-        elif self.api_key.startswith("eyJ"):  # an older project's key is a token itself
+        elif self.api_key.startswith("eyJ"):  # the key of an older project is itself a token
             headers["Authorization"] = f"Bearer {self.api_key}"
         if self.runtime_secret is not None:
             headers["x-llm-runtime"] = self.runtime_secret.reveal()
@@ -77,7 +76,7 @@ class Project:
 
 
 class Database:
-    """Runs calls, one HTTP request each; safe to share between threads."""
+    """Sends each call as one HTTP request; safe to share between threads."""
 
     def __init__(self, project: Project, http: httpx.Client) -> None:
         self._project = project
@@ -87,7 +86,7 @@ class Database:
         """Run ``call`` as the user of ``token``; without one, as an administrator.
 
         Raises:
-            SupaLLMError: what the database refused, or that it could not be reached.
+            SupaLLMError: the database refused the call or could not be reached.
         """
         failure: SupaLLMError | None = None
         try:
@@ -98,15 +97,15 @@ class Database:
             failure = failure_of(call, error)
             if token is None and isinstance(failure, NotSignedInError):
                 failure = _not_an_administrator(call)
-        # Raised out here, so that the error has no context: an httpx exception holds the request with its
-        # headers.
+        # Raised outside the except block, so that its context is not the httpx exception, which holds the
+        # request headers.
         if failure is not None:
             raise failure
         return parsed(call, data)
 
 
 class AsyncDatabase:
-    """Runs calls, one HTTP request each; safe to share between tasks of one event loop."""
+    """Sends each call as one HTTP request; safe to share between tasks of one event loop."""
 
     def __init__(self, project: Project, http: httpx.AsyncClient) -> None:
         self._project = project
@@ -116,7 +115,7 @@ class AsyncDatabase:
         """Run ``call`` as the user of ``token``.
 
         Raises:
-            SupaLLMError: what the database refused, or that it could not be reached.
+            SupaLLMError: the database refused the call or could not be reached.
         """
         failure: SupaLLMError | None = None
         try:
@@ -131,33 +130,33 @@ class AsyncDatabase:
 
 
 def parsed(call: Call[T], data: Any) -> T:
-    """The answer of ``call`` as a value."""
+    """The response to ``call`` as a value."""
     try:
         return call.parse(data)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
         pass
     raise DatabaseError(
-        f"The database answered {call.name} in a form that this version does not know.",
+        f"The database returned an unexpected response to {call.name}.",
         code="unexpected_answer",
-        hint="Push the migrations of this version: supabase db push.",
+        hint="Push the migrations of this version of supa-llm: supabase db push.",
     )
 
 
 def header_value(token: Secret) -> str:
-    """The token as it goes into a header; an HTTP library would print it in full when refusing it."""
+    """The token for a header, checked here because an HTTP library would print an invalid one in full."""
     value = token.reveal()
     if is_header_value(value):
         return value
-    raise NotSignedInError("This is not an access token.", hint=_SIGN_IN)
+    raise NotSignedInError("The access token is malformed.", hint=_SIGN_IN)
 
 
 def is_header_value(text: str) -> bool:
-    """Whether a secret can be sent as part of a header."""
+    """Whether a string can be sent in a header."""
     return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
-    """What to raise instead of ``error``; only texts that the database wrote for people are passed on."""
+    """The error to raise instead of ``error``. It repeats only the database's own messages."""
     match error:
         case SupaLLMError():
             return error
@@ -165,58 +164,62 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
             return _from_api(call, error)
         case RuntimeError():
             return ConfigurationError(
-                f"{call.name} could not be sent: the client is closed, or belongs to another event loop.",
+                f"Cannot send {call.name}: the client is closed or belongs to another event loop.",
                 code="closed",
             )
         case httpx.HTTPError() | httpx.InvalidURL():
             return DatabaseUnavailableError(
-                f"The Supabase project did not answer {call.name} ({type(error).__name__}).",
-                hint="Check the project's URL and that it is running, then try again.",
+                f"The Supabase project did not respond to {call.name} ({type(error).__name__}).",
+                hint="Check that the project's URL is correct and the project is running, then try again.",
             )
         case _:
             return InvalidInputError(
-                f"The arguments of {call.name} cannot be sent as JSON.",
-                hint="Allowed are texts, finite numbers, booleans, None, lists and mappings.",
+                f"The arguments of {call.name} are not valid JSON.",
+                hint="Use strings, finite numbers, booleans, None, lists and mappings.",
             )
 
 
 def _not_an_administrator(call: Call[Any]) -> ForbiddenError:
     return ForbiddenError(
-        f"{call.name} is for administrators, and the API key is not that of one.",
+        f"Only administrators can call {call.name}, and this API key is not an administrator's.",
         code="secret_key_required",
-        hint="Use the project's secret key (sb_secret_…), or the service_role key of an older project.",
+        hint="Use the project's secret key (sb_secret_…) or, in an older project, its service_role key.",
     )
 
 
 def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
-    code, message = str(error.code or ""), error.message or ""  # a number in older versions of postgrest
+    code, message = str(error.code or ""), error.message or ""  # older versions of postgrest give a number
     if code.startswith("PT") and code[2:].isdigit():
         coded = str(error.details) if error.details else None
         kind = BY_CODE.get(coded or "") or BY_STATUS.get(int(code[2:]), DatabaseError)
         return kind(message, code=coded, hint=error.hint or "")
     if code in {"PGRST300", "PGRST301", "PGRST302", "PGRST303", "401"}:
-        return NotSignedInError("The access token was refused: it is invalid or has expired.", hint=_SIGN_IN)
+        return NotSignedInError("The access token is invalid or has expired.", hint=_SIGN_IN)
     if code == "PGRST202":
         return ConfigurationError(
             f"The database has no function {call.name}.",
             code="migrations_missing",
             hint="Push the migrations to the project: supabase db push.",
         )
-    if code == "42501":  # granted to signed-in users: this token has another role, such as anon
-        return NotSignedInError(f"{call.name} is for signed-in users; this token is of none.", hint=_SIGN_IN)
-    if message == "Invalid API key":  # the gateway in front of PostgREST, which gives no code
+    if (
+        code == "42501"
+    ):  # the function is granted to signed-in users, and the token has another role, such as anon
+        return NotSignedInError(
+            f"Only signed-in users can call {call.name}, and this token is not a user's.", hint=_SIGN_IN
+        )
+    if message == "Invalid API key":  # from the gateway in front of PostgREST, which sends no code
         return ConfigurationError(
             "The Supabase project refused the API key.",
             code="api_key_refused",
-            hint="Copy it again from the project's API settings.",
+            hint="Copy the key again from the project's API settings.",
         )
     if code in _NOT_NOW or (len(code) == 5 and {code[:2], code[:3]} & _NOT_NOW_CLASSES):
         return DatabaseUnavailableError(
-            f"The Supabase project could not serve {call.name} just now ({code}).",
+            f"The Supabase project is temporarily unable to serve {call.name} ({code}).",
             hint="Try again in a moment.",
         )
-    # Its message may quote an argument, and so a key.
+    # Its message may quote an argument, which may be a key.
     return DatabaseError(
-        f"The database answered {call.name} with error {code or 'unknown'}.",
-        hint="The project's database log has the details.",
+        f"The database failed to run {call.name} (error {code or 'unknown'}).",
+        hint="See the project's database log for details.",
     )

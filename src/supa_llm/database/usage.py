@@ -24,7 +24,7 @@ from supa_llm.values.usage import (
 
 
 def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[bool]:
-    """Record one attempt; False when it was on record already."""
+    """Record one attempt; False if it was already recorded."""
     return Call(
         "record_llm_usage",
         {
@@ -109,14 +109,14 @@ def check_usage(since: date | None = None, until: date | None = None) -> Call[Us
 
 
 def _in_order(since: date | None, until: date | None) -> None:
-    """Refuse days that would be none: their report would say that nothing was used, or is wrong."""
+    """Refuse an empty range of days, whose report would misleadingly show no usage."""
     first, last = day(since), day(until)
     if first and last and first > last:
-        raise InvalidInputError("'until' must not be before 'since'.")
+        raise InvalidInputError("'until' must not be earlier than 'since'.")
 
 
 def day(on: date | None) -> str | None:
-    """A day as the database reads it; of a datetime, its own."""
+    """A day for the database; a datetime becomes its own day."""
     if on is None:
         return None
     return (on.date() if isinstance(on, datetime) else on).isoformat()

@@ -1,4 +1,4 @@
-"""Alerts: what a user or the operator should know."""
+"""Alerts for a user or the operator."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from supa_llm.values.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class Alert(Row):
-    """What somebody should know, said once.
+    """An event that a user or the operator should know about, reported once.
 
     Attributes:
-        kind: ``quota_warning`` (80 % used), ``quota_reached``, ``key_rejected`` or ``price_missing``.
-        detail: the facts to show; never a secret value.
-        read_at: None until it is marked as read.
+        kind: ``quota_warning`` (80% used), ``quota_reached``, ``key_rejected`` or ``price_missing``.
+        detail: figures to show; never a secret.
+        read_at: when the alert was dismissed; None if it has not been.
     """
 
     id: UUID

@@ -1,4 +1,4 @@
-"""What the arguments of the public methods may be: each by its name, once."""
+"""The rule for each argument of the public methods, by the argument's name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rule = tuple[str, Callable[[Any], bool]]
 
 
 def check(refusal: type[SupaLLMError] = InvalidInputError, /, **arguments: Any) -> None:
-    """Refuse an argument that is not what its name allows. The message repeats no value: it may be a key."""
+    """Raise ``refusal`` if an argument breaks the rule of its name. The message omits the value."""
     for name, value in arguments.items():
         wanted, allows = _RULES[name]
         if not allows(value):
@@ -51,7 +51,7 @@ def _optional(rule: Rule) -> Rule:
 def _is_amount(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return False
-    # Other than a float, a Decimal that is no number cannot even be compared.
+    # Comparing a NaN raises an error if it is a Decimal.
     return not (isinstance(value, Decimal) and value.is_nan()) and 0 <= value < math.inf
 
 
@@ -75,48 +75,48 @@ def _is_moment(value: Any) -> bool:
     return isinstance(value, date) and not (isinstance(value, datetime) and value.tzinfo is None)
 
 
-_TEXT: Rule = ("a text", _is(str))
-_COUNT: Rule = ("a whole number of at least 1", _number(1, whole=True))
-_SECONDS: Rule = ("a number of seconds, more than 0", _number(0, above=True))
-_FROM_ZERO: Rule = ("a number of seconds, 0 or more", _number(0))
-_MOMENT: Rule = _optional(("a datetime.date, or a datetime.datetime with a time zone", _is_moment))
+_TEXT: Rule = ("a string", _is(str))
+_COUNT: Rule = ("an integer of at least 1", _number(1, whole=True))
+_SECONDS: Rule = ("a number of seconds greater than 0", _number(0, above=True))
+_FROM_ZERO: Rule = ("a number of seconds of at least 0", _number(0))
+_MOMENT: Rule = _optional(("a datetime.date or a datetime.datetime with a time zone", _is_moment))
 
 _RULES: Mapping[str, Rule] = {
     "attempt_timeout": _SECONDS,
-    "bucket": _optional(("hour, day or month", lambda value: value in ("hour", "day", "month"))),
-    "by": ("a list of texts", _list_of(str)),
+    "bucket": _optional(("'hour', 'day' or 'month'", lambda value: value in ("hour", "day", "month"))),
+    "by": ("a list of strings", _list_of(str)),
     "before": _optional(("a uuid.UUID", _is(UUID))),
     "database_timeout": _SECONDS,
     "dimensions": _optional(_COUNT),
-    "entries": ("a list of entries of a price list", _list_of(Mapping)),
-    "fallbacks": _optional(("a list of texts, each 'provider' or 'provider/model'", _list_of(str))),
+    "entries": ("a list of price list entries", _list_of(Mapping)),
+    "fallbacks": _optional(("a list of strings such as 'provider' or 'provider/model'", _list_of(str))),
     "flush_timeout": _FROM_ZERO,
     "group": _optional(_TEXT),
     "ids": _optional(("a list of uuid.UUID", _list_of(UUID))),
     "key": _TEXT,
     "key_source": _optional(_TEXT),
-    "limit of a quota": ("a number, 0 or more", _is_amount),
-    "limit": ("a whole number", _number(-math.inf, whole=True)),  # the database says how many there may be
+    "limit of a quota": ("a number of at least 0", _is_amount),
+    "limit": ("an integer", _number(-math.inf, whole=True)),  # the database checks the range
     "max_tokens": _optional(_COUNT),
     "model": _optional(_TEXT),
-    "needs": ("a list of texts", _list_of(str)),
-    "operator_keys": _optional(("a mapping of provider ids to keys", _is_keys)),
+    "needs": ("a list of strings", _list_of(str)),
+    "operator_keys": _optional(("a mapping of provider IDs to keys", _is_keys)),
     "order": _optional(_TEXT),
-    "price_id": ("the id of a price", _number(-math.inf, whole=True)),
-    "prompt": ("a text that is not blank, or a list of messages in the OpenAI format", _is_prompt),
+    "price_id": ("the integer ID of a price", _number(-math.inf, whole=True)),
+    "prompt": ("a string that is not blank, or a list of messages in the OpenAI format", _is_prompt),
     "provider": _TEXT,
-    "quota_id": ("the id of a quota", _number(-math.inf, whole=True)),
-    "rates": ("a mapping of what is priced to its rate", _is(Mapping)),
+    "quota_id": ("the integer ID of a quota", _number(-math.inf, whole=True)),
+    "rates": ("a mapping of units to rates, such as {'input': 1.25}", _is(Mapping)),
     "runtime_secret": _optional(_TEXT),
     "service_tier": _optional(_TEXT),
     "settings_ttl": _FROM_ZERO,
     "since": _MOMENT,
     "task": _optional(_TEXT),
     "temperature": _optional(("a number from 0 to 2", _number(0, 2))),
-    "texts": ("a text or a list of texts, none of them empty", _is_texts),
+    "texts": ("a string or a list of strings that are not empty", _is_texts),
     "time_zone": _optional(_TEXT),
     "timeout": _SECONDS,
-    "tools": _optional(("a list of objects like {'type': 'function', 'function': {…}}", _is_tools)),
+    "tools": _optional(("a list of objects such as {'type': 'function', 'function': {…}}", _is_tools)),
     "until": _MOMENT,
     "valid_from": _MOMENT,
     "valid_until": _MOMENT,

@@ -1,4 +1,4 @@
-"""The audit log: what was done to a user's settings and keys, and who held the keys."""
+"""The audit log: changes to a user's settings and keys, and who received a key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supa_llm.values.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry(Row):
-    """One line of the user's audit log: what happened, never a secret value."""
+    """One entry of a user's audit log. It never contains a secret."""
 
     id: UUID
     at: datetime

@@ -1,4 +1,4 @@
-"""Key checks: asking a provider whether a key works."""
+"""Key checks: a request to a provider that shows whether a key works."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from supa_llm.values.secrets import Secret
 
 @dataclass(frozen=True, slots=True)
 class KeyCheck(Row):
-    """A key check that was begun: where and how to ask the provider.
+    """A key check that has begun: where to send the request, and how.
 
     Attributes:
-        key_check_path: what to ask for below ``base_url``; None: the wire format's list of models.
-        key: the stored key; None where the test is about a key that is being typed.
+        key_check_path: path below ``base_url`` to request; None for the wire format's list of models.
+        key: the stored key; None if the check is for a key that is not stored yet.
     """
 
     id: UUID = field(metadata={"column": "test_id"})

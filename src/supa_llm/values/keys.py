@@ -1,4 +1,4 @@
-"""Provider keys as their owners see them: never the key itself."""
+"""Provider keys as their owners see them, without the key itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KeyStatus = Literal["untested", "working", "rejected", "rate_limited"]
 
 @dataclass(frozen=True, slots=True)
 class Key(Row):
-    """What one may know of a stored key: never the key."""
+    """A stored provider key, without the key itself."""
 
     id: UUID
     provider: str

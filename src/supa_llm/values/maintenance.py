@@ -1,4 +1,4 @@
-"""What one run of maintenance did."""
+"""The result of a maintenance run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from supa_llm.values.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class Maintenance(Row):
-    """What upkeep of the ledger did.
+    """The result of a maintenance run.
 
     Attributes:
-        hours_left: hours that are not in the project's totals yet; None while somebody else sees to it.
-        dropped_months: months of events that were dropped; None while somebody was in the way.
-        done: whether nothing is left to do.
+        hours_left: hours not yet rolled up into the project's totals; None if another run is in progress.
+        dropped_months: months whose events were dropped; None if a lock prevented it.
+        done: whether all maintenance is complete.
     """
 
     hours_left: int | None

@@ -21,19 +21,19 @@ Rate = float | Decimal | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Price(Row):
-    """What a model costs, and when.
+    """The price of a model for a period.
 
     Attributes:
-        source: ``catalogue`` of the synced price list, ``operator`` set by an administrator, ``user`` the
-            user's own.
-        model: an entry's name in the price list, else a model name; ``*`` at its end is any ending.
-        key_source: only for what such a key pays; None: any.
-        service_tier: only for what the provider served in this tier; None: any that has no price of its own.
-        valid_from: None: always.
-        valid_until: and no longer at that moment; None: open.
-        daily_from: only from this time of day (UTC) until ``daily_until``; None: all day.
-        rates: what is priced (``input``, ``output``, ``cached_input``, …) and at which rate.
-        in_force: whether a request would pay it now; None where no model was asked for.
+        source: ``catalogue`` for the synced price list, ``operator`` for an administrator's price, ``user``
+            for the user's own.
+        model: the name of a price list entry, or a model name. A ``*`` at the end matches any ending.
+        key_source: applies to requests that such a key pays for; None for any.
+        service_tier: applies to this tier; None for every tier without a price of its own.
+        valid_from: start; None if the price has always applied.
+        valid_until: end, exclusive; None if the price has no end.
+        daily_from: applies from this time of day (UTC) until ``daily_until``; None for the whole day.
+        rates: unit (``input``, ``output``, ``cached_input``, …) → rate.
+        in_force: whether the price applies now; None if the list was not filtered by model.
     """
 
     id: int
@@ -53,14 +53,14 @@ class Price(Row):
 
 @dataclass(frozen=True, slots=True)
 class PriceChange(Row):
-    """One difference between the catalogue's prices and a price list.
+    """One difference between the catalog's prices and a price list.
 
     Attributes:
         change: ``added`` (from now on, or as it stands where the model is new), ``dated`` (from the date that
             the list gives, in the past too), ``changed`` (from now on), ``until`` (it ends at another time),
             ``gone`` (it ends now).
-        before: rates so far; None where there were none.
-        after: rates of the list; None where it has none.
+        before: current rates; None if there are none.
+        after: rates in the list; None if it has none.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""The provider catalog and the models that are known by name."""
+"""The provider catalog and its known models."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from supa_llm.values.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class Provider(Row):
-    """A provider of the catalogue.
+    """A provider in the catalog.
 
     Attributes:
-        key_url: page of the provider where one gets a key; empty where it is not known.
+        key_url: page where users create a key; empty if unknown.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Provider(Row):
 
 @dataclass(frozen=True, slots=True)
 class KnownModel(Row):
-    """A model that is known by name, and what it costs: US dollars for a million tokens, None if unknown."""
+    """A model and its prices in US dollars per million tokens; None if unknown."""
 
     model: str
     input_price: Decimal | None

@@ -1,4 +1,4 @@
-"""Quotas: how much may be used in a period, and how much is left."""
+"""Quotas: how much may be used in a period, and how much has been."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ QuotaPeriod = Literal["minute", "day", "month", "lifetime"]
 
 @dataclass(frozen=True, slots=True)
 class Quota(Row):
-    """How much may be used in a period, of what and by whom, and how much of it is gone.
+    """A limit on usage in a period, and how much of it has been used.
 
     Attributes:
         set_by: ``operator`` or ``user``.
         unit: ``requests`` (that did not fail), ``tokens`` (input and output) or ``cost`` (US dollars).
-        key_source, provider, task: what it counts; None counts all of them.
-        clock: whether days and months begin in ``utc`` or in the ``user``'s time zone.
-        enforced: refuses what would pass it; otherwise it only warns.
-        unpriced: whether an enforced quota of cost lets models without a price pass (``allow``, ``refuse``).
-        shared: all whom it binds use it up together. Its figures are for the operator, so users see None.
-        user_id, group: whom it binds; neither is everybody.
-        used, reserved: in the present period, in the quota's unit; None where they are not told.
-        resets_at: end of the present period; None for a quota in total.
+        key_source, provider, task: usage that counts; None counts all of it.
+        clock: whether days and months start in ``utc`` or in the ``user``'s time zone.
+        enforced: whether requests over the limit are refused; otherwise the quota only raises alerts.
+        unpriced: whether an enforced cost quota allows models without a price (``allow``, ``refuse``).
+        shared: whether all users in scope share one limit. Only the operator sees its usage; users get None.
+        user_id, group: scope; the quota applies to everyone if both are None.
+        used, reserved: in the current period, in the quota's unit; None if not reported.
+        resets_at: end of the current period; None for a lifetime quota.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""Recalculations: costs worked out again after prices changed."""
+"""Recalculations of costs after a price change."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from supa_llm.values.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class Recalculation(Row):
-    """How far a recalculation has come, and what it changed.
+    """The progress of a recalculation, and what it changed.
 
     Attributes:
-        expected: how many events it will about look at.
-        events: how many it has looked at.
-        changed: of these, how many cost something else now.
-        newly_priced: of these, how many had no price before.
-        cost_before: what those looked at cost before, as far as it was known; and so ``cost_after``.
-        done: whether it has looked at all of them.
+        expected: approximate number of events to process.
+        events: number of events processed.
+        changed: number of processed events whose cost changed.
+        newly_priced: number of processed events that had no price before.
+        cost_before, cost_after: known cost of the processed events.
+        done: whether every event has been processed.
     """
 
     id: int

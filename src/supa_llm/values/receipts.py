@@ -21,12 +21,12 @@ ErrorClass = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one attempt; None where the provider did not say.
+    """Tokens of one attempt; None if the provider did not report them.
 
     Tokens read from or written to the provider's cache are part of the input, reasoning tokens of the output.
 
     Attributes:
-        other_tokens: parts that some models price by themselves, without zeros: of the input ``input_audio``,
+        other_tokens: parts that some models price separately, without zeros: of the input ``input_audio``,
             ``input_image`` and ``input_video``; of the cached input ``cached_input_audio`` and
             ``cached_input_image``; of the cache writes ``cache_write_1h`` (kept for an hour); of the output
             ``output_audio``, ``output_image`` and ``output_video``.
@@ -42,14 +42,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call to one candidate, as it is recorded.
+    """One call to one candidate, as recorded.
 
     Attributes:
-        latency_ms: from sending the request to the end of the answer (or its failure), milliseconds.
-        retry_after: seconds that the provider asked to wait, where it did.
-        message: what the provider said when it failed, for people; never holds a key.
-        service_tier: what the provider says it served, such as ``flex`` or ``priority``; None for the
-            standard tier, or where it does not say.
+        latency_ms: milliseconds from sending the request to the end of the answer or its failure.
+        retry_after: seconds that the provider asked to wait; None if it did not.
+        message: the provider's error message; never contains a key.
+        service_tier: tier that the provider reported, such as ``flex`` or ``priority``; None for the
+            standard tier, or if it reported none.
     """
 
     number: int
@@ -84,6 +84,6 @@ class Receipt:
 
     @property
     def answered_by(self) -> Attempt | None:
-        """The attempt that answered; None when none did."""
+        """The attempt that answered; None if every attempt failed."""
         last = self.attempts[-1] if self.attempts else None
         return last if last is not None and last.outcome == "succeeded" else None

@@ -17,15 +17,15 @@ CostStatus = Literal["priced", "unpriced", "unreported"]
 
 @dataclass(frozen=True, slots=True)
 class RecordedAttempt(Row):
-    """One attempt of a request, as it was recorded, with what it costs by now.
+    """One recorded attempt of a request, with its current cost.
 
     Attributes:
         attempt: 1 for the first.
-        recorder: the runtime that ran it, or the user's own id.
-        cost_status: ``priced``, ``unpriced`` (no price known) or ``unreported`` (tokens not counted).
-        cost: None unless it is priced.
-        service_tier: what the provider served it as; None: standard.
-        other_tokens: parts of the tokens that some providers price by themselves.
+        recorder: ID of the runtime that ran the attempt, or of the user.
+        cost_status: ``priced``, ``unpriced`` (no known price) or ``unreported`` (no usage reported).
+        cost: None unless ``cost_status`` is ``priced``.
+        service_tier: tier that the provider reported; None for the standard tier.
+        other_tokens: tokens that some providers price separately.
     """
 
     attempt: int
@@ -52,11 +52,11 @@ class RecordedAttempt(Row):
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest(Row):
-    """A request that was recorded, with its attempts in order.
+    """A recorded request with its attempts in order.
 
     Attributes:
-        outcome: that of its last attempt.
-        cost: what is known of it; None where nothing is.
+        outcome: outcome of the last attempt.
+        cost: sum of the known costs; None if none is known.
     """
 
     request_id: UUID

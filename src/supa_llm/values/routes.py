@@ -15,7 +15,7 @@ from supa_llm.values.secrets import Secret
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Row):
-    """One provider, model and key that may serve a request, and the reason that it stands on the route."""
+    """One provider, model and key that may serve a request, and the reason it is on the route."""
 
     provider: str
     model: str
@@ -33,11 +33,11 @@ class Candidate(Row):
 
 @dataclass(frozen=True, slots=True)
 class Skipped(Row):
-    """A provider that was considered and cannot serve: the reason (``key_rejected``, …) and a sentence.
+    """A provider that cannot serve the request, with the reason (``key_rejected``, …) and a message.
 
     Attributes:
-        quota: where a quota has nothing left: its ``unit``, ``period``, ``limit``, ``used``, ``reserved`` and
-            ``resets_at``.
+        quota: the exhausted quota, if there is one: its ``unit``, ``period``, ``limit``, ``used``,
+            ``reserved`` and ``resets_at``.
     """
 
     provider: str
@@ -52,10 +52,10 @@ class Route(Row):
     """The ordered candidates for one request.
 
     Attributes:
-        expires_at: until when the keys on it may be kept (the lease); None for an explained route.
-        metered: quotas bind the user, so the route is for one request alone: its first candidate is reserved
-            for, and the next ones have to be before they are tried.
-        max_output_tokens: most output tokens that the request may ask for; None where nothing limits them.
+        expires_at: end of the lease, until which the keys may be kept; None for an explained route.
+        metered: whether quotas apply to the user. Such a route serves one request: usage is reserved for its
+            first candidate, and must be reserved for each further one before it is tried.
+        max_output_tokens: most output tokens that the request may ask for; None if unlimited.
     """
 
     task: str | None

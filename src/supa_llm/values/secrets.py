@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Secret:
-    """A provider key in memory. Its text comes out only through :meth:`reveal`, not by repr or str."""
+    """A provider key in memory. Only :meth:`reveal` returns its text; repr and str do not."""
 
     __slots__ = ("_value",)
 
@@ -14,7 +14,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The key itself, for the one header that carries it."""
+        """The key itself, for the header that carries it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -29,4 +29,4 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> Any:
-        raise TypeError("a Secret is not pickled")
+        raise TypeError("a Secret cannot be pickled")

@@ -13,10 +13,10 @@ from supa_llm.values.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class Settings(Row):
-    """A user's LLM settings; ``total_requests`` and ``last_used_at`` as of reading.
+    """A user's LLM settings; ``total_requests`` and ``last_used_at`` are those at the time of the call.
 
     Attributes:
-        reveal_allowed: whether a stored key can be read back without a runtime.
+        reveal_allowed: whether the user can read back a stored key without a runtime.
     """
 
     user_id: UUID

@@ -24,20 +24,21 @@ Order = Literal["time", "cost", "requests", "tokens"]
 
 @dataclass(frozen=True, slots=True)
 class UsageLine(Row):
-    """One line of a usage report: sums over what its other fields name.
+    """One line of a usage report: sums for the dimensions in its other fields.
 
     Attributes:
-        starts_at: begin of the hour, day or month, in the time zone of the report; None over all the time.
-        user_id: like the other dimensions None where the report is not by it.
-        requests: first attempts, so that a request counts once.
-        fallbacks: second attempts.
-        failures: attempts that failed; cancelled ones did not.
-        cost: what is known of it; None where nothing is.
-        unpriced: attempts of models that no price is known for; not in ``cost``.
-        unreported: attempts whose tokens the provider did not count; not in ``cost``.
-        cache_savings: what the providers' caches saved, less what writing to them cost; in ``cost`` already.
-        latency_p50_ms: half of the attempts took no longer; as ``latency_p95_ms`` from a histogram, see
-            docs/usage.md for how exact they are. None where no latency was measured.
+        starts_at: start of the hour, day or month in the time zone of the report; None without a bucket.
+        user_id: like each dimension, None if the report is not grouped by it.
+        requests: number of first attempts, so that a request counts once.
+        fallbacks: number of second attempts.
+        failures: number of failed attempts, without canceled ones.
+        cost: sum of the known costs; None if none is known.
+        unpriced: number of attempts without a known price; not in ``cost``.
+        unreported: number of attempts without reported usage; not in ``cost``.
+        cache_savings: savings from the providers' caches, less the cost of writing to them; already in
+            ``cost``.
+        latency_p50_ms, latency_p95_ms: percentiles from a histogram; docs/usage.md gives their precision.
+            None if no latency was measured.
     """
 
     starts_at: datetime | None
@@ -85,7 +86,7 @@ class UsageEvent(RecordedAttempt):
 
 @dataclass(frozen=True, slots=True)
 class UsagePage:
-    """Some events, and where the next page begins; None: there are no more."""
+    """A page of events, and the cursor of the next page; None if this is the last."""
 
     events: tuple[UsageEvent, ...]
     cursor: str | None
@@ -97,14 +98,14 @@ class UsagePage:
 
 @dataclass(frozen=True, slots=True)
 class Forecast(Row):
-    """What a month has cost and is going to.
+    """The cost of a month so far, and its forecast.
 
     Attributes:
         month: its first day, in ``time_zone``.
-        cost_so_far: None where nothing of it is priced.
-        daily_average: of the last ``days_averaged`` full days.
-        forecast: at the month's end, if days go on as the average; None where one of the two is not known.
-        unpriced: attempts of this month that are in none of the amounts; and so ``unreported``.
+        cost_so_far: None if nothing is priced.
+        daily_average: average of the last ``days_averaged`` full days.
+        forecast: cost at the end of the month if the daily average continues; None if either is unknown.
+        unpriced, unreported: number of attempts of this month that no amount includes.
     """
 
     month: date
@@ -120,13 +121,13 @@ class Forecast(Row):
 
 @dataclass(frozen=True, slots=True)
 class UsageHint(Row):
-    """Where a user could do better, worked out from what was recorded.
+    """A suggestion for the user, computed from recorded usage.
 
     Attributes:
         kind: ``cheaper_model``, ``cache_loss`` or ``failing``.
-        message: a sentence for people.
-        facts: what it is made of; of ``cheaper_model``: ``task``, ``provider``, ``model``, ``other_model``,
-            ``cost_30d``, ``would_have_cost``, ``ratio`` and ``compared_attempts``.
+        message: text for people.
+        facts: figures behind the message; for ``cheaper_model``: ``task``, ``provider``, ``model``,
+            ``other_model``, ``cost_30d``, ``would_have_cost``, ``ratio`` and ``compared_attempts``.
     """
 
     kind: str
@@ -141,12 +142,12 @@ class UsageHint(Row):
 
 @dataclass(frozen=True, slots=True)
 class UsageCheck(Row):
-    """Whether the totals are the sums of the events, on the days (UTC) from ``since`` to ``until``.
+    """Whether the totals equal the sums of the events on the days (UTC) from ``since`` to ``until``.
 
     Attributes:
-        first_day: the first one that there are events of; None without any.
-        differing: groups whose totals are wrong; 0: all are exact.
-        differences: the first 100 of them, and by how much the totals are more.
+        first_day: first day with events; None if there are none.
+        differing: number of groups whose totals are wrong; 0 if all are exact.
+        differences: the first 100 such groups, with the excess of the totals.
     """
 
     first_day: date | None

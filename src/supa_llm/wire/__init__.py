@@ -1,4 +1,4 @@
-"""How each wire format is spoken: one file a format, looked up by the name that a candidate carries."""
+"""The wire formats, one file each, looked up by the name in a candidate."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class AnthropicWire:
 
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         if kind == "embeddings":
-            raise UnsupportedError("Anthropic has no embeddings")
+            raise UnsupportedError("Anthropic does not offer embeddings")
         body = canonical(body, candidate)
         refuse_unknown(body, _UNDERSTOOD)
         older = bool(_OLDER.match(candidate.model))
@@ -165,7 +165,7 @@ class AnthropicWire:
 
 
 class AnthropicDecoder:
-    """Content blocks become deltas; tool blocks are counted, because OpenAI numbers them apart."""
+    """Converts content blocks to deltas. Tool blocks are counted, because OpenAI numbers them separately."""
 
     def __init__(self) -> None:
         self.usage: Json | None = None
@@ -227,7 +227,7 @@ class AnthropicDecoder:
         return chunk(self._head, {"tool_calls": [{"index": self._calls, **names, "function": function}]})
 
     def _count(self, tokens: Any) -> None:
-        """Counts are cumulative: later ones replace earlier ones, and input may only be told at first."""
+        """Counts are cumulative: later ones replace earlier ones. Input may be reported only at the start."""
         self._tokens |= {name: value for name, value in (tokens or {}).items() if value is not None}
         self.usage = of_anthropic(self._tokens)
         if tier := tier_of_anthropic(self._tokens):
@@ -246,7 +246,7 @@ _MAPS = ("properties", "$defs", "definitions")
 
 
 def closed(schema: Any) -> Any:
-    """A JSON schema as structured outputs take it.
+    """A JSON schema in the form that structured outputs accept.
 
     Example:
         >>> closed({"type": "integer", "minimum": 1})
@@ -277,7 +277,7 @@ def closed(schema: Any) -> Any:
 
 
 def _messages(messages: list[Json]) -> list[Json]:
-    """The conversation without its system prompt; what follows itself in one role becomes one message."""
+    """The conversation without its system prompt; consecutive messages of one role become one."""
     turns: list[Json] = []
     for message in messages:
         if message["role"] in ("system", "developer"):
@@ -336,7 +336,7 @@ def _tools(body: Json) -> Json:
     elif asked["type"] == "function":
         choice = {"type": "tool", "name": asked["function"]["name"]}
     else:
-        raise UnsupportedError(f"it has no tool choice {asked['type']!r}")
+        raise UnsupportedError(f"it does not support the tool choice {asked['type']!r}")
     if body.get("parallel_tool_calls") is False and choice["type"] != "none":
         choice["disable_parallel_tool_use"] = True
     return made | ({} if choice == {"type": "auto"} else {"tool_choice": choice})
@@ -356,5 +356,6 @@ def _fault(status: int, error: Json) -> FaultError:
     kind, message = str(error.get("type")), str(error.get("message"))
     meaning: ErrorClass = class_of(status) if status != 200 else _CLASSES.get(kind, "server_error")
     if "credit balance" in message:
-        meaning = "rate_limited"  # an account without credit is told by a 400, though the request is fine
+        # Anthropic sends a 400 for an account without credit, although the request is valid.
+        meaning = "rate_limited"
     return FaultError(meaning, message, error={"message": message, "type": kind, "param": None, "code": None})

@@ -1,4 +1,4 @@
-"""Puts the chunks of a stream together into the answer that would have come whole."""
+"""Assembles the chunks of a stream into a complete answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from supa_llm.wire.base import Json
 
 
 class Assembler:
-    """Collects OpenAI chunks. ``completion`` is what they amount to so far."""
+    """Collects OpenAI chunks. ``completion`` is the answer so far."""
 
     def __init__(self) -> None:
         self.completion: Json = {"object": "chat.completion", "choices": []}

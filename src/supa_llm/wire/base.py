@@ -1,6 +1,6 @@
-"""What the wire formats have in common: the values they exchange with the engine, and reading loose JSON.
+"""Shared parts of the wire formats: the values they exchange with the engine, and helpers to read JSON.
 
-A wire format turns an OpenAI-format body into a provider's HTTP request and the answer back into the OpenAI
+A wire format converts an OpenAI-format body to a provider's HTTP request, and the response to the OpenAI
 format. It does no I/O and never sees a provider key.
 """
 
@@ -21,7 +21,7 @@ Kind = Literal["chat", "embeddings"]
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One HTTP POST, still without the provider key."""
+    """One HTTP POST, without the provider key."""
 
     url: str
     headers: Mapping[str, str]
@@ -29,16 +29,16 @@ class WireRequest:
 
 
 class UnsupportedError(Exception):
-    """This wire format cannot say what the caller asked for: the candidate is left out, nothing is sent."""
+    """The wire format cannot express the request. The candidate is skipped, and nothing is sent."""
 
 
 class FaultError(Exception):
     """An attempt failed. Internal to the engine: callers see a :class:`~supa_llm.errors.ProviderError`.
 
     Attributes:
-        message: what the provider or the network said, as it came: not masked yet.
-        error: the provider's error object in the OpenAI format, where it sent one.
-        retry_after: seconds that the provider asked to wait, where its body says so.
+        message: text from the provider or the network, not masked yet.
+        error: the provider's error object in the OpenAI format; None if it sent none.
+        retry_after: seconds that the response body asks to wait; None if it does not.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class FaultError(Exception):
         error: Json | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(error_class)  # not the message, which may quote a key: no repr shows it
+        super().__init__(error_class)  # without the message, which may quote a key, so that no repr shows it
         self.error_class: ErrorClass = error_class
         self.message = message
         self.error = error
@@ -57,15 +57,15 @@ class FaultError(Exception):
 
 
 class Decoder(Protocol):
-    """Turns the bytes of one streamed answer into OpenAI chunks."""
+    """Converts the bytes of one streamed answer to OpenAI chunks."""
 
     @property
     def usage(self) -> Json | None:
-        """The OpenAI ``usage`` object as far as it is known."""
+        """The OpenAI ``usage`` object so far; None if the provider has sent none."""
 
     @property
     def service_tier(self) -> str | None:
-        """The service tier as the provider names it; None as long as it does not."""
+        """The service tier that the provider reported; None if it has not."""
 
     @property
     def finished(self) -> bool:
@@ -75,18 +75,18 @@ class Decoder(Protocol):
         """The chunks that ``piece`` completes. Raises FaultError on an error event or an unreadable one."""
 
     def end(self) -> list[Json]:
-        """What is left once the connection has ended."""
+        """The remaining chunks after the connection has ended."""
 
 
 class Wire(Protocol):
     """One wire format.
 
-    Reading what a provider sent, it trusts the shape: the engine takes a KeyError and the like for a fault of
-    the provider's.
+    Methods that read a response may raise KeyError, TypeError and the like if it is malformed. The engine
+    treats that as a provider error.
 
     Attributes:
-        models_path: below the base URL, the list of models: it costs nothing and takes a key that works.
-        models_headers: what has to be said with it.
+        models_path: path of the list of models below the base URL; a free request that needs a valid key.
+        models_headers: headers that this request needs.
     """
 
     models_path: str
@@ -96,23 +96,23 @@ class Wire(Protocol):
         """The HTTP request of ``body`` for ``candidate``. Raises UnsupportedError."""
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
-        """A whole answer in the OpenAI format. Raises FaultError when it is none."""
+        """A complete answer in the OpenAI format. Raises FaultError if the response is not an answer."""
 
     def decoder(self, body: Json, candidate: Candidate) -> Decoder:
         """The decoder of one streamed answer to ``body``."""
 
     def fault(self, status: int, payload: Any) -> FaultError:
-        """What a status outside 2xx means; ``payload`` is its JSON, or its text."""
+        """The error for a status outside 2xx; ``payload`` is the response's JSON or text."""
 
 
 def endpoint(candidate: Candidate, path: str, **parts: str) -> str:
-    """A URL under the candidate's base URL. ``parts`` are quoted, so no model name leads anywhere else."""
+    """A URL under the candidate's base URL. ``parts`` are quoted, so a model name cannot change the path."""
     quoted = {name: quote(part, safe="") for name, part in parts.items()}
     return candidate.base_url.rstrip("/") + path.format(**quoted)
 
 
 def post(url: str, body: Json, **headers: str) -> WireRequest:
-    """The request that carries ``body``. Raises TypeError or ValueError where it is not JSON."""
+    """The request that carries ``body``. Raises TypeError or ValueError if ``body`` is not JSON."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return WireRequest(
         url, {"content-type": "application/json", **names}, json.dumps(body, allow_nan=False).encode()
@@ -120,10 +120,10 @@ def post(url: str, body: Json, **headers: str) -> WireRequest:
 
 
 def canonical(body: Json, candidate: Candidate) -> Json:
-    """The body without nulls and what the provider's catalogue row drops, its token limit under one name."""
+    """The body without nulls and parameters that the provider drops, its token limit under one name."""
     kept = {name: value for name, value in body.items() if value is not None}
     if "max_tokens" in kept:
-        # The older name: OpenAI's reasoning models refuse it, every catalogue row maps the newer one.
+        # OpenAI's reasoning models refuse the older name; every catalog row maps the newer one.
         kept.setdefault("max_completion_tokens", kept["max_tokens"])
         del kept["max_tokens"]
     dropped = {name for name, theirs in candidate.parameter_names.items() if theirs is None}
@@ -148,7 +148,7 @@ def data_url(url: str) -> tuple[str, str | None]:
 
 
 def arguments_of(call: Mapping[str, Any]) -> Json:
-    """A tool call's arguments as an object. Models do write broken ones; providers want an object back."""
+    """A tool call's arguments as an object: providers require one, and models may write invalid JSON."""
     raw = call["function"].get("arguments") or "{}"
     try:
         parsed = json.loads(raw)
@@ -161,7 +161,7 @@ def functions_of(body: Json) -> list[Json]:
     """The function objects of ``tools``. Raises UnsupportedError for other kinds of tools."""
     for tool in body.get("tools", ()):
         if tool.get("type") != "function":
-            raise UnsupportedError(f"it has no {tool.get('type')!r} tools")
+            raise UnsupportedError(f"it does not support {tool.get('type')!r} tools")
     return [tool["function"] for tool in body.get("tools", ())]
 
 
@@ -180,7 +180,7 @@ HINTS = frozenset({
 
 
 def refuse_unknown(body: Json, understood: frozenset[str]) -> None:
-    """Raise UnsupportedError for a parameter that changes the answer and that a format cannot express."""
+    """Raise UnsupportedError for a parameter that changes the answer and that the format cannot express."""
     for name, value in body.items():
         harmless = (
             (name == "n" and value == 1) or value is False or (name == "modalities" and value == ["text"])
@@ -192,7 +192,7 @@ def refuse_unknown(body: Json, understood: frozenset[str]) -> None:
 def chunk(
     head: Json, delta: Json | None, finish_reason: str | None = None, usage: Json | None = None
 ) -> Json:
-    """One OpenAI chunk; with no ``delta``, the one that carries the usage."""
+    """One OpenAI chunk; without a ``delta``, the chunk that carries the usage."""
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
     made: Json = {"object": "chat.completion.chunk", **head, "choices": choices}
     if usage is not None:
@@ -201,7 +201,7 @@ def chunk(
 
 
 def bears_content(made: Mapping[str, Any]) -> bool:
-    """Whether a chunk holds some of the answer, and not only its frame."""
+    """Whether a chunk contains part of the answer."""
     for choice in made.get("choices") or ():
         delta = choice.get("delta") or {}
         if choice.get("finish_reason") or any(delta[name] for name in delta if name != "role"):
@@ -210,12 +210,12 @@ def bears_content(made: Mapping[str, Any]) -> bool:
 
 
 def first_error(payload: Any) -> Json:
-    """The error object of a provider's error body, in whichever of the usual places it is."""
+    """The error object in a provider's error body, from any of the usual places."""
     if isinstance(payload, Sequence) and not isinstance(payload, str) and payload:
         payload = payload[0]
     if not isinstance(payload, Mapping):
         text = str(payload or "").strip()
-        return {"message": "" if text.startswith("<") else text}  # a proxy's HTML page tells nobody anything
+        return {"message": "" if text.startswith("<") else text}  # the HTML page of a proxy explains nothing
     error = payload.get("error", payload)
     if not isinstance(error, Mapping):
         return {"message": str(error)}
@@ -224,7 +224,7 @@ def first_error(payload: Any) -> Json:
 
 
 def class_of(status: int) -> ErrorClass:
-    """What an HTTP status outside 2xx means where the body says nothing more."""
+    """The error class of an HTTP status outside 2xx, if the body is not more specific."""
     if status == 401:
         return "auth"
     if status == 403:

@@ -71,7 +71,7 @@ _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 _FILTERED = frozenset({
     "SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
 })  # fmt: skip
-#: Finish reasons that mean that the model failed; an answer without content for one of them is none.
+#: Finish reasons of a failed model. A response with one of them and without content is not an answer.
 _BROKEN = frozenset({
     "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE",
     "MISSING_THOUGHT_SIGNATURE", "OTHER",
@@ -133,7 +133,7 @@ class GoogleWire:
 
 
 class GoogleDecoder:
-    """Each event is a piece of the answer in the same shape as the whole one."""
+    """Each event is a part of the answer in the shape of a complete one."""
 
     #: No tier is ever asked for, so it is the standard one.
     service_tier = None
@@ -173,7 +173,7 @@ class GoogleDecoder:
 
 
 class _Reader:
-    """Reads responses, whole or in pieces, into OpenAI deltas."""
+    """Converts responses, complete or in parts, to OpenAI deltas."""
 
     def __init__(self, candidate: Candidate) -> None:
         self.head: Json = {"id": "", "created": int(time.time()), "model": candidate.model}
@@ -230,7 +230,7 @@ class _Reader:
 
 
 def _contents(messages: list[Json], *, signed: bool) -> list[Json]:
-    """The conversation without its system prompt; what follows itself in one role becomes one turn."""
+    """The conversation without its system prompt; consecutive messages of one role become one turn."""
     names: dict[str, str] = {}
     turns: list[Json] = []
     for message in messages:
@@ -310,7 +310,7 @@ def _tools(body: Json) -> Json:
     elif asked["type"] == "function":
         choice = {"mode": "ANY", "allowedFunctionNames": [asked["function"]["name"]]}
     else:
-        raise UnsupportedError(f"it has no tool choice {asked['type']!r}")
+        raise UnsupportedError(f"it does not support the tool choice {asked['type']!r}")
     made: Json = {"tools": [{"functionDeclarations": declarations}]}
     return made if asked == "auto" else {**made, "toolConfig": {"functionCallingConfig": choice}}
 
@@ -346,7 +346,7 @@ def _fault(status: int, error: Json) -> FaultError:
     details = [it for it in error.get("details") or () if isinstance(it, Mapping)]
     meaning: ErrorClass = class_of(status)
     if any(it.get("reason") == "API_KEY_INVALID" for it in details) or "API key not valid" in message:
-        meaning = "auth"  # told by a 400, though the request is fine
+        meaning = "auth"  # Google sends a 400 for an invalid key, although the request is valid
     waits = [str(it["retryDelay"]) for it in details if "retryDelay" in it]
     return FaultError(
         meaning,

@@ -1,4 +1,4 @@
-"""The OpenAI chat format itself, as OpenAI, Groq, Mistral and many others speak it.
+"""The OpenAI format, as used by OpenAI, Groq, Mistral and many others.
 
 Where they differ is in the catalogue: ``parameter_names`` of a candidate renames or drops top-level
 parameters.
@@ -94,7 +94,7 @@ class OpenAIWire:
 
 
 def fault_of(status: int, error: Json) -> FaultError:
-    """What an OpenAI error object means, by its code where that says more than the status."""
+    """The error for an OpenAI error object; a code that is more specific than the status decides."""
     known = {name: error.get(name) for name in ("message", "type", "param", "code")}
     meaning = class_of(status)
     if status == 200 or meaning == "bad_request" or known["code"] == "insufficient_quota":
@@ -104,7 +104,7 @@ def fault_of(status: int, error: Json) -> FaultError:
 
 
 class OpenAIDecoder:
-    """Chunks come as they are; the usage is read from whichever of them carries it."""
+    """Passes chunks on unchanged, and reads the usage from any chunk that carries it."""
 
     def __init__(self, choices: int = 1) -> None:
         self.usage: Json | None = None
@@ -137,13 +137,13 @@ class OpenAIDecoder:
 
 
 def _flatten(message: Json) -> None:
-    """Make text of the content, which Mistral's reasoning models give in parts, thoughts among them."""
+    """Convert the content to text; Mistral's reasoning models return a list that includes thoughts."""
     if isinstance(message.get("content"), list):
         message["content"] = text_of(message["content"])
 
 
 def _portable(message: Mapping[str, Any], *, short_ids: bool) -> Json:
-    """A message without what only one provider knows, so that a conversation can move on to the next."""
+    """A message without fields of one provider, so that a conversation can continue with another."""
     made = {name: value for name, value in message.items() if value is not None or name == "content"}
     if made["role"] == "developer":
         made["role"] = "system"  # OpenAI reads it as developer where that exists; the others know only this
@@ -162,7 +162,7 @@ def _portable(message: Mapping[str, Any], *, short_ids: bool) -> Json:
 
 
 def _short_id(call_id: str) -> str:
-    """Nine letters and digits, always the same for the same id."""
+    """Nine letters and digits, always the same for the same ID."""
     if re.fullmatch("[A-Za-z0-9]{9}", call_id):
         return call_id
     return hashlib.sha256(call_id.encode()).hexdigest()[:9]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. ``name`` is empty where the server gave none."""
+    """One event. ``name`` is empty if the server sent none."""
 
     name: str
     data: str
@@ -40,7 +40,7 @@ class EventParser:
         return [event for line in lines if (event := self._line(line.rstrip(b"\r\n")))]
 
     def end(self) -> list[Event]:
-        """The event that the server left without its closing blank line, as some do with their last one."""
+        """The last event if the server did not end it with a blank line, as some servers do."""
         events = [self._line(self._rest), self._line(b"")]
         self._rest = b""
         return [event for event in events if event]

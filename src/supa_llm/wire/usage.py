@@ -1,4 +1,4 @@
-"""What a provider says it used, in the one shape that is recorded.
+"""Usage that a provider reports, in the shape that is recorded.
 
 Each format's usage becomes an OpenAI ``usage`` object, which callers see, and that object becomes
 :class:`~supa_llm.values.receipts.Usage`. Where OpenAI's chats have no name for a part, the object has one
@@ -41,7 +41,7 @@ _STANDARD = frozenset({"auto", "default", "standard", "on_demand"})
 
 
 def read_usage(usage: Any) -> Usage:
-    """Tokens out of an OpenAI ``usage`` object; None where it does not say.
+    """Tokens from an OpenAI ``usage`` object; None if it does not report them.
 
     Example:
         >>> read_usage({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 5}})
@@ -75,13 +75,13 @@ def read_usage(usage: Any) -> Usage:
 
 
 def served_tier(said: Any) -> str | None:
-    """The service tier that a provider names, in lower case; None for the standard one and for no name."""
+    """The service tier that a provider reported, in lower case; None for the standard tier or no tier."""
     tier = said.lower() if isinstance(said, str) else ""
     return tier if re.fullmatch(r"[a-z0-9_-]{1,32}", tier) and tier not in _STANDARD else None
 
 
 def of_anthropic(tokens: Mapping[str, Any]) -> Json:
-    """Anthropic's ``usage``, whose ``input_tokens`` leave out those read from and written to its cache."""
+    """Anthropic's ``usage``, whose ``input_tokens`` exclude tokens read from and written to its cache."""
     cached = _count(tokens, "cache_read_input_tokens") or 0
     written = _count(tokens, "cache_creation_input_tokens")
     hour = _count(tokens, "cache_creation", "ephemeral_1h_input_tokens")
@@ -98,12 +98,12 @@ def of_anthropic(tokens: Mapping[str, Any]) -> Json:
 
 
 def tier_of_anthropic(tokens: Mapping[str, Any]) -> str | None:
-    """The tier that Anthropic's ``usage`` names. Fast mode has prices of its own and is named apart."""
+    """The tier in Anthropic's ``usage``. Fast mode has its own prices and is reported separately."""
     return served_tier(tokens.get("speed")) or served_tier(tokens.get("service_tier"))
 
 
 def of_google(tokens: Mapping[str, Any]) -> Json:
-    """Google's ``usageMetadata``, which leaves out zeros and counts thoughts and tool use apart."""
+    """Google's ``usageMetadata``, which omits zeros and counts thoughts and tool use separately."""
     thoughts = _count(tokens, "thoughtsTokenCount") or 0
     asked = ("promptTokensDetails", "toolUsePromptTokensDetails")
     reread = _by_modality(tokens, "cacheTokensDetails")
@@ -162,7 +162,7 @@ def _modalities(usage: Any, *path: str) -> list[int | None]:
 
 
 def _fit(room: int | None, *parts: int | None) -> list[int | None]:
-    """The parts, cut so that together they stay within the room; without a room nothing is part of it."""
+    """The parts, capped so that their sum does not exceed ``room``; none without a room."""
     fitted: list[int | None] = []
     for part in parts:
         share = None if part is None or room is None else min(part, room)

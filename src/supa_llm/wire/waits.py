@@ -1,4 +1,4 @@
-"""How long a provider asks to wait, in whichever of the usual ways it says so."""
+"""The time that a provider asks to wait, from any of the usual places."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SECONDS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds that a provider asks to wait; None where it does not say.
+    """Seconds that a provider asks to wait; None if it does not.
 
     Understands ``retry-after-ms``, ``retry-after`` as seconds or as a date, and else the reset times beside a
     rate limit that is used up (``x-ratelimit-reset-tokens: 6m0s``, ``anthropic-ratelimit-tokens-reset:
@@ -54,7 +54,7 @@ def duration(text: str) -> float | None:
 
 
 def believable(seconds: float | None) -> float | None:
-    """A wait within reason: not in the past, and at most a day."""
+    """The wait, limited to the range from 0 seconds to one day."""
     return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT)
 
 
