@@ -6777,7 +6777,7 @@ comment on function public.get_llm_project_usage is
 By user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
 Errors: not_signed_in, invalid_argument.';
 
--- 85_receipts.sql
+-- 85_requests.sql
 
 -- Receipts and events: what stands behind the reports, request by request and attempt by attempt.
 

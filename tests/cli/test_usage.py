@@ -113,7 +113,7 @@ def test_numbers_are_aligned_to_the_right(cli: Cli, model: str) -> None:
     [
         (["--by", "colour"], "Usage cannot be grouped by colour."),
         (["--time-zone", "Mars"], "p_time_zone has a value that is not allowed."),
-        (["--since", "2026-02-01", "--until", "2026-01-01"], "'until' must not be before 'since'."),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "'until' must not be earlier than 'since'."),
         (
             ["export", "usage.csv", "--since", "2026-02-01", "--until", "2026-01-01"],
             "--since 2026-02-01 is after --until 2026-01-01.",
