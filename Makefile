@@ -1,4 +1,4 @@
-# Everything a contributor needs; needs Python 3.11 or newer and make, and installs the rest into .venv.
+# What a contributor runs. Needs Python 3.11 or newer and make; installs the rest into .venv.
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -7,20 +7,22 @@ INSTALLED := .venv/installed
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots test test-containers check format migration bench lock db-lint clean
+.PHONY: help quickstart panel screenshots unit lint test test-containers check format migration bench lock db-lint clean
 
 help:
-	@echo 'make quickstart       install, start the stack, show the main job'
+	@echo 'make quickstart       install, start a local stack, run the end-to-end demo'
+	@echo 'make unit             run the unit tests (no stack, no panel build)'
+	@echo 'make lint             check formatting, lint and types in seconds'
 	@echo 'make test             install, run every test'
-	@echo 'make panel            build the settings panel'
-	@echo 'make screenshots      take the pictures of the guides anew'
-	@echo 'make check            formatting, lint, types, the migration'
-	@echo 'make format           mend formatting and what ruff and sqlfluff can mend'
+	@echo 'make check            lint, the panel and its component tests, the migration'
+	@echo 'make format           fix formatting and what ruff and sqlfluff can fix'
 	@echo 'make migration        write the migration of this version from supabase/schemas'
+	@echo 'make panel            build the settings panel'
+	@echo 'make screenshots      take the screenshots of the guides'
 	@echo 'make bench            measure speed (ONLY=name for one figure)'
 	@echo 'make test-containers  run the integration tests on container images (needs Docker)'
-	@echo 'make db-lint          supabase db lint and db advisors (needs root on Debian)'
-	@echo 'make lock             choose dependency versions anew'
+	@echo 'make db-lint          run supabase db lint and db advisors (needs root on Debian)'
+	@echo 'make lock             update the locked dependency versions'
 
 quickstart: $(INSTALLED) $(PANEL)
 	$(BIN)/supa-llm demo
@@ -30,18 +32,24 @@ panel: $(PANEL)
 screenshots: $(INSTALLED) $(PANEL)
 	$(BIN)/python -m tests.panel.screenshots
 
+unit: $(INSTALLED)
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+# Two processes with a stack each, whole files at a time: more of them gain nothing on two cores.
 test: $(INSTALLED) $(PANEL)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-containers: $(INSTALLED)
 	$(BIN)/python -m tests.containers tests/database tests/integration $(ARGS)
 
-check: $(INSTALLED)
+lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	@# Without the migration, which is the schema files over again.
+	@# Without the migration, which repeats the schema files.
 	$(BIN)/sqlfluff lint supabase/schemas supabase/seed.sql
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/python hatch_build.py check
 	$(BIN)/python hatch_build.py test
 	$(BIN)/python -m tools.migration --check

@@ -21,10 +21,12 @@ main()
 
 def start(*arguments: str, cwd: Path, without: str = "", **environment: str) -> subprocess.Popen[str]:
     """Start `supa-llm` with pipes for its output; `without` names packages that are to be missing."""
+    # The width of whoever runs the tests would drop columns.
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, without, *arguments],
         cwd=cwd,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+        env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -184,7 +183,7 @@ def test_what_was_cancelled_did_not_fail(user: Caller) -> None:
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
-        ("request_id", str(uuid.uuid4())),
+        ("request_id", "a493fa76-b075-4b56-adcc-fe3af8287c7a"),
         ("request_id", "00000000-0000-7000-8000-000000000000"),
         ("request_id", "ffffffff-ffff-7fff-bfff-ffffffffffff"),
         ("request_id", None),
