@@ -35,7 +35,7 @@ screenshots: $(INSTALLED) $(PANEL)
 unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
-# Two processes with a stack each, whole files at a time: more of them gain nothing on two cores.
+# Two processes, each with a stack of its own; whole files at a time, because module fixtures share state.
 test: $(INSTALLED) $(PANEL)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
