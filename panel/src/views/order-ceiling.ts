@@ -39,7 +39,8 @@ export class Ceiling extends View {
   async #load(): Promise<void> {
     await this.#do(async () => {
       this.quotas = await this.store.backend.quotas();
-      this.amount = this.#own ? String(this.#own.limit) : "";
+      // The answer may come after the user began to type: what they typed stays.
+      this.amount ||= this.#own ? String(this.#own.limit) : "";
     });
   }
 
