@@ -3435,7 +3435,7 @@ was none that is stored, or it was replaced meanwhile. Errors: not_signed_in, ru
 --
 -- A request may be recorded days after it began, and a cost may be recalculated. Whoever changes the totals of an
 -- hour holds a shared lock on it until they commit, and marks it as stale where it is over; whoever rolls it up holds
--- the lock alone. So a roll up either sees a change, or the change sees the roll up and marks it. What is stale is
+-- the lock alone. So a rollup either sees a change, or the change sees the rollup and marks it. What is stale is
 -- read from the users' totals until it is rolled up again. Rolling up never waits for that lock: it leaves an hour
 -- that is being recorded for later.
 
@@ -3518,7 +3518,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.usage_rollups'), llm_private.hour_number(p_hour));
-  -- Asked after the lock is there, and so after any roll up before it: an hour that is not over yet is not rolled up.
+  -- Asked after the lock is there, and so after any rollup before it: an hour that is not over yet is not rolled up.
   if p_hour + interval '1 hour' > clock_timestamp() then
     return;
   end if;
@@ -3818,7 +3818,7 @@ is in progress or nothing may be written.';
 -- A request that never comes back leaves a reservation that is over when it expires.
 --
 -- A counter holds what was used of a quota in its present period, and what is reserved.
--- There is one counter of a quota and an owner, so they do not add up over the years; it begins anew with each period.
+-- There is one counter of a quota and an owner, so they do not add up over the years; it resets with each period.
 -- It is opened at the first use, with what the ledger says was used in the period before. A period lasts until the end
 -- that it began with, so that a user who changes their time zone gains nothing.
 --
@@ -6081,7 +6081,7 @@ begin
     );
   end if;
 
-  -- As note_hour() does, which is only called for an hour that is over. It may wait for a roll up, so it comes before any
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a rollup, so it comes before any
   -- lock that others wait for.
   perform pg_advisory_xact_lock_shared(
     hashtext('llm_private.usage_rollups'), (extract(epoch from v_hour) / 3600)::integer
@@ -7753,7 +7753,7 @@ to authenticated;
 grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
 grant execute on function public.get_llm_project_usage, public.list_llm_project_usage_events to service_role;
 
--- Upkeep of the ledger ------------------------------------------------------------------------------------------------
+-- Maintenance ---------------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_usage_adjustments to authenticated, service_role;
 grant execute on function

@@ -6,7 +6,7 @@
 --
 -- A request may be recorded days after it began, and a cost may be recalculated. Whoever changes the totals of an
 -- hour holds a shared lock on it until they commit, and marks it as stale where it is over; whoever rolls it up holds
--- the lock alone. So a roll up either sees a change, or the change sees the roll up and marks it. What is stale is
+-- the lock alone. So a rollup either sees a change, or the change sees the rollup and marks it. What is stale is
 -- read from the users' totals until it is rolled up again. Rolling up never waits for that lock: it leaves an hour
 -- that is being recorded for later.
 
@@ -89,7 +89,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.usage_rollups'), llm_private.hour_number(p_hour));
-  -- Asked after the lock is there, and so after any roll up before it: an hour that is not over yet is not rolled up.
+  -- Asked after the lock is there, and so after any rollup before it: an hour that is not over yet is not rolled up.
   if p_hour + interval '1 hour' > clock_timestamp() then
     return;
   end if;

@@ -12,7 +12,7 @@
 -- A request that never comes back leaves a reservation that is over when it expires.
 --
 -- A counter holds what was used of a quota in its present period, and what is reserved.
--- There is one counter of a quota and an owner, so they do not add up over the years; it begins anew with each period.
+-- There is one counter of a quota and an owner, so they do not add up over the years; it resets with each period.
 -- It is opened at the first use, with what the ledger says was used in the period before. A period lasts until the end
 -- that it began with, so that a user who changes their time zone gains nothing.
 --

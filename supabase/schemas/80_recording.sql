@@ -279,7 +279,7 @@ begin
     );
   end if;
 
-  -- As note_hour() does, which is only called for an hour that is over. It may wait for a roll up, so it comes before any
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a rollup, so it comes before any
   -- lock that others wait for.
   perform pg_advisory_xact_lock_shared(
     hashtext('llm_private.usage_rollups'), (extract(epoch from v_hour) / 3600)::integer

@@ -144,7 +144,7 @@ to authenticated;
 grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
 grant execute on function public.get_llm_project_usage, public.list_llm_project_usage_events to service_role;
 
--- Upkeep of the ledger ------------------------------------------------------------------------------------------------
+-- Maintenance ---------------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_usage_adjustments to authenticated, service_role;
 grant execute on function

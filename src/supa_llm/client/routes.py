@@ -109,8 +109,8 @@ class UserPolicy(_Policy):
             empty = error
         with suppress(SupaLLMError):  # the error says what to do without it, too
             empty.skipped = self._database.run(routes.explain_route(*question), token.secret).skipped
-            cooling = empty.code == _RATE_LIMITED
-            limited = self._database.run(keys.list_keys(), token.secret) if cooling else []
+            rate_limited = empty.code == _RATE_LIMITED
+            limited = self._database.run(keys.list_keys(), token.secret) if rate_limited else []
             empty.retry_after = _soonest(limited, empty)
         raise empty
 
@@ -168,8 +168,8 @@ class AsyncUserPolicy(_Policy):
             empty = error
         with suppress(SupaLLMError):
             empty.skipped = (await self._database.run(routes.explain_route(*question), token.secret)).skipped
-            cooling = empty.code == _RATE_LIMITED
-            limited = await self._database.run(keys.list_keys(), token.secret) if cooling else []
+            rate_limited = empty.code == _RATE_LIMITED
+            limited = await self._database.run(keys.list_keys(), token.secret) if rate_limited else []
             empty.retry_after = _soonest(limited, empty)
         raise empty
 

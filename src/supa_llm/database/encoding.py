@@ -17,6 +17,13 @@ def timestamp(at: date | None) -> str | None:
     return datetime.combine(at, time.min, UTC).isoformat()
 
 
+def day(on: date | None) -> str | None:
+    """A day for the database; a datetime becomes its own day."""
+    if on is None:
+        return None
+    return (on.date() if isinstance(on, datetime) else on).isoformat()
+
+
 def without_decimals(value: Any) -> Any:
     """The same value with each Decimal as an int or float, which JSON can carry."""
     if isinstance(value, Mapping):

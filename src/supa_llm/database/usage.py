@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 from supa_llm.database.call import Call
-from supa_llm.database.encoding import timestamp
+from supa_llm.database.encoding import day, timestamp
 from supa_llm.errors import InvalidInputError
 from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt
@@ -113,10 +113,3 @@ def _in_order(since: date | None, until: date | None) -> None:
     first, last = day(since), day(until)
     if first and last and first > last:
         raise InvalidInputError("'until' must not be earlier than 'since'.")
-
-
-def day(on: date | None) -> str | None:
-    """A day for the database; a datetime becomes its own day."""
-    if on is None:
-        return None
-    return (on.date() if isinstance(on, datetime) else on).isoformat()

@@ -1,4 +1,4 @@
-"""What the settings panel asks of a server: to test a key, and which providers the operator has keys for."""
+"""What the settings panel asks of a server: to check a key, and which providers the operator has keys for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from supa_llm.client.session import AccessToken
 from supa_llm.database import key_checks, routes
 from supa_llm.database.transport import AsyncDatabase, Project
 from supa_llm.errors import InvalidInputError, NotFoundError, NotSignedInError, SupaLLMError
-from supa_llm.panel.key_check import check_key
+from supa_llm.panel import key_check
 from supa_llm.values.secrets import Secret
 
 #: Enough for any key, and for all changes of a user's settings.
@@ -62,16 +62,16 @@ def panel_endpoint(
     database_http = httpx.AsyncClient(timeout=15)
     database = AsyncDatabase(project, database_http)
 
-    async def check_key_(request: Request) -> JSONResponse:
+    async def check_key(request: Request) -> JSONResponse:
         token = _token(request)
         asked = _fields(await _body(request), {"provider": str, "key": str})
-        test = await database.run(key_checks.begin_key_check(asked["provider"], asked["key"]), token)
-        key = test.key if asked["key"] is None else Secret(asked["key"])
+        check = await database.run(key_checks.begin_key_check(asked["provider"], asked["key"]), token)
+        key = check.key if asked["key"] is None else Secret(asked["key"])
         if key is None:
             raise NotFoundError("There is no key to test.", code="key_not_found")
-        said = await check_key(test, key, providers)
+        said = await key_check.check_key(check, key, providers)
         stored = await database.run(
-            key_checks.record_key_check(test.id, said.result, said.retry_after), token
+            key_checks.record_key_check(check.id, said.result, said.retry_after), token
         )
         return _json(
             {
@@ -107,7 +107,7 @@ def panel_endpoint(
     )
     return Starlette(
         routes=[
-            Route("/keys/check", check_key_, methods=["POST"]),
+            Route("/keys/check", check_key, methods=["POST"]),
             Route("/explain", explain_route, methods=["POST"]),
             Route("/operator-providers", operator_providers, methods=["GET"]),
         ],
