@@ -1,11 +1,11 @@
 # The public names and the module of each. supa_llm/__init__.py reads this table, and so do type checkers.
 
 from supa_llm.client.admin import Admin as Admin
-from supa_llm.client.async_client import AsyncSupaLLM as AsyncSupaLLM
-from supa_llm.client.async_client import AsyncUserLLM as AsyncUserLLM
 from supa_llm.client.export import async_export_events as async_export_events
 from supa_llm.client.export import export_events as export_events
+from supa_llm.client.supallm import AsyncSupaLLM as AsyncSupaLLM
 from supa_llm.client.supallm import SupaLLM as SupaLLM
+from supa_llm.client.user import AsyncUserLLM as AsyncUserLLM
 from supa_llm.client.user import UserLLM as UserLLM
 from supa_llm.errors import BadRequestError as BadRequestError
 from supa_llm.errors import ConfigurationError as ConfigurationError

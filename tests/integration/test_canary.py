@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from supa_llm import AsyncSupaLLM, SupaLLM, SupaLLMError
-from supa_llm.engine import ModelCall, uuid7
-from supa_llm.engine.effects import Demand
+from supa_llm.engine import uuid7
+from supa_llm.values.routes import Demand
 from supa_llm.values.secrets import Secret
 from tests.support import Emulator, Stack, User
 
@@ -175,7 +175,7 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
             watch.fails(lambda: "".join(llm.stream("Hello", timeout=1)))
             llm.flush(5)
             revive(canary)
-            llm._core.cache.forget(canary.id)
+            llm._resources.cache.forget(canary.id)
         for _ in faults(providers):
             try:
                 llm.chat("Hello", timeout=1)
@@ -183,24 +183,23 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
                 watch.errors.append(error)
             llm.flush(5)
             revive(canary)
-            llm._core.cache.forget(canary.id)
-        call = ModelCall("chat", {"messages": [{"role": "user", "content": "Hello"}]})
-        route = llm._policy().route(None, None, ["chat"], Demand(uuid7(), call))
+            llm._resources.cache.forget(canary.id)
+        route = llm._account().route(None, None, ["chat"], Demand(uuid7(), 1_000, None))
         assert route.candidates[0].key == Secret(KEY)
         answer = llm.chat("Hello")
         watch.check(
             llm,
-            llm._core,
+            llm._resources,
             llm._session,
             route,
             answer,
             answer.receipt,
-            llm._core.operator_keys,
+            llm._resources.operator_keys,
             llm.list_keys(),
         )
         with pytest.raises(TypeError):
             pickle.dumps(route)
-        database = llm._core._database._client
+        database = llm._resources._database._client
         database.base_url = database.base_url.with_port(9)
         llm.chat("Hello")
         watch.fails(lambda: llm.set_key("openai", KEY))
@@ -208,7 +207,7 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
         llm.close()
         assert llm.dropped_usage == 1
         watch.fails(lambda: llm.set_key("openai", KEY))
-        watch.check(llm, llm._shared)
+        watch.check(llm, llm._resources)
     assert len(watch.errors) > 50
     assert "usage event" in watch.log.getvalue()
     assert "send_request_headers" in watch.log.getvalue()
@@ -239,15 +238,15 @@ async def test_in_tasks(canary: User, providers: Emulator, stack: Stack) -> None
             await fails(read())
             await llm.flush(5)
             revive(canary)
-            llm._core.cache.forget(canary.id)
+            llm._resources.cache.forget(canary.id)
         await llm.chat("Hello")
         task = asyncio.create_task(llm.chat("Hello"))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        database = llm._core._database._client
+        database = llm._resources._database._client
         database.base_url = database.base_url.with_port(9)
         await fails(llm.set_key("openai", KEY))
         await llm.close()
         await fails(llm.list_keys())
-        watch.check(llm, llm._shared)
+        watch.check(llm, llm._resources)

@@ -165,13 +165,13 @@ def test_a_changed_setting_moves_the_next_request(llm: SupaLLM, user: User) -> N
 
 def test_a_busy_user_resolves_a_route_once(llm: SupaLLM, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     resolved: list[str] = []
-    run = llm._core._database.run
+    run = llm._resources._database.run
 
     def watched(call: Any, token: Any) -> Any:
         resolved.append(call.name)
         return run(call, token)
 
-    monkeypatch.setattr(llm._core._database, "run", watched)
+    monkeypatch.setattr(llm._resources._database, "run", watched)
     for _ in range(50):
         llm.chat("Hello")
         llm.for_user(user.access_token)

@@ -24,7 +24,7 @@ def rows(db: psycopg.Connection[Any], user: User) -> int:
 
 def held(llm: SupaLLM) -> int:
     """Entries in the caches of a client."""
-    return len(llm._core.cache)
+    return len(llm._resources.cache)
 
 
 def test_a_sign_in_loads_the_settings_and_makes_the_row(
@@ -98,10 +98,10 @@ def test_usage_from_before_a_sign_out_is_recorded_after_it(
     sb = user.client()
     with SupaLLM(sb) as llm:
         llm.set_key("openai", key_for("openai"))
-        send, llm._core.recorder._send = llm._core.recorder._send, _away
+        send, llm._resources.recorder._send = llm._resources.recorder._send, _away
         llm.chat("Hello")
         sb.auth.sign_out()
-        llm._core.recorder._send = send
+        llm._resources.recorder._send = send
         assert llm.flush()
     events = db.execute(
         "select outcome from public.llm_usage_events where user_id = %s", [user.id]
@@ -128,7 +128,7 @@ def test_the_next_user_on_the_same_client_sees_nothing_of_the_last(new_user: Cal
 def test_a_failing_load_does_not_fail_the_sign_in_and_is_told_at_first_use(stack: Stack, user: User) -> None:
     sb = stack.client()
     with SupaLLM(sb, database_timeout=1) as llm:
-        database = llm._core._database
+        database = llm._resources._database
         working, database._client.base_url = database._client.base_url, database._client.base_url.with_port(9)
         assert sb.auth.sign_in_with_password(user.credentials).session
         with pytest.raises(DatabaseUnavailableError):
@@ -184,8 +184,8 @@ def test_nothing_is_kept_for_an_expired_token(stack: Stack, user: User) -> None:
 
 def _settings_kept(llm: SupaLLM, user: Any) -> bool:
     token = user._identify().token
-    with llm._core.cache._lock:
-        return llm._core.cache._get((token.digest, "settings", None)) is not None
+    with llm._resources.cache._lock:
+        return llm._resources.cache._get((token.digest, "settings", None)) is not None
 
 
 async def test_asynchronously_a_sign_in_loads_and_a_sign_out_clears(

@@ -37,7 +37,7 @@ asyncio.run(main())
 """
 GOES_AWAY = """
 llm.flush()
-client = llm._core._database._client
+client = llm._resources._database._client
 client.base_url = client.base_url.with_port(9)
 llm.chat("Hello")
 """

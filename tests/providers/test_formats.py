@@ -40,16 +40,16 @@ def engine(both: Both) -> Any:
 @each_provider
 async def test_a_chat(both: Both, engine: Any, to: Providers, provider: str) -> None:
     to.emulator.script({"type": "reply", "text": "Paris."})
-    policy = both.policy(to(provider))
+    account = both.account(to(provider))
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "What is the capital of France?"},
     ]
     body = chat_body(messages, max_tokens=50, temperature=0.5)
-    answer = await both.chat(engine, policy, body)
+    answer = await both.chat(engine, account, body)
     assert answer.text == "Paris."
     assert answer.finish_reason == "stop"
-    (attempt,) = policy.attempts
+    (attempt,) = account.attempts
     assert (attempt.outcome, attempt.service_tier) == ("succeeded", None)
     assert 0 < attempt.usage.input_tokens <= estimate("chat", body).input_tokens
     assert 0 < attempt.usage.output_tokens <= estimate("chat", body).output_tokens
@@ -59,12 +59,12 @@ async def test_a_chat(both: Both, engine: Any, to: Providers, provider: str) -> 
 @each_provider
 async def test_a_stream(both: Both, engine: Any, to: Providers, provider: str) -> None:
     to.emulator.script({"type": "reply", "text": "One two three."})
-    policy = both.policy(to(provider))
-    stream = engine.stream(policy, chat_body("Count to three, please"))
+    account = both.account(to(provider))
+    stream = both.stream(engine, account, chat_body("Count to three, please"))
     pieces = await both.pieces(stream)
     assert len(pieces) > 1
     assert "".join(pieces) == stream.answer.text == "One two three."
-    (attempt,) = policy.attempts
+    (attempt,) = account.attempts
     assert (attempt.outcome, attempt.streamed) == ("succeeded", True)
     assert attempt.usage.input_tokens
     assert attempt.usage.output_tokens
@@ -77,20 +77,20 @@ async def test_a_stream(both: Both, engine: Any, to: Providers, provider: str) -
 async def test_a_tool_is_called_and_answered(
     both: Both, engine: Any, to: Providers, provider: str, streamed: bool
 ) -> None:
-    policy = both.policy(to(provider))
+    account = both.account(to(provider))
     body = chat_body("What is the weather in Paris?", tools=[WEATHER])
     if streamed:
-        stream = engine.stream(policy, body)
+        stream = both.stream(engine, account, body)
         await both.pieces(stream)
         answer = stream.answer
     else:
-        answer = await both.chat(engine, policy, body)
+        answer = await both.chat(engine, account, body)
     assert answer.finish_reason == "tool_calls"
     (call,) = answer.tool_calls
     assert (call.name, call.arguments) == ("get_weather", {"city": "mock-city"})
     body["messages"] += [answer.message, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees"}]
     to.emulator.script({"type": "reply", "text": "It is warm."})
-    assert (await both.chat(engine, policy, body)).text == "It is warm."
+    assert (await both.chat(engine, account, body)).text == "It is warm."
     assert "21 degrees" in json.dumps(to.emulator.requests()[-1]["body"])
 
 
@@ -98,17 +98,17 @@ async def test_a_tool_is_called_and_answered(
 async def test_a_json_answer(both: Both, engine: Any, to: Providers, provider: str) -> None:
     if provider == "anthropic":  # the emulator knows only the older parameter for schemas
         to.emulator.script({"type": "reply", "text": '{"name": "mock-name", "count": 1}'})
-    answer = await both.chat(engine, both.policy(to(provider)), chat_body("A thing", schema=SCHEMA))
+    answer = await both.chat(engine, both.account(to(provider)), chat_body("A thing", schema=SCHEMA))
     assert answer.parsed == {"name": "mock-name", "count": 1}
     assert '"count"' in json.dumps(to.emulator.requests()[-1]["body"])
 
 
 @pytest.mark.parametrize("provider", ["openai"])
 async def test_embeddings(both: Both, engine: Any, to: Providers, provider: str) -> None:
-    policy = both.policy(to(provider))
-    embeddings = await both.embed(engine, policy, {"input": ["one text", "another text"]})
+    account = both.account(to(provider))
+    embeddings = await both.embed(engine, account, {"input": ["one text", "another text"]})
     assert [len(vector) for vector in embeddings.vectors] == [1536, 1536]
-    assert policy.attempts[0].usage.input_tokens
+    assert account.attempts[0].usage.input_tokens
 
 
 @each_provider
@@ -122,20 +122,20 @@ async def test_a_failing_provider_gives_way_to_the_next(
     following = "groq" if provider != "groq" else "openai"
     base = to(provider).base_url.removeprefix(to.emulator.url)
     to.emulator.fail(status, path=base + "/*", **({"retry_after": 7} if status == 429 else {}))
-    policy = both.policy(to(provider), to(following))
-    answer = await both.chat(engine, policy, chat_body("Hello"))
+    account = both.account(to(provider), to(following))
+    answer = await both.chat(engine, account, chat_body("Hello"))
     assert answer.receipt.answered_by is not None
     assert answer.receipt.answered_by.provider == following
-    assert [it.error_class for it in policy.attempts] == [error_class, None]
+    assert [it.error_class for it in account.attempts] == [error_class, None]
     if status == 429:
-        assert policy.attempts[0].retry_after == 7
+        assert account.attempts[0].retry_after == 7
 
 
 @each_provider
 async def test_a_bad_request_stops(both: Both, engine: Any, to: Providers, provider: str) -> None:
     to.emulator.fail(400, message="the prompt is too long")
     with pytest.raises(BadRequestError, match="the prompt is too long"):
-        await both.chat(engine, both.policy(to(provider), to("groq")), chat_body("Hello"))
+        await both.chat(engine, both.account(to(provider), to("groq")), chat_body("Hello"))
     assert len(to.emulator.requests()) == 1
 
 
@@ -148,45 +148,47 @@ async def test_a_stream_that_breaks_off(
         {"type": "reply", "text": "One two three four five six."},
         {"type": "stream_fault", "kind": kind, "after_chunks": 5},
     )
-    policy = both.policy(to(provider), to("groq"))
+    account = both.account(to(provider), to("groq"))
     with pytest.raises(StreamInterruptedError):
-        await both.pieces(engine.stream(policy, chat_body("Hello")))
-    assert [it.outcome for it in policy.attempts] == ["failed"]
+        await both.pieces(both.stream(engine, account, chat_body("Hello")))
+    assert [it.outcome for it in account.attempts] == ["failed"]
     # Before the first content it is another story: the next candidate answers.
     to.emulator.script({"type": "stream_fault", "kind": kind, "after_chunks": 0})
-    policy = both.policy(to(provider), to("groq"))
-    assert await both.pieces(engine.stream(policy, chat_body("Hello")))
-    assert [it.outcome for it in policy.attempts] == ["failed", "succeeded"]
+    account = both.account(to(provider), to("groq"))
+    assert await both.pieces(both.stream(engine, account, chat_body("Hello")))
+    assert [it.outcome for it in account.attempts] == ["failed", "succeeded"]
 
 
 async def test_a_provider_that_is_slow_to_answer(both: Both, engine: Any, to: Providers) -> None:
     to.emulator.script({"type": "delay", "seconds": 3, "match": {"provider": "openai"}})
-    policy = both.policy(to("openai"), to("groq"))
-    await both.chat(engine, policy, chat_body("Hello"), timeouts=fast(attempt=0.3))
-    assert [it.error_class for it in policy.attempts] == ["timeout", None]
-    assert 250 < policy.attempts[0].latency_ms < 1_500
+    account = both.account(to("openai"), to("groq"))
+    await both.chat(engine, account, chat_body("Hello"), timeouts=fast(attempt=0.3))
+    assert [it.error_class for it in account.attempts] == ["timeout", None]
+    assert 250 < account.attempts[0].latency_ms < 1_500
 
 
 async def test_a_stream_that_is_slow_to_begin(both: Both, engine: Any, to: Providers) -> None:
     to.emulator.script({"type": "slow_first_token", "seconds": 3, "match": {"provider": "openai"}})
-    policy = both.policy(to("openai"), to("groq"))
-    await both.pieces(engine.stream(policy, chat_body("Hello"), timeouts=fast(attempt=0.3, idle=0.3)))
-    assert [it.error_class for it in policy.attempts] == ["timeout", None]
+    account = both.account(to("openai"), to("groq"))
+    await both.pieces(both.stream(engine, account, chat_body("Hello"), timeouts=fast(attempt=0.3, idle=0.3)))
+    assert [it.error_class for it in account.attempts] == ["timeout", None]
 
 
 async def test_a_stream_that_falls_silent(both: Both, engine: Any, to: Providers) -> None:
     to.emulator.script({"type": "stream_fault", "kind": "stall", "after_chunks": 3, "stall_seconds": 3})
-    policy = both.policy(to("openai"), to("groq"))
+    account = both.account(to("openai"), to("groq"))
     with pytest.raises(StreamInterruptedError, match="did not answer in time"):
-        await both.pieces(engine.stream(policy, chat_body("Hello"), timeouts=fast(attempt=0.3, idle=0.3)))
-    assert [it.error_class for it in policy.attempts] == ["timeout"]
+        await both.pieces(
+            both.stream(engine, account, chat_body("Hello"), timeouts=fast(attempt=0.3, idle=0.3))
+        )
+    assert [it.error_class for it in account.attempts] == ["timeout"]
 
 
 async def test_hanging_up(both: Both, engine: Any, to: Providers) -> None:
     to.emulator.script({"type": "reply", "text": "One two three four five six."})
-    policy = both.policy(to("anthropic"))
-    assert len(await both.pieces(engine.stream(policy, chat_body("Hello there")), limit=2)) == 2
-    (attempt,) = policy.attempts
+    account = both.account(to("anthropic"))
+    assert len(await both.pieces(both.stream(engine, account, chat_body("Hello there")), limit=2)) == 2
+    (attempt,) = account.attempts
     assert attempt.outcome == "cancelled"
     assert attempt.usage.input_tokens
 
@@ -194,9 +196,9 @@ async def test_hanging_up(both: Both, engine: Any, to: Providers) -> None:
 async def test_nobody_is_there(both: Both, engine: Any, to: Providers) -> None:
     from tests.unit.engine_support import candidate
 
-    policy = both.policy(candidate("openai", base_url="http://127.0.0.1:9/v1"))
+    account = both.account(candidate("openai", base_url="http://127.0.0.1:9/v1"))
     with pytest.raises(ProviderError, match="could not be reached"):
-        await both.chat(engine, policy, chat_body("Hello"))
+        await both.chat(engine, account, chat_body("Hello"))
 
 
 async def test_no_proxy_is_handed_a_key_for_this_very_machine(
@@ -204,5 +206,5 @@ async def test_no_proxy_is_handed_a_key_for_this_very_machine(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # where nobody listens
     engine = AsyncEngine() if both.asynchronous else Engine()
-    answer = await both.chat(engine, both.policy(to("openai")), chat_body("Hello"))
+    answer = await both.chat(engine, both.account(to("openai")), chat_body("Hello"))
     assert answer.text

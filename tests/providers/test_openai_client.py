@@ -9,9 +9,9 @@ from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
 from supa_llm.client import dropin
-from supa_llm.engine import AsyncEngine, Engine
+from supa_llm.engine import AsyncEngine, Engine, Timeouts
 from tests.providers.conftest import CATALOGUE, Providers
-from tests.unit.engine_support import AsyncMemoryPolicy, Both, MemoryPolicy
+from tests.unit.engine_support import AsyncMemoryAccount, Both, MemoryAccount
 
 ASK: dict[str, Any] = {
     "model": "auto",
@@ -27,21 +27,21 @@ class City(BaseModel):
     people: int
 
 
-def client(policy: MemoryPolicy) -> OpenAI:
-    return dropin.openai(lambda: policy, Engine())
+def client(account: MemoryAccount) -> OpenAI:
+    return dropin.openai(lambda: account, Engine(), timeouts=Timeouts())
 
 
-def async_client(policy: AsyncMemoryPolicy) -> AsyncOpenAI:
-    return dropin.async_openai(lambda: policy, AsyncEngine())
+def async_client(account: AsyncMemoryAccount) -> AsyncOpenAI:
+    return dropin.async_openai(lambda: account, AsyncEngine(), timeouts=Timeouts())
 
 
 @pytest.mark.parametrize("provider", SCHEMALESS)
 async def test_structured_outputs(to: Providers, provider: str) -> None:
-    completions = client(MemoryPolicy((to(provider),))).chat.completions
+    completions = client(MemoryAccount((to(provider),))).chat.completions
     assert completions.parse(response_format=City, **ASK).choices[0].message.parsed == City(
         name="mock-name", people=1
     )
-    asynchronous = async_client(AsyncMemoryPolicy((to(provider),))).chat.completions
+    asynchronous = async_client(AsyncMemoryAccount((to(provider),))).chat.completions
     parsed = await asynchronous.parse(response_format=City, **ASK)
     assert parsed.choices[0].message.parsed == City(name="mock-name", people=1)
 
@@ -49,11 +49,11 @@ async def test_structured_outputs(to: Providers, provider: str) -> None:
 @pytest.mark.parametrize("provider", CATALOGUE)
 async def test_the_streaming_helper(to: Providers, provider: str) -> None:
     to.emulator.script({"type": "reply", "text": "It is warm.", "times": 2})
-    with client(MemoryPolicy((to(provider),))).chat.completions.stream(**ASK) as stream:
+    with client(MemoryAccount((to(provider),))).chat.completions.stream(**ASK) as stream:
         deltas = [event.delta for event in stream if event.type == "content.delta"]
         assert "".join(deltas) == "It is warm."
         assert stream.get_final_completion().choices[0].finish_reason == "stop"
-    asynchronous = async_client(AsyncMemoryPolicy((to(provider),))).chat.completions
+    asynchronous = async_client(AsyncMemoryAccount((to(provider),))).chat.completions
     async with asynchronous.stream(stream_options={"include_usage": True}, **ASK) as other:
         deltas = [event.delta async for event in other if event.type == "content.delta"]
         assert "".join(deltas) == "It is warm."
@@ -72,7 +72,7 @@ async def test_a_tool_loop(both: Both, to: Providers, provider: str, streamed: b
             "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
         },
     }
-    completions = client(MemoryPolicy((to(provider),))).chat.completions
+    completions = client(MemoryAccount((to(provider),))).chat.completions
     if streamed:
         with completions.stream(tools=[tool], **ASK) as stream:
             message: Any = stream.get_final_completion().choices[0].message
@@ -87,19 +87,19 @@ async def test_a_tool_loop(both: Both, to: Providers, provider: str, streamed: b
 
 
 async def test_embeddings(to: Providers) -> None:
-    policy = AsyncMemoryPolicy((to("openai"),))
-    answer = await async_client(policy).embeddings.create(model="auto", input="a text")
+    account = AsyncMemoryAccount((to("openai"),))
+    answer = await async_client(account).embeddings.create(model="auto", input="a text")
     assert len(answer.data[0].embedding) == 1536
 
 
 async def test_it_falls_back_unseen(to: Providers) -> None:
     to.emulator.fail(401, path="/v1/*", times=2)
-    policy = MemoryPolicy((to("openai"), to("groq")))
-    assert client(policy).chat.completions.create(**ASK).choices[0].message.content
-    asynchronous = AsyncMemoryPolicy((to("openai"), to("groq")))
+    account = MemoryAccount((to("openai"), to("groq")))
+    assert client(account).chat.completions.create(**ASK).choices[0].message.content
+    asynchronous = AsyncMemoryAccount((to("openai"), to("groq")))
     stream = await async_client(asynchronous).chat.completions.create(stream=True, **ASK)
     assert [chunk async for chunk in stream]
-    for attempts in (policy.attempts, asynchronous.attempts):
+    for attempts in (account.attempts, asynchronous.attempts):
         assert [it.error_class for it in attempts] == ["auth", None]
 
 
@@ -108,9 +108,9 @@ async def test_an_agent_library_runs_on_it(to: Providers) -> None:
     ai = pytest.importorskip("pydantic_ai")
     models = pytest.importorskip("pydantic_ai.models.openai")
     providers = pytest.importorskip("pydantic_ai.providers.openai")
-    policy = AsyncMemoryPolicy((to("openai"), to("groq")))
+    account = AsyncMemoryAccount((to("openai"), to("groq")))
     model = models.OpenAIChatModel(
-        "auto", provider=providers.OpenAIProvider(openai_client=async_client(policy))
+        "auto", provider=providers.OpenAIProvider(openai_client=async_client(account))
     )
 
     agent = ai.Agent(model, output_type=City)
@@ -119,7 +119,7 @@ async def test_an_agent_library_runs_on_it(to: Providers) -> None:
     to.emulator.script({"type": "reply", "tool_calls": [{"name": "final_result", "arguments": paris}]})
     result = await agent.run("Which city?")
     assert result.output == City(name="Paris", people=2)
-    assert [(it.provider, it.error_class) for it in policy.attempts] == [
+    assert [(it.provider, it.error_class) for it in account.attempts] == [
         ("openai", "rate_limited"),
         ("groq", None),
     ]

@@ -1,4 +1,4 @@
-"""What the tests of engine and drop-in share: a policy and providers in memory, and both engines alike."""
+"""What the tests of engine and drop-in share: an account and providers in memory, and both engines alike."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from uuid import UUID
 
 import httpx
 
-from supa_llm.client.answers import ChatAnswer, Embeddings
-from supa_llm.engine import AsyncEngine, Engine, Timeouts
-from supa_llm.engine.effects import Demand
+from supa_llm.client.answers import AsyncChatStream, ChatAnswer, ChatStream, Embeddings
+from supa_llm.engine import AsyncEngine, Engine, ModelCall, Timeouts
 from supa_llm.errors import SupaLLMError
 from supa_llm.values.receipts import Attempt
-from supa_llm.values.routes import Candidate, Route
+from supa_llm.values.routes import Candidate, Demand, Route
 from supa_llm.values.secrets import Secret
 
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -40,8 +39,8 @@ def candidate(provider: str = "one", **changed: Any) -> Candidate:
 
 
 @dataclass
-class Books:
-    """A policy in memory; it notes what it is asked and told."""
+class _Account:
+    """An account in memory that notes each call."""
 
     candidates: tuple[Candidate, ...]
     operator_keys: dict[str, Secret] = field(default_factory=dict)
@@ -88,7 +87,7 @@ class Books:
         self.reserved.append((number, candidate.provider))
 
 
-class MemoryPolicy(Books):
+class MemoryAccount(_Account):
     """For threads."""
 
     def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
@@ -97,11 +96,11 @@ class MemoryPolicy(Books):
     def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         self.hold(number, candidate)
 
-    def models(self, task: str | None) -> Route:
+    def explain_route(self, task: str | None) -> Route:
         return self.resolve(task, None, ("chat",))
 
 
-class AsyncMemoryPolicy(Books):
+class AsyncMemoryAccount(_Account):
     """For an event loop."""
 
     async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
@@ -110,7 +109,7 @@ class AsyncMemoryPolicy(Books):
     async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         self.hold(number, candidate)
 
-    async def models(self, task: str | None) -> Route:
+    async def explain_route(self, task: str | None) -> Route:
         return self.resolve(task, None, ("chat",))
 
 
@@ -143,8 +142,8 @@ class Both:
     def __init__(self, asynchronous: bool) -> None:
         self.asynchronous = asynchronous
 
-    def policy(self, *candidates: Candidate, **values: Any) -> Any:
-        return (AsyncMemoryPolicy if self.asynchronous else MemoryPolicy)(candidates, **values)
+    def account(self, *candidates: Candidate, **values: Any) -> Any:
+        return (AsyncMemoryAccount if self.asynchronous else MemoryAccount)(candidates, **values)
 
     def engine(self, web: Callable[[httpx.Request], httpx.Response], **client: Any) -> Any:
         transport = httpx.MockTransport(web)
@@ -153,14 +152,19 @@ class Both:
         return Engine(httpx.Client(transport=transport, **client))
 
     async def chat(
-        self, engine: Any, policy: Any, body: dict[str, Any] = HELLO, **options: Any
+        self, engine: Any, account: Any, body: dict[str, Any] = HELLO, schema: Any = None, **options: Any
     ) -> ChatAnswer:
-        answer = engine.chat(policy, body, **options)
-        return await answer if self.asynchronous else answer  # type: ignore[no-any-return]
+        answer = engine.answer(account, ModelCall("chat", body, **options))
+        return ChatAnswer(await answer if self.asynchronous else answer, schema)
 
-    async def embed(self, engine: Any, policy: Any, body: dict[str, Any], **options: Any) -> Embeddings:
-        answer = engine.embed(policy, body, **options)
-        return await answer if self.asynchronous else answer  # type: ignore[no-any-return]
+    async def embed(self, engine: Any, account: Any, body: dict[str, Any], **options: Any) -> Embeddings:
+        answer = engine.answer(account, ModelCall("embeddings", body, **options))
+        return Embeddings(await answer if self.asynchronous else answer)
+
+    def stream(self, engine: Any, account: Any, body: dict[str, Any] = HELLO, **options: Any) -> Any:
+        """A stream that sends nothing before it is read."""
+        items = engine.items(account, ModelCall("chat", {**body, "stream": True}, **options))
+        return AsyncChatStream(items) if self.asynchronous else ChatStream(items)
 
     async def pieces(self, stream: Any, limit: int = 1_000) -> list[str]:
         """The pieces of a stream's text, up to ``limit`` of them; the stream is closed after that."""

@@ -37,13 +37,14 @@ class App:
     """Existing code: it makes requests with an openai client, and knows nothing of us."""
 
     def __init__(
-        self, both: Both, web: Callable[[httpx.Request], httpx.Response], policy: Any, **options: Any
+        self, both: Both, web: Callable[[httpx.Request], httpx.Response], account: Any, **options: Any
     ):
         self._asynchronous = both.asynchronous
         make: Any = dropin.async_openai if both.asynchronous else dropin.openai
         self.receipts: list[Receipt] = []
         engine = both.engine(web)
-        self.client = make(lambda: policy, engine, on_receipt=self.receipts.append, **options)
+        options = {"timeouts": Timeouts(), "on_receipt": self.receipts.append, **options}
+        self.client = make(lambda: account, engine, **options)
 
     async def __call__(self, method: Callable[..., Any], **arguments: Any) -> Any:
         called = method(**arguments)
@@ -58,17 +59,17 @@ class App:
 
 
 def app(both: Both, *replies: Reply, **options: Any) -> tuple[App, Any, Web]:
-    web, policy = Web({"one": list(replies)}), both.policy(candidate("one"))
-    return App(both, web, policy, **options), policy, web
+    web, account = Web({"one": list(replies)}), both.account(candidate("one"))
+    return App(both, web, account, **options), account, web
 
 
 async def test_answers_and_where_they_came_from(both: Both) -> None:
-    made, policy, _ = app(both, answered("Hi"), task="code")
+    made, account, _ = app(both, answered("Hi"), task="code")
     completion = await made.ask()
     assert completion.choices[0].message.content == "Hi"
     (receipt,) = made.receipts
     assert completion._request_id == str(receipt.request_id)
-    assert receipt.attempts == tuple(policy.attempts)
+    assert receipt.attempts == tuple(account.attempts)
     raw = await made(made.client.chat.completions.with_raw_response.create, **ASK)
     assert {name: raw.headers[name] for name in raw.headers if name.startswith("x-llm")} == {
         "x-llm-provider": "one",
@@ -81,39 +82,39 @@ async def test_answers_and_where_they_came_from(both: Both) -> None:
     ("model", "asked"), [("auto", None), ("", None), ("groq/llama", "groq/llama"), ("gpt-5", "gpt-5")]
 )
 async def test_the_model_and_the_task_that_are_requested(both: Both, model: str, asked: str | None) -> None:
-    made, policy, web = app(both, answered(), task="code")
+    made, account, web = app(both, answered(), task="code")
     await made.ask(model=model)
     await made.ask(model=model, extra_headers={"x-llm-task": "speed"})
-    assert policy.asked == [("code", asked, ("chat",)), ("speed", asked, ("chat",))]
+    assert account.asked == [("code", asked, ("chat",)), ("speed", asked, ("chat",))]
     assert b'"model": "m"' in web.requests[0].content
 
 
 async def test_streams(both: Both) -> None:
-    made, policy, _ = app(both, httpx.Response(200, content=b"".join(STREAM)))
+    made, account, _ = app(both, httpx.Response(200, content=b"".join(STREAM)))
     chunks = await made.chunks()
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello"
     assert all(chunk.usage is None for chunk in chunks)
-    assert [it.outcome for it in policy.attempts] == ["succeeded"]
-    assert [it.attempts for it in made.receipts] == [tuple(policy.attempts)]
+    assert [it.outcome for it in account.attempts] == ["succeeded"]
+    assert [it.attempts for it in made.receipts] == [tuple(account.attempts)]
     with_usage = await made.chunks(stream_options={"include_usage": True})
     assert with_usage[-1].usage.prompt_tokens == 3
 
 
 async def test_hanging_up_cancels(both: Both) -> None:
-    made, policy, _ = app(both, httpx.Response(200, content=b"".join(STREAM[:3])))
+    made, account, _ = app(both, httpx.Response(200, content=b"".join(STREAM[:3])))
     stream = await made.ask(stream=True)
     await made(stream.close)
-    assert [it.outcome for it in policy.attempts] == ["cancelled"]
+    assert [it.outcome for it in account.attempts] == ["cancelled"]
 
 
 async def test_a_broken_stream_raises_what_the_openai_package_raises(both: Both) -> None:
     pieces = [STREAM[1], event({"error": {"message": "full"}})]
-    made, policy, _ = app(both, httpx.Response(200, stream=both.body(pieces)))
+    made, account, _ = app(both, httpx.Response(200, stream=both.body(pieces)))
     with pytest.raises(openai.APIError, match="broke off") as caught:
         await made.chunks()
     assert isinstance(caught.value.body, dict)
     assert caught.value.body["code"] == "stream_interrupted"
-    assert [it.attempts for it in made.receipts] == [tuple(policy.attempts)]
+    assert [it.attempts for it in made.receipts] == [tuple(account.attempts)]
 
 
 @pytest.mark.parametrize("encoding", [None, "float", "base64"])
@@ -160,14 +161,14 @@ def failing(status: int, headers: dict[str, str] | None = None, **error: Any) ->
 async def test_failures_of_providers(
     both: Both, reply: Reply, expected: type[openai.APIStatusError], code: str
 ) -> None:
-    made, policy, web = app(both, reply)
+    made, account, web = app(both, reply)
     with pytest.raises(expected) as caught:
         await made.ask()
     assert caught.value.code == code
     assert isinstance(caught.value.body, dict)
     assert caught.value.body["hint"]
     assert len(web.requests) == 1  # the openai client does not try again what the engine has tried
-    assert [it.attempts for it in made.receipts] == [tuple(policy.attempts)]
+    assert [it.attempts for it in made.receipts] == [tuple(account.attempts)]
     if expected is openai.RateLimitError:
         assert caught.value.response.headers["retry-after"] == "7"
 
@@ -185,8 +186,8 @@ async def test_failures_of_providers(
 async def test_failures_of_the_route(
     both: Both, failure: SupaLLMError, expected: type[openai.APIStatusError]
 ) -> None:
-    made, policy, _ = app(both, answered())
-    policy.failure = failure
+    made, account, _ = app(both, answered())
+    account.failure = failure
     with pytest.raises(expected) as caught:
         await made.ask()
     assert caught.value.code == failure.code
@@ -195,9 +196,9 @@ async def test_failures_of_the_route(
 
 
 async def test_what_no_provider_on_the_route_can_express(both: Both) -> None:
-    web, policy = Web({}), both.policy(candidate("one", wire_format="google"))
+    web, account = Web({}), both.account(candidate("one", wire_format="google"))
     with pytest.raises(openai.BadRequestError, match="logprobs"):
-        await App(both, web, policy).ask(logprobs=True)
+        await App(both, web, account).ask(logprobs=True)
 
 
 @pytest.mark.parametrize("how", ["client", "with_options", "request", "copy"])
@@ -206,14 +207,14 @@ async def test_the_callers_time_out_is_the_total_one(both: Both, how: str) -> No
         time.sleep(0.06)
         raise httpx.ReadTimeout("slow")
 
-    made, policy, _ = app(both, slow, **({"timeout": 0.05} if how == "client" else {}))
+    made, account, _ = app(both, slow, **({"timeout": 0.05} if how == "client" else {}))
     if how == "with_options":
         made.client = made.client.with_options(timeout=0.05)
     if how == "copy":
         made.client = made.client.copy(timeout=0.05)
     with pytest.raises(openai.APITimeoutError):
         await made.ask(**({"timeout": 0.05} if how == "request" else {}))
-    assert [it.error_class for it in policy.attempts] == ["timeout"]
+    assert [it.error_class for it in account.attempts] == ["timeout"]
 
 
 async def test_without_a_time_out_of_the_callers_ours_hold(both: Both) -> None:
@@ -246,7 +247,7 @@ def test_a_missing_openai_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "openai", None)
     both = Both(False)
     with pytest.raises(ConfigurationError, match=r"pip install 'supa-llm\[openai\]'"):
-        dropin.openai(lambda: both.policy(), both.engine(Web({})))
+        dropin.openai(lambda: both.account(), both.engine(Web({})), timeouts=Timeouts())
 
 
 def test_importing_it_imports_neither_openai_nor_pydantic() -> None:

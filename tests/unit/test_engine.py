@@ -14,7 +14,7 @@ import pytest
 
 from supa_llm.client.answers import chat_body
 from supa_llm.database.usage import record_usage
-from supa_llm.engine import AsyncEngine, Engine, Timeouts, uuid7
+from supa_llm.engine import AsyncEngine, Engine, ModelCall, Timeouts, uuid7
 from supa_llm.errors import (
     BadRequestError,
     InvalidInputError,
@@ -29,9 +29,9 @@ from supa_llm.values.secrets import Secret
 from tests.unit.engine_support import (
     HELLO,
     STREAM,
-    AsyncMemoryPolicy,
+    AsyncMemoryAccount,
     Both,
-    MemoryPolicy,
+    MemoryAccount,
     Reply,
     Web,
     answered,
@@ -52,12 +52,12 @@ def failing(status: int, headers: dict[str, str] | None = None, **error: Any) ->
 
 
 async def test_the_first_candidate_answers(both: Both) -> None:
-    web, policy = Web({"one": [answered("Hi")]}), both.policy(candidate("one"), candidate("two"))
-    answer = await both.chat(both.engine(web), policy, task="speed", model="one/m")
+    web, account = Web({"one": [answered("Hi")]}), both.account(candidate("one"), candidate("two"))
+    answer = await both.chat(both.engine(web), account, task="speed", model="one/m")
     assert answer.text == "Hi"
     assert answer.finish_reason == "stop"
-    assert policy.asked == [("speed", "one/m", ("chat",))]
-    ((request_id, task, attempt),) = policy.records
+    assert account.asked == [("speed", "one/m", ("chat",))]
+    ((request_id, task, attempt),) = account.records
     assert (request_id, task) == (answer.receipt.request_id, "speed")
     assert answer.receipt.attempts == (attempt,)
     assert answer.receipt.answered_by == attempt
@@ -95,21 +95,21 @@ async def test_the_next_candidate_answers_when_one_fails(
     both: Both, reply: Reply, error_class: str, stream: bool
 ) -> None:
     good = httpx.Response(200, content=b"".join(STREAM)) if stream else answered("Hi")
-    web, policy = Web({"one": [reply], "two": [good]}), both.policy(candidate("one"), candidate("two"))
+    web, account = Web({"one": [reply], "two": [good]}), both.account(candidate("one"), candidate("two"))
     engine = both.engine(web, follow_redirects=True)
     if stream:
-        opened = engine.stream(policy, HELLO)
+        opened = both.stream(engine, account, HELLO)
         assert "".join(await both.pieces(opened)) == "Hello"
         receipt = opened.receipt
     else:
-        receipt = (await both.chat(engine, policy)).receipt
-    assert [(it.outcome, it.error_class) for it in policy.attempts] == [
+        receipt = (await both.chat(engine, account)).receipt
+    assert [(it.outcome, it.error_class) for it in account.attempts] == [
         ("failed", error_class),
         ("succeeded", None),
     ]
-    assert receipt.attempts == tuple(policy.attempts)
-    assert [it.number for it in policy.attempts] == [1, 2]
-    assert policy.forgotten == (error_class in ("auth", "rate_limited"))
+    assert receipt.attempts == tuple(account.attempts)
+    assert [it.number for it in account.attempts] == [1, 2]
+    assert account.forgotten == (error_class in ("auth", "rate_limited"))
     # Each key went to its own provider, and nowhere else.
     for request in web.requests:
         assert (
@@ -121,9 +121,9 @@ async def test_the_next_candidate_answers_when_one_fails(
 @pytest.mark.parametrize("status", [400, 413, 422])
 async def test_a_bad_request_is_tried_nowhere_else(both: Both, status: int) -> None:
     reply = failing(status, message="bad sk-secret-one", type="invalid_request_error", param="n", code="no")
-    web, policy = Web({"one": [reply]}), both.policy(candidate("one"), candidate("two"))
+    web, account = Web({"one": [reply]}), both.account(candidate("one"), candidate("two"))
     with pytest.raises(BadRequestError) as caught:
-        await both.chat(both.engine(web), policy)
+        await both.chat(both.engine(web), account)
     assert caught.value.status == status
     assert caught.value.body == {
         "message": "bad …",
@@ -131,8 +131,8 @@ async def test_a_bad_request_is_tried_nowhere_else(both: Both, status: int) -> N
         "param": "n",
         "code": "no",
     }
-    assert [it.error_class for it in policy.attempts] == ["bad_request"]
-    assert policy.forgotten == 0
+    assert [it.error_class for it in account.attempts] == ["bad_request"]
+    assert account.forgotten == 0
 
 
 async def test_when_all_fail_each_attempt_is_named_and_what_to_do(both: Both) -> None:
@@ -143,13 +143,13 @@ async def test_when_all_fail_each_attempt_is_named_and_what_to_do(both: Both) ->
             "three": [httpx.ConnectError("no route")],
         }
     )
-    policy = both.policy(candidate("one"), candidate("two", key_source="team"), candidate("three"))
+    account = both.account(candidate("one"), candidate("two", key_source="team"), candidate("three"))
     with pytest.raises(ProviderError) as caught:
-        await both.chat(both.engine(web), policy)
+        await both.chat(both.engine(web), account)
     error = caught.value
     assert type(error) is ProviderError
     assert (error.code, error.status, error.retry_after) == ("all_candidates_failed", 429, 30)
-    assert error.receipt.attempts == tuple(policy.attempts)
+    assert error.receipt.attempts == tuple(account.attempts)
     assert error.receipt.answered_by is None
     text = str(error)
     assert "one/m rejected your key (…abcd) [401]: Incorrect API key provided: …" in text
@@ -157,23 +157,23 @@ async def test_when_all_fail_each_attempt_is_named_and_what_to_do(both: Both) ->
     assert "three/m could not be reached: no route" in text
     assert "Replace your one key" in error.hint
     assert "Try two again in 30 s" in error.hint
-    assert [it.retry_after for it in policy.attempts] == [None, 30, None]
+    assert [it.retry_after for it in account.attempts] == [None, 30, None]
 
 
 async def test_operator_keys_come_from_the_policy(both: Both) -> None:
     web = Web({"two": [answered()]})
     theirs = {"key_source": "operator", "key": None, "key_id": None, "key_hint": None}
-    policy = both.policy(
+    account = both.account(
         candidate("one", **theirs), candidate("two", **theirs), operator_keys={"two": Secret("sk-operator")}
     )
-    await both.chat(both.engine(web), policy)
-    assert [it.provider for it in policy.attempts] == ["two"]
+    await both.chat(both.engine(web), account)
+    assert [it.provider for it in account.attempts] == ["two"]
     assert web.requests[0].headers["authorization"] == "Bearer sk-operator"
 
 
 async def test_keys_go_in_the_header_that_the_candidate_names(both: Both) -> None:
     web = Web({"one": [answered()]})
-    await both.chat(both.engine(web), both.policy(candidate("one", key_header="x-api-key", key_scheme="")))
+    await both.chat(both.engine(web), both.account(candidate("one", key_header="x-api-key", key_scheme="")))
     assert web.requests[0].headers["x-api-key"] == "sk-secret-one"
     assert "authorization" not in web.requests[0].headers
 
@@ -181,19 +181,19 @@ async def test_keys_go_in_the_header_that_the_candidate_names(both: Both) -> Non
 async def test_nothing_of_the_apps_http_client_reaches_a_provider(both: Both) -> None:
     web = Web({"one": [answered()]})
     engine = both.engine(web, headers={"x-app": "1"}, cookies={"c": "1"}, auth=("u", "p"))
-    await both.chat(engine, both.policy(candidate("one")))
+    await both.chat(engine, both.account(candidate("one")))
     (request,) = web.requests
     assert {"x-app", "cookie"}.isdisjoint(request.headers)
     assert request.headers["authorization"] == "Bearer sk-secret-one"
 
 
 async def test_without_a_candidate_the_routes_own_error_is_raised(both: Both) -> None:
-    policy = both.policy(failure=NoCandidateError("Nobody.", hint="Add a key."))
+    account = both.account(failure=NoCandidateError("Nobody.", hint="Add a key."))
     with pytest.raises(NoCandidateError, match="Add a key"):
-        await both.chat(both.engine(Web({})), policy)
+        await both.chat(both.engine(Web({})), account)
     with pytest.raises(NoCandidateError, match="Add a key"):
-        await both.pieces(both.engine(Web({})).stream(policy, HELLO))
-    assert policy.records == []
+        await both.pieces(both.stream(both.engine(Web({})), account, HELLO))
+    assert account.records == []
 
 
 @pytest.mark.parametrize(
@@ -209,17 +209,20 @@ async def test_a_candidate_that_cannot_be_tried_is_skipped(
 ) -> None:
     body = {**HELLO, "n": 2}
     with pytest.raises(NoCandidateError) as caught:
-        await both.chat(both.engine(Web({})), both.policy(candidate("one", **changed)), body)
+        await both.chat(both.engine(Web({})), both.account(candidate("one", **changed)), body)
     assert [(it.provider, it.reason) for it in caught.value.skipped] == [("one", reason)]
     assert caught.value.code == code
-    policy = both.policy(candidate("one", **changed), candidate("two"))
-    await both.chat(both.engine(Web({"two": [answered()]})), policy, body)
-    assert [(it.number, it.provider) for it in policy.attempts] == [(1, "two")]
+    account = both.account(candidate("one", **changed), candidate("two"))
+    await both.chat(both.engine(Web({"two": [answered()]})), account, body)
+    assert [(it.number, it.provider) for it in account.attempts] == [(1, "two")]
 
 
 async def test_streams_and_their_usage(both: Both) -> None:
-    web, policy = Web({"one": [httpx.Response(200, stream=both.body(STREAM))]}), both.policy(candidate("one"))
-    stream = both.engine(web).stream(policy, HELLO, task="t")
+    web, account = (
+        Web({"one": [httpx.Response(200, stream=both.body(STREAM))]}),
+        both.account(candidate("one")),
+    )
+    stream = both.stream(both.engine(web), account, HELLO, task="t")
     assert not stream.receipt
     with pytest.raises(InvalidInputError):
         _ = stream.answer
@@ -228,10 +231,10 @@ async def test_streams_and_their_usage(both: Both) -> None:
     assert stream.answer.finish_reason == "stop"
     assert stream.candidate.provider == "one"
     assert stream.receipt.request_id == stream.request_id
-    (attempt,) = policy.attempts
+    (attempt,) = account.attempts
     assert (attempt.outcome, attempt.streamed, attempt.usage) == ("succeeded", True, Usage(3, None, 5, None))
     assert json.loads(web.requests[0].content)["stream_options"] == {"include_usage": True}
-    assert policy.asked == [("t", None, ("chat", "streaming"))]
+    assert account.asked == [("t", None, ("chat", "streaming"))]
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
@@ -244,13 +247,13 @@ async def test_what_is_recorded_of_usage(both: Both, streamed: bool, said: str, 
     reply = (
         httpx.Response(200, stream=both.body([event(told)])) if streamed else httpx.Response(200, json=told)
     )
-    policy = both.policy(candidate("one"))
+    account = both.account(candidate("one"))
     engine = both.engine(Web({"one": [reply]}))
     if streamed:
-        await both.pieces(engine.stream(policy, HELLO))
+        await both.pieces(both.stream(engine, account, HELLO))
     else:
-        await both.chat(engine, policy)
-    ((request_id, task, attempt),) = policy.records
+        await both.chat(engine, account)
+    ((request_id, task, attempt),) = account.records
     sent = record_usage(request_id, task, attempt).args
     assert (sent["p_input_tokens"], sent["p_cached_input_tokens"], sent["p_output_tokens"]) == (128, 64, 8)
     assert (sent["p_cache_write_tokens"], sent["p_other_tokens"]) == (32, {"input_audio": 16})
@@ -261,9 +264,12 @@ async def test_what_is_recorded_of_usage(both: Both, streamed: bool, said: str, 
 
 @pytest.mark.parametrize("wanted", [False, True])
 async def test_only_a_caller_who_requested_usage_gets_its_chunk(both: Both, wanted: bool) -> None:
-    web, policy = Web({"one": [httpx.Response(200, stream=both.body(STREAM))]}), both.policy(candidate("one"))
+    web, account = (
+        Web({"one": [httpx.Response(200, stream=both.body(STREAM))]}),
+        both.account(candidate("one")),
+    )
     body = {**HELLO, "stream_options": {"include_usage": wanted}}
-    chunks = both.engine(web).stream(policy, body).chunks()
+    chunks = both.stream(both.engine(web), account, body).chunks()
     seen = [made async for made in chunks] if both.asynchronous else list(chunks)
     assert [made["usage"] for made in seen if made.get("usage")] == ([USAGE] if wanted else [])
     assert all("usage" in made for made in seen) == wanted
@@ -291,9 +297,9 @@ async def test_a_stream_that_breaks_before_its_first_content_falls_back(
             "two": [httpx.Response(200, stream=both.body(STREAM))],
         }
     )
-    policy = both.policy(candidate("one"), candidate("two"))
-    assert await both.pieces(both.engine(web).stream(policy, HELLO)) == ["Hel", "lo"]
-    assert [it.outcome for it in policy.attempts] == ["failed", "succeeded"]
+    account = both.account(candidate("one"), candidate("two"))
+    assert await both.pieces(both.stream(both.engine(web), account, HELLO)) == ["Hel", "lo"]
+    assert [it.outcome for it in account.attempts] == ["failed", "succeeded"]
 
 
 @pytest.mark.parametrize("tail", [[], *([it[1]] for it in BEFORE[2:])])
@@ -301,13 +307,13 @@ async def test_a_stream_that_breaks_after_its_first_content_does_not(
     both: Both, tail: Sequence[bytes | Exception]
 ) -> None:
     web = Web({"one": [httpx.Response(200, stream=both.body([*STREAM[:2], *tail]))]})
-    policy = both.policy(candidate("one"), candidate("two"))
-    stream = both.engine(web).stream(policy, HELLO)
+    account = both.account(candidate("one"), candidate("two"))
+    stream = both.stream(both.engine(web), account, HELLO)
     with pytest.raises(StreamInterruptedError) as caught:
         await both.pieces(stream)
     assert stream.text == "Hel"
-    assert [it.outcome for it in policy.attempts] == ["failed"]
-    assert caught.value.receipt.attempts == tuple(policy.attempts)
+    assert [it.outcome for it in account.attempts] == ["failed"]
+    assert caught.value.receipt.attempts == tuple(account.attempts)
     assert len(web.requests) == 1
 
 
@@ -316,9 +322,9 @@ async def test_a_complete_answer_is_one_however_its_stream_ends(
     both: Both, tail: Sequence[bytes | Exception]
 ) -> None:
     web = Web({"one": [httpx.Response(200, stream=both.body([*STREAM[:4], *tail]))]})
-    policy = both.policy(candidate("one"))
-    assert await both.pieces(both.engine(web).stream(policy, HELLO)) == ["Hel", "lo"]
-    assert [(it.outcome, it.usage) for it in policy.attempts] == [("succeeded", Usage())]
+    account = both.account(candidate("one"))
+    assert await both.pieces(both.stream(both.engine(web), account, HELLO)) == ["Hel", "lo"]
+    assert [(it.outcome, it.usage) for it in account.attempts] == [("succeeded", Usage())]
 
 
 async def test_hanging_up_is_recorded_with_the_tokens_that_are_known(both: Both) -> None:
@@ -329,39 +335,39 @@ async def test_hanging_up_is_recorded_with_the_tokens_that_are_known(both: Both)
     text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hel"}}
     pieces: list[bytes | Exception] = [event(start), event(text), httpx.ReadError("never read")]
     web = Web({"one": [httpx.Response(200, stream=both.body(pieces))]})
-    policy = both.policy(candidate("one", wire_format="anthropic"))
-    assert await both.pieces(both.engine(web).stream(policy, HELLO), limit=1) == ["Hel"]
-    assert [(it.outcome, it.usage.input_tokens) for it in policy.attempts] == [("cancelled", 7)]
+    account = both.account(candidate("one", wire_format="anthropic"))
+    assert await both.pieces(both.stream(both.engine(web), account, HELLO), limit=1) == ["Hel"]
+    assert [(it.outcome, it.usage.input_tokens) for it in account.attempts] == [("cancelled", 7)]
 
 
 async def test_a_stream_that_is_never_entered_asks_nobody(both: Both) -> None:
-    policy = both.policy(candidate("one"))
-    stream = both.engine(Web({})).stream(policy, HELLO)
+    account = both.account(candidate("one"))
+    stream = both.stream(both.engine(Web({})), account, HELLO)
     await stream.aclose() if both.asynchronous else stream.close()
-    assert (policy.asked, policy.records) == ([], [])
+    assert (account.asked, account.records) == ([], [])
 
 
 async def test_embeddings(both: Both) -> None:
     reply = httpx.Response(
         200, json={"data": [{"index": 0, "embedding": "AACAPwAAAEA="}], "usage": {"prompt_tokens": 2}}
     )
-    policy = both.policy(candidate("one"))
-    embeddings = await both.embed(both.engine(Web({"one": [reply]})), policy, {"input": "x"})
+    account = both.account(candidate("one"))
+    embeddings = await both.embed(both.engine(Web({"one": [reply]})), account, {"input": "x"})
     assert embeddings.vectors == [[1.0, 2.0]]
-    assert policy.asked == [(None, None, ("embeddings",))]
-    assert [it.usage for it in policy.attempts] == [Usage(input_tokens=2)]
+    assert account.asked == [(None, None, ("embeddings",))]
+    assert [it.usage for it in account.attempts] == [Usage(input_tokens=2)]
 
 
 async def test_the_needs_are_read_from_the_request(both: Both) -> None:
-    policy = both.policy(candidate("one"))
+    account = both.account(candidate("one"))
     image = {"type": "image_url", "image_url": {"url": "https://x.test/a.png"}}
     body = chat_body(
         [{"role": "user", "content": [image]}],
         tools=[{"type": "function", "function": {"name": "f"}}],
         schema={"type": "object"},
     )
-    await both.chat(both.engine(Web({"one": [answered("{}")]})), policy, body)
-    assert policy.asked == [(None, None, ("chat", "tools", "json_schema", "vision"))]
+    await both.chat(both.engine(Web({"one": [answered("{}")]})), account, body)
+    assert account.asked == [(None, None, ("chat", "tools", "json_schema", "vision"))]
 
 
 async def test_no_time_is_left_for_the_next_candidate(both: Both) -> None:
@@ -369,12 +375,12 @@ async def test_no_time_is_left_for_the_next_candidate(both: Both) -> None:
         assert max(filter(None, request.extensions["timeout"].values())) <= 0.05
         raise httpx.ReadTimeout("slow")
 
-    policy = both.policy(candidate("one"), candidate("two"))
+    account = both.account(candidate("one"), candidate("two"))
     engine = both.engine(Web({"one": [slow], "two": [slow]}))
     with pytest.raises(ProviderError) as caught:
-        await both.chat(engine, policy, timeouts=fast(total=3, attempt=0.05))
+        await both.chat(engine, account, timeouts=fast(total=3, attempt=0.05))
     assert not isinstance(caught.value, TotalTimeoutError)
-    assert [it.error_class for it in policy.attempts] == ["timeout", "timeout"]
+    assert [it.error_class for it in account.attempts] == ["timeout", "timeout"]
 
 
 def test_the_total_time_runs_out_for_threads() -> None:
@@ -385,14 +391,14 @@ def test_the_total_time_runs_out_for_threads() -> None:
         now[0] += request.extensions["timeout"]["read"]
         raise httpx.ReadTimeout("slow")
 
-    policy = MemoryPolicy((candidate("one"), candidate("two"), candidate("three")))
+    account = MemoryAccount((candidate("one"), candidate("two"), candidate("three")))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("supa_llm.engine.flow.time.monotonic", lambda: now[0])
         engine = Engine(httpx.Client(transport=httpx.MockTransport(slow)))
         with pytest.raises(TotalTimeoutError) as caught:
-            engine.chat(policy, HELLO, timeouts=Timeouts(total=3, attempt=2))
+            engine.answer(account, ModelCall("chat", HELLO, timeouts=Timeouts(total=3, attempt=2)))
     assert caught.value.code == "total_timeout"
-    assert [(it.error_class, it.latency_ms) for it in policy.attempts] == [
+    assert [(it.error_class, it.latency_ms) for it in account.attempts] == [
         ("timeout", 2000),
         ("timeout", 1000),
     ]
@@ -403,11 +409,11 @@ async def test_the_total_time_runs_out_for_an_event_loop() -> None:
         await asyncio.sleep(5)
         raise AssertionError
 
-    policy = AsyncMemoryPolicy((candidate("one"), candidate("two")))
+    account = AsyncMemoryAccount((candidate("one"), candidate("two")))
     engine = AsyncEngine(httpx.AsyncClient(transport=httpx.MockTransport(slow)))
     with pytest.raises(TotalTimeoutError):
-        await engine.chat(policy, HELLO, timeouts=fast(total=0.1))
-    assert [it.error_class for it in policy.attempts] == ["timeout"]
+        await engine.answer(account, ModelCall("chat", HELLO, timeouts=fast(total=0.1)))
+    assert [it.error_class for it in account.attempts] == ["timeout"]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -419,33 +425,33 @@ async def test_cancelling_a_task_cancels_its_request(streamed: bool) -> None:
         await asyncio.sleep(60)
         raise AssertionError
 
-    policy = AsyncMemoryPolicy((candidate("one"), candidate("two")))
+    account = AsyncMemoryAccount((candidate("one"), candidate("two")))
     engine = AsyncEngine(httpx.AsyncClient(transport=httpx.MockTransport(hanging)))
 
     async def run() -> None:
         if streamed:
-            async with engine.stream(policy, HELLO):
+            async with Both(True).stream(engine, account):
                 pass
         else:
-            await engine.chat(policy, HELLO)
+            await engine.answer(account, ModelCall("chat", HELLO))
 
     task = asyncio.create_task(run())
     await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [it.outcome for it in policy.attempts] == ["cancelled"]
+    assert [it.outcome for it in account.attempts] == ["cancelled"]
 
 
 def test_ctrl_c_is_recorded() -> None:
     def interrupted(request: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt
 
-    policy = MemoryPolicy((candidate("one"), candidate("two")))
+    account = MemoryAccount((candidate("one"), candidate("two")))
     engine = Engine(httpx.Client(transport=httpx.MockTransport(interrupted)))
     with pytest.raises(KeyboardInterrupt):
-        engine.chat(policy, HELLO)
-    assert [it.outcome for it in policy.attempts] == ["cancelled"]
+        engine.answer(account, ModelCall("chat", HELLO))
+    assert [it.outcome for it in account.attempts] == ["cancelled"]
 
 
 def everything_said(error: BaseException) -> str:
@@ -486,12 +492,12 @@ async def test_no_error_shows_a_secret(both: Both, reply: Reply, streamed: bool)
         request = httpx.Request("POST", "https://one.test", headers={"x-api-key": SECRET})
         reply.request = request
     web = Web({"one": [reply]})
-    policy = both.policy(candidate("one", key=Secret(SECRET)))
+    account = both.account(candidate("one", key=Secret(SECRET)))
     engine = both.engine(web)
     with pytest.raises(SupaLLMError) as caught:
-        await (both.pieces(engine.stream(policy, HELLO)) if streamed else both.chat(engine, policy))
+        await (both.pieces(both.stream(engine, account, HELLO)) if streamed else both.chat(engine, account))
     assert "s3cr3t" not in everything_said(caught.value)
-    assert "s3cr3t" not in repr(policy.records)
+    assert "s3cr3t" not in repr(account.records)
 
 
 @pytest.mark.parametrize("key", ["kéy-s3cr3t", "k\ney-s3cr3t"])
@@ -499,10 +505,10 @@ async def test_a_key_that_no_header_can_carry_is_a_rejected_key(both: Both, key:
     def wire_of_h11(request: httpx.Request) -> httpx.Response:
         raise httpx.LocalProtocolError("Illegal header value")
 
-    policy = both.policy(candidate("one", key=Secret(key)))
+    account = both.account(candidate("one", key=Secret(key)))
     with pytest.raises(ProviderError) as caught:
-        await both.chat(both.engine(Web({"one": [wire_of_h11]})), policy)
-    assert [it.error_class for it in policy.attempts] == ["auth"]
+        await both.chat(both.engine(Web({"one": [wire_of_h11]})), account)
+    assert [it.error_class for it in account.attempts] == ["auth"]
     assert "s3cr3t" not in everything_said(caught.value)
 
 
@@ -523,10 +529,10 @@ async def test_a_key_that_no_header_can_carry_is_a_rejected_key(both: Both, key:
 async def test_what_is_no_request_is_refused_before_anybody_is_asked(
     both: Both, body: dict[str, Any]
 ) -> None:
-    policy = both.policy(candidate("one"))
+    account = both.account(candidate("one"))
     with pytest.raises(InvalidInputError):
-        await both.chat(both.engine(Web({})), policy, body)
-    assert policy.records == []
+        await both.chat(both.engine(Web({})), account, body)
+    assert account.records == []
 
 
 def test_timeouts_are_positive() -> None:
@@ -543,25 +549,23 @@ def test_request_ids_are_version_7_and_in_order() -> None:
 
 
 async def test_a_closed_http_client_is_a_fault_without_its_exception(both: Both) -> None:
-    policy = both.policy(candidate("one"))
+    account = both.account(candidate("one"))
     engine = both.engine(Web({"one": [answered("Hi")]}))
     if isinstance(engine, AsyncEngine):
         await engine.client.aclose()
     else:
         engine.client.close()
     with pytest.raises(ProviderError) as caught:
-        await both.chat(engine, policy)
+        await both.chat(engine, account)
     assert caught.value.__context__ is None
     assert [it.error_class for it in caught.value.receipt.attempts] == ["connection"]
 
 
 def test_a_stream_says_who_answered_once_it_has_ended() -> None:
-    with Both(False).engine(
-        Web({"one": [httpx.Response(200, content=b"".join(STREAM)), answered("Hi")]})
-    ) as engine:
-        stream = engine.stream(MemoryPolicy((candidate("one"),)), HELLO)
+    both = Both(False)
+    with both.engine(Web({"one": [httpx.Response(200, content=b"".join(STREAM))]})) as engine:
+        stream = both.stream(engine, MemoryAccount((candidate("one"),)))
         with pytest.raises(InvalidInputError):
             stream.answered_by  # noqa: B018
         list(stream)
         assert stream.answered_by.provider == "one"
-        assert engine.chat(MemoryPolicy((candidate("one"),)), HELLO).answered_by.outcome == "succeeded"

@@ -1,4 +1,4 @@
-"""What ``chat()``, ``stream()`` and ``embed()`` take and return."""
+"""The bodies and answers of ``chat()``, ``stream()`` and ``embed()``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from uuid import UUID
 
+from supa_llm.engine.effects import Answer, Item, Opened
 from supa_llm.errors import InvalidInputError, ProviderError
 from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt, Receipt
@@ -19,13 +20,10 @@ from supa_llm.values.routes import Candidate
 from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import Json, arguments_of
 
-if TYPE_CHECKING:
-    from supa_llm.engine.effects import Answer, Item, Opened
-
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the model wants called. ``arguments`` are parsed; ``id`` goes back with the result."""
+    """A tool call by the model. ``arguments`` are parsed; return ``id`` with the tool's result."""
 
     id: str
     name: str
@@ -37,10 +35,10 @@ class ChatAnswer:
 
     Attributes:
         receipt: which attempt answered and whose key paid.
-        raw: the whole answer in the OpenAI format (``chat.completion``).
+        raw: the complete answer in the OpenAI format (``chat.completion``).
 
     Example:
-        >>> answer = llm.chat("Name three colours", task="speed")
+        >>> answer = llm.chat("Name three colors", task="speed")
         >>> print(answer.text, answer.answered_by.key_source)
     """
 
@@ -51,17 +49,17 @@ class ChatAnswer:
 
     @property
     def message(self) -> Json:
-        """The assistant's message, to append to the conversation as it is."""
+        """The assistant's message; append it to the conversation unchanged."""
         return dict(self.raw["choices"][0]["message"])
 
     @property
     def text(self) -> str:
-        """The text of the answer; empty where the model only calls tools or refuses."""
+        """The text of the answer; empty if the model only calls tools or refuses."""
         return self.message.get("content") or ""
 
     @property
     def refusal(self) -> str | None:
-        """What the model said when it refused to answer; None where it did not."""
+        """The model's refusal; None if it did not refuse."""
         return self.message.get("refusal") or None
 
     @property
@@ -71,7 +69,7 @@ class ChatAnswer:
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The tools that the model wants called, in its order."""
+        """The model's tool calls, in its order."""
         return [
             ToolCall(call.get("id") or "", call["function"]["name"], arguments_of(call))
             for call in self.message.get("tool_calls") or ()
@@ -79,7 +77,7 @@ class ChatAnswer:
 
     @cached_property
     def parsed(self) -> Any:
-        """The JSON answer: an instance of the pydantic model given as ``schema``, or what the JSON says.
+        """The parsed JSON answer: an instance of the pydantic model in ``schema``, or plain Python values.
 
         Raises:
             ProviderError: the answer does not follow the schema (code ``answer_not_parsable``).
@@ -90,15 +88,15 @@ class ChatAnswer:
             return json.loads(self.text)
         except ValueError as error:
             raise ProviderError(
-                f"The answer is not the JSON that was asked for (finish reason {self.finish_reason!r}).",
+                f"The answer is not the requested JSON (finish reason {self.finish_reason!r}).",
                 code="answer_not_parsable",
-                hint=self.refusal or "Allow more tokens, or ask a model that supports JSON schemas.",
+                hint=self.refusal or "Allow more tokens, or use a model that supports JSON schemas.",
                 receipt=self.receipt,
             ) from error
 
     @property
     def answered_by(self) -> Attempt:
-        """The attempt that answered: provider, model, whose key paid, tokens."""
+        """The attempt that answered, with provider, model, key source and tokens."""
         return self.receipt.attempts[-1]
 
     def __repr__(self) -> str:
@@ -106,12 +104,12 @@ class ChatAnswer:
 
 
 class Embeddings:
-    """Vectors, one a text, in the order of the texts.
+    """Vectors, one per text, in the order of the texts.
 
     Attributes:
         vectors: lists of floats.
         receipt: which attempt answered and whose key paid.
-        raw: the whole answer in the OpenAI format.
+        raw: the complete answer in the OpenAI format.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -121,7 +119,7 @@ class Embeddings:
 
     @property
     def answered_by(self) -> Attempt:
-        """The attempt that answered: provider, model, whose key paid, tokens."""
+        """The attempt that answered, with provider, model, key source and tokens."""
         return self.receipt.attempts[-1]
 
     def __repr__(self) -> str:
@@ -129,7 +127,7 @@ class Embeddings:
 
 
 class _StreamState:
-    """What a stream has told so far."""
+    """What a stream has yielded so far."""
 
     def __init__(self, schema: Any) -> None:
         self._schema = schema
@@ -145,19 +143,19 @@ class _StreamState:
 
     @property
     def request_id(self) -> UUID | None:
-        """UUIDv7 of the request, once its first content is there."""
+        """UUIDv7 of the request, once the first content has arrived."""
         return self._opened.request_id if self._opened else None
 
     @property
     def candidate(self) -> Candidate | None:
-        """Who answers, once the first content is there."""
+        """The candidate that answers, once the first content has arrived."""
         return self._opened.candidate if self._opened else None
 
     @property
     def answer(self) -> ChatAnswer:
-        """The whole answer, once the stream has ended. Raises InvalidInputError before that."""
+        """The complete answer, once the stream has ended. Raises InvalidInputError before that."""
         if self._ended is None:
-            raise InvalidInputError("The stream has not ended: read it to its end first.")
+            raise InvalidInputError("The stream has not ended. Read it to its end first.")
         return ChatAnswer(replace(self._ended, payload=self._assembler.completion), self._schema)
 
     @property
@@ -171,12 +169,10 @@ class _StreamState:
         return self.answer.answered_by
 
     def _take(self, item: Item) -> Json | None:
-        """Note an item of the flow; the chunk, if it is one."""
+        """Take an item of the flow; return it if it is a chunk."""
         if isinstance(item, dict):
             self._assembler.add(item)
             return item
-        from supa_llm.engine.effects import Opened  # the engine itself imports this module
-
         if isinstance(item, Opened):
             self._opened = item
         else:
@@ -185,13 +181,13 @@ class _StreamState:
 
 
 class ChatStream(_StreamState):
-    """An answer that arrives piece by piece; iterating gives the pieces of its text.
+    """An answer that arrives in pieces; iterate it for the pieces of its text.
 
-    Leaving the ``with`` block, or :meth:`close`, before the end cancels the request. Its attempt is recorded
-    as cancelled, with the tokens that are known.
+    Leaving the ``with`` block or calling :meth:`close` before the end cancels the request. Its attempt is
+    recorded as cancelled, with the tokens that the provider has reported.
 
     Raises (on entering or iterating):
-        NoCandidateError, ProviderError: nobody answered.
+        NoCandidateError, ProviderError: no provider answered.
         StreamInterruptedError: the answer broke off after its first piece.
 
     Example:
@@ -214,19 +210,19 @@ class ChatStream(_StreamState):
         return self
 
     def chunks(self) -> Iterator[Json]:
-        """The chunks of the answer in the OpenAI format, tool calls and all."""
+        """The chunks of the answer in the OpenAI format, including tool calls."""
         self.open()
         for item in self._items:
-            if (made := self._take(item)) is not None:
-                yield made
+            if (chunk := self._take(item)) is not None:
+                yield chunk
 
     def close(self) -> None:
-        """End the request, if it has not ended."""
+        """Cancel the request if it has not ended."""
         self._items.close()  # type: ignore[attr-defined]
 
     def __iter__(self) -> Iterator[str]:
-        for made in self.chunks():
-            if piece := _text(made):
+        for chunk in self.chunks():
+            if piece := _text(chunk):
                 yield piece
 
     def __enter__(self) -> Self:
@@ -237,7 +233,7 @@ class ChatStream(_StreamState):
 
 
 class AsyncChatStream(_StreamState):
-    """:class:`ChatStream` for an event loop: ``async with``, ``async for``, ``await stream.aclose()``."""
+    """The twin of :class:`ChatStream`: ``async with``, ``async for``, ``await stream.aclose()``."""
 
     def __init__(self, items: AsyncIterator[Item], schema: Any = None) -> None:
         super().__init__(schema)
@@ -252,19 +248,19 @@ class AsyncChatStream(_StreamState):
         return self
 
     async def chunks(self) -> AsyncIterator[Json]:
-        """The chunks of the answer in the OpenAI format, tool calls and all."""
+        """The chunks of the answer in the OpenAI format, including tool calls."""
         await self.open()
         async for item in self._items:
-            if (made := self._take(item)) is not None:
-                yield made
+            if (chunk := self._take(item)) is not None:
+                yield chunk
 
     async def aclose(self) -> None:
-        """End the request, if it has not ended."""
+        """Cancel the request if it has not ended."""
         await self._items.aclose()  # type: ignore[attr-defined]
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        async for made in self.chunks():
-            if piece := _text(made):
+        async for chunk in self.chunks():
+            if piece := _text(chunk):
                 yield piece
 
     async def __aenter__(self) -> Self:
@@ -288,15 +284,15 @@ def chat_body(
     """The OpenAI-format body of a chat request.
 
     Args:
-        prompt: a text, or messages in the OpenAI format.
+        prompt: a string, or messages in the OpenAI format.
         tools: tools in the OpenAI format: ``{"type": "function", "function": {"name": …, "parameters": …}}``.
-        schema: what the answer must look like: a pydantic model class or a JSON schema (of an object).
-        max_tokens: most tokens of the answer.
-        temperature: 0 (steady) to 2 (wild); models that take no temperature refuse or ignore it.
+        schema: a pydantic model class or a JSON schema of an object that the answer must follow.
+        max_tokens: most tokens that the answer may have.
+        temperature: from 0 (deterministic) to 2 (random); some models refuse or ignore it.
         parameters: any other parameter of OpenAI's chat completions.
 
     Raises:
-        InvalidInputError: an argument is wrong; the message names it.
+        InvalidInputError: an argument is invalid; the message names it.
 
     Example:
         >>> chat_body("Hello", max_tokens=5)
@@ -305,7 +301,7 @@ def chat_body(
     for name in ("model", "stream"):
         if name in parameters:
             raise InvalidInputError(
-                f"{name!r} is no parameter of the body: it has an argument or a method of its own."
+                f"{name!r} is not a parameter of the body; use the argument or the method of this name."
             )
     check(prompt=prompt, tools=tools, max_tokens=max_tokens, temperature=temperature)
     messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
@@ -325,11 +321,11 @@ def embeddings_body(texts: str | Sequence[str], *, dimensions: int | None = None
     """The OpenAI-format body of an embeddings request.
 
     Args:
-        texts: one text or several.
-        dimensions: length of the vectors, where the model can choose.
+        texts: one string or several.
+        dimensions: length of the vectors, if the model supports it.
 
     Raises:
-        InvalidInputError: an argument is wrong; the message names it.
+        InvalidInputError: an argument is invalid; the message names it.
     """
     check(texts=texts, dimensions=dimensions)
     texts = [texts] if isinstance(texts, str) else list(texts)
@@ -339,7 +335,7 @@ def embeddings_body(texts: str | Sequence[str], *, dimensions: int | None = None
 def _response_format(schema: Any) -> Json:
     if isinstance(schema, Mapping):
         name, wanted = str(schema.get("title") or "answer"), dict(schema)
-        # A schema that allows more than OpenAI's strict mode does is still followed, only not enforced.
+        # A schema that OpenAI's strict mode does not support is sent without enforcement.
         strict = _is_strict(wanted)
     elif isinstance(schema, type) and hasattr(schema, "model_json_schema"):
         name, wanted, strict = schema.__name__, _strict(schema.model_json_schema()), True
@@ -350,18 +346,18 @@ def _response_format(schema: Any) -> Json:
 
 
 def _strict(schema: Any) -> Any:
-    """A pydantic schema as OpenAI's strict mode wants it: closed, all required, no defaults."""
+    """A pydantic schema for OpenAI's strict mode: closed, every field required, no defaults."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {name: _strict(value) for name, value in schema.items() if name != "default"}
+    strict = {name: _strict(value) for name, value in schema.items() if name != "default"}
     if isinstance(schema.get("properties"), dict):
         properties = {name: _strict(value) for name, value in schema["properties"].items()}
-        made |= {"properties": properties, "required": list(properties), "additionalProperties": False}
-    if "$ref" in made:
-        made = {"$ref": made["$ref"]}  # strict mode allows nothing beside a reference
-    return made
+        strict |= {"properties": properties, "required": list(properties), "additionalProperties": False}
+    if "$ref" in strict:
+        strict = {"$ref": strict["$ref"]}  # strict mode allows nothing next to a reference
+    return strict
 
 
 def _is_strict(schema: Any) -> bool:
@@ -376,13 +372,13 @@ def _is_strict(schema: Any) -> bool:
     return all(_is_strict(value) for value in schema.values())
 
 
-def _text(made: Mapping[str, Any]) -> str:
-    choices = [choice for choice in made["choices"] if choice.get("index", 0) == 0]
+def _text(chunk: Mapping[str, Any]) -> str:
+    choices = [choice for choice in chunk["choices"] if choice.get("index", 0) == 0]
     return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
 def _floats(embedding: Any) -> list[float]:
-    """A vector, which some providers send as base64 of little-endian float32 though nobody asked."""
+    """A vector; some providers send base64 of little-endian float32 without being asked to."""
     if isinstance(embedding, str):
         data = base64.b64decode(embedding)
         return list(struct.unpack(f"<{len(data) // 4}f", data))

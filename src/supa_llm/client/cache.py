@@ -1,8 +1,7 @@
-"""What is kept in memory for a user: settings for a while, routes for their lease. Bounded in size.
+"""The cache of users' settings and routes, bounded in size.
 
-An entry is found only by the exact access token that it was fetched with, after the database has accepted
-that token: what a token merely claims opens nothing. The user that it belongs to matters for forgetting
-alone.
+Only the exact access token that fetched an entry finds it, after the database has accepted that token: a
+token's claims alone open nothing. The owner of an entry matters only when the entry is dropped.
 """
 
 from __future__ import annotations
@@ -11,22 +10,24 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from supa_llm.client.session import AccessToken
+from supa_llm.errors import NotSignedInError
 
 V = TypeVar("V")
 
-#: Seconds. What is over, keys on a lease above all, leaves memory with the next look-up, whoever's it is.
+#: Seconds. Any user's lookup removes expired entries, so that leased keys leave memory soon.
 _SWEEP_EVERY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Slot(Generic[V]):
-    """What to keep: ``kind`` (``settings``, ``route``), which of it, and until when (seconds since 1970)."""
+    """What to cache: its kind (``settings``, ``route``), which one, and until when (seconds since 1970)."""
 
     kind: str
     which: Hashable
@@ -40,7 +41,7 @@ class Store:
     """Entries with their owners; safe for threads.
 
     Args:
-        size: entries at most; those not used for longest go first.
+        size: most entries; the least recently used leave first.
         clock: seconds since 1970.
     """
 
@@ -49,26 +50,26 @@ class Store:
         self._clock = clock
         self._entries: OrderedDict[_Key, tuple[str, float, Any]] = OrderedDict()
         self._owned: dict[str, set[_Key]] = {}
-        # An answer that was asked for before its owner's last change is not kept. Owners share the counters:
-        # an unlucky neighbour's answer is fetched once more, and memory stays bounded.
+        # A value that was requested before its owner's last change is not cached. Owners share the counters,
+        # which bounds memory; another owner's value is at worst fetched once more.
         self._changes = [0] * 1024
         self._swept = clock()
         self._lock = threading.RLock()
 
     def forget(self, owner: str, kind: str | None = None) -> None:
-        """Drop what is kept for ``owner``, also what is being fetched now; of one kind, or everything."""
+        """Drop the entries of ``owner``, of one kind or all, including those that are being fetched."""
         with self._lock:
             self._changes[hash(owner) % len(self._changes)] += 1
             for key in [key for key in self._owned.get(owner, ()) if kind in (None, key[1])]:
                 self._drop(key)
 
     def kept(self, token: AccessToken, slot: Slot[V]) -> V | None:
-        """What is kept for this very token, if anything is."""
+        """The cached value of exactly this token, or None."""
         with self._lock:
             return self._get((token.digest, slot.kind, slot.which))  # type: ignore[no-any-return]
 
     def keep(self, token: AccessToken, slot: Slot[V], value: V) -> None:
-        """Keep what was learned of this token by other ways than fetching it."""
+        """Cache a value without fetching it."""
         self._put((token.digest, slot.kind, slot.which), token, slot.until(value), value, self._change(token))
 
     def __len__(self) -> int:
@@ -109,14 +110,14 @@ class Store:
 
 
 class Cache(Store):
-    """For threads: those that miss the same entry at the same time share one fetch, and its error."""
+    """For threads; those that miss the same entry at the same time share one fetch and its error."""
 
     def __init__(self, size: int = 10_000, clock: Callable[[], float] = time.time) -> None:
         super().__init__(size, clock)
         self._flights: dict[tuple[_Key, int], Future[Any]] = {}
 
     def fetch(self, token: AccessToken, slot: Slot[V], load: Callable[[], V]) -> V:
-        """What is kept for this very token, or else what ``load`` returns."""
+        """The cached value of exactly this token, or else what ``load`` returns."""
         key = (token.digest, slot.kind, slot.which)
         with self._lock:
             if (value := self._get(key)) is not None:
@@ -141,14 +142,14 @@ class Cache(Store):
 
 
 class AsyncCache(Store):
-    """For tasks of one event loop, else the same as :class:`Cache`. A waiter's cancellation is its own."""
+    """The twin of :class:`Cache` for one event loop. Canceling one waiter leaves the fetch to the others."""
 
     def __init__(self, size: int = 10_000, clock: Callable[[], float] = time.time) -> None:
         super().__init__(size, clock)
         self._flights: dict[tuple[_Key, int], asyncio.Future[Any]] = {}
 
     async def fetch(self, token: AccessToken, slot: Slot[V], load: Callable[[], Awaitable[V]]) -> V:
-        """What is kept for this very token, or else what ``load`` returns."""
+        """The cached value of exactly this token, or else what ``load`` returns."""
         key = (token.digest, slot.kind, slot.which)
         with self._lock:
             if (value := self._get(key)) is not None:
@@ -164,9 +165,22 @@ class AsyncCache(Store):
         def landed(flight: asyncio.Future[Any]) -> None:
             del self._flights[key, change]
             if not flight.cancelled():
-                flight.exception()  # so that asyncio does not complain when every waiter has gone
+                flight.exception()  # marks it as retrieved, in case every waiter was canceled
 
         if flight is None:
             flight = self._flights[key, change] = asyncio.ensure_future(fly())
             flight.add_done_callback(landed)
         return await asyncio.shield(flight)
+
+
+@contextmanager
+def changing(store: Store, token: AccessToken) -> Iterator[None]:
+    """Drop a user's entries after their change, also if it failed and may still have happened."""
+    try:
+        yield
+    except NotSignedInError:
+        raise  # nothing changed, and a refused token may claim any owner
+    except BaseException:
+        store.forget(token.owner)
+        raise
+    store.forget(token.owner)

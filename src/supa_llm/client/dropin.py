@@ -1,8 +1,7 @@
-"""The official ``openai`` client with this engine as its HTTP transport.
+"""The official ``openai`` client with the engine as its HTTP transport.
 
 Code and libraries that take an OpenAI client run unchanged, each user with their own keys and fallbacks. The
-transports are httpx transports that open no connection: they hand the request to the engine and its answer
-back.
+httpx transports open no connection: they pass the request to the engine and return its answer.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from supa_llm.client.answers import AsyncChatStream, ChatStream
-from supa_llm.engine import Answer, AsyncEngine, AsyncPolicy, Engine, ModelCall, Policy, Timeouts
+from supa_llm.engine import Answer, AsyncAccount, AsyncEngine, Engine, ModelCall, SyncAccount, Timeouts
 from supa_llm.errors import (
     BadRequestError,
     ConfigurationError,
@@ -36,58 +35,60 @@ if TYPE_CHECKING:
 
 OnReceipt = Callable[[Receipt], object]
 
-#: No such host exists, nor can it (RFC 2606): should a request ever escape the transport, it goes nowhere.
+#: This host cannot exist (RFC 2606), so a request that bypasses the transport goes nowhere.
 _BASE_URL = "https://supa-llm.invalid/v1"
 _SUPPORTED = "POST /chat/completions, POST /embeddings and GET /models"
 
 
 def openai(
-    new_policy: Callable[[], Policy],
+    new_account: Callable[[], SyncAccount],
     engine: Engine,
     *,
+    timeouts: Timeouts,
     task: str | None = None,
     on_receipt: OnReceipt | None = None,
     **options: Any,
 ) -> OpenAI:
     """An ``openai.OpenAI`` client that runs through the engine.
 
-    ``model="auto"`` leaves the model to the route; ``provider/model`` or a bare model asks for that one. The
-    header ``x-llm-task`` (``extra_headers={"x-llm-task": "code"}``) names another task for one request. A
-    time-out that is set on the client or a request is the total time of a request, in seconds.
+    ``model="auto"`` leaves the model to the route; ``provider/model`` or a bare model requests that model.
+    The header ``x-llm-task`` (``extra_headers={"x-llm-task": "code"}``) sets the task of one request. A
+    timeout on the client or on a request limits the whole request, in seconds.
 
     Responses carry ``x-request-id`` (``completion._request_id``), ``x-llm-provider``, ``x-llm-model`` and
-    ``x-llm-key-source``. Errors are those of the openai package; their ``body`` has our ``code`` and
-    ``hint``.
+    ``x-llm-key-source``. Errors are those of the openai package; their ``body`` has supa-llm's
+    ``code`` and ``hint``.
 
     Args:
-        new_policy: makes the policy of each request.
-        task: what the requests are for.
-        on_receipt: called with the receipt of each request when it has ended, answered or not; not for a
-            stream that was closed before its end.
-        options: anything else that ``openai.OpenAI`` takes. ``max_retries`` is 0, for the engine falls back
-            by itself.
+        new_account: creates the account of each request.
+        timeouts: for requests that have none of their own.
+        task: task of the requests.
+        on_receipt: called with the receipt of each request when it ends, answered or not; not for a stream
+            that is closed before its end.
+        options: arguments of ``openai.OpenAI``. ``max_retries`` is 0 because the engine falls back itself.
 
     Raises:
         ConfigurationError: the ``openai`` package is not installed.
 
     Example:
-        >>> client = openai(lambda: policy, engine, task="code")
+        >>> client = openai(lambda: account, engine, timeouts=Timeouts(), task="code")
         >>> client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
     """
     try:
         from openai import OpenAI
     except ImportError:
         raise _no_openai() from None
-    transport = EngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
-    # It takes an httpx client too, though it is typed for httpx2.
+    transport = EngineTransport(new_account, engine, timeouts=timeouts, task=task, on_receipt=on_receipt)
+    # It accepts an httpx client too, although it is typed for httpx2.
     client: Any = httpx.Client(transport=transport, trust_env=False)
-    return OpenAI(http_client=client, **_defaults(options, engine.timeouts))
+    return OpenAI(http_client=client, **_defaults(options, timeouts))
 
 
 def async_openai(
-    new_policy: Callable[[], AsyncPolicy],
+    new_account: Callable[[], AsyncAccount],
     engine: AsyncEngine,
     *,
+    timeouts: Timeouts,
     task: str | None = None,
     on_receipt: OnReceipt | None = None,
     **options: Any,
@@ -97,9 +98,9 @@ def async_openai(
         from openai import AsyncOpenAI
     except ImportError:
         raise _no_openai() from None
-    transport = AsyncEngineTransport(new_policy, engine, task=task, on_receipt=on_receipt)
+    transport = AsyncEngineTransport(new_account, engine, timeouts=timeouts, task=task, on_receipt=on_receipt)
     client: Any = httpx.AsyncClient(transport=transport, trust_env=False)
-    return AsyncOpenAI(http_client=client, **_defaults(options, engine.timeouts))
+    return AsyncOpenAI(http_client=client, **_defaults(options, timeouts))
 
 
 class EngineTransport(httpx.BaseTransport):
@@ -107,27 +108,28 @@ class EngineTransport(httpx.BaseTransport):
 
     def __init__(
         self,
-        new_policy: Callable[[], Policy],
+        new_account: Callable[[], SyncAccount],
         engine: Engine,
         *,
+        timeouts: Timeouts,
         task: str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
-        self._new_policy, self._engine = new_policy, engine
+        self._new_account, self._engine, self._timeouts = new_account, engine, timeouts
         self._task, self._on_receipt = task, on_receipt
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.read()
         try:
-            policy = self._new_policy()
-            asked = _Asked.read(request, self._task, self._engine.timeouts)
-            if asked.call is None:
-                return _models(policy.models(asked.task))
-            if not asked.call.stream:
-                answer = self._engine.answer(policy, asked.call)
-                return asked.respond(answer, self._on_receipt)
-            stream = ChatStream(self._engine.items(policy, asked.call)).open()
-            return asked.stream(stream, _Body(stream, self._on_receipt))
+            account = self._new_account()
+            requested = _Requested.read(request, self._task, self._timeouts)
+            if requested.call is None:
+                return _models(account.explain_route(requested.task))
+            if not requested.call.stream:
+                answer = self._engine.answer(account, requested.call)
+                return requested.respond(answer, self._on_receipt)
+            stream = ChatStream(self._engine.items(account, requested.call)).open()
+            return requested.stream(stream, _Body(stream, self._on_receipt))
         except SupaLLMError as error:
             return _error_response(error, request, self._on_receipt)
 
@@ -137,50 +139,51 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        new_policy: Callable[[], AsyncPolicy],
+        new_account: Callable[[], AsyncAccount],
         engine: AsyncEngine,
         *,
+        timeouts: Timeouts,
         task: str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
-        self._new_policy, self._engine = new_policy, engine
+        self._new_account, self._engine, self._timeouts = new_account, engine, timeouts
         self._task, self._on_receipt = task, on_receipt
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         try:
-            policy = self._new_policy()
-            asked = _Asked.read(request, self._task, self._engine.timeouts)
-            if asked.call is None:
-                return _models(await policy.models(asked.task))
-            if not asked.call.stream:
-                answer = await self._engine.answer(policy, asked.call)
-                return asked.respond(answer, self._on_receipt)
-            stream = await AsyncChatStream(self._engine.items(policy, asked.call)).open()
-            return asked.stream(stream, _AsyncBody(stream, self._on_receipt))
+            account = self._new_account()
+            requested = _Requested.read(request, self._task, self._timeouts)
+            if requested.call is None:
+                return _models(await account.explain_route(requested.task))
+            if not requested.call.stream:
+                answer = await self._engine.answer(account, requested.call)
+                return requested.respond(answer, self._on_receipt)
+            stream = await AsyncChatStream(self._engine.items(account, requested.call)).open()
+            return requested.stream(stream, _AsyncBody(stream, self._on_receipt))
         except SupaLLMError as error:
             return _error_response(error, request, self._on_receipt)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What an HTTP request asks for; ``call`` is None for the list of models."""
+class _Requested:
+    """An HTTP request, parsed; ``call`` is None for the list of models."""
 
     call: ModelCall | None
     task: str | None
     base64: bool = False
 
     @classmethod
-    def read(cls, request: httpx.Request, task: str | None, timeouts: Timeouts) -> _Asked:
+    def read(cls, request: httpx.Request, task: str | None, timeouts: Timeouts) -> _Requested:
         task = request.headers.get("x-llm-task") or task
         path = request.url.path.removeprefix(httpx.URL(_BASE_URL).path)
         if (request.method, path) == ("GET", "/models"):
             return cls(None, task)
         if request.method != "POST" or path not in ("/chat/completions", "/embeddings"):
             raise NotFoundError(
-                f"{request.method} {path} is not served here.",
+                f"{request.method} {path} is not supported.",
                 code="unsupported_endpoint",
-                hint=f"This client serves {_SUPPORTED}.",
+                hint=f"This client supports {_SUPPORTED}.",
             )
         try:
             body = json.loads(request.content)
@@ -212,7 +215,7 @@ class _Asked:
 
 
 class _Ending:
-    """Tells a stream's receipt once, though a client may iterate its body again, as the openai one does."""
+    """Reports a stream's receipt once, although the openai client may iterate the body again."""
 
     def __init__(self, on_receipt: OnReceipt | None) -> None:
         self._on_receipt = on_receipt
@@ -224,21 +227,21 @@ class _Ending:
         return b"data: [DONE]\n\n"
 
     def failed(self, error: SupaLLMError) -> bytes:
-        _tell(self._on_receipt, error)
+        _report(self._on_receipt, error)
         self._on_receipt = None
         return _event(_error_body(error))
 
 
 class _Body(httpx.SyncByteStream):
-    """A stream's chunks as server-sent events. Closing the response hangs up."""
+    """The chunks of a stream as server-sent events. Closing the response cancels the request."""
 
     def __init__(self, stream: ChatStream, on_receipt: OnReceipt | None) -> None:
         self._stream, self._ending = stream, _Ending(on_receipt)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for made in self._stream.chunks():
-                yield _event(made)
+            for chunk in self._stream.chunks():
+                yield _event(chunk)
         except SupaLLMError as error:
             yield self._ending.failed(error)
         else:
@@ -249,15 +252,15 @@ class _Body(httpx.SyncByteStream):
 
 
 class _AsyncBody(httpx.AsyncByteStream):
-    """:class:`_Body` for an event loop."""
+    """The twin of :class:`_Body`."""
 
     def __init__(self, stream: AsyncChatStream, on_receipt: OnReceipt | None) -> None:
         self._stream, self._ending = stream, _Ending(on_receipt)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for made in self._stream.chunks():
-                yield _event(made)
+            async for chunk in self._stream.chunks():
+                yield _event(chunk)
         except SupaLLMError as error:
             yield self._ending.failed(error)
         else:
@@ -268,9 +271,9 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 
 def _defaults(options: Mapping[str, Any], timeouts: Timeouts) -> dict[str, Any]:
-    # The key is a placeholder that the openai package insists on; nothing reads it.
-    ours = {"api_key": "supa-llm", "max_retries": 0, "timeout": timeouts.total}
-    return {**ours, **options, "base_url": _BASE_URL}
+    # The openai package requires a key; nothing reads this one.
+    defaults = {"api_key": "supa-llm", "max_retries": 0, "timeout": timeouts.total}
+    return {**defaults, **options, "base_url": _BASE_URL}
 
 
 def _no_openai() -> ConfigurationError:
@@ -279,12 +282,12 @@ def _no_openai() -> ConfigurationError:
     )
 
 
-def _timeouts(request: httpx.Request, ours: Timeouts) -> Timeouts:
-    """The caller's time-out, which the openai client puts on each request, as the total one."""
-    theirs = request.extensions.get("timeout", {}).get("read")
-    if theirs is None:
-        return ours
-    return Timeouts(total=theirs, attempt=min(theirs, ours.attempt), idle=min(theirs, ours.idle))
+def _timeouts(request: httpx.Request, defaults: Timeouts) -> Timeouts:
+    """The caller's timeout, which the openai client sets on each request, as the total."""
+    total = request.extensions.get("timeout", {}).get("read")
+    if total is None:
+        return defaults
+    return Timeouts(total=total, attempt=min(total, defaults.attempt), idle=min(total, defaults.idle))
 
 
 def _headers(request_id: object, candidate: Candidate) -> dict[str, str]:
@@ -311,7 +314,7 @@ def _event(payload: Json) -> bytes:
 
 
 def _as_base64(payload: Json) -> Json:
-    """The vectors as base64 of little-endian float32, which is what the openai client asks for."""
+    """The vectors as base64 of little-endian float32, which the openai client requests."""
 
     def packed(item: Json) -> Json:
         vector = item["embedding"]
@@ -322,7 +325,7 @@ def _as_base64(payload: Json) -> Json:
     return {**payload, "data": [packed(item) for item in payload["data"]]}
 
 
-def _tell(on_receipt: OnReceipt | None, error: SupaLLMError) -> None:
+def _report(on_receipt: OnReceipt | None, error: SupaLLMError) -> None:
     if on_receipt and isinstance(error, ProviderError):
         on_receipt(error.receipt)
 
@@ -330,8 +333,8 @@ def _tell(on_receipt: OnReceipt | None, error: SupaLLMError) -> None:
 def _error_response(
     error: SupaLLMError, request: httpx.Request, on_receipt: OnReceipt | None
 ) -> httpx.Response:
-    """The HTTP response that makes the openai client raise what existing code expects."""
-    _tell(on_receipt, error)
+    """The HTTP response for which the openai client raises the error that existing code expects."""
+    _report(on_receipt, error)
     if isinstance(error, TotalTimeoutError):
         raise httpx.ReadTimeout(str(error), request=request) from error
     headers = {}
@@ -344,13 +347,13 @@ def _error_response(
 
 
 def _error_body(error: SupaLLMError) -> Json:
-    theirs = dict(error.body or {}) if isinstance(error, BadRequestError) else {}
+    body = dict(error.body or {}) if isinstance(error, BadRequestError) else {}
     return {
         "error": {
             "message": str(error),
-            "type": theirs.get("type") or "supa_llm_error",
-            "param": theirs.get("param"),
-            "code": theirs.get("code") or error.code,
+            "type": body.get("type") or "supa_llm_error",
+            "param": body.get("param"),
+            "code": body.get("code") or error.code,
             "hint": error.hint,
         }
     }

@@ -1,4 +1,4 @@
-"""What all views of one SupaLLM share: connections, caches, usage recorder, operator keys, engine."""
+"""What a SupaLLM and its users share: connections, caches, usage recorder, operator keys, engine."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import httpx
 
-from supa_llm.client.cache import AsyncCache, Cache, Slot, Store
+from supa_llm.client.account import AsyncUserAccount, UserAccount
+from supa_llm.client.cache import AsyncCache, Cache, Slot, Store, changing
 from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.recorder import Recorder
-from supa_llm.client.routes import AsyncUserPolicy, UserPolicy, changing
 from supa_llm.client.session import Identity
 from supa_llm.database import settings
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
 from supa_llm.engine import AsyncEngine, Engine, Timeouts
-from supa_llm.errors import ConfigurationError, NoCandidateError
+from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
-from supa_llm.values.routes import Candidate, Route
 from supa_llm.values.secrets import Secret
 from supa_llm.values.settings import Settings
 
@@ -36,7 +35,7 @@ H = TypeVar("H", httpx.Client, httpx.AsyncClient)
 
 @dataclass(frozen=True, slots=True)
 class Options(Generic[H]):
-    """The arguments of SupaLLM; see there."""
+    """The arguments of :class:`~supa_llm.SupaLLM`."""
 
     runtime_secret: str | None
     operator_keys: Mapping[str, str] | None
@@ -48,7 +47,7 @@ class Options(Generic[H]):
     http_client: H | None
 
 
-class _Core:
+class _Resources:
     """The part without I/O."""
 
     cache: Store
@@ -71,55 +70,47 @@ class _Core:
         self._settings_slot: Slot[Settings] = Slot("settings", None, lambda _: time.time() + ttl)
 
     def require_open(self) -> None:
-        """Raise ConfigurationError once the client is closed, before anything is looked up or sent."""
+        """Raise ConfigurationError if the client is closed."""
         if self._closed:
             raise ConfigurationError(
                 "This client is closed.",
                 code="closed",
-                hint="Close it after its last call, or make a new one.",
+                hint="Create a new client, or close this one after its last call.",
             )
 
     def timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
-        """The time-outs of one request; None is the one of the client."""
+        """The timeouts of one request; None is the client's."""
         total = self._timeouts.total if total is None else total
         attempt = self._timeouts.attempt if attempt is None else attempt
         check(timeout=total, attempt_timeout=attempt)
         return replace(self._timeouts, total=total, attempt=attempt)
 
     def signed_out(self, identity: Identity) -> None:
-        """Clear what is kept of a user. Usage that is still queued is sent with the token they had."""
+        """Drop what is cached for a user. Queued usage is still sent with their last token."""
         self.cache.forget(identity.token.owner)
 
-    def first_candidate(self, route: Route) -> Candidate:
-        if route.candidates:
-            return route.candidates[0]
-        raise NoCandidateError(
-            "No provider can serve this request.",
-            code="no_usable_key",
-            hint=route.advice,
-            skipped=route.skipped,
-        )
 
-
-class Core(_Core):
+class Resources(_Resources):
     """For threads."""
 
     cache: Cache
 
     def __init__(self, sb: supabase.Client, options: Options[httpx.Client]) -> None:
         if _is_asynchronous(sb) is not False:
-            raise ConfigurationError("SupaLLM needs a supabase.Client.", hint="Or use AsyncSupaLLM.")
+            raise ConfigurationError(
+                "SupaLLM needs a supabase.Client.", hint="For an asynchronous client, use AsyncSupaLLM."
+            )
         super().__init__(sb, options)
-        # The app's own HTTP client, if it made one: it may know a proxy or a certificate.
+        # The app's own HTTP client, if there is one, may have a proxy or a certificate.
         http = sb.options.httpx_client or _sync_http(options.database_timeout)
         self._own_http = http if sb.options.httpx_client is None else None
         self._database = Database(self.project, http)
         self.recorder = Recorder(self._database.run, exit_timeout=options.flush_timeout)
         self.cache = Cache()
-        self.engine = Engine(options.http_client, timeouts=self._timeouts)
+        self.engine = Engine(options.http_client)
 
-    def policy(self, identify: Callable[[], Identity]) -> UserPolicy:
-        return UserPolicy(identify, self._database, self.cache, self.operator_keys, self.recorder)
+    def account(self, identify: Callable[[], Identity]) -> UserAccount:
+        return UserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
 
     def settings(self, identity: Identity) -> Settings:
         return self.cache.fetch(
@@ -141,27 +132,29 @@ class Core(_Core):
             self._own_http.close()
 
 
-class AsyncCore(_Core):
+class AsyncResources(_Resources):
     """For tasks of one event loop."""
 
     cache: AsyncCache
 
     def __init__(self, sb: supabase.AsyncClient, options: Options[httpx.AsyncClient]) -> None:
         if _is_asynchronous(sb) is not True:
-            raise ConfigurationError("AsyncSupaLLM needs a supabase.AsyncClient.", hint="Or use SupaLLM.")
+            raise ConfigurationError(
+                "AsyncSupaLLM needs a supabase.AsyncClient.", hint="For a synchronous client, use SupaLLM."
+            )
         super().__init__(sb, options)
         http = sb.options.httpx_client or httpx.AsyncClient(timeout=options.database_timeout)
         self._own_http = http if sb.options.httpx_client is None else None
         self._database = AsyncDatabase(self.project, http)
-        # Usage is sent by threads here too: it must outlive the event loop, which ends before the process.
+        # Threads send usage here too, because the event loop ends before the process.
         self._recording_http = _sync_http(options.database_timeout)
         recording = Database(self.project, self._recording_http)
         self.recorder = Recorder(recording.run, exit_timeout=options.flush_timeout)
         self.cache = AsyncCache()
-        self.engine = AsyncEngine(options.http_client, timeouts=self._timeouts)
+        self.engine = AsyncEngine(options.http_client)
 
-    def policy(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserPolicy:
-        return AsyncUserPolicy(identify, self._database, self.cache, self.operator_keys, self.recorder)
+    def account(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserAccount:
+        return AsyncUserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
 
     async def settings(self, identity: Identity) -> Settings:
         return await self.cache.fetch(
@@ -185,13 +178,13 @@ class AsyncCore(_Core):
 
 
 def _is_asynchronous(sb: object) -> bool | None:
-    """Which kind of Supabase client it is; None where it is none."""
+    """Whether a Supabase client is asynchronous; None if ``sb`` is not a Supabase client."""
     get_session = getattr(getattr(sb, "auth", None), "get_session", None)
     return inspect.iscoroutinefunction(get_session) if callable(get_session) else None
 
 
 def _sync_http(timeout: float) -> httpx.Client:
-    # HTTP/2 stays off: its header compression logs every header at DEBUG, tokens included.
+    # HTTP/2 stays off because its header compression logs every header at DEBUG, tokens included.
     return httpx.Client(timeout=timeout)
 
 
@@ -199,8 +192,8 @@ def _project(sb: supabase.Client | supabase.AsyncClient, runtime_secret: str | N
     secret = runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
     if secret is not None and not is_header_value(secret):
         raise ConfigurationError(
-            "The runtime secret holds a character that no runtime secret has.",
-            hint="Pass it as it was printed when the runtime was registered.",
+            "The runtime secret contains a character that no runtime secret has.",
+            hint="Pass the secret exactly as it was printed when the runtime was registered.",
         )
     return Project(
         rest_url=str(sb.rest_url),

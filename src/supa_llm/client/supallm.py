@@ -1,14 +1,16 @@
-"""SupaLLM: the settings and requests of whoever is signed in on the app's Supabase client, or of any user."""
+"""SupaLLM and AsyncSupaLLM: the user signed in on the app's Supabase client, or any user of a server."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from supa_llm.client.resources import Core, Options
-from supa_llm.client.session import Identity, Session
-from supa_llm.client.user import UserLLM
+from supa_llm.client.caller import documented_by
+from supa_llm.client.resources import AsyncResources, Options, Resources
+from supa_llm.client.session import AsyncSession, Identity, Session
+from supa_llm.client.user import AsyncUserLLM, UserLLM
 from supa_llm.errors import SupaLLMError
 
 if TYPE_CHECKING:
@@ -18,33 +20,33 @@ if TYPE_CHECKING:
 
 
 class SupaLLM(UserLLM):
-    """LLM settings and requests of whoever is signed in on the app's Supabase client.
+    """LLM settings and requests of the user who is signed in on the app's Supabase client.
 
         sb = create_client(url, publishable_key)
         with SupaLLM(sb) as llm:
             sb.auth.sign_in_with_password({"email": email, "password": password})
             print(llm.chat("Hello").text)
 
-    It follows the client's Auth events: a sign-in loads the user's settings (and makes them, the first time),
-    a token refresh is followed, a sign-out clears what was kept of the user. In a server one object serves
-    everybody: :meth:`for_user`. It may be shared between threads, and it changes nothing in ``sb``.
+    It follows the client's Auth events: a sign-in loads the user's settings and creates them the first time,
+    a refresh replaces the token, and a sign-out drops what was cached for the user. On a server, one object
+    serves all users: see :meth:`for_user`. Threads may share it, and it changes nothing in ``sb``.
 
     Args:
-        sb: the app's client. Its publishable key is enough.
-        runtime_secret: what makes this process a runtime of the operator's; None reads
+        sb: the app's client; a publishable key is enough.
+        runtime_secret: secret that makes this process a runtime of the operator; None reads
             ``SUPA_LLM_RUNTIME_SECRET``.
-        operator_keys: provider id → the operator's own key; None reads ``OPENAI_API_KEY``, ``GROQ_API_KEY``
-            and so on (``<PROVIDER>_API_KEY``) from the environment, ``{}`` offers none.
-        settings_ttl: seconds for which settings are kept. Routes are kept as long as the database lets keys
-            be kept.
-        timeout: seconds from a call until a provider must have answered.
-        attempt_timeout: seconds for one candidate, after which the next is tried.
-        database_timeout: seconds that one call to the Supabase project may take.
-        flush_timeout: seconds that closing, and the end of the interpreter, wait for usage to be recorded.
-        http_client: for calls to providers, to set proxies, certificates or limits; yours to close.
+        operator_keys: provider ID → the operator's own key. None reads ``OPENAI_API_KEY``, ``GROQ_API_KEY``
+            and so on (``<PROVIDER>_API_KEY``) from the environment; ``{}`` offers none.
+        settings_ttl: seconds for which settings are cached. Routes are cached for their lease.
+        timeout: seconds for a whole request; for a stream, until its first content.
+        attempt_timeout: seconds for one candidate before the next one is tried.
+        database_timeout: seconds for one call to the Supabase project.
+        flush_timeout: seconds that closing the client and the end of the interpreter wait for usage to be
+            recorded.
+        http_client: HTTP client for providers, with proxies, certificates or limits; the app closes it.
 
     Raises:
-        ConfigurationError: ``sb`` is an asynchronous client, or the runtime secret cannot be one.
+        ConfigurationError: ``sb`` is an asynchronous client, or the runtime secret is invalid.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class SupaLLM(UserLLM):
         flush_timeout: float = 10.0,
         http_client: httpx.Client | None = None,
     ) -> None:
-        core = Core(
+        resources = Resources(
             sb,
             Options(
                 runtime_secret=runtime_secret,
@@ -73,33 +75,34 @@ class SupaLLM(UserLLM):
                 http_client=http_client,
             ),
         )
-        self._session = Session(sb.auth, self._signed_in, core.signed_out)
-        super().__init__(core, self._session.identity)
+        self._session = Session(sb.auth, self._signed_in, resources.signed_out)
+        super().__init__(resources, self._session.identity)
 
     def for_user(self, access_token: str) -> UserLLM:
-        """The user of an access token; costs nothing, and shares connections and caches with this object.
+        """The user of an access token. Makes no request; shares this object's connections and caches.
 
         llm.for_user(request.headers["Authorization"].removeprefix("Bearer ")).chat("Hello")
         """
-        core, identity = self._core, Identity(access_token)
-        return UserLLM(core, lambda: identity)
+        self._resources.require_open()
+        identity = Identity(access_token)
+        return UserLLM(self._resources, lambda: identity)
 
     @property
     def dropped_usage(self) -> int:
-        """Usage events that could not be recorded; each was warned of on the logger ``supa_llm``."""
-        return self._shared.recorder.dropped
+        """Number of usage events that could not be recorded. The logger ``supa_llm`` warns of each."""
+        return self._resources.recorder.dropped
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Wait until all usage so far is recorded, at most ``timeout`` seconds; False when some is not."""
-        return self._shared.recorder.flush(timeout)
+        """Wait up to ``timeout`` seconds until all usage is recorded; returns False if some is not."""
+        return self._resources.recorder.flush(timeout)
 
     def close(self) -> None:
-        """Record what usage there still is, then close the connections. ``sb`` stays open.
+        """Record the remaining usage, then close the connections. ``sb`` stays open.
 
-        Every later call, of its views too, raises ConfigurationError (code ``closed``).
+        Every later call, also through :meth:`for_user`, raises ConfigurationError (code ``closed``).
         """
         self._session.close()
-        self._shared.close()
+        self._resources.close()
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +111,86 @@ class SupaLLM(UserLLM):
         self.close()
 
     def _signed_in(self, identity: Identity) -> None:
-        with suppress(
-            SupaLLMError
-        ):  # a sign-in does not fail because of settings: their first use reports it
-            self._shared.settings(identity)
+        with suppress(SupaLLMError):  # a sign-in never fails because of settings; their first use reports it
+            self._resources.settings(identity)
+
+
+@documented_by(SupaLLM)
+class AsyncSupaLLM(AsyncUserLLM):
+    """LLM settings and requests of the user who is signed in on the app's asynchronous Supabase client.
+
+        sb = await create_async_client(url, publishable_key)
+        async with AsyncSupaLLM(sb) as llm:
+            await sb.auth.sign_in_with_password({"email": email, "password": password})
+            print((await llm.chat("Hello")).text)
+
+    It is the twin of :class:`SupaLLM` for one event loop: the same arguments, and the same methods, awaited.
+    A sign-in loads the settings in the background, and their first use waits for them.
+    """
+
+    def __init__(
+        self,
+        sb: supabase.AsyncClient,
+        *,
+        runtime_secret: str | None = None,
+        operator_keys: Mapping[str, str] | None = None,
+        settings_ttl: float = 60.0,
+        timeout: float = 600.0,
+        attempt_timeout: float = 180.0,
+        database_timeout: float = 10.0,
+        flush_timeout: float = 10.0,
+        http_client: httpx.AsyncClient | None = None,
+    ) -> None:
+        resources = AsyncResources(
+            sb,
+            Options(
+                runtime_secret=runtime_secret,
+                operator_keys=operator_keys,
+                settings_ttl=settings_ttl,
+                timeout=timeout,
+                attempt_timeout=attempt_timeout,
+                database_timeout=database_timeout,
+                flush_timeout=flush_timeout,
+                http_client=http_client,
+            ),
+        )
+        self._session = AsyncSession(sb.auth, self._signed_in, resources.signed_out)
+        self._loading: set[asyncio.Task[None]] = set()
+        super().__init__(resources, self._session.identity)
+
+    def for_user(self, access_token: str) -> AsyncUserLLM:
+        self._resources.require_open()
+        identity = Identity(access_token)
+
+        async def identify() -> Identity:
+            return identity
+
+        return AsyncUserLLM(self._resources, identify)
+
+    @property
+    def dropped_usage(self) -> int:
+        return self._resources.recorder.dropped
+
+    async def flush(self, timeout: float = 10.0) -> bool:
+        return await asyncio.to_thread(self._resources.recorder.flush, timeout)
+
+    async def close(self) -> None:
+        self._session.close()
+        await self._resources.close()
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _signed_in(self, identity: Identity) -> None:
+        task = asyncio.ensure_future(self._load(identity))
+        self._loading.add(task)
+        task.add_done_callback(self._loading.discard)
+
+    async def _load(self, identity: Identity) -> None:
+        with suppress(SupaLLMError):
+            await self._resources.settings(identity)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
-from supa_llm.values.arguments import check
-
-if TYPE_CHECKING:
-    from supa_llm.engine.effects import Demand
 from supa_llm.database.call import Call
-from supa_llm.values.routes import Candidate, Route
+from supa_llm.values.arguments import check
+from supa_llm.values.routes import Candidate, Demand, Route
 
 
 def resolve_route(
@@ -73,6 +70,6 @@ def _route_args(
 def _demand_args(demand: Demand) -> dict[str, Any]:
     return {
         "p_request_id": str(demand.request_id),
-        "p_input_tokens": demand.estimate.input_tokens,
-        "p_output_tokens": demand.estimate.output_tokens,
+        "p_input_tokens": demand.input_tokens,
+        "p_output_tokens": demand.output_tokens,
     }

@@ -1,30 +1,28 @@
-"""Route → attempts → record, over the OpenAI chat format.
+"""Runs one request: route → attempts → record, in the OpenAI chat format.
 
-``flow`` decides and does no I/O, ``drivers`` does the I/O and decides nothing, ``failures`` says what went
-wrong.
+``flow`` decides and does no I/O, ``drivers`` does the I/O and decides nothing, ``failures`` describes what
+went wrong.
 """
 
 from supa_llm.engine.drivers import AsyncEngine, Engine
 from supa_llm.engine.effects import (
     Answer,
-    AsyncPolicy,
-    Books,
+    AsyncAccount,
     ModelCall,
     Opened,
-    Policy,
+    SyncAccount,
     Timeouts,
 )
 from supa_llm.engine.ids import uuid7
 
 __all__ = [
     "Answer",
+    "AsyncAccount",
     "AsyncEngine",
-    "AsyncPolicy",
-    "Books",
     "Engine",
     "ModelCall",
     "Opened",
-    "Policy",
+    "SyncAccount",
     "Timeouts",
     "uuid7",
 ]

@@ -1,4 +1,4 @@
-"""The I/O of :mod:`supa_llm.engine.flow`: once for threads, once for an event loop, over httpx."""
+"""The I/O of :mod:`supa_llm.engine.flow` over httpx: one driver for threads, one for asyncio."""
 
 from __future__ import annotations
 
@@ -8,117 +8,64 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from supa_llm.client.answers import AsyncChatStream, ChatAnswer, ChatStream, Embeddings
 from supa_llm.engine.effects import (
     Answer,
     AskRoute,
-    AsyncPolicy,
+    AsyncAccount,
     Effect,
     Flow,
     Head,
     Item,
     ModelCall,
-    Policy,
     Read,
     Reserve,
     Send,
-    Timeouts,
+    SyncAccount,
 )
 from supa_llm.engine.flow import run
-from supa_llm.wire.base import FaultError, Json
+from supa_llm.wire.base import FaultError
 
 T = TypeVar("T")
 
-#: Plain http is for providers on this very machine: no proxy gets to read their keys.
+#: Plain http is only for providers on this machine, and a proxy could read their keys.
 _NO_PROXY = {"http://": None}
-#: Seconds that making a connection may take, within the time-out of the attempt.
+#: Seconds that opening a connection may take, within the timeout of the attempt.
 _CONNECT = 10.0
 
 
 class Engine:
-    """Runs requests over a route's candidates, for threads.
+    """Runs requests on the candidates of a route, for threads.
 
     Args:
-        client: the httpx client to use, to set proxies, certificates or limits. It is the caller's to close.
-            Its headers, cookies, authentication and redirects are not used: a provider sees only what is
-            meant for it.
-        timeouts: for requests that bring none of their own.
+        client: an httpx client with proxies, certificates or limits; the caller closes it. Its headers,
+            cookies, authentication and redirects are not used, so that a provider gets only its own.
 
     Example:
         >>> with Engine() as engine:
-        ...     answer = engine.chat(policy, {"messages": [{"role": "user", "content": "Hello"}]})
-        >>> answer.text, answer.receipt.answered_by.provider
+        ...     answer = engine.answer(account, ModelCall("chat", {"messages": messages}))
+        >>> answer.payload, answer.receipt.answered_by.provider
     """
 
-    def __init__(self, client: httpx.Client | None = None, *, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, client: httpx.Client | None = None) -> None:
         self.client = client or httpx.Client(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - requests bring theirs
-        self.timeouts = timeouts or Timeouts()
         self._owned = client is None
 
-    def chat(
-        self,
-        policy: Policy,
-        body: Json,
-        *,
-        task: str | None = None,
-        model: str | None = None,
-        timeouts: Timeouts | None = None,
-        schema: Any = None,
-    ) -> ChatAnswer:
-        """Run one OpenAI-format chat body (without ``model`` and ``stream``) and wait for its answer.
-
-        Args:
-            policy: says which candidates there are, and takes note of each attempt.
-            task: what the request is for; the user may have chosen a model for it.
-            model: an asked-for ``provider/model``, or a bare model.
-            schema: the pydantic model or JSON schema that ``ChatAnswer.parsed`` follows.
+    def answer(self, account: SyncAccount, call: ModelCall) -> Answer:
+        """The answer to a call without ``stream``.
 
         Raises:
-            InvalidInputError: the body is none.
-            NoCandidateError: there is nobody to ask; the hint says what this user can do.
-            ProviderError: BadRequestError, TotalTimeoutError, or all candidates failed.
+            NoCandidateError: no candidate; the hint says what the user can do.
+            ProviderError: BadRequestError, TotalTimeoutError, or every candidate failed.
         """
-        call = ModelCall("chat", {**body, "stream": False}, task, model, timeouts or self.timeouts)
-        return ChatAnswer(self.answer(policy, call), schema)
-
-    def stream(
-        self,
-        policy: Policy,
-        body: Json,
-        *,
-        task: str | None = None,
-        model: str | None = None,
-        timeouts: Timeouts | None = None,
-        schema: Any = None,
-    ) -> ChatStream:
-        """The same as a stream: nothing is sent before it is entered or iterated, which raises the errors."""
-        call = ModelCall("chat", {**body, "stream": True}, task, model, timeouts or self.timeouts)
-        return ChatStream(self.items(policy, call), schema)
-
-    def embed(
-        self,
-        policy: Policy,
-        body: Json,
-        *,
-        task: str | None = None,
-        model: str | None = None,
-        timeouts: Timeouts | None = None,
-    ) -> Embeddings:
-        """Run one OpenAI-format embeddings body (without ``model``). Raises the same as :meth:`chat`."""
-        call = ModelCall("embeddings", body, task, model, timeouts or self.timeouts)
-        return Embeddings(self.answer(policy, call))
-
-    def answer(self, policy: Policy, call: ModelCall) -> Answer:
-        """The answer to a call that is no stream."""
-        answers = [item for item in self.items(policy, call) if isinstance(item, Answer)]
+        answers = [item for item in self.items(account, call) if isinstance(item, Answer)]
         return answers[0]
 
-    def items(self, policy: Policy, call: ModelCall) -> Iterator[Item]:
-        """Drive the flow of a call: Opened and chunks of a stream, then the Answer. Closing it cancels."""
-        flow: Flow = run(call, policy)
+    def items(self, account: SyncAccount, call: ModelCall) -> Iterator[Item]:
+        """Run a call: yields Opened and the chunks of a stream, then the Answer. Closing it cancels."""
+        flow: Flow = run(call, account)
         exchange = _Exchange(self.client)
-        turn = _Turn(flow)
-        effect = turn.step()
+        resumer = _Resumer(flow)
+        effect = resumer.step()
         try:
             while effect is not None:
                 failure: BaseException | None = None
@@ -127,16 +74,18 @@ class Engine:
                 else:
                     try:
                         if isinstance(effect, AskRoute):
-                            turn.send(policy.route(effect.task, effect.model, effect.needs, effect.demand))
+                            resumer.send(
+                                account.route(effect.task, effect.model, effect.needs, effect.demand)
+                            )
                         elif isinstance(effect, Reserve):
-                            policy.reserve(effect.demand, effect.task, effect.number, effect.candidate)
+                            account.reserve(effect.demand, effect.task, effect.number, effect.candidate)
                         elif isinstance(effect, Send):
-                            turn.send(exchange.send(effect))
+                            resumer.send(exchange.send(effect))
                         else:
-                            turn.send(exchange.read(effect))
+                            resumer.send(exchange.read(effect))
                     except BaseException as error:
                         failure = error
-                effect = turn.step(failure)
+                effect = resumer.step(failure)
         finally:
             flow.close()
             exchange.close()
@@ -154,68 +103,26 @@ class Engine:
 
 
 class AsyncEngine:
-    """Runs requests over a route's candidates, for an event loop. The same as :class:`Engine` otherwise.
+    """The twin of :class:`Engine` for asyncio.
 
-    Cancelling the task cancels the request; its attempt is on record as cancelled.
+    Canceling the task cancels the request; its attempt is recorded as cancelled.
     """
 
-    def __init__(self, client: httpx.AsyncClient | None = None, *, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
         self.client = client or httpx.AsyncClient(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - requests bring theirs
-        self.timeouts = timeouts or Timeouts()
         self._owned = client is None
 
-    async def chat(
-        self,
-        policy: AsyncPolicy,
-        body: Json,
-        *,
-        task: str | None = None,
-        model: str | None = None,
-        timeouts: Timeouts | None = None,
-        schema: Any = None,
-    ) -> ChatAnswer:
-        """See :meth:`Engine.chat`."""
-        call = ModelCall("chat", {**body, "stream": False}, task, model, timeouts or self.timeouts)
-        return ChatAnswer(await self.answer(policy, call), schema)
-
-    def stream(
-        self,
-        policy: AsyncPolicy,
-        body: Json,
-        *,
-        task: str | None = None,
-        model: str | None = None,
-        timeouts: Timeouts | None = None,
-        schema: Any = None,
-    ) -> AsyncChatStream:
-        """See :meth:`Engine.stream`."""
-        call = ModelCall("chat", {**body, "stream": True}, task, model, timeouts or self.timeouts)
-        return AsyncChatStream(self.items(policy, call), schema)
-
-    async def embed(
-        self,
-        policy: AsyncPolicy,
-        body: Json,
-        *,
-        task: str | None = None,
-        model: str | None = None,
-        timeouts: Timeouts | None = None,
-    ) -> Embeddings:
-        """See :meth:`Engine.embed`."""
-        call = ModelCall("embeddings", body, task, model, timeouts or self.timeouts)
-        return Embeddings(await self.answer(policy, call))
-
-    async def answer(self, policy: AsyncPolicy, call: ModelCall) -> Answer:
+    async def answer(self, account: AsyncAccount, call: ModelCall) -> Answer:
         """See :meth:`Engine.answer`."""
-        answers = [item async for item in self.items(policy, call) if isinstance(item, Answer)]
+        answers = [item async for item in self.items(account, call) if isinstance(item, Answer)]
         return answers[0]
 
-    async def items(self, policy: AsyncPolicy, call: ModelCall) -> AsyncIterator[Item]:
+    async def items(self, account: AsyncAccount, call: ModelCall) -> AsyncIterator[Item]:
         """See :meth:`Engine.items`."""
-        flow: Flow = run(call, policy)
+        flow: Flow = run(call, account)
         exchange = _AsyncExchange(self.client)
-        turn = _Turn(flow)
-        effect = turn.step()
+        resumer = _Resumer(flow)
+        effect = resumer.step()
         try:
             while effect is not None:
                 failure: BaseException | None = None
@@ -224,18 +131,18 @@ class AsyncEngine:
                 else:
                     try:
                         if isinstance(effect, AskRoute):
-                            turn.send(
-                                await policy.route(effect.task, effect.model, effect.needs, effect.demand)
+                            resumer.send(
+                                await account.route(effect.task, effect.model, effect.needs, effect.demand)
                             )
                         elif isinstance(effect, Reserve):
-                            await policy.reserve(effect.demand, effect.task, effect.number, effect.candidate)
+                            await account.reserve(effect.demand, effect.task, effect.number, effect.candidate)
                         elif isinstance(effect, Send):
-                            turn.send(await exchange.send(effect))
+                            resumer.send(await exchange.send(effect))
                         else:
-                            turn.send(await exchange.read(effect))
+                            resumer.send(await exchange.read(effect))
                     except BaseException as error:
                         failure = error
-                effect = turn.step(failure)
+                effect = resumer.step(failure)
         finally:
             flow.close()
             await exchange.aclose()
@@ -253,11 +160,10 @@ class AsyncEngine:
 
 
 class _Exchange:
-    """One HTTP exchange after the other, of one request.
+    """The HTTP exchanges of one request, one after the other.
 
-    httpx has no time-out for a whole response here, so the flow looks at the clock after each piece. The
-    time-out of reading is fixed when the body begins: for a stream it is the longer of the attempt's and the
-    idle one.
+    httpx has no timeout for a whole response, so the flow checks the clock after each piece. The read
+    timeout is fixed when the body begins: for a stream, it is the longer of ``attempt`` and ``idle``.
     """
 
     def __init__(self, client: httpx.Client) -> None:
@@ -267,16 +173,16 @@ class _Exchange:
 
     def send(self, send: Send) -> Head:
         self.close()
-        request = _sound(lambda: _request(send, read=send.timeout))
+        request = _guarded(lambda: _request(send, read=send.timeout))
         options: Any = {"stream": True, "auth": None, "follow_redirects": False}
-        response = _sound(lambda: self._client.send(request, **options))
+        response = _guarded(lambda: self._client.send(request, **options))
         if send.idle is not None:
             request.extensions["timeout"]["read"] = max(send.timeout, send.idle)
         self._response, self._pieces = response, response.iter_bytes()
         return _head(response)
 
     def read(self, read: Read) -> bytes | None:
-        return _sound(lambda: next(self._pieces, None))
+        return _guarded(lambda: next(self._pieces, None))
 
     def close(self) -> None:
         if self._response is not None:
@@ -285,7 +191,7 @@ class _Exchange:
 
 
 class _AsyncExchange:
-    """One HTTP exchange after the other, of one request; time-outs are exact."""
+    """The HTTP exchanges of one request, one after the other; timeouts are exact."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -294,14 +200,14 @@ class _AsyncExchange:
 
     async def send(self, send: Send) -> Head:
         await self.aclose()
-        request = _sound(lambda: _request(send, read=None))
+        request = _guarded(lambda: _request(send, read=None))
         options: Any = {"stream": True, "auth": None, "follow_redirects": False}
-        response = await async_sound(self._client.send(request, **options), send.timeout)
+        response = await async_guarded(self._client.send(request, **options), send.timeout)
         self._response, self._pieces = response, response.aiter_bytes()
         return _head(response)
 
     async def read(self, read: Read) -> bytes | None:
-        return await async_sound(anext(self._pieces, None), read.timeout)
+        return await async_guarded(anext(self._pieces, None), read.timeout)
 
     async def aclose(self) -> None:
         if self._response is not None:
@@ -309,11 +215,11 @@ class _AsyncExchange:
             await response.aclose()
 
 
-class _Turn:
-    """Resumes a flow with what came of its last effect.
+class _Resumer:
+    """Resumes a flow with the result of its last effect.
 
-    That passes through no local variable: crash reporters show those of each frame, and a provider may
-    quote a key.
+    The result is never in a local variable, because crash reporters show those of each frame and a provider
+    may quote a key.
     """
 
     def __init__(self, flow: Flow) -> None:
@@ -334,7 +240,7 @@ class _Turn:
 
 
 def _request(send: Send, read: float | None) -> httpx.Request:
-    """The request with its key; built apart from the client, which might add headers or cookies to it."""
+    """The request with its key; built without the client, which might add headers or cookies."""
     return httpx.Request(
         "POST",
         send.request.url,
@@ -350,10 +256,10 @@ def _head(response: httpx.Response) -> Head:
     return Head(response.status_code, {name.lower(): value for name, value in response.headers.items()})
 
 
-def _sound(do: Callable[[], T]) -> T:
-    """What ``do`` returns. An httpx error becomes a fault without it: it holds the request, key and all.
+def _guarded(do: Callable[[], T]) -> T:
+    """Call ``do``; raise its httpx error as a FaultError without it, because it holds the request and key.
 
-    A RuntimeError is that of a closed client or event loop, whose frames hold the request, too.
+    A closed client or event loop raises RuntimeError, whose frames hold the request too.
     """
     try:
         return do()
@@ -362,8 +268,8 @@ def _sound(do: Callable[[], T]) -> T:
     raise fault
 
 
-async def async_sound(doing: Awaitable[T], timeout: float) -> T:
-    """The same for an awaitable that may take ``timeout`` seconds."""
+async def async_guarded(doing: Awaitable[T], timeout: float) -> T:
+    """The twin of :func:`_guarded` for an awaitable that may take ``timeout`` seconds."""
     try:
         async with asyncio.timeout(timeout):
             return await doing

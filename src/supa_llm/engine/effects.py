@@ -1,18 +1,16 @@
-"""The values that a flow exchanges with whoever drives it, and the policy that it asks. No I/O."""
+"""The values that a flow exchanges with its driver, and the account that it runs for. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
 
-from supa_llm.engine.estimate import Estimate, estimate
 from supa_llm.errors import InvalidInputError
 from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt, Receipt
-from supa_llm.values.routes import Candidate, Route
+from supa_llm.values.routes import Candidate, Demand, Route
 from supa_llm.values.secrets import Secret
 from supa_llm.wire.base import Json, Kind, WireRequest
 
@@ -22,9 +20,8 @@ class Timeouts:
     """How long a request may take, in seconds.
 
     Attributes:
-        total: from the call until a provider answers: until its whole answer, or the first content of a
-            stream.
-        attempt: the same for one candidate; the next one is tried when it is over.
+        total: from the call to the end of the answer, or to the first content of a stream.
+        attempt: the same for one candidate; after it, the flow tries the next one.
         idle: between two pieces of a stream that has begun.
     """
 
@@ -35,71 +32,54 @@ class Timeouts:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             if not getattr(self, name) > 0:
-                raise InvalidInputError(f"The time-out {name!r} must be more than 0 seconds.")
+                raise InvalidInputError(f"The timeout {name!r} must be greater than 0 seconds.")
 
 
-class Demand:
-    """What one request may use at most, for the quotas that bind its user.
-
-    Attributes:
-        request_id: UUIDv7 of the request.
-    """
-
-    def __init__(self, request_id: UUID, call: ModelCall) -> None:
-        self.request_id = request_id
-        self._call = call
-
-    @cached_property
-    def estimate(self) -> Estimate:
-        """Worked out when it is asked for: users without quotas do not pay for it."""
-        return estimate(self._call.kind, self._call.body)
-
-
-class Books(Protocol):
-    """What a request asks of its policy without waiting for it."""
+class Account(Protocol):
+    """What a flow needs from the account of the user whose request it runs; these calls never wait."""
 
     def operator_key(self, provider: str) -> Secret | None:
-        """The operator's own key for a provider; None where there is none."""
+        """The operator's own key for a provider; None if the operator has none."""
 
     def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
-        """Take note of one attempt. Must neither block nor raise."""
+        """Record one attempt. Must neither block nor raise."""
 
     def release(self, request_id: UUID) -> None:
-        """Free what is reserved for a request that ends without using it. Must neither block nor raise."""
+        """Release the reservation of a request that ends without using it. Must neither block nor raise."""
 
     def forget_route(self) -> None:
-        """A key was rejected or limited: the next request must not use a route that was kept."""
+        """A key was rejected or rate-limited: the next request must not use a cached route."""
 
 
-class Policy(Books, Protocol):
-    """Who may use what: everything that is the database's to say."""
+class SyncAccount(Account, Protocol):
+    """An account for threads. The database decides; the account asks it."""
 
     def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
         """The ordered candidates. Raises NoCandidateError and the errors of the database."""
 
     def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
-        """Reserve for another candidate of a metered route. Raises SupaLLMError where a quota refuses."""
+        """Reserve for another candidate of a metered route. Raises SupaLLMError if a quota refuses."""
 
-    def models(self, task: str | None) -> Route:
-        """What a chat for this task could run on now, without keys."""
+    def explain_route(self, task: str | None) -> Route:
+        """The route of a chat for this task, without keys."""
 
 
-class AsyncPolicy(Books, Protocol):
-    """:class:`Policy` for an event loop."""
+class AsyncAccount(Account, Protocol):
+    """An account for asyncio; the methods are those of :class:`SyncAccount`, awaited."""
 
     async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
-        """The ordered candidates. Raises NoCandidateError and the errors of the database."""
+        """See :meth:`SyncAccount.route`."""
 
     async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
-        """Reserve for another candidate of a metered route. Raises SupaLLMError where a quota refuses."""
+        """See :meth:`SyncAccount.reserve`."""
 
-    async def models(self, task: str | None) -> Route:
-        """What a chat for this task could run on now, without keys."""
+    async def explain_route(self, task: str | None) -> Route:
+        """See :meth:`SyncAccount.explain_route`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One request of the caller's: an OpenAI-format body without its model, and what it is for."""
+    """One request: an OpenAI-format body without its model, the task, and the requested model."""
 
     kind: Kind
     body: Json = field(repr=False)
@@ -128,7 +108,7 @@ class ModelCall:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What a candidate must be able to do."""
+        """The capabilities that a candidate must have."""
         body = self.body
         parts = [
             part
@@ -148,7 +128,7 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class AskRoute:
-    """Effect: resolve the route. Sent back: the :class:`Route`."""
+    """Effect: resolve the route. The driver sends back the :class:`Route`."""
 
     task: str | None
     model: str | None
@@ -158,7 +138,7 @@ class AskRoute:
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
-    """Effect: reserve for a candidate of a metered route. Sent back: None. Thrown: why not, SupaLLMError."""
+    """Effect: reserve for a candidate of a metered route. The driver throws the SupaLLMError of a refusal."""
 
     demand: Demand
     task: str | None
@@ -168,11 +148,11 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Effect: send a request, once, following no redirect. Sent back: a :class:`Head`.
+    """Effect: send a request once, following no redirect. The driver sends back a :class:`Head`.
 
     Attributes:
         timeout: seconds until the head of the response.
-        idle: seconds between two pieces of a stream; None for an answer that comes whole.
+        idle: seconds between two pieces of a stream; None if the answer is no stream.
     """
 
     request: WireRequest
@@ -182,7 +162,7 @@ class Send:
     idle: float | None
 
     def headers(self) -> dict[str, str]:
-        """The headers with the key. Ask for them where they are sent, and keep them in no variable."""
+        """The headers with the key. Call it where they are sent, and keep the result in no variable."""
         secret = self.key.reveal()
         scheme = self.candidate.key_scheme
         return {**self.request.headers, self.candidate.key_header: f"{scheme} {secret}" if scheme else secret}
@@ -198,14 +178,14 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Effect: read the next piece of the response. Sent back: bytes, or None at its end."""
+    """Effect: read the next piece of the response. The driver sends back bytes, or None at the end."""
 
     timeout: float
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream has its first content: nothing falls back any more."""
+    """A stream has its first content; from here on, the flow does not fall back."""
 
     request_id: UUID
     candidate: Candidate
@@ -213,7 +193,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of an answered request. ``payload`` is empty for a stream, whose chunks were yielded."""
+    """The end of an answered request. ``payload`` is empty for a stream, which yielded its chunks."""
 
     payload: Json = field(repr=False)
     candidate: Candidate

@@ -1,16 +1,16 @@
 """One request, from its route to its usage event, without any I/O.
 
-:func:`run` is a generator in the way of httpx's auth flow: it yields what it needs done (:class:`AskRoute`,
-:class:`Reserve`, :class:`Send`, :class:`Read`) and is sent the result, or thrown the error. What it has for
-the caller it yields too: :class:`Opened` and the chunks of a stream, and :class:`Answer` last. The drivers in
-``engine.drivers`` do the I/O; whoever has other I/O writes another driver.
+:func:`run` is a generator like httpx's auth flow: it yields the effect that it needs (:class:`AskRoute`,
+:class:`Reserve`, :class:`Send`, :class:`Read`), and its driver sends back the result or throws the error. It
+also yields what is for the caller: :class:`Opened` and the chunks of a stream, and :class:`Answer` last. The
+drivers in ``engine.drivers`` do the I/O; other I/O needs only another driver.
 
     route ── candidate ── attempt ──► answer: record, done
                ▲            │
-               │            ├─ the provider's fault: record, next candidate
+               │            ├─ the provider fails: record, next candidate
                └────────────┘
-                            ├─ the caller's fault (400): record, BadRequestError
-                            ├─ broken off after the first content: record, StreamInterruptedError
+                            ├─ the request is invalid (400): record, BadRequestError
+                            ├─ the stream breaks off after its first content: record, StreamInterruptedError
                             └─ the caller hangs up: record as cancelled
 """
 
@@ -24,10 +24,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from supa_llm.engine import failures
 from supa_llm.engine.effects import (
+    Account,
     Answer,
     AskRoute,
-    Books,
-    Demand,
     Effect,
     Flow,
     Head,
@@ -38,10 +37,11 @@ from supa_llm.engine.effects import (
     Reserve,
     Send,
 )
+from supa_llm.engine.estimate import estimate
 from supa_llm.engine.ids import uuid7
 from supa_llm.errors import InvalidInputError, SupaLLMError
 from supa_llm.values.receipts import Attempt, Outcome, Receipt
-from supa_llm.values.routes import Candidate, Route, Skipped
+from supa_llm.values.routes import Candidate, Demand, Route, Skipped
 from supa_llm.values.secrets import Secret
 from supa_llm.wire import WIRES
 from supa_llm.wire.base import (
@@ -59,13 +59,13 @@ from supa_llm.wire.waits import believable, retry_after
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Bytes of an error body that are read: enough for what it says, too little to choke on.
+#: Bytes of an error body that are read: enough for the message, little enough for memory.
 _ERROR_BODY = 65_536
-#: Seconds that a finished stream may take to say its usage and end.
+#: Seconds that a finished stream may take to report its usage and end.
 _FAREWELL = 5.0
 
 
-def run(call: ModelCall, books: Books) -> Flow:
+def run(call: ModelCall, account: Account) -> Flow:
     """The flow of one request.
 
     Raises (out of the generator):
@@ -74,17 +74,18 @@ def run(call: ModelCall, books: Books) -> Flow:
         TotalTimeoutError, ProviderError: no provider answered.
         StreamInterruptedError: the answer broke off.
     """
-    demand = Demand(uuid7(), call)
+    estimated = estimate(call.kind, call.body)
+    demand = Demand(uuid7(), estimated.input_tokens, estimated.output_tokens)
     deadline = time.monotonic() + call.timeouts.total
     route = yield AskRoute(call.task, call.model, call.needs, demand)
     call = _limited(call, route)
     receipt = Receipt(demand.request_id, route.task if call.task is None else call.task, ())
     skipped: list[Skipped] = []
-    #: The candidate that a metered route holds a reservation for; its attempt, once begun, settles that.
+    #: The candidate with a reservation on a metered route. Its attempt, once begun, settles the reservation.
     reserved = route.candidates[0] if route.metered and route.candidates else None
     try:
         for candidate in route.candidates:
-            prepared = _prepare(call, candidate, books)
+            prepared = _prepare(call, candidate, account)
             if isinstance(prepared, Skipped):
                 skipped.append(prepared)
                 continue
@@ -98,23 +99,23 @@ def run(call: ModelCall, books: Books) -> Flow:
                     skipped.append(_refused(candidate, error))
                     continue
                 reserved = candidate
-            trial = _Trial(call, candidate, receipt, books, *prepared, deadline=deadline)
+            running = _RunningAttempt(call, candidate, receipt, account, *prepared, deadline=deadline)
             reserved = None
             fault: FaultError | None = None
             try:
-                yield from trial.run()
+                yield from running.run()
             except FaultError as error:
                 fault = error
             finally:
                 if fault is None:
-                    trial.close("cancelled")  # unless it was answered and is on record already
-            receipt = trial.receipt
+                    running.close("cancelled")  # has no effect if the attempt succeeded
+            receipt = running.receipt
             if fault is None:
                 return
-            if trial.opened:
+            if running.opened:
                 raise failures.interrupted(receipt)
             if fault.error_class == "bad_request":
-                raise failures.refused(receipt, trial.error)
+                raise failures.refused(receipt, running.error)
             if time.monotonic() >= deadline:
                 raise failures.failed(receipt, out_of_time=True)
         if receipt.attempts:
@@ -122,14 +123,14 @@ def run(call: ModelCall, books: Books) -> Flow:
         raise failures.nothing_tried(route, (*route.skipped, *skipped))
     finally:
         if reserved is not None:
-            books.release(demand.request_id)
+            account.release(demand.request_id)
 
 
 def _limited(call: ModelCall, route: Route) -> ModelCall:
-    """The call with the limit on its output that was reserved for, where it brings none of its own."""
+    """The call with the output limit that was reserved, unless it has a limit of its own."""
     limit = route.max_output_tokens
-    asked = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
-    if limit is None or asked or call.kind != "chat":
+    own = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
+    if limit is None or own or call.kind != "chat":
         return call
     wanted = call.body.get("n")
     answers = wanted if isinstance(wanted, int) and wanted > 1 else 1
@@ -137,50 +138,52 @@ def _limited(call: ModelCall, route: Route) -> ModelCall:
 
 
 def _refused(candidate: Candidate, error: SupaLLMError) -> Skipped:
-    """A candidate that nothing could be reserved for just before its turn: by a quota, as a rule."""
+    """A candidate whose reservation was refused, usually by a quota."""
     return Skipped(candidate.provider, candidate.key_source, error.code, error.args[0])
 
 
 def _prepare(
-    call: ModelCall, candidate: Candidate, books: Books
+    call: ModelCall, candidate: Candidate, account: Account
 ) -> tuple[Wire, WireRequest, Secret] | Skipped:
-    """What it takes to try a candidate, or why it cannot be tried."""
+    """What an attempt on a candidate needs, or why the candidate is skipped."""
 
-    def out(reason: str, message: str) -> Skipped:
+    def skipped(reason: str, message: str) -> Skipped:
         return Skipped(candidate.provider, candidate.key_source, reason, message)
 
     key = candidate.key
     if key is None and candidate.key_source == "operator":
-        key = books.operator_key(candidate.provider)
+        key = account.operator_key(candidate.provider)
     if key is None:
-        return out("no_key", "There is no key for it here.")
+        return skipped("no_key", "This process has no key for it.")
     wire = WIRES.get(candidate.wire_format)
     if wire is None:
-        return out("unknown_wire_format", f"This version does not speak {candidate.wire_format!r}.")
+        return skipped(
+            "unknown_wire_format", f"This version does not support the wire format {candidate.wire_format!r}."
+        )
     try:
         return wire, wire.request(call.kind, call.body, candidate), key
     except UnsupportedError as error:
-        return out("unsupported_request", f"{candidate.model} is left out because {error}.")
+        return skipped("unsupported_request", f"{candidate.model} is skipped because {error}.")
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise InvalidInputError(f"The request is no valid OpenAI-format request: {error!r}.") from None
+        raise InvalidInputError(f"The request is not a valid OpenAI-format request: {error!r}.") from None
 
 
-class _Trial:
-    """One attempt: timed, and on record exactly once, however it ends."""
+class _RunningAttempt:
+    """One attempt. It is timed and recorded exactly once, however it ends."""
 
     def __init__(
         self,
         call: ModelCall,
         candidate: Candidate,
         receipt: Receipt,
-        books: Books,
+        account: Account,
         wire: Wire,
         request: WireRequest,
         key: Secret,
         *,
         deadline: float,
     ) -> None:
-        self._call, self._candidate, self._books = call, candidate, books
+        self._call, self._candidate, self._account = call, candidate, account
         self._wire, self._request, self._key = wire, request, key
         self._started = time.monotonic()
         self._deadline = min(deadline, self._started + call.timeouts.attempt)
@@ -198,26 +201,26 @@ class _Trial:
             idle = self._call.timeouts.idle if self._call.stream else None
             self._head = yield Send(self._request, self._candidate, self._key, self._left(), idle)
             if 300 <= self._head.status < 400:
-                raise FaultError("invalid_response", "it redirects, and no key follows a redirect")
-            # A stream that is none may say why there is none, whatever its status.
+                raise FaultError("invalid_response", "it redirects, and keys are never sent to a redirect")
+            # Some providers answer a stream request with a JSON error, whatever the status.
             unstreamed = self._call.stream and "json" in self._head.headers.get("content-type", "")
             if unstreamed or not 200 <= self._head.status < 300:
-                said = _json_or_text((yield from self._body(_ERROR_BODY)))
-                if self._head.status < 300 and not (isinstance(said, dict) and said.get("error")):
-                    raise FaultError("invalid_response", "the answer is no stream")
-                raise _understand(self._wire.fault, self._head.status, said)
+                body = _json_or_text((yield from self._body(_ERROR_BODY)))
+                if self._head.status < 300 and not (isinstance(body, dict) and body.get("error")):
+                    raise FaultError("invalid_response", "the answer is not a stream")
+                raise _understand(self._wire.fault, self._head.status, body)
             yield from self._stream() if self._call.stream else self._whole()
         except FaultError as fault:
             self._failed(fault)
             raise
 
     def close(self, outcome: Outcome, fault: FaultError | None = None) -> None:
-        """Put the attempt on record, unless it is."""
+        """Record the attempt, once."""
         if self._recorded:
             return
         self._recorded = True
         wait = (retry_after(self._head.headers) or believable(fault.retry_after)) if fault else None
-        # A stream's decoder knows them as far as it came.
+        # The decoder of a stream has the usage that was reported so far.
         usage = self._decoder.usage if self._decoder else self._payload.get("usage")
         tier = self._decoder.service_tier if self._decoder else self._payload.get("service_tier")
         attempt = Attempt(
@@ -238,17 +241,17 @@ class _Trial:
             service_tier=served_tier(tier),
         )
         self.receipt = Receipt(self.receipt.request_id, self.receipt.task, (*self.receipt.attempts, attempt))
-        self._books.record(self.receipt.request_id, self.receipt.task, attempt)
+        self._account.record(self.receipt.request_id, self.receipt.task, attempt)
 
     def _failed(self, fault: FaultError) -> None:
         if fault.error is not None:
             self.error = failures.mask_error(fault.error, self._key)
         self.close("failed", fault)
         if fault.error_class in ("auth", "rate_limited"):
-            self._books.forget_route()
+            self._account.forget_route()
 
     def _left(self) -> float:
-        """Seconds until this attempt is over. Raises FaultError when it is."""
+        """Seconds that are left for this attempt. Raises FaultError if none are."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise FaultError("timeout", "")
@@ -285,13 +288,13 @@ class _Trial:
             if self.opened and not decoder.finished:
                 yield from for_caller(held)
                 held = []
-        # The end of the answer waits until its usage is there: many callers stop reading at the finish
-        # reason.
+        # The end of the answer is held back until the usage arrives, because many callers stop reading at the
+        # finish reason.
         try:
             while (piece := (yield Read(min(_FAREWELL, self._call.timeouts.idle)))) is not None:
                 held += _understand(_decode, decoder, piece)
         except FaultError:
-            pass  # the answer is complete all the same
+            pass  # the answer is complete without its usage
         self.close("succeeded")
         yield from for_caller(held)
         yield Answer({}, self._candidate, self.receipt)
@@ -302,17 +305,17 @@ class _Trial:
 
 
 class _UsageFilter:
-    """Usage is asked of every stream; a caller who did not ask gets the stream that they would have got."""
+    """Removes usage from the chunks of a caller who did not request it, because every stream requests it."""
 
     def __init__(self, body: Json) -> None:
         self._wanted = bool((body.get("stream_options") or {}).get("include_usage"))
 
     def __call__(self, chunks: list[Json]) -> Flow:
-        for made in chunks:
+        for chunk in chunks:
             if self._wanted:
-                yield made
-            elif made.get("choices"):
-                yield {name: value for name, value in made.items() if name != "usage"}
+                yield chunk
+            elif chunk.get("choices"):
+                yield {name: value for name, value in chunk.items() if name != "usage"}
 
 
 def _decode(decoder: Decoder, piece: bytes | None) -> list[Json]:
@@ -320,7 +323,7 @@ def _decode(decoder: Decoder, piece: bytes | None) -> list[Json]:
 
 
 def _understand(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Read what a provider sent. Whatever is wrong with its shape is the provider's fault, not ours."""
+    """Read what a provider sent. An unexpected shape is a provider error."""
     try:
         return read(*args, **kwargs)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import httpx
 
-from supa_llm.engine.drivers import async_sound
+from supa_llm.engine.drivers import async_guarded
 from supa_llm.engine.failures import mask
 from supa_llm.values.key_checks import KeyCheck
 from supa_llm.values.receipts import ErrorClass
@@ -65,7 +65,7 @@ async def check_key(test: KeyCheck, key: Secret, http: httpx.AsyncClient) -> Key
         result = await check_key(test, test.key, http)
     """
     try:
-        status, headers, body = await async_sound(_get(test, key, http), _PATIENCE)
+        status, headers, body = await async_guarded(_get(test, key, http), _PATIENCE)
     except FaultError as fault:
         return _untold(fault, key)
     if 200 <= status < 300:

@@ -14,6 +14,20 @@ from supa_llm.values.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """The most tokens that one attempt of a request may use, for the quotas that apply to its user.
+
+    Attributes:
+        request_id: UUIDv7 of the request.
+        output_tokens: None if the caller sets no limit.
+    """
+
+    request_id: UUID
+    input_tokens: int
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate(Row):
     """One provider, model and key that may serve a request, and the reason it is on the route."""
 
