@@ -19,7 +19,7 @@ _USERS = 100
 
 _REPORT = """
 select * from json_to_recordset(
-  public.get_llm_get_usage(p_since => '2000-01-01', p_bucket => null, p_by => '{provider,model}')
+  public.get_llm_usage(p_since => '2000-01-01', p_bucket => null, p_by => '{provider,model}')
 ) as r (
   provider text, model text, requests bigint, attempts bigint, fallbacks bigint, failures bigint,
   cancelled bigint, input_tokens bigint, cached_input_tokens bigint, cache_write_tokens bigint,

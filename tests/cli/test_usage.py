@@ -122,7 +122,7 @@ def test_numbers_are_aligned_to_the_right(cli: Cli, model: str) -> None:
             ["check", "--since", "2026-02-01", "--until", "2026-01-01"],
             "--since 2026-02-01 is after --until 2026-01-01.",
         ),
-        (["--url", "project.supabase.co"], "The URL of the project is not one."),
+        (["--url", "project.supabase.co"], "The project URL is invalid."),
     ],
 )
 def test_what_cannot_be_reported_is_said_in_a_line(cli: Cli, arguments: list[str], message: str) -> None:

@@ -54,7 +54,7 @@ def _module(package: str, name: str) -> str:
 
 def test_a_layer_imports_only_the_layers_below() -> None:
     for module, imported in modules().items():
-        layer = (module.split(".") + [""])[1]
+        layer = module.removeprefix("supa_llm.").partition(".")[0]
         if layer not in LAYERS:
             continue
         foreign = {it for it in imported if it != "supa_llm.errors" and it.split(".")[1] != layer}

@@ -45,7 +45,7 @@ class Quotas(Caller):
         Args:
             limit: amount in the unit; 0 allows nothing.
             unit: ``requests`` that succeed, ``tokens`` (input and output) or ``cost`` (US dollars).
-            period: ``minute``, ``day``, ``month`` or ``total``.
+            period: ``minute``, ``day``, ``month`` or ``lifetime``.
             provider, key_source, task: count only requests with this value.
             enforced: refuse requests that would exceed the limit; False only raises alerts.
             clock: days and months begin in the time zone of the user's settings (``user``) or in ``utc``.

@@ -9,13 +9,19 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from supa_llm.errors import LocalError
 
-if TYPE_CHECKING:
-    from supa_llm.local.processes import RunUser
+
+@dataclass(frozen=True)
+class RunUser:
+    """The unprivileged account that the services run as if the caller is root."""
+
+    name: str
+    uid: int
+    gid: int
 
 
 def private_directory(path: Path, user: RunUser | None = None) -> Path:

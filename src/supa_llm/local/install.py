@@ -20,8 +20,7 @@ from pathlib import Path
 
 from supa_llm.errors import LocalError
 from supa_llm.local.extras import node_binary, npm_script
-from supa_llm.local.files import locked, remove_tree
-from supa_llm.local.processes import RunUser
+from supa_llm.local.files import RunUser, locked, remove_tree
 
 _SOURCES = Path(__file__).parent / "node"
 _LOCK = _SOURCES / "package-lock.json"

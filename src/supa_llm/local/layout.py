@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from supa_llm.errors import LocalError
-from supa_llm.local.files import private_directory, write_private
-from supa_llm.local.processes import RunUser
+from supa_llm.local.files import RunUser, private_directory, write_private
 
 SERVICES = ("postgres", "rest", "auth")
 

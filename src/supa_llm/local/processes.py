@@ -17,21 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from supa_llm.local.files import write_private
+from supa_llm.local.files import RunUser, write_private
 
 _LINUX = sys.platform.startswith("linux")
 
 # Children of this interpreter (as opposed to a CLI call that ended) must be reaped, or they stay as zombies.
 _children: dict[int, subprocess.Popen[bytes]] = {}
-
-
-@dataclass(frozen=True)
-class RunUser:
-    """The unprivileged account that the services run as when the caller is root."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 @dataclass(frozen=True)
