@@ -153,7 +153,7 @@ async def test_when_all_fail_each_attempt_is_named_and_what_to_do(both: Both) ->
     assert error.receipt.answered_by is None
     text = str(error)
     assert "one/m rejected your key (…abcd) [401]: Incorrect API key provided: …" in text
-    assert "two/m limits the team's key (…abcd) for now [429]: slow down" in text
+    assert "two/m rate-limits the team's key (…abcd) [429]: slow down" in text
     assert "three/m could not be reached: no route" in text
     assert "Replace your one key" in error.hint
     assert "Try two again in 30 s" in error.hint

@@ -1,4 +1,4 @@
-"""The operator's own provider keys, from the environment or a mapping; read once, when the client is made."""
+"""The operator's own provider keys, read from the environment or a mapping when the client is created."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from collections.abc import Iterator, Mapping
 from supa_llm.values.secrets import Secret
 
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]{0,31})_API_KEY")
-#: Providers whose key is known under other names than ``<ID>_API_KEY``; these come first.
+#: Names that precede ``<ID>_API_KEY`` for a provider.
 _OTHER_NAMES = {"google": ("GEMINI_API_KEY",)}
 
 
 class OperatorKeys:
-    """Provider id → key. A repr shows the providers, never a key.
+    """Provider ID → key. The repr shows the providers, never a key.
 
     Args:
-        keys: provider id → key. None reads the environment: ``OPENAI_API_KEY`` is the key of provider
-            ``openai``, ``MY_HOST_API_KEY`` that of ``my-host`` (or ``my_host``), and ``GEMINI_API_KEY``, or
-            else ``GOOGLE_API_KEY``, that of ``google``. An empty mapping means that the operator offers no
-            key.
+        keys: provider ID → key. None reads the environment: ``OPENAI_API_KEY`` for the provider ``openai``,
+            ``MY_HOST_API_KEY`` for ``my-host`` (or ``my_host``), and ``GEMINI_API_KEY`` or else
+            ``GOOGLE_API_KEY`` for ``google``. An empty mapping offers no key.
 
-    Blank values are ignored. So are values that no HTTP header could carry, with a warning that names the
+    Blank values are ignored. So are values that an HTTP header cannot carry, with a warning that names the
     variable.
     """
 
@@ -39,7 +38,7 @@ class OperatorKeys:
 
     @property
     def providers(self) -> tuple[str, ...]:
-        """Ids of the providers that the operator has a key for, sorted."""
+        """IDs of the providers for which the operator has a key, sorted."""
         return tuple(sorted(self._keys))
 
     def get(self, provider: str) -> Secret | None:
@@ -50,7 +49,7 @@ class OperatorKeys:
 
 
 def _environment() -> Iterator[tuple[str, str, str]]:
-    """Provider id, variable and value, the preferred variable of a provider first."""
+    """Provider ID, variable and value; the preferred variable of a provider first."""
     for provider, names in _OTHER_NAMES.items():
         for name in names:
             yield provider, name, os.environ.get(name, "")
@@ -64,7 +63,7 @@ def _usable(name: str, key: str) -> bool:
     if key.isascii() and key.isprintable() and " " not in key:
         return True
     warnings.warn(
-        f"The operator key {name} is ignored: it holds a character that no API key has.",
+        f"The operator key {name} is ignored because it contains a character that no API key has.",
         RuntimeWarning,
         stacklevel=4,
     )

@@ -1,4 +1,4 @@
-"""Usage is recorded by threads of its own: no request waits for it, and nothing is lost in silence."""
+"""Records usage in background threads, so that no request waits for it and no loss goes unreported."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from supa_llm.values.secrets import Secret
 
 log = logging.getLogger("supa_llm")
 
-_IDLE = 5.0  # seconds after which a worker without work ends
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between tries while the database is away
+_IDLE = 5.0  # seconds after which an idle worker ends
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between retries while the database is unavailable
 _WARN_EVERY = 10.0  # seconds between two warnings of the same kind
 
 
@@ -35,17 +35,17 @@ class _Event:
 class Recorder:
     """Sends usage events in the background.
 
-    While the database is away events wait and are tried again; recording twice is harmless, for an event is
-    known by its request and attempt. An event is given up when the queue is full (the oldest goes), when its
-    user's token is refused, or when it has waited too long. Each loss is counted in ``dropped`` and said on
-    the logger ``supa_llm``.
+    While the database is unavailable, events wait and are retried. The database records an attempt once,
+    however often it arrives. An event is dropped if the queue is full (the oldest first), if its user's token
+    is refused, or if it has waited too long. ``dropped`` counts the losses, and the logger ``supa_llm`` warns
+    of them.
 
     Args:
-        send: runs one call as the user of an access token; called from several threads.
-        capacity: events that may wait; about 1 kB each.
-        workers: threads at most; they start with the first event and end when there is nothing to do.
-        patience: seconds that one event is tried for.
-        exit_timeout: seconds that the end of the interpreter waits for what is still to be sent.
+        send: runs one call as the user of an access token; several threads call it.
+        capacity: most events that may wait; about 1 kB each.
+        workers: most threads; they start with the first event and end when idle.
+        patience: seconds for which one event is retried.
+        exit_timeout: seconds that the end of the interpreter waits for unsent events.
     """
 
     def __init__(
@@ -65,31 +65,31 @@ class Recorder:
         self._sending: set[_Event] = set()
         self._pause, self._paused_until = _FIRST_PAUSE, 0.0
         self._lost: Counter[str] = Counter()
-        self._unsaid: Counter[str] = Counter()
-        self._said_at: dict[str, float] = {}
+        self._unreported: Counter[str] = Counter()
+        self._reported_at: dict[str, float] = {}
         self._changed = threading.Condition()
         _live.add(self)
 
     @property
     def dropped(self) -> int:
-        """Events that were given up."""
+        """Number of dropped events."""
         return self._lost.total()
 
     def put(self, call: Call[Any], identity: Identity, then: Callable[[], None] | None = None) -> None:
-        """Take one event to be recorded for this user; returns at once and raises nothing.
+        """Queue one event of this user; returns at once and raises nothing.
 
-        ``then`` is called once it is on record; it must be quick and raise nothing.
+        ``then`` is called when the event is recorded; it must be quick and raise nothing.
         """
         with self._changed:
             self._queue.append(_Event(call, identity, then))
             if len(self._queue) > self._capacity:
                 self._queue.popleft()
-                self._give_up("the queue was full")
+                self._drop("the queue was full")
             self._staff()
             self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything taken so far is recorded or given up, for at most ``timeout`` seconds."""
+        """Wait up to ``timeout`` seconds until every queued event is recorded or dropped."""
         deadline = time.monotonic() + timeout
         with self._changed:
             self._paused_until = 0.0
@@ -101,7 +101,7 @@ class Recorder:
                     return False
                 if self._workers:
                     self._changed.wait(left)
-                elif (event := self._next(left)) is not None:  # no thread can start at the interpreter's end
+                elif (event := self._next(left)) is not None:  # threads cannot start at exit
                     self._changed.release()
                     try:
                         self._deliver(event)
@@ -110,26 +110,26 @@ class Recorder:
         return True
 
     def close(self, timeout: float) -> None:
-        """Flush, then give up what could not be sent, with a warning."""
+        """Flush, then drop unsent events with a warning."""
         done = self.flush(timeout)
         with self._changed:
             if not done:
-                self._give_up(
+                self._drop(
                     f"closing waited {timeout:g} s for the database", len(self._queue) + len(self._sending)
                 )
                 self._queue.clear()
                 self._sending.clear()
-            for reason in list(self._unsaid):
-                self._say(reason)
+            for reason in list(self._unreported):
+                self._warn(reason)
 
     def _staff(self) -> None:
-        """Have a thread for each waiting event, up to the limit; the lock is held."""
-        self._workers = {worker for worker in self._workers if worker.is_alive()}  # none is, after a fork
+        """Start a thread for each waiting event, up to the limit; the lock is held."""
+        self._workers = {worker for worker in self._workers if worker.is_alive()}  # after a fork, none is
         if self._queue and len(self._workers) < min(self._max_workers, len(self._sending) + len(self._queue)):
             worker = threading.Thread(target=self._work, name="supa-llm-usage", daemon=True)
             try:
                 worker.start()
-            except RuntimeError:  # the interpreter is ending: flush() will send it
+            except RuntimeError:  # the interpreter is ending, and flush() sends the event
                 return
             self._workers.add(worker)
 
@@ -166,7 +166,7 @@ class Recorder:
             event.then()
         with self._changed:
             if event not in self._sending:
-                return  # given up by close()
+                return  # dropped by close()
             self._sending.remove(event)
             match error:
                 case None:
@@ -174,34 +174,34 @@ class Recorder:
                 case DatabaseUnavailableError():
                     self._try_later(event)
                 case SupaLLMError():
-                    self._give_up(f"the database refused it ({error.code})")
+                    self._drop(f"the database refused it ({error.code})")
                 case _:
-                    self._give_up(f"an unexpected {type(error).__name__}")
+                    self._drop(f"an unexpected {type(error).__name__}")
             self._changed.notify_all()
 
     def _try_later(self, event: _Event) -> None:
         now = time.monotonic()
         if now - event.enqueued > self._patience:
-            self._give_up(f"the database was away for {self._patience:g} s")
+            self._drop(f"the database was unavailable for {self._patience:g} s")
         elif len(self._queue) >= self._capacity:
-            self._give_up("the queue was full")
+            self._drop("the queue was full")
         else:
             self._queue.appendleft(event)
         if now >= self._paused_until:
             self._paused_until = now + self._pause
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
-    def _give_up(self, reason: str, events: int = 1) -> None:
+    def _drop(self, reason: str, events: int = 1) -> None:
         self._lost[reason] += events
-        self._unsaid[reason] += events
-        if time.monotonic() - self._said_at.get(reason, -_WARN_EVERY) >= _WARN_EVERY:
-            self._say(reason)
+        self._unreported[reason] += events
+        if time.monotonic() - self._reported_at.get(reason, -_WARN_EVERY) >= _WARN_EVERY:
+            self._warn(reason)
 
-    def _say(self, reason: str) -> None:
-        self._said_at[reason] = time.monotonic()
+    def _warn(self, reason: str) -> None:
+        self._reported_at[reason] = time.monotonic()
         log.warning(
             "%d usage event(s) could not be recorded: %s. In total %d were dropped.",
-            self._unsaid.pop(reason),
+            self._unreported.pop(reason),
             reason,
             self.dropped,
         )

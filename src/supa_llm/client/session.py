@@ -1,4 +1,4 @@
-"""Who is signed in: access tokens, and the users of the app's own client as its Auth events tell of them."""
+"""Sign-ins: access tokens, and the user of the app's own client, kept current by its Auth events."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from supabase_auth.types import AuthChangeEvent
     from supabase_auth.types import Session as AuthSession
 
-_NOBODY = "Sign in through the Supabase client (sb.auth), or name the user: llm.for_user(access_token)."
-_EXPIRY_MARGIN = 10.0  # seconds before its end at which supabase-auth, too, takes a token for expired
+_NOBODY = "Sign in through the Supabase client (sb.auth), or pass a token: llm.for_user(access_token)."
+_EXPIRY_MARGIN = 10.0  # seconds before its end at which supabase-auth also treats a token as expired
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token and what it claims; only the database can say whether the claims are true.
+    """An access token and its claims, which only the database can verify.
 
     Attributes:
-        digest: identifies the exact token, so nothing kept for it is ever found by a forged one.
-        owner: the user that it claims to be; of its own where it claims none.
-        expires_at: seconds since 1970; infinity where it does not say.
+        digest: hash of the exact token, so that a forged token never finds its cache entries.
+        owner: ID of the user that it claims, or its own digest if it claims none.
+        expires_at: seconds since 1970; infinity if it has no expiry.
     """
 
     secret: Secret
@@ -45,10 +45,10 @@ class AccessToken:
 
     @classmethod
     def read(cls, text: str) -> AccessToken:
-        if not isinstance(text, str):  # such as the None of a header that is not there
-            raise NotSignedInError("There is no access token.", hint=_NOBODY)
+        if not isinstance(text, str):  # such as None for a missing header
+            raise NotSignedInError("The access token is missing.", hint=_NOBODY)
         if text[:7].lower() == "bearer ":
-            raise NotSignedInError("This is not an access token.", hint='Pass it without "Bearer ".')
+            raise NotSignedInError("The access token is malformed.", hint='Pass it without "Bearer ".')
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         claims = _claims(text)
         owner, expires_at = claims.get("sub"), claims.get("exp")
@@ -70,11 +70,11 @@ class Identity:
 
 
 class Session:
-    """The user signed in on ``auth``, in threads.
+    """The user who is signed in on ``auth``, for threads.
 
     Args:
-        signed_in: called with a user that was not there before, in the thread that found out.
-        signed_out: called with a user that has gone.
+        signed_in: called with each new user, in the thread that noticed the sign-in.
+        signed_out: called with each user who signed out or was replaced.
     """
 
     def __init__(
@@ -92,21 +92,21 @@ class Session:
         """The signed-in user, with a token that has not expired.
 
         Raises:
-            NotSignedInError: nobody is signed in.
-            DatabaseUnavailableError: the token has expired and Auth could not be reached for a new one.
+            NotSignedInError: no user is signed in.
+            DatabaseUnavailableError: the token has expired and Supabase Auth did not respond.
         """
         if (identity := self._seen.fresh()) is not None:
             return identity
         failure: SupaLLMError | None = None
         with self._asking:
             if (identity := self._seen.fresh()) is None:
-                asked = self._seen.events
+                events = self._seen.events
                 try:
                     session = self._auth.get_session()  # refreshes an expired token
-                except Exception as error:  # its errors are many, and may quote a token
+                except Exception as error:  # of many kinds, some of which quote a token
                     failure = _auth_failure(error)
                 else:
-                    identity = self._seen.take(session, asked)
+                    identity = self._seen.take(session, events)
         return _required(identity, failure)
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Session:
 
 
 class AsyncSession:
-    """The user signed in on ``auth``, in an event loop; otherwise the same as :class:`Session`."""
+    """The twin of :class:`Session` for an event loop."""
 
     def __init__(
         self,
@@ -135,13 +135,13 @@ class AsyncSession:
         failure: SupaLLMError | None = None
         async with self._asking:
             if (identity := self._seen.fresh()) is None:
-                asked = self._seen.events
+                events = self._seen.events
                 try:
                     session = await self._auth.get_session()
                 except Exception as error:
                     failure = _auth_failure(error)
                 else:
-                    identity = self._seen.take(session, asked)
+                    identity = self._seen.take(session, events)
         return _required(identity, failure)
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ class _Seen:
     """The user as of the last Auth event.
 
     Attributes:
-        events: how many there were.
+        events: number of events so far.
     """
 
     def __init__(self, signed_in: Callable[[Identity], None], signed_out: Callable[[Identity], None]) -> None:
@@ -167,20 +167,20 @@ class _Seen:
         return identity if identity and identity.token.expires_at > time.time() + _EXPIRY_MARGIN else None
 
     def event(self, _: AuthChangeEvent, session: AuthSession | None) -> None:
-        """Take over what an Auth event says: every event but a sign-out carries the session."""
+        """Take over the session of an Auth event; only a sign-out has none."""
         self.take(session)
 
-    def take(self, session: AuthSession | None, asked: int | None = None) -> Identity | None:
+    def take(self, session: AuthSession | None, seen: int | None = None) -> Identity | None:
         """Take over a session, and return who is signed in.
 
         Args:
-            asked: for an answer of Auth's, ``events`` when it was asked. An event since then knows better:
-                the answer may be of a user who has signed out meanwhile.
+            seen: for a response from Auth, the number of events when the request began. A later event
+                precedes the response, whose user may have signed out since.
         """
         with self._lock:
-            if asked is None:
+            if seen is None:
                 self.events += 1
-            elif asked != self.events:
+            elif seen != self.events:
                 return self._identity
             before = self._identity
             now = Identity(session.access_token) if session else None
@@ -197,7 +197,7 @@ class _Seen:
 
 def _auth_failure(error: Exception) -> SupaLLMError:
     if isinstance(error, AuthRetryableError):
-        return DatabaseUnavailableError("Supabase Auth did not answer.", hint="Try again in a moment.")
+        return DatabaseUnavailableError("Supabase Auth did not respond.", hint="Try again in a moment.")
     return NotSignedInError("The session has ended.", hint=_NOBODY)
 
 
@@ -205,7 +205,7 @@ def _required(identity: Identity | None, failure: SupaLLMError | None) -> Identi
     if failure is not None:
         raise failure
     if identity is None:
-        raise NotSignedInError("Nobody is signed in.", hint=_NOBODY)
+        raise NotSignedInError("No user is signed in.", hint=_NOBODY)
     return identity
 
 

@@ -1,4 +1,4 @@
-"""What went wrong at a provider: how long to wait, what to say, what to do next."""
+"""Errors of a request: what went wrong at each provider, and what the user can do."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _KEY_LIKE = re.compile(
 
 
 def mask(text: str, key: Secret) -> str:
-    """``text`` without the key, without anything that looks like one, and not endless."""
+    """``text`` without the key and anything that looks like a key, cut to 500 characters."""
     text = _KEY_LIKE.sub("…", text.replace(key.reveal(), "…"))
     return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
 
 
 def mask_error(error: Mapping[str, Any], key: Secret) -> dict[str, Any]:
-    """A provider's error object with its texts masked, however deep they are."""
+    """A provider's error object with its texts masked at any depth."""
 
     def masked(value: Any) -> Any:
         if isinstance(value, str):
@@ -49,13 +49,13 @@ def mask_error(error: Mapping[str, Any], key: Secret) -> dict[str, Any]:
 
 
 def nothing_tried(route: Route, skipped: Sequence[Skipped]) -> NoCandidateError:
-    """The route held candidates, but none of them could be tried."""
+    """The route has candidates, but none of them could be tried."""
     reasons = " ".join(f"{it.provider}: {it.message}" for it in skipped)
     unsupported = any(it.reason == "unsupported_request" for it in skipped)
     return NoCandidateError(
         f"No provider on the route can serve this request. {reasons}".rstrip(),
         code="unsupported_request" if unsupported else None,
-        hint="Leave the named parameter out, or add a provider that understands it."
+        hint="Remove the named parameter, or add a provider that supports it."
         if unsupported
         else route.advice or "Add a provider key in the LLM settings.",
         skipped=tuple(skipped),
@@ -63,14 +63,14 @@ def nothing_tried(route: Route, skipped: Sequence[Skipped]) -> NoCandidateError:
 
 
 def failed(receipt: Receipt, *, out_of_time: bool = False) -> ProviderError:
-    """Every candidate failed, or there was no time left for the next."""
+    """Every candidate failed, or no time was left for the next one."""
     lines = "; ".join(map(_line, receipt.attempts)) or "no provider was tried"
     hints = dict.fromkeys(hint for attempt in receipt.attempts if (hint := _hint(attempt)))
     waits = [it.retry_after for it in receipt.attempts if it.retry_after is not None]
     statuses = [it.status for it in receipt.attempts if it.status is not None]
-    made = TotalTimeoutError if out_of_time else ProviderError
-    return made(
-        f"{'The time ran out' if out_of_time else 'No provider answered'}: {lines}.",
+    error_type = TotalTimeoutError if out_of_time else ProviderError
+    return error_type(
+        f"{'The request timed out' if out_of_time else 'No provider answered'}: {lines}.",
         hint=" ".join(hints),
         receipt=receipt,
         status=statuses[-1] if statuses else None,
@@ -92,36 +92,36 @@ def refused(receipt: Receipt, body: Mapping[str, Any] | None) -> BadRequestError
 
 
 def interrupted(receipt: Receipt) -> StreamInterruptedError:
-    """A stream broke off when part of the answer had been handed over."""
+    """A stream broke off after part of the answer had been delivered."""
     attempt = receipt.attempts[-1]
     return StreamInterruptedError(
         f"The answer broke off: {_line(attempt)}.",
-        hint="Ask again; what came so far is incomplete.",
+        hint="Send the request again; the answer so far is incomplete.",
         receipt=receipt,
         status=attempt.status,
         retry_after=attempt.retry_after,
     )
 
 
-_SAID: Mapping[str, str] = {
+_PROBLEMS: Mapping[str, str] = {
     "auth": "rejected {key}",
-    "forbidden": "does not allow this to {key}",
-    "rate_limited": "limits {key} for now",
-    "not_found": "does not know the model",
-    "server_error": "had a failure of its own",
+    "forbidden": "does not allow this for {key}",
+    "rate_limited": "rate-limits {key}",
+    "not_found": "does not have the model",
+    "server_error": "reported a server error",
     "timeout": "did not answer in time",
     "connection": "could not be reached",
-    "invalid_response": "gave no valid answer",
+    "invalid_response": "sent an invalid response",
 }
 _WHOSE = {"user": "your key", "team": "the team's key", "operator": "the operator's key"}
 
 
 def _line(attempt: Attempt) -> str:
     key = " ".join(filter(None, [_WHOSE[attempt.key_source], attempt.key_hint and f"({attempt.key_hint})"]))
-    said = _SAID.get(attempt.error_class or "", "failed").format(key=key)
+    problem = _PROBLEMS.get(attempt.error_class or "", "failed").format(key=key)
     status = f" [{attempt.status}]" if attempt.status else ""
     detail = f": {attempt.message.rstrip('. ')}" if attempt.message else ""
-    return f"{attempt.provider}/{attempt.model} {said}{status}{detail}"
+    return f"{attempt.provider}/{attempt.model} {problem}{status}{detail}"
 
 
 def _hint(attempt: Attempt) -> str:
@@ -130,7 +130,7 @@ def _hint(attempt: Attempt) -> str:
         return {
             "user": f"Replace your {provider} key in the LLM settings.",
             "team": f"Ask the team's administrator to replace its {provider} key.",
-            "operator": f"Tell the operator of this app that their {provider} key is rejected.",
+            "operator": f"Contact the app's support: the app's {provider} key was rejected.",
         }[attempt.key_source]
     if attempt.error_class == "rate_limited":
         wait = f"in {math.ceil(attempt.retry_after)} s" if attempt.retry_after else "later"

@@ -1,4 +1,4 @@
-"""What the settings panel asks of a server: to check a key, and which providers the operator has keys for."""
+"""The server side of the settings panel: checks keys and knows the operator's providers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from supa_llm.errors import InvalidInputError, NotFoundError, NotSignedInError, 
 from supa_llm.panel import key_check
 from supa_llm.values.secrets import Secret
 
-#: Enough for any key, and for all changes of a user's settings.
+#: Enough for any key and for any change of a user's settings.
 _MOST_BYTES = 65_536
 
 
@@ -42,51 +42,52 @@ def panel_endpoint(
 
         app.mount("/llm", panel_endpoint(url, publishable_key))
 
-    ``POST /keys/check`` asks a provider whether a key works, the stored one or one that is being typed, for
-    the user whose access token comes with it. ``POST /explain`` tells that user's route, with the operator's
-    keys and this runtime counted in. ``GET /operator-providers`` lists the providers that
-    ``operator_keys`` has a key for. Errors are JSON: ``code``, ``message``, ``hint``.
+    ``POST /keys/check`` asks a provider whether a key works: the user's stored key or one that they typed.
+    ``POST /explain`` returns the user's route, including the operator's keys and this runtime. Both need the
+    user's access token. ``GET /operator-providers`` lists the providers in ``operator_keys``. Errors are JSON
+    with ``code``, ``message`` and ``hint``.
 
     Args:
-        url: of the Supabase project.
-        runtime_secret: of this server, where it is a registered runtime; default: SUPA_LLM_RUNTIME_SECRET.
-        operator_keys: provider → key; default: the environment (``OPENAI_API_KEY``, …). No key is shown.
-        origins: of pages on other hosts that may call it, such as ``https://app.example.com``.
-        http_client: for the providers, where you need a proxy or certificates; yours to close.
+        url: URL of the Supabase project.
+        runtime_secret: secret of this server if it is a registered runtime; None reads
+            ``SUPA_LLM_RUNTIME_SECRET``.
+        operator_keys: provider ID → key; None reads the environment (``OPENAI_API_KEY``, …).
+        origins: origins of pages on other hosts that may call it, such as ``https://app.example.com``.
+        http_client: HTTP client for providers, with proxies or certificates; the app closes it.
     """
     secret = runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
     project = Project(f"{url.rstrip('/')}/rest/v1", publishable_key, Secret(secret) if secret else None)
     offered = OperatorKeys(operator_keys).providers
-    # Plain http is for providers on this very machine: no proxy gets to read their keys.
+    # Plain http is only for providers on this machine, and a proxy could read their keys.
     providers = http_client or httpx.AsyncClient(timeout=None, mounts={"http://": None})  # noqa: S113
     database_http = httpx.AsyncClient(timeout=15)
     database = AsyncDatabase(project, database_http)
 
     async def check_key(request: Request) -> JSONResponse:
         token = _token(request)
-        asked = _fields(await _body(request), {"provider": str, "key": str})
-        check = await database.run(key_checks.begin_key_check(asked["provider"], asked["key"]), token)
-        key = check.key if asked["key"] is None else Secret(asked["key"])
+        fields = _fields(await _body(request), {"provider": str, "key": str})
+        check = await database.run(key_checks.begin_key_check(fields["provider"], fields["key"]), token)
+        key = check.key if fields["key"] is None else Secret(fields["key"])
         if key is None:
-            raise NotFoundError("There is no key to test.", code="key_not_found")
-        said = await key_check.check_key(check, key, providers)
+            raise NotFoundError("There is no key to check.", code="key_not_found")
+        result = await key_check.check_key(check, key, providers)
         stored = await database.run(
-            key_checks.record_key_check(check.id, said.result, said.retry_after), token
+            key_checks.record_key_check(check.id, result.result, result.retry_after), token
         )
         return _json(
             {
-                "result": said.result,
-                "reason": said.reason,
-                "message": said.message,
-                "said": said.said,
+                "result": result.result,
+                "reason": result.reason,
+                "message": result.message,
+                "said": result.detail,
                 "key": stored,
             }
         )
 
     async def explain_route(request: Request) -> JSONResponse:
         token = _token(request)
-        asked = _fields(await _body(request), {"task": str, "changes": dict})
-        call = routes.explain_route(asked["task"], None, (), offered, asked["changes"])
+        fields = _fields(await _body(request), {"task": str, "changes": dict})
+        call = routes.explain_route(fields["task"], None, (), offered, fields["changes"])
         return _json(await database.run(replace(call, parse=lambda route: route), token))
 
     async def operator_providers(_: Request) -> JSONResponse:
@@ -120,7 +121,9 @@ def panel_endpoint(
 def _token(request: Request) -> Secret:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
-        raise NotSignedInError("There is no access token.", hint="Send it as Authorization: Bearer ….")
+        raise NotSignedInError(
+            "The access token is missing.", hint="Send the header Authorization: Bearer …."
+        )
     return AccessToken.read(token.strip()).secret
 
 
@@ -130,22 +133,24 @@ async def _body(request: Request) -> Any:
         pieces.append(piece)
         size += len(piece)
         if size > _MOST_BYTES:
-            raise InvalidInputError("The request is too long.", hint=f"At most {_MOST_BYTES} bytes.")
+            raise InvalidInputError("The request is too long.", hint=f"Send at most {_MOST_BYTES} bytes.")
     try:
         return json.loads(b"".join(pieces))
     except (ValueError, RecursionError):
         pass
-    # Out here: the decoder's error holds the text, and a key may be in it.
-    raise InvalidInputError("The request is no JSON.", hint='Send {"provider": "…"}.')
+    # Raised here, because the decoder's error contains the body, which may contain a key.
+    raise InvalidInputError("The request is not JSON.", hint='Send {"provider": "…"}.')
 
 
 def _fields(body: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """The named fields of an object; those that are not there are None."""
+    """The named fields of an object; missing ones are None."""
     if not isinstance(body, dict) or not set(body) <= set(kinds):
-        raise InvalidInputError("The request has another form.", hint=f"Allowed: {', '.join(kinds)}.")
+        raise InvalidInputError(
+            "The request has an unknown field.", hint=f"Allowed fields: {', '.join(kinds)}."
+        )
     for name, kind in kinds.items():
         if not isinstance(body.get(name), kind | None):
-            raise InvalidInputError(f"{name} has a value of the wrong kind.", hint=f"Send a {kind.__name__}.")
+            raise InvalidInputError(f"{name} has the wrong type.", hint=f"Send a {kind.__name__}.")
     return {name: body.get(name) for name in kinds}
 
 

@@ -1,4 +1,4 @@
-"""Does a key work? Asked of the provider by a runtime, with three answers; never by a browser."""
+"""Checks a key with its provider. A server does this, never a browser."""
 
 from __future__ import annotations
 
@@ -20,75 +20,79 @@ from supa_llm.wire.waits import believable, retry_after
 
 Result = Literal["works", "rejected", "unknown"]
 
-#: Seconds that a provider has for its answer.
+#: Seconds that a provider may take to respond.
 _PATIENCE = 10.0
 #: Bytes of an error body that are read.
 _ERROR_BODY = 65_536
 
-#: Why it could not be told, by class of error.
-_UNTOLD: Mapping[ErrorClass, str] = {
-    "forbidden": "The provider knows the key, but does not let it list models.",
-    "rate_limited": "The provider asks to wait, or its account has no credit left.",
-    "bad_request": "The provider does not understand the question.",
-    "not_found": "The provider has nothing at the address that is asked for this.",
-    "server_error": "The provider has a fault of its own just now.",
-    "timeout": "The provider did not answer in time.",
+#: Why a check has no result, by error class.
+_INCONCLUSIVE: Mapping[ErrorClass, str] = {
+    "forbidden": "The provider accepts the key, but the key may not list models.",
+    "rate_limited": "The provider is rate-limiting this key, or its account has no credit left.",
+    "bad_request": "The provider refused the request.",
+    "not_found": "The provider has no such address.",
+    "server_error": "The provider reported a server error.",
+    "timeout": "The provider did not respond in time.",
     "connection": "The provider could not be reached.",
-    "invalid_response": "The answer is none that a provider gives.",
+    "invalid_response": "Unexpected response from the provider.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCheckResult:
-    """What a provider said of a key.
+    """The result of a key check.
 
     Attributes:
-        reason: ``ok``, or the class of the error.
-        message: a sentence for people.
-        said: what the provider itself said of it, or empty; never holds the key.
-        retry_after: seconds that the provider asked to wait, where it did.
+        reason: ``ok``, or the error class.
+        message: a sentence for the user.
+        detail: the provider's own error message, or empty; never contains the key.
+        retry_after: seconds that the provider asked to wait; None if it did not.
     """
 
     result: Result
     reason: str
     message: str
-    said: str = ""
+    detail: str = ""
     retry_after: float | None = None
 
 
-async def check_key(test: KeyCheck, key: Secret, http: httpx.AsyncClient) -> KeyCheckResult:
-    """Ask the provider of ``test`` for something that costs nothing and takes a key that works.
+async def check_key(check: KeyCheck, key: Secret, http: httpx.AsyncClient) -> KeyCheckResult:
+    """Send the provider a free request that requires a valid key.
 
-    The key goes to the provider's own address and no redirect is followed with it. Nothing is raised: what
-    goes wrong is an answer too.
+    The key is sent only to the provider's own address, and no redirect is followed with it. It never raises:
+    a failed check is a result too.
 
-        result = await check_key(test, test.key, http)
+        result = await check_key(check, check.key, http)
     """
     try:
-        status, headers, body = await async_guarded(_get(test, key, http), _PATIENCE)
+        status, headers, body = await async_guarded(_get(check, key, http), _PATIENCE)
     except FaultError as fault:
-        return _untold(fault, key)
+        return _inconclusive(fault, key)
     if 200 <= status < 300:
-        return KeyCheckResult("works", "ok", "The provider takes the key.")
+        return KeyCheckResult("works", "ok", "The key works.")
     if 300 <= status < 400:
-        return _untold(FaultError("invalid_response", "it redirects, and no key follows a redirect"), key)
+        return _inconclusive(
+            FaultError("invalid_response", "it redirects, and keys are never sent to a redirect"), key
+        )
     try:
-        refusal = WIRES[test.wire_format].fault(status, _json_or_text(body))
+        refusal = WIRES[check.wire_format].fault(status, _json_or_text(body))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         refusal = FaultError("invalid_response", "")
     if refusal.error_class == "auth":
-        return KeyCheckResult("rejected", "auth", "The provider rejects the key.", mask(refusal.message, key))
-    return _untold(refusal, key, retry_after(headers) or believable(refusal.retry_after))
+        return KeyCheckResult(
+            "rejected", "auth", "The provider rejected the key.", mask(refusal.message, key)
+        )
+    return _inconclusive(refusal, key, retry_after(headers) or believable(refusal.retry_after))
 
 
-async def _get(test: KeyCheck, key: Secret, http: httpx.AsyncClient) -> tuple[int, Mapping[str, str], bytes]:
-    wire = WIRES[test.wire_format]
-    value = f"{test.key_scheme} {key.reveal()}" if test.key_scheme else key.reveal()
-    # Built apart from the client, which might add headers or cookies to it.
+async def _get(check: KeyCheck, key: Secret, http: httpx.AsyncClient) -> tuple[int, Mapping[str, str], bytes]:
+    wire = WIRES[check.wire_format]
+    value = f"{check.key_scheme} {key.reveal()}" if check.key_scheme else key.reveal()
+    # Built without the client, which might add headers or cookies.
     request = httpx.Request(
         "GET",
-        test.base_url.rstrip("/") + (test.key_check_path or wire.models_path),
-        headers={**wire.models_headers, "accept": "application/json", test.key_header: value},
+        check.base_url.rstrip("/") + (check.key_check_path or wire.models_path),
+        headers={**wire.models_headers, "accept": "application/json", check.key_header: value},
         extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _PATIENCE)},
     )
     response = await http.send(request, stream=True, auth=None, follow_redirects=False)
@@ -105,13 +109,13 @@ async def _get(test: KeyCheck, key: Secret, http: httpx.AsyncClient) -> tuple[in
     return response.status_code, names, body
 
 
-def _untold(fault: FaultError, key: Secret, wait: float | None = None) -> KeyCheckResult:
+def _inconclusive(fault: FaultError, key: Secret, wait: float | None = None) -> KeyCheckResult:
     reason = fault.error_class
-    said = mask(fault.message, key)
-    # A key that no header can carry was never sent.
+    detail = mask(fault.message, key)
+    # A key that no HTTP header can carry was never sent.
     if reason == "auth":
-        return KeyCheckResult("rejected", "auth", "The key cannot be sent.", said)
-    return KeyCheckResult("unknown", reason, _UNTOLD[reason], said, wait)
+        return KeyCheckResult("rejected", "auth", "The key contains a character that cannot be sent.", detail)
+    return KeyCheckResult("unknown", reason, _INCONCLUSIVE[reason], detail, wait)
 
 
 def _json_or_text(body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""A page around the settings panel, with sign-in, for whoever has no app yet."""
+"""The page of `supa-llm panel`: the settings panel with a sign-in, for projects without an app."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def page_directory() -> Path:
-    """Where the built page is: in the package, or in a checkout.
+    """The directory of the built page, in the package or in a checkout.
 
     Raises:
         ConfigurationError: ``panel_not_built``.
@@ -64,7 +64,7 @@ def panel_site(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        # A mounted app is not told of the end by itself.
+        # Starlette does not run the lifespan of a mounted app.
         async with endpoint.router.lifespan_context(endpoint):
             yield
 
@@ -81,7 +81,7 @@ def panel_site(
 
 
 class _Guarded:
-    """Says with each answer what the page may do: nothing inline or from elsewhere, in nobody's frame."""
+    """Adds headers that forbid inline code, code from elsewhere, and frames."""
 
     def __init__(self, app: ASGIApp, project: str) -> None:
         origin = "{0.scheme}://{0.netloc}".format(urlsplit(project))
@@ -106,7 +106,7 @@ class _Guarded:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(self._headers)
-                # Files below assets/ have their hash in their name.
+                # The names of files in assets/ contain their hash.
                 if scope["path"].startswith("/assets/") and message["status"] == 200:
                     headers["cache-control"] = "public, max-age=31536000, immutable"
             await send(message)

@@ -1,19 +1,16 @@
-"""Anthropic's Messages API, natively: ``POST {base_url}/v1/messages``.
+"""Anthropic's Messages API: ``POST {base_url}/v1/messages``.
 
-What differs from the OpenAI format, and what is made of it:
+Differences from the OpenAI format, and how they are handled:
 
-- JSON-schema answers are asked for by ``output_config.format``, which constrains the decoding. The older way,
-a
-  tool that the model is forced to call, is refused by models that think unasked, and would get in the way of
-  other tools. Schemas are closed (``additionalProperties: false``) and lose the constraints that the API
-  refuses; those move into the description, where the model reads them. There is no JSON mode without a
-  schema: ``json_object`` becomes an instruction.
+- ``output_config.format`` requests answers that follow a JSON schema and constrains the decoding. The older
+  way, a forced tool call, fails with models that always think and conflicts with other tools. Schemas are
+  closed (``additionalProperties: false``). Constraints that the API refuses move into the description, where
+  the model reads them. There is no JSON mode without a schema: ``json_object`` becomes an instruction.
 - ``max_tokens`` is required; the default is high, because thinking counts towards it.
-- Models since Opus 4.7 refuse ``temperature`` and ``top_p`` and take an effort instead; older ones the other
-way
-  round. Each gets what it knows; both are wishes, and a request does not fail for them.
-- System and developer messages, wherever they stand, become the system prompt.
-- Cached and cache-writing input tokens are counted apart: ``input_tokens`` is only the rest.
+- Models since Opus 4.7 refuse ``temperature`` and ``top_p`` and accept an effort instead; older models do the
+  opposite. Each gets the parameter that it supports, because both are optional.
+- System and developer messages become the system prompt, wherever they are in the conversation.
+- ``input_tokens`` excludes input tokens that were read from or written to the cache.
 """
 
 from __future__ import annotations
@@ -49,7 +46,7 @@ from supa_llm.wire.sse import Event, EventParser
 from supa_llm.wire.usage import of_anthropic, tier_of_anthropic
 
 _VERSION = "2023-06-01"
-#: Families from before Opus 4.7. The set is closed: whatever is not in it is newer.
+#: Families before Opus 4.7. The set is closed: any other model is newer.
 _OLDER = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0-6])?(?:-\d{8})?$)")
 _MAX_TOKENS, _MAX_TOKENS_OLDER = 16_384, 8_192
 _UNDERSTOOD = frozenset({
@@ -97,34 +94,34 @@ class AnthropicWire:
         wanted = body.get("response_format") or {}
         if wanted.get("type") == "json_object":
             system.append(_JSON_ONLY)
-        made: Json = {
+        payload: Json = {
             "model": candidate.model,
             "max_tokens": body.get("max_completion_tokens") or (_MAX_TOKENS_OLDER if older else _MAX_TOKENS),
             "messages": _messages(body["messages"]),
         }
         if body.get("stream"):
-            made["stream"] = True
+            payload["stream"] = True
         if text := "\n\n".join(filter(None, system)):
-            made["system"] = text
+            payload["system"] = text
         if stop := body.get("stop"):
-            made["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+            payload["stop_sequences"] = [stop] if isinstance(stop, str) else stop
         if user := body.get("safety_identifier") or body.get("user"):
-            made["metadata"] = {"user_id": user}
-        made |= _tools(body)
+            payload["metadata"] = {"user_id": user}
+        payload |= _tools(body)
         output: Json = {}
         if older:
             # These models take one of the two, and no temperature above 1.
             if "temperature" in body:
-                made["temperature"] = min(body["temperature"], 1)
+                payload["temperature"] = min(body["temperature"], 1)
             elif "top_p" in body:
-                made["top_p"] = body["top_p"]
+                payload["top_p"] = body["top_p"]
         elif effort := _EFFORTS.get(body.get("reasoning_effort", "")):
             output["effort"] = effort
         if (schema := json_schema_of(body)) is not None:
             output["format"] = {"type": "json_schema", "schema": closed(schema)}
         if output:
-            made["output_config"] = output
-        return post(endpoint(candidate, "/v1/messages"), made, anthropic_version=_VERSION)
+            payload["output_config"] = output
+        return post(endpoint(candidate, "/v1/messages"), payload, anthropic_version=_VERSION)
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         if payload["type"] == "error":
@@ -187,7 +184,7 @@ class AnthropicDecoder:
         return self._chunks(self._events.end())
 
     def _chunks(self, events: list[Event]) -> list[Json]:
-        return [made for event in events for made in self._read(json.loads(event.data))]
+        return [item for event in events for item in self._read(json.loads(event.data))]
 
     def _read(self, event: Json) -> list[Json]:
         match event["type"]:
@@ -209,7 +206,7 @@ class AnthropicDecoder:
                 return [self._call({"arguments": arguments})] if arguments else []
             case "content_block_stop" if self._silent_call:
                 self._silent_call = False
-                return [self._call({"arguments": "{}"})]  # a call without arguments streams none; OpenAI's do
+                return [self._call({"arguments": "{}"})]  # OpenAI streams {} for a call without arguments
             case "message_delta" if event["delta"].get("stop_reason"):
                 self._count(event.get("usage"))
                 self.finished = True
@@ -221,7 +218,7 @@ class AnthropicDecoder:
                 ]
             case "error":
                 raise _fault(200, first_error(event))
-        return []  # pings, thinking, ends of blocks, and events that are yet to be invented
+        return []  # pings, thinking, ends of blocks, and future events
 
     def _call(self, function: Json, **names: str) -> Json:
         return chunk(self._head, {"tool_calls": [{"index": self._calls, **names, "function": function}]})
@@ -234,7 +231,7 @@ class AnthropicDecoder:
             self._head["service_tier"] = tier
 
 
-#: Constraints that the API refuses in a schema. ``minItems`` of 0 and 1 it knows.
+#: Constraints that the API refuses in a schema. It accepts ``minItems`` of 0 and 1.
 _REFUSED = frozenset({
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
     "maxItems", "uniqueItems", "minProperties", "maxProperties", "pattern", "default",
@@ -256,24 +253,24 @@ def closed(schema: Any) -> Any:
         return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made: Json = {}
+    result: Json = {}
     lost: list[str] = []
     for name, value in schema.items():
         known = value in (0, 1) if name == "minItems" else value in _FORMATS if name == "format" else True
         if name in _REFUSED or not known:
             lost.append(f"{name}: {json.dumps(value)}")
         elif name in _MAPS and isinstance(value, dict):
-            made[name] = {key: closed(sub) for key, sub in value.items()}
+            result[name] = {key: closed(sub) for key, sub in value.items()}
         else:
             literal = name in ("enum", "const")
-            made["anyOf" if name == "oneOf" else name] = value if literal else closed(value)
-    if made.get("type") == "object" or "properties" in made:
-        made["additionalProperties"] = False
-    if "$ref" in made:
-        return {name: made[name] for name in ("$ref", *_MAPS) if name in made}
+            result["anyOf" if name == "oneOf" else name] = value if literal else closed(value)
+    if result.get("type") == "object" or "properties" in result:
+        result["additionalProperties"] = False
+    if "$ref" in result:
+        return {name: result[name] for name in ("$ref", *_MAPS) if name in result}
     if lost:
-        made["description"] = f"{made.get('description', '')} ({', '.join(lost)})".strip()
-    return made
+        result["description"] = f"{result.get('description', '')} ({', '.join(lost)})".strip()
+    return result
 
 
 def _messages(messages: list[Json]) -> list[Json]:
@@ -319,7 +316,7 @@ def _block(part: Json) -> Json:
 def _tools(body: Json) -> Json:
     if not body.get("tools"):
         return {}
-    made: Json = {
+    payload: Json = {
         "tools": [
             {
                 "name": function["name"],
@@ -329,27 +326,27 @@ def _tools(body: Json) -> Json:
             for function in functions_of(body)
         ]
     }
-    asked = body.get("tool_choice", "auto")
+    requested = body.get("tool_choice", "auto")
     simple = {"auto": "auto", "required": "any", "none": "none"}
-    if isinstance(asked, str):
-        choice: Json = {"type": simple[asked]}
-    elif asked["type"] == "function":
-        choice = {"type": "tool", "name": asked["function"]["name"]}
+    if isinstance(requested, str):
+        choice: Json = {"type": simple[requested]}
+    elif requested["type"] == "function":
+        choice = {"type": "tool", "name": requested["function"]["name"]}
     else:
-        raise UnsupportedError(f"it does not support the tool choice {asked['type']!r}")
+        raise UnsupportedError(f"it does not support the tool choice {requested['type']!r}")
     if body.get("parallel_tool_calls") is False and choice["type"] != "none":
         choice["disable_parallel_tool_use"] = True
-    return made | ({} if choice == {"type": "auto"} else {"tool_choice": choice})
+    return payload | ({} if choice == {"type": "auto"} else {"tool_choice": choice})
 
 
 def _finish(stop_reason: str | None) -> str:
     return _FINISH.get(stop_reason or "", "stop")
 
 
-def _refusal(told: Mapping[str, Any]) -> str | None:
-    if told.get("stop_reason") != "refusal":
+def _refusal(message: Mapping[str, Any]) -> str | None:
+    if message.get("stop_reason") != "refusal":
         return None
-    return (told.get("stop_details") or {}).get("explanation") or "The model refused to answer."
+    return (message.get("stop_details") or {}).get("explanation") or "The model refused to answer."
 
 
 def _fault(status: int, error: Json) -> FaultError:

@@ -14,12 +14,12 @@ class Assembler:
     def __init__(self) -> None:
         self.completion: Json = {"object": "chat.completion", "choices": []}
 
-    def add(self, made: Mapping[str, Any]) -> None:
+    def add(self, chunk: Mapping[str, Any]) -> None:
         """Add the next chunk."""
         for name in ("id", "created", "model", "service_tier", "system_fingerprint", "usage"):
-            if made.get(name) is not None:
-                self.completion[name] = made[name]
-        for part in made.get("choices") or ():
+            if chunk.get(name) is not None:
+                self.completion[name] = chunk[name]
+        for part in chunk.get("choices") or ():
             choice = self._choice(part.get("index", 0))
             choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
             _merge(choice["message"], part.get("delta") or {})

@@ -126,7 +126,7 @@ def canonical(body: Json, candidate: Candidate) -> Json:
         # OpenAI's reasoning models refuse the older name; every catalog row maps the newer one.
         kept.setdefault("max_completion_tokens", kept["max_tokens"])
         del kept["max_tokens"]
-    dropped = {name for name, theirs in candidate.parameter_names.items() if theirs is None}
+    dropped = {name for name, renamed in candidate.parameter_names.items() if renamed is None}
     return {name: value for name, value in kept.items() if name not in dropped}
 
 
@@ -171,7 +171,7 @@ def json_schema_of(body: Json) -> Json | None:
     return wanted["json_schema"].get("schema", {}) if wanted.get("type") == "json_schema" else None
 
 
-#: Parameters that are wishes: an answer that was made without them is still an answer.
+#: Optional parameters: a candidate that does not support them can still answer.
 HINTS = frozenset({
     "frequency_penalty", "metadata", "parallel_tool_calls", "prediction", "presence_penalty",
     "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "seed",
@@ -194,15 +194,15 @@ def chunk(
 ) -> Json:
     """One OpenAI chunk; without a ``delta``, the chunk that carries the usage."""
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
-    made: Json = {"object": "chat.completion.chunk", **head, "choices": choices}
+    payload: Json = {"object": "chat.completion.chunk", **head, "choices": choices}
     if usage is not None:
-        made["usage"] = usage
-    return made
+        payload["usage"] = usage
+    return payload
 
 
-def bears_content(made: Mapping[str, Any]) -> bool:
+def bears_content(payload: Mapping[str, Any]) -> bool:
     """Whether a chunk contains part of the answer."""
-    for choice in made.get("choices") or ():
+    for choice in payload.get("choices") or ():
         delta = choice.get("delta") or {}
         if choice.get("finish_reason") or any(delta[name] for name in delta if name != "role"):
             return True
@@ -228,7 +228,7 @@ def class_of(status: int) -> ErrorClass:
     if status == 401:
         return "auth"
     if status == 403:
-        return "forbidden"  # a good key that may not do this: another model of the provider may be open to it
+        return "forbidden"  # a valid key that may not do this; another model of the provider may allow it
     if status in (402, 429):
         return "rate_limited"
     if status in (404, 410):
@@ -237,4 +237,4 @@ def class_of(status: int) -> ErrorClass:
         return "bad_request"
     if status in (408, 409) or status >= 500:
         return "server_error"
-    return "invalid_response"  # redirects, which are never followed, and what no provider should say
+    return "invalid_response"  # a redirect, which is never followed, or an unexpected status

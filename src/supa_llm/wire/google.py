@@ -1,16 +1,16 @@
-"""Google's Gemini API, natively: ``{base_url}/v1beta/models/{model}:generateContent`` and its siblings.
+"""Google's Gemini API: ``{base_url}/v1beta/models/{model}:generateContent`` and its siblings.
 
-What differs from the OpenAI format, and what is made of it:
+Differences from the OpenAI format, and how they are handled:
 
-- JSON schemas, of answers and of tools, are taken as they are (``responseJsonSchema``,
-  ``parametersJsonSchema``).
-- Thoughts are counted apart from the candidates' tokens; here they are part of the output, as reasoning.
-- Since Gemini 3 a tool call carries a signature of the thought behind it, which must come back with the
-  conversation. It travels where Google's own OpenAI-compatible API puts it:
-  ``extra_content.google.thought_signature`` of a tool call. Calls that have lost it, or were made by another
-  provider's model, get the placeholder that Google documents for that.
-- Gemini 2 cannot combine tools with a JSON answer, so a request for both leaves it out.
-- A prompt that Google blocks is answered with a refusal, not with an error.
+- JSON schemas of answers and tools are sent unchanged (``responseJsonSchema``, ``parametersJsonSchema``).
+- Google counts thoughts separately from the candidates' tokens; the OpenAI usage includes them in the output,
+  as reasoning.
+- Since Gemini 3, a tool call has a signature of its thought, which must return with the conversation. It
+  travels where Google's own OpenAI-compatible API puts it: ``extra_content.google.thought_signature`` of a
+  tool call. A call without one, such as a call by another provider's model, gets the placeholder that Google
+  documents.
+- Gemini 2 cannot combine tools with a JSON answer, so a request for both skips it.
+- A prompt that Google blocks becomes a refusal, not an error.
 """
 
 from __future__ import annotations
@@ -95,14 +95,14 @@ class GoogleWire:
         if older and body.get("tools") and (body.get("response_format") or {}).get("type", "text") != "text":
             raise UnsupportedError("it cannot combine tools with a JSON answer")
         method = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
-        made: Json = {"contents": _contents(body["messages"], signed=not older)}
+        payload: Json = {"contents": _contents(body["messages"], signed=not older)}
         system = [text_of(it["content"]) for it in body["messages"] if it["role"] in ("system", "developer")]
         if any(system):
-            made["systemInstruction"] = {"parts": [{"text": text} for text in system if text]}
-        made |= _tools(body)
+            payload["systemInstruction"] = {"parts": [{"text": text} for text in system if text]}
+        payload |= _tools(body)
         if settings := _settings(body, older):
-            made["generationConfig"] = settings
-        return post(endpoint(candidate, "/v1beta/models/{model}:" + method, model=model), made)
+            payload["generationConfig"] = settings
+        return post(endpoint(candidate, "/v1beta/models/{model}:" + method, model=model), payload)
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         if kind == "embeddings":
@@ -135,7 +135,7 @@ class GoogleWire:
 class GoogleDecoder:
     """Each event is a part of the answer in the shape of a complete one."""
 
-    #: No tier is ever asked for, so it is the standard one.
+    #: No request sets a tier, so it is always the standard one.
     service_tier = None
 
     def __init__(self, candidate: Candidate) -> None:
@@ -155,7 +155,7 @@ class GoogleDecoder:
         return self._chunks(self._events.end())
 
     def _chunks(self, events: list[Event]) -> list[Json]:
-        return [made for event in events for made in self._read(json.loads(event.data))]
+        return [item for event in events for item in self._read(json.loads(event.data))]
 
     def _read(self, payload: Any) -> list[Json]:
         reader = self._reader
@@ -163,13 +163,13 @@ class GoogleDecoder:
         if not self._begun:
             self._begun = True
             deltas.insert(0, {"role": "assistant", "content": ""})
-        made = [chunk(reader.head, delta) for delta in deltas]
+        chunks = [chunk(reader.head, delta) for delta in deltas]
         if reader.finish and not self.finished:
             self.finished = True
-            made.append(chunk(reader.head, {}, reader.finish))
+            chunks.append(chunk(reader.head, {}, reader.finish))
         if reader.finish and "usageMetadata" in payload:
-            made.append(chunk(reader.head, None, usage=reader.usage))
-        return made
+            chunks.append(chunk(reader.head, None, usage=reader.usage))
+        return chunks
 
 
 class _Reader:
@@ -216,17 +216,17 @@ class _Reader:
         return "tool_calls" if self._calls else "stop"
 
     def _call(self, part: Json) -> Json:
-        wanted = part["functionCall"]
-        made: Json = {
+        function = part["functionCall"]
+        call: Json = {
             "index": self._calls,
-            "id": wanted.get("id") or f"call_{uuid4().hex[:24]}",
+            "id": function.get("id") or f"call_{uuid4().hex[:24]}",
             "type": "function",
-            "function": {"name": wanted["name"], "arguments": json.dumps(wanted.get("args") or {})},
+            "function": {"name": function["name"], "arguments": json.dumps(function.get("args") or {})},
         }
         if signature := part.get("thoughtSignature"):
-            made["extra_content"] = {"google": {"thought_signature": signature}}
+            call["extra_content"] = {"google": {"thought_signature": signature}}
         self._calls += 1
-        return made
+        return call
 
 
 def _contents(messages: list[Json], *, signed: bool) -> list[Json]:
@@ -273,24 +273,27 @@ def _part(part: Json) -> Json:
 
 
 def _call(call: Json, *, first: bool, signed: bool) -> Json:
-    made: Json = {"functionCall": {"name": call["function"]["name"], "args": arguments_of(call)}}
+    part: Json = {"functionCall": {"name": call["function"]["name"], "args": arguments_of(call)}}
     if signed:
-        made["functionCall"]["id"] = call["id"]
+        part["functionCall"]["id"] = call["id"]
         signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
-        if signature or first:  # of calls made at once only the first is signed
-            made["thoughtSignature"] = signature or _UNSIGNED
-    return made
+        if signature or first:  # of calls part at once only the first is signed
+            part["thoughtSignature"] = signature or _UNSIGNED
+    return part
 
 
 def _result(message: Json, names: Mapping[str, str], *, signed: bool) -> Json:
     text = text_of(message["content"])
     try:
-        told = json.loads(text)
+        result = json.loads(text)
     except ValueError:
-        told = text
+        result = text
     call_id = message["tool_call_id"]
-    made = {"name": names[call_id], "response": told if isinstance(told, dict) else {"result": told}}
-    return {"functionResponse": {**made, "id": call_id} if signed else made}
+    response = {
+        "name": names[call_id],
+        "response": result if isinstance(result, dict) else {"result": result},
+    }
+    return {"functionResponse": {**response, "id": call_id} if signed else response}
 
 
 def _tools(body: Json) -> Json:
@@ -304,31 +307,31 @@ def _tools(body: Json) -> Json:
         }
         for function in functions_of(body)
     ]
-    asked = body.get("tool_choice", "auto")
-    if isinstance(asked, str):
-        choice: Json = {"mode": _MODES[asked]}
-    elif asked["type"] == "function":
-        choice = {"mode": "ANY", "allowedFunctionNames": [asked["function"]["name"]]}
+    requested = body.get("tool_choice", "auto")
+    if isinstance(requested, str):
+        choice: Json = {"mode": _MODES[requested]}
+    elif requested["type"] == "function":
+        choice = {"mode": "ANY", "allowedFunctionNames": [requested["function"]["name"]]}
     else:
-        raise UnsupportedError(f"it does not support the tool choice {asked['type']!r}")
-    made: Json = {"tools": [{"functionDeclarations": declarations}]}
-    return made if asked == "auto" else {**made, "toolConfig": {"functionCallingConfig": choice}}
+        raise UnsupportedError(f"it does not support the tool choice {requested['type']!r}")
+    payload: Json = {"tools": [{"functionDeclarations": declarations}]}
+    return payload if requested == "auto" else {**payload, "toolConfig": {"functionCallingConfig": choice}}
 
 
 def _settings(body: Json, older: bool) -> Json:
-    made: Json = {theirs: body[ours] for ours, theirs in _SETTINGS.items() if ours in body}
+    settings: Json = {name: body[parameter] for parameter, name in _SETTINGS.items() if parameter in body}
     if stop := body.get("stop"):
-        made["stopSequences"] = [stop] if isinstance(stop, str) else stop
+        settings["stopSequences"] = [stop] if isinstance(stop, str) else stop
     if (body.get("response_format") or {}).get("type", "text") != "text":
-        made["responseMimeType"] = "application/json"
+        settings["responseMimeType"] = "application/json"
         if (schema := json_schema_of(body)) is not None:
-            made["responseJsonSchema"] = schema
+            settings["responseJsonSchema"] = schema
     effort = body.get("reasoning_effort")
     if effort in _LEVELS:
-        made["thinkingConfig"] = (
+        settings["thinkingConfig"] = (
             {"thinkingBudget": _BUDGETS[effort]} if older else {"thinkingLevel": _LEVELS[effort]}
         )
-    return made
+    return settings
 
 
 def _embeddings(body: Json, model: str) -> list[Json]:

@@ -123,17 +123,17 @@ class OpenAIDecoder:
     def _chunks(self, events: list[Event]) -> list[Json]:
         return [self._chunk(json.loads(event.data)) for event in events if event.data != "[DONE]"]
 
-    def _chunk(self, made: Json) -> Json:
-        if made.get("error"):
-            raise fault_of(200, first_error(made))
-        self.usage = made.get("usage") or (made.get("x_groq") or {}).get("usage") or self.usage
-        self.service_tier = made.get("service_tier") or self.service_tier
-        choices = made.get("choices") or ()
+    def _chunk(self, payload: Json) -> Json:
+        if payload.get("error"):
+            raise fault_of(200, first_error(payload))
+        self.usage = payload.get("usage") or (payload.get("x_groq") or {}).get("usage") or self.usage
+        self.service_tier = payload.get("service_tier") or self.service_tier
+        choices = payload.get("choices") or ()
         self._done |= {choice.get("index", 0) for choice in choices if choice.get("finish_reason")}
         self.finished = len(self._done) >= self._choices
         for choice in choices:
             _flatten(choice.get("delta") or {})
-        return made
+        return payload
 
 
 def _flatten(message: Json) -> None:
@@ -144,21 +144,23 @@ def _flatten(message: Json) -> None:
 
 def _portable(message: Mapping[str, Any], *, short_ids: bool) -> Json:
     """A message without fields of one provider, so that a conversation can continue with another."""
-    made = {name: value for name, value in message.items() if value is not None or name == "content"}
-    if made["role"] == "developer":
-        made["role"] = "system"  # OpenAI reads it as developer where that exists; the others know only this
-    if made["role"] == "assistant" and not made.get("annotations"):
-        made.pop("annotations", None)
-    if "tool_calls" in made:
-        made["tool_calls"] = [
+    cleaned = {name: value for name, value in message.items() if value is not None or name == "content"}
+    if cleaned["role"] == "developer":
+        cleaned["role"] = (
+            "system"  # OpenAI converts it back for models with that role; other providers know only this one
+        )
+    if cleaned["role"] == "assistant" and not cleaned.get("annotations"):
+        cleaned.pop("annotations", None)
+    if "tool_calls" in cleaned:
+        cleaned["tool_calls"] = [
             {name: value for name, value in call.items() if name != "extra_content"}
-            for call in made["tool_calls"]
+            for call in cleaned["tool_calls"]
         ]
     if short_ids:
-        for it in [made] if "tool_call_id" in made else made.get("tool_calls", ()):
-            name = "tool_call_id" if it is made else "id"
+        for it in [cleaned] if "tool_call_id" in cleaned else cleaned.get("tool_calls", ()):
+            name = "tool_call_id" if it is cleaned else "id"
             it[name] = _short_id(it[name])
-    return made
+    return cleaned
 
 
 def _short_id(call_id: str) -> str:

@@ -53,7 +53,7 @@ def read_usage(usage: Any) -> Usage:
     if reasoning and left is not None and _count(usage, "total_tokens") == total:
         left += reasoning  # some providers count reasoning beside the completion; their total gives it away
     cached, written = _fit(entered, _first(usage, _CACHED), _first(usage, _WRITTEN))
-    thoughts, *made = _fit(left, reasoning, *_modalities(usage, "completion_tokens_details"))
+    thoughts, *generated = _fit(left, reasoning, *_modalities(usage, "completion_tokens_details"))
     given = _fit(entered, *_modalities(usage, "prompt_tokens_details"))
     reread = _modalities(usage, "prompt_tokens_details", "cached_tokens_details")
     reread = _fit(cached, *_fit(given[0], reread[0]), *_fit(given[1], reread[1]))
@@ -62,7 +62,7 @@ def read_usage(usage: Any) -> Usage:
         **dict(zip(("cache_write_1h",), _fit(written, _count(usage, *hour)), strict=True)),
         **dict(zip(("input_audio", "input_image", "input_video"), given, strict=True)),
         **dict(zip(("cached_input_audio", "cached_input_image"), reread, strict=True)),
-        **dict(zip(("output_audio", "output_image", "output_video"), made, strict=True)),
+        **dict(zip(("output_audio", "output_image", "output_video"), generated, strict=True)),
     }
     return Usage(
         input_tokens=entered,
@@ -74,9 +74,9 @@ def read_usage(usage: Any) -> Usage:
     )
 
 
-def served_tier(said: Any) -> str | None:
+def served_tier(reported: Any) -> str | None:
     """The service tier that a provider reported, in lower case; None for the standard tier or no tier."""
-    tier = said.lower() if isinstance(said, str) else ""
+    tier = reported.lower() if isinstance(reported, str) else ""
     return tier if re.fullmatch(r"[a-z0-9_-]{1,32}", tier) and tier not in _STANDARD else None
 
 
@@ -105,14 +105,14 @@ def tier_of_anthropic(tokens: Mapping[str, Any]) -> str | None:
 def of_google(tokens: Mapping[str, Any]) -> Json:
     """Google's ``usageMetadata``, which omits zeros and counts thoughts and tool use separately."""
     thoughts = _count(tokens, "thoughtsTokenCount") or 0
-    asked = ("promptTokensDetails", "toolUsePromptTokensDetails")
+    inputs = ("promptTokensDetails", "toolUsePromptTokensDetails")
     reread = _by_modality(tokens, "cacheTokensDetails")
     return _openai_usage(
         (_count(tokens, "promptTokenCount") or 0) + (_count(tokens, "toolUsePromptTokenCount") or 0),
         (_count(tokens, "candidatesTokenCount") or 0) + thoughts,
         {
             "cached_tokens": _count(tokens, "cachedContentTokenCount") or 0,
-            **_by_modality(tokens, *asked),
+            **_by_modality(tokens, *inputs),
             "cached_tokens_details": reread or None,
         },
         {"reasoning_tokens": thoughts, **_by_modality(tokens, "candidatesTokensDetails")},
@@ -145,7 +145,7 @@ def _items(value: Any) -> list[Mapping[str, Any]]:
 def _openai_usage(entered: int, left: int, into: Mapping[str, Any], out: Mapping[str, Any]) -> Json:
     """An OpenAI ``usage`` object: ``entered`` includes cached tokens, ``left`` reasoning. Without nulls."""
     details = {"prompt_tokens_details": into, "completion_tokens_details": out}
-    said = {
+    reported = {
         name: {part: value for part, value in parts.items() if value is not None}
         for name, parts in details.items()
     }
@@ -153,7 +153,7 @@ def _openai_usage(entered: int, left: int, into: Mapping[str, Any], out: Mapping
         "prompt_tokens": entered,
         "completion_tokens": left,
         "total_tokens": entered + left,
-        **{name: parts for name, parts in said.items() if parts},
+        **{name: parts for name, parts in reported.items() if parts},
     }
 
 
@@ -172,7 +172,7 @@ def _fit(room: int | None, *parts: int | None) -> list[int | None]:
 
 
 def _first(of: Any, places: tuple[tuple[str, ...], ...]) -> int | None:
-    return next((said for place in places if (said := _count(of, *place)) is not None), None)
+    return next((tokens for place in places if (tokens := _count(of, *place)) is not None), None)
 
 
 def _count(of: Any, *path: str) -> int | None:

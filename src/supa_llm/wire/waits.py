@@ -30,16 +30,16 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return believable(milliseconds / 1000)
-    if (said := headers.get("retry-after")) is not None:
-        return believable(_number(said) if _number(said) is not None else _until(said, now))
+    if (text := headers.get("retry-after")) is not None:
+        return believable(_number(text) if _number(text) is not None else _until(text, now))
     resets = []
     for name, left in headers.items():
         limit = re.fullmatch(r"(x-ratelimit-)remaining(-\w+)?|(anthropic-ratelimit-[\w-]+)-remaining", name)
         if limit and _number(left) == 0:
             reset = f"{limit[3]}-reset" if limit[3] else f"{limit[1]}reset{limit[2] or ''}"
-            said = headers.get(reset, "")
-            seconds = duration(said)
-            resets.append(seconds if seconds is not None else _until(said, now))
+            text = headers.get(reset, "")
+            seconds = duration(text)
+            resets.append(seconds if seconds is not None else _until(text, now))
     return believable(max((it for it in resets if it is not None), default=None))
 
 
