@@ -142,7 +142,7 @@ def test_patience_ends(anna: Identity, caplog: pytest.LogCaptureFixture) -> None
         usage.put(event("1"), anna)
         assert usage.flush(5)
         assert usage.dropped == 1
-    assert "away" in caplog.text
+    assert "unavailable" in caplog.text
 
 
 def test_closing_gives_up_what_cannot_be_sent_in_time_and_says_how_many(
