@@ -8,12 +8,26 @@ import selectors
 import socket
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 Request = Callable[[], bytes]
 
 _UUID_BYTES = 36
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: requests, and the address that gets them.
+
+    Attributes:
+        prepare: called before each round, outside of the measured time.
+    """
+
+    url: str
+    request: Request
+    prepare: Callable[[], None] | None = None
 
 
 class RefusedError(Exception):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from bench.load import Connection, Request, requests_per_second
+from bench.load import Connection, Side, requests_per_second
 
 if TYPE_CHECKING:
     from bench.lab import Lab
@@ -39,19 +39,6 @@ class Benchmark:
         if self.aim is None:
             return True
         return ratio >= self.aim if self.more_is_better else ratio <= self.aim
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of the two sides: requests, and where they go.
-
-    Attributes:
-        prepare: what has to be done before a round, outside of what is measured.
-    """
-
-    url: str
-    request: Request
-    prepare: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import psycopg
 
 from bench import load
-from bench.measure import Side
+from bench.load import Side
 from bench.scale import Scale, fill, is_filled
 from supa_llm.errors import LocalError
 from supa_llm.local import LocalStack

@@ -10,8 +10,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from bench.lab import Lab
-from bench.load import Connection
-from bench.measure import Measured, Side
+from bench.load import Connection, Side
+from bench.measure import Measured
 from bench.project import Project, say
 from tests.support import Stack, User
 

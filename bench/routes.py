@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench.lab import Lab
-from bench.measure import Measured, Side, compare_p50
+from bench.load import Side
+from bench.measure import Measured, compare_p50
 from bench.project import Project
 from supa_llm import SupaLLM
 from tests.support import User

@@ -7,8 +7,8 @@ from collections import deque
 from typing import Any
 
 from bench.lab import Lab
-from bench.load import new_id
-from bench.measure import Measured, Side, compare_p50, compare_throughput
+from bench.load import Side, new_id
+from bench.measure import Measured, compare_p50, compare_throughput
 from bench.project import Project
 from bench.routes import CROWD, bind
 from tests.support import User
