@@ -1,1 +1,1 @@
-"""Speed as ratios: two sides are measured in turn on one machine, so the figure holds on another too."""
+"""Speed as ratios: both sides run in turn on one machine, so a figure also holds on another machine."""

@@ -1,4 +1,4 @@
-"""Measure, show a table, write bench/results/latest.json. ``make bench`` runs it, ONLY=name one figure."""
+"""Measures speed, prints a table and writes bench/results/latest.json; ONLY=name measures one figure."""
 
 from __future__ import annotations
 
@@ -31,18 +31,16 @@ RESULTS = Path(__file__).parent / "results" / "latest.json"
 BENCHMARKS = (
     Benchmark(
         "route_p50",
-        "resolving a route, three keys decrypted",
+        "resolve a route, three keys decrypted",
         "an RPC that selects 1",
         aim=1.8,
         run=route_p50,
     ),
-    Benchmark("route_calls", "route RPCs of a busy user", "their requests", aim=0.02, run=route_calls),
-    Benchmark(
-        "usage_p50", "recording a usage event", "an RPC that inserts a bare row", aim=1.3, run=usage_p50
-    ),
+    Benchmark("route_calls", "route RPCs of a busy user", "the user's requests", aim=0.02, run=route_calls),
+    Benchmark("usage_p50", "record a usage event", "an RPC that inserts a bare row", aim=1.3, run=usage_p50),
     Benchmark(
         "usage_rps_hot_user",
-        "recording usage of one user, requests/s at 32 connections",
+        "record usage of one user, requests/s at 32 connections",
         "the same RPC, requests/s",
         aim=0.85,
         run=usage_rps_hot_user,
@@ -50,21 +48,21 @@ BENCHMARKS = (
     ),
     Benchmark(
         "route_p50_quota",
-        "resolving a route, and reserving in a quota",
+        "resolve a route and reserve in a quota",
         "an RPC that selects 1",
         aim=None,
         run=route_p50_quota,
     ),
     Benchmark(
         "usage_p50_quota",
-        "recording a usage event, and settling what it reserved",
+        "record a usage event and settle its reservation",
         "an RPC that inserts a bare row",
         aim=None,
         run=usage_p50_quota,
     ),
     Benchmark(
         "usage_rps_hot_user_quota",
-        "the same of one user, requests/s at 32 connections",
+        "the same for one user, requests/s at 32 connections",
         "the same RPC, requests/s",
         aim=None,
         run=usage_rps_hot_user_quota,
@@ -72,29 +70,29 @@ BENCHMARKS = (
     ),
     Benchmark(
         "quota_overspend",
-        "what passed beyond an enforced quota, 64 requests at once",
+        "usage beyond an enforced quota, 64 concurrent requests",
         "the quota",
         aim=0,
         run=quota_overspend,
     ),
     Benchmark(
         "route_scale",
-        "resolving a route at 1 M users and 10 M events",
+        "resolve a route at 1 M users and 10 M events",
         "the same at 1,000 users",
         aim=1.2,
         run=route_scale,
     ),
     Benchmark(
         "usage_scale",
-        "recording a usage event at 1 M users and 10 M events",
+        "record a usage event at 1 M users and 10 M events",
         "the same at 1,000 users",
         aim=1.2,
         run=usage_scale,
     ),
     Benchmark(
         "report_10m",
-        "a report of all usage, 10 M events of 1 M users",
-        "summing the events",
+        "report all usage, 10 M events of 1 M users",
+        "sum the events",
         aim=0.02,
         run=report_10m,
     ),
@@ -105,15 +103,15 @@ BENCHMARKS = (
 def main() -> int:
     names = [benchmark.name for benchmark in BENCHMARKS]
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("only", nargs="*", metavar="name", help=f"what to measure, of {', '.join(names)}")
-    parser.add_argument("--check", action="store_true", help="end with status 1 when an aim is missed")
+    parser.add_argument("only", nargs="*", metavar="name", help=f"figures to measure: {', '.join(names)}")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 if an aim is missed")
     parser.add_argument(
         "--markdown", action="store_true", help="print the last results for docs/performance.md"
     )
     arguments = parser.parse_args()
     only = arguments.only or os.environ.get("ONLY", "").replace(",", " ").split()
     if unknown := set(only) - set(names):
-        parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+        parser.error(f"unknown figure: {', '.join(sorted(unknown))}; choose from {', '.join(names)}")
 
     results = _read()
     if arguments.markdown:

@@ -1,4 +1,4 @@
-"""What importing costs, each time in a new interpreter."""
+"""The time of imports, each in a new interpreter."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _TIMED = "import time; start = time.perf_counter(); {}; print(time.perf_counter(
 
 
 def import_time(_: Lab, rounds: int = 9) -> Measured:
-    """The package as every module of an app imports it; what making a client loads is in the detail."""
+    """The package as an app's modules import it; the detail has the import of the client."""
     statements = ("import supa_llm", "import openai", "from supa_llm import SupaLLM")
     for statement in statements:
         _seconds(statement)  # the first import compiles
     times = [[_seconds(statement) for statement in statements] for _ in range(rounds)]
-    ours, theirs, client = ([1000 * row[side] for row in times] for side in range(3))
+    package, baseline, client = ([1000 * row[side] for row in times] for side in range(3))
     return Measured(
-        [a / b for a, b in zip(ours, theirs, strict=True)],
+        [a / b for a, b in zip(package, baseline, strict=True)],
         {
-            "import_ms": round(median(ours), 1),
-            "against_import_ms": round(median(theirs), 1),
+            "import_ms": round(median(package), 1),
+            "against_import_ms": round(median(baseline), 1),
             "client_import_ms": round(median(client), 1),
         },
     )

@@ -1,4 +1,4 @@
-"""What the benchmarks run on: projects of their own and an emulator, destroyed at the end."""
+"""The projects and the provider emulator of a benchmark run, destroyed at its end."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SMALL_USERS = 1_000
 
 
 class Lab:
-    """Everything that a benchmark needs; leaving it takes all of it down.
+    """Starts what a benchmark needs on first use; leaving the block stops all of it.
 
-    The size of the large project can be set with BENCH_USERS and BENCH_EVENTS, to try a benchmark. With
-    BENCH_KEEP=directory it stays there, stopped, and the next run need not fill it again.
+    BENCH_USERS and BENCH_EVENTS set the size of the large project, to try a benchmark. BENCH_KEEP=directory
+    keeps it there, stopped, so that the next run does not fill it again.
     """
 
     def __init__(self) -> None:
@@ -40,12 +40,12 @@ class Lab:
 
     @cached_property
     def small(self) -> Project:
-        """1,000 users, each of whom has used as much as one of the large project."""
+        """1,000 users with as much usage per user as in the large project."""
         return self._open_small("small")
 
     @cached_property
     def twin(self) -> Project:
-        """Another such one, which only what compares it with the large one uses: neither has any quotas."""
+        """A second small project, without quotas, for comparisons with the large one."""
         return self._open_small("twin")
 
     @cached_property
@@ -55,7 +55,7 @@ class Lab:
 
     @cached_property
     def emulator(self) -> Emulator:
-        """An emulator of the providers, where the small project's catalogue points to."""
+        """A provider emulator; the small project's catalog points to it."""
         emulator = self._exit.enter_context(running_emulator(pick_free(1)[0]))
         for provider in PROVIDERS:
             change = {"id": provider, "base_url": emulator.base_url(provider)}

@@ -1,4 +1,4 @@
-"""A load generator that costs little beside what it measures: sockets kept open, requests made beforehand."""
+"""A load generator with little overhead of its own: open sockets and requests built in advance."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Side:
 
 
 class RefusedError(Exception):
-    """A request was not answered with success."""
+    """The response to a request was not a success."""
 
     def __init__(self, answer: bytes) -> None:
         super().__init__(answer.decode(errors="replace"))
@@ -39,11 +39,11 @@ class RefusedError(Exception):
 
 
 def rpc(url: str, name: str, arguments: Mapping[str, Any], token: str) -> Request:
-    """Requests of one RPC, the same each time.
+    """Identical requests of one RPC.
 
     Args:
-        url: PostgREST's own address.
-        token: access token of the user who asks.
+        url: address of PostgREST.
+        token: access token of the user.
     """
     request = _post(url, name, json.dumps(arguments).encode(), token)
     return lambda: request
@@ -64,7 +64,7 @@ def rpc_with_new_id(
     field: str,
     make_id: Callable[[], bytes] = new_id,
 ) -> Request:
-    """Requests of one RPC that carry another UUIDv7 in ``field`` each time."""
+    """Requests of one RPC, each with a new UUIDv7 in ``field``."""
     mark = "?" * _UUID_BYTES
     request = _post(url, name, json.dumps({**arguments, field: mark}).encode(), token)
     before, after = request.split(mark.encode())
@@ -80,7 +80,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def seconds(self, request: bytes) -> float:
-        """How long this request takes, from its first byte to the last one of its answer."""
+        """Seconds from the first byte of a request to the last byte of its response."""
         start = time.perf_counter()
         self.socket.sendall(request)
         answer = self.socket.recv(65536)
@@ -101,7 +101,7 @@ class Connection:
 
 
 def requests_per_second(url: str, request: Request, *, connections: int, seconds: float) -> float:
-    """Requests answered a second when each connection sends the next one as soon as it has its answer."""
+    """Responses per second if each connection sends a request as soon as it has the previous response."""
     open_ones = [Connection(url) for _ in range(connections)]
     done = 0
     with selectors.DefaultSelector() as selector:

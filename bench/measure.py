@@ -1,4 +1,4 @@
-"""What a benchmark is, and how its two sides are measured fairly: in turn, in several rounds, by medians."""
+"""Benchmarks, and a fair comparison of their two sides: in turn, in several rounds, by medians."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ class Benchmark:
     """One figure.
 
     Attributes:
-        what: what is measured, for the table.
-        against: what it is compared with.
-        aim: where the ratio should be: at most there, or at least there where ``more_is_better``;
-            None: it has no aim.
+        what: description of the measured side, for the table.
+        against: description of the side it is compared with.
+        aim: highest acceptable ratio, or the lowest if ``more_is_better``; None if there is no aim.
     """
 
     name: str
@@ -43,7 +42,7 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Measured:
-    """The ratio of each round, and the figures behind it."""
+    """The ratio of each round, and absolute figures."""
 
     ratios: list[float]
     detail: Detail = field(default_factory=dict)
@@ -53,58 +52,58 @@ class Measured:
         return median(self.ratios)
 
 
-def compare_p50(ours: Side, theirs: Side, *, rounds: int = 15, requests: int = 300) -> Measured:
-    """Median response times over a connection each, a few requests of each side in turn."""
-    our_connection, their_connection = Connection(ours.url), Connection(theirs.url)
-    ratios, ours_p50, theirs_p50 = [], [], []
+def compare_p50(measured: Side, baseline: Side, *, rounds: int = 15, requests: int = 300) -> Measured:
+    """Compare median response times: one connection per side, a few requests of each side in turn."""
+    connection, baseline_connection = Connection(measured.url), Connection(baseline.url)
+    ratios, measured_p50, baseline_p50 = [], [], []
     for number in range(rounds + 1):
-        _prepare(ours, theirs)
+        _prepare(measured, baseline)
         a: list[float] = []
         b: list[float] = []
         for _ in range(requests // _BLOCK):
-            a += [our_connection.seconds(ours.request()) for _ in range(_BLOCK)]
-            b += [their_connection.seconds(theirs.request()) for _ in range(_BLOCK)]
-        if number:  # the round before the first makes plans and caches
-            ours_p50.append(median(a))
-            theirs_p50.append(median(b))
-            ratios.append(ours_p50[-1] / theirs_p50[-1])
-    our_connection.close()
-    their_connection.close()
+            a += [connection.seconds(measured.request()) for _ in range(_BLOCK)]
+            b += [baseline_connection.seconds(baseline.request()) for _ in range(_BLOCK)]
+        if number:  # the round before the first one warms plans and caches
+            measured_p50.append(median(a))
+            baseline_p50.append(median(b))
+            ratios.append(measured_p50[-1] / baseline_p50[-1])
+    connection.close()
+    baseline_connection.close()
     return Measured(
         ratios,
         {
-            "p50_ms": round(1000 * median(ours_p50), 3),
-            "against_p50_ms": round(1000 * median(theirs_p50), 3),
+            "p50_ms": round(1000 * median(measured_p50), 3),
+            "against_p50_ms": round(1000 * median(baseline_p50), 3),
             "requests_a_round": requests,
         },
     )
 
 
 def compare_throughput(
-    ours: Side, theirs: Side, *, connections: int, rounds: int = 21, seconds: float = 0.7
+    measured: Side, baseline: Side, *, connections: int, rounds: int = 21, seconds: float = 0.7
 ) -> Measured:
-    """Requests a second over many connections; which side goes first changes with each round."""
-    ratios, ours_rps, theirs_rps = [], [], []
+    """Compare requests per second over many connections; the sides take turns in going first."""
+    ratios, measured_rps, baseline_rps = [], [], []
 
     def run(side: Side) -> float:
         _prepare(side)
         return requests_per_second(side.url, side.request, connections=connections, seconds=seconds)
 
-    run(ours)
-    run(theirs)
+    run(measured)
+    run(baseline)
     for number in range(rounds):
         if number % 2:
-            a, b = run(ours), run(theirs)
+            a, b = run(measured), run(baseline)
         else:
-            b, a = run(theirs), run(ours)
-        ours_rps.append(a)
-        theirs_rps.append(b)
+            b, a = run(baseline), run(measured)
+        measured_rps.append(a)
+        baseline_rps.append(b)
         ratios.append(a / b)
     return Measured(
         ratios,
         {
-            "rps": round(median(ours_rps)),
-            "against_rps": round(median(theirs_rps)),
+            "rps": round(median(measured_rps)),
+            "against_rps": round(median(baseline_rps)),
             "connections": connections,
             "seconds_a_round": seconds,
         },

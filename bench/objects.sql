@@ -1,6 +1,6 @@
--- What the benchmarks compare with. Made in their own database only, after scale.sql.
+-- Objects that the benchmarks compare with; they exist only in the benchmarks' own database.
 
--- The least that PostgREST can be asked: an RPC that it inlines.
+-- The cheapest possible RPC: PostgREST inlines it.
 create function public.bench_select_1()
 returns integer
 language sql
@@ -30,7 +30,7 @@ $$;
 grant usage on schema bench to authenticated;
 grant insert on bench.rows to authenticated;
 
--- Takes what record_llm_usage() takes, and only inserts, a made-up cost too. plpgsql, which keeps the plan of the insert.
+-- Takes the arguments of record_llm_usage() and only inserts a row, with a constant cost. plpgsql keeps the plan.
 create function public.bench_insert_row(
   p_request_id uuid,
   p_attempt integer,

@@ -1,4 +1,4 @@
-"""A project that benchmarks run on: a local stack of their own, filled to a scale."""
+"""A project for benchmarks: a local stack of its own, filled to a scale."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from supa_llm.errors import LocalError
 from supa_llm.local import LocalStack
 from tests.support import Stack, User, key_for, wait_until
 
-#: What a benchmarked user has keys for.
+#: Providers for which a benchmarked user has keys.
 KEYS = ("openai", "groq", "anthropic")
 
-#: When their tokens expire: never, for a benchmark.
+#: Expiry of the users' tokens, in the year 2100.
 _END = 4_102_444_800
 
 
 class Project:
     """A running stack, its users and requests.
 
-    It does not wait for the disk, whose time would drown what two sides differ in.
+    It does not wait for the disk, because that time would hide the difference between two sides.
     """
 
     def __init__(self, local: LocalStack) -> None:
@@ -38,10 +38,10 @@ class Project:
 
     @classmethod
     def open(cls, local: LocalStack, scale: Scale) -> Self:
-        """The project that this stack has if it is as large and of the present migrations, else a new one."""
+        """The stack's project if it has this scale and the current migrations, else a new project."""
         say(f"starting a project of {scale}")
         if local.directory.exists():
-            with contextlib.suppress(LocalError):  # migrations that do not follow on those it has
+            with contextlib.suppress(LocalError):  # its migrations are not older versions of the current ones
                 local.up()
                 if is_filled(cls(local).stack, scale):
                     return cls(local)
@@ -53,7 +53,7 @@ class Project:
 
     @property
     def url(self) -> str:
-        """PostgREST's own address: what stands before it is the same for both sides, and would hide them."""
+        """Address of PostgREST itself, because a proxy in front of it would hide the difference."""
         return self.local.rest_direct_url
 
     def user(self) -> User:
@@ -61,7 +61,7 @@ class Project:
         return self._with_keys(self.stack.sign_up())
 
     def crowd(self, size: int) -> list[User]:
-        """Some of those that were there from the start, spread over all, each with three keys."""
+        """Some of the initial users, evenly spread, each with three keys."""
         with self.stack.connect() as connection:
             rows = connection.execute(
                 "select id::text from bench.users where n in ("
@@ -75,7 +75,7 @@ class Project:
         ]
 
     def request(self, user: User, name: str, **arguments: Any) -> Side:
-        """Requests of one RPC as this user, once PostgREST knows it."""
+        """Requests of one RPC as this user, once PostgREST has loaded the RPC."""
         return self._known(load.rpc(self.url, name, arguments, user.access_token))
 
     def request_with_new_id(
@@ -86,16 +86,16 @@ class Project:
         make_id: Callable[[], bytes] = load.new_id,
         **arguments: Any,
     ) -> Side:
-        """The same, with a new UUIDv7 in ``field`` each time."""
+        """The same, each with a new UUIDv7 in ``field``."""
         return self._known(load.rpc_with_new_id(self.url, name, arguments, user.access_token, field, make_id))
 
     def in_turn(self, sides: Sequence[Side]) -> Side:
-        """The requests of several users, each time another's."""
+        """The requests of several users in turn."""
         turn = itertools.cycle(sides)
         return Side(self.url, lambda: next(turn).request())
 
     def calls_seen(self, name: str) -> int:
-        """How many calls of an RPC have reached the database."""
+        """Number of calls of an RPC that have reached the database."""
         with psycopg.connect(self.local.superuser_url, autocommit=True) as connection:
             row = connection.execute(
                 "select coalesce(sum(calls), 0)::integer from extensions.pg_stat_statements"
@@ -129,5 +129,5 @@ def _is_known(url: str, request: load.Request) -> bool:
 
 
 def say(step: str) -> None:
-    """What takes a while, for whoever waits."""
+    """Report a slow step on stderr."""
     print(f"  {datetime.now():%H:%M:%S} {step} …", file=sys.stderr, flush=True)

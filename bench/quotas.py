@@ -1,4 +1,4 @@
-"""Quotas: what passes beyond an enforced one when many requests run at once."""
+"""Quotas: usage beyond an enforced quota when many requests run at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.lab import Lab
 from bench.load import Connection, RefusedError, new_id, rpc
 from bench.measure import Measured
 from bench.project import Project
-from bench.routes import bind
+from bench.routes import set_quota
 from tests.support import User
 
 _AT_ONCE = 64
@@ -28,9 +28,9 @@ _USED = {
 
 
 def quota_overspend(lab: Lab, rounds: int = 3) -> Measured:
-    """Requests that reserve with their route, run for a while and are recorded, until all are refused.
+    """Concurrent requests reserve with their route, run and are recorded, until all are refused.
 
-    Others of the user's requests use less than they reserved, fail, or never come back.
+    Some of them use less than they reserved, fail, or are never recorded.
     """
     ratios = []
     used: dict[str, Decimal] = dict.fromkeys(_LIMITS, Decimal(0))
@@ -40,7 +40,7 @@ def quota_overspend(lab: Lab, rounds: int = 3) -> Measured:
         worst = Decimal(0)
         for unit, limit in _LIMITS.items():
             user = lab.small.user()
-            bind(lab.small, user, unit=unit, limit=float(limit))
+            set_quota(lab.small, user, unit=unit, limit=float(limit))
             refused += _use_up(lab.small, user)
             spent = _spent(lab.small, user, unit)
             used[unit] += spent / limit / rounds
@@ -59,14 +59,14 @@ def quota_overspend(lab: Lab, rounds: int = 3) -> Measured:
 
 
 def _use_up(project: Project, user: User) -> int:
-    """Returns how many requests were refused."""
+    """Send requests until all are refused; returns the number of refusals."""
     start = threading.Barrier(_AT_ONCE)
 
     def run(_: int) -> int:
         connection = Connection(project.url)
         refused = in_a_row = 0
         start.wait()
-        # What others have reserved becomes free in part, so once refused is not for good.
+        # Other requests release part of their reservations, so one refusal is not final.
         while in_a_row < 10:
             if _request(project, user, connection):
                 in_a_row = 0
@@ -82,7 +82,7 @@ def _use_up(project: Project, user: User) -> int:
 
 
 def _request(project: Project, user: User, connection: Connection) -> bool:
-    """Whether it was let through."""
+    """Send one request; returns whether it was allowed."""
     request_id = new_id().decode()
     route = {
         "p_task": "speed", "p_model": f"groq/{_MODEL}", "p_request_id": request_id,
@@ -111,7 +111,7 @@ def _request(project: Project, user: User, connection: Connection) -> bool:
 
 
 def _spent(project: Project, user: User, unit: str) -> Decimal:
-    """By the events, not by what the quota has counted."""
+    """Usage by the events, not by the quota's own count."""
     with project.stack.connect() as connection:
         row = connection.execute(
             f"select {_USED[unit]} from public.llm_usage_events where user_id = %s", [user.id]

@@ -1,4 +1,4 @@
-"""Reports: the usage of a whole project, and of one of its users, when there are many."""
+"""Reports: the usage of a large project and of one of its users."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ select * from json_to_recordset(
 order by provider, model
 """
 
-# Without the time of the last request and the percentiles of the latency, which the report has as well.
+# Without the time of the last request and the latency percentiles, which the report also has.
 _SUM = """
 select
   provider, model, count(*) filter (where attempt = 1) as requests, count(*) as attempts,
@@ -40,7 +40,7 @@ select
   coalesce(sum(cache_write_tokens), 0) as cache_write_tokens,
   coalesce(sum(output_tokens), 0) as output_tokens,
   coalesce(sum(reasoning_tokens), 0) as reasoning_tokens,
-  -- As in the report: that failures cost nothing does not make a model free whose price is not known.
+  -- As in the report: a model without a known price is not free because its failures cost nothing.
   nullif(sum(cost), 0) as cost,
   coalesce(sum(cache_savings), 0) as cache_savings,
   count(*) filter (where cost is null and price_id is null) as unpriced,
@@ -52,24 +52,26 @@ order by provider, model
 
 
 def report_10m(lab: Lab, rounds: int = 5) -> Measured:
-    """All usage by provider and model, once as an administrator's report and once from the events."""
+    """All usage by provider and model, as an administrator's report and as sums of the events."""
     _roll_up(lab.large.stack)
-    ours, theirs = [], []
+    reported, summed = [], []
     with lab.large.stack.connect() as connection:
         connection.execute("grant service_role to current_user")
         for number in range(rounds + 1):
             seconds, report = _rows(connection, _REPORT, "service_role")
-            their_seconds, sums = _rows(connection, _SUM)
+            sum_seconds, sums = _rows(connection, _SUM)
             if report != sums:
-                raise AssertionError(f"Not the same: {set(map(str, report)) ^ set(map(str, sums))}")
+                raise AssertionError(
+                    f"The report differs from the sums: {set(map(str, report)) ^ set(map(str, sums))}"
+                )
             if number:
-                ours.append(1000 * seconds)
-                theirs.append(1000 * their_seconds)
+                reported.append(1000 * seconds)
+                summed.append(1000 * sum_seconds)
     return Measured(
-        [a / b for a, b in zip(ours, theirs, strict=True)],
+        [a / b for a, b in zip(reported, summed, strict=True)],
         {
-            "report_ms": round(median(ours), 1),
-            "against_ms": round(median(theirs)),
+            "report_ms": round(median(reported), 1),
+            "against_ms": round(median(summed)),
             "users": lab.scale.users,
             "events": sum(row["attempts"] for row in sums),
             **_of_users(lab.large),
@@ -78,13 +80,13 @@ def report_10m(lab: Lab, rounds: int = 5) -> Measured:
 
 
 def _roll_up(stack: Stack) -> None:
-    """As an operator has it done every hour, here for half a year at once."""
+    """Roll up half a year at once; an operator does it every hour."""
     start = time.monotonic()
     while not (done := stack.admin("run_llm_maintenance"))["done"]:
         say(f"rolling up, {done['hours_left']} hours left")
-        assert time.monotonic() - start < 1800, "It is not rolled up after half an hour."
+        assert time.monotonic() - start < 1800, "Rolling up took more than half an hour."
     with stack.connect() as connection:
-        # As autovacuum does within a minute or two, without which the report takes four times as long.
+        # Autovacuum does this within a minute or two; without it, the report takes four times as long.
         connection.execute("analyze llm_private.project_totals, llm_private.usage_rollups")
 
 
@@ -100,7 +102,7 @@ def _rows(
 
 
 def _of_users(project: Project) -> dict[str, float]:
-    """A user's own report over half a year, milliseconds: of some users, and of the busiest."""
+    """Milliseconds of a user's own report over half a year: of some users, and of the busiest one."""
     crowd = project.crowd(_USERS)
 
     def p50(sides: list[Side]) -> float:
@@ -112,7 +114,7 @@ def _of_users(project: Project) -> dict[str, float]:
     def report(user: User) -> Side:
         return project.request(user, "get_llm_usage", p_since="2000-01-01", p_bucket="month")
 
-    # The first of the crowd is the first of all users, who is in more sessions than anybody.
+    # The first user of the crowd is the first of all users, who has the most sessions.
     return {
         "user_report_p50_ms": p50([report(user) for user in crowd]),
         "busiest_user_report_p50_ms": p50([report(crowd[0])] * 20),

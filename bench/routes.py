@@ -1,4 +1,4 @@
-"""Routes: how long resolving one takes, and how seldom a busy user needs it."""
+"""Routes: the time to resolve one, and how rarely a busy user needs to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.project import Project
 from supa_llm import SupaLLM
 from tests.support import User
 
-#: Of each project, for the figures of scale.
+#: Users of each project, for the figures of scale.
 CROWD = 300
 
 _ROUTE: dict[str, Any] = {
@@ -27,15 +27,15 @@ _THREADS = 8
 
 
 def route_p50(lab: Lab) -> Measured:
-    """Three keys decrypted for three candidates, within the lease that the first call took."""
+    """Three candidates with three decrypted keys, within the lease of the first call."""
     user = lab.small.user()
     return compare_p50(_route(lab.small, user), lab.small.request(user, "bench_select_1"))
 
 
 def route_p50_quota(lab: Lab) -> Measured:
-    """The same where a quota binds the user, so that each route reserves."""
+    """The same for a user with a quota, so that each route reserves."""
     user = lab.small.user()
-    bind(lab.small, user)
+    set_quota(lab.small, user)
     reserve = lab.small.request_with_new_id(
         user, "resolve_llm_route", "p_request_id", **_ROUTE, p_input_tokens=900, p_output_tokens=200
     )
@@ -43,7 +43,7 @@ def route_p50_quota(lab: Lab) -> Measured:
 
 
 def route_scale(lab: Lab) -> Measured:
-    """The same route in both projects, each time of another user, so that it is not one page that is warm."""
+    """The same route in both projects, each time of another user, so that no single page stays warm."""
     sides = [
         project.in_turn([_route(project, user) for user in project.crowd(CROWD)])
         for project in (lab.large, lab.twin)
@@ -54,7 +54,7 @@ def route_scale(lab: Lab) -> Measured:
 
 
 def route_calls(lab: Lab, rounds: int = 3) -> Measured:
-    """A user with several requests at once, of two tasks, every other one streamed."""
+    """A user with concurrent requests of two tasks; every other request is a stream."""
     assert lab.emulator
     ratios = []
     calls = 0
@@ -72,8 +72,8 @@ def route_calls(lab: Lab, rounds: int = 3) -> Measured:
     )
 
 
-def bind(project: Project, user: User, **quota: Any) -> None:
-    """Have an enforced quota bind this user, by default one of cost that is never used up."""
+def set_quota(project: Project, user: User, **quota: Any) -> None:
+    """Set an enforced quota for this user; the default is a cost that no benchmark reaches."""
     project.stack.admin(
         "set_llm_quota",
         p_quota={"unit": "cost", "limit": 1_000_000, "period": "month", "user_id": user.id, **quota},

@@ -23,7 +23,7 @@ _COUNTERPARTS = Path(__file__).with_name("objects.sql")
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is in a project."""
+    """Size of a project."""
 
     users: int
     events: int
@@ -33,7 +33,7 @@ class Scale:
 
 
 def is_filled(stack: Stack, scale: Scale) -> bool:
-    """Whether a project that was kept has all of it, by the present migrations."""
+    """Whether a kept project has this size and the current migrations."""
     with stack.connect() as connection:
         try:
             row = connection.execute("select users, events, migrations from bench.filled").fetchone()
@@ -43,12 +43,12 @@ def is_filled(stack: Stack, scale: Scale) -> bool:
 
 
 def fill(stack: Stack, scale: Scale, progress: Progress) -> None:
-    """Fill a new project. Events are not recorded one by one, but their totals are as if they were."""
+    """Fill a new project. Events are inserted in bulk, with the totals that recording them would give."""
     stack.admin("register_llm_runtime", p_name="bench")
     _sync_prices(stack)
     with stack.connect() as connection:
         connection.execute(_SQL.read_bytes())
-        # What is loaded can be loaded again.
+        # A lost project is filled again, so it needs no durability.
         connection.execute("set synchronous_commit = off")
         _add_users(connection, scale, progress)
         _add_usage(connection, scale, progress)
@@ -76,7 +76,7 @@ def _add_users(connection: psycopg.Connection[tuple[object, ...]], scale: Scale,
 
 
 def _add_usage(connection: psycopg.Connection[tuple[object, ...]], scale: Scale, progress: Progress) -> None:
-    """A month, and so a partition, at a time, up to the hour before the last."""
+    """One month and thus one partition at a time, up to the hour before the last."""
     until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
     since = until - timedelta(days=_DAYS)
     sessions = scale.events // _EVENTS_A_SESSION
@@ -95,6 +95,6 @@ def _add_usage(connection: psycopg.Connection[tuple[object, ...]], scale: Scale,
 
 
 def _fingerprint() -> str:
-    """Of what makes up the database: a project kept from before a change of it is filled anew."""
+    """Hash of the files that define the database; a kept project with another hash is refilled."""
     files = [*sorted((ROOT / "supabase" / "migrations").glob("*.sql")), _SQL, _COUNTERPARTS]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

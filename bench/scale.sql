@@ -1,4 +1,4 @@
--- What a benchmarked project is filled with. Made in their own database only.
+-- The data of a benchmarked project.
 
 create schema bench;
 
@@ -61,7 +61,7 @@ $$;
 
 comment on function bench.add_users(bigint) is 'Users with a settings row and a key each, in the order of their ids.';
 
--- In the order of time, as they would have been recorded: a user's are not side by side.
+-- Ordered by time, as recorded events are, so a user's events are not adjacent.
 -- A session is four attempts of one user within an hour, of the same model and task; in some of them the second attempt
 -- is a fallback. A few users are in many sessions, most are in one or two.
 create function bench.add_events(p_from timestamptz, p_until timestamptz, p_sessions bigint)
@@ -99,7 +99,7 @@ begin
       order by (o.n * 389 + s.model_n) % 1000, o.n limit 1
     ) as m
   ),
-  -- No input here is so large that it would cost more.
+  -- No input is large enough for a higher price tier.
   prices as (
     select d.day, m.provider, m.model, t.*
     from generate_series(date_trunc('day', p_from), p_until, interval '1 day') as d (day)

@@ -1,4 +1,4 @@
-"""Usage: recording an event with its cost, totals and the status of its key, against inserting a bare row."""
+"""Usage: recording an event with cost, totals and key status, against inserting a bare row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.lab import Lab
 from bench.load import Side, new_id
 from bench.measure import Measured, compare_p50, compare_throughput
 from bench.project import Project
-from bench.routes import CROWD, bind
+from bench.routes import CROWD, set_quota
 from tests.support import User
 
 _CONNECTIONS = 32
@@ -39,19 +39,19 @@ def usage_p50(lab: Lab) -> Measured:
 
 
 def usage_rps_hot_user(lab: Lab) -> Measured:
-    """All of it for one user, one model and one hour, so that all requests want the same totals."""
+    """One user, one model and one hour, so that all requests update the same totals."""
     user = lab.small.user()
     return compare_throughput(_record(lab.small, user), _insert(lab.small, user), connections=_CONNECTIONS)
 
 
 def usage_p50_quota(lab: Lab) -> Measured:
-    """The same where a quota binds the user: each request has reserved, and recording it settles that."""
+    """The same for a user with a quota: recording settles the reservation of each request."""
     user = lab.small.user()
     return compare_p50(_settle(lab.small, user), _insert(lab.small, user))
 
 
 def usage_rps_hot_user_quota(lab: Lab) -> Measured:
-    """The same for the one user, whose requests all want the counter of their quota."""
+    """The same for one user, whose requests all update the counter of the quota."""
     user = lab.small.user()
     return compare_throughput(_settle(lab.small, user), _insert(lab.small, user), connections=_CONNECTIONS)
 
@@ -76,11 +76,11 @@ def _insert(project: Project, user: User) -> Side:
 
 
 def _settle(project: Project, user: User) -> Side:
-    bind(project, user)
+    set_quota(project, user)
     ids: deque[bytes] = deque()
 
     def reserve() -> None:
-        """As the route would have, for so many requests that no round runs out of them."""
+        """Reserve for more requests than a round can send, as their routes would."""
         new = [new_id().decode() for _ in range(_RESERVED_AHEAD - len(ids))]
         with project.stack.connect() as connection, connection.transaction():
             claims = json.dumps({"sub": user.id, "role": "authenticated"})
@@ -92,7 +92,7 @@ def _settle(project: Project, user: User) -> Side:
                 [_EVENT["p_provider"], _EVENT["p_model"], _EVENT["p_task"], new],
             )
             connection.execute("reset role")
-            # They came all at once, so autovacuum has not seen them yet.
+            # They were inserted at once, so autovacuum has not analyzed them yet.
             connection.execute("analyze llm_private.reservations, llm_private.quota_counters")
         ids.extend(one.encode() for one in new)
 
