@@ -6,12 +6,12 @@ import { Backend, type Session, type SupabaseClientLike } from "./backend.js";
 import { Store } from "./store.js";
 import { styles } from "./styles.js";
 import { languageOf, Translator, type TextName, type Texts } from "./texts/index.js";
-import "./views/activity.js";
-import { orderStyles } from "./views/order.js";
-import { providersStyles } from "./views/providers.js";
+import "./views/activity/activity.js";
+import { orderStyles } from "./views/order/order.js";
+import { providersStyles } from "./views/providers/providers.js";
 import { saveBar } from "./views/savebar.js";
-import { tasksStyles } from "./views/tasks.js";
-import { usageStyles } from "./views/usage.js";
+import { tasksStyles } from "./views/tasks/tasks.js";
+import { usageStyles } from "./views/usage/usage.js";
 
 const TABS = ["providers", "order", "tasks", "usage", "activity"] as const;
 type Tab = (typeof TABS)[number];

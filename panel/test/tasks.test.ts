@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isTaskName, taskNames } from "../src/views/tasks-names.js";
+import { isTaskName, taskNames } from "../src/views/tasks/names.js";
 import { moved } from "../src/views/moved.js";
 import type { Preferences, Task } from "../src/types.js";
 

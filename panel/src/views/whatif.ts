@@ -7,7 +7,7 @@ import type { TextName } from "../texts/index.js";
 import type { Candidate, Skipped, Route } from "../types.js";
 import { View } from "./view.js";
 import { candidateMarks, skippedMarks, sameRoute, type Mark } from "./whatif-differences.js";
-import { taskNames } from "./tasks-names.js";
+import { taskNames } from "./tasks/names.js";
 import { asPanelError } from "../errors.js";
 
 /** Long enough not to ask at every letter, short enough to feel at once. */

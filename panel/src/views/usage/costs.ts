@@ -1,6 +1,6 @@
 /** Costs in words. */
 
-import type { Store } from "../store.js";
+import type { Store } from "../../store.js";
 
 /** A cost that never looks free where it is not known. */
 export function costInWords(

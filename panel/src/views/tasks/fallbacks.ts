@@ -1,10 +1,10 @@
 /** A task's own fallbacks, in their order. */
 
 import { html, nothing, type TemplateResult } from "lit";
-import type { Store } from "../store.js";
-import type { Choice } from "../types.js";
-import type { ModelLists } from "./models.js";
-import { moved } from "./moved.js";
+import type { Store } from "../../store.js";
+import type { Choice } from "../../types.js";
+import type { ModelLists } from "../models.js";
+import { moved } from "../moved.js";
 
 /** As many as the database takes. */
 const MOST = 20;

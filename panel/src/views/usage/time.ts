@@ -2,11 +2,11 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import type { UsageLine } from "../types.js";
-import { Loader } from "./loader.js";
-import type { Grouping, Measure } from "./usage-chart.js";
+import type { UsageLine } from "../../types.js";
+import { Loader } from "../loader.js";
+import type { Grouping, Measure } from "./chart.js";
 import { costInWords } from "./costs.js";
-import { View } from "./view.js";
+import { View } from "../view.js";
 
 const MEASURES: Measure[] = ["cost", "requests"];
 const GROUPINGS: Grouping[] = ["provider", "model", "task"];
@@ -112,7 +112,7 @@ export class UsageTime extends View {
     this.#asked = asked;
     void this.#load();
     // Only now, for who never looks at usage need not load it.
-    import("./usage-chart.js").then(
+    import("./chart.js").then(
       () => (this.drawn = "ready"),
       () => (this.drawn = "failed"),
     );

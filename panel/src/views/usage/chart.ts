@@ -4,8 +4,8 @@ import { css, html, LitElement, unsafeCSS, type PropertyValues } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import uPlot from "uplot";
 import uplotCss from "uplot/dist/uPlot.min.css?inline";
-import type { Store } from "../store.js";
-import type { UsageLine } from "../types.js";
+import type { Store } from "../../store.js";
+import type { UsageLine } from "../../types.js";
 
 export type Measure = "cost" | "requests";
 export type Grouping = "provider" | "model" | "task";

@@ -2,14 +2,14 @@
 
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import type { TextName } from "../texts/index.js";
-import type { Forecast, Hint, Alert, Quota, Receipt, UsageLine } from "../types.js";
+import type { TextName } from "../../texts/index.js";
+import type { Forecast, Hint, Alert, Quota, Receipt, UsageLine } from "../../types.js";
 import { costInWords } from "./costs.js";
-import { Loader } from "./loader.js";
-import { quotaBars } from "./usage-quotas.js";
-import { receiptList } from "./usage-receipts.js";
-import "./usage-time.js";
-import { View } from "./view.js";
+import { Loader } from "../loader.js";
+import { quotaBars } from "./quotas.js";
+import { receiptList } from "./receipts.js";
+import "./time.js";
+import { View } from "../view.js";
 
 const PERIODS = [7, 30, 90] as const;
 const PAGE = 20;

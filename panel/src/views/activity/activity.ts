@@ -2,10 +2,10 @@
 
 import { html, nothing } from "lit";
 import { customElement } from "lit/decorators.js";
-import type { TextName } from "../texts/index.js";
-import type { AuditEntry } from "../types.js";
-import { Loader } from "./loader.js";
-import { View } from "./view.js";
+import type { TextName } from "../../texts/index.js";
+import type { AuditEntry } from "../../types.js";
+import { Loader } from "../loader.js";
+import { View } from "../view.js";
 
 const PAGE = 50;
 

@@ -4,13 +4,13 @@ import { css, html, nothing, type PropertyValues, type TemplateResult } from "li
 import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type Sortable from "sortablejs";
-import type { Provider } from "../types.js";
-import { ModelLists } from "./models.js";
-import "./order-ceiling.js";
-import { moved } from "./moved.js";
-import { View } from "./view.js";
-import "./whatif.js";
-import { whatifStyles } from "./whatif.js";
+import type { Provider } from "../../types.js";
+import { ModelLists } from "../models.js";
+import "./ceiling.js";
+import { moved } from "../moved.js";
+import { View } from "../view.js";
+import "../whatif.js";
+import { whatifStyles } from "../whatif.js";
 
 export const orderStyles = css`
   ${whatifStyles}

@@ -3,12 +3,12 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import type { TaskOverride } from "../types.js";
-import { ModelLists } from "./models.js";
-import { fallbackList } from "./tasks-fallbacks.js";
-import { isTaskName, taskNames } from "./tasks-names.js";
-import { View } from "./view.js";
-import "./whatif.js";
+import type { TaskOverride } from "../../types.js";
+import { ModelLists } from "../models.js";
+import { fallbackList } from "./fallbacks.js";
+import { isTaskName, taskNames } from "./names.js";
+import { View } from "../view.js";
+import "../whatif.js";
 
 export const tasksStyles = css`
   supa-llm-tasks {

@@ -3,9 +3,9 @@
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import type { Candidate, Provider } from "../types.js";
+import type { Candidate, Provider } from "../../types.js";
 import "./key-card.js";
-import { View } from "./view.js";
+import { View } from "../view.js";
 
 export const providersStyles = css`
   .cards {

@@ -1,9 +1,9 @@
 /** The limits that bind the user, as bars. */
 
 import { html, nothing, type TemplateResult } from "lit";
-import type { Store } from "../store.js";
-import type { TextName } from "../texts/index.js";
-import type { Quota } from "../types.js";
+import type { Store } from "../../store.js";
+import type { TextName } from "../../texts/index.js";
+import type { Quota } from "../../types.js";
 
 export function quotaBars(store: Store, quotas: Quota[]): TemplateResult {
   return html`<section class="stack tight" part="quotas">

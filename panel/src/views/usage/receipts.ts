@@ -1,10 +1,10 @@
 /** Recent requests, each with its attempts: who was asked, whose key paid, and why the next one was. */
 
 import { html, nothing, type TemplateResult } from "lit";
-import type { Store } from "../store.js";
-import type { Receipt, ReceiptAttempt } from "../types.js";
+import type { Store } from "../../store.js";
+import type { Receipt, ReceiptAttempt } from "../../types.js";
 import { costInWords } from "./costs.js";
-import type { Loader } from "./loader.js";
+import type { Loader } from "../loader.js";
 
 export function receiptList(
   store: Store,

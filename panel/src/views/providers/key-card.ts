@@ -2,10 +2,10 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import { OutdatedAnswer } from "../store.js";
-import type { TextName } from "../texts/index.js";
-import type { Candidate, KeyCheck, Provider, StoredKey } from "../types.js";
-import { View } from "./view.js";
+import { OutdatedAnswer } from "../../store.js";
+import type { TextName } from "../../texts/index.js";
+import type { Candidate, KeyCheck, Provider, StoredKey } from "../../types.js";
+import { View } from "../view.js";
 
 /** How long a key that is shown stays in sight. */
 const SHOWN_SECONDS = 30;

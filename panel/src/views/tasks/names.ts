@@ -1,6 +1,6 @@
 /** The tasks that the panel shows. */
 
-import type { Store } from "../store.js";
+import type { Store } from "../../store.js";
 
 /** The known tasks, then those that the user named, by name. */
 export function taskNames({ tasks, draft }: Pick<Store, "tasks" | "draft">): string[] {

@@ -2,9 +2,9 @@
 
 import { html, nothing } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import { asPanelError } from "../errors.js";
-import type { Quota } from "../types.js";
-import { View } from "./view.js";
+import { asPanelError } from "../../errors.js";
+import type { Quota } from "../../types.js";
+import { View } from "../view.js";
 
 @customElement("supa-llm-ceiling")
 export class Ceiling extends View {
