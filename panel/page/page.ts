@@ -2,7 +2,6 @@
 
 import type { SupabaseClient } from "@supabase/supabase-js";
 import "../src/index.js";
-import type { SupabaseClientLike } from "../src/index.js";
 
 interface Config {
   url: string;
@@ -20,7 +19,7 @@ async function start(): Promise<void> {
   const supabase = createClient(config.url, config.publishable_key);
   const panel = find("supa-llm-settings") as HTMLElementTagNameMap["supa-llm-settings"];
   panel.runtime = config.runtime;
-  panel.client = supabase as unknown as SupabaseClientLike;
+  panel.client = supabase;
   supabase.auth.onAuthStateChange((_, session) => show(session?.user.email ?? (session ? "" : null)));
   find("#sign-out").addEventListener("click", () => void supabase.auth.signOut({ scope: "local" }));
   find<HTMLFormElement>("#sign-in").addEventListener("submit", (event) => {

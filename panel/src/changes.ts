@@ -87,7 +87,7 @@ export function takeOrder(preferences: Preferences, other: Preferences): void {
 export function assign(preferences: Preferences, path: Path, value: unknown): void {
   const [name, key, field] = path as [keyof Preferences, string | undefined, string | undefined];
   if (key === undefined) {
-    (preferences as unknown as Record<string, unknown>)[name] = value ?? null;
+    Object.assign(preferences, { [name]: value ?? null });
     return;
   }
   const group = preferences[name] as Record<string, Record<string, unknown>>;

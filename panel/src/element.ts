@@ -3,7 +3,7 @@
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { Backend, type Session, type SupabaseClientLike } from "./backend.js";
-import { Store } from "./store.js";
+import { Store, type Loaded, type State } from "./store.js";
 import { styles } from "./styles.js";
 import { languageOf, Translator, type TextName, type Texts } from "./texts/index.js";
 import "./views/activity/activity.js";
@@ -166,7 +166,7 @@ export class SupaLlmSettings extends LitElement {
     if (!url || !key) return null;
     if (this.#own?.url === url && this.#own.key === key) return this.#own.client;
     const { createClient } = await import("@supabase/supabase-js");
-    const client = createClient(url, key) as unknown as SupabaseClientLike;
+    const client: SupabaseClientLike = createClient(url, key);
     this.#own = { url, key, client };
     return client;
   }
@@ -188,19 +188,19 @@ export class SupaLlmSettings extends LitElement {
         class="frame"
         part="panel"
         aria-label=${store.t("panel.label")}
-        aria-busy=${store.phase === "loading"}
+        aria-busy=${store.state.status === "loading"}
       >
-        ${store.phase === "ready" ? this.#ready() : this.#waiting()}
+        ${store.state.status === "ready" ? this.#ready(store.state) : this.#waiting(store.state)}
       </section>
     `;
   }
 
-  #waiting(): TemplateResult {
+  #waiting(state: Exclude<State, Loaded>): TemplateResult {
     const { store } = this;
-    switch (store.phase) {
+    switch (state.status) {
       case "failed":
         return html`<div class="alert bad row" role="alert" part="error">
-          <span class="grow">${store.explain(store.error)}</span>
+          <span class="grow">${store.explain(state.error)}</span>
           <button @click=${() => (store.connected ? store.load() : this.#reconnect())}>
             ${store.t("state.retry")}
           </button>
@@ -212,12 +212,12 @@ export class SupaLlmSettings extends LitElement {
         return this.client || (this.url && this.publishableKey)
           ? html`<p class="muted" role="status">${store.t("state.loading")}</p>`
           : html`<p class="muted" role="status">${store.t("state.not_connected")}</p>`;
-      default:
+      case "loading":
         return html`<p class="muted" role="status">${store.t("state.loading")}</p>`;
     }
   }
 
-  #ready(): TemplateResult {
+  #ready(loaded: Loaded): TemplateResult {
     const { store } = this;
     return html`
       ${
@@ -226,9 +226,9 @@ export class SupaLlmSettings extends LitElement {
           : html`<p class="alert warn" role="status" part="offline">${store.t("state.offline")}</p>`
       }
       ${
-        store.error && navigator.onLine
+        loaded.error && navigator.onLine
           ? html`<div class="alert bad row" role="alert" part="error">
-              <span class="grow">${store.explain(store.error)}</span>
+              <span class="grow">${store.explain(loaded.error)}</span>
               <button @click=${() => store.load()}>${store.t("state.retry")}</button>
             </div>`
           : nothing
@@ -252,7 +252,7 @@ export class SupaLlmSettings extends LitElement {
       <div role="tabpanel" part="view" id="view-${this.tab}" aria-labelledby="tab-${this.tab}" tabindex="0">
         ${this.#view()}
       </div>
-      ${saveBar(store)}
+      ${saveBar(store, loaded)}
     `;
   }
 
@@ -274,8 +274,8 @@ export class SupaLlmSettings extends LitElement {
 
   #show(tab: Tab): void {
     this.tab = tab;
-    // It was said of what is not in sight any more.
-    this.store.said = null;
+    // The announcement was about the tab that is gone.
+    this.store.loaded.announced = null;
   }
 
   #tabKey = (event: KeyboardEvent) => {

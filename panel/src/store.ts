@@ -1,6 +1,6 @@
 /** What the panel knows and what the user is changing. */
 
-import type { Backend } from "./backend.js";
+import type { Backend, Changes } from "./backend.js";
 import {
   assign,
   changesBetween,
@@ -19,34 +19,38 @@ import { Formats } from "./formats.js";
 import { Translator } from "./texts/index.js";
 import type { Preferences, Provider, Settings, StoredKey, Task } from "./types.js";
 
-export type Phase = "not_connected" | "loading" | "signed_out" | "failed" | "ready";
+/** A signed-in user's data and unsaved changes. */
+export interface Loaded {
+  status: "ready";
+  settings: Settings;
+  /** The settings with the user's unsaved changes. */
+  draft: Preferences;
+  providers: Provider[];
+  keys: Map<string, StoredKey>;
+  tasks: Task[];
+  operatorProviders: string[];
+  /** Why the data may be out of date. */
+  error: PanelError | null;
+  saving: boolean;
+  saveError: PanelError | null;
+  /** The last change to announce: what was saved here, or merged from elsewhere. */
+  announced: "saved" | "merged" | null;
+  conflicts: Conflict[];
+}
 
-/** An answer to somebody who is not signed in any more. */
+export type State =
+  { status: "not_connected" | "loading" | "signed_out" } | { status: "failed"; error: PanelError } | Loaded;
+
+/** An answer to a user who has signed out since. */
 export class OutdatedAnswer extends Error {}
 
-/** Fires `change` when anything is to be drawn anew, and `saved` when settings or keys were stored. */
+/** Fires `change` when the panel must redraw, and `saved` when settings or keys were stored. */
 export class Store extends EventTarget {
-  phase: Phase = "not_connected";
-  /** Why the panel could not be loaded, or why it knows that it is not up to date. */
-  error: PanelError | null = null;
-  settings!: Settings;
-  /** What the user has, with what they changed and did not save yet. */
-  draft!: Preferences;
-  providers: Provider[] = [];
-  keys = new Map<string, StoredKey>();
-  tasks: Task[] = [];
-  operatorProviders: string[] = [];
-  saving = false;
-  saveError: PanelError | null = null;
-  /** What was saved or merged last, to be said once. */
-  said: "saved" | "merged" | null = null;
-  conflicts: Conflict[] = [];
+  state: State = { status: "not_connected" };
   translator = new Translator("en");
   #backend: Backend | null = null;
   #owner: string | null = null;
-  /** Counts up with everyone who is signed in or out. */
-  #visit = 0;
-  /** Counts up with every change made here and every other user: what was asked for before is out of date. */
+  /** Grows with every change made here and every change of user: earlier answers are out of date then. */
   #edition = 0;
 
   get backend(): Backend {
@@ -63,15 +67,23 @@ export class Store extends EventTarget {
   }
 
   get formats(): Formats {
-    return new Formats(this.translator.lang, this.settings?.time_zone ?? "UTC");
+    const { state, translator } = this;
+    return new Formats(translator.lang, state.status === "ready" ? state.settings.time_zone : "UTC");
+  }
+
+  /** The signed-in user's data. Throws PanelError before it is loaded and after sign-out. */
+  get loaded(): Loaded {
+    if (this.state.status !== "ready") throw new PanelError("not_signed_in", "");
+    return this.state;
   }
 
   get changeCount(): number {
-    return this.phase === "ready" ? countChanges(this.settings, this.draft) : 0;
+    const { state } = this;
+    return state.status === "ready" ? countChanges(state.settings, state.draft) : 0;
   }
 
-  get changes() {
-    return changesBetween(this.settings, this.draft);
+  get changes(): Changes | null {
+    return changesBetween(this.loaded.settings, this.loaded.draft);
   }
 
   /** Text for people of any error. */
@@ -84,28 +96,29 @@ export class Store extends EventTarget {
   }
 
   providerName(id: string): string {
-    return this.providers.find((provider) => provider.id === id)?.name ?? id;
+    return this.loaded.providers.find((provider) => provider.id === id)?.name ?? id;
   }
 
-  /** Ids of providers that the app offers no more, whose keys the user still has. */
+  /** Ids of providers that the app no longer offers but the user still has keys for. */
   get withdrawn(): string[] {
-    return [...this.keys.keys()].filter((id) => !this.providers.some((provider) => provider.id === id));
+    const { keys, providers } = this.loaded;
+    return [...keys.keys()].filter((id) => !providers.some((provider) => provider.id === id));
   }
 
-  /** The providers to choose from, with the chosen one even where the app offers it no more. */
+  /** The providers to choose from, including the chosen one even if the app no longer offers it. */
   choicesWith(id: string): Pick<Provider, "id" | "name">[] {
     const offered = this.ordered;
     return offered.some((provider) => provider.id === id) ? offered : [...offered, { id, name: id }];
   }
 
-  /** The providers in the user's order: by priority, then as the catalogue has them. */
+  /** The providers in the user's order: by priority, then by catalog position. */
   get ordered(): Provider[] {
-    return this.orderIn(this.draft);
+    return this.orderIn(this.loaded.draft);
   }
 
   orderIn(preferences: Preferences): Provider[] {
     const place = ({ id }: Provider) => preferences.provider_preferences[id]?.priority ?? Infinity;
-    return [...this.providers].sort((a, b) => {
+    return [...this.loaded.providers].sort((a, b) => {
       const [one, other] = [place(a), place(b)];
       return one === other ? 0 : one - other;
     });
@@ -113,53 +126,29 @@ export class Store extends EventTarget {
 
   connect(backend: Backend | null): void {
     this.#backend = backend;
-    this.clear(backend ? "loading" : "not_connected");
+    this.#forget({ status: backend ? "loading" : "not_connected" });
   }
 
-  /** Tell that there is no connection: the address is none, or the library could not be loaded. */
+  /** Report that the connection failed: the address is invalid, or the library did not load. */
   fail(): void {
-    this.error = new PanelError("setup_failed", "");
-    this.phase = "failed";
+    this.state = { status: "failed", error: new PanelError("setup_failed", "") };
     this.changed();
   }
 
-  /** Forget everything of the user's. */
-  clear(phase: Phase): void {
-    this.#owner = null;
-    this.#visit += 1;
-    this.#edition += 1;
-    this.phase = phase;
-    this.error = null;
-    this.settings = undefined as unknown as Settings;
-    this.draft = undefined as unknown as Preferences;
-    this.keys = new Map();
-    this.providers = [];
-    this.tasks = [];
-    this.operatorProviders = [];
-    this.conflicts = [];
-    this.saveError = null;
-    this.said = null;
-    this.saving = false;
-    this.changed();
-  }
-
-  /** Follow who is signed in: load what is theirs, or forget it. */
+  /** Follow the session: load the user's data, or forget it. */
   async follow(user: string | null): Promise<void> {
-    if (user === null) return this.clear("signed_out");
-    if (user === this.#owner) {
-      if (this.phase === "failed" || this.error) await this.load();
-      return;
-    }
-    this.clear("loading");
+    if (user === null) return this.#forget({ status: "signed_out" });
+    if (user !== this.#owner) this.#forget({ status: "loading" });
+    else if (!("error" in this.state && this.state.error)) return;
     this.#owner = user;
     await this.load();
   }
 
-  /** Wait for an answer. Throws OutdatedAnswer when it comes after the user has gone: it must not reach another. */
+  /** Wait for an answer. Throws OutdatedAnswer if the user has gone: nobody else may see it. */
   async ours<T>(answer: Promise<T>): Promise<T> {
-    const visit = this.#visit;
+    const { loaded } = this;
     const gone = () => {
-      if (visit !== this.#visit) throw new OutdatedAnswer();
+      if (this.state !== loaded) throw new OutdatedAnswer();
     };
     try {
       const value = await answer;
@@ -174,181 +163,196 @@ export class Store extends EventTarget {
   async load(): Promise<void> {
     const { backend } = this;
     const edition = this.#edition;
-    if (this.phase !== "ready") {
-      this.phase = "loading";
+    if (this.state.status !== "ready") {
+      this.state = { status: "loading" };
       this.changed();
     }
     try {
-      // First, for it makes the row that the others refer to.
+      // First, because this call creates the settings row that the others refer to.
       const settings = await backend.settings();
       const [providers, keys, tasks, operatorProviders] = await Promise.all([
         backend.providers(),
         backend.keys(),
         backend.tasks(),
-        // Without its runtime the panel still does everything but tests and the app's keys.
+        // Without the endpoint, only key checks and the app's keys are missing.
         backend.operatorProviders().catch(() => []),
       ]);
       if (edition !== this.#edition) return;
-      Object.assign(this, { providers, tasks, operatorProviders });
-      this.keys = new Map(keys.map((key) => [key.provider, key]));
-      this.takeSettings(settings);
-      this.phase = "ready";
-      this.error = null;
+      const data = { providers, keys: byProvider(keys), tasks, operatorProviders, error: null };
+      if (this.state.status === "ready") {
+        Object.assign(this.state, data);
+        takeSettings(this.state, settings);
+      } else {
+        const nothing = { saving: false, saveError: null, announced: null, conflicts: [] };
+        this.state = { status: "ready", settings, draft: preferencesOf(settings), ...data, ...nothing };
+      }
     } catch (error) {
       if (edition !== this.#edition) return;
-      this.error = asPanelError(error);
-      if (this.phase !== "ready") this.phase = "failed";
+      const failure = asPanelError(error);
+      if (this.state.status === "ready") this.state.error = failure;
+      else this.state = { status: "failed", error: failure };
     }
     this.changed();
   }
 
-  /** Look whether settings and keys were changed elsewhere. */
+  /** Read settings and keys again, in case they were changed elsewhere. */
   async refresh(): Promise<void> {
-    if (this.phase !== "ready" || this.saving) return;
+    const { state } = this;
+    if (state.status !== "ready" || state.saving) return;
     const edition = this.#edition;
     try {
       const [settings, keys] = await Promise.all([this.backend.settings(), this.backend.keys()]);
-      if (edition !== this.#edition || this.saving) return;
-      this.keys = new Map(keys.map((key) => [key.provider, key]));
-      if (settings.version !== this.settings.version) this.takeSettings(settings);
-      this.error = null;
+      if (edition !== this.#edition || state.saving) return;
+      state.keys = byProvider(keys);
+      if (settings.version !== state.settings.version) takeSettings(state, settings);
+      state.error = null;
     } catch (error) {
       if (edition !== this.#edition) return;
-      this.error = asPanelError(error);
+      state.error = asPanelError(error);
     }
     this.changed();
   }
 
   /** Change one leaf of the draft; undefined resets it. */
   edit(path: Path, value: unknown): void {
-    const draft = structuredClone(this.draft);
-    assign(draft, path, value);
-    this.draft = draft;
-    // Who changes it once more has answered the question.
-    this.conflicts = this.conflicts.filter((conflict) => !sameValue(conflict.path, path));
-    this.said = null;
-    this.saveError = null;
-    this.changed();
+    const { draft, conflicts } = this.loaded;
+    const edited = structuredClone(draft);
+    assign(edited, path, value);
+    // Editing a conflicting leaf again answers the question.
+    this.#redraft(
+      edited,
+      conflicts.filter((conflict) => !sameValue(conflict.path, path)),
+    );
   }
 
   /** Put the providers in this order. */
   reorder(ids: string[]): void {
-    const draft = structuredClone(this.draft);
-    ids.forEach((id, index) => assign(draft, ["provider_preferences", id, "priority"], index + 1));
-    this.draft = draft;
-    this.conflicts = this.conflicts.filter((conflict) => !isPlace(conflict));
-    this.said = null;
-    this.saveError = null;
-    this.changed();
+    const { draft, conflicts } = this.loaded;
+    const edited = structuredClone(draft);
+    ids.forEach((id, index) => assign(edited, ["provider_preferences", id, "priority"], index + 1));
+    this.#redraft(
+      edited,
+      conflicts.filter((conflict) => !isPlace(conflict)),
+    );
   }
 
   discard(): void {
-    this.draft = preferencesOf(this.settings);
-    this.conflicts = [];
-    this.saveError = null;
-    this.said = null;
-    this.changed();
+    this.#redraft(preferencesOf(this.loaded.settings), []);
   }
 
-  /** Say which of two changes stays. */
+  /** Resolve a conflict. */
   settle(conflict: Conflict, choice: "mine" | "theirs"): void {
-    if (isPlace(conflict)) {
-      this.conflicts = this.conflicts.filter((other) => !isPlace(other));
-      const draft = structuredClone(this.draft);
-      if (choice === "theirs") takeOrder(draft, this.settings);
-      this.draft = draft;
-    } else {
-      this.conflicts = this.conflicts.filter((other) => other !== conflict);
-      if (choice === "theirs") this.edit(conflict.path, conflict.theirs);
-    }
-    this.changed();
+    const { settings, draft, conflicts } = this.loaded;
+    const settled = structuredClone(draft);
+    if (choice === "theirs" && isPlace(conflict)) takeOrder(settled, settings);
+    else if (choice === "theirs") assign(settled, conflict.path, conflict.theirs);
+    this.#redraft(
+      settled,
+      conflicts.filter((other) => (isPlace(conflict) ? !isPlace(other) : other !== conflict)),
+    );
   }
 
   async save(): Promise<void> {
-    const changes = this.changes;
-    if (!changes || this.saving || this.conflicts.length) return;
-    const visit = this.#visit;
-    this.saving = true;
-    this.saveError = null;
-    this.said = null;
+    const { changes, loaded } = this;
+    if (!changes || loaded.saving || loaded.conflicts.length) return;
+    loaded.saving = true;
+    loaded.saveError = null;
+    loaded.announced = null;
     this.changed();
-    const sent = this.draft;
+    const sent = loaded.draft;
     try {
-      const settings = await this.backend.update(changes, this.settings.version);
-      if (visit !== this.#visit) return;
-      // What was edited while it was being saved stays unsaved.
-      const { merged } = merge(sent, this.draft, preferencesOf(settings));
+      const settings = await this.backend.update(changes, loaded.settings.version);
+      if (this.state !== loaded) return;
+      // Edits made during the save stay unsaved.
+      const { merged } = merge(sent, loaded.draft, preferencesOf(settings));
       this.#edition += 1;
-      this.settings = settings;
-      this.draft = merged;
-      this.said = "saved";
+      loaded.settings = settings;
+      loaded.draft = merged;
+      loaded.announced = "saved";
+      loaded.error = null;
       this.dispatchEvent(new Event("saved"));
-      this.error = null;
     } catch (error) {
-      if (visit !== this.#visit) return;
+      if (this.state !== loaded) return;
       const failure = asPanelError(error);
-      if (failure.code === "settings_changed") await this.#takeTheirs(visit);
-      else this.saveError = failure;
+      if (failure.code === "settings_changed") await this.#takeTheirs(loaded);
+      else loaded.saveError = failure;
     } finally {
-      if (visit === this.#visit) {
-        this.saving = false;
-        this.changed();
-      }
+      loaded.saving = false;
+      if (this.state === loaded) this.changed();
     }
   }
 
-  /** Take over what is known of a key by now. */
-  keep(key: StoredKey): void {
+  /** Show the new state of a key that was checked. */
+  keyChecked(key: StoredKey): void {
     this.#edition += 1;
-    this.keys = new Map(this.keys).set(key.provider, key);
+    this.loaded.keys = new Map(this.loaded.keys).set(key.provider, key);
     this.changed();
   }
 
-  /** Take over that a key was stored or, without one, removed. */
+  /** Show a key that was stored, or its removal. */
   keyChanged(provider: string, key: StoredKey | null): void {
-    const keys = new Map(this.keys);
+    const keys = new Map(this.loaded.keys);
     if (key) keys.set(provider, key);
     else keys.delete(provider);
     this.#edition += 1;
-    this.keys = keys;
+    this.loaded.keys = keys;
     this.dispatchEvent(new Event("saved"));
     this.changed();
-  }
-
-  /** Take over settings as they are now, with what the user was changing on top. */
-  takeSettings(settings: Settings): void {
-    const before = this.settings;
-    this.settings = settings;
-    if (!before || !countChanges(before, this.draft)) {
-      this.draft = preferencesOf(settings);
-      if (before && before.version !== settings.version) this.said = "merged";
-      this.conflicts = [];
-      return;
-    }
-    const { merged, conflicts } = merge(before, this.draft, settings);
-    this.draft = preferencesOf(merged);
-    // What was asked before and not answered is still asked.
-    const asked = new Set(conflicts.map(({ path }) => String(path)));
-    const kept = this.conflicts.filter(
-      ({ path, mine }) => !asked.has(String(path)) && !sameValue(valueAt(settings, path), mine),
-    );
-    this.conflicts = [
-      ...kept.map((conflict) => ({ ...conflict, theirs: valueAt(settings, conflict.path) })),
-      ...conflicts,
-    ];
-    if (before.version !== settings.version) this.said = "merged";
   }
 
   changed(): void {
     this.dispatchEvent(new Event("change"));
   }
 
-  async #takeTheirs(visit: number): Promise<void> {
+  /** Drop the user's data. */
+  #forget(state: State): void {
+    this.#owner = null;
+    this.#edition += 1;
+    this.state = state;
+    this.changed();
+  }
+
+  #redraft(draft: Preferences, conflicts: Conflict[]): void {
+    const { loaded } = this;
+    loaded.draft = draft;
+    loaded.conflicts = conflicts;
+    loaded.announced = null;
+    loaded.saveError = null;
+    this.changed();
+  }
+
+  async #takeTheirs(loaded: Loaded): Promise<void> {
     try {
-      const settings = await this.backend.settings();
-      if (visit === this.#visit) this.takeSettings(settings);
+      takeSettings(loaded, await this.backend.settings());
     } catch (error) {
-      if (visit === this.#visit) this.saveError = asPanelError(error);
+      loaded.saveError = asPanelError(error);
     }
   }
+}
+
+function byProvider(keys: StoredKey[]): Map<string, StoredKey> {
+  return new Map(keys.map((key) => [key.provider, key]));
+}
+
+/** Take over newer settings and put the user's unsaved changes on top. */
+function takeSettings(loaded: Loaded, settings: Settings): void {
+  const before = loaded.settings;
+  loaded.settings = settings;
+  if (before.version !== settings.version) loaded.announced = "merged";
+  if (!countChanges(before, loaded.draft)) {
+    loaded.draft = preferencesOf(settings);
+    loaded.conflicts = [];
+    return;
+  }
+  const { merged, conflicts } = merge(before, loaded.draft, settings);
+  loaded.draft = preferencesOf(merged);
+  // Earlier questions without an answer stay.
+  const asked = new Set(conflicts.map(({ path }) => String(path)));
+  const kept = loaded.conflicts.filter(
+    ({ path, mine }) => !asked.has(String(path)) && !sameValue(valueAt(settings, path), mine),
+  );
+  loaded.conflicts = [
+    ...kept.map((conflict) => ({ ...conflict, theirs: valueAt(settings, conflict.path) })),
+    ...conflicts,
+  ];
 }

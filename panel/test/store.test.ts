@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import type { Backend } from "../src/backend.js";
+import { Backend, type SupabaseClientLike } from "../src/backend.js";
 import { PanelError } from "../src/errors.js";
 import { OutdatedAnswer, Store } from "../src/store.js";
 import type { Settings, StoredKey } from "../src/types.js";
@@ -20,14 +20,14 @@ const row = (changes: Partial<Settings> = {}): Settings => ({
 });
 
 function project() {
-  return {
+  return Object.assign(new Backend({} as SupabaseClientLike), {
     settings: vi.fn(async () => row()),
     providers: vi.fn(async () => []),
     keys: vi.fn(async () => []),
     tasks: vi.fn(async () => []),
     operatorProviders: vi.fn(async () => []),
     update: vi.fn(async () => row({ version: 2, default_provider: "groq" })),
-  };
+  });
 }
 
 let backend: ReturnType<typeof project>;
@@ -36,13 +36,13 @@ let store: Store;
 beforeEach(async () => {
   backend = project();
   store = new Store();
-  store.connect(backend as unknown as Backend);
+  store.connect(backend);
   await store.follow("ada");
 });
 
 describe("who is signed in", () => {
   test("sees their own", () => {
-    expect(store.phase).toBe("ready");
+    expect(store.state.status).toBe("ready");
     expect(backend.settings).toHaveBeenCalledTimes(1);
   });
 
@@ -56,8 +56,8 @@ describe("who is signed in", () => {
   test("signing out forgets everything", async () => {
     store.edit(["default_provider"], "groq");
     await store.follow(null);
-    expect(store.phase).toBe("signed_out");
-    expect([store.settings, store.draft, store.keys.size]).toEqual([undefined, undefined, 0]);
+    expect(store.state.status).toBe("signed_out");
+    expect(() => store.loaded).toThrow(PanelError);
   });
 
   test("an answer that comes after signing out is dropped", async () => {
@@ -68,24 +68,23 @@ describe("who is signed in", () => {
     await store.follow(null);
     answer(row({ user_id: "ben" }));
     await loading;
-    expect(store.phase).toBe("signed_out");
-    expect(store.settings).toBeUndefined();
+    expect(store.state.status).toBe("signed_out");
   });
 
   test("a project that cannot be reached is told, and tried again", async () => {
     await store.follow(null);
     backend.settings.mockRejectedValueOnce(new PanelError("offline", ""));
     await store.follow("ada");
-    expect([store.phase, store.error?.code]).toEqual(["failed", "offline"]);
+    expect(store.state).toMatchObject({ status: "failed", error: { code: "offline" } });
     await store.load();
-    expect([store.phase, store.error]).toEqual(["ready", null]);
+    expect(store.state).toMatchObject({ status: "ready", error: null });
   });
 
   test("without its runtime the panel works all the same", async () => {
     await store.follow(null);
     backend.operatorProviders.mockRejectedValueOnce(new PanelError("offline", ""));
     await store.follow("ada");
-    expect([store.phase, store.operatorProviders]).toEqual(["ready", []]);
+    expect([store.state.status, store.loaded.operatorProviders]).toEqual(["ready", []]);
   });
 });
 
@@ -94,7 +93,7 @@ describe("saving", () => {
     store.edit(["default_provider"], "groq");
     await store.save();
     expect(backend.update).toHaveBeenCalledWith({ default_provider: "groq" }, 1);
-    expect([store.said, store.changeCount]).toEqual(["saved", 0]);
+    expect([store.loaded.announced, store.changeCount]).toEqual(["saved", 0]);
   });
 
   test("keeps what is edited meanwhile", async () => {
@@ -109,7 +108,11 @@ describe("saving", () => {
     backend.update.mockRejectedValueOnce(new PanelError("offline", ""));
     store.edit(["default_provider"], "groq");
     await store.save();
-    expect([store.saveError?.code, store.changeCount, store.saving]).toEqual(["offline", 1, false]);
+    expect([store.loaded.saveError?.code, store.changeCount, store.loaded.saving]).toEqual([
+      "offline",
+      1,
+      false,
+    ]);
   });
 
   test("takes over what was changed elsewhere, and asks about what both changed", async () => {
@@ -119,11 +122,11 @@ describe("saving", () => {
     );
     store.edit(["default_provider"], "groq");
     await store.save();
-    expect(store.draft.enable_fallbacks).toBe(false);
-    expect(store.conflicts).toEqual([{ path: ["default_provider"], mine: "groq", theirs: "openai" }]);
+    expect(store.loaded.draft.enable_fallbacks).toBe(false);
+    expect(store.loaded.conflicts).toEqual([{ path: ["default_provider"], mine: "groq", theirs: "openai" }]);
     await store.save();
     expect(backend.update).toHaveBeenCalledTimes(1);
-    store.settle(store.conflicts[0]!, "mine");
+    store.settle(store.loaded.conflicts[0]!, "mine");
     await store.save();
     expect(backend.update).toHaveBeenLastCalledWith({ default_provider: "groq" }, 7);
   });
@@ -137,8 +140,8 @@ describe("saving", () => {
     store.keyChanged("groq", { provider: "groq" } as StoredKey);
     answer(row());
     await looking;
-    expect([store.settings.version, store.draft.default_provider]).toEqual([2, "groq"]);
-    expect([...store.keys.keys()]).toEqual(["groq"]);
+    expect([store.loaded.settings.version, store.loaded.draft.default_provider]).toEqual([2, "groq"]);
+    expect([...store.loaded.keys.keys()]).toEqual(["groq"]);
   });
 
   test("a conflict is asked until it is answered", async () => {
@@ -149,7 +152,7 @@ describe("saving", () => {
       row({ version: 8, default_provider: "openai", time_zone: "Asia/Tokyo" }),
     );
     await store.refresh();
-    expect(store.conflicts.map(({ path }) => path)).toEqual([["default_provider"]]);
+    expect(store.loaded.conflicts.map(({ path }) => path)).toEqual([["default_provider"]]);
   });
 
   test("two orders are not mixed", async () => {
@@ -158,9 +161,9 @@ describe("saving", () => {
     store.reorder(["c", "a", "b"]);
     backend.settings.mockResolvedValueOnce(row({ version: 2, provider_preferences: order("b", "c", "a") }));
     await store.refresh();
-    expect(store.draft.provider_preferences).toEqual(order("c", "a", "b"));
-    store.settle(store.conflicts[0]!, "theirs");
-    expect([store.conflicts, store.changes]).toEqual([[], null]);
+    expect(store.loaded.draft.provider_preferences).toEqual(order("c", "a", "b"));
+    store.settle(store.loaded.conflicts[0]!, "theirs");
+    expect([store.loaded.conflicts, store.changes]).toEqual([[], null]);
   });
 
   test("a conflict about what is edited again, or changed to the same elsewhere, is asked no more", async () => {
@@ -168,13 +171,13 @@ describe("saving", () => {
     store.edit(["default_provider"], "groq");
     await store.refresh();
     store.edit(["default_provider"], "mistral");
-    expect(store.conflicts).toEqual([]);
+    expect(store.loaded.conflicts).toEqual([]);
     backend.settings.mockResolvedValueOnce(row({ version: 3, default_provider: "google" }));
     await store.refresh();
-    expect(store.conflicts).toHaveLength(1);
+    expect(store.loaded.conflicts).toHaveLength(1);
     backend.settings.mockResolvedValueOnce(row({ version: 4, default_provider: "mistral" }));
     await store.refresh();
-    expect([store.conflicts, store.changes]).toEqual([[], null]);
+    expect([store.loaded.conflicts, store.changes]).toEqual([[], null]);
   });
 
   test("an answer to somebody who has gone reaches nobody", async () => {
@@ -189,7 +192,7 @@ describe("saving", () => {
     backend.settings.mockResolvedValueOnce(row({ version: 7, default_provider: "openai" }));
     store.edit(["default_provider"], "groq");
     await store.refresh();
-    store.settle(store.conflicts[0]!, "theirs");
-    expect([store.changes, store.draft.default_provider]).toEqual([null, "openai"]);
+    store.settle(store.loaded.conflicts[0]!, "theirs");
+    expect([store.changes, store.loaded.draft.default_provider]).toEqual([null, "openai"]);
   });
 });

@@ -12,7 +12,10 @@ describe("tasks", () => {
 
   it("lists known tasks first, and the user's own once each", () => {
     const tasks = [{ task: "speed" }, { task: "code" }] as Task[];
-    const draft = { task_overrides: { zebra: {}, code: {}, ape: {} } } as unknown as Preferences;
+    const own = { provider: "groq" };
+    const draft = {
+      task_overrides: { zebra: own, code: own, ape: own },
+    } as Partial<Preferences> as Preferences;
     expect(taskNames({ tasks, draft })).toEqual(["speed", "code", "ape", "zebra"]);
   });
 

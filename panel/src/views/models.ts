@@ -75,9 +75,10 @@ export class ModelLists {
 
 /** The model that a provider is asked for where none is named: as llm_private.route() has it. */
 function usualModel(store: Store, provider: string, task: string | undefined): string {
-  const row = store.providers.find(({ id }) => id === provider);
+  const { providers, draft } = store.loaded;
+  const row = providers.find(({ id }) => id === provider);
   if (task === undefined || !row) return row?.default_model ?? "";
-  return store.draft.provider_preferences[provider]?.model ?? row.task_models[task] ?? row.default_model;
+  return draft.provider_preferences[provider]?.model ?? row.task_models[task] ?? row.default_model;
 }
 
 function listId(provider: string): string {

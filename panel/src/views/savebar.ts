@@ -2,34 +2,34 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { isPlace, type Conflict } from "../changes.js";
-import type { Store } from "../store.js";
+import type { Loaded, Store } from "../store.js";
 import type { TextName } from "../texts/index.js";
 import type { TaskOverride } from "../types.js";
 
-export function saveBar(store: Store): TemplateResult {
+export function saveBar(store: Store, loaded: Loaded): TemplateResult {
   const { t, changeCount: count } = store;
   return html`
     <div role="status" aria-live="polite" part="status">
-      ${store.said ? html`<p class="alert">${t(`save.${store.said}` as TextName)}</p>` : nothing}
+      ${loaded.announced ? html`<p class="alert">${t(`save.${loaded.announced}` as TextName)}</p>` : nothing}
     </div>
-    ${questions(store.conflicts).map((conflict) => question(store, conflict))}
+    ${questions(loaded.conflicts).map((conflict) => question(store, conflict))}
     ${
-      store.saveError
-        ? html`<p class="alert bad" role="alert" part="error">${store.explain(store.saveError)}</p>`
+      loaded.saveError
+        ? html`<p class="alert bad" role="alert" part="error">${store.explain(loaded.saveError)}</p>`
         : nothing
     }
     ${
       count
         ? html`<div class="savebar row" part="savebar">
             <span class="grow">${count === 1 ? t("save.change") : t("save.changes", { count })}</span>
-            <button ?disabled=${store.saving} @click=${() => store.discard()}>${t("save.discard")}</button>
+            <button ?disabled=${loaded.saving} @click=${() => store.discard()}>${t("save.discard")}</button>
             <button
               class="primary"
-              ?disabled=${store.conflicts.length > 0}
-              aria-disabled=${store.saving}
+              ?disabled=${loaded.conflicts.length > 0}
+              aria-disabled=${loaded.saving}
               @click=${() => store.save()}
             >
-              ${store.saving ? t("save.saving") : t("save.save")}
+              ${loaded.saving ? t("save.saving") : t("save.save")}
             </button>
           </div>`
         : nothing
@@ -66,7 +66,7 @@ function subject(store: Store, { path }: Conflict): string {
 
 function valueInWords(store: Store, conflict: Conflict, which: "mine" | "theirs"): string {
   if (!isPlace(conflict)) return inWords(store, conflict[which]);
-  const order = store.orderIn(which === "mine" ? store.draft : store.settings);
+  const order = store.orderIn(which === "mine" ? store.loaded.draft : store.loaded.settings);
   return order.map(({ name }) => name).join(", ");
 }
 

@@ -13,7 +13,7 @@ export abstract class View extends LitElement {
 
   /** Nothing is left to be drawn of a user who has signed out, or by a view that was taken away. */
   override shouldUpdate(_: PropertyValues): boolean {
-    return this.isConnected && this.store.phase === "ready";
+    return this.isConnected && this.store.state.status === "ready";
   }
 
   override connectedCallback(): void {

@@ -78,12 +78,13 @@ export class WhatIf extends View {
 
   override updated(_: PropertyValues<this>): void {
     const { store } = this;
-    const changes = store.changes;
-    const keys = [...store.keys.values()].map((key) => [key.id, key.status, key.rate_limited_until]);
+    const { changes } = store;
+    const { settings } = store.loaded;
+    const keys = [...store.loaded.keys.values()].map((key) => [key.id, key.status, key.rate_limited_until]);
     const wanted = JSON.stringify([
       this.task,
       this.limits,
-      store.settings.version,
+      settings.version,
       keys,
       ...(changes ? [changes] : []),
     ]);
@@ -136,7 +137,7 @@ export class WhatIf extends View {
             }}
           >
             <option value="" .selected=${this.task === null}>${t("whatif.no_task")}</option>
-            ${taskNames(store).map(
+            ${taskNames(store.loaded).map(
               (task) => html`<option value=${task} .selected=${this.task === task}>${task}</option>`,
             )}
           </select>
@@ -229,7 +230,7 @@ export class WhatIf extends View {
     const { store } = this;
     const { t, formats } = store;
     const provider = store.providerName(line.provider);
-    const key = store.keys.get(line.provider);
+    const key = store.loaded.keys.get(line.provider);
     if (line.reason === "key_rate_limited" && key?.rate_limited_until)
       return t("whatif.left.key_rate_limited_until", {
         provider,

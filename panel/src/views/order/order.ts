@@ -149,8 +149,8 @@ export class OrderView extends View {
 
   override render() {
     const { store } = this;
-    const { t, draft } = store;
-    const ordered = store.ordered;
+    const { t, ordered } = store;
+    const { draft, providers, operatorProviders } = store.loaded;
     return html`
       <div class="stack">
         <section class="stack" aria-labelledby="order-title">
@@ -178,7 +178,7 @@ export class OrderView extends View {
               <option value="" .selected=${draft.default_provider === null}>
                 ${t("order.default_none")}
               </option>
-              ${store.providers.map(
+              ${providers.map(
                 ({ id, name }) =>
                   html`<option value=${id} .selected=${draft.default_provider === id}>${name}</option>`,
               )}
@@ -201,7 +201,7 @@ export class OrderView extends View {
         </section>
         <section class="card stack" aria-labelledby="operator-title">
           <h2 id="operator-title">${t("order.operator")}</h2>
-          ${store.operatorProviders.length ? this.#operator() : html`<p>${t("order.operator_none")}</p>`}
+          ${operatorProviders.length ? this.#operator() : html`<p>${t("order.operator_none")}</p>`}
         </section>
         <supa-llm-whatif .store=${store} .limits=${this.ceilings}></supa-llm-whatif>
       </div>
@@ -211,7 +211,7 @@ export class OrderView extends View {
   #row({ id, name }: Provider, at: number, count: number): TemplateResult {
     const { store } = this;
     const { t } = store;
-    const preference = store.draft.provider_preferences[id];
+    const preference = store.loaded.draft.provider_preferences[id];
     const on = preference?.enabled !== false;
     const place = { provider: name, place: at + 1, count };
     return html`<li class="order-row ${on ? "" : "off"}" data-provider=${id} part="order-row">
@@ -262,8 +262,9 @@ export class OrderView extends View {
 
   #operator(): TemplateResult {
     const { store } = this;
-    const { t, draft } = store;
-    const providers = store.operatorProviders.map((id) => store.providerName(id)).join(", ");
+    const { t } = store;
+    const { draft, operatorProviders } = store.loaded;
+    const providers = operatorProviders.map((id) => store.providerName(id)).join(", ");
     return html`
       <label class="check">
         <input
@@ -290,7 +291,7 @@ export class OrderView extends View {
 
   #zone(): TemplateResult {
     const { store } = this;
-    const chosen = store.draft.time_zone;
+    const chosen = store.loaded.draft.time_zone;
     // Not every browser counts UTC among the zones, and the stored one may be named otherwise there.
     const zones = new Set(["UTC", chosen, ...Intl.supportedValuesOf("timeZone")]);
     return html`<label class="field">

@@ -44,7 +44,7 @@ export class KeyCard extends View {
   override render() {
     const { store, provider } = this;
     const { t } = store;
-    const key = store.keys.get(provider.id);
+    const key = store.loaded.keys.get(provider.id);
     this.#watchRateLimit(key);
     return html`<article class="card stack tight" part="provider" aria-label=${provider.name}>
       <div class="row">
@@ -141,7 +141,7 @@ export class KeyCard extends View {
             </button>`
       }
       ${
-        store.settings.reveal_allowed && !this.secondsLeft
+        store.loaded.settings.reveal_allowed && !this.secondsLeft
           ? html`<button aria-disabled=${busy} aria-label=${t("providers.show.of", of)} @click=${this.#show}>
               ${t("providers.show")}
             </button>`
@@ -276,11 +276,11 @@ export class KeyCard extends View {
     this.result = null;
     await this.#do("testing", async () => {
       const { store, provider } = this;
-      const test = await store.ours(
+      const check = await store.ours(
         store.backend.testKey(provider.id, typed ? input?.value.trim() : undefined),
       );
-      this.result = test;
-      if (test.key) store.keep(test.key);
+      this.result = check;
+      if (check.key) store.keyChecked(check.key);
     });
   }
 

@@ -51,13 +51,14 @@ export class ProvidersView extends View {
 
   override render() {
     const { store } = this;
+    const { keys, providers } = store.loaded;
     void this.#ask();
     return html`<div class="stack">
-      ${store.keys.size ? nothing : this.#lesson()}
+      ${keys.size ? nothing : this.#lesson()}
       ${store.backend.runtime === null ? html`<p class="muted small">${store.t("providers.no_tests")}</p>` : nothing}
       <ul class="cards">
         ${repeat(
-          store.providers,
+          providers,
           ({ id }: Provider) => id,
           (provider: Provider) =>
             html`<li>
@@ -98,7 +99,8 @@ export class ProvidersView extends View {
   /** Ask who would pay, again when keys or settings have changed. */
   async #ask(): Promise<void> {
     const { store } = this;
-    const asked = JSON.stringify([[...store.keys.values()], store.settings.version]);
+    const { keys, settings } = store.loaded;
+    const asked = JSON.stringify([[...keys.values()], settings.version]);
     if (asked === this.#asked) return;
     this.#asked = asked;
     try {

@@ -21,7 +21,7 @@ export function fallbackList(
     change(fallbacks.map((other, place) => (place === at ? choice : other)));
   const add = () => {
     const taken = new Set([
-      store.draft.task_overrides[task]?.provider,
+      store.loaded.draft.task_overrides[task]?.provider,
       ...fallbacks.map(({ provider }) => provider),
     ]);
     const next = store.ordered.find(({ id }) => !taken.has(id)) ?? store.ordered[0];

@@ -1,9 +1,9 @@
 /** The tasks that the panel shows. */
 
-import type { Store } from "../../store.js";
+import type { Loaded } from "../../store.js";
 
 /** The known tasks, then those that the user named, by name. */
-export function taskNames({ tasks, draft }: Pick<Store, "tasks" | "draft">): string[] {
+export function taskNames({ tasks, draft }: Pick<Loaded, "tasks" | "draft">): string[] {
   const known = tasks.map(({ task }) => task);
   const own = Object.keys(draft.task_overrides).filter((task) => !known.includes(task));
   return [...known, ...own.sort((a, b) => a.localeCompare(b))];

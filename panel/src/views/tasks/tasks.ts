@@ -46,7 +46,7 @@ export class TasksView extends View {
   #models = new ModelLists(this);
 
   #override(task: string): TaskOverride | undefined {
-    const { task_overrides } = this.store.draft;
+    const { task_overrides } = this.store.loaded.draft;
     return Object.hasOwn(task_overrides, task) ? task_overrides[task] : undefined;
   }
 
@@ -61,7 +61,7 @@ export class TasksView extends View {
   }
 
   async #start(task: string): Promise<void> {
-    const first = this.store.draft.default_provider ?? this.store.ordered[0]?.id;
+    const first = this.store.loaded.draft.default_provider ?? this.store.ordered[0]?.id;
     if (first === undefined) return;
     this.#edit(task, { provider: first });
     await this.updateComplete;
@@ -86,7 +86,7 @@ export class TasksView extends View {
   async #remove(task: string): Promise<void> {
     this.said = this.store.t("tasks.removed", { task });
     this.#edit(task, undefined);
-    const known = this.store.tasks.some((other) => other.task === task);
+    const known = this.store.loaded.tasks.some((other) => other.task === task);
     if (!known) this.shown = null;
     await this.updateComplete;
     const next = known ? this.#card(task)?.querySelector<HTMLElement>("button") : null;
@@ -127,7 +127,7 @@ export class TasksView extends View {
           <p class="hidden" role="status">${this.said}</p>
           <ul class="stack" part="tasks">
             ${repeat(
-              taskNames(store),
+              taskNames(store.loaded),
               (task) => task,
               (task) => this.#task(task),
             )}
@@ -146,7 +146,7 @@ export class TasksView extends View {
   #task(task: string): TemplateResult {
     const { store } = this;
     const { t } = store;
-    const known = store.tasks.find((other) => other.task === task);
+    const known = store.loaded.tasks.find((other) => other.task === task);
     const override = this.#override(task);
     return html`<li>
       <div class="card stack task" data-task=${task} part="task" role="group" aria-label=${task}>

@@ -93,7 +93,7 @@ export class UsageChart extends LitElement {
       {
         width: Math.max(this.clientWidth, 200),
         height: HEIGHT,
-        tzDate: (at) => uPlot.tzDate(new Date(at * 1000), this.store.settings.time_zone),
+        tzDate: (at) => uPlot.tzDate(new Date(at * 1000), this.store.loaded.settings.time_zone),
         legend: { show: false },
         cursor: { show: false },
         scales: {
