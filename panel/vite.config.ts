@@ -1,4 +1,4 @@
-// The library: one ES module, with what is needed later (charts, Supabase's client) in files of their own.
+// The library: one ES module; charts and Supabase's client load later from separate files.
 import { defineConfig } from "vite";
 
 export default defineConfig({
@@ -6,7 +6,7 @@ export default defineConfig({
     outDir: "dist",
     sourcemap: true,
     target: "es2022",
-    // Of what is bundled, the licences come along.
+    // The licenses of bundled packages.
     license: { fileName: "LICENSES.md" },
     lib: {
       entry: { "supa-llm-settings": "src/index.ts", "texts-de": "src/texts/de.ts" },

@@ -1,4 +1,4 @@
-// The page that `supa-llm panel` serves: sign-in around the element. Nothing is inline, for its CSP allows nothing inline.
+// The page of `supa-llm panel`: sign-in around the element. Its CSP forbids inline code, so nothing is inlined.
 import { defineConfig } from "vite";
 
 export default defineConfig({

@@ -1,4 +1,4 @@
-/** Sign-in around the element, for whoever has no app yet. The server says which project in /config.json. */
+/** Sign-in around the element, for people without an app. The server names the project in /config.json. */
 
 import type { SupabaseClient } from "@supabase/supabase-js";
 import "../src/index.js";
@@ -34,33 +34,33 @@ function show(who: string | null): void {
   find("#account").hidden = !signedIn;
   find("supa-llm-settings").hidden = !signedIn;
   find("#who").textContent = who ?? "";
-  if (signedIn) complain("");
+  if (signedIn) showProblem("");
 }
 
-async function signIn(supabase: SupabaseClient, anew: boolean): Promise<void> {
-  complain("");
+async function signIn(supabase: SupabaseClient, signUp: boolean): Promise<void> {
+  showProblem("");
   const [email, password] = [find<HTMLInputElement>("#email"), find<HTMLInputElement>("#password")];
   const credentials = { email: email.value, password: password.value };
   const buttons = document.querySelectorAll<HTMLButtonElement>("#sign-in button");
   buttons.forEach((button) => (button.disabled = true));
   try {
-    const { data, error } = anew
+    const { data, error } = signUp
       ? await supabase.auth.signUp(credentials)
       : await supabase.auth.signInWithPassword(credentials);
-    if (error) complain(error.message);
-    else if (!data.session) complain("The account was made. Follow the link in the e-mail, then sign in.");
+    if (error) showProblem(error.message);
+    else if (!data.session) showProblem("The account was made. Follow the link in the e-mail, then sign in.");
     else password.value = "";
   } finally {
     buttons.forEach((button) => (button.disabled = false));
   }
 }
 
-function complain(text: string): void {
+function showProblem(text: string): void {
   const problem = find("#problem");
   problem.textContent = text;
   problem.hidden = text === "";
 }
 
 start().catch(() =>
-  complain("The page could not be set up. Is `supa-llm panel` still running? Then load it again."),
+  showProblem("The page could not be set up. Is `supa-llm panel` still running? Then load it again."),
 );

@@ -1,4 +1,4 @@
-/** The project behind the panel: every RPC once, and the runtime's endpoint. */
+/** Every RPC once, and the runtime's endpoint. */
 
 import { asPanelError, fromPostgrest, PanelError } from "./errors.js";
 import type {
@@ -30,7 +30,7 @@ interface Answer {
   status: number;
 }
 
-/** What the panel uses of a supabase-js client; the host's own is one. */
+/** The parts of a supabase-js client that the panel uses. */
 export interface SupabaseClientLike {
   rpc(name: string, args?: object): PromiseLike<Answer>;
   from(table: string): { select(columns: string): PromiseLike<Answer> };
@@ -42,16 +42,16 @@ export interface SupabaseClientLike {
   };
 }
 
-/** The parts of the preferences that change; null resets. */
+/** The preferences to change; null resets one. */
 export type Changes = { [Name in keyof Preferences]?: unknown };
 
-/** A little longer than the time-out of the database's own API. */
-const PATIENCE_MS = 15_000;
+/** Slightly longer than the timeout of the database's API. */
+const TIMEOUT_MS = 15_000;
 
 export class Backend {
   constructor(
     readonly client: SupabaseClientLike,
-    /** Base URL of the runtime's endpoint, without a slash at the end; null where there is none. */
+    /** Base URL of the runtime's endpoint, without a trailing slash; null if there is none. */
     readonly runtime: string | null = null,
   ) {}
 
@@ -70,15 +70,15 @@ export class Backend {
   revealKey = (provider: string) => this.rpc<string>("reveal_llm_key", { p_provider: provider });
 
   /**
-   * The route of a task; with changes, as it would be if they were saved. The runtime is asked, for it is the one that
-   * would run the request: the app's keys and what it may do with them count. Without it, the user's own keys do.
+   * The route of a task, as it would be with these changes. The runtime answers if it can, because it knows the app's
+   * keys; otherwise the database answers with the user's own keys only.
    */
   async explain(task: string | null, changes: Changes | null = null): Promise<Route> {
     if (this.runtime !== null)
       try {
         return await this.askAsUser<Route>("/explain", { task, changes });
       } catch (error) {
-        if (!asPanelError(error).passing) throw error;
+        if (!asPanelError(error).transient) throw error;
       }
     return this.rpc<Route>("explain_llm_route", { p_task: task, p_changes: changes });
   }
@@ -109,11 +109,11 @@ export class Backend {
   audit = (limit: number, before: string | null = null) =>
     this.rpc<AuditEntry[]>("get_llm_audit_log", { p_limit: limit, p_before: before });
 
-  /** Have the runtime ask the provider: about the stored key or, if there is one, the key being typed. */
-  testKey = (provider: string, key?: string) =>
+  /** Let the runtime check the stored key or, if given, the typed one. */
+  checkKey = (provider: string, key?: string) =>
     this.askAsUser<KeyCheck>("/keys/check", key === undefined ? { provider } : { provider, key });
 
-  /** Providers that the operator has keys for; none where there is no runtime to ask. */
+  /** Providers that the operator has keys for; empty without a runtime. */
   async operatorProviders(): Promise<string[]> {
     if (this.runtime === null) return [];
     const { providers } = await this.ask<{ providers?: string[] }>("/operator-providers", {});
@@ -139,12 +139,12 @@ export class Backend {
         cache: "no-store",
         credentials: "omit",
         referrerPolicy: "no-referrer",
-        signal: AbortSignal.timeout(PATIENCE_MS),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
       });
       const body = (await response.json().catch(() => null)) as
         (T & Partial<Record<"code" | "message" | "hint", string>>) | null;
       if (response.ok && body) return body;
-      // Without a code it is not the endpoint that answers: a gateway, or the app's own page at that address.
+      // A body without a code comes from a proxy, or from the app's own page at that address.
       throw new PanelError(
         body?.code ?? "unavailable",
         body?.message ?? "",
@@ -164,7 +164,7 @@ export class Backend {
     let timer: ReturnType<typeof setTimeout> | undefined;
     try {
       const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new PanelError("timeout", "")), PATIENCE_MS);
+        timer = setTimeout(() => reject(new PanelError("timeout", "")), TIMEOUT_MS);
       });
       const { data, error, status } = await Promise.race([request(), late]);
       if (error) throw fromPostgrest(error, status);

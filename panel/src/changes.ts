@@ -1,8 +1,7 @@
 /**
- * Preferences as leaves, to save only what changed and to merge what changed elsewhere.
+ * Preferences as leaves: saves send only changed leaves, and changes made elsewhere merge by leaf.
  *
- * A leaf is what two people can change without being in each other's way: a plain setting, one field of a provider's
- * preferences, or the whole override of a task.
+ * A leaf is a plain setting, one field of a provider's preferences, or the whole override of a task.
  */
 
 import type { Changes } from "./backend.js";
@@ -18,7 +17,7 @@ export interface Conflict {
   theirs: unknown;
 }
 
-/** What a user may change, without the rest of the settings' row. */
+/** The part of the settings that a user may change. */
 export function preferencesOf(row: Preferences): Preferences {
   return structuredClone({
     default_provider: row.default_provider,
@@ -30,22 +29,22 @@ export function preferencesOf(row: Preferences): Preferences {
   });
 }
 
-/** The changes that make `base` into `wanted`, as set_llm_settings() takes them; null where nothing differs. */
+/** The changes from `base` to `wanted`, in the format of set_llm_settings(); null if there are none. */
 export function changesBetween(base: Preferences, wanted: Preferences): Changes | null {
   const changes: Record<string, unknown> = {};
   for (const [path, value] of differences(base, wanted)) place(changes, path, value ?? null);
   return Object.keys(changes).length ? (changes as Changes) : null;
 }
 
-/** How many things differ, as people count: the order of providers is one, however many places it takes. */
+/** The number of changes as people count them: a new order is one change, however many providers moved. */
 export function countChanges(base: Preferences, wanted: Preferences): number {
   const things = differences(base, wanted).map(([path]) => (path[2] === "priority" ? "order" : join(path)));
   return new Set(things).size;
 }
 
 /**
- * Both changes of `base`, mine over theirs. Conflicts are leaves that both changed, and not to the same; there,
- * `merged` has mine.
+ * Merge two changed versions of `base`. A leaf that both changed to different values is a conflict; `merged` has my
+ * value there.
  */
 export function merge(
   base: Preferences,
@@ -61,12 +60,12 @@ export function merge(
       conflicts.push({ path, mine: value, theirs: others.get(name) });
     assign(merged, path, value);
   }
-  // An order is one thing: of two orders, places do not mix.
+  // Two orders cannot be mixed.
   if (conflicts.some(isPlace)) takeOrder(merged, mine);
   return { merged, conflicts };
 }
 
-/** What a leaf is; undefined where it is not set. */
+/** The value of a leaf; undefined if it is not set. */
 export function valueAt(preferences: Preferences, path: Path): unknown {
   return leaves(preferences).get(join(path));
 }
@@ -76,7 +75,7 @@ export function isPlace({ path }: Conflict): boolean {
   return path[2] === "priority";
 }
 
-/** Put providers into the order of other preferences. */
+/** Take over the order of other preferences. */
 export function takeOrder(preferences: Preferences, other: Preferences): void {
   const ids = [preferences, other].flatMap(({ provider_preferences }) => Object.keys(provider_preferences));
   for (const id of ids)
@@ -133,12 +132,12 @@ function place(changes: Record<string, unknown>, path: Path, value: unknown): vo
   put(at, path.at(-1) as string, value);
 }
 
-/** Set a field of any name: a task may be called __proto__. */
+/** Set a field of any name, because a task may be called __proto__. */
 function put(object: object, name: string, value: unknown): void {
   Object.defineProperty(object, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
-/** The same JSON, whatever the order of its fields. */
+/** Whether both are the same JSON, regardless of field order. */
 export function same(one: unknown, other: unknown): boolean {
   return canonical(one) === canonical(other);
 }

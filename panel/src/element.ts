@@ -1,4 +1,4 @@
-/** `<supa-llm-settings>`: connects a project, follows who is signed in, and shows the views. */
+/** `<supa-llm-settings>`: connects to a project, follows the session and shows the views. */
 
 import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
@@ -9,39 +9,38 @@ import { languageOf, Translator, type TextName, type Texts } from "./texts/index
 import "./views/activity/activity.js";
 import { orderStyles } from "./views/order/order.js";
 import { providersStyles } from "./views/providers/providers.js";
-import { saveBar } from "./views/savebar.js";
+import { saveBar } from "./views/save-bar.js";
 import { tasksStyles } from "./views/tasks/tasks.js";
 import { usageStyles } from "./views/usage/usage.js";
 
 const TABS = ["providers", "order", "tasks", "usage", "activity"] as const;
 type Tab = (typeof TABS)[number];
 
-/** How often to look for changes made elsewhere while the panel is in sight. */
-const LOOK_AGAIN_MS = 30_000;
+/** How often a visible panel looks for changes made elsewhere. */
+const REFRESH_MS = 30_000;
 
 /**
  * A user's LLM settings: keys, order, tasks, usage.
  *
- * Give it the app's own supabase-js client (property `client`), or the project's address (attributes `url` and
- * `publishable-key`).
+ * Set the property `client` to the app's supabase-js client, or the attributes `url` and `publishable-key`.
  *
- * @fires supa-llm-saved - after settings or a key were stored or removed; it carries nothing.
+ * @fires supa-llm-saved - after settings were saved, or a key was stored or removed. The event carries no data.
  */
 @customElement("supa-llm-settings")
 export class SupaLlmSettings extends LitElement {
   static override styles = [styles, providersStyles, orderStyles, tasksStyles, usageStyles];
 
-  /** The app's own supabase-js client. */
+  /** The app's supabase-js client. */
   @property({ attribute: false }) client: SupabaseClientLike | null = null;
-  /** URL of the project, where there is no client. */
+  /** URL of the project, if there is no client. */
   @property() url = "";
-  /** Its publishable (or anon) key, where there is no client. */
+  /** The project's publishable (or anon) key, if there is no client. */
   @property({ attribute: "publishable-key" }) publishableKey = "";
-  /** Base URL of the app's endpoint that tests keys; without it, keys cannot be tested. */
+  /** Base URL of the app's endpoint that checks keys. Without it, the panel cannot check keys. */
   @property() runtime: string | null = null;
-  /** The language; without it that of the page around, then the browser's. */
+  /** The language. Default: the page's, then the browser's. */
   @property() override lang = "";
-  /** Texts in place of ours, by name. */
+  /** Texts that replace the panel's, by name. */
   @property({ attribute: false }) texts: Partial<Texts> = {};
 
   @state() private tab: Tab = "providers";
@@ -61,17 +60,17 @@ export class SupaLlmSettings extends LitElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    window.addEventListener("focus", this.#look);
-    window.addEventListener("online", this.#look);
+    window.addEventListener("focus", this.#refresh);
+    window.addEventListener("online", this.#refresh);
     window.addEventListener("offline", this.#redraw);
     window.addEventListener("beforeunload", this.#beforeUnload);
-    this.#timer = setInterval(this.#look, LOOK_AGAIN_MS);
+    this.#timer = setInterval(this.#refresh, REFRESH_MS);
     if (this.hasUpdated) void this.#reconnect();
   }
 
   override disconnectedCallback(): void {
-    window.removeEventListener("focus", this.#look);
-    window.removeEventListener("online", this.#look);
+    window.removeEventListener("focus", this.#refresh);
+    window.removeEventListener("online", this.#refresh);
     window.removeEventListener("offline", this.#redraw);
     window.removeEventListener("beforeunload", this.#beforeUnload);
     clearInterval(this.#timer);
@@ -93,7 +92,7 @@ export class SupaLlmSettings extends LitElement {
       void this.#translate();
   }
 
-  /** Where the button that was used is gone, such as that of the bar for saving, the keyboard goes on in the view. */
+  /** If a click removed the focused button, such as Save, the focus moves to the view. */
   override updated(): void {
     if (this.#focused && !this.#focused.isConnected)
       this.renderRoot.querySelector<HTMLElement>("[role=tabpanel]")?.focus();
@@ -105,13 +104,13 @@ export class SupaLlmSettings extends LitElement {
     try {
       return Intl.getCanonicalLocales(tag)[0] ?? "en";
     } catch {
-      return "en"; // a tag that is none must not take the panel down
+      return "en"; // an invalid tag must not break the panel
     }
   }
 
   async #translate(): Promise<void> {
     const language = this.#language;
-    // At once, so that nothing is drawn in between; the language's own texts come when they are loaded.
+    // English first, so that the panel can render while the language's texts load.
     this.store.translator = new Translator(language, undefined, this.texts);
     const texts = await languageOf(language).catch(() => undefined);
     if (!texts || language !== this.#language) return;
@@ -122,7 +121,7 @@ export class SupaLlmSettings extends LitElement {
   async #reconnect(): Promise<void> {
     this.#disconnect?.();
     this.#disconnect = null;
-    // What is set on an element that was taken away counts when it is put back.
+    // A detached element connects when it is attached again.
     if (!this.isConnected) return;
     let stopped = false;
     let unsubscribe = () => {};
@@ -137,7 +136,7 @@ export class SupaLlmSettings extends LitElement {
       );
     } catch (error) {
       if (stopped) return;
-      // Who writes the page wants to know more than who reads it.
+      // The developer needs the details; the user gets a short text.
       console.error(error);
       this.store.fail();
     }
@@ -152,15 +151,15 @@ export class SupaLlmSettings extends LitElement {
     const take = (session: Session | null) => {
       if (!stopped()) void this.store.follow(session?.user.id ?? null);
     };
-    // In a task of its own: supabase-js holds a lock while it calls, and a request of ours would wait for it.
+    // In a separate task, because supabase-js holds a lock during the callback and a request would wait for it.
     const { data } = client.auth.onAuthStateChange((_, session) => void setTimeout(() => take(session)));
     atEnd(() => data.subscription.unsubscribe());
-    // Not every client tells of the session that it began with.
+    // Not every client reports the session that it starts with.
     const { data: now } = await client.auth.getSession();
     take(now.session);
   }
 
-  /** A client of the panel's own; supabase-js is loaded only where the host brings none. */
+  /** The panel's own client. It loads supabase-js only if the page provides no client. */
   async #ownClient(): Promise<SupabaseClientLike | null> {
     const [url, key] = [this.url, this.publishableKey];
     if (!url || !key) return null;
@@ -171,7 +170,7 @@ export class SupaLlmSettings extends LitElement {
     return client;
   }
 
-  #look = () => {
+  #refresh = () => {
     if (document.visibilityState === "visible") void this.store.refresh();
   };
 
@@ -208,7 +207,7 @@ export class SupaLlmSettings extends LitElement {
       case "signed_out":
         return html`<p class="muted" role="status">${store.t("state.signed_out")}</p>`;
       case "not_connected":
-        // While attributes are still being read there is nothing wrong yet.
+        // The panel is still connecting.
         return this.client || (this.url && this.publishableKey)
           ? html`<p class="muted" role="status">${store.t("state.loading")}</p>`
           : html`<p class="muted" role="status">${store.t("state.not_connected")}</p>`;
@@ -274,7 +273,7 @@ export class SupaLlmSettings extends LitElement {
 
   #show(tab: Tab): void {
     this.tab = tab;
-    // The announcement was about the tab that is gone.
+    // The announcement belongs to the previous tab.
     this.store.loaded.announced = null;
   }
 

@@ -11,8 +11,8 @@ export class PanelError extends Error {
     this.name = "PanelError";
   }
 
-  /** Whether the same call may succeed in a moment. */
-  get passing(): boolean {
+  /** Whether a retry may succeed soon. */
+  get transient(): boolean {
     return this.code === "offline" || this.code === "timeout" || this.code === "unavailable";
   }
 }
@@ -24,7 +24,7 @@ interface ErrorBody {
   hint?: unknown;
 }
 
-/** An error of PostgREST's as supabase-js hands it over: ours have a code in `details`. */
+/** An error from PostgREST, in supabase-js's form. Errors of supa-llm have a code in `details`. */
 export function fromPostgrest(body: ErrorBody, status: number): PanelError {
   const text = (value: unknown) => (typeof value === "string" ? value : "");
   const message = text(body.message);
@@ -38,7 +38,7 @@ export function fromPostgrest(body: ErrorBody, status: number): PanelError {
   return new PanelError("database_error", message, text(body.hint), status);
 }
 
-/** Anything thrown, as a PanelError. */
+/** Any thrown value as a PanelError. */
 export function asPanelError(error: unknown): PanelError {
   if (error instanceof PanelError) return error;
   if (error instanceof DOMException && error.name === "TimeoutError") return new PanelError("timeout", "");

@@ -1,4 +1,4 @@
-/** Numbers, money and times as the reader's language writes them. */
+/** Numbers, money and times in the reader's locale. */
 
 export class Formats {
   constructor(
@@ -10,12 +10,17 @@ export class Formats {
     return new Intl.NumberFormat(this.lang).format(value);
   }
 
-  /** Large counts in few letters: 1.5M. */
+  /** A number to edit, without separators between thousands. */
+  input(value: number): string {
+    return new Intl.NumberFormat(this.lang, { useGrouping: false, maximumFractionDigits: 20 }).format(value);
+  }
+
+  /** Large counts, shortened: 1.5M. */
   short(value: number): string {
     return new Intl.NumberFormat(this.lang, { notation: "compact", maximumFractionDigits: 1 }).format(value);
   }
 
-  /** US dollars, with as many digits as it takes to see small amounts. */
+  /** US dollars, with enough digits to show small amounts. */
   money(value: number): string {
     const cents = value * 100;
     const digits = Math.abs(value) < 1 && Math.abs(cents - Math.round(cents)) > 1e-9;
@@ -43,9 +48,9 @@ export class Formats {
     }).format(at);
   }
 
-  /** The date, as YYYY-MM-DD, that it is `ago` days before a time. */
+  /** The date `ago` days before a time, as YYYY-MM-DD. */
   dateBefore(now: number, ago: number): string {
-    // Swedish dates are written so.
+    // Swedish dates have this format.
     const today = new Intl.DateTimeFormat("sv", { timeZone: this.timeZone }).format(now);
     return new Date(Date.parse(today) - ago * 86_400_000).toISOString().slice(0, 10);
   }

@@ -1,4 +1,4 @@
-/** What the panel knows and what the user is changing. */
+/** The panel's data and the user's unsaved changes. */
 
 import type { Backend, Changes } from "./backend.js";
 import {
@@ -50,7 +50,7 @@ export class Store extends EventTarget {
   translator = new Translator("en");
   #backend: Backend | null = null;
   #owner: string | null = null;
-  /** Grows with every change made here and every change of user: earlier answers are out of date then. */
+  /** Grows with every change made here and every change of user; answers to earlier requests are outdated. */
   #edition = 0;
 
   get backend(): Backend {
@@ -86,11 +86,11 @@ export class Store extends EventTarget {
     return changesBetween(this.loaded.settings, this.loaded.draft);
   }
 
-  /** Text for people of any error. */
+  /** The text to show for an error. */
   explain(error: unknown): string {
     const { code, message, hint } = asPanelError(error);
     const known = this.translator.find(`error.${code}`, "");
-    // A hint of the database's names what is allowed here: it helps more than our general text alone.
+    // The database's hint names the allowed values, which the panel's own text does not.
     if (known && code.startsWith("invalid_") && hint) return `${known} ${hint}`;
     return known || message || this.t("error.unexpected");
   }
@@ -145,7 +145,7 @@ export class Store extends EventTarget {
   }
 
   /** Wait for an answer. Throws OutdatedAnswer if the user has gone: nobody else may see it. */
-  async ours<T>(answer: Promise<T>): Promise<T> {
+  async whileSignedIn<T>(answer: Promise<T>): Promise<T> {
     const { loaded } = this;
     const gone = () => {
       if (this.state !== loaded) throw new OutdatedAnswer();

@@ -1,4 +1,4 @@
-/** Styles that all views share. Custom properties and parts are the panel's way of being themed; docs/panel.md lists them. */
+/** Styles that all views share. docs/panel.md lists the custom properties and parts for themes. */
 
 import { css } from "lit";
 
@@ -120,7 +120,7 @@ export const styles = css`
   .stack {
     display: grid;
     gap: 1rem;
-    /* A grid's only column is as wide as its widest word otherwise. */
+    /* Otherwise a grid column is as wide as its longest word. */
     grid-template-columns: minmax(0, 1fr);
   }
   .tight {
@@ -207,7 +207,7 @@ export const styles = css`
   .alert.warn {
     border-inline-start-color: var(--_warn);
   }
-  .savebar {
+  .save-bar {
     position: sticky;
     inset-block-end: 0;
     z-index: 2;

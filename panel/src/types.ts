@@ -1,4 +1,4 @@
-/** What the database answers, as it answers it; supabase/schemas has the functions. */
+/** The rows that the functions in supabase/schemas return. */
 
 export type KeySource = "user" | "team" | "operator";
 export type KeyStatus = "untested" | "working" | "rejected" | "rate_limited";
@@ -11,7 +11,7 @@ export interface Provider {
   default_model: string;
   task_models: Record<string, string>;
   key_example: string;
-  /** Page of the provider where one gets a key; empty where it is not known. */
+  /** The provider's page for creating a key; may be empty. */
   key_url: string;
   position: number;
 }
@@ -38,11 +38,11 @@ export interface Choice {
 }
 
 export interface TaskOverride extends Choice {
-  /** What else may serve the task; without it, the user's other providers as usual. */
+  /** Fallbacks of this task; without them, the user's other providers follow in order. */
   fallbacks?: Choice[];
 }
 
-/** What a user may change, all of it. */
+/** Everything that a user may change. */
 export interface Preferences {
   default_provider: string | null;
   enable_fallbacks: boolean;
@@ -57,7 +57,7 @@ export interface Settings extends Preferences {
   version: number;
   total_requests: number;
   last_used_at: string | null;
-  /** Whether a stored key may be shown in a browser. */
+  /** Whether a browser may show a stored key. */
   reveal_allowed: boolean;
 }
 
@@ -69,7 +69,7 @@ export interface Task {
 
 export interface KnownModel {
   model: string;
-  /** US dollars for a million tokens; null where no price is known. */
+  /** US dollars per million tokens; null without a price. */
   input_price: number | null;
   output_price: number | null;
 }
@@ -113,7 +113,7 @@ export interface KeyCheck {
   result: Result;
   reason: string;
   message: string;
-  /** What the provider itself said, masked; may be empty. */
+  /** The provider's own error message, masked; may be empty. */
   said: string;
   key: StoredKey | null;
 }
@@ -131,7 +131,7 @@ export interface UsageLine {
   cancelled: number;
   input_tokens: number;
   output_tokens: number;
-  /** US dollars, what is known of it; null where nothing is. */
+  /** The known cost in US dollars; null if none is known. */
   cost: number | null;
   unpriced: number;
   unreported: number;

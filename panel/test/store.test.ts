@@ -182,7 +182,7 @@ describe("saving", () => {
 
   test("an answer to somebody who has gone reaches nobody", async () => {
     let answer = (_: string) => {};
-    const waiting = store.ours(new Promise<string>((resolve) => (answer = resolve)));
+    const waiting = store.whileSignedIn(new Promise<string>((resolve) => (answer = resolve)));
     await store.follow("ben");
     answer("ada's");
     await expect(waiting).rejects.toBeInstanceOf(OutdatedAnswer);

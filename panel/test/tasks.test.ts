@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { isTaskName, taskNames } from "../src/views/tasks/names.js";
-import { moved } from "../src/views/moved.js";
+import { moveItem } from "../src/views/move-item.js";
 import type { Preferences, Task } from "../src/types.js";
 
 describe("tasks", () => {
   it("takes the names that the database takes", () => {
     expect(["a", "__proto__", "täglich 🙂", "x".repeat(64)].every(isTaskName)).toBe(true);
     expect(["", "x".repeat(65), "two\nlines", "tab\t", "\u0085"].some(isTaskName)).toBe(false);
-    expect(isTaskName("🙂".repeat(64))).toBe(true); // as the database counts characters
+    expect(isTaskName("🙂".repeat(64))).toBe(true); // the database counts characters
   });
 
   it("lists known tasks first, and the user's own once each", () => {
@@ -20,7 +20,7 @@ describe("tasks", () => {
   });
 
   it("moves an item and keeps all others in order", () => {
-    expect(moved(["a", "b", "c"], 2, 0)).toEqual(["c", "a", "b"]);
-    expect(moved(["a", "b", "c"], 0, 1)).toEqual(["b", "a", "c"]);
+    expect(moveItem(["a", "b", "c"], 2, 0)).toEqual(["c", "a", "b"]);
+    expect(moveItem(["a", "b", "c"], 0, 1)).toEqual(["b", "a", "c"]);
   });
 });

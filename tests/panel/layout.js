@@ -14,9 +14,9 @@
   const over = [];
   boxes.forEach(([one, a], index) => {
     // What is stuck to the end of the window lies over what scrolls beneath it.
-    if (one.closest(".savebar")) return;
+    if (one.closest(".save-bar")) return;
     for (const [other, b] of boxes.slice(index + 1)) {
-      if (other.closest(".savebar") || one.contains(other) || other.contains(one)) continue;
+      if (other.closest(".save-bar") || one.contains(other) || other.contains(one)) continue;
       const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
       const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
       if (wide > 1 && high > 1) over.push(`${name(one)} / ${name(other)}`);

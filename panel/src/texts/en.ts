@@ -1,4 +1,4 @@
-/** English: the texts that all others follow. */
+/** English, the reference for all other languages. */
 
 import { activity } from "./en/activity.js";
 import { order } from "./en/order.js";

@@ -1,4 +1,4 @@
-/** Something that is loaded when a view is shown: waiting, failing and trying again, and old answers dropped. */
+/** Loads a view's data: shows progress and errors, retries, and drops outdated answers. */
 
 import { html, type TemplateResult } from "lit";
 import type { Store } from "../store.js";
@@ -29,7 +29,7 @@ export class Loader<T> {
     }
   }
 
-  /** What to show instead of, or above, the value. */
+  /** The error or progress to show above the value. */
   state(store: Store, retry: () => void): TemplateResult | null {
     if (this.error)
       return html`<div class="alert bad row" role="alert">

@@ -1,11 +1,11 @@
-/** Where a model is typed: what is known of a provider's models is suggested, anything else may be typed. */
+/** The model field: suggests a provider's known models and accepts any other name. */
 
 import { html, nothing, type ReactiveControllerHost, type TemplateResult } from "lit";
 import { live } from "lit/directives/live.js";
 import type { Store } from "../store.js";
 import type { KnownModel } from "../types.js";
 
-/** The known models of providers, each asked for when its field is first used. */
+/** The known models of each provider, loaded when a field of that provider first gets focus. */
 export class ModelLists {
   #lists = new Map<string, KnownModel[]>();
   #asked = new Set<string>();
@@ -19,12 +19,12 @@ export class ModelLists {
       this.#lists.set(provider, await store.backend.models(provider));
       this.host.requestUpdate();
     } catch {
-      // One can type without suggestions; the next visit of the field asks again.
+      // The field works without suggestions; the next focus tries again.
       this.#asked.delete(provider);
     }
   }
 
-  /** The suggestions that fields refer to by their id. */
+  /** The suggestions, which fields refer to by id. */
   datalists(store: Store): TemplateResult[] {
     return [...this.#lists].map(
       ([provider, models]) =>
@@ -34,22 +34,22 @@ export class ModelLists {
     );
   }
 
-  /** A field for a model of a provider; an empty one gives undefined, which means the usual model. */
+  /** A field for a provider's model. An empty field yields undefined, the default model. */
   field(
     store: Store,
     options: {
       provider: string;
-      /** Where the field is for one task, that task. */
+      /** The task, if the field belongs to one. */
       task?: string;
       value: string | undefined;
       label: string;
-      /** The visible label is enough where the field stands for itself; else only the long one is read out. */
+      /** The short visible label; screen readers read `label` instead. */
       shown: string;
       edit: (model: string | undefined) => void;
     },
   ): TemplateResult {
     const { provider, task, value, edit } = options;
-    const usual = usualModel(store, provider, task);
+    const byDefault = defaultModel(store, provider, task);
     const take = (text: string) => edit(text || undefined);
     return html`<label class="field grow">
       <span class="small muted" aria-hidden="true">${options.shown}</span>
@@ -63,7 +63,7 @@ export class ModelLists {
         spellcheck="false"
         list=${this.#lists.has(provider) ? listId(provider) : nothing}
         aria-label=${options.label}
-        placeholder=${usual ? store.t("order.model_usual", { model: usual }) : store.t("order.model_any")}
+        placeholder=${byDefault ? store.t("order.model_default", { model: byDefault }) : store.t("order.model_unset")}
         .value=${live(value ?? "")}
         @focus=${() => this.want(store, provider)}
         @input=${(event: Event) => take((event.target as HTMLInputElement).value)}
@@ -73,8 +73,8 @@ export class ModelLists {
   }
 }
 
-/** The model that a provider is asked for where none is named: as llm_private.route() has it. */
-function usualModel(store: Store, provider: string, task: string | undefined): string {
+/** The model used if the user names none; mirrors llm_private.route(). */
+function defaultModel(store: Store, provider: string, task: string | undefined): string {
   const { providers, draft } = store.loaded;
   const row = providers.find(({ id }) => id === provider);
   if (task === undefined || !row) return row?.default_model ?? "";

@@ -1,4 +1,4 @@
-/** What all views share. They are drawn in the panel's own shadow root, so that its styles and parts reach them. */
+/** The base of all views. Views render into the panel's shadow root, so its styles and parts reach them. */
 
 import { LitElement, type PropertyValues } from "lit";
 import { property } from "lit/decorators.js";
@@ -11,7 +11,7 @@ export abstract class View extends LitElement {
     return this;
   }
 
-  /** Nothing is left to be drawn of a user who has signed out, or by a view that was taken away. */
+  /** After sign-out, or once removed, a view renders nothing. */
   override shouldUpdate(_: PropertyValues): boolean {
     return this.isConnected && this.store.state.status === "ready";
   }

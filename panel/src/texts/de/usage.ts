@@ -61,7 +61,7 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.quota.reserved": "davon {reserved} für laufende Anfragen vorgemerkt",
   "usage.quota.shared": "Mit anderen geteilt; wie viel davon verbraucht ist, wird nicht gezeigt.",
   "usage.alerts": "Hinweise",
-  "usage.alerts.read": "Verstanden",
+  "usage.alerts.dismiss": "Verstanden",
   "usage.alert.quota_warning": "Eine Grenze ist zu 80 % erreicht.",
   "usage.alert.quota_reached": "Eine Grenze ist erreicht.",
   "usage.alert.key_rejected": "{provider} hat den Schlüssel {hint} abgelehnt: ersetzen Sie ihn.",

@@ -58,7 +58,7 @@ export const usage = {
   "usage.quota.reserved": "{reserved} of it reserved for requests under way",
   "usage.quota.shared": "Shared with others; how much of it is used is not shown.",
   "usage.alerts": "Alerts",
-  "usage.alerts.read": "Got it",
+  "usage.alerts.dismiss": "Got it",
   "usage.alert.quota_warning": "A limit is used to 80 %.",
   "usage.alert.quota_reached": "A limit is reached.",
   "usage.alert.key_rejected": "{provider} rejected the key {hint}: replace it.",

@@ -1,4 +1,4 @@
-/** The user's own audit log, in words. */
+/** The user's audit log. */
 
 import { html, nothing } from "lit";
 import { customElement } from "lit/decorators.js";

@@ -1,4 +1,4 @@
-/** In which order providers serve, with what model, and whether the app's keys may be used. */
+/** The Order tab: the order of providers, their models, defaults and the use of the app's keys. */
 
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
@@ -6,16 +6,16 @@ import { repeat } from "lit/directives/repeat.js";
 import type Sortable from "sortablejs";
 import type { Provider } from "../../types.js";
 import { ModelLists } from "../models.js";
-import "./ceiling.js";
-import { moved } from "../moved.js";
+import "./spending-limit.js";
+import { moveItem } from "../move-item.js";
 import { View } from "../view.js";
-import "../whatif.js";
-import { whatifStyles } from "../whatif.js";
+import "../route-preview.js";
+import { routePreviewStyles } from "../route-preview.js";
 
 export const orderStyles = css`
-  ${whatifStyles}
+  ${routePreviewStyles}
   supa-llm-order,
-  supa-llm-ceiling {
+  supa-llm-spending-limit {
     display: block;
   }
   .order-row {
@@ -62,17 +62,17 @@ export const orderStyles = css`
   .order-dragged {
     opacity: 0.4;
   }
-  .order-ceiling {
+  .spending-limit {
     align-items: end;
   }
 `;
 
 @customElement("supa-llm-order")
 export class OrderView extends View {
-  /** What was moved where, said to those who do not see it. */
-  @state() private moveSaid = "";
-  /** How often the ceiling was changed: each time the route may be another. */
-  @state() private ceilings = 0;
+  /** The last move, for screen readers. */
+  @state() private moveAnnouncement = "";
+  /** Counts changes of the spending limit, because each may change the route. */
+  @state() private limitChanges = 0;
   #models = new ModelLists(this);
   #sortable: Sortable | null = null;
   #dragging = false;
@@ -88,7 +88,7 @@ export class OrderView extends View {
     void this.updateComplete.then(() => this.#makeSortable());
   }
 
-  /** While a row hangs on the pointer, Lit must not put it anywhere. */
+  /** Lit must not move rows during a drag. */
   override shouldUpdate(changed: PropertyValues): boolean {
     return !this.#dragging && super.shouldUpdate(changed);
   }
@@ -102,7 +102,7 @@ export class OrderView extends View {
       handle: ".order-handle",
       draggable: ".order-row",
       ghostClass: "order-dragged",
-      // The browser's own dragging knows neither fingers nor the shadow root's styles.
+      // The browser's own dragging supports neither touch nor the shadow root's styles.
       forceFallback: true,
       animation: 120,
       onChoose: ({ item }) => {
@@ -115,7 +115,7 @@ export class OrderView extends View {
         const ids = [...list.querySelectorAll<HTMLElement>(":scope > .order-row")].map(
           (row) => row.dataset["provider"] ?? "",
         );
-        // Put it back: the list is Lit's, which draws the new order itself.
+        // Undo the move, because Lit owns the list and renders the new order itself.
         list.insertBefore(item, after);
         this.#dragging = false;
         this.#reorder(ids, item.dataset["provider"] ?? "");
@@ -127,7 +127,7 @@ export class OrderView extends View {
   #reorder(ids: string[], id: string): void {
     if (ids.join() === this.store.ordered.map((provider) => provider.id).join()) return;
     this.store.reorder(ids);
-    this.moveSaid = this.store.t("order.moved", {
+    this.moveAnnouncement = this.store.t("order.moved", {
       provider: this.store.providerName(id),
       place: ids.indexOf(id) + 1,
       count: ids.length,
@@ -136,14 +136,14 @@ export class OrderView extends View {
 
   async #move(id: string, from: number, step: -1 | 1): Promise<void> {
     const ids = this.store.ordered.map((provider) => provider.id);
-    this.#reorder(moved(ids, from, from + step), id);
+    this.#reorder(moveItem(ids, from, from + step), id);
     await this.updateComplete;
     const row = [...this.querySelectorAll<HTMLElement>(".order-row")].find(
       (other) => other.dataset["provider"] === id,
     );
     const buttons = [...(row?.querySelectorAll<HTMLButtonElement>(".order-moves button") ?? [])];
     const same = buttons[step === -1 ? 0 : 1];
-    // At the end of the list the button that was used is off: the other one of the row takes over.
+    // At either end of the list that button is disabled; focus the row's other one.
     (same?.disabled ? buttons.find((button) => !button.disabled) : same)?.focus();
   }
 
@@ -163,20 +163,20 @@ export class OrderView extends View {
               (provider, at) => this.#row(provider, at, ordered.length),
             )}
           </ol>
-          <p class="hidden" role="status" aria-live="polite" data-test="moved">${this.moveSaid}</p>
+          <p class="hidden" role="status" aria-live="polite" data-test="moved">${this.moveAnnouncement}</p>
           ${this.#models.datalists(store)}
         </section>
-        <section class="card stack" aria-labelledby="choices-title">
-          <h2 id="choices-title">${t("order.choices")}</h2>
+        <section class="card stack" aria-labelledby="defaults-title">
+          <h2 id="defaults-title">${t("order.defaults")}</h2>
           <label class="field">
-            <span>${t("order.default")}</span>
+            <span>${t("order.default_provider")}</span>
             <select
               aria-describedby="default-about"
               @change=${(event: Event) =>
                 store.edit(["default_provider"], (event.target as HTMLSelectElement).value || undefined)}
             >
               <option value="" .selected=${draft.default_provider === null}>
-                ${t("order.default_none")}
+                ${t("order.default_provider_none")}
               </option>
               ${providers.map(
                 ({ id, name }) =>
@@ -184,7 +184,7 @@ export class OrderView extends View {
               )}
             </select>
           </label>
-          <p class="muted small" id="default-about">${t("order.default_about")}</p>
+          <p class="muted small" id="default-about">${t("order.default_provider_about")}</p>
           <label class="check">
             <input
               type="checkbox"
@@ -203,7 +203,7 @@ export class OrderView extends View {
           <h2 id="operator-title">${t("order.operator")}</h2>
           ${operatorProviders.length ? this.#operator() : html`<p>${t("order.operator_none")}</p>`}
         </section>
-        <supa-llm-whatif .store=${store} .limits=${this.ceilings}></supa-llm-whatif>
+        <supa-llm-route-preview .store=${store} .limitChanges=${this.limitChanges}></supa-llm-route-preview>
       </div>
     `;
   }
@@ -280,10 +280,10 @@ export class OrderView extends View {
       <p class="muted small" id="operator-about">${t("order.consent_about", { providers })}</p>
       ${
         draft.allow_operator_keys
-          ? html`<supa-llm-ceiling
+          ? html`<supa-llm-spending-limit
               .store=${store}
-              @ceiling-changed=${() => this.ceilings++}
-            ></supa-llm-ceiling>`
+              @spending-limit-changed=${() => this.limitChanges++}
+            ></supa-llm-spending-limit>`
           : nothing
       }
     `;
@@ -292,10 +292,10 @@ export class OrderView extends View {
   #zone(): TemplateResult {
     const { store } = this;
     const chosen = store.loaded.draft.time_zone;
-    // Not every browser counts UTC among the zones, and the stored one may be named otherwise there.
+    // Some browsers do not list UTC, or list the stored zone under another name.
     const zones = new Set(["UTC", chosen, ...Intl.supportedValuesOf("timeZone")]);
     return html`<label class="field">
-        <span>${store.t("order.zone")}</span>
+        <span>${store.t("order.time_zone")}</span>
         <select
           aria-describedby="zone-about"
           @change=${(event: Event) => store.edit(["time_zone"], (event.target as HTMLSelectElement).value)}
@@ -305,6 +305,6 @@ export class OrderView extends View {
           )}
         </select>
       </label>
-      <p class="muted small" id="zone-about">${store.t("order.zone_about")}</p>`;
+      <p class="muted small" id="zone-about">${store.t("order.time_zone_about")}</p>`;
   }
 }

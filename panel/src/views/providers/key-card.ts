@@ -1,4 +1,4 @@
-/** One provider's card. What is typed as a key is in its input field and nowhere else. */
+/** One provider's card. A typed key exists in its input field and nowhere else. */
 
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
@@ -7,26 +7,26 @@ import type { TextName } from "../../texts/index.js";
 import type { Candidate, KeyCheck, Provider, StoredKey } from "../../types.js";
 import { View } from "../view.js";
 
-/** How long a key that is shown stays in sight. */
+/** How long a revealed key stays visible. */
 const SHOWN_SECONDS = 30;
 
-type Busy = "saving" | "testing" | "removing" | "showing" | null;
+type Busy = "saving" | "checking" | "removing" | "showing" | null;
 
 @customElement("supa-llm-key-card")
 export class KeyCard extends View {
   @property({ attribute: false }) provider!: Pick<Provider, "id" | "name" | "key_url" | "key_example">;
-  /** Whether the app offers the provider no more: then its key can only be removed. */
+  /** Whether the app no longer offers the provider. Then its key can only be removed. */
   @property({ attribute: false }) withdrawn = false;
-  /** Whose key would pay; null where it is not known yet. */
+  /** Whose key would pay; null while that is unknown. */
   @property({ attribute: false }) payer: Candidate["key_source"] | "nobody" | null = null;
   @state() private doing: "nothing" | "typing" | "removing" = "nothing";
   @state() private busy: Busy = null;
   @state() private error = "";
   @state() private result: KeyCheck | null = null;
-  @state() private said = "";
+  @state() private announcement = "";
   @state() private secondsLeft = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #cooling: ReturnType<typeof setTimeout> | undefined;
+  #rateLimitTimer: ReturnType<typeof setTimeout> | undefined;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -37,7 +37,7 @@ export class KeyCard extends View {
     document.removeEventListener("visibilitychange", this.#hideWhenAway);
     this.#hide();
     this.#clearInput();
-    clearTimeout(this.#cooling);
+    clearTimeout(this.#rateLimitTimer);
     super.disconnectedCallback();
   }
 
@@ -53,7 +53,7 @@ export class KeyCard extends View {
         ${this.#state(key)}
       </div>
       ${key ? this.#facts(key) : nothing}
-      ${this.withdrawn ? html`<p class="small">${t("providers.withdrawn")}</p>` : key || this.payer !== "nobody" ? this.#pays() : nothing}
+      ${this.withdrawn ? html`<p class="small">${t("providers.withdrawn")}</p>` : key || this.payer !== "nobody" ? this.#paidBy() : nothing}
       ${this.doing === "removing" && key ? this.#question(key) : nothing}
       ${this.doing === "typing" ? this.#form() : nothing}
       ${this.doing === "nothing" || (this.doing === "removing" && !key) ? this.#buttons(key) : nothing}
@@ -66,7 +66,7 @@ export class KeyCard extends View {
         </div>
       </div>
       <div role="status">
-        ${this.said ? html`<p>${this.said}</p>` : nothing}
+        ${this.announcement ? html`<p>${this.announcement}</p>` : nothing}
         ${this.result ? this.#result(this.result) : nothing}
       </div>
       ${this.error ? html`<p class="bad" role="alert">${this.error}</p>` : nothing}
@@ -101,11 +101,11 @@ export class KeyCard extends View {
     </dl>`;
   }
 
-  #pays(): TemplateResult {
+  #paidBy(): TemplateResult {
     const { t } = this.store;
-    const name = this.payer === "nobody" ? "providers.pays.nobody" : `source.${this.payer}`;
+    const name = this.payer === "nobody" ? "providers.unused" : `source.${this.payer}`;
     const who = this.payer ? t(name as TextName) : "…";
-    return html`<p class="small"><span class="muted">${t("providers.pays")}:</span> ${who}</p>`;
+    return html`<p class="small"><span class="muted">${t("providers.paid_by")}:</span> ${who}</p>`;
   }
 
   #buttons(key: StoredKey | undefined): TemplateResult {
@@ -134,10 +134,10 @@ export class KeyCard extends View {
           ? nothing
           : html`<button
               aria-disabled=${busy}
-              aria-label=${t("providers.test.of", of)}
-              @click=${() => this.#test()}
+              aria-label=${t("providers.check.of", of)}
+              @click=${() => this.#check()}
             >
-              ${this.busy === "testing" ? t("providers.testing") : t("providers.test")}
+              ${this.busy === "checking" ? t("providers.checking") : t("providers.check")}
             </button>`
       }
       ${
@@ -189,7 +189,7 @@ export class KeyCard extends View {
         ${provider.key_example ? t("providers.input.example", { example: provider.key_example }) : nothing}
       </p>
       <label class="check small"
-        ><input type="checkbox" @change=${this.#look} />${t("providers.input.show")}</label
+        ><input type="checkbox" @change=${this.#toggleVisible} />${t("providers.input.show")}</label
       >
       <div class="row">
         <button class="primary" type="submit" aria-disabled=${this.busy !== null}>
@@ -198,8 +198,12 @@ export class KeyCard extends View {
         ${
           store.backend.runtime === null
             ? nothing
-            : html`<button type="button" aria-disabled=${this.busy !== null} @click=${() => this.#test(true)}>
-                ${this.busy === "testing" ? t("providers.testing") : t("providers.test")}
+            : html`<button
+                type="button"
+                aria-disabled=${this.busy !== null}
+                @click=${() => this.#check(true)}
+              >
+                ${this.busy === "checking" ? t("providers.checking") : t("providers.check")}
               </button>`
         }
         <button type="button" aria-disabled=${this.busy !== null} @click=${this.#cancel}>
@@ -228,11 +232,11 @@ export class KeyCard extends View {
 
   #type = () => this.#turn("typing", "input.typed");
 
-  /** Show a question or the form, and put the cursor into it. */
+  /** Show the question or the form, and focus it. */
   #turn(doing: "typing" | "removing", focus: string): void {
     if (this.busy) return;
     this.#hide();
-    Object.assign(this, { doing, error: "", said: "", result: null });
+    Object.assign(this, { doing, error: "", announcement: "", result: null });
     void this.updateComplete.then(() => this.querySelector<HTMLElement>(`.question ${focus}`)?.focus());
   }
 
@@ -251,7 +255,7 @@ export class KeyCard extends View {
     this.querySelector<HTMLElement>("button:not([hidden] *)")?.focus();
   }
 
-  #look = (event: Event) => {
+  #toggleVisible = (event: Event) => {
     if (this.#input) this.#input.type = (event.target as HTMLInputElement).checked ? "text" : "password";
   };
 
@@ -261,23 +265,23 @@ export class KeyCard extends View {
     if (!input?.value) return input?.focus();
     const saved = await this.#do("saving", async () => {
       const { store, provider } = this;
-      const stored = await store.ours(store.backend.setKey(provider.id, input.value.trim()));
+      const stored = await store.whileSignedIn(store.backend.setKey(provider.id, input.value.trim()));
       input.value = "";
       store.keyChanged(provider.id, stored);
       this.#stop();
-      this.said = store.t("providers.saved", { provider: provider.name });
+      this.announcement = store.t("providers.saved", { provider: provider.name });
     });
-    if (saved && this.store.backend.runtime !== null) await this.#test();
+    if (saved && this.store.backend.runtime !== null) await this.#check();
   };
 
-  async #test(typed = false): Promise<void> {
+  async #check(typed = false): Promise<void> {
     const input = this.#input;
     if (typed && !input?.value) return input?.focus();
     this.result = null;
-    await this.#do("testing", async () => {
+    await this.#do("checking", async () => {
       const { store, provider } = this;
-      const check = await store.ours(
-        store.backend.testKey(provider.id, typed ? input?.value.trim() : undefined),
+      const check = await store.whileSignedIn(
+        store.backend.checkKey(provider.id, typed ? input?.value.trim() : undefined),
       );
       this.result = check;
       if (check.key) store.keyChecked(check.key);
@@ -287,16 +291,16 @@ export class KeyCard extends View {
   #remove = () =>
     this.#do("removing", async () => {
       const { store, provider } = this;
-      await store.ours(store.backend.removeKey(provider.id));
+      await store.whileSignedIn(store.backend.removeKey(provider.id));
       store.keyChanged(provider.id, null);
       this.#stop();
-      this.said = store.t("providers.removed", { provider: provider.name });
+      this.announcement = store.t("providers.removed", { provider: provider.name });
     });
 
   #show = () =>
     this.#do("showing", async () => {
       const output = this.querySelector("output.shown");
-      const shown = await this.store.ours(this.store.backend.revealKey(this.provider.id));
+      const shown = await this.store.whileSignedIn(this.store.backend.revealKey(this.provider.id));
       if (!output || !this.isConnected || document.visibilityState !== "visible") return;
       output.textContent = shown;
       this.secondsLeft = SHOWN_SECONDS;
@@ -319,25 +323,25 @@ export class KeyCard extends View {
 
   #copy = async () => {
     const shown = this.querySelector("output.shown")?.textContent ?? "";
-    // There is no clipboard on a page without TLS.
+    // Pages without TLS have no clipboard.
     await Promise.resolve(shown)
       .then((text) => navigator.clipboard.writeText(text))
       .then(
-        () => (this.said = this.store.t("providers.copied")),
+        () => (this.announcement = this.store.t("providers.copied")),
         () => (this.error = this.store.t("error.unexpected")),
       );
   };
 
   /**
-   * Do something for which there is a busy state (buttons keep the keyboard: a disabled one would lose it).
-   * Says what went wrong, and tells whether it was done.
+   * Run an action, show its error, and return whether it succeeded. Meanwhile buttons are aria-disabled, because a
+   * disabled button would lose the focus.
    */
   async #do(busy: Busy, what: () => Promise<void>): Promise<boolean> {
     if (this.busy) return false;
     const focused = this.querySelector<HTMLElement>(":focus");
     Object.assign(this, { busy, error: "" });
-    // A key is tested once it is saved, which is still worth knowing.
-    if (busy !== "testing") this.said = "";
+    // The check that follows a save must not hide that the key was saved.
+    if (busy !== "checking") this.announcement = "";
     try {
       await what();
       return true;
@@ -350,19 +354,19 @@ export class KeyCard extends View {
     }
   }
 
-  /** Where the button that was used is gone, the keyboard goes on at another one of the card. */
+  /** If the focused button is gone, focus another button of the card. */
   async #focusAgain(focused: HTMLElement): Promise<void> {
     await this.updateComplete;
     if (!focused.isConnected && !this.querySelector(":focus")) await this.#focusButton();
   }
 
-  /** Read the keys again when a provider has waited long enough. */
+  /** Read the keys again when the rate limit ends. */
   #watchRateLimit(key: StoredKey | undefined): void {
-    clearTimeout(this.#cooling);
+    clearTimeout(this.#rateLimitTimer);
     if (!key?.rate_limited_until) return;
     const left = new Date(key.rate_limited_until).getTime() - Date.now();
-    // This clock may be ahead of the database's: what should be over by now is asked for now and then.
+    // This clock may be ahead of the database's, so an expired limit is read again every 30 seconds.
     const wait = left > 0 ? left + 1000 : 30_000;
-    if (wait < 86_400_000) this.#cooling = setTimeout(() => void this.store.refresh(), wait);
+    if (wait < 86_400_000) this.#rateLimitTimer = setTimeout(() => void this.store.refresh(), wait);
   }
 }

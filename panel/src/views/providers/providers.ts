@@ -1,4 +1,4 @@
-/** The providers as cards: the state of each key, and what can be done with it. */
+/** The Providers tab: a card per provider, with its key. */
 
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
@@ -45,17 +45,17 @@ export const providersStyles = css`
 
 @customElement("supa-llm-providers")
 export class ProvidersView extends View {
-  /** Provider → whose key would pay, of the route of a request without a task. */
+  /** Provider → whose key would pay, on the route of a request without a task. */
   @state() private payers: Map<string, Candidate["key_source"]> | null = null;
-  #asked: unknown = null;
+  #requested: unknown = null;
 
   override render() {
     const { store } = this;
     const { keys, providers } = store.loaded;
-    void this.#ask();
+    void this.#load();
     return html`<div class="stack">
-      ${keys.size ? nothing : this.#lesson()}
-      ${store.backend.runtime === null ? html`<p class="muted small">${store.t("providers.no_tests")}</p>` : nothing}
+      ${keys.size ? nothing : this.#empty()}
+      ${store.backend.runtime === null ? html`<p class="muted small">${store.t("providers.no_checks")}</p>` : nothing}
       <ul class="cards">
         ${repeat(
           providers,
@@ -83,9 +83,9 @@ export class ProvidersView extends View {
     </div>`;
   }
 
-  #lesson(): TemplateResult {
+  #empty(): TemplateResult {
     const { t } = this.store;
-    return html`<div class="alert stack tight" part="lesson">
+    return html`<div class="alert stack tight" part="empty">
       <h2>${t("providers.none.title")}</h2>
       <p>${t("providers.none.text")}</p>
       <ol class="steps">
@@ -96,22 +96,22 @@ export class ProvidersView extends View {
     </div>`;
   }
 
-  /** Ask who would pay, again when keys or settings have changed. */
-  async #ask(): Promise<void> {
+  /** Load who would pay, again after each change of keys or settings. */
+  async #load(): Promise<void> {
     const { store } = this;
     const { keys, settings } = store.loaded;
-    const asked = JSON.stringify([[...keys.values()], settings.version]);
-    if (asked === this.#asked) return;
-    this.#asked = asked;
+    const requested = JSON.stringify([[...keys.values()], settings.version]);
+    if (requested === this.#requested) return;
+    this.#requested = requested;
     try {
       const { candidates } = await store.backend.explain(null);
-      if (asked !== this.#asked) return;
+      if (requested !== this.#requested) return;
       const payers = new Map<string, Candidate["key_source"]>();
       for (const { provider, key_source } of candidates)
         if (!payers.has(provider)) payers.set(provider, key_source);
       this.payers = payers;
     } catch {
-      // The cards say all else without it; the next change asks again.
+      // The cards work without it; the next change tries again.
       this.payers = null;
     }
   }

@@ -1,12 +1,12 @@
-/** A task's own fallbacks, in their order. */
+/** A task's own fallbacks, in order. */
 
 import { html, nothing, type TemplateResult } from "lit";
 import type { Store } from "../../store.js";
 import type { Choice } from "../../types.js";
 import type { ModelLists } from "../models.js";
-import { moved } from "../moved.js";
+import { moveItem } from "../move-item.js";
 
-/** As many as the database takes. */
+/** The database accepts no more. */
 const MOST = 20;
 
 export function fallbackList(
@@ -66,7 +66,7 @@ export function fallbackList(
           data-do="up"
           ?disabled=${at === 0}
           aria-label=${t("tasks.fallback_up", place)}
-          @click=${() => change(moved(fallbacks, at, at - 1), { at: at - 1, what: "up" })}
+          @click=${() => change(moveItem(fallbacks, at, at - 1), { at: at - 1, what: "up" })}
         >
           <span aria-hidden="true">↑</span>
         </button>
@@ -74,7 +74,7 @@ export function fallbackList(
           data-do="down"
           ?disabled=${at === fallbacks.length - 1}
           aria-label=${t("tasks.fallback_down", place)}
-          @click=${() => change(moved(fallbacks, at, at + 1), { at: at + 1, what: "down" })}
+          @click=${() => change(moveItem(fallbacks, at, at + 1), { at: at + 1, what: "down" })}
         >
           <span aria-hidden="true">↓</span>
         </button>

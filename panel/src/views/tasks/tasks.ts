@@ -1,4 +1,4 @@
-/** Who serves which task: the known ones and those that the user names. */
+/** The Tasks tab: the provider of each task, known to the app or named by the user. */
 
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
@@ -8,7 +8,7 @@ import { ModelLists } from "../models.js";
 import { fallbackList } from "./fallbacks.js";
 import { isTaskName, taskNames } from "./names.js";
 import { View } from "../view.js";
-import "../whatif.js";
+import "../route-preview.js";
 
 export const tasksStyles = css`
   supa-llm-tasks {
@@ -40,8 +40,8 @@ export const tasksStyles = css`
 export class TasksView extends View {
   @state() private newName = "";
   @state() private nameError = "";
-  @state() private said = "";
-  /** The task whose route is shown below. */
+  @state() private announcement = "";
+  /** The task in the route preview. */
   @state() private shown: string | null = null;
   #models = new ModelLists(this);
 
@@ -79,12 +79,12 @@ export class TasksView extends View {
         : "";
     if (this.nameError) return;
     this.newName = "";
-    this.said = t("tasks.added", { task: name });
+    this.announcement = t("tasks.added", { task: name });
     void this.#start(name);
   };
 
   async #remove(task: string): Promise<void> {
-    this.said = this.store.t("tasks.removed", { task });
+    this.announcement = this.store.t("tasks.removed", { task });
     this.#edit(task, undefined);
     const known = this.store.loaded.tasks.some((other) => other.task === task);
     if (!known) this.shown = null;
@@ -124,7 +124,7 @@ export class TasksView extends View {
             </div>
             <p class="bad small" id="task-name-error" role="alert">${this.nameError}</p>
           </form>
-          <p class="hidden" role="status">${this.said}</p>
+          <p class="hidden" role="status">${this.announcement}</p>
           <ul class="stack" part="tasks">
             ${repeat(
               taskNames(store.loaded),
@@ -134,11 +134,11 @@ export class TasksView extends View {
           </ul>
           ${this.#models.datalists(store)}
         </section>
-        <supa-llm-whatif
+        <supa-llm-route-preview
           .store=${store}
           .task=${this.shown}
           @task-chosen=${(event: CustomEvent<string | null>) => (this.shown = event.detail)}
-        ></supa-llm-whatif>
+        ></supa-llm-route-preview>
       </div>
     `;
   }
@@ -158,7 +158,7 @@ export class TasksView extends View {
           ${
             override
               ? html`<button class="quiet" @click=${() => this.#remove(task)}>${t("tasks.remove")}</button>`
-              : html`<span class="muted small">${t("tasks.usual")}</span>
+              : html`<span class="muted small">${t("tasks.default")}</span>
                   <button @click=${() => this.#start(task)}>${t("tasks.override")}</button>`
           }
         </div>
@@ -177,7 +177,7 @@ export class TasksView extends View {
           <span class="small muted">${t("tasks.provider")}</span>
           <select
             @change=${(event: Event) =>
-              // A model is of one provider: it does not come along to another.
+              // A model belongs to one provider, so a change of provider drops it.
               this.#edit(task, {
                 provider: (event.target as HTMLSelectElement).value,
                 ...(fallbacks ? { fallbacks } : {}),
@@ -221,18 +221,18 @@ export class TasksView extends View {
               this.#edit(task, { ...override, fallbacks: changed });
               if (focus) void this.#focusAfter(task, focus);
             })
-          : html`<p class="muted small">${t("tasks.usual_fallbacks")}</p>`
+          : html`<p class="muted small">${t("tasks.default_fallbacks")}</p>`
       }
     `;
   }
 
-  /** After a fallback was moved or removed, the keyboard goes on where it was. */
+  /** After a fallback was moved or removed, keep the focus near it. */
   async #focusAfter(task: string, focus: { at: number; what: string }): Promise<void> {
     await this.updateComplete;
     const card = this.#card(task);
     const row = card?.querySelectorAll<HTMLElement>(".task-fallback")[focus.at];
     const wanted = row?.querySelector<HTMLElement>(`[data-do="${focus.what}"]:not(:disabled)`);
-    const else_ = row?.querySelector<HTMLElement>("button:not(:disabled)");
-    (wanted ?? else_ ?? card?.querySelector<HTMLElement>("[data-do=add]"))?.focus();
+    const other = row?.querySelector<HTMLElement>("button:not(:disabled)");
+    (wanted ?? other ?? card?.querySelector<HTMLElement>("[data-do=add]"))?.focus();
   }
 }

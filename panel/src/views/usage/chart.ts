@@ -1,4 +1,4 @@
-/** Cost or requests over time, stacked. Loaded when it is first shown, and uPlot with it. */
+/** Cost or requests over time, stacked. Loaded with uPlot when it is first shown. */
 
 import { css, html, LitElement, unsafeCSS, type PropertyValues } from "lit";
 import { customElement, property } from "lit/decorators.js";
@@ -10,11 +10,11 @@ import type { UsageLine } from "../../types.js";
 export type Measure = "cost" | "requests";
 export type Grouping = "provider" | "model" | "task";
 
-/** As many as can be told apart; the rest is one. */
+/** More colors are hard to tell apart; the rest is one series. */
 const MOST_SERIES = 6;
-const COLOURS = ["#0a8f68", "#3b6fd4", "#c46a00", "#a2459c", "#5b6b00", "#c23b4b", "#6b7480"];
+const COLORS = ["#0a8f68", "#3b6fd4", "#c46a00", "#a2459c", "#5b6b00", "#c23b4b", "#6b7480"];
 const HEIGHT = 220;
-/** Seconds, in which uPlot counts. */
+/** In seconds, uPlot's unit. */
 const DAY = 86_400;
 
 @customElement("supa-llm-usage-chart")
@@ -46,7 +46,7 @@ export class UsageChart extends LitElement {
   @property({ attribute: false }) store!: Store;
   /** Lines by day and one dimension. */
   @property({ attribute: false }) lines: UsageLine[] = [];
-  /** First day that was asked for, as YYYY-MM-DD. */
+  /** First day of the period, as YYYY-MM-DD. */
   @property() since = "";
   @property() measure: Measure = "cost";
   @property() grouping: Grouping = "provider";
@@ -72,7 +72,7 @@ export class UsageChart extends LitElement {
           (name, index) =>
             html`<li>
               <svg viewBox="0 0 10 10" aria-hidden="true">
-                <rect width="10" height="10" fill=${COLOURS[index] ?? ""} />
+                <rect width="10" height="10" fill=${COLORS[index] ?? ""} />
               </svg>
               ${this.#inWords(name)}
             </li>`,
@@ -85,8 +85,8 @@ export class UsageChart extends LitElement {
     if (!place) return;
     this.#plot?.destroy();
     const groups = this.#groups();
-    const colour = getComputedStyle(this).color;
-    const axis = { stroke: colour, grid: { stroke: "#80808040", width: 1 } };
+    const color = getComputedStyle(this).color;
+    const axis = { stroke: color, grid: { stroke: "#80808040", width: 1 } };
     const { formats } = this.store;
     const amount = (value: number) => (this.measure === "cost" ? formats.money(value) : formats.short(value));
     this.#plot = new uPlot(
@@ -97,7 +97,7 @@ export class UsageChart extends LitElement {
         legend: { show: false },
         cursor: { show: false },
         scales: {
-          // All of the time that was asked for, used or not.
+          // The whole period, with or without usage.
           x: { range: () => [Date.parse(this.since) / 1000 - DAY / 2, Date.now() / 1000 + DAY / 2] },
           y: { range: (_, __, high) => [0, high > 0 ? high * 1.05 : 1] },
         },
@@ -114,12 +114,12 @@ export class UsageChart extends LitElement {
             values: (_, values) => values.map(amount),
           },
         ],
-        // The tallest first: each smaller one is drawn over it.
+        // Tallest first, so that smaller ones are drawn on top.
         series: [
           {},
           ...groups.map((_, index) => ({
-            fill: COLOURS[index] ?? "",
-            stroke: COLOURS[index] ?? "",
+            fill: COLORS[index] ?? "",
+            stroke: COLORS[index] ?? "",
             points: { show: false },
             paths: uPlot.paths.bars!({ size: [0.7, 40] }),
           })),
@@ -130,7 +130,7 @@ export class UsageChart extends LitElement {
     );
   }
 
-  /** Names of what is stacked, the most first; null is what has none, "" the rest of them. */
+  /** Names of the series, largest first; null stands for usage without a name, "" for the rest. */
   #groups(): (string | null)[] {
     const sums = new Map<string | null, number>();
     for (const line of this.lines)

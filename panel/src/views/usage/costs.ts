@@ -1,8 +1,8 @@
-/** Costs in words. */
+/** Costs as text. */
 
 import type { Store } from "../../store.js";
 
-/** A cost that never looks free where it is not known. */
+/** A cost; an unknown one never looks free. */
 export function costInWords(
   { t, formats }: Pick<Store, "t" | "formats">,
   line: { cost: number | null; unpriced: number; unreported: number },

@@ -1,4 +1,4 @@
-/** The limits that bind the user, as bars. */
+/** The user's quotas, as bars. */
 
 import { html, nothing, type TemplateResult } from "lit";
 import type { Store } from "../../store.js";

@@ -1,4 +1,4 @@
-/** Recent requests, each with its attempts: who was asked, whose key paid, and why the next one was. */
+/** Recent requests, each with its attempts and whose key paid. */
 
 import { html, nothing, type TemplateResult } from "lit";
 import type { Store } from "../../store.js";

@@ -1,4 +1,4 @@
-/** Usage over time: a chart, what it shows to choose, and its figures as a table. */
+/** Usage over time: a chart with its options, and its data as a table. */
 
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
@@ -15,18 +15,18 @@ const GROUPINGS: Grouping[] = ["provider", "model", "task"];
 export class UsageTime extends View {
   /** First day of the report, as YYYY-MM-DD. */
   @property() since = "";
-  /** Null until it is chosen: then the cost, where there is any. */
+  /** Null until the user chooses; then the default is cost, or requests if nothing has a cost. */
   @state() private chosen: Measure | null = null;
   @state() private grouping: Grouping = "provider";
   @state() private drawn: "waiting" | "ready" | "failed" = "waiting";
-  /** With what they are grouped by, which may not be what is chosen by now. */
+  /** The lines with their grouping, which may differ from the one chosen since. */
   #lines = new Loader<{ lines: UsageLine[]; grouping: Grouping }>(() => this.requestUpdate());
-  #asked = "";
+  #requested = "";
 
   override render() {
     const { store } = this;
     const { t } = store;
-    this.#ask();
+    this.#loadOnce();
     const loaded = this.#lines.value;
     return html`<section class="stack tight">
       <h2>${t("usage.chart.title")}</h2>
@@ -106,12 +106,12 @@ export class UsageTime extends View {
     return grouping === "provider" ? this.store.providerName(value) : value;
   }
 
-  #ask(): void {
-    const asked = `${this.since} ${this.grouping}`;
-    if (asked === this.#asked) return;
-    this.#asked = asked;
+  #loadOnce(): void {
+    const requested = `${this.since} ${this.grouping}`;
+    if (requested === this.#requested) return;
+    this.#requested = requested;
     void this.#load();
-    // Only now, for who never looks at usage need not load it.
+    // Only now, so that other tabs do not load the chart.
     import("./chart.js").then(
       () => (this.drawn = "ready"),
       () => (this.drawn = "failed"),

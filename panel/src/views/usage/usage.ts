@@ -1,4 +1,4 @@
-/** What was used, what it cost and who paid. What has no price never looks free. */
+/** The Usage tab: requests, costs and who paid. */
 
 import { css, html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
@@ -77,7 +77,7 @@ export class UsageView extends View {
         </select>
       </div>
       ${this.#report.state(store, this.#load)}
-      ${report ? (report.total ? this.#figures(report.total, report) : this.#lesson()) : nothing}
+      ${report ? (report.total ? this.#figures(report.total, report) : this.#empty()) : nothing}
       ${
         report?.total
           ? html`<supa-llm-usage-time .store=${store} .since=${this.#since}></supa-llm-usage-time>`
@@ -103,9 +103,9 @@ export class UsageView extends View {
     return this.store.formats.dateBefore(Date.now(), this.days - 1);
   }
 
-  #lesson(): TemplateResult {
+  #empty(): TemplateResult {
     const { t } = this.store;
-    return html`<div class="alert stack tight" part="lesson">
+    return html`<div class="alert stack tight" part="empty">
       <h2>${t("usage.none.title")}</h2>
       <p>${t("usage.none.text")}</p>
     </div>`;
@@ -197,15 +197,15 @@ export class UsageView extends View {
           </li>`;
         })}
       </ul>
-      <div><button @click=${() => this.#read(alerts)}>${store.t("usage.alerts.read")}</button></div>
+      <div><button @click=${() => this.#dismiss(alerts)}>${store.t("usage.alerts.dismiss")}</button></div>
     </section>`;
   }
 
-  async #read(alerts: Alert[]): Promise<void> {
+  async #dismiss(alerts: Alert[]): Promise<void> {
     try {
       await this.store.backend.dismissAlerts(alerts.map(({ id }) => id));
     } catch {
-      // They stay unread, and are shown again.
+      // The alerts stay and are shown again.
     }
     void this.#load();
   }

@@ -1,4 +1,4 @@
-/** What is not saved yet, what was changed elsewhere, and what became of saving. */
+/** The bar for unsaved changes, conflicts and the result of saving. */
 
 import { html, nothing, type TemplateResult } from "lit";
 import { isPlace, type Conflict } from "../changes.js";
@@ -20,7 +20,7 @@ export function saveBar(store: Store, loaded: Loaded): TemplateResult {
     }
     ${
       count
-        ? html`<div class="savebar row" part="savebar">
+        ? html`<div class="save-bar row" part="save-bar">
             <span class="grow">${count === 1 ? t("save.change") : t("save.changes", { count })}</span>
             <button ?disabled=${loaded.saving} @click=${() => store.discard()}>${t("save.discard")}</button>
             <button
@@ -37,7 +37,7 @@ export function saveBar(store: Store, loaded: Loaded): TemplateResult {
   `;
 }
 
-/** The order is asked about once, however many places it has. */
+/** The order is one question, however many providers moved. */
 function questions(conflicts: Conflict[]): Conflict[] {
   const place = conflicts.find(isPlace);
   return conflicts.filter((conflict) => conflict === place || !isPlace(conflict));
@@ -71,7 +71,7 @@ function valueInWords(store: Store, conflict: Conflict, which: "mine" | "theirs"
 }
 
 function inWords(store: Store, value: unknown): string {
-  if (value === null || value === undefined) return store.t("save.nothing");
+  if (value === null || value === undefined) return store.t("save.default");
   if (typeof value === "boolean") return store.t(value ? "word.on" : "word.off");
   if (typeof value === "object") {
     const { provider, model, fallbacks } = value as TaskOverride;

@@ -1,4 +1,4 @@
-/** What an unsaved change makes of a route. */
+/** How an unsaved change affects a route. */
 
 import type { Candidate, Skipped, Route } from "../types.js";
 
@@ -8,7 +8,7 @@ function nameOf({ provider, model, key_source }: Candidate): string {
   return JSON.stringify([provider, model, key_source]);
 }
 
-/** How each candidate of `route` differs in the `other` one: `route` is the one before, or the one after. */
+/** How each candidate of `route` compares with the `other` route; `which` says which one `route` is. */
 export function candidateMarks(route: Route, other: Route, which: "before" | "after"): Mark[] {
   const places = new Map(other.candidates.map((candidate, place) => [nameOf(candidate), place]));
   return route.candidates.map((candidate, place) => {
@@ -20,14 +20,14 @@ export function candidateMarks(route: Route, other: Route, which: "before" | "af
   });
 }
 
-/** Whether each of what is left out of `route` is not left out of the other one for the same reason. */
-export function skippedMarks(route: Route, other: Route): boolean[] {
+/** For each skipped provider of `route`: whether the other route does not skip it for the same reason. */
+export function newlySkipped(route: Route, other: Route): boolean[] {
   const name = ({ provider, key_source, reason }: Skipped) => JSON.stringify([provider, key_source, reason]);
   const there = new Set(other.skipped.map(name));
   return route.skipped.map((line) => !there.has(name(line)));
 }
 
-/** Whether both routes are the same for a user. */
+/** Whether both routes look the same to a user. */
 export function sameRoute(one: Route, other: Route): boolean {
   const names = (route: Route) =>
     JSON.stringify([

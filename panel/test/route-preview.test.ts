@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Candidate, Skipped, Route } from "../src/types.js";
-import { candidateMarks, skippedMarks, sameRoute } from "../src/views/whatif-differences.js";
+import { candidateMarks, newlySkipped, sameRoute } from "../src/views/route-differences.js";
 import { de } from "../src/texts/de.js";
 import { en } from "../src/texts/en.js";
 
@@ -17,14 +17,14 @@ function route(candidates: string[], skipped: [string, string][] = []): Route {
   };
 }
 
-describe("what would happen", () => {
+describe("the route preview", () => {
   it("marks what moved, what is new and what is gone", () => {
     const [now, then] = [route(["a", "b", "c"]), route(["c", "a", "d"])];
     expect(candidateMarks(then, now, "after")).toEqual(["earlier", "later", "new"]);
     expect(candidateMarks(now, then, "before")).toEqual(["same", "gone", "same"]);
   });
 
-  it("marks what is left out anew, or for another reason", () => {
+  it("marks a provider that is newly skipped, or skipped for another reason", () => {
     const now = route(
       [],
       [
@@ -39,7 +39,7 @@ describe("what would happen", () => {
         ["b", "provider_disabled"],
       ],
     );
-    expect(skippedMarks(then, now)).toEqual([false, true]);
+    expect(newlySkipped(then, now)).toEqual([false, true]);
     expect(sameRoute(now, then)).toBe(false);
     expect(
       sameRoute(
@@ -60,11 +60,11 @@ describe("what would happen", () => {
       "no_key key_rejected key_rate_limited provider_disabled provider_off lacks_capability no_model other_model " +
       "not_in_task_fallbacks fallbacks_off operator_keys_declined quota_exceeded model_unpriced runtime_required";
     for (const texts of [en, de] as Record<string, string>[]) {
-      for (const reason of reasons.split(" ")) expect(texts[`whatif.left.${reason}`]).toBeTruthy();
+      for (const reason of reasons.split(" ")) expect(texts[`preview.why.${reason}`]).toBeTruthy();
       for (const reason of ["requested", "task_override", "task_fallback", "default_provider"])
-        expect(texts[`whatif.reason.${reason}`]).toBeTruthy();
+        expect(texts[`preview.reason.${reason}`]).toBeTruthy();
       for (const reason of ["preference_order", "operator_openai"])
-        expect(texts[`whatif.reason.${reason}`]).toBeTruthy();
+        expect(texts[`preview.reason.${reason}`]).toBeTruthy();
     }
   });
 });

@@ -1,4 +1,4 @@
-/** "What would happen": the route of a task, as the settings are and as they would be once they are saved. */
+/** The route of a task with the saved settings, and with the unsaved ones. */
 
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
@@ -6,18 +6,18 @@ import type { Changes } from "../backend.js";
 import type { TextName } from "../texts/index.js";
 import type { Candidate, Skipped, Route } from "../types.js";
 import { View } from "./view.js";
-import { candidateMarks, skippedMarks, sameRoute, type Mark } from "./whatif-differences.js";
+import { candidateMarks, newlySkipped, sameRoute, type Mark } from "./route-differences.js";
 import { taskNames } from "./tasks/names.js";
 import { asPanelError } from "../errors.js";
 
-/** Long enough not to ask at every letter, short enough to feel at once. */
-const PAUSE_MS = 250;
+/** Long enough to skip single keystrokes, short enough to feel instant. */
+const DEBOUNCE_MS = 250;
 
-export const whatifStyles = css`
-  supa-llm-whatif {
+export const routePreviewStyles = css`
+  supa-llm-route-preview {
     display: block;
   }
-  /* Fields of the views that show it: a long option must not make its select wider than the view. */
+  /* In the views that show the preview, a long option must not make its select wider than the view. */
   :is(supa-llm-order, supa-llm-tasks) label.field {
     grid-template-columns: minmax(0, 1fr);
   }
@@ -28,51 +28,51 @@ export const whatifStyles = css`
   :is(supa-llm-order, supa-llm-tasks) label.check > input {
     flex: none;
   }
-  .whatif-routes {
+  .preview-routes {
     display: grid;
     gap: 1rem;
     grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr));
     align-items: start;
   }
-  .whatif-route li {
+  .preview-route li {
     padding-block: 0.35rem;
   }
-  .whatif-route ol {
+  .preview-route ol {
     list-style: decimal;
     padding-inline-start: 1.6rem;
   }
-  .whatif-mark {
+  .preview-mark {
     border: 1px solid currentColor;
     border-radius: var(--_radius);
     padding-inline: 0.4rem;
     font-size: 0.8rem;
     white-space: nowrap;
   }
-  .whatif-gone {
+  .preview-gone {
     text-decoration: line-through;
   }
 `;
 
-@customElement("supa-llm-whatif")
-export class WhatIf extends View {
-  /** The task whose route is shown; null for a request without one. */
+@customElement("supa-llm-route-preview")
+export class RoutePreview extends View {
+  /** The task to preview; null for a request without one. */
   @property({ attribute: false }) task: string | null = null;
-  /** Anything that changes when limits do, which the settings do not tell. */
-  @property({ attribute: false }) limits = 0;
-  @state() private now: Route | null = null;
-  /** With what is not saved yet; null where everything is. */
-  @state() private saved: Route | null = null;
-  @state() private nowError: unknown = null;
-  @state() private thenError: unknown = null;
+  /** Changes with the spending limit, which is no part of the settings. */
+  @property({ attribute: false }) limitChanges = 0;
+  @state() private routeBefore: Route | null = null;
+  /** The route with the unsaved changes; null if there are none. */
+  @state() private routeAfter: Route | null = null;
+  @state() private beforeError: unknown = null;
+  @state() private afterError: unknown = null;
   @state() private busy = false;
-  #asked = "";
+  #requested = "";
   #turn = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   override disconnectedCallback(): void {
     clearTimeout(this.#timer);
     this.#turn++;
-    this.#asked = "";
+    this.#requested = "";
     super.disconnectedCallback();
   }
 
@@ -83,20 +83,20 @@ export class WhatIf extends View {
     const keys = [...store.loaded.keys.values()].map((key) => [key.id, key.status, key.rate_limited_until]);
     const wanted = JSON.stringify([
       this.task,
-      this.limits,
+      this.limitChanges,
       settings.version,
       keys,
       ...(changes ? [changes] : []),
     ]);
-    if (wanted === this.#asked) return;
-    const first = this.#asked === "";
-    this.#asked = wanted;
+    if (wanted === this.#requested) return;
+    const first = this.#requested === "";
+    this.#requested = wanted;
     clearTimeout(this.#timer);
-    const turn = ++this.#turn; // what is under way is of no interest any more
-    this.#timer = setTimeout(() => void this.#ask(turn, this.task, changes), first ? 0 : PAUSE_MS);
+    const turn = ++this.#turn; // drops answers that are under way
+    this.#timer = setTimeout(() => void this.#load(turn, this.task, changes), first ? 0 : DEBOUNCE_MS);
   }
 
-  async #ask(turn: number, task: string | null, changes: Changes | null): Promise<void> {
+  async #load(turn: number, task: string | null, changes: Changes | null): Promise<void> {
     const { backend } = this.store;
     this.busy = true;
     const [before, after] = await Promise.allSettled([
@@ -105,30 +105,35 @@ export class WhatIf extends View {
     ]);
     if (turn !== this.#turn) return;
     this.busy = false;
-    // At an error the former answer stays in sight, unless it is of another task.
-    if (before.status === "fulfilled") this.now = before.value;
-    else if (this.now && this.now.task !== task) this.now = null;
-    if (after.status === "fulfilled") this.saved = after.value;
-    else if (this.saved && this.saved.task !== task) this.saved = null;
-    this.nowError = before.status === "rejected" ? before.reason : null;
-    this.thenError = after.status === "rejected" ? after.reason : null;
+    // After an error the previous route stays, unless it belongs to another task.
+    if (before.status === "fulfilled") this.routeBefore = before.value;
+    else if (this.routeBefore && this.routeBefore.task !== task) this.routeBefore = null;
+    if (after.status === "fulfilled") this.routeAfter = after.value;
+    else if (this.routeAfter && this.routeAfter.task !== task) this.routeAfter = null;
+    this.beforeError = before.status === "rejected" ? before.reason : null;
+    this.afterError = after.status === "rejected" ? after.reason : null;
   }
 
-  #again = () => {
-    this.#asked = "";
+  #retry = () => {
+    this.#requested = "";
     this.requestUpdate();
   };
 
   override render() {
-    const { store, now: before, saved: after } = this;
+    const { store, routeBefore: before, routeAfter: after } = this;
     const { t } = store;
     const unsaved = store.changeCount > 0 && before && after;
     return html`
-      <section class="card stack" part="whatif" aria-labelledby="whatif-title" aria-busy=${this.busy}>
-        <h2 id="whatif-title">${t("whatif.title")}</h2>
-        <p class="muted small">${t("whatif.about")}</p>
+      <section
+        class="card stack"
+        part="route-preview"
+        aria-labelledby="route-preview-title"
+        aria-busy=${this.busy}
+      >
+        <h2 id="route-preview-title">${t("preview.title")}</h2>
+        <p class="muted small">${t("preview.about")}</p>
         <label class="field">
-          <span>${t("whatif.task")}</span>
+          <span>${t("preview.task")}</span>
           <select
             @change=${(event: Event) => {
               const chosen = (event.target as HTMLSelectElement).value;
@@ -136,14 +141,14 @@ export class WhatIf extends View {
               this.dispatchEvent(new CustomEvent("task-chosen", { detail: this.task }));
             }}
           >
-            <option value="" .selected=${this.task === null}>${t("whatif.no_task")}</option>
+            <option value="" .selected=${this.task === null}>${t("preview.no_task")}</option>
             ${taskNames(store.loaded).map(
               (task) => html`<option value=${task} .selected=${this.task === task}>${task}</option>`,
             )}
           </select>
         </label>
-        ${this.#failure(this.nowError ?? this.thenError)}
-        <div class="whatif-routes" role="status">
+        ${this.#failure(this.beforeError ?? this.afterError)}
+        <div class="preview-routes" role="status">
           ${before ? this.#route(before, unsaved ? after : null, "before") : nothing}
           ${unsaved ? this.#route(after, before, "after") : nothing}
         </div>
@@ -156,8 +161,8 @@ export class WhatIf extends View {
     return html`<div class="alert bad row" role="alert" part="error">
       <span class="grow">${this.store.explain(error)}</span>
       ${
-        asPanelError(error).passing
-          ? html`<button @click=${this.#again}>${this.store.t("state.retry")}</button>`
+        asPanelError(error).transient
+          ? html`<button @click=${this.#retry}>${this.store.t("state.retry")}</button>`
           : nothing
       }
     </div>`;
@@ -166,27 +171,27 @@ export class WhatIf extends View {
   #route(route: Route, other: Route | null, which: "before" | "after"): TemplateResult {
     const { t } = this.store;
     const marks = other ? candidateMarks(route, other, which) : [];
-    const news = other && which === "after" ? skippedMarks(route, other) : [];
-    return html`<div class="whatif-route stack tight" data-test="route-${which}">
-      <h3>${t(which === "after" ? "whatif.after" : "whatif.now")}</h3>
+    const skippedNow = other && which === "after" ? newlySkipped(route, other) : [];
+    return html`<div class="preview-route stack tight" data-test="route-${which}">
+      <h3>${t(which === "after" ? "preview.after" : "preview.now")}</h3>
       ${
         other && which === "after" && sameRoute(route, other)
-          ? html`<p class="muted small">${t("whatif.unchanged")}</p>`
+          ? html`<p class="muted small">${t("preview.unchanged")}</p>`
           : nothing
       }
       ${
         route.candidates.length
-          ? html`<ol aria-label=${t("whatif.candidates")}>
+          ? html`<ol aria-label=${t("preview.candidates")}>
               ${route.candidates.map((line, at) => this.#candidate(line, marks[at] ?? "same"))}
             </ol>`
-          : html`<p class="alert warn">${t("whatif.empty")} ${this.#advice(route)}</p>`
+          : html`<p class="alert warn">${t("preview.empty")} ${this.#advice(route)}</p>`
       }
       ${
         route.skipped.length
           ? html`<details>
-              <summary>${t("whatif.skipped", { count: route.skipped.length })}</summary>
-              <ul aria-label=${t("whatif.skipped_label")}>
-                ${route.skipped.map((line, at) => this.#skipped(line, news[at] ?? false))}
+              <summary>${t("preview.skipped", { count: route.skipped.length })}</summary>
+              <ul aria-label=${t("preview.skipped_label")}>
+                ${route.skipped.map((line, at) => this.#skipped(line, skippedNow[at] ?? false))}
               </ul>
             </details>`
           : nothing
@@ -199,19 +204,19 @@ export class WhatIf extends View {
     const { t } = store;
     const source = t(`source.${line.key_source}` as TextName);
     return html`<li>
-      <span class=${mark === "gone" ? "whatif-gone" : ""}
+      <span class=${mark === "gone" ? "preview-gone" : ""}
         ><strong>${store.providerName(line.provider)}</strong> <span class="code">${line.model}</span></span
       >
       ${
         mark === "same"
           ? nothing
-          : html`<span class="whatif-mark ${mark === "new" || mark === "earlier" ? "good" : "warn"}"
-              >${t(`whatif.mark.${mark}` as TextName)}</span
+          : html`<span class="preview-mark ${mark === "new" || mark === "earlier" ? "good" : "warn"}"
+              >${t(`preview.mark.${mark}` as TextName)}</span
             >`
       }
       <div class="small muted">
-        ${line.key_hint ? t("whatif.key", { source, hint: line.key_hint }) : source} ·
-        ${store.translator.find(`whatif.reason.${line.reason}`, line.reason)}
+        ${line.key_hint ? t("preview.key", { source, hint: line.key_hint }) : source} ·
+        ${store.translator.find(`preview.reason.${line.reason}`, line.reason)}
       </div>
     </li>`;
   }
@@ -221,7 +226,7 @@ export class WhatIf extends View {
     return html`<li>
       <strong>${this.store.providerName(line.provider)}</strong>
       <span class="muted small">(${t(`source.${line.key_source}` as TextName)})</span>
-      ${isNew ? html`<span class="whatif-mark warn">${t("whatif.mark.new")}</span>` : nothing}
+      ${isNew ? html`<span class="preview-mark warn">${t("preview.mark.new")}</span>` : nothing}
       <div class="small">${this.#why(line)}</div>
     </li>`;
   }
@@ -232,29 +237,29 @@ export class WhatIf extends View {
     const provider = store.providerName(line.provider);
     const key = store.loaded.keys.get(line.provider);
     if (line.reason === "key_rate_limited" && key?.rate_limited_until)
-      return t("whatif.left.key_rate_limited_until", {
+      return t("preview.why.key_rate_limited_until", {
         provider,
         time: formats.time(key.rate_limited_until),
       });
-    const text = store.translator.find(`whatif.left.${line.reason}`, line.message, { provider });
+    const text = store.translator.find(`preview.why.${line.reason}`, line.message, { provider });
     const quota = line.quota;
     if (line.reason !== "quota_exceeded" || !quota || typeof quota.used !== "number") return text;
     const amount = (value: number) => (quota.unit === "cost" ? formats.money(value) : formats.number(value));
-    const figures = t("whatif.quota", {
+    const figures = t("preview.quota", {
       used: amount(quota.used + (quota.reserved ?? 0)),
       limit: amount(quota.limit),
-      unit: quota.unit === "cost" ? "" : store.translator.find(`whatif.unit.${quota.unit}`, quota.unit),
+      unit: quota.unit === "cost" ? "" : store.translator.find(`preview.unit.${quota.unit}`, quota.unit),
     }).trim();
-    const resets = quota.resets_at ? t("whatif.resets", { time: formats.time(quota.resets_at) }) : "";
+    const resets = quota.resets_at ? t("preview.resets", { time: formats.time(quota.resets_at) }) : "";
     return [text, `${figures}.`, resets].filter(Boolean).join(" ");
   }
 
-  /** What to do where nothing can serve: storing a key is what helps most; else what the database says. */
+  /** What to do if no provider can serve: adding a key helps most. */
   #advice(route: Route): string {
     const keyless = route.skipped
       .filter((line) => line.reason === "no_key" && line.key_source === "user")
       .map((line) => this.store.providerName(line.provider));
-    if (!keyless.length) return this.store.t("whatif.see_skipped");
-    return this.store.t("whatif.advice_keys", { providers: [...new Set(keyless)].join(", ") });
+    if (!keyless.length) return this.store.t("preview.see_skipped");
+    return this.store.t("preview.advice_keys", { providers: [...new Set(keyless)].join(", ") });
   }
 }

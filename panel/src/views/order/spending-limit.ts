@@ -1,4 +1,4 @@
-/** How much of the app's keys the user wants to use at most: a quota of their own, saved at once. */
+/** The user's spending limit on the app's keys: their own quota, saved immediately. */
 
 import { html, nothing } from "lit";
 import { customElement, state } from "lit/decorators.js";
@@ -6,20 +6,20 @@ import { asPanelError } from "../../errors.js";
 import type { Quota } from "../../types.js";
 import { View } from "../view.js";
 
-@customElement("supa-llm-ceiling")
-export class Ceiling extends View {
+@customElement("supa-llm-spending-limit")
+export class SpendingLimit extends View {
   @state() private quotas: Quota[] | null = null;
   @state() private amount = "";
   @state() private busy = false;
   @state() private error: unknown = null;
-  @state() private said: "set" | "removed" | null = null;
+  @state() private done: "set" | "removed" | null = null;
 
   override connectedCallback(): void {
     super.connectedCallback();
     void this.#load();
   }
 
-  /** A month's dollars of all the operator's keys, whatever provider and task. */
+  /** Monthly quotas on the cost of the operator's keys, for all providers and tasks. */
   #of(setBy: "user" | "operator"): Quota[] {
     return (this.quotas ?? []).filter(
       (quota) =>
@@ -39,19 +39,19 @@ export class Ceiling extends View {
   async #load(): Promise<void> {
     await this.#do(async () => {
       this.quotas = await this.store.backend.quotas();
-      // The answer may come after the user began to type: what they typed stays.
-      this.amount ||= this.#own ? String(this.#own.limit) : "";
+      // If the user typed before the answer came, their text stays.
+      this.amount ||= this.#own ? this.store.formats.input(this.#own.limit) : "";
     });
   }
 
-  /** What was tried last, to try it again. */
-  #again: () => Promise<void> = async () => {};
+  /** Repeats the last action. */
+  #retry: () => Promise<void> = async () => {};
 
   async #do(what: () => Promise<void>): Promise<void> {
-    this.#again = () => this.#do(what);
+    this.#retry = () => this.#do(what);
     this.busy = true;
     this.error = null;
-    this.said = null;
+    this.done = null;
     try {
       await what();
     } catch (error) {
@@ -64,8 +64,8 @@ export class Ceiling extends View {
   #save = (event: Event) => {
     event.preventDefault();
     void this.#do(async () => {
-      // What is no number, or 1,000, which is a thousand to one and one to another, goes to the database as it is
-      // typed, which says what is allowed.
+      // 1,000 means a thousand in some countries and one in others. The database refuses such text, and anything that
+      // is not a number, with a hint.
       const typed = /^[1-9]\d{0,2}([.,]\d{3})+$/.test(this.amount.trim())
         ? ""
         : this.amount.trim().replace(",", ".");
@@ -77,8 +77,8 @@ export class Ceiling extends View {
         enforced: true,
       });
       this.quotas = await this.store.backend.quotas();
-      this.said = "set";
-      this.dispatchEvent(new Event("ceiling-changed"));
+      this.done = "set";
+      this.dispatchEvent(new Event("spending-limit-changed"));
     });
   };
 
@@ -89,8 +89,8 @@ export class Ceiling extends View {
       await this.store.backend.removeQuota(own.id);
       this.quotas = await this.store.backend.quotas();
       this.amount = "";
-      this.said = "removed";
-      this.dispatchEvent(new Event("ceiling-changed"));
+      this.done = "removed";
+      this.dispatchEvent(new Event("spending-limit-changed"));
     });
   };
 
@@ -98,41 +98,41 @@ export class Ceiling extends View {
     const { store } = this;
     const { t, formats } = store;
     const own = this.#own;
-    const theirs = this.#of("operator")
+    const operatorLimit = this.#of("operator")
       .filter((quota) => quota.enforced)
       .sort((a, b) => a.limit - b.limit)[0];
-    return html`<form class="stack tight" part="ceiling" @submit=${this.#save} novalidate>
-      <div class="row order-ceiling">
+    return html`<form class="stack tight" part="spending-limit" @submit=${this.#save} novalidate>
+      <div class="row spending-limit">
         <label class="field">
-          <span>${t("order.ceiling")}</span>
+          <span>${t("order.spending_limit")}</span>
           <input
             type="text"
             inputmode="decimal"
             autocomplete="off"
-            aria-describedby="ceiling-about"
+            aria-describedby="spending-limit-about"
             .value=${this.amount}
             @input=${(event: Event) => {
               this.amount = (event.target as HTMLInputElement).value;
-              this.said = null;
+              this.done = null;
             }}
           />
         </label>
         <button type="submit" ?disabled=${this.busy || this.quotas === null || !this.amount.trim()}>
-          ${this.busy ? t("save.saving") : t("order.ceiling_set")}
+          ${this.busy ? t("save.saving") : t("order.spending_limit_set")}
         </button>
         ${
           own
             ? html`<button type="button" class="quiet" ?disabled=${this.busy} @click=${this.#remove}>
-                ${t("order.ceiling_remove")}
+                ${t("order.spending_limit_remove")}
               </button>`
             : nothing
         }
       </div>
-      <p class="muted small" id="ceiling-about">${t("order.ceiling_about")}</p>
+      <p class="muted small" id="spending-limit-about">${t("order.spending_limit_about")}</p>
       ${
         own
           ? html`<p class="small">
-              ${t("order.ceiling_now", {
+              ${t("order.spending_limit_now", {
                 limit: formats.money(own.limit),
                 used: formats.money((own.used ?? 0) + (own.reserved ?? 0)),
               })}
@@ -140,20 +140,22 @@ export class Ceiling extends View {
           : nothing
       }
       ${
-        theirs && (!own || theirs.limit < own.limit)
-          ? html`<p class="small">${t("order.ceiling_operator", { limit: formats.money(theirs.limit) })}</p>`
+        operatorLimit && (!own || operatorLimit.limit < own.limit)
+          ? html`<p class="small">
+              ${t("order.spending_limit_operator", { limit: formats.money(operatorLimit.limit) })}
+            </p>`
           : nothing
       }
       <p role="status" class="small good">
-        ${this.said ? t(this.said === "set" ? "order.ceiling_saved" : "order.ceiling_removed") : nothing}
+        ${this.done ? t(this.done === "set" ? "order.spending_limit_saved" : "order.spending_limit_removed") : nothing}
       </p>
       ${
         this.error
           ? html`<div class="alert bad row" role="alert" part="error">
               <span class="grow">${store.explain(this.error)}</span>
               ${
-                asPanelError(this.error).passing || this.quotas === null
-                  ? html`<button type="button" @click=${() => this.#again()}>${t("state.retry")}</button>`
+                asPanelError(this.error).transient || this.quotas === null
+                  ? html`<button type="button" @click=${() => this.#retry()}>${t("state.retry")}</button>`
                   : nothing
               }
             </div>`
