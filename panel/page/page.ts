@@ -48,7 +48,7 @@ async function signIn(supabase: SupabaseClient, signUp: boolean): Promise<void> 
       ? await supabase.auth.signUp(credentials)
       : await supabase.auth.signInWithPassword(credentials);
     if (error) showProblem(error.message);
-    else if (!data.session) showProblem("The account was made. Follow the link in the e-mail, then sign in.");
+    else if (!data.session) showProblem("Account created. Follow the link in the email, then sign in.");
     else password.value = "";
   } finally {
     buttons.forEach((button) => (button.disabled = false));
@@ -62,5 +62,5 @@ function showProblem(text: string): void {
 }
 
 start().catch(() =>
-  showProblem("The page could not be set up. Is `supa-llm panel` still running? Then load it again."),
+  showProblem("Couldn't load the page. Check that `supa-llm panel` is running, then reload."),
 );

@@ -28,7 +28,13 @@ test("a host's own texts come first, then the language's", () => {
 test("values are put in as they are, and what has no value stays", () => {
   const { text } = new Translator("en");
   expect(text("leaf.task", { task: "$& {count}" })).toBe("The task “$& {count}”");
-  expect(text("save.changes")).toBe("{count} unsaved changes");
+  expect(text("save.changes.other")).toBe("{count} unsaved changes");
+});
+
+test("counts have a singular, and the language's digits", () => {
+  expect(new Translator("en").count("save.changes", 1)).toBe("1 unsaved change");
+  expect(new Translator("de", de).count("save.changes", 1)).toBe("1 ungespeicherte Änderung");
+  expect(new Translator("de", de).count("save.changes", 1200)).toBe("1.200 ungespeicherte Änderungen");
 });
 
 test("a name that is put together falls back where there is no text", () => {

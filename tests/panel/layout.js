@@ -1,4 +1,4 @@
-// Pairs of visible controls that lie over each other, and whether the page is wider than its window.
+// Pairs of visible controls that overlap, and how much wider the page is than its window.
 () => {
   const found = [];
   const walk = (root) => {
@@ -13,7 +13,7 @@
   const name = (element) => (element.getAttribute("aria-label") || element.textContent || element.type).trim().slice(0, 40);
   const over = [];
   boxes.forEach(([one, a], index) => {
-    // What is stuck to the end of the window lies over what scrolls beneath it.
+    // The sticky save bar covers controls that scroll beneath it.
     if (one.closest(".save-bar")) return;
     for (const [other, b] of boxes.slice(index + 1)) {
       if (other.closest(".save-bar") || one.contains(other) || other.contains(one)) continue;

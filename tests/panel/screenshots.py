@@ -1,4 +1,4 @@
-"""`make screenshots`: the pictures of the guides, of a user's week on a local stack and an emulator."""
+"""`make screenshots`: the pictures in the guides, from a user's week on a local stack."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HABITS = (
 
 
 def main() -> None:
-    """Write all pictures anew."""
+    """Take all pictures."""
     _PICTURES.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _week(project: Stack, emulator: Emulator) -> User:
-    """A user with keys in every state, an order, tasks, a limit, and a week of requests."""
+    """A user with keys in every state, an order, tasks, a quota and a week of requests."""
     for provider in PROVIDERS:
         project.admin(
             "set_llm_provider", p_provider={"id": provider, "base_url": emulator.base_url(provider)}
@@ -129,12 +129,12 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
     for provider, status in (("Groq", None), ("Anthropic", None), ("OpenAI", 401)):
         if status:
             emulator.fail(status)
-        providers.get_by_role("button", name=f"Test the {provider} key").click()
-        result = "The provider rejects the key" if status else "The key works."
+        providers.get_by_role("button", name=f"Check the {provider} key").click()
+        result = "The provider rejected the key" if status else "The key works."
         expect(providers.get_by_role("article", name=provider)).to_contain_text(result)
     _take(page, "panel-providers")
     order = panel.go("Order")
-    order.get_by_label("Go on with the next provider").uncheck()
+    order.get_by_label("Fall back to the next provider").uncheck()
     expect(order.locator("[data-test=route-after]")).to_be_visible()
     _take(page, "panel-order")
     panel.root.get_by_role("button", name="Discard").click()
@@ -157,7 +157,7 @@ def _take(page: Page, name: str) -> None:
     page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(300)
-    # As tall as it is: what sticks to the end of the window is then at the end of the picture.
+    # As tall as the page, so that the sticky save bar is at the end of the picture.
     height: int = page.evaluate("document.documentElement.scrollHeight")
     page.set_viewport_size({"width": 1100, "height": min(height, 1600)})
     page.wait_for_timeout(200)

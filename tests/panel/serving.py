@@ -15,7 +15,7 @@ from tests.support import Stack, wait_until
 
 @contextmanager
 def serve_site(stack: Stack) -> Iterator[str]:
-    """Its URL; the operator has a key for Mistral."""
+    """Yields the page's URL. The operator has a Mistral key."""
     (port,) = pick_free(1)
     app = panel_site(stack.api_url, stack.publishable_key, operator_keys={"mistral": "m" * 32})
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", access_log=False))

@@ -1,4 +1,4 @@
-"""The panel as a person meets it."""
+"""The panel as a user sees it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Panel:
     """The page of `supa-llm panel` in a browser.
 
     Attributes:
-        complaints: errors of the page and of its policy; a test that expects some clears them.
+        complaints: script and policy errors of the page; a test that expects some clears them.
     """
 
     page: Page
@@ -42,7 +42,7 @@ class Panel:
         self.page.goto(self.site)
 
     def sign_in(self, user: User) -> None:
-        self.page.get_by_label("E-mail").fill(user.email)
+        self.page.get_by_label("Email").fill(user.email)
         self.page.get_by_label("Password").fill(PASSWORD)
         self.page.get_by_role("button", name="Sign in").click()
         expect(self.root.get_by_role("tab").first).to_be_visible()
@@ -53,7 +53,7 @@ class Panel:
         return self.page.locator("supa-llm-settings")
 
     def go(self, tab: str) -> Locator:
-        """Show a tab, and return what is on it."""
+        """Show a tab and return its view."""
         self.root.get_by_role("tab", name=tab, exact=True).click()
         return self.root.get_by_role("tabpanel", name=tab)
 
@@ -62,10 +62,10 @@ class Panel:
         expect(self.root.get_by_text("Saved.")).to_be_visible()
 
     def assert_accessible(self) -> None:
-        """axe finds nothing, in light and in dark."""
+        """axe finds no violation, in light and dark mode."""
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
-            # Not as a script of the page's, whose policy would refuse it.
+            # Evaluated, because the page's policy refuses scripts.
             self.page.evaluate(f"() => {{ if (!window.axe) {{ {_axe()} }} }}")
             found: list[dict[str, Any]] = self.page.evaluate(
                 "async () => (await axe.run(document)).violations"
@@ -77,13 +77,13 @@ class Panel:
             assert said == [], (scheme, said)
 
     def assert_laid_out(self) -> None:
-        """Nothing lies over anything else or sticks out, at any width."""
+        """No control overlaps another and nothing overflows, at any width."""
         for width in WIDTHS:
             self.page.set_viewport_size({"width": width, "height": 900})
             found = self.page.evaluate(_layout())
             assert found == {"over": [], "wide": 0}, (width, found)
 
     def _heard(self, message: ConsoleMessage) -> None:
-        # What the server refuses is told in the panel; the browser's own line about it is no complaint.
+        # The panel itself reports refused requests, so the browser's line about them is no error.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.complaints.append(message.text)

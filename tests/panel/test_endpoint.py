@@ -1,4 +1,4 @@
-"""The panel's endpoint: what a provider says of a key is one of three answers, and stands on the key."""
+"""The panel's endpoint: a key check has one of three results, and the stored key keeps it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store(user: User, provider: str) -> str:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_a_stored_key_that_works_says_so_on_the_key(
+def test_a_working_key_is_marked(
     endpoint: TestClient, user: User, providers: Emulator, provider: str
 ) -> None:
     store(user, provider)
@@ -41,9 +41,7 @@ def test_a_stored_key_that_works_says_so_on_the_key(
     assert (said["result"], said["reason"], said["key"]["status"]) == ("works", "ok", "working")
 
 
-def test_a_typed_key_is_tested_and_stored_nowhere(
-    endpoint: TestClient, user: User, providers: Emulator
-) -> None:
+def test_a_typed_key_is_checked_but_not_stored(endpoint: TestClient, user: User, providers: Emulator) -> None:
     said = ask(endpoint, user, provider="groq", key=key_for("groq", 5))
     assert (said["result"], said["key"]) == ("works", None)
     assert user.stack.rpc("list_llm_keys", token=user.access_token).json() == []
@@ -64,7 +62,7 @@ def test_a_rejected_key_is_marked(
 @pytest.mark.parametrize(
     ("status", "reason"), [(403, "forbidden"), (404, "not_found"), (500, "server_error")]
 )
-def test_what_says_nothing_of_the_key_leaves_it_as_it_is(
+def test_an_inconclusive_check_leaves_the_key_unchanged(
     endpoint: TestClient, user: User, providers: Emulator, status: int, reason: str
 ) -> None:
     store(user, "groq")
@@ -73,9 +71,7 @@ def test_what_says_nothing_of_the_key_leaves_it_as_it_is(
     assert (said["result"], said["reason"], said["key"]["status"]) == ("unknown", reason, "untested")
 
 
-def test_a_provider_that_asks_to_wait_rate_limits_the_key(
-    endpoint: TestClient, user: User, providers: Emulator
-) -> None:
+def test_a_429_rate_limits_the_key(endpoint: TestClient, user: User, providers: Emulator) -> None:
     store(user, "groq")
     providers.fail(429, retry_after=60)
     said = ask(endpoint, user, provider="groq")
@@ -84,7 +80,7 @@ def test_a_provider_that_asks_to_wait_rate_limits_the_key(
     )  # fmt: skip
 
 
-def test_what_cannot_be_asked_is_refused_with_a_code(endpoint: TestClient, user: User) -> None:
+def test_invalid_requests_are_refused_with_a_code(endpoint: TestClient, user: User) -> None:
     bearer = {"authorization": f"Bearer {user.access_token}"}
 
     def code(headers: dict[str, str] = bearer, **request: Any) -> tuple[int, str]:
@@ -104,7 +100,7 @@ def test_what_cannot_be_asked_is_refused_with_a_code(endpoint: TestClient, user:
     assert code(json={"provider": "groq", "key": "wrong-key"}) == (400, "key_malformed")
 
 
-def test_tests_are_limited(endpoint: TestClient, user: User, providers: Emulator) -> None:
+def test_key_checks_are_limited(endpoint: TestClient, user: User, providers: Emulator) -> None:
     for _ in range(10):
         ask(endpoint, user, provider="groq", key=key_for("groq", 5))
     answer = endpoint.post(
@@ -116,7 +112,7 @@ def test_tests_are_limited(endpoint: TestClient, user: User, providers: Emulator
     assert "seconds" in answer.json()["hint"]
 
 
-def test_a_project_that_is_not_there_is_said(user: User) -> None:
+def test_an_unreachable_project_is_reported(user: User) -> None:
     with TestClient(panel_endpoint("http://127.0.0.1:9", "sb_publishable_x")) as nowhere:
         answer = nowhere.post(
             "/keys/check",
@@ -126,7 +122,7 @@ def test_a_project_that_is_not_there_is_said(user: User) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
 
 
-def test_the_operators_providers_are_named_and_no_key_is_shown(stack: Stack) -> None:
+def test_the_operators_providers_are_listed_without_keys(stack: Stack) -> None:
     app = panel_endpoint(stack.api_url, stack.publishable_key, operator_keys={"groq": "gsk_secret"})
     with TestClient(app) as client:
         answer = client.get("/operator-providers")
@@ -147,9 +143,7 @@ def test_only_named_origins_may_call(stack: Stack) -> None:
         assert allowed("https://evil.example.com") is None
 
 
-def test_a_route_is_told_with_the_operators_keys_and_this_runtime_counted_in(
-    stack: Stack, user: User
-) -> None:
+def test_a_route_includes_the_operators_keys_and_this_runtime(stack: Stack, user: User) -> None:
     bearer = {"authorization": f"Bearer {user.access_token}"}
     runtime = stack.admin("register_llm_runtime", p_name="app server")
     quota = stack.admin(
@@ -168,7 +162,7 @@ def test_a_route_is_told_with_the_operators_keys_and_this_runtime_counted_in(
         return [candidate["provider"] for candidate in answer.json()["candidates"]]
 
     try:
-        # A ceiling of the operator's on their keys lets nobody but a registered runtime use them.
+        # With an enforced quota, only a registered runtime may use the operator's keys.
         assert sources(None, task="speed") == []
         assert sources(runtime["secret"], task="speed") == ["groq"]
         assert sources(runtime["secret"], changes={"allow_operator_keys": False}) == []

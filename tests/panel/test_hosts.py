@@ -120,11 +120,11 @@ def test_a_guides_page_works(
     session(shown)
     expect(shown.get_by_role("tab", name="Providers")).to_be_visible()
     # There is no server behind runtime="/llm" here, and the panel does without.
-    shown.get_by_role("button", name="Add a key for Groq").click()
+    shown.get_by_role("button", name="Add key for Groq").click()
     expect(shown.get_by_label("Your Groq key")).to_be_focused()
     for tab, first in (
-        ("Order", "Order of providers"), ("Tasks", "Tasks"),
-        ("Usage", "Nothing was used in this time"), ("Activity", "Nothing has happened yet"),
+        ("Order", "Provider order"), ("Tasks", "Tasks"),
+        ("Usage", "No usage in this period"), ("Activity", "No activity yet"),
     ):  # fmt: skip
         shown.get_by_role("tab", name=tab).click()
         expect(shown.get_by_role("tabpanel")).to_contain_text(first)

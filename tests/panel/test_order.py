@@ -1,4 +1,4 @@
-"""Order, the choices beside it and "what would happen", in a real browser on the real stack."""
+"""The Order tab: provider order, defaults and the route preview, in a real browser on the real stack."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tests.panel.support import Panel
 from tests.support import Stack, User
 
 OpenPanel = Callable[..., Panel]
-#: The runtime is asked first, and the project where that does not answer.
+#: The panel asks the runtime first, then the project.
 EXPLAIN = re.compile(r"/llm/explain$|/rpc/explain_llm_route$")
 GROQ_KEY = "gsk_" + "a" * 52
 
 
 @pytest.fixture
 def order(open_panel: OpenPanel, user: User) -> Page:
-    """The panel of a new user, who has a key of Groq's, with the order in sight."""
+    """The Order tab of a new user with a Groq key."""
     user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)
     return show(open_panel(user))
 
 
 def show(panel: Panel) -> Page:
     panel.go("Order")
-    expect(panel.page.get_by_role("heading", name="Order of providers")).to_be_visible()
+    expect(panel.page.get_by_role("heading", name="Provider order")).to_be_visible()
     return panel.page
 
 
@@ -70,7 +70,7 @@ def test_dragging_a_row_changes_the_order_and_nothing_else(order: Page, user: Us
     expected = ["Google", *[name for name in before if name != "Google"]]
     expect(order.locator("#order-list .order-name")).to_have_text(expected)
     expect(order.locator("[data-test=moved]")).to_have_text("Google is now 1 of 5")
-    # Lit still knows its rows: what is drawn next is right, too.
+    # Lit still knows its rows, so the next render is right, too.
     order.get_by_role("button", name="Discard").click()
     expect(order.locator("#order-list .order-name")).to_have_text(before)
     order.get_by_role("button", name="Move Google up").click()
@@ -86,7 +86,7 @@ def test_the_keyboard_moves_a_row_and_stays_on_it(order: Page, user: User) -> No
     for place in range(at, 0, -1):
         order.keyboard.press("Enter")
         expect(order.locator("[data-test=moved]")).to_have_text(f"Groq is now {place} of 5")
-    # At the top its button up is off, and the one down has the focus.
+    # At the top the up button is disabled, so the down button gets the focus.
     expect(order.get_by_role("button", name="Move Groq down")).to_be_focused()
     order.keyboard.press("Enter")
     expect(order.locator("[data-test=moved]")).to_have_text("Groq is now 2 of 5")
@@ -95,7 +95,7 @@ def test_the_keyboard_moves_a_row_and_stays_on_it(order: Page, user: User) -> No
     assert priorities(user)[1] == "groq"
 
 
-def test_providers_are_switched_off_and_on(order: Page, user: User) -> None:
+def test_providers_are_turned_off_and_on(order: Page, user: User) -> None:
     use = order.get_by_role("switch", name="Use Mistral")
     use.uncheck()
     save(order)
@@ -109,7 +109,7 @@ def test_a_model_is_suggested_with_its_price_or_typed_freely(order: Page, user: 
     user.rpc(
         "set_llm_price", p_provider="groq", p_model="priced-model", p_rates={"input": 0.25, "output": 1.5}
     )
-    field = order.get_by_label("Model of Groq")
+    field = order.get_by_label("Groq model")
     field.focus()
     options = order.locator("#supa-llm-models-groq option")
     priced = options.and_(order.locator('[value="priced-model"]'))
@@ -122,18 +122,18 @@ def test_a_model_is_suggested_with_its_price_or_typed_freely(order: Page, user: 
     assert settings(user)["provider_preferences"] == {}
 
 
-def test_a_value_that_is_not_allowed_is_explained_with_the_servers_hint(order: Page, user: User) -> None:
-    order.get_by_label("Model of Groq").fill("two words")
+def test_an_invalid_value_is_explained_with_the_databases_hint(order: Page, user: User) -> None:
+    order.get_by_label("Groq model").fill("two words")
     order.get_by_role("button", name="Save", exact=True).click()
-    # Before saving "what would happen" says so, and saving does.
+    # Both the preview and saving show the error.
     expect(order.get_by_role("alert").filter(has_text="without spaces")).to_have_count(2)
     assert settings(user)["provider_preferences"] == {}
-    expect(order.get_by_label("Model of Groq")).to_have_value("two words")
+    expect(order.get_by_label("Groq model")).to_have_value("two words")
 
 
 def test_default_fallbacks_consent_and_time_zone_are_saved(order: Page, user: User) -> None:
     order.get_by_label("Default provider").select_option(label="Google")
-    order.get_by_role("switch", name="Go on with the next provider").uncheck()
+    order.get_by_role("switch", name="Fall back to the next provider").uncheck()
     order.get_by_role("switch", name="Use the app's keys").uncheck()
     order.get_by_label("Time zone").select_option("Europe/Berlin")
     expect(order.get_by_text("4 unsaved changes")).to_be_visible()
@@ -143,65 +143,65 @@ def test_default_fallbacks_consent_and_time_zone_are_saved(order: Page, user: Us
     assert saved["enable_fallbacks"] is False
     assert saved["allow_operator_keys"] is False
     assert saved["time_zone"] == "Europe/Berlin"
-    order.get_by_label("Default provider").select_option(label="None: the order above")
+    order.get_by_label("Default provider").select_option(label="None (use the order above)")
     save(order)
     assert settings(user)["default_provider"] is None
 
 
-def test_the_ceiling_on_the_apps_keys_is_set_shown_and_removed(order: Page, user: User) -> None:
-    field = order.get_by_label("At most, in US dollars a month")
-    # A thousand to one is one to another.
+def test_a_spending_limit_on_the_apps_keys_is_set_shown_and_removed(order: Page, user: User) -> None:
+    field = order.get_by_label("Monthly limit (USD)")
+    # 1,000 means a thousand in some countries and one in others.
     for typed in ("lots", "1,000", "1.000"):
         field.fill(typed)
-        order.get_by_role("button", name="Set the limit").click()
-        expect(order.get_by_role("alert").filter(has_text="This limit is not allowed.")).to_be_visible()
+        order.get_by_role("button", name="Set limit").click()
+        expect(order.get_by_role("alert").filter(has_text="This limit is invalid.")).to_be_visible()
         assert user.rpc("list_llm_quotas") == []
     field.fill("2.50")
-    order.get_by_role("button", name="Set the limit").click()
-    expect(order.get_by_text("Your limit: $2.50 a month, $0.00 of it used.")).to_be_visible()
+    order.get_by_role("button", name="Set limit").click()
+    expect(order.get_by_text("You've used $0.00 of $2.50 this month.")).to_be_visible()
     (quota,) = user.rpc("list_llm_quotas")
     assert (quota["limit"], quota["unit"], quota["period"]) == (2.5, "cost", "month")
     assert (quota["key_source"], quota["enforced"], quota["set_by"]) == ("operator", True, "user")
-    # No price is known for the app's model, and the limit counts costs.
-    order.locator("[data-test=route-before]").get_by_text("Left out").click()
-    expect(order.get_by_text("A limit on costs counts Mistral")).to_be_visible()
-    order.get_by_role("button", name="Remove the limit").click()
-    expect(order.get_by_text("The limit is removed.")).to_be_visible()
+    # The app's model has no price, so a spending limit skips it.
+    order.locator("[data-test=route-before]").get_by_text("Skipped").click()
+    expect(order.get_by_text("A spending limit applies to Mistral")).to_be_visible()
+    order.get_by_role("button", name="Remove limit").click()
+    expect(order.get_by_text("Spending limit removed.")).to_be_visible()
     assert user.rpc("list_llm_quotas") == []
 
 
-def test_an_operators_lower_ceiling_is_shown(open_panel: OpenPanel, user: User, stack: Stack) -> None:
+def test_an_operators_lower_limit_is_shown(open_panel: OpenPanel, user: User, stack: Stack) -> None:
     stack.admin(
         "set_llm_quota",
         p_quota={"limit": 1, "unit": "cost", "period": "month", "key_source": "operator", "user_id": user.id},
     )
     page = show(open_panel(user))
-    expect(page.get_by_text("The app itself allows $1.00 a month.")).to_be_visible()
+    expect(page.get_by_text("The app itself limits you to $1.00 per month.")).to_be_visible()
 
 
-def test_what_would_happen_compares_now_with_after_saving(order: Page, user: User) -> None:
+def test_the_route_preview_compares_now_with_after_saving(order: Page, user: User) -> None:
     expect(route(order, "before").first).to_contain_text("Groq")
-    expect(route(order, "before").first).to_contain_text("by the order of providers")
+    expect(route(order, "before").first).to_contain_text("provider order")
     expect(order.locator("[data-test=route-after]")).to_have_count(0)
     order.get_by_role("switch", name="Use Groq").uncheck()
     after = order.locator("[data-test=route-after]")
-    expect(route(order, "before").first).to_contain_text("no longer")
+    expect(route(order, "before").first).to_contain_text("removed")
     expect(route(order, "after").first).to_contain_text("Mistral")
     expect(route(order, "after").first).to_contain_text("the app's key")
-    after.get_by_text("Left out").click()
-    expect(after.get_by_text("You switched Groq off.")).to_be_visible()
-    # It was foretold only.
+    after.get_by_text("Skipped").click()
+    expect(after.get_by_text("You turned Groq off.")).to_be_visible()
+    # It was only a preview.
     assert settings(user)["provider_preferences"] == {}
     order.get_by_role("switch", name="Use the app's keys").uncheck()
-    expect(after.get_by_text("Nobody can serve this.")).to_be_visible()
-    expect(after.get_by_text("Store a key for one of")).to_be_visible()
+    expect(after.get_by_text("No provider can serve this request.")).to_be_visible()
+    expect(after.get_by_text("Add a key for one of")).to_be_visible()
 
 
-def test_an_error_of_what_would_happen_leaves_the_former_answer(order: Page) -> None:
+def test_an_error_in_the_preview_keeps_the_previous_route(order: Page) -> None:
     expect(route(order, "before").first).to_contain_text("Groq")
     order.route(EXPLAIN, lambda request: request.abort())
-    order.get_by_label("Task of the request").select_option("speed")
-    alert = order.get_by_role("alert").filter(has_text="cannot be reached")
+    order.get_by_role("combobox", name="Task", exact=True).select_option("speed")
+    alert = order.get_by_role("alert").filter(has_text="Can't reach the project")
     expect(alert).to_be_visible()
     order.unroute(EXPLAIN)
     alert.get_by_role("button", name="Try again").click()
@@ -209,7 +209,7 @@ def test_an_error_of_what_would_happen_leaves_the_former_answer(order: Page) -> 
     expect(route(order, "before").first).to_contain_text("Groq")
 
 
-def test_an_answer_that_comes_late_is_not_taken_for_the_newest(order: Page) -> None:
+def test_a_late_answer_does_not_replace_a_newer_one(order: Page) -> None:
     held: list[Route] = []
 
     def hold(request: Route) -> None:
@@ -219,7 +219,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_newest(order: Page) -> N
             request.continue_()
 
     order.route(EXPLAIN, hold)
-    task = order.get_by_label("Task of the request")
+    task = order.get_by_role("combobox", name="Task", exact=True)
     task.select_option("speed")
     order.wait_for_timeout(600)
     task.select_option("code")
@@ -232,50 +232,48 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_newest(order: Page) -> N
     expect(mistral.locator(".code")).to_have_text("codestral-latest")
 
 
-def test_two_pages_merge_what_they_change_and_ask_about_the_same(
+def test_two_pages_merge_their_changes_and_ask_about_conflicts(
     order: Page, open_panel: OpenPanel, user: User
 ) -> None:
     other = show(open_panel(user))
     order.get_by_role("switch", name="Use Mistral").uncheck()
     save(order)
-    # The other page did not know of it: it merges, and is saved once more.
-    other.get_by_label("Model of Groq").fill("mine")
+    # The other page is outdated: it merges the change, and can then be saved.
+    other.get_by_label("Groq model").fill("mine")
     other.get_by_role("button", name="Save", exact=True).click()
-    expect(other.get_by_text("were changed elsewhere meanwhile")).to_be_visible()
+    expect(other.get_by_text("were changed elsewhere")).to_be_visible()
     expect(other.get_by_role("switch", name="Use Mistral")).not_to_be_checked()
     save(other)
     assert settings(user)["provider_preferences"] == {
         "mistral": {"enabled": False},
         "groq": {"model": "mine"},
     }
-    # Now both change the same.
-    order.get_by_label("Model of Groq").fill("theirs")
+    # Now both change the same setting.
+    order.get_by_label("Groq model").fill("theirs")
     order.get_by_role("button", name="Save", exact=True).click()
-    question = order.get_by_role("group", name="The model of Groq")
+    question = order.get_by_role("group", name="The Groq model")
     expect(question).to_be_visible()
     assert settings(user)["provider_preferences"]["groq"] == {"model": "mine"}
     expect(order.get_by_role("button", name="Save", exact=True)).to_be_disabled()
-    question.get_by_role("button", name="The other: mine").click()
-    expect(order.get_by_label("Model of Groq")).to_have_value("mine")
+    question.get_by_role("button", name="Theirs: mine").click()
+    expect(order.get_by_label("Groq model")).to_have_value("mine")
     expect(order.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 
 
-def test_names_of_models_are_text_and_nothing_else(open_panel: OpenPanel, user: User) -> None:
+def test_model_names_are_never_markup(open_panel: OpenPanel, user: User) -> None:
     model = '"><img/src=x/onerror="document.title=1">'
     user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)
     user.rpc("set_llm_settings", p_changes={"provider_preferences": {"groq": {"model": model}}})
     page = show(open_panel(user))
     expect(route(page, "before").first).to_contain_text(model)
-    page.get_by_label("Model of Groq").focus()
+    page.get_by_label("Groq model").focus()
     page.wait_for_timeout(300)
     assert page.locator("img").count() == 0
     expect(page).to_have_title("LLM settings")
 
 
 @pytest.mark.parametrize("tab", ["Order", "Tasks"])
-def test_filled_in_it_is_accessible_and_has_room_at_any_width(
-    open_panel: OpenPanel, user: User, tab: str
-) -> None:
+def test_a_filled_tab_is_accessible_and_fits_any_width(open_panel: OpenPanel, user: User, tab: str) -> None:
     fallbacks = [{"provider": "openai"}, {"provider": "google", "model": "gemini-own"}]
     override = {"provider": "groq", "model": "m" * 60, "fallbacks": fallbacks}
     user.rpc("set_llm_key", provider="groq", key=GROQ_KEY)

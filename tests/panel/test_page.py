@@ -1,4 +1,4 @@
-"""The page around the panel, and what all of the panel's tabs have in common."""
+"""The page around the panel, and what its tabs have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABS = ("Providers", "Order", "Tasks", "Usage", "Activity")
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_who_signs_in_sees_their_settings_and_who_signs_out_leaves_nothing(
+def test_signing_in_shows_the_settings_and_signing_out_leaves_no_data(
     panel: Panel, user: User, tab: str
 ) -> None:
     assert panel.root.get_by_role("tab").all_inner_texts() == list(TABS)
@@ -26,23 +26,23 @@ def test_who_signs_in_sees_their_settings_and_who_signs_out_leaves_nothing(
     assert user.email not in panel.page.content()
 
 
-def test_a_wrong_password_is_told(open_panel: Callable[..., Panel], user: User) -> None:
+def test_a_wrong_password_is_reported(open_panel: Callable[..., Panel], user: User) -> None:
     panel = open_panel()
-    panel.page.get_by_label("E-mail").fill(user.email)
+    panel.page.get_by_label("Email").fill(user.email)
     panel.page.get_by_label("Password").fill(f"{PASSWORD}?")
     panel.page.get_by_role("button", name="Sign in").click()
     expect(panel.page.get_by_role("alert")).to_contain_text("Invalid login credentials")
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_each_tab_is_accessible_and_has_room_at_any_width(panel: Panel, tab: str) -> None:
+def test_each_tab_is_accessible_and_fits_any_width(panel: Panel, tab: str) -> None:
     panel.go(tab)
     panel.page.wait_for_load_state("networkidle")
     panel.assert_accessible()
     panel.assert_laid_out()
 
 
-def test_tabs_are_moved_through_with_arrow_keys(panel: Panel) -> None:
+def test_arrow_keys_switch_tabs(panel: Panel) -> None:
     panel.root.get_by_role("tab", name="Providers").focus()
     for key, tab in (
         ("ArrowRight", "Order"),
@@ -55,12 +55,12 @@ def test_tabs_are_moved_through_with_arrow_keys(panel: Panel) -> None:
         expect(panel.root.get_by_role("tabpanel", name=tab)).to_be_visible()
 
 
-def test_it_speaks_the_language_that_it_is_told(panel: Panel) -> None:
+def test_the_attribute_lang_sets_the_language(panel: Panel) -> None:
     panel.page.evaluate("document.querySelector('supa-llm-settings').lang = 'de'")
     expect(panel.root.get_by_role("tab", name="Anbieter")).to_be_visible()
 
 
-def test_no_frame_no_inline_no_elsewhere(site: str, stack: Stack) -> None:
+def test_the_content_security_policy_is_strict(site: str, stack: Stack) -> None:
     answer = httpx.get(site)
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
@@ -70,7 +70,7 @@ def test_no_frame_no_inline_no_elsewhere(site: str, stack: Stack) -> None:
     assert httpx.get(f"{site}/assets/%2e%2e/%2e%2e/package.json").status_code == 404
 
 
-def test_a_page_themes_it(panel: Panel) -> None:
+def test_a_page_sets_the_theme(panel: Panel) -> None:
     panel.page.evaluate(
         """() => {
             const sheet = new CSSStyleSheet();
@@ -92,22 +92,22 @@ def test_a_page_themes_it(panel: Panel) -> None:
     expect(panel.root).to_have_css("color-scheme", "dark")
 
 
-def test_a_key_that_is_stored_late_reaches_no_other_user(panel: Panel, new_user: Callable[[], User]) -> None:
+def test_a_late_answer_reaches_no_other_user(panel: Panel, new_user: Callable[[], User]) -> None:
     held: list[Route] = []
     panel.page.route("**/rpc/set_llm_key", lambda route: held.append(route))
-    panel.root.get_by_role("button", name="Add a key for Groq").click()
+    panel.root.get_by_role("button", name="Add key for Groq").click()
     panel.root.get_by_label("Your Groq key").fill(key_for("groq", 1))
-    panel.root.get_by_role("button", name="Save the key").click()
+    panel.root.get_by_role("button", name="Save key").click()
     panel.page.wait_for_timeout(200)
     panel.page.get_by_role("button", name="Sign out").click()
     panel.sign_in(new_user())
     with panel.page.expect_response("**/rpc/set_llm_key"):
         held[0].continue_()
     panel.page.wait_for_timeout(200)
-    expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("no key")
+    expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("No key")
 
 
-def test_another_user_sees_nothing_of_the_one_before(
+def test_the_next_user_sees_no_data_of_the_previous_one(
     panel: Panel, user: User, new_user: Callable[[], User]
 ) -> None:
     user.rpc("set_llm_key", provider="groq", key=key_for("groq", 1))
@@ -115,5 +115,5 @@ def test_another_user_sees_nothing_of_the_one_before(
     expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("gsk…0001")
     panel.page.get_by_role("button", name="Sign out").click()
     panel.sign_in(new_user())
-    expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("no key")
+    expect(panel.root.get_by_role("article", name="Groq")).to_contain_text("No key")
     expect(panel.root).not_to_contain_text("gsk…0001")

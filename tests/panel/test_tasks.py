@@ -1,4 +1,4 @@
-"""The tasks of a user, in a real browser on the real stack."""
+"""The Tasks tab, in a real browser on the real stack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OpenPanel = Callable[..., Panel]
 
 @pytest.fixture
 def tasks(open_panel: OpenPanel, user: User) -> Page:
-    """The panel of a new user with the tasks in sight."""
+    """The Tasks tab of a new user."""
     return show(open_panel(user))
 
 
@@ -40,37 +40,37 @@ def overrides(user: User) -> Any:
     return user.rpc("get_llm_settings")["task_overrides"]
 
 
-def test_a_known_task_is_overridden_and_given_back(tasks: Page, user: User) -> None:
+def test_a_known_task_is_overridden_and_reset(tasks: Page, user: User) -> None:
     code = card(tasks, "code")
-    code.get_by_role("button", name="Choose a provider").click()
+    code.get_by_role("button", name="Choose provider").click()
     expect(code.get_by_role("combobox", name="Provider", exact=True)).to_be_focused()
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Anthropic")
-    code.get_by_label("Model of the task code").fill("claude-own")
+    code.get_by_label("Model for code").fill("claude-own")
     save(tasks)
     assert overrides(user) == {"code": {"provider": "anthropic", "model": "claude-own"}}
     # Another provider has other models.
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
-    expect(code.get_by_label("Model of the task code")).to_have_value("")
-    code.get_by_role("button", name="As usual again").click()
-    expect(code.get_by_role("button", name="Choose a provider")).to_be_focused()
+    expect(code.get_by_label("Model for code")).to_have_value("")
+    code.get_by_role("button", name="Reset to default").click()
+    expect(code.get_by_role("button", name="Choose provider")).to_be_focused()
     save(tasks)
     assert overrides(user) == {}
 
 
-def test_own_fallbacks_are_a_list_in_order_and_none_is_not_as_usual(tasks: Page, user: User) -> None:
+def test_custom_fallbacks_are_an_ordered_list_that_may_be_empty(tasks: Page, user: User) -> None:
     code = card(tasks, "code")
-    code.get_by_role("button", name="Choose a provider").click()
+    code.get_by_role("button", name="Choose provider").click()
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
-    own = code.get_by_role("switch", name="Fallbacks of its own")
+    own = code.get_by_role("switch", name="Custom fallbacks")
     own.check()
     save(tasks)
     assert overrides(user) == {"code": {"provider": "groq", "fallbacks": []}}
     for place, name in enumerate(["OpenAI", "Google", "Mistral"], start=1):
-        code.get_by_role("button", name="Add a fallback").click()
+        code.get_by_role("button", name="Add fallback").click()
         code.get_by_role("combobox", name=f"Fallback {place}", exact=True).select_option(label=name)
-    code.get_by_label("Model of fallback 2, Google").fill("gemini-own")
+    code.get_by_label("Model for fallback 2, Google").fill("gemini-own")
     code.get_by_role("button", name="Move fallback 2, Google, up").click()
-    expect(code.get_by_label("Model of fallback 1, Google")).to_have_value("gemini-own")
+    expect(code.get_by_label("Model for fallback 1, Google")).to_have_value("gemini-own")
     code.get_by_role("button", name="Remove fallback 2, OpenAI").click()
     expect(code.get_by_role("button", name="Remove fallback 2, Mistral")).to_be_focused()
     save(tasks)
@@ -83,60 +83,60 @@ def test_own_fallbacks_are_a_list_in_order_and_none_is_not_as_usual(tasks: Page,
     assert overrides(user) == {"code": {"provider": "groq"}}
 
 
-def test_a_task_of_ones_own_is_added_by_the_keyboard_alone(tasks: Page, user: User) -> None:
-    tasks.get_by_label("Another task").focus()
+def test_a_new_task_is_added_with_the_keyboard_alone(tasks: Page, user: User) -> None:
+    tasks.get_by_label("New task").focus()
     tasks.keyboard.type("diary")
     tasks.keyboard.press("Enter")
     expect(card(tasks, "diary").get_by_role("combobox", name="Provider", exact=True)).to_be_focused()
     save(tasks)
     assert list(overrides(user)) == ["diary"]
-    card(tasks, "diary").get_by_role("button", name="As usual again").click()
+    card(tasks, "diary").get_by_role("button", name="Reset to default").click()
     expect(card(tasks, "diary")).to_have_count(0)
     save(tasks)
     assert overrides(user) == {}
 
 
 @pytest.mark.parametrize("name", ["x" * 65, "tab\there"])
-def test_names_that_no_task_may_have_are_refused(tasks: Page, name: str) -> None:
-    tasks.get_by_label("Another task").fill(name)
-    tasks.get_by_role("button", name="Add the task").click()
+def test_invalid_task_names_are_refused(tasks: Page, name: str) -> None:
+    tasks.get_by_label("New task").fill(name)
+    tasks.get_by_role("button", name="Add task").click()
     expect(tasks.get_by_role("alert").filter(has_text="1 to 64 printable characters")).to_be_visible()
     expect(tasks.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 
 
-def test_a_model_that_is_not_allowed_is_explained(tasks: Page, user: User) -> None:
+def test_an_invalid_model_is_explained(tasks: Page, user: User) -> None:
     code = card(tasks, "code")
-    code.get_by_role("button", name="Choose a provider").click()
-    code.get_by_label("Model of the task code").fill("two words")
+    code.get_by_role("button", name="Choose provider").click()
+    code.get_by_label("Model for code").fill("two words")
     tasks.get_by_role("button", name="Save", exact=True).click()
     expect(tasks.get_by_role("alert").filter(has_text="without spaces")).to_have_count(2)
     assert overrides(user) == {}
 
 
-def test_what_would_happen_shows_the_task_before_and_after(tasks: Page, user: User) -> None:
+def test_the_route_preview_shows_the_task_before_and_after(tasks: Page, user: User) -> None:
     user.rpc("set_llm_key", provider="groq", key="gsk_" + "a" * 52)
     user.rpc("set_llm_key", provider="mistral", key="b" * 32)
     tasks.reload()
     tasks.get_by_role("tab", name="Tasks", exact=True).click()
     code = card(tasks, "code")
-    code.get_by_role("button", name="Choose a provider").click()
+    code.get_by_role("button", name="Choose provider").click()
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Mistral")
-    code.get_by_role("switch", name="Fallbacks of its own").check()
-    expect(tasks.get_by_label("Task of the request")).to_have_value("code")
+    code.get_by_role("switch", name="Custom fallbacks").check()
+    expect(tasks.get_by_role("combobox", name="Task", exact=True)).to_have_value("code")
     after = tasks.locator("[data-test=route-after]")
     # The user's key, then the app's.
-    asked = after.get_by_role("list", name="Who would be asked").get_by_role("listitem")
+    asked = after.get_by_role("list", name="Candidates").get_by_role("listitem")
     expect(asked).to_contain_text(
         [re.compile("Mistral.*your key", re.S), re.compile("Mistral.*app's key", re.S)]
     )
     expect(after).to_contain_text("your choice for this task")
-    after.get_by_text("Left out").click()
-    expect(after).to_contain_text("Groq is not among your fallbacks for this task.")
+    after.get_by_text("Skipped").click()
+    expect(after).to_contain_text("Groq is not one of your fallbacks for this task.")
     before = tasks.locator("[data-test=route-before]")
-    expect(before.get_by_role("listitem").filter(has_text="Groq")).to_contain_text("no longer")
+    expect(before.get_by_role("listitem").filter(has_text="Groq")).to_contain_text("removed")
 
 
-def test_names_of_tasks_are_text_and_nothing_else(open_panel: OpenPanel, user: User) -> None:
+def test_task_names_are_never_markup(open_panel: OpenPanel, user: User) -> None:
     name = "<img src=x onerror=document.title=1>"
     changes = {"task_overrides": {name: {"provider": "groq"}, "__proto__": {"provider": "openai"}}}
     user.rpc("set_llm_settings", p_changes=changes)
@@ -145,25 +145,25 @@ def test_names_of_tasks_are_text_and_nothing_else(open_panel: OpenPanel, user: U
     expect(card(page, "__proto__").get_by_role("combobox", name="Provider", exact=True)).to_have_value(
         "openai"
     )
-    page.get_by_label("Task of the request").select_option(name)
+    page.get_by_role("combobox", name="Task", exact=True).select_option(name)
     assert page.locator("img").count() == 0
     expect(page).to_have_title("LLM settings")
-    card(page, name).get_by_role("button", name="As usual again").click()
+    card(page, name).get_by_role("button", name="Reset to default").click()
     card(page, "__proto__").get_by_role("combobox", name="Provider", exact=True).select_option(label="Google")
     save(page)
     assert overrides(user) == {"__proto__": {"provider": "google"}}
 
 
-def test_two_pages_merge_tasks_and_ask_about_the_same_one(
+def test_two_pages_merge_tasks_and_ask_about_conflicts(
     tasks: Page, open_panel: OpenPanel, user: User
 ) -> None:
     other = show(open_panel(user))
-    card(tasks, "code").get_by_role("button", name="Choose a provider").click()
+    card(tasks, "code").get_by_role("button", name="Choose provider").click()
     card(tasks, "code").get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
     save(tasks)
-    card(other, "code").get_by_role("button", name="Choose a provider").click()
+    card(other, "code").get_by_role("button", name="Choose provider").click()
     card(other, "code").get_by_role("combobox", name="Provider", exact=True).select_option(label="Mistral")
-    card(other, "speed").get_by_role("button", name="Choose a provider").click()
+    card(other, "speed").get_by_role("button", name="Choose provider").click()
     card(other, "speed").get_by_role("combobox", name="Provider", exact=True).select_option(label="Google")
     other.get_by_role("button", name="Save", exact=True).click()
     question = other.get_by_role("group", name="The task “code”")

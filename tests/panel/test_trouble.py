@@ -1,4 +1,4 @@
-"""What goes wrong around the panel: sessions that end, networks that fail, hostile texts; nothing is lost."""
+"""Trouble around the panel: sessions end, networks fail, texts are hostile, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UPDATE = "**/rpc/set_llm_settings"
 
 
 def turn_off_fallbacks(panel: Panel) -> None:
-    panel.go("Order").get_by_label("Go on with the next provider").uncheck()
+    panel.go("Order").get_by_label("Fall back to the next provider").uncheck()
     expect(panel.root.get_by_text("1 unsaved change")).to_be_visible()
 
 
@@ -31,7 +31,7 @@ def saved(user: User) -> Any:
     return user.stack.rpc("get_llm_settings", token=user.access_token).json()["enable_fallbacks"]
 
 
-def test_an_account_that_is_gone_is_told_and_nothing_typed_is_lost(
+def test_a_deleted_account_is_reported_and_unsaved_changes_stay(
     panel: Panel, user: User, db: psycopg.Connection[Any]
 ) -> None:
     turn_off_fallbacks(panel)
@@ -41,7 +41,7 @@ def test_an_account_that_is_gone_is_told_and_nothing_typed_is_lost(
     expect(panel.root.get_by_text("1 unsaved change")).to_be_visible()
 
 
-def test_a_session_that_cannot_go_on_leaves_nothing(panel: Panel) -> None:
+def test_an_expired_session_leaves_no_data(panel: Panel) -> None:
     expect(panel.root.get_by_role("article", name="Groq")).to_be_visible()
     panel.page.evaluate(
         """() => {
@@ -56,39 +56,39 @@ def test_a_session_that_cannot_go_on_leaves_nothing(panel: Panel) -> None:
     expect(panel.root.get_by_role("article")).to_have_count(0)
 
 
-def test_the_app_is_told_what_was_saved(panel: Panel, user: User) -> None:
+def test_saving_fires_an_event_for_the_app(panel: Panel, user: User) -> None:
     panel.page.evaluate(
         "() => { window.told = 0; document.addEventListener('supa-llm-saved', () => window.told++) }"
     )
     turn_off_fallbacks(panel)
     panel.save()
     card = panel.go("Providers").get_by_role("article", name="Groq")
-    card.get_by_role("button", name="Add a key for Groq").click()
+    card.get_by_role("button", name="Add key for Groq").click()
     card.get_by_label("Your Groq key").fill(key_for("groq", 9))
     card.get_by_label("Your Groq key").press("Enter")
-    expect(card).to_contain_text("The Groq key is saved.")
+    expect(card).to_contain_text("Groq key saved.")
     assert panel.page.evaluate("window.told") == 2
 
 
-def test_off_line_the_draft_waits(panel: Panel, user: User) -> None:
+def test_unsaved_changes_wait_while_offline(panel: Panel, user: User) -> None:
     turn_off_fallbacks(panel)
     panel.page.context.set_offline(True)
-    expect(panel.root.get_by_text("You are off-line")).to_be_visible()
+    expect(panel.root.get_by_text("You're offline")).to_be_visible()
     panel.root.get_by_role("button", name="Save", exact=True).click()
-    expect(panel.root.get_by_role("alert").first).to_contain_text("cannot be reached")
+    expect(panel.root.get_by_role("alert").first).to_contain_text("Can't reach the project")
     assert saved(user) is True
     panel.page.context.set_offline(False)
-    expect(panel.root.get_by_text("You are off-line")).to_have_count(0)
+    expect(panel.root.get_by_text("You're offline")).to_have_count(0)
     panel.save()
     assert saved(user) is False
 
 
-def test_a_slow_project_is_waited_for_and_asked_once(panel: Panel, user: User) -> None:
+def test_a_slow_project_gets_one_request(panel: Panel, user: User) -> None:
     turn_off_fallbacks(panel)
     held: list[Route] = []
     panel.page.route(UPDATE, lambda route: held.append(route))
     panel.root.get_by_role("button", name="Save", exact=True).click()
-    button = panel.root.get_by_role("button", name="Saving …")
+    button = panel.root.get_by_role("button", name="Saving…")
     expect(button).to_be_disabled()
     (waiting,) = held
     waiting.continue_()
@@ -96,13 +96,13 @@ def test_a_slow_project_is_waited_for_and_asked_once(panel: Panel, user: User) -
     assert saved(user) is False
 
 
-def test_a_project_that_fails_is_told_and_tried_again(open_panel: Callable[..., Panel], user: User) -> None:
+def test_a_failing_project_is_reported_and_retried(open_panel: Callable[..., Panel], user: User) -> None:
     panel = open_panel()
     panel.page.route("**/rpc/get_llm_settings", lambda route: route.fulfill(status=503, body="{}"))
-    panel.page.get_by_label("E-mail").fill(user.email)
+    panel.page.get_by_label("Email").fill(user.email)
     panel.page.get_by_label("Password").fill("correct horse battery staple")
     panel.page.get_by_role("button", name="Sign in").click()
-    expect(panel.root.get_by_role("alert")).to_contain_text("cannot answer just now")
+    expect(panel.root.get_by_role("alert")).to_contain_text("The project is unavailable")
     panel.page.unroute("**/rpc/get_llm_settings")
     panel.root.get_by_role("button", name="Try again").click()
     expect(panel.root.get_by_role("tab", name="Providers")).to_be_visible()
@@ -123,7 +123,7 @@ def hostile_provider(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None
 
 
 @pytest.mark.usefixtures("hostile_provider")
-def test_the_key_of_a_provider_that_is_offered_no_more_can_be_removed(
+def test_the_key_of_a_provider_that_is_no_longer_offered_can_be_removed(
     open_panel: Callable[..., Panel], user: User, stack: Stack
 ) -> None:
     user.rpc("set_llm_key", provider="hostile", key="key-of-a-provider-0123456789")
@@ -131,9 +131,9 @@ def test_the_key_of_a_provider_that_is_offered_no_more_can_be_removed(
     stack.admin("set_llm_provider", p_provider={"id": "hostile", "enabled": False})
     panel = open_panel(user)
     card = panel.root.get_by_role("article", name="hostile")
-    expect(card).to_contain_text("does not offer this provider any more")
+    expect(card).to_contain_text("no longer offers this provider")
     card.get_by_role("button", name="Remove the hostile key").click()
-    card.get_by_role("button", name="Remove the key", exact=True).click()
+    card.get_by_role("button", name="Remove key", exact=True).click()
     expect(card).to_have_count(0)
     assert user.rpc("list_llm_keys") == []
     tasks = panel.go("Tasks")
@@ -143,7 +143,7 @@ def test_the_key_of_a_provider_that_is_offered_no_more_can_be_removed(
 
 
 @pytest.mark.usefixtures("hostile_provider")
-def test_texts_of_the_database_are_texts(open_panel: Callable[..., Panel], user: User) -> None:
+def test_texts_from_the_database_are_never_markup(open_panel: Callable[..., Panel], user: User) -> None:
     user.stack.rpc(
         "set_llm_settings",
         token=user.access_token,
@@ -167,7 +167,7 @@ def test_texts_of_the_database_are_texts(open_panel: Callable[..., Panel], user:
     panel.assert_laid_out()
 
 
-def test_two_tabs_see_each_others_changes_and_ask_before_one_is_lost(panel: Panel, user: User) -> None:
+def test_two_tabs_merge_each_others_changes(panel: Panel, user: User) -> None:
     page = panel.page.context.new_page()
     page.goto(panel.site)
     other = Panel(page, panel.site)
@@ -177,19 +177,19 @@ def test_two_tabs_see_each_others_changes_and_ask_before_one_is_lost(panel: Pane
     order = other.go("Order")
     order.get_by_label("Default provider").select_option("groq")
     other.root.get_by_role("button", name="Save", exact=True).click()
-    expect(other.root.get_by_text("were changed elsewhere meanwhile")).to_be_visible()
-    expect(order.get_by_label("Go on with the next provider")).not_to_be_checked()
+    expect(other.root.get_by_text("were changed elsewhere")).to_be_visible()
+    expect(order.get_by_label("Fall back to the next provider")).not_to_be_checked()
     other.save()
     assert saved(user) is False
 
 
-def test_what_both_tabs_changed_is_asked_about(panel: Panel, user: User) -> None:
+def test_a_conflict_is_the_users_choice(panel: Panel, user: User) -> None:
     order = panel.go("Order")
     order.get_by_label("Default provider").select_option("groq")
     user.rpc("set_llm_settings", p_changes={"default_provider": "openai"})
     panel.root.get_by_role("button", name="Save", exact=True).click()
     question = panel.root.get_by_role("group", name="The default provider")
-    expect(question).to_contain_text("was changed elsewhere, too. Which one is to stay?")
+    expect(question).to_contain_text("was also changed elsewhere. Which version do you want to keep?")
     expect(panel.root.get_by_role("button", name="Save", exact=True)).to_be_disabled()
     panel.assert_accessible()
     question.get_by_role("button", name="Mine: Groq").click()
@@ -198,12 +198,12 @@ def test_what_both_tabs_changed_is_asked_about(panel: Panel, user: User) -> None
     order.get_by_label("Default provider").select_option("mistral")
     user.rpc("set_llm_settings", p_changes={"default_provider": "google"})
     panel.root.get_by_role("button", name="Save", exact=True).click()
-    question.get_by_role("button", name="The other: Google").click()
+    question.get_by_role("button", name="Theirs: Google").click()
     expect(order.get_by_label("Default provider")).to_have_value("google")
     expect(panel.root.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 
 
-def test_right_to_left_turns_it_around(panel: Panel) -> None:
+def test_right_to_left_pages_mirror_the_panel(panel: Panel) -> None:
     panel.page.evaluate("document.documentElement.dir = 'rtl'")
     first, second = (panel.root.get_by_role("tab", name=name) for name in ("Providers", "Order"))
     assert left(first) > left(second)
@@ -224,7 +224,7 @@ def test_an_app_brings_its_own_texts(panel: Panel) -> None:
     expect(panel.root.get_by_role("tab", name="Bill")).to_be_visible()
 
 
-def test_an_address_that_is_none_is_told(panel: Panel) -> None:
+def test_an_invalid_url_is_reported(panel: Panel) -> None:
     panel.page.evaluate(
         """() => {
             const other = document.createElement("supa-llm-settings");
@@ -233,6 +233,6 @@ def test_an_address_that_is_none_is_told(panel: Panel) -> None:
         }"""
     )
     other = panel.page.locator("#other")
-    expect(other.get_by_role("alert")).to_contain_text("Is its address right?")
+    expect(other.get_by_role("alert")).to_contain_text("Check its URL")
     expect(other.get_by_role("button", name="Try again")).to_be_visible()
     assert "supabaseUrl" in panel.complaints.pop()

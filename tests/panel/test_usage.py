@@ -1,4 +1,4 @@
-"""The bill, as a user reads it: totals, receipts with whose key paid, limits, alerts, the activity log."""
+"""The Usage and Activity tabs: totals, receipts, usage limits, alerts and the activity log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def use(stack: Stack, user: User, providers: Emulator) -> None:
-    """A priced request, one without a price that a fallback answered, and a limit."""
+    """A priced request, an unpriced one that a fallback answered, and a quota."""
     client = stack.client()
     client.auth.sign_in_with_password({"email": user.email, "password": PASSWORD})
     with SupaLLM(client, operator_keys={}) as llm:
@@ -28,12 +28,12 @@ def use(stack: Stack, user: User, providers: Emulator) -> None:
         llm.flush()
 
 
-def test_nothing_used_teaches(panel: Panel) -> None:
-    expect(panel.go("Usage")).to_contain_text("Nothing was used in this time")
-    expect(panel.go("Activity")).to_contain_text("Nothing has happened yet")
+def test_empty_tabs_explain_themselves(panel: Panel) -> None:
+    expect(panel.go("Usage")).to_contain_text("No usage in this period")
+    expect(panel.go("Activity")).to_contain_text("No activity yet")
 
 
-def test_a_bill_is_read(
+def test_totals_and_receipts_are_shown(
     open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
 ) -> None:
     use(stack, user, providers)
@@ -44,42 +44,42 @@ def test_a_bill_is_read(
     expect(figures.first).to_have_text("2")
     assert total["unpriced"] == 1
     expect(usage).to_contain_text("≥ $")
-    expect(usage).to_contain_text("No price is known for 1 attempts")
+    expect(usage).to_contain_text("1 attempt has no price.")
     expect(usage.get_by_role("row", name="OpenAI")).to_contain_text("unpriced")
-    usage.get_by_text("answered · ").first.click()
-    expect(usage).to_contain_text("1. Groq llama-3.1-8b-instant: fault of the provider, your key")
+    usage.get_by_text("succeeded · ").first.click()
+    expect(usage).to_contain_text("1. Groq llama-3.1-8b-instant: provider error, your key")
     expect(usage).to_contain_text("2. OpenAI")
     expect(usage).to_contain_text("2 of 10")
-    expect(usage).to_contain_text("begins anew")
+    expect(usage).to_contain_text("Resets on")
     expect(usage).to_contain_text(HOSTILE)
     expect(panel.root.locator("img")).to_have_count(0)
     panel.assert_accessible()
     panel.assert_laid_out()
 
 
-def test_alerts_are_read_once(
+def test_alerts_are_dismissed(
     open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
 ) -> None:
     use(stack, user, providers)
     panel = open_panel(user)
-    expect(panel.go("Usage")).to_contain_text("No price is known for")
+    expect(panel.go("Usage")).to_contain_text("has no price")
     alerts = panel.root.get_by_role("region", name="Alerts")
-    alerts.get_by_role("button", name="Got it").click()
+    alerts.get_by_role("button", name="Dismiss").click()
     expect(alerts).to_have_count(0)
     assert stack.rpc("list_llm_alerts", user.access_token).json() == []
 
 
-def test_what_happened_is_told(
+def test_the_activity_log_is_shown(
     open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
 ) -> None:
     use(stack, user, providers)
     log = open_panel(user).go("Activity")
-    expect(log).to_contain_text("Groq key gsk…0001 stored")
-    expect(log).to_contain_text("lent for requests, until")
-    expect(log.get_by_role("row").nth(1)).to_contain_text("you")
+    expect(log).to_contain_text("Groq key gsk…0001 saved")
+    expect(log).to_contain_text("leased for requests until")
+    expect(log.get_by_role("row").nth(1)).to_contain_text("You")
 
 
-def test_a_chart_is_loaded_when_it_is_first_shown(
+def test_the_chart_loads_when_it_is_first_shown(
     open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
 ) -> None:
     use(stack, user, providers)
@@ -91,9 +91,9 @@ def test_a_chart_is_loaded_when_it_is_first_shown(
     usage = panel.go("Usage")
     expect(usage.locator("canvas")).to_be_visible()
     assert [url for url in loaded if "chart" in url]
-    usage.get_by_role("combobox", name="By").select_option("model")
+    usage.get_by_role("combobox", name="Group by").select_option("model")
     expect(usage.locator("supa-llm-usage-chart")).to_contain_text("llama-3.1-8b-instant")
-    usage.get_by_text("The figures").click()
-    expect(usage.get_by_role("region", name="The figures")).to_contain_text("gpt-5-mini")
+    usage.get_by_text("Data table").click()
+    expect(usage.get_by_role("region", name="Data table")).to_contain_text("gpt-5-mini")
     panel.assert_accessible()
     panel.assert_laid_out()

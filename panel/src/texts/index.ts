@@ -4,6 +4,8 @@ import { en } from "./en.js";
 
 export type TextName = keyof typeof en;
 export type Texts = Record<TextName, string>;
+/** Names of texts with a count: NAME.one and NAME.other. */
+export type CountName = { [N in TextName]: N extends `${infer Name}.other` ? Name : never }[TextName];
 
 /** Looks up a text: the page's own, then the language's, then English. */
 export class Translator {
@@ -17,6 +19,12 @@ export class Translator {
   text = (name: TextName, values: Record<string, string | number> = {}): string => {
     const template = this.own[name] ?? this.language[name] ?? en[name] ?? name;
     return template.replace(/\{(\w+)\}/g, (whole, key: string) => String(values[key] ?? whole));
+  };
+
+  /** A text with a count, in the singular or plural of the language. */
+  count = (name: CountName, count: number, values: Record<string, string | number> = {}): string => {
+    const form = new Intl.PluralRules(this.lang).select(count) === "one" ? "one" : "other";
+    return this.text(`${name}.${form}`, { count: new Intl.NumberFormat(this.lang).format(count), ...values });
   };
 
   /** The text of a name built at run time, or the fallback. */

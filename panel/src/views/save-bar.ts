@@ -21,7 +21,7 @@ export function saveBar(store: Store, loaded: Loaded): TemplateResult {
     ${
       count
         ? html`<div class="save-bar row" part="save-bar">
-            <span class="grow">${count === 1 ? t("save.change") : t("save.changes", { count })}</span>
+            <span class="grow">${store.translator.count("save.changes", count)}</span>
             <button ?disabled=${loaded.saving} @click=${() => store.discard()}>${t("save.discard")}</button>
             <button
               class="primary"

@@ -43,7 +43,7 @@ export class KeyCard extends View {
 
   override render() {
     const { store, provider } = this;
-    const { t } = store;
+    const { t, translator } = store;
     const key = store.loaded.keys.get(provider.id);
     this.#watchRateLimit(key);
     return html`<article class="card stack tight" part="provider" aria-label=${provider.name}>
@@ -59,7 +59,7 @@ export class KeyCard extends View {
       ${this.doing === "nothing" || (this.doing === "removing" && !key) ? this.#buttons(key) : nothing}
       <div ?hidden=${!this.secondsLeft} class="stack tight">
         <output class="code shown card" part="shown-key"></output>
-        <p class="small muted">${t("providers.showing", { seconds: this.secondsLeft })}</p>
+        <p class="small muted">${translator.count("providers.showing", this.secondsLeft)}</p>
         <div class="row">
           <button @click=${this.#copy}>${t("providers.copy")}</button>
           <button @click=${this.#hide}>${t("providers.hide")}</button>
@@ -103,8 +103,8 @@ export class KeyCard extends View {
 
   #paidBy(): TemplateResult {
     const { t } = this.store;
-    const name = this.payer === "nobody" ? "providers.unused" : `source.${this.payer}`;
-    const who = this.payer ? t(name as TextName) : "…";
+    if (this.payer === "nobody") return html`<p class="small muted">${t("providers.unused")}</p>`;
+    const who = this.payer ? t(`source.${this.payer}`) : "…";
     return html`<p class="small"><span class="muted">${t("providers.paid_by")}:</span> ${who}</p>`;
   }
 

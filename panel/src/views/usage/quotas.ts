@@ -43,7 +43,7 @@ function bar(store: Store, quota: Quota): TemplateResult {
       aria-label=${name}
     ></meter>
     <p class="small muted">
-      ${reserved ? html`${t("usage.quota.reserved", { reserved: amount(reserved) })}. ` : nothing}
+      ${reserved ? t("usage.quota.reserved", { reserved: amount(reserved) }) : nothing}
       ${quota.resets_at ? t("usage.quota.resets", { time: formats.time(quota.resets_at) }) : nothing}
     </p>
   `;

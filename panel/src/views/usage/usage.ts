@@ -112,7 +112,7 @@ export class UsageView extends View {
   }
 
   #figures(total: UsageLine, { forecast }: Report): TemplateResult {
-    const { t, formats } = this.store;
+    const { t, translator, formats } = this.store;
     const figure = (name: TextName, value: string) =>
       html`<div>
         <dt class="small muted">${t(name)}</dt>
@@ -126,18 +126,17 @@ export class UsageView extends View {
         ${figure("usage.failures", formats.number(total.failures))}
         ${figure("usage.fallbacks", formats.number(total.fallbacks))}
       </dl>
-      ${total.unpriced ? html`<p class="warn small">${t("usage.unpriced.count", { count: total.unpriced })}</p>` : nothing}
+      ${total.unpriced ? html`<p class="warn small">${translator.count("usage.unpriced_attempts", total.unpriced)}</p>` : nothing}
       ${
         total.unreported
-          ? html`<p class="warn small">${t("usage.unreported.count", { count: total.unreported })}</p>`
+          ? html`<p class="warn small">${translator.count("usage.unreported_attempts", total.unreported)}</p>`
           : nothing
       }
       ${
         forecast.forecast !== null && forecast.cost_so_far !== null && forecast.days_averaged
           ? html`<p class="small muted">
-              ${t("usage.forecast", {
+              ${translator.count("usage.forecast", forecast.days_averaged, {
                 so_far: costInWords(this.store, { ...forecast, cost: forecast.cost_so_far }),
-                days: forecast.days_averaged,
                 forecast: formats.money(forecast.forecast),
               })}
             </p>`
