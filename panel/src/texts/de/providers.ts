@@ -12,7 +12,7 @@ export const providers: Record<keyof typeof english, string> = {
   "providers.state.none": "Kein Schlüssel",
   "providers.state.untested": "Noch nicht geprüft",
   "providers.state.working": "Funktioniert",
-  "providers.state.rejected": "Vom Anbieter abgelehnt; bitte ersetzen",
+  "providers.state.rejected": "Abgelehnt",
   "providers.state.rate_limited": "Anfragelimit erreicht bis {time}",
   "providers.key": "Schlüssel",
   "providers.stored": "Gespeichert",

@@ -9,7 +9,7 @@ export const providers = {
   "providers.state.none": "No key",
   "providers.state.untested": "Not checked yet",
   "providers.state.working": "Working",
-  "providers.state.rejected": "Rejected by the provider; replace it",
+  "providers.state.rejected": "Rejected",
   "providers.state.rate_limited": "Rate-limited until {time}",
   "providers.key": "Key",
   "providers.stored": "Saved",
