@@ -114,7 +114,7 @@ export interface KeyCheck {
   reason: string;
   message: string;
   /** The provider's own error message, masked; may be empty. */
-  said: string;
+  detail: string;
   key: StoredKey | null;
 }
 

@@ -21,8 +21,8 @@ def endpoint(stack: Stack) -> Iterator[TestClient]:
 def ask(endpoint: TestClient, user: User, **body: Any) -> dict[str, Any]:
     answer = endpoint.post("/keys/check", json=body, headers={"authorization": f"Bearer {user.access_token}"})
     assert answer.status_code == 200, answer.text
-    said: dict[str, Any] = answer.json()
-    return said
+    result: dict[str, Any] = answer.json()
+    return result
 
 
 def store(user: User, provider: str) -> str:
@@ -37,13 +37,13 @@ def test_a_working_key_is_marked(
     endpoint: TestClient, user: User, providers: Emulator, provider: str
 ) -> None:
     store(user, provider)
-    said = ask(endpoint, user, provider=provider)
-    assert (said["result"], said["reason"], said["key"]["status"]) == ("works", "ok", "working")
+    result = ask(endpoint, user, provider=provider)
+    assert (result["result"], result["reason"], result["key"]["status"]) == ("works", "ok", "working")
 
 
 def test_a_typed_key_is_checked_but_not_stored(endpoint: TestClient, user: User, providers: Emulator) -> None:
-    said = ask(endpoint, user, provider="groq", key=key_for("groq", 5))
-    assert (said["result"], said["key"]) == ("works", None)
+    result = ask(endpoint, user, provider="groq", key=key_for("groq", 5))
+    assert (result["result"], result["key"]) == ("works", None)
     assert user.stack.rpc("list_llm_keys", token=user.access_token).json() == []
 
 
@@ -53,9 +53,9 @@ def test_a_rejected_key_is_marked(
 ) -> None:
     key = store(user, provider)
     providers.fail(401, message=f"Incorrect API key provided: {key}")
-    said = ask(endpoint, user, provider=provider)
-    assert (said["result"], said["key"]["status"]) == ("rejected", "rejected")
-    assert key not in str(said)
+    result = ask(endpoint, user, provider=provider)
+    assert (result["result"], result["key"]["status"]) == ("rejected", "rejected")
+    assert key not in str(result)
     assert ask(endpoint, user, provider=provider)["key"]["status"] == "working"
 
 
@@ -67,15 +67,15 @@ def test_an_inconclusive_check_leaves_the_key_unchanged(
 ) -> None:
     store(user, "groq")
     providers.fail(status)
-    said = ask(endpoint, user, provider="groq")
-    assert (said["result"], said["reason"], said["key"]["status"]) == ("unknown", reason, "untested")
+    result = ask(endpoint, user, provider="groq")
+    assert (result["result"], result["reason"], result["key"]["status"]) == ("unknown", reason, "untested")
 
 
 def test_a_429_rate_limits_the_key(endpoint: TestClient, user: User, providers: Emulator) -> None:
     store(user, "groq")
     providers.fail(429, retry_after=60)
-    said = ask(endpoint, user, provider="groq")
-    assert (said["result"], said["reason"], said["key"]["status"]) == (
+    result = ask(endpoint, user, provider="groq")
+    assert (result["result"], result["reason"], result["key"]["status"]) == (
         "unknown", "rate_limited", "rate_limited",
     )  # fmt: skip
 

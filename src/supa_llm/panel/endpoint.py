@@ -79,7 +79,7 @@ def panel_endpoint(
                 "result": result.result,
                 "reason": result.reason,
                 "message": result.message,
-                "said": result.detail,
+                "detail": result.detail,
                 "key": stored,
             }
         )

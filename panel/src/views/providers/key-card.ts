@@ -213,10 +213,10 @@ export class KeyCard extends View {
     </form>`;
   }
 
-  #result({ result, reason, message, said }: KeyCheck): TemplateResult {
+  #result({ result, reason, message, detail }: KeyCheck): TemplateResult {
     const { t, translator } = this.store;
     const look = { works: "good", rejected: "bad", unknown: "warn" }[result];
-    const why = [result === "unknown" ? translator.find(`providers.why.${reason}`, message) : "", said];
+    const why = [result === "unknown" ? translator.find(`providers.why.${reason}`, message) : "", detail];
     return html`<p class=${look} part="result">
       ${t(`providers.result.${result}` as TextName, { why: why.filter(Boolean).join(" ") })}
     </p>`;
