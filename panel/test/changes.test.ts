@@ -17,13 +17,13 @@ const after = (...edits: [Parameters<typeof assign>[1], unknown][]): Preferences
   return made;
 };
 
-describe("what is saved", () => {
-  test("nothing, when nothing differs", () => {
+describe("changesBetween", () => {
+  test("is null if nothing differs", () => {
     expect(changesBetween(base(), base())).toBeNull();
     expect(countChanges(base(), base())).toBe(0);
   });
 
-  test("only what differs, by field and by task", () => {
+  test("has only changed fields and tasks", () => {
     const wanted = after(
       [["provider_preferences", "groq", "model"], "gpt"],
       [["provider_preferences", "google", "priority"], 3],
@@ -36,7 +36,7 @@ describe("what is saved", () => {
     expect(countChanges(base(), wanted)).toBe(3);
   });
 
-  test("another order of providers, which counts as one change", () => {
+  test("counts a new order of providers as one change", () => {
     const wanted = after(
       [["provider_preferences", "groq", "priority"], 2],
       [["provider_preferences", "google", "priority"], 1],
@@ -47,7 +47,7 @@ describe("what is saved", () => {
     });
   });
 
-  test("null for what is taken away", () => {
+  test("has null for removed values", () => {
     const wanted = after(
       [["default_provider"], undefined],
       [["provider_preferences", "mistral", "enabled"], undefined],
@@ -61,7 +61,7 @@ describe("what is saved", () => {
     expect(wanted.provider_preferences).not.toHaveProperty("mistral");
   });
 
-  test("not the order of fields", () => {
+  test("ignores the order of fields", () => {
     const wanted = after([
       ["task_overrides", "code"],
       { fallbacks: [{ provider: "groq" }], provider: "anthropic" },
@@ -69,13 +69,13 @@ describe("what is saved", () => {
     expect(changesBetween(base(), wanted)).toBeNull();
   });
 
-  test("a task by any name", () => {
+  test("accepts any task name", () => {
     const name = '__proto__ ["x"]';
     const wanted = after([["task_overrides", name], { provider: "groq" }]);
     expect(changesBetween(base(), wanted)).toEqual({ task_overrides: { [name]: { provider: "groq" } } });
   });
 
-  test("a task that is called __proto__", () => {
+  test("accepts a task called __proto__", () => {
     const wanted = after([["task_overrides", "__proto__"], { provider: "groq" }]);
     expect(JSON.stringify(changesBetween(base(), wanted))).toBe(
       '{"task_overrides":{"__proto__":{"provider":"groq"}}}',
@@ -84,8 +84,8 @@ describe("what is saved", () => {
   });
 });
 
-describe("changes from two sides", () => {
-  test("stand together where they are of different things", () => {
+describe("merge", () => {
+  test("combines changes of different leaves", () => {
     const mine = after([["provider_preferences", "groq", "model"], "mine"]);
     const theirs = after([["provider_preferences", "groq", "priority"], 9], [["enable_fallbacks"], false]);
     const { merged, conflicts } = merge(base(), mine, theirs);
@@ -94,7 +94,7 @@ describe("changes from two sides", () => {
     expect(merged.enable_fallbacks).toBe(false);
   });
 
-  test("are a conflict where they are of the same thing, and mine is kept until it is settled", () => {
+  test("reports a conflict on the same leaf, and keeps mine until it is settled", () => {
     const mine = after([["task_overrides", "code"], { provider: "groq" }]);
     const theirs = after([["task_overrides", "code"], undefined]);
     const { merged, conflicts } = merge(base(), mine, theirs);
@@ -104,7 +104,7 @@ describe("changes from two sides", () => {
     expect(merged.task_overrides["code"]).toEqual({ provider: "groq" });
   });
 
-  test("are none where both made the same change", () => {
+  test("finds no conflict if both made the same change", () => {
     const both = after([["default_provider"], "groq"]);
     expect(merge(base(), both, both)).toEqual({ merged: both, conflicts: [] });
   });

@@ -18,7 +18,7 @@ function route(candidates: string[], skipped: [string, string][] = []): Route {
 }
 
 describe("the route preview", () => {
-  it("marks what moved, what is new and what is gone", () => {
+  it("marks moved, new and removed candidates", () => {
     const [now, then] = [route(["a", "b", "c"]), route(["c", "a", "d"])];
     expect(candidateMarks(then, now, "after")).toEqual(["earlier", "later", "new"]);
     expect(candidateMarks(now, then, "before")).toEqual(["same", "gone", "same"]);
@@ -55,7 +55,7 @@ describe("the route preview", () => {
     ).toBe(true);
   });
 
-  it("has a text for every reason of the database's", () => {
+  it("has a text for every reason in the database", () => {
     const reasons =
       "no_key key_rejected key_rate_limited provider_disabled provider_off lacks_capability no_model other_model " +
       "not_in_task_fallbacks fallbacks_off operator_keys_declined quota_exceeded model_unpriced runtime_required";

@@ -40,27 +40,27 @@ beforeEach(async () => {
   await store.follow("ada");
 });
 
-describe("who is signed in", () => {
-  test("sees their own", () => {
+describe("the session", () => {
+  test("loads the user's settings", () => {
     expect(store.state.status).toBe("ready");
     expect(backend.settings).toHaveBeenCalledTimes(1);
   });
 
-  test("a refreshed session loads nothing again, and keeps what is not saved", async () => {
+  test("keeps unsaved changes when it is refreshed", async () => {
     store.edit(["default_provider"], "groq");
     await store.follow("ada");
     expect(backend.settings).toHaveBeenCalledTimes(1);
     expect(store.changeCount).toBe(1);
   });
 
-  test("signing out forgets everything", async () => {
+  test("drops all data at sign-out", async () => {
     store.edit(["default_provider"], "groq");
     await store.follow(null);
     expect(store.state.status).toBe("signed_out");
     expect(() => store.loaded).toThrow(PanelError);
   });
 
-  test("an answer that comes after signing out is dropped", async () => {
+  test("drops an answer that comes after sign-out", async () => {
     await store.follow(null);
     let answer = (_: Settings) => {};
     backend.settings.mockImplementationOnce(() => new Promise((resolve) => (answer = resolve)));
@@ -71,7 +71,7 @@ describe("who is signed in", () => {
     expect(store.state.status).toBe("signed_out");
   });
 
-  test("a project that cannot be reached is told, and tried again", async () => {
+  test("reports an unreachable project and retries", async () => {
     await store.follow(null);
     backend.settings.mockRejectedValueOnce(new PanelError("offline", ""));
     await store.follow("ada");
@@ -80,7 +80,7 @@ describe("who is signed in", () => {
     expect(store.state).toMatchObject({ status: "ready", error: null });
   });
 
-  test("without its runtime the panel works all the same", async () => {
+  test("works without the runtime", async () => {
     await store.follow(null);
     backend.operatorProviders.mockRejectedValueOnce(new PanelError("offline", ""));
     await store.follow("ada");
@@ -89,14 +89,14 @@ describe("who is signed in", () => {
 });
 
 describe("saving", () => {
-  test("sends what changed, at the version that was read", async () => {
+  test("sends the changes with the version they are based on", async () => {
     store.edit(["default_provider"], "groq");
     await store.save();
     expect(backend.update).toHaveBeenCalledWith({ default_provider: "groq" }, 1);
     expect([store.loaded.announced, store.changeCount]).toEqual(["saved", 0]);
   });
 
-  test("keeps what is edited meanwhile", async () => {
+  test("keeps edits made meanwhile", async () => {
     store.edit(["default_provider"], "groq");
     const saving = store.save();
     store.edit(["enable_fallbacks"], false);
@@ -115,7 +115,7 @@ describe("saving", () => {
     ]);
   });
 
-  test("takes over what was changed elsewhere, and asks about what both changed", async () => {
+  test("takes over changes made elsewhere and reports conflicts", async () => {
     backend.update.mockRejectedValueOnce(new PanelError("settings_changed", "", "", 409));
     backend.settings.mockResolvedValueOnce(
       row({ version: 7, default_provider: "openai", enable_fallbacks: false }),
@@ -131,7 +131,7 @@ describe("saving", () => {
     expect(backend.update).toHaveBeenLastCalledWith({ default_provider: "groq" }, 7);
   });
 
-  test("an older answer that comes after saving is dropped", async () => {
+  test("drops an older answer that comes after it", async () => {
     let answer = (_: Settings) => {};
     backend.settings.mockImplementationOnce(() => new Promise((resolve) => (answer = resolve)));
     const looking = store.refresh();
@@ -144,7 +144,7 @@ describe("saving", () => {
     expect([...store.loaded.keys.keys()]).toEqual(["groq"]);
   });
 
-  test("a conflict is asked until it is answered", async () => {
+  test("keeps a conflict until it is settled", async () => {
     backend.settings.mockResolvedValueOnce(row({ version: 7, default_provider: "openai" }));
     store.edit(["default_provider"], "groq");
     await store.refresh();
@@ -155,7 +155,7 @@ describe("saving", () => {
     expect(store.loaded.conflicts.map(({ path }) => path)).toEqual([["default_provider"]]);
   });
 
-  test("two orders are not mixed", async () => {
+  test("never mixes two orders", async () => {
     const order = (...ids: string[]) =>
       Object.fromEntries(ids.map((id, index) => [id, { priority: index + 1 }]));
     store.reorder(["c", "a", "b"]);
@@ -166,7 +166,7 @@ describe("saving", () => {
     expect([store.loaded.conflicts, store.changes]).toEqual([[], null]);
   });
 
-  test("a conflict about what is edited again, or changed to the same elsewhere, is asked no more", async () => {
+  test("drops a conflict after another edit, or after the same change elsewhere", async () => {
     backend.settings.mockResolvedValueOnce(row({ version: 2, default_provider: "openai" }));
     store.edit(["default_provider"], "groq");
     await store.refresh();
@@ -180,7 +180,7 @@ describe("saving", () => {
     expect([store.loaded.conflicts, store.changes]).toEqual([[], null]);
   });
 
-  test("an answer to somebody who has gone reaches nobody", async () => {
+  test("lets no answer reach another user", async () => {
     let answer = (_: string) => {};
     const waiting = store.whileSignedIn(new Promise<string>((resolve) => (answer = resolve)));
     await store.follow("ben");
@@ -188,7 +188,7 @@ describe("saving", () => {
     await expect(waiting).rejects.toBeInstanceOf(OutdatedAnswer);
   });
 
-  test("of a conflict that the other wins, nothing is left to save", async () => {
+  test("has nothing to save after the other side wins a conflict", async () => {
     backend.settings.mockResolvedValueOnce(row({ version: 7, default_provider: "openai" }));
     store.edit(["default_provider"], "groq");
     await store.refresh();

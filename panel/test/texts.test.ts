@@ -6,26 +6,26 @@ import { languageOf, Translator, type TextName } from "../src/texts/index.js";
 
 const placeholders = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
 
-test("every error code of the database has a text for people", () => {
-  const section = page.split("## From the database")[1]!.split("\n## ")[0]!;
+test("every error code of the database has a text", () => {
+  const section = page.split("## Database errors")[1]!.split("\n## ")[0]!;
   const codes = [...section.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]!);
   expect(codes.length).toBeGreaterThan(20);
   expect(codes.filter((code) => !(`error.${code}` in en))).toEqual([]);
 });
 
-test("each language has each text, with the same values to put in", () => {
+test("each language has each text, with the same placeholders", () => {
   expect(Object.keys(de).sort()).toEqual(Object.keys(en).sort());
   for (const name of Object.keys(en) as TextName[])
     expect([name, placeholders(de[name])]).toEqual([name, placeholders(en[name])]);
 });
 
-test("a host's own texts come first, then the language's", () => {
+test("the page's own texts come first, then the language's", () => {
   const translator = new Translator("de", de, { "tab.providers": "Modelle" });
   expect(translator.text("tab.providers")).toBe("Modelle");
   expect(translator.text("tab.usage")).toBe(de["tab.usage"]);
 });
 
-test("values are put in as they are, and what has no value stays", () => {
+test("values are filled in literally, and a placeholder without a value stays", () => {
   const { text } = new Translator("en");
   expect(text("leaf.task", { task: "$& {count}" })).toBe("The task “$& {count}”");
   expect(text("save.changes.other")).toBe("{count} unsaved changes");
@@ -37,11 +37,11 @@ test("counts have a singular, and the language's digits", () => {
   expect(new Translator("de", de).count("save.changes", 1200)).toBe("1.200 ungespeicherte Änderungen");
 });
 
-test("a name that is put together falls back where there is no text", () => {
+test("a name built at run time falls back if there is no text", () => {
   expect(new Translator("en").find("error.never_heard_of", "as said")).toBe("as said");
 });
 
-test("languages are found by their tag", async () => {
+test("a language is found by its tag", async () => {
   expect(await languageOf("de-AT")).toBe(de);
   expect(await languageOf("fr")).toBe(en);
 });
