@@ -26,6 +26,8 @@ export class UsageChart extends LitElement {
         display: block;
         min-inline-size: 0;
         overflow: hidden;
+        /* Its end reports each change of theme, whatever caused it. */
+        transition: color 1ms;
       }
       ul {
         display: flex;
@@ -56,10 +58,12 @@ export class UsageChart extends LitElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.#sized.observe(this);
+    this.addEventListener("transitionend", this.#redraw);
   }
 
   override disconnectedCallback(): void {
     this.#sized.disconnect();
+    this.removeEventListener("transitionend", this.#redraw);
     this.#plot?.destroy();
     this.#plot = null;
     super.disconnectedCallback();
@@ -85,8 +89,7 @@ export class UsageChart extends LitElement {
     if (!place) return;
     this.#plot?.destroy();
     const groups = this.#groups();
-    const color = getComputedStyle(this).color;
-    const axis = { stroke: color, grid: { stroke: "#80808040", width: 1 } };
+    const axis = { stroke: () => getComputedStyle(this).color, grid: { stroke: "#80808040", width: 1 } };
     const { formats } = this.store;
     const amount = (value: number) => (this.measure === "cost" ? formats.money(value) : formats.short(value));
     this.#plot = new uPlot(
@@ -164,6 +167,8 @@ export class UsageChart extends LitElement {
     if (name === "") return this.store.t("usage.chart.rest");
     return this.grouping === "provider" ? this.store.providerName(name) : name;
   }
+
+  #redraw = () => this.#plot?.redraw(false);
 
   #fit(): void {
     if (this.#plot && this.clientWidth) this.#plot.setSize({ width: this.clientWidth, height: HEIGHT });
