@@ -1,4 +1,4 @@
-"""A known key, a token and a runtime's secret go through every failure and are found nowhere in the client.
+"""A known key, a token and a runtime's secret pass through every failure and appear nowhere in the client.
 
 Not in a log at DEBUG (those of the HTTP libraries too), a warning, a repr, a message or a chain of errors.
 """
@@ -27,12 +27,12 @@ from tests.support import Emulator, Stack, User
 KEY = "sk-test-canary0123456789abcdefCANARY"
 OPERATOR_KEY = "gsk_canary0123456789abcdefOPERATOR"
 RUNTIME_SECRET = "runtime-canary-0123456789-SECRET"
-#: Long enough to be a leak, short enough to find a part of one.
+#: Long enough to prove a leak, short enough to find a partial one.
 PARTS = [secret[at : at + 16] for secret in (KEY, OPERATOR_KEY, RUNTIME_SECRET) for at in (0, 8, 16)]
 
 
 class Watch:
-    """All that is said while it looks."""
+    """Everything that is logged or raised meanwhile."""
 
     def __init__(self, *more: str) -> None:
         self.secrets = [*PARTS, *more]
@@ -86,7 +86,7 @@ def watching(*more: str) -> Iterator[Watch]:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """The error with all that it leads to, also what a traceback would not show."""
+    """The error and everything reachable from it, also what a traceback hides."""
     waiting, seen = [error], set()
     while waiting:
         link = waiting.pop()
@@ -97,7 +97,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def deep(thing: Any, levels: int = 5) -> str:
-    """The repr of an object and of what it holds."""
+    """The repr of an object and of its attributes."""
     if isinstance(thing, Secret) or levels == 0:
         return repr(thing)
     held = list(vars(thing).values()) if hasattr(thing, "__dict__") else []
@@ -119,7 +119,7 @@ def canary(user: User, providers: Emulator) -> User:
 
 
 def faults(providers: Emulator) -> Iterator[None]:
-    """Each way in which a provider fails, with an error message that repeats the key where it can."""
+    """Each kind of provider failure, with an error message that repeats the key if possible."""
     for status in (400, 401, 403, 404, 422, 429, 500, 503):
         providers.fail(status, message=f"Incorrect API key provided: {KEY}. Bearer {KEY}")
         yield
@@ -131,7 +131,7 @@ def faults(providers: Emulator) -> Iterator[None]:
 
 
 def revive(user: User) -> None:
-    """Forget that the key was rejected or limited."""
+    """Reset the key's status to working."""
     with user.stack.connect() as db:
         db.execute(
             "update public.llm_keys set status = 'untested', rate_limited_until = null where user_id = %s",

@@ -1,4 +1,4 @@
-"""One object serves many users at the same time, and every call to a provider carries its owner's key."""
+"""One object serves many users at once, and every provider call has the right user's key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USERS, AT_ONCE, TURNS = 200, 32, 3
 
 
 class Watched(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Really sends, and notes who asked and with which key. The question tells who: ``I am user 7``."""
+    """Sends requests and notes the user and the key of each. The prompt names the user: ``I am user 7``."""
 
     def __init__(self) -> None:
         self._sync, self._async = httpx.HTTPTransport(), httpx.AsyncHTTPTransport()
@@ -43,7 +43,7 @@ class Watched(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 @pytest.fixture
 def crowd(stack: Stack, providers: Emulator) -> list[User]:
-    """Users with a key of their own each."""
+    """Users, each with an own key."""
     users = stack.crowd(USERS)
 
     def store(owner: int) -> None:
@@ -55,7 +55,7 @@ def crowd(stack: Stack, providers: Emulator) -> list[User]:
 
 
 def turns() -> list[int]:
-    """Each user several times, in no order."""
+    """Each user several times, shuffled."""
     order = [owner for owner in range(USERS) for _ in range(TURNS)]
     random.Random(7).shuffle(order)
     return order

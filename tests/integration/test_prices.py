@@ -36,7 +36,7 @@ def admin(stack: Stack) -> Iterator[Admin]:
 
 @pytest.fixture
 def tariff(stack: Stack) -> Iterator[str]:
-    """A provider whose prices are gone at the end."""
+    """A provider whose prices are removed after the test."""
     stack.admin(
         "set_llm_provider",
         p_provider={"id": "tariff", "base_url": "https://tariff.example", "default_model": "m"},
@@ -52,7 +52,7 @@ def entry(rate: float, **more: Any) -> dict[str, Any]:
     return {"name": "m", "pattern": "^m", "position": 0, "prices": [{"rates": {"input": rate}, **more}]}
 
 
-def test_a_users_price_is_theirs_and_goes_first(llm: SupaLLM, admin: Admin, tariff: str) -> None:
+def test_a_users_own_price_comes_first(llm: SupaLLM, admin: Admin, tariff: str) -> None:
     general = admin.set_price(tariff, "m*", {"input": 2, "output": 8})
     assert [price.id for price in llm.list_prices(tariff, "m-1") if price.in_force] == [general.id]
     own = llm.set_price(
@@ -78,7 +78,7 @@ def test_dates_are_midnight_utc_and_times_have_their_zone(llm: SupaLLM, tariff: 
         llm.set_price(tariff, "m", {"input": 1}, valid_from=datetime(2026, 1, 1))
 
 
-def test_what_the_database_refuses_says_what_is_allowed(llm: SupaLLM, admin: Admin, tariff: str) -> None:
+def test_a_refusal_lists_what_is_allowed(llm: SupaLLM, admin: Admin, tariff: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         llm.set_price(tariff, "m", {"inputs": 1})
     assert caught.value.code == "invalid_price"
@@ -91,7 +91,7 @@ def test_what_the_database_refuses_says_what_is_allowed(llm: SupaLLM, admin: Adm
         admin.sync_prices(tariff, [{"name": "m"}], apply=True)
 
 
-def test_a_sync_says_what_it_changes_and_does_so_when_asked(admin: Admin, tariff: str) -> None:
+def test_a_sync_previews_its_changes_and_applies_them_on_request(admin: Admin, tariff: str) -> None:
     (change,) = admin.sync_prices(tariff, [entry(1)])
     assert change == PriceChange("m", "added", None, None, None, None, {"input": 1}, None, None)
     assert admin.list_prices(tariff) == []
@@ -110,8 +110,8 @@ def test_a_sync_says_what_it_changes_and_does_so_when_asked(admin: Admin, tariff
     assert (changes["added"].daily_from, changes["added"].daily_until) == (time(22), time(6))
 
 
-def test_time_passes_between_a_price_and_the_next(admin: Admin, tariff: str) -> None:
-    """In transactions of their own, where now() is another."""
+def test_a_price_ends_when_the_next_one_begins(admin: Admin, tariff: str) -> None:
+    """In transactions of their own, with different values of now()."""
     for rate in (1, 2, 3):
         admin.sync_prices(tariff, [entry(rate)], apply=True)
     (price,) = admin.list_prices(tariff, "m")
@@ -120,7 +120,7 @@ def test_time_passes_between_a_price_and_the_next(admin: Admin, tariff: str) -> 
     assert datetime.now(UTC) - price.valid_from < timedelta(minutes=5)
 
 
-async def test_the_twin_for_asyncio_does_the_same(
+async def test_the_asyncio_client_does_the_same(
     new_user: Callable[[], User], admin: Admin, tariff: str
 ) -> None:
     client = await new_user().async_client()
@@ -132,13 +132,13 @@ async def test_the_twin_for_asyncio_does_the_same(
 
 
 @pytest.mark.parametrize("url", ["", "project.supabase.co", "https://"])
-def test_a_url_that_cannot_be_one_is_refused_at_once(url: str) -> None:
+def test_an_invalid_url_is_refused_at_once(url: str) -> None:
     with pytest.raises(ConfigurationError, match="URL"):
         Admin(url, "sb_secret_x")
 
 
 @pytest.mark.parametrize("key", ["", "two words", "ümlaut"])
-def test_a_key_that_cannot_be_one_is_refused_before_anything_is_sent(key: str) -> None:
+def test_an_invalid_key_is_refused_before_a_request_is_sent(key: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Admin("https://project.test", key)
     assert not key or key not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Quotas through the client: kept under concurrency and over fallbacks, told of when they refuse."""
+"""Quotas through the client: enforced under concurrency and across fallbacks, with clear refusals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def llm(user: User, providers: Emulator) -> Iterator[SupaLLM]:
 
 
 def held(db: psycopg.Connection[Any], user: User) -> tuple[Any, ...]:
-    """How many reservations there are of the user's, and what their counters say is reserved."""
+    """The number of the user's reservations, and the reserved amount in their counters."""
     row = db.execute(
         "select (select count(*) from llm_private.reservations where user_id = %(id)s),"
         " (select coalesce(sum(reserved), 0) from llm_private.quota_counters where owner = %(id)s)",
@@ -72,12 +72,12 @@ def test_a_quota_is_set_shown_changed_and_removed(llm: SupaLLM) -> None:
 
 
 @pytest.mark.parametrize("limit", [-1, float("nan"), float("inf"), Decimal("nan"), True, "20", None])
-def test_a_limit_that_is_none_is_refused_at_once(llm: SupaLLM, limit: Any) -> None:
+def test_an_invalid_limit_is_refused_at_once(llm: SupaLLM, limit: Any) -> None:
     with pytest.raises(InvalidInputError, match="limit of a quota"):
         llm.set_quota(limit, "cost", "month")
 
 
-def test_what_cannot_be_a_quota_is_named(llm: SupaLLM) -> None:
+def test_an_invalid_field_of_a_quota_is_named(llm: SupaLLM) -> None:
     with pytest.raises(InvalidInputError, match="period") as info:
         llm.set_quota(1, "cost", "fortnight")  # type: ignore[arg-type]
     assert info.value.code == "invalid_quota"
@@ -115,7 +115,7 @@ def test_the_quota_of_one_provider_sends_requests_to_the_next(
     assert ("groq", "quota_exceeded") in [(line.provider, line.reason) for line in explained.skipped]
 
 
-def test_each_hop_is_kept_by_its_own_quotas(
+def test_each_candidate_is_limited_by_its_own_quotas(
     llm: SupaLLM, user: User, providers: Emulator, db: psycopg.Connection[Any]
 ) -> None:
     llm.set_quota(1, "requests", "day", provider="openai")
@@ -131,7 +131,7 @@ def test_each_hop_is_kept_by_its_own_quotas(
     assert (quota.used, quota.reserved) == (Decimal(1), Decimal(0))
 
 
-def test_cost_is_counted_at_the_users_price_and_the_rest_is_free_again(
+def test_cost_is_counted_at_the_users_price_and_the_rest_is_released(
     llm: SupaLLM, user: User, db: psycopg.Connection[Any]
 ) -> None:
     llm.set_quota(1, "cost", "month")
@@ -143,7 +143,7 @@ def test_cost_is_counted_at_the_users_price_and_the_rest_is_free_again(
     assert held(db, user) == (0, 0)
 
 
-def test_a_request_without_a_limit_of_its_own_gets_the_one_that_was_reserved(
+def test_a_request_without_an_output_limit_gets_the_reserved_one(
     llm: SupaLLM, providers: Emulator, stack: Stack
 ) -> None:
     llm.chat("Hello")
@@ -153,7 +153,7 @@ def test_a_request_without_a_limit_of_its_own_gets_the_one_that_was_reserved(
     assert [body.get("max_completion_tokens") for body in bodies] == [None, 8192]
 
 
-def test_a_model_without_a_price_is_refused_by_a_hard_quota_of_cost(llm: SupaLLM) -> None:
+def test_an_unpriced_model_is_refused_by_an_enforced_quota_of_cost(llm: SupaLLM) -> None:
     llm.set_quota(1, "cost", "month")
     llm.set_key("mistral", key_for("mistral"))
     llm.set_settings(enable_fallbacks=False)
@@ -164,7 +164,7 @@ def test_a_model_without_a_price_is_refused_by_a_hard_quota_of_cost(llm: SupaLLM
     assert llm.chat("Hello", model="mistral/never-heard-of", max_tokens=10).text
 
 
-def test_a_soft_quota_only_tells(llm: SupaLLM) -> None:
+def test_an_alert_only_quota_refuses_nothing(llm: SupaLLM) -> None:
     llm.set_quota(2, "requests", "day", enforced=False)
     assert [attempt(llm) for _ in range(3)] == ["passed"] * 3
     assert llm.flush()
@@ -173,7 +173,7 @@ def test_a_soft_quota_only_tells(llm: SupaLLM) -> None:
     assert llm.list_alerts() == []
 
 
-def test_64_at_once_pass_a_quota_for_ten_ten_times(
+def test_ten_of_64_concurrent_requests_fit_a_quota_of_ten(
     llm: SupaLLM, user: User, db: psycopg.Connection[Any]
 ) -> None:
     llm.set_quota(10, "requests", "day")
@@ -186,7 +186,7 @@ def test_64_at_once_pass_a_quota_for_ten_ten_times(
     assert (quota.used, quota.reserved) == (Decimal(10), Decimal(0))
 
 
-async def test_64_tasks_at_once_pass_a_quota_for_ten_ten_times(
+async def test_ten_of_64_concurrent_tasks_fit_a_quota_of_ten(
     user: User, providers: Emulator, db: psycopg.Connection[Any]
 ) -> None:
     async with AsyncSupaLLM(await user.async_client(), operator_keys={}) as llm:
@@ -251,7 +251,7 @@ def offered(stack: Stack, user: User, providers: Emulator) -> Iterator[SupaLLM]:
     stack.admin("revoke_llm_runtime", p_id=runtime["id"])
 
 
-def test_the_operators_keys_serve_up_to_the_ceiling(offered: SupaLLM) -> None:
+def test_the_operators_keys_serve_up_to_the_quota(offered: SupaLLM) -> None:
     assert [attempt(offered) for _ in range(4)] == ["passed"] * 3 + ["quota_exceeded"]
     assert offered.flush()
     (quota,) = offered.list_quotas()
@@ -259,7 +259,7 @@ def test_the_operators_keys_serve_up_to_the_ceiling(offered: SupaLLM) -> None:
     assert quota.used == 3
 
 
-def test_a_user_lowers_the_ceiling_or_declines(offered: SupaLLM) -> None:
+def test_a_user_lowers_the_operators_quota_or_declines_the_keys(offered: SupaLLM) -> None:
     offered.set_quota(1, "requests", "day", key_source="operator")
     answer = offered.chat("Hello", max_tokens=10)
     assert answer.answered_by.key_source == "operator"
@@ -271,19 +271,17 @@ def test_a_user_lowers_the_ceiling_or_declines(offered: SupaLLM) -> None:
     assert info.value.code == "no_usable_key"
 
 
-def test_a_user_cannot_raise_the_ceiling(offered: SupaLLM) -> None:
+def test_a_user_cannot_raise_the_operators_quota(offered: SupaLLM) -> None:
     offered.set_quota(100, "requests", "day", key_source="operator")
     assert [attempt(offered) for _ in range(4)] == ["passed"] * 3 + ["quota_exceeded"]
 
 
-def test_an_own_key_is_not_held_to_the_ceiling(offered: SupaLLM) -> None:
+def test_the_operators_quota_does_not_limit_an_own_key(offered: SupaLLM) -> None:
     offered.set_key("groq", key_for("groq"))
     assert {offered.chat("Hello", max_tokens=10).answered_by.key_source for _ in range(5)} == {"user"}
 
 
-def test_without_a_runtime_the_operators_quota_lets_nobody_use_their_keys(
-    offered: SupaLLM, user: User
-) -> None:
+def test_without_a_runtime_a_quota_closes_the_operators_keys(offered: SupaLLM, user: User) -> None:
     with SupaLLM(user.client(), operator_keys={"openai": key_for("openai", 99)}) as alone:
         with pytest.raises(ForbiddenError) as info:
             alone.chat("Hello", max_tokens=10)

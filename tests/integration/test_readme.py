@@ -1,4 +1,4 @@
-"""What the README and the guides show, works: their Python is run, block by block, as a reader would."""
+"""The Python blocks of the README and the guides run, in order, as a reader would run them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from supa_llm import SupaLLM
 from tests.support import ROOT, Emulator, Stack, User, key_for
 
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-#: Where the guides have an emulator of the providers.
+#: Address of the provider emulator in the guides.
 _EMULATOR = "http://127.0.0.1:8000"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _RPC = re.compile(r"`(\w*llm_\w+)[`(]")
 
 
 def blocks(guide: Path) -> Iterator[tuple[int, str]]:
-    """The Python of a guide, each block with the number of the line before it."""
+    """The Python blocks of a guide, each with the number of the line before it."""
     text = guide.read_text()
     for found in _BLOCK.finditer(text):
         yield text.count("\n", 0, found.start(1)), found[1]
@@ -30,7 +30,7 @@ def blocks(guide: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.fixture
 def unchanged(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None]:
-    """Puts back what a guide changes in the project that all tests share."""
+    """Restores what a guide changes in the shared project."""
     settings = stack.admin("get_llm_operator_settings")
     settings.pop("updated_at")
     before = db.execute("select id, to_jsonb(p) - 'created_at' - 'updated_at' from public.llm_providers as p")
@@ -59,7 +59,7 @@ def test_its_python_runs(
     monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", stack.publishable_key)
     monkeypatch.setenv("SUPABASE_SECRET_KEY", stack.secret_key)
     with SupaLLM(user.client()) as llm:
-        # What a guide takes for granted: a signed-in user, what they typed, and the administrator's client.
+        # What a guide assumes: a signed-in user, the user's input, and the administrator's client.
         names = {
             **user.credentials,
             "access_token": user.access_token,
@@ -83,6 +83,6 @@ def test_the_rpcs_it_names_exist(db: psycopg.Connection[Any]) -> None:
 
 
 @pytest.mark.parametrize("guide", [pytest.param(guide, id=guide.name) for guide in GUIDES])
-def test_its_links_lead_somewhere(guide: Path) -> None:
+def test_links_are_not_broken(guide: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", guide.read_text()):
         assert (guide.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""Reports through the clients: what a user and an administrator get of what was recorded."""
+"""Usage reports through the clients, for users and administrators."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def admin(stack: Stack) -> Iterator[Admin]:
 
 @pytest.fixture
 def llm(user: User, admin: Admin) -> Iterator[SupaLLM]:
-    """A user with three days of usage, of which two models have a price."""
+    """A user with three days of usage; two of the models have a price."""
     since = datetime.now(UTC) - timedelta(days=30)
     admin.set_price("groq", MODEL, {"input": 1, "output": 2}, valid_from=since)
     for days in range(3):
@@ -45,7 +45,7 @@ def records(user: User, **changes: Any) -> None:
     assert user.rpc("record_llm_usage", **usage_event(**event))
 
 
-def test_usage_is_summed_as_asked(llm: SupaLLM) -> None:
+def test_usage_is_grouped_as_requested(llm: SupaLLM) -> None:
     by_model = {line.model: line for line in llm.get_usage(bucket=None, by=["model"], order="cost")}
     assert list(by_model) == [MODEL, "without-a-price"]
     known, unknown = by_model.values()
@@ -56,7 +56,7 @@ def test_usage_is_summed_as_asked(llm: SupaLLM) -> None:
     assert [line.starts_at.date() for line in days if line.starts_at] == [TODAY, TODAY - timedelta(days=1)]
 
 
-def test_usage_is_of_the_users_time_zone(llm: SupaLLM) -> None:
+def test_days_are_those_of_the_users_time_zone(llm: SupaLLM) -> None:
     lines = llm.get_usage(by=[], time_zone="Pacific/Kiritimati")
     starts = [line.starts_at for line in lines if line.starts_at]
     assert {start.utcoffset() for start in starts} == {timedelta(hours=14)}
@@ -75,7 +75,7 @@ def test_usage_is_of_the_users_time_zone(llm: SupaLLM) -> None:
         {"time_zone": "Mars"},
     ],
 )
-def test_what_cannot_be_reported_is_named(llm: SupaLLM, arguments: dict[str, Any]) -> None:
+def test_an_invalid_argument_is_named(llm: SupaLLM, arguments: dict[str, Any]) -> None:
     (name,) = arguments
     with pytest.raises(InvalidInputError, match=name):
         llm.get_usage(**arguments)
@@ -105,7 +105,7 @@ def test_events_are_exported(llm: SupaLLM, user: User, tmp_path: Path) -> None:
     ]
 
 
-async def test_asyncio_gets_the_same(llm: SupaLLM, user: User) -> None:
+async def test_the_asyncio_client_gets_the_same(llm: SupaLLM, user: User) -> None:
     async with AsyncSupaLLM(await user.async_client()) as other:
         assert await other.get_usage() == llm.get_usage()
         assert await other.list_requests() == llm.list_requests()
@@ -122,7 +122,7 @@ def test_the_administrator_sees_all_users(llm: SupaLLM, user: User, admin: Admin
     assert len([event for event in admin.list_usage_events() if event.user_id == UUID(user.id)]) == 4
 
 
-def test_the_administrator_keeps_the_ledger(llm: SupaLLM, admin: Admin) -> None:
+def test_the_administrator_checks_and_recalculates_the_ledger(llm: SupaLLM, admin: Admin) -> None:
     since = datetime.now(UTC) - timedelta(days=30)
     admin.set_price("groq", "without-a-price", {"input": 5, "output": 0}, valid_from=since)
     *_, state = admin.recalculate_costs(since=date(2020, 1, 1))
@@ -133,7 +133,7 @@ def test_the_administrator_keeps_the_ledger(llm: SupaLLM, admin: Admin) -> None:
     while not admin.run_maintenance().done:
         pass
     assert admin.check_usage().differing == 0
-    for price in admin.list_prices("groq"):  # of this test, so that the others have none
+    for price in admin.list_prices("groq"):  # so that other tests find none
         if price.model == "without-a-price":
             admin.end_price(price.id)
 
@@ -150,7 +150,7 @@ def test_the_administrator_reads_alerts(stack: Stack, user: User, admin: Admin) 
     assert admin.list_alerts() == []
 
 
-def test_what_is_the_administrators_is_closed_to_others(stack: Stack) -> None:
+def test_users_cannot_call_the_administrators_methods(stack: Stack) -> None:
     with Admin(stack.api_url, stack.publishable_key) as nobody:
         for call in (nobody.get_usage, nobody.check_usage, nobody.run_maintenance):
             with pytest.raises(ForbiddenError):

@@ -1,4 +1,4 @@
-"""Requests through the client: whose key pays, fallback, what is recorded, what an empty route says."""
+"""Requests through the client: key source, fallback, recorded usage, and errors of an empty route."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_stream_comes_in_pieces_with_a_receipt_at_its_end(llm: SupaLLM) -> Non
     assert llm.get_usage()[0].requests == 1
 
 
-def test_tools_and_a_schema_are_asked_of_who_can(llm: SupaLLM) -> None:
+def test_tools_and_a_schema_go_to_a_capable_provider(llm: SupaLLM) -> None:
     schema = {
         "type": "object",
         "properties": {"city": {"type": "string"}},
@@ -116,7 +116,7 @@ def test_the_next_provider_answers_and_the_key_is_marked(
         assert [it.provider for it in again.receipt.attempts] == ["openai"]
 
 
-def test_what_the_caller_did_wrong_is_not_sent_elsewhere(llm: SupaLLM, providers: Emulator) -> None:
+def test_an_invalid_request_is_sent_to_no_other_provider(llm: SupaLLM, providers: Emulator) -> None:
     providers.fail(400, "/groq/*")
     with pytest.raises(BadRequestError) as caught:
         llm.chat("Hello")
@@ -124,7 +124,7 @@ def test_what_the_caller_did_wrong_is_not_sent_elsewhere(llm: SupaLLM, providers
     assert len(providers.requests()) == 1
 
 
-def test_when_all_fail_the_receipt_says_how(llm: SupaLLM, providers: Emulator) -> None:
+def test_when_every_provider_fails_the_receipt_lists_the_attempts(llm: SupaLLM, providers: Emulator) -> None:
     providers.fail(500, times=None)
     with pytest.raises(ProviderError) as caught:
         llm.chat("Hello")
@@ -132,13 +132,15 @@ def test_when_all_fail_the_receipt_says_how(llm: SupaLLM, providers: Emulator) -
     assert caught.value.code == "all_candidates_failed"
 
 
-def test_the_total_time_is_kept(llm: SupaLLM, providers: Emulator) -> None:
+def test_the_total_timeout_is_enforced(llm: SupaLLM, providers: Emulator) -> None:
     providers.script({"type": "delay", "seconds": 5, "times": None})
     with pytest.raises(TotalTimeoutError):
         llm.chat("Hello", timeout=0.5)
 
 
-def test_when_every_key_is_rate_limited_the_user_is_told_to_wait(llm: SupaLLM, providers: Emulator) -> None:
+def test_when_every_key_is_rate_limited_the_error_says_when_to_retry(
+    llm: SupaLLM, providers: Emulator
+) -> None:
     providers.fail(429, times=2, retry_after=60)
     with pytest.raises(ProviderError):
         llm.chat("Hello")
@@ -152,7 +154,7 @@ def test_when_every_key_is_rate_limited_the_user_is_told_to_wait(llm: SupaLLM, p
     assert 30 < caught.value.retry_after <= 60
 
 
-def test_a_changed_setting_moves_the_next_request(llm: SupaLLM, user: User) -> None:
+def test_a_changed_setting_affects_the_next_request(llm: SupaLLM, user: User) -> None:
     assert llm.chat("Hello").receipt.attempts[0].provider == "groq"
     llm.for_user(user.access_token).set_settings(default_provider="openai")
     assert llm.chat("Hello").receipt.attempts[0].provider == "openai"
@@ -178,7 +180,7 @@ def test_a_busy_user_resolves_a_route_once(llm: SupaLLM, user: User, monkeypatch
     assert resolved.count("resolve_llm_route") == 1
 
 
-def test_the_operators_key_serves_who_has_none(
+def test_the_operators_key_serves_a_user_without_keys(
     providers: Emulator, new_user: Callable[[], User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key_for("openai", 99))
@@ -194,7 +196,7 @@ def test_the_operators_key_serves_who_has_none(
         assert "declined" in caught.value.hint
 
 
-def test_the_openai_client_runs_with_the_keys_of_whoever_is_signed_in(
+def test_the_openai_client_runs_with_the_signed_in_users_keys(
     llm: SupaLLM, user: User, new_user: Callable[[], User], db: psycopg.Connection[Any]
 ) -> None:
     openai = pytest.importorskip("openai")
@@ -211,7 +213,7 @@ def test_the_openai_client_runs_with_the_keys_of_whoever_is_signed_in(
         client.chat.completions.create(**ask)
 
 
-async def test_asynchronously_too(user: User, providers: Emulator, stack: Stack) -> None:
+async def test_the_asyncio_client_works_too(user: User, providers: Emulator, stack: Stack) -> None:
     async with AsyncSupaLLM(await user.async_client()) as llm:
         await llm.set_key("openai", key_for("openai"))
         answer = await llm.chat("Hello")

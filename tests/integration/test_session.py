@@ -1,4 +1,4 @@
-"""Who is signed in: sign-in, token refresh, sign-out, forged and expired tokens, on real Auth."""
+"""The signed-in user: sign-in, token refresh, sign-out, forged and expired tokens, on real Auth."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def rows(db: psycopg.Connection[Any], user: User) -> int:
 
 
 def held(llm: SupaLLM) -> int:
-    """Entries in the caches of a client."""
+    """Number of cache entries of a client."""
     return len(llm._resources.cache)
 
 
-def test_a_sign_in_loads_the_settings_and_makes_the_row(
+def test_a_sign_in_loads_the_settings_and_creates_the_row(
     stack: Stack, user: User, db: psycopg.Connection[Any]
 ) -> None:
     sb = stack.client()
@@ -39,14 +39,14 @@ def test_a_sign_in_loads_the_settings_and_makes_the_row(
         assert str(llm.get_settings().user_id) == user.id
 
 
-def test_who_signed_in_before_is_signed_in(user: User, db: psycopg.Connection[Any]) -> None:
+def test_an_earlier_sign_in_counts(user: User, db: psycopg.Connection[Any]) -> None:
     sb = user.client()
     with SupaLLM(sb) as llm:
         assert llm.list_keys() == []
         assert rows(db, user) == 1
 
 
-def test_nobody_is_signed_in(stack: Stack) -> None:
+def test_without_a_sign_in_calls_are_refused(stack: Stack) -> None:
     with SupaLLM(stack.client()) as llm, pytest.raises(NotSignedInError) as caught:
         llm.chat("Hello")
     assert "for_user" in caught.value.hint
@@ -58,7 +58,7 @@ def test_a_token_refresh_is_followed(user: User) -> None:
         llm.set_key("openai", key_for("openai"))
         llm.get_settings()
         before = llm._session.identity().token
-        time.sleep(1.1)  # a token says in whole seconds when it was made
+        time.sleep(1.1)  # a token's issue time is in whole seconds
         sb.auth.refresh_session()
         assert llm._session.identity().token.digest != before.digest
         (key,) = llm.list_keys()
@@ -79,7 +79,7 @@ def test_an_expired_token_is_refreshed_on_use(user: User) -> None:
         assert llm._session.identity().token.expires_at > time.time()
 
 
-def test_a_sign_out_clears_everything_of_the_user(user: User, providers: object) -> None:
+def test_a_sign_out_drops_all_cached_data_of_the_user(user: User, providers: object) -> None:
     sb = user.client()
     with SupaLLM(sb) as llm:
         llm.set_key("openai", key_for("openai"))
@@ -113,7 +113,9 @@ def _away(*_: object) -> None:
     raise DatabaseUnavailableError("away")
 
 
-def test_the_next_user_on_the_same_client_sees_nothing_of_the_last(new_user: Callable[[], User]) -> None:
+def test_the_next_user_on_the_same_client_sees_no_data_of_the_previous_one(
+    new_user: Callable[[], User],
+) -> None:
     anna, bert = new_user(), new_user()
     sb = anna.client()
     with SupaLLM(sb) as llm:
@@ -125,7 +127,7 @@ def test_the_next_user_on_the_same_client_sees_nothing_of_the_last(new_user: Cal
         assert llm.get_settings().default_provider == "groq"
 
 
-def test_a_failing_load_does_not_fail_the_sign_in_and_is_told_at_first_use(stack: Stack, user: User) -> None:
+def test_a_failed_load_is_reported_at_first_use_not_at_sign_in(stack: Stack, user: User) -> None:
     sb = stack.client()
     with SupaLLM(sb, database_timeout=1) as llm:
         database = llm._resources._database
@@ -137,8 +139,8 @@ def test_a_failing_load_does_not_fail_the_sign_in_and_is_told_at_first_use(stack
         assert str(llm.get_settings().user_id) == user.id
 
 
-def test_a_forged_token_finds_nothing_and_clears_nothing(stack: Stack, user: User, providers: object) -> None:
-    """It claims to be a user whose settings and route are in the caches."""
+def test_a_forged_token_finds_and_drops_no_cache_entry(stack: Stack, user: User, providers: object) -> None:
+    """The token claims to be a user whose settings and route are cached."""
     with SupaLLM(stack.client()) as llm:
         owner = llm.for_user(user.access_token)
         owner.set_key("openai", key_for("openai"))
@@ -167,7 +169,7 @@ def test_a_forged_token_finds_nothing_and_clears_nothing(stack: Stack, user: Use
         assert owner.get_settings().enable_fallbacks
 
 
-def test_nothing_is_kept_for_an_expired_token(stack: Stack, user: User) -> None:
+def test_nothing_is_cached_for_an_expired_token(stack: Stack, user: User) -> None:
     if stack.jwt_secret is None:
         pytest.skip("needs the project's JWT secret")
     with SupaLLM(stack.client()) as llm:
@@ -188,7 +190,7 @@ def _settings_kept(llm: SupaLLM, user: Any) -> bool:
         return llm._resources.cache._get((token.digest, "settings", None)) is not None
 
 
-async def test_asynchronously_a_sign_in_loads_and_a_sign_out_clears(
+async def test_a_sign_in_loads_and_a_sign_out_drops_for_asyncio(
     stack: Stack, user: User, db: psycopg.Connection[Any]
 ) -> None:
     sb = await stack.async_client()
@@ -205,6 +207,6 @@ async def test_asynchronously_a_sign_in_loads_and_a_sign_out_clears(
             await llm.get_settings()
 
 
-async def test_asynchronously_who_signed_in_before_is_signed_in(user: User) -> None:
+async def test_an_earlier_sign_in_counts_for_asyncio(user: User) -> None:
     async with AsyncSupaLLM(await user.async_client()) as llm:
         assert str((await llm.get_settings()).user_id) == user.id

@@ -17,13 +17,13 @@ def llm(user: User) -> Iterator[SupaLLM]:
         yield llm
 
 
-def test_settings_are_made_at_the_first_call(llm: SupaLLM, user: User) -> None:
+def test_the_first_call_creates_the_settings(llm: SupaLLM, user: User) -> None:
     settings = llm.get_settings()
     assert str(settings.user_id) == user.id
     assert (settings.enable_fallbacks, settings.default_provider, settings.version) == (True, None, 1)
 
 
-def test_only_what_is_given_is_changed_and_none_resets(llm: SupaLLM) -> None:
+def test_only_given_settings_change_and_none_resets(llm: SupaLLM) -> None:
     llm.set_settings(default_provider="groq", enable_fallbacks=False)
     assert llm.set_settings(allow_operator_keys=False).default_provider == "groq"
     settings = llm.set_settings(default_provider=None)
@@ -39,7 +39,7 @@ def test_a_stale_change_is_refused(llm: SupaLLM) -> None:
     assert caught.value.hint
 
 
-def test_a_value_that_is_not_allowed_is_named(llm: SupaLLM) -> None:
+def test_an_invalid_value_is_named(llm: SupaLLM) -> None:
     with pytest.raises(InvalidInputError, match="default_provider"):
         llm.set_settings(default_provider="nobody")
 
@@ -62,7 +62,7 @@ def test_a_task_has_a_provider_a_model_and_fallbacks(llm: SupaLLM) -> None:
     assert llm.remove_task("code").task_overrides == {}
 
 
-def test_a_change_is_seen_at_once_by_every_view_of_the_user(llm: SupaLLM, user: User) -> None:
+def test_a_change_is_visible_at_once_through_every_client(llm: SupaLLM, user: User) -> None:
     view = llm.for_user(user.access_token)
     assert view.get_settings().default_provider is llm.get_settings().default_provider is None
     view.set_settings(default_provider="mistral")
@@ -71,7 +71,7 @@ def test_a_change_is_seen_at_once_by_every_view_of_the_user(llm: SupaLLM, user: 
     assert view.get_settings().default_provider == "openai"
 
 
-def test_settings_are_kept_until_their_time_is_over(user: User) -> None:
+def test_settings_are_cached_for_their_ttl(user: User) -> None:
     with SupaLLM(user.client(), settings_ttl=60) as kept, SupaLLM(user.client(), settings_ttl=0) as read:
         assert kept.get_settings().default_provider is None
         user.rpc("set_llm_settings", p_changes={"default_provider": "groq"})
@@ -79,7 +79,7 @@ def test_settings_are_kept_until_their_time_is_over(user: User) -> None:
         assert read.get_settings().default_provider == "groq"
 
 
-def test_a_key_is_stored_shown_by_its_hint_revealed_and_revoked(llm: SupaLLM) -> None:
+def test_a_key_is_stored_listed_by_its_hint_revealed_and_removed(llm: SupaLLM) -> None:
     key = key_for("openai")
     stored = llm.set_key("openai", key)
     assert (stored.provider, stored.status) == ("openai", "untested")
@@ -102,14 +102,14 @@ def test_a_key_is_stored_shown_by_its_hint_revealed_and_revoked(llm: SupaLLM) ->
 @pytest.mark.parametrize(
     "key", ["", "no-key", "sk-" + "a" * 9000, "sk-test-\x00" + "0" * 32, "sk-test-\ud800" + "0" * 32]
 )
-def test_what_is_no_key_is_refused_without_being_repeated(llm: SupaLLM, key: str) -> None:
+def test_a_malformed_key_is_refused_and_not_repeated(llm: SupaLLM, key: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         llm.set_key("openai", key)
     assert caught.value.hint
     assert not key or key not in str(caught.value)
 
 
-def test_the_catalogue_and_an_empty_usage(llm: SupaLLM) -> None:
+def test_the_catalog_and_an_empty_usage_report(llm: SupaLLM) -> None:
     assert {"openai", "groq", "mistral", "anthropic", "google"} <= {
         provider.id for provider in llm.list_providers()
     }
@@ -129,7 +129,7 @@ def test_the_best_provider_and_the_route_with_reasons(llm: SupaLLM) -> None:
     assert llm.best_provider("code").provider == "groq"
 
 
-def test_without_a_key_the_user_is_told_what_to_do(llm: SupaLLM) -> None:
+def test_without_a_key_the_error_says_what_to_do(llm: SupaLLM) -> None:
     with pytest.raises(NoCandidateError) as best:
         llm.best_provider()
     with pytest.raises(NoCandidateError) as chat:
@@ -140,7 +140,7 @@ def test_without_a_key_the_user_is_told_what_to_do(llm: SupaLLM) -> None:
         assert {out.reason for out in error.skipped} == {"no_key"}
 
 
-def test_nothing_of_the_apps_own_client_changes(stack: Stack, user: User) -> None:
+def test_the_apps_own_client_is_unchanged(stack: Stack, user: User) -> None:
     sb = stack.client()
     with SupaLLM(sb) as llm:
         llm.for_user(user.access_token).get_settings()

@@ -1,4 +1,4 @@
-"""Usage is not lost when a script just ends or the database is away for a while, and never in silence."""
+"""Usage survives the end of a script and an outage of the database; every loss is reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def main():
     await llm.chat("Hello")
 asyncio.run(main())
 """
-GOES_AWAY = """
+GOES_DOWN = """
 llm.flush()
 client = llm._resources._database._client
 client.base_url = client.base_url.with_port(9)
@@ -80,11 +80,11 @@ def test_a_script_that_just_ends(
     assert "usage event" not in done.stderr
 
 
-def test_a_script_that_ends_while_the_database_is_away_says_what_is_lost(
+def test_a_script_that_ends_while_the_database_is_down_reports_the_loss(
     stack: Stack, user: User, providers: Emulator, db: psycopg.Connection[Any]
 ) -> None:
     user.rpc("set_llm_key", provider="openai", key=key_for("openai"))
-    done = run(SCRIPT + GOES_AWAY, stack, user)
+    done = run(SCRIPT + GOES_DOWN, stack, user)
     assert recorded(db, user) == 1, done.stderr
     assert "1 usage event(s) could not be recorded" in done.stderr
     assert user.access_token not in done.stderr
@@ -103,7 +103,7 @@ def private(tmp_path: Path, emulator: Emulator) -> Any:
         local.destroy()
 
 
-def test_the_database_is_away_and_comes_back(private: tuple[LocalStack, Stack]) -> None:
+def test_usage_waits_until_the_database_is_back(private: tuple[LocalStack, Stack]) -> None:
     local, stack = private
     user = stack.sign_up()
     user.rpc("set_llm_key", provider="openai", key=key_for("openai"))

@@ -1,4 +1,4 @@
-"""The engine against an emulator of the providers: each provider, for threads and for an event loop."""
+"""The engine against a provider emulator: each provider, for threads and for an event loop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from supa_llm.values.routes import Candidate
 from tests.support import Emulator
 from tests.unit.engine_support import Both, candidate
 
-#: Provider → wire format, header and scheme of its key, its names of parameters.
+#: Provider → wire format, header and scheme of its key, its parameter names.
 CATALOGUE: dict[str, tuple[str, str, str, dict[str, str | None]]] = {
     "openai": ("openai", "authorization", "Bearer", {}),
     "groq": ("openai", "authorization", "Bearer", {}),
@@ -24,7 +24,7 @@ CATALOGUE: dict[str, tuple[str, str, str, dict[str, str | None]]] = {
 
 
 class Providers:
-    """Candidates that lead to the emulator."""
+    """Candidates that point to the emulator."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
@@ -43,7 +43,7 @@ class Providers:
 
 @pytest.fixture
 def to(emulator: Emulator) -> Providers:
-    """Makes the candidate of a provider."""
+    """The candidate of a provider."""
     return Providers(emulator)
 
 

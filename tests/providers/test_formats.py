@@ -1,4 +1,4 @@
-"""Each provider's own format, spoken to an emulator: chats, tools, JSON, streams, embeddings, and faults."""
+"""Each provider's own format against an emulator: chats, tools, JSON, streams, embeddings and errors."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_a_tool_is_called_and_answered(
 
 @each_provider
 async def test_a_json_answer(both: Both, engine: Any, to: Providers, provider: str) -> None:
-    if provider == "anthropic":  # the emulator knows only the older parameter for schemas
+    if provider == "anthropic":  # the emulator supports only the older parameter for schemas
         to.emulator.script({"type": "reply", "text": '{"name": "mock-name", "count": 1}'})
     answer = await both.chat(engine, both.account(to(provider)), chat_body("A thing", schema=SCHEMA))
     assert answer.parsed == {"name": "mock-name", "count": 1}
@@ -152,7 +152,7 @@ async def test_a_stream_that_breaks_off(
     with pytest.raises(StreamInterruptedError):
         await both.pieces(both.stream(engine, account, chat_body("Hello")))
     assert [it.outcome for it in account.attempts] == ["failed"]
-    # Before the first content it is another story: the next candidate answers.
+    # Before the first content, the next candidate answers.
     to.emulator.script({"type": "stream_fault", "kind": kind, "after_chunks": 0})
     account = both.account(to(provider), to("groq"))
     assert await both.pieces(both.stream(engine, account, chat_body("Hello")))
@@ -184,7 +184,7 @@ async def test_a_stream_that_falls_silent(both: Both, engine: Any, to: Providers
     assert [it.error_class for it in account.attempts] == ["timeout"]
 
 
-async def test_hanging_up(both: Both, engine: Any, to: Providers) -> None:
+async def test_a_canceled_stream_is_recorded(both: Both, engine: Any, to: Providers) -> None:
     to.emulator.script({"type": "reply", "text": "One two three four five six."})
     account = both.account(to("anthropic"))
     assert len(await both.pieces(both.stream(engine, account, chat_body("Hello there")), limit=2)) == 2
@@ -193,7 +193,7 @@ async def test_hanging_up(both: Both, engine: Any, to: Providers) -> None:
     assert attempt.usage.input_tokens
 
 
-async def test_nobody_is_there(both: Both, engine: Any, to: Providers) -> None:
+async def test_an_unreachable_provider_is_reported(both: Both, engine: Any, to: Providers) -> None:
     from tests.unit.engine_support import candidate
 
     account = both.account(candidate("openai", base_url="http://127.0.0.1:9/v1"))
@@ -201,10 +201,10 @@ async def test_nobody_is_there(both: Both, engine: Any, to: Providers) -> None:
         await both.chat(engine, account, chat_body("Hello"))
 
 
-async def test_no_proxy_is_handed_a_key_for_this_very_machine(
+async def test_no_proxy_gets_a_key_for_this_machine(
     both: Both, to: Providers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nothing listens there
     engine = AsyncEngine() if both.asynchronous else Engine()
     answer = await both.chat(engine, both.account(to("openai")), chat_body("Hello"))
     assert answer.text

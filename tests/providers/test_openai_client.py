@@ -1,4 +1,4 @@
-"""The official openai client and a library that takes one, over the engine, against an emulator."""
+"""The official openai client, and a library that uses it, run on the engine against an emulator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASK: dict[str, Any] = {
 }
 SCHEMALESS = [
     name for name in CATALOGUE if name != "anthropic"
-]  # the emulator knows only its older parameter
+]  # the emulator supports only the older parameter
 
 
 class City(BaseModel):
@@ -92,7 +92,7 @@ async def test_embeddings(to: Providers) -> None:
     assert len(answer.data[0].embedding) == 1536
 
 
-async def test_it_falls_back_unseen(to: Providers) -> None:
+async def test_it_falls_back_unnoticed(to: Providers) -> None:
     to.emulator.fail(401, path="/v1/*", times=2)
     account = MemoryAccount((to("openai"), to("groq")))
     assert client(account).chat.completions.create(**ASK).choices[0].message.content
@@ -104,7 +104,7 @@ async def test_it_falls_back_unseen(to: Providers) -> None:
 
 
 async def test_an_agent_library_runs_on_it(to: Providers) -> None:
-    """pydantic-ai takes an AsyncOpenAI client: tools, typed output and streams go through the engine."""
+    """pydantic-ai with an AsyncOpenAI client: tools, typed output and streams use the engine."""
     ai = pytest.importorskip("pydantic_ai")
     models = pytest.importorskip("pydantic_ai.models.openai")
     providers = pytest.importorskip("pydantic_ai.providers.openai")
