@@ -138,9 +138,7 @@ def test_the_total_timeout_is_enforced(llm: SupaLLM, providers: Emulator) -> Non
         llm.chat("Hello", timeout=0.5)
 
 
-def test_when_every_key_is_rate_limited_the_error_says_when_to_retry(
-    llm: SupaLLM, providers: Emulator
-) -> None:
+def test_with_every_key_rate_limited_the_error_says_when_to_retry(llm: SupaLLM, providers: Emulator) -> None:
     providers.fail(429, times=2, retry_after=60)
     with pytest.raises(ProviderError):
         llm.chat("Hello")

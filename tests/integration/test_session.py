@@ -113,7 +113,7 @@ def _away(*_: object) -> None:
     raise DatabaseUnavailableError("away")
 
 
-def test_the_next_user_on_the_same_client_sees_no_data_of_the_previous_one(
+def test_the_next_user_of_a_client_sees_no_data_of_the_previous_one(
     new_user: Callable[[], User],
 ) -> None:
     anna, bert = new_user(), new_user()
