@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots unit lint test test-containers check format migration bench lock db-lint clean
+.PHONY: help quickstart panel screenshots unit lint test test-containers check format migration freeze bench lock db-lint clean
 
 help:
 	@echo 'make quickstart       install, start a local stack, run the end-to-end demo'
@@ -16,7 +16,8 @@ help:
 	@echo 'make test             install, run every test'
 	@echo 'make check            lint, the panel and its component tests, the migration'
 	@echo 'make format           fix formatting and what ruff and sqlfluff can fix'
-	@echo 'make migration        write the migration of this version from supabase/schemas'
+	@echo 'make migration        write the first migration, or compare later ones with supabase/schemas'
+	@echo 'make freeze           freeze the migration of this version for its release'
 	@echo 'make panel            build the settings panel'
 	@echo 'make screenshots      take the screenshots of the guides'
 	@echo 'make bench            measure speed (ONLY=name for one figure)'
@@ -62,6 +63,9 @@ format: $(INSTALLED)
 
 migration: $(INSTALLED)
 	$(BIN)/python -m tools.migration
+
+freeze: $(INSTALLED)
+	$(BIN)/python -m tools.migration --freeze
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench

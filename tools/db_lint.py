@@ -144,7 +144,7 @@ def lint(runtime: Runtime, database: str, directory: Path) -> list[str]:
 def advise(runtime: Runtime, database: str, directory: Path) -> list[str]:
     """What Supabase's advisors find, at any level."""
     answer = supabase(runtime, directory, "db", "advisors", f"--remote={database}", "--level=info")
-    assert answer, "on a fresh database, the advisors always find indexes unused"  # noqa: S101
+    assert answer, "on a fresh database, the advisors always find indexes unused"
     return [
         f"{found['level']} {found['name']}: {found['detail']} {found['remediation']}"
         for found in answer
@@ -165,7 +165,7 @@ def supabase(runtime: Runtime, directory: Path, *arguments: str) -> Any:
 
 def run(command: list[str], directory: Path, **environment: str) -> str:
     """What a command prints; ends the program if it fails."""
-    done = subprocess.run(  # noqa: S603 - fixed programs, no shell
+    done = subprocess.run(
         command,
         cwd=directory,
         env={**os.environ, **environment},

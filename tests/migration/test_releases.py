@@ -1,35 +1,60 @@
-"""`make migration`: one file a version, and what is released stays as it is."""
+"""`make migration`: a released migration never changes, and a later one is compared with the schema files."""
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from supa_llm_cli.migrations import copy
 
+from supa_llm.local import project_files
 from tests.support import ROOT
-from tools.migration import path_of, problems, version, write
+from tools.migration import FIRST, compare, first_file, freeze, problems, version, write
+
+FIRST_FILE = f"{FIRST}_supa_llm_0_1_0.sql"
+SECOND = "20270201000000_supa_llm_0_2_0.sql"
+ADD_NOTE = "alter table llm_private.examples add column note text;\n"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of this project's SQL, to be changed."""
+    """This project's SQL and a table `examples`, before the first release."""
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    set_columns(tmp_path, "id bigint primary key")
+    (tmp_path / "supabase" / "released.sha256").write_text("")
+    shutil.rmtree(tmp_path / "supabase" / "migrations")
+    set_version(tmp_path, "0.1.0")
+    write(tmp_path)
     return tmp_path
 
 
-def release(project: Path) -> Path:
-    """Freeze the migration of the present version."""
-    migration = path_of(project, version(project))
-    digest = hashlib.sha256(migration.read_bytes()).hexdigest()
-    (project / "supabase" / "released.sha256").write_text(f"{digest}  {migration.name}\n")
-    return migration
+@pytest.fixture
+def later(project: Path) -> Path:
+    """The project after the release of 0.1.0, on the way to 0.2.0 with one more column."""
+    freeze(project)
+    set_version(project, "0.2.0")
+    set_columns(project, "id bigint primary key, note text")
+    return project
+
+
+def set_version(project: Path, name: str) -> None:
+    (project / "pyproject.toml").write_text(f'[project]\nversion = "{name}"\n')
+
+
+def set_columns(project: Path, columns: str) -> None:
+    file = project / "supabase" / "schemas" / "96_examples.sql"
+    file.write_text(f"create table llm_private.examples ({columns});\n")
+
+
+def add_migration(project: Path, sql: str, name: str = SECOND) -> None:
+    (project / "supabase" / "migrations" / name).write_text(sql)
 
 
 def change_a_schema_file(project: Path) -> None:
-    with (project / "supabase" / "schemas" / "95_data.sql").open("a") as file:
+    with (project / "supabase" / "schemas" / "96_examples.sql").open("a") as file:
         file.write("\nselect 1;\n")
 
 
@@ -37,34 +62,95 @@ def test_the_migrations_of_this_project_are_in_order() -> None:
     assert problems(ROOT) == []
 
 
-def test_a_change_of_a_schema_file_needs_the_migration_made_anew(project: Path) -> None:
+def test_before_the_first_release_the_migration_follows_the_schema_files(project: Path) -> None:
     change_a_schema_file(project)
-    migration = path_of(project, version(project))
-    assert problems(project) == [f"{migration.name} is out of date: run `make migration`."]
+    assert problems(project) == [f"{first_file(project).name} is out of date. Run: make migration"]
     write(project)
     assert problems(project) == []
-    assert migration.read_text().endswith("\nselect 1;\n")
+    assert first_file(project).read_text().endswith("\nselect 1;\n")
+
+
+def test_a_migration_of_another_version_is_refused(project: Path) -> None:
+    add_migration(project, "select 1;\n")
+    assert problems(project) == [
+        f"{SECOND} is not of version {version(project)}. Name it <timestamp>_supa_llm_0_1_0.sql."
+    ]
 
 
 def test_a_released_migration_does_not_follow_the_schema_files(project: Path) -> None:
-    before = release(project).read_text()
+    freeze(project)
     change_a_schema_file(project)
     assert problems(project) == []
-    with pytest.raises(SystemExit, match="is released: a change needs a new version"):
-        write(project)
-    assert path_of(project, version(project)).read_text() == before
 
 
-def test_a_released_migration_that_was_changed_is_found(project: Path) -> None:
-    migration = release(project)
-    migration.write_text(migration.read_text() + "\n")
-    assert problems(project) == [f"{migration.name} is released, and is no longer what was released."]
-    migration.unlink()
-    assert problems(project) == [f"{migration.name} is released, and is no longer what was released."]
+def test_a_released_migration_that_changed_is_refused(project: Path) -> None:
+    released = first_file(project)
+    freeze(project)
+    with released.open("a") as file:
+        file.write("\n")
+    refused = (
+        f"{released.name} is released and has changed. Restore it, and make the change in a new migration."
+    )
+    assert problems(project) == [refused]
+    released.unlink()
+    assert problems(project) == [refused]
 
 
-def test_a_migration_that_nothing_makes_is_found(project: Path) -> None:
-    (project / "supabase" / "migrations" / "20270101000000_more.sql").write_text("select 1;\n")
-    assert problems(project) == [
-        "20270101000000_more.sql is neither released nor the migration of this version."
+def test_a_second_migration_that_adds_the_column_is_accepted(
+    later: Path, empty: psycopg.Connection[Any]
+) -> None:
+    add_migration(later, ADD_NOTE)
+    assert problems(later) == []
+    assert compare(empty, later) == []
+
+
+def test_a_forgotten_migration_is_reported_with_what_it_lacks(
+    later: Path, empty: psycopg.Connection[Any]
+) -> None:
+    assert problems(later) == []
+    headline, missing = compare(empty, later)
+    assert headline.startswith("supabase/migrations and supabase/schemas build different databases.")
+    assert missing.startswith("- column llm_private examples ")
+    assert " note text " in missing
+
+
+def test_a_migration_that_does_more_than_the_schema_files_is_reported(
+    later: Path, empty: psycopg.Connection[Any]
+) -> None:
+    add_migration(later, ADD_NOTE + "create index more on llm_private.examples (note);\n")
+    _, more = compare(empty, later)
+    assert more.startswith("+ index llm_private more CREATE INDEX more ")
+
+
+def test_a_second_migration_runs_after_the_first(later: Path) -> None:
+    early = SECOND.replace("2027", "2025")
+    add_migration(later, ADD_NOTE, early)
+    assert problems(later) == [f"{early} would run before {FIRST_FILE}. Give it a later timestamp."]
+
+
+def test_both_releases_stay_frozen(later: Path) -> None:
+    add_migration(later, ADD_NOTE)
+    assert freeze(later) == [SECOND]
+    assert problems(later) == []
+    assert freeze(later) == []
+    add_migration(later, "select 1;\n")
+    assert [line.partition(" ")[0] for line in problems(later)] == [SECOND]
+
+
+def test_adopters_get_both_migrations(
+    later: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(project_files, "packaged_project", lambda: later)
+    add_migration(later, ADD_NOTE)
+    target = tmp_path / "app" / "migrations"
+    copy(target)
+    assert sorted(file.name for file in target.iterdir()) == [
+        path.name for path in sorted((later / "supabase" / "migrations").iterdir())
+    ]
+    (target / SECOND).unlink()
+    capsys.readouterr()
+    copy(target)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"new        {target / SECOND}",
+        "Apply the migrations: supabase db push",
     ]

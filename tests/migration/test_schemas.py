@@ -1,23 +1,24 @@
-"""supabase/schemas is the source, and the migration makes the same database."""
+"""supabase/schemas is the source, and the migrations build the same database."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from supa_llm.local import LocalStack
 from tests.database.support import Connection, owner
-from tests.migration.catalogue import differences, read
 from tests.support import ROOT, Stack
-from tools.migration import schema_files
+from tools.catalog import Catalog, differences, read
+from tools.migration import built, schema_files
 
 
-@contextlib.contextmanager
-def _database(directory: Path, project: Path) -> Iterator[Connection]:
-    local = LocalStack(directory, project=project, port=0, throwaway=True)
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A database to which the Supabase CLI pushed the migrations."""
+    local = LocalStack(tmp_path_factory.mktemp("migrated"), project=ROOT, port=0, throwaway=True)
     try:
         local.up()
         with owner(Stack.from_env(local.env())) as connection:
@@ -27,27 +28,13 @@ def _database(directory: Path, project: Path) -> Iterator[Connection]:
 
 
 @pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """A database that got the migrations, from the Supabase CLI."""
-    with _database(tmp_path_factory.mktemp("migrated"), ROOT) as connection:
-        yield connection
+def declared(empty: psycopg.Connection[Any]) -> Catalog:
+    """The catalog that the schema files build."""
+    return built(empty, schema_files(ROOT))
 
 
-@pytest.fixture(scope="module")
-def declared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """A database in which the schema files were run, in their order."""
-    empty = tmp_path_factory.mktemp("empty")
-    (empty / "supabase" / "migrations").mkdir(parents=True)
-    with _database(tmp_path_factory.mktemp("declared"), empty) as connection:
-        for path in schema_files(ROOT):
-            connection.execute(path.read_bytes())
-        yield connection
-
-
-def test_migrations_and_schema_files_make_the_same_database(
-    declared: Connection, migrated: Connection
-) -> None:
-    assert differences(read(declared), read(migrated)) == []
+def test_migrations_and_schema_files_build_the_same_database(declared: Catalog, migrated: Connection) -> None:
+    assert differences(declared, read(migrated)) == []
 
 
 ALTERATIONS = {
@@ -70,14 +57,13 @@ ALTERATIONS = {
 }
 
 
-def test_no_kind_of_object_is_looked_for_in_vain(declared: Connection) -> None:
-    found = read(declared)
-    assert found.keys() == ALTERATIONS.keys()
-    assert all(found.values())
+def test_the_database_has_objects_of_every_compared_kind(declared: Catalog) -> None:
+    assert declared.keys() == ALTERATIONS.keys()
+    assert all(declared.values())
 
 
 @pytest.mark.parametrize("kind", ALTERATIONS)
-def test_a_difference_of_any_kind_is_seen(kind: str, migrated: Connection) -> None:
+def test_a_difference_of_any_kind_is_found(kind: str, migrated: Connection) -> None:
     before = read(migrated)
     with migrated.transaction(force_rollback=True):
         migrated.execute(ALTERATIONS[kind].encode())

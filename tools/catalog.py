@@ -1,4 +1,4 @@
-"""What is in a database, as text, so that two of them can be compared."""
+"""Read a database's catalog as text, to compare two databases."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import psycopg
 
-#: Kind → (what it is called, all there is to say about it), in that order.
-Catalogue = Mapping[str, frozenset[str]]
+#: Kind → its objects, each one text that starts with the object's name and holds every property of it.
+Catalog = Mapping[str, frozenset[str]]
 
 
 def _grants(acl: str, owner: str, kind: str) -> str:
-    """Who but the owner may do what; default privileges and no privileges at all read alike."""
+    """The grants to everyone but the owner. Default privileges read the same whether stored or implied."""
     return f"""
       array(
         select a.grantee::regrole::text || ' ' || a.privilege_type || ' ' || a.is_grantable
@@ -23,7 +23,7 @@ def _grants(acl: str, owner: str, kind: str) -> str:
     """
 
 
-# The month partitions depend on the day that the database was made.
+# The names and bounds of month partitions depend on the day on which the database was created.
 _MONTH = re.compile(r"_\d{4}_\d{2}(?!\d)")
 _BOUND = re.compile(r"FOR VALUES FROM \(.*\) TO \(.*\)")
 
@@ -35,7 +35,7 @@ _TYPE_GRANTS = _grants("t.typacl", "t.typowner", "'T'")
 _SCHEMA_GRANTS = _grants("n.nspacl", "n.nspowner", "'n'")
 _COLUMN_GRANTS = _grants("a.attacl", "c.relowner", "'c'")
 
-_OURS = "n.nspname in ('llm_private', 'public')"
+_OWN = "n.nspname in ('llm_private', 'public')"
 
 _QUERIES = {
     "schema": f"""
@@ -51,19 +51,19 @@ _QUERIES = {
         c.relforcerowsecurity, c.reloptions, c.relreplident, pg_get_partkeydef(c.oid),
         pg_get_expr(c.relpartbound, c.oid), obj_description(c.oid), {_RELATION_GRANTS}
       from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
-      where {_OURS} and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
+      where {_OWN} and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f', 'c')
     """,
     "partition": f"""
       select i.inhrelid::regclass, i.inhparent::regclass
       from pg_inherits as i
       inner join pg_class as c on c.oid = i.inhrelid
       inner join pg_namespace as n on n.oid = c.relnamespace
-      where {_OURS}
+      where {_OWN}
     """,
     "view": f"""
       select n.nspname, c.relname, pg_get_viewdef(c.oid)
       from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
-      where {_OURS} and c.relkind in ('v', 'm')
+      where {_OWN} and c.relkind in ('v', 'm')
     """,
     "sequence": f"""
       select n.nspname, c.relname, s.seqtypid::regtype, s.seqstart, s.seqincrement,
@@ -71,7 +71,7 @@ _QUERIES = {
       from pg_sequence as s
       inner join pg_class as c on c.oid = s.seqrelid
       inner join pg_namespace as n on n.oid = c.relnamespace
-      where {_OURS}
+      where {_OWN}
     """,
     "column": f"""
       select n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -81,31 +81,31 @@ _QUERIES = {
       inner join pg_class as c on c.oid = a.attrelid
       inner join pg_namespace as n on n.oid = c.relnamespace
       left join pg_attrdef as d on d.adrelid = a.attrelid and d.adnum = a.attnum
-      where {_OURS} and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
+      where {_OWN} and a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')
     """,
     "constraint": f"""
       select n.nspname, k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid), k.convalidated,
         obj_description(k.oid)
       from pg_constraint as k inner join pg_namespace as n on n.oid = k.connamespace
-      where {_OURS}
+      where {_OWN}
     """,
     "index": f"""
       select n.nspname, c.relname, pg_get_indexdef(c.oid), c.reloptions, obj_description(c.oid)
       from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace
-      where {_OURS} and c.relkind in ('i', 'I')
+      where {_OWN} and c.relkind in ('i', 'I')
     """,
     "type": f"""
       select n.nspname, t.typname, t.typtype, t.typowner::regrole, t.typdefault, t.typbasetype::regtype,
         array(select e.enumlabel from pg_enum as e where e.enumtypid = t.oid order by e.enumsortorder),
         obj_description(t.oid), {_TYPE_GRANTS}
       from pg_type as t inner join pg_namespace as n on n.oid = t.typnamespace
-      where {_OURS}
+      where {_OWN}
     """,
     "function": f"""
       select p.oid::regprocedure, pg_get_functiondef(p.oid), p.proowner::regrole, obj_description(p.oid),
         {_FUNCTION_GRANTS}
       from pg_proc as p inner join pg_namespace as n on n.oid = p.pronamespace
-      where {_OURS} and p.prokind in ('f', 'p')
+      where {_OWN} and p.prokind in ('f', 'p')
     """,
     "policy": """
       select schemaname, tablename, policyname, permissive, roles, cmd, qual, with_check
@@ -116,9 +116,9 @@ _QUERIES = {
       from pg_trigger as t
       inner join pg_class as c on c.oid = t.tgrelid
       inner join pg_namespace as n on n.oid = c.relnamespace
-      where {_OURS} and not t.tgisinternal
+      where {_OWN} and not t.tgisinternal
     """,
-    # What the database begins with, whenever that was.
+    # The rows that the migrations insert, without the times at which they did.
     "row": """
       select 'llm_providers', to_jsonb(r) - '{created_at,updated_at}'::text[]
       from public.llm_providers as r union all
@@ -131,11 +131,11 @@ _QUERIES = {
 }
 
 
-def read(connection: psycopg.Connection[Any]) -> Catalogue:
-    """Everything in `public` and `llm_private`, each object as one text without the months of partitions."""
+def read(connection: psycopg.Connection[Any]) -> Catalog:
+    """Read every object of `public` and `llm_private`, without the months of partitions."""
     found = {}
     for kind, query in _QUERIES.items():
-        # Without a search path, names are printed with their schema.
+        # An empty search path makes PostgreSQL print every name with its schema.
         with connection.transaction(), connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
             cursor.execute("set local search_path = ''")
             rows = cursor.execute(query).fetchall()
@@ -143,8 +143,8 @@ def read(connection: psycopg.Connection[Any]) -> Catalogue:
     return found
 
 
-def differences(one: Catalogue, other: Catalogue) -> list[str]:
-    """What only one of two databases has, each with a - or a + before it."""
+def differences(one: Catalog, other: Catalog) -> list[str]:
+    """List the objects that only one database has: `-` those of the first, `+` those of the other."""
     return [
         f"{sign} {kind} {text}"
         for kind in _QUERIES
