@@ -139,8 +139,8 @@ def compare(connection: psycopg.Connection[Any], root: Path) -> list[str]:
     if not found:
         return []
     return [
-        "supabase/migrations and supabase/schemas build different databases. Correct one of them."
-        " - is only in the schema files, + only in the migrations:",
+        "supabase/schemas and supabase/migrations build different databases. Correct one of them.",
+        "(- only in the schema files, + only in the migrations)",
         *found,
     ]
 

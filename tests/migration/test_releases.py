@@ -108,8 +108,8 @@ def test_a_forgotten_migration_is_reported_with_what_it_lacks(
     later: Path, empty: psycopg.Connection[Any]
 ) -> None:
     assert problems(later) == []
-    headline, missing = compare(empty, later)
-    assert headline.startswith("supabase/migrations and supabase/schemas build different databases.")
+    headline, _, missing = compare(empty, later)
+    assert headline.startswith("supabase/schemas and supabase/migrations build different databases.")
     assert missing.startswith("- column llm_private examples ")
     assert " note text " in missing
 
@@ -118,7 +118,7 @@ def test_a_migration_that_does_more_than_the_schema_files_is_reported(
     later: Path, empty: psycopg.Connection[Any]
 ) -> None:
     add_migration(later, ADD_NOTE + "create index more on llm_private.examples (note);\n")
-    _, more = compare(empty, later)
+    _, _, more = compare(empty, later)
     assert more.startswith("+ index llm_private more CREATE INDEX more ")
 
 
