@@ -99,14 +99,19 @@ begin
       order by (o.n * 389 + s.model_n) % 1000, o.n limit 1
     ) as m
   ),
-  -- No input is large enough for a higher price tier.
-  prices as (
-    select d.day, m.provider, m.model, t.*
+  -- A separate step, because the join would look up a price for each tier.
+  found_prices as materialized (
+    select
+      d.day, m.provider, m.model,
+      llm_private.find_price(llm_private.operator_id(), m.provider, m.model, 'operator', null, d.day) as price_id
     from generate_series(date_trunc('day', p_from), p_until, interval '1 day') as d (day)
     cross join bench.models as m
-    inner join llm_private.price_tiers as t
-      on t.price_id = llm_private.find_price(llm_private.operator_id(), m.provider, m.model, 'operator', null, d.day)
-        and t.above = -1
+  ),
+  -- No input is large enough for a higher price tier.
+  prices as (
+    select f.day, f.provider, f.model, t.*
+    from found_prices as f
+    inner join llm_private.price_tiers as t on f.price_id = t.price_id and t.above = -1
   ),
   attempts as (
     select

@@ -22,6 +22,10 @@ from tests.support import PROVIDERS, ROOT, Emulator, Stack, User, running_emulat
 _NAMED = ("API_URL", "DB_URL", "PUBLISHABLE_KEY", "SECRET_KEY")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="also run the slow cases that resemble others")
+
+
 @pytest.fixture(autouse=True)
 def _no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys and secrets of whoever runs the tests are none of theirs."""

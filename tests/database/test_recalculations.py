@@ -176,17 +176,20 @@ RATES = st.lists(st.tuples(st.sampled_from(["a", "b", "*"]), st.integers(0, 5)),
 def test_recalculated_costs_are_those_of_events_recorded_at_these_prices(
     tx: Transaction, events: list[dict[str, Any]], prices: list[tuple[str, int]], batch: int
 ) -> None:
+    # At a time of their own, because small batches through the events of all other tests would take long.
+    at = datetime.now(UTC) - timedelta(days=6, hours=7)
+    minute = timedelta(minutes=1)
     with tx.connection.transaction(force_rollback=True):
         recalculated, recorded = new_user(tx), new_user(tx)
         for event in events:
-            recalculated.records(**event)
+            recalculated.records(request_id=request_id(at.timestamp()), **event)
         for model, rate in prices:
             price(tx, model=model, input=rate, output=rate)
-            recalculate(tx, batch)
+            recalculate(tx, batch, p_from=at - minute, p_until=at + minute)
         for event in events:
-            recorded.records(**event)
+            recorded.records(request_id=request_id(at.timestamp()), **event)
         assert line(recalculated) == line(recorded)
-        assert tx.admin.rpc("check_llm_usage")["differing"] == 0
+        assert tx.admin.rpc("check_llm_usage", p_since=at.date())["differing"] == 0
         recalculated_attempts, recorded_attempts = (
             sorted(
                 (attempt["cost_status"], attempt["cost"] or 0)

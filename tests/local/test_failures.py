@@ -35,7 +35,7 @@ def test_a_port_in_use(
         with pytest.raises(LocalError) as caught:
             stack.up()
         assert caught.value.code == "local_port_in_use"
-        assert f"Port {taken}, which {service} needs" in str(caught.value)
+        assert f"Port {taken} for {service} is in use by " in str(caught.value)
         assert f"pid {os.getpid()}" in str(caught.value)
         assert "--port 0" in caught.value.hint
         assert processes_of(stack) == []
@@ -138,7 +138,7 @@ def test_a_project_without_the_folder_supabase(tmp_path: Path) -> None:
     places = ("--directory", str(tmp_path / "state"), "--project", str(tmp_path / "nowhere"))
     failed = run_cli("local", "up", "--port", "0", *places)
     assert failed.returncode == 1
-    assert f"There is no folder {tmp_path}/nowhere/supabase." in failed.stderr
+    assert f"Folder not found: {tmp_path}/nowhere/supabase." in failed.stderr
     assert "[local_project_missing]" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert list(tmp_path.iterdir()) == [], "nothing was begun"

@@ -220,5 +220,5 @@ def test_steps_are_shown_while_it_starts(own_stack: LocalStack) -> None:
     steps: list[str] = []
     own_stack.up(steps.append)
     text = "\n".join(steps)
-    for part in ("PostgreSQL", "Supabase Auth", "1 migrations", "PostgREST"):
+    for part in ("PostgreSQL", "Supabase Auth", "1 migration", "PostgREST"):
         assert part in text

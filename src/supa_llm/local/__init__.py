@@ -6,7 +6,7 @@
     stack.up()
     stack.env()["API_URL"]
 
-Needs `pip install 'supa-llm[local]'`; importing this package does not.
+Starting a stack requires `pip install 'supa-llm[local]'`; importing this package does not.
 """
 
 from __future__ import annotations

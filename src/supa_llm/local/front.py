@@ -1,4 +1,4 @@
-"""The one URL of the stack: Supabase Auth and the gateway to PostgREST, in one node process."""
+"""Runs the front of the stack: Supabase Auth and the gateway to PostgREST, in one Node process."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def start(
     db_port: int,
     rest_port: int,
 ) -> None:
-    """Start the front; `wait_ready` says when it answers.
+    """Start the front. `wait_ready` waits until it serves requests.
 
     Raises:
         LocalError: `local_directory_unwritable`.
     """
     directory = private_directory(layout.service("auth"), layout.user)
-    # Run from a directory next to which node finds the installed packages.
+    # Node looks for packages in the directory of the script.
     for script in (_HERE / "node").glob("*.mjs"):
         shutil.copyfile(script, directory / script.name)
         (directory / script.name).chmod(0o644)
@@ -72,7 +72,7 @@ def start(
 
 
 def wait_ready(layout: Layout, port: int) -> None:
-    """Wait until the front answers, which it does when the auth schema is in place.
+    """Wait until the front serves requests, which it does once the auth schema exists.
 
     Raises:
         LocalError: `local_auth_failed`.
@@ -83,13 +83,13 @@ def wait_ready(layout: Layout, port: int) -> None:
             raise LocalError(
                 f"Supabase Auth did not start: {layout.log_reason('auth')}",
                 code="local_auth_failed",
-                hint="See `supa-llm local logs auth`.",
+                hint="Show its log: supa-llm local logs auth",
             )
         time.sleep(0.03)
 
 
 def stop(layout: Layout) -> None:
-    """Stop the front, also one whose pid file is gone."""
+    """Stop the front, even if its pid file is missing."""
     running = [process for process in [processes.read(layout.pid_file("auth"))] if process]
     running += processes.strays(layout.service("auth"))
     processes.stop(running, gentle=signal.SIGTERM, seconds=3)
@@ -97,7 +97,7 @@ def stop(layout: Layout) -> None:
 
 
 def answers(port: int, *, seconds: float) -> bool:
-    """Whether the front serves requests."""
+    """Return whether the front serves requests."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("GET", "/")

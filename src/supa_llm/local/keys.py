@@ -1,4 +1,4 @@
-"""The secrets of one stack: random, made once, kept in its state directory."""
+"""The secrets of one stack: random, generated once, stored in its state directory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from supa_llm.local.files import write_private
 
 _TEN_YEARS = 10 * 365 * 24 * 3600
 
-# What the checksum in a key is computed over, besides the key itself, on a project that is not hosted.
+# On projects that are not hosted, the checksum in an API key covers this text and the key.
 _PROJECT_REF = "supabase-self-hosted"
 
 
 @dataclass(frozen=True, repr=False)
 class Keys:
-    """Database passwords, API keys and signing keys. Its repr shows none of them."""
+    """Database passwords, API keys and signing keys. The repr hides them."""
 
     superuser_password: str
     postgres_password: str
@@ -37,7 +37,7 @@ class Keys:
     ec_private_pem: str
 
     def jwks(self, *, private: bool) -> dict[str, Any]:
-        """What verifies users' tokens: the public ES256 key; with `private` also the HS256 secret."""
+        """The keys that verify users' tokens: the public ES256 key and, with `private`, the HS256 secret."""
         algorithms = require("jwt.algorithms")
         serialization = require("cryptography.hazmat.primitives.serialization")
         public = serialization.load_pem_private_key(self.ec_private_pem.encode(), password=None).public_key()
@@ -54,7 +54,7 @@ class Keys:
         return hashlib.sha256(self.ec_private_pem.encode()).hexdigest()[:16]
 
     def sign(self, claims: dict[str, Any], algorithm: str) -> str:
-        """Sign a token as this project's auth service would: `HS256` (older projects) or `ES256` (newer)."""
+        """Sign a token as the project's auth service does, with `HS256` (older projects) or `ES256`."""
         jwt = require("jwt")
         if algorithm == "ES256":
             return str(jwt.encode(claims, self.ec_private_pem, "ES256", headers={"kid": self.key_id()}))
@@ -62,10 +62,10 @@ class Keys:
 
 
 def load_or_create(path: Path) -> Keys:
-    """Read the secrets, or make them if this is a new stack.
+    """Read the secrets, or generate those of a new stack.
 
     Raises:
-        LocalError: `local_state_broken`, when the file is there but not readable as secrets.
+        LocalError: `local_state_broken` if the file exists but is invalid.
     """
     if not path.exists():
         keys = _generate()
@@ -75,7 +75,7 @@ def load_or_create(path: Path) -> Keys:
 
 
 def load(path: Path) -> Keys:
-    """Read the secrets of a stack that was started before.
+    """Read the secrets of an existing stack.
 
     Raises:
         LocalError: `local_state_broken`.
@@ -84,10 +84,10 @@ def load(path: Path) -> Keys:
         return Keys(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise LocalError(
-            f"{path} cannot be read as this stack's secrets.",
+            f"Cannot read the stack's secrets in {path}.",
             code="local_state_broken",
-            hint="If the stack was made by another user, run as that user; "
-            "else delete the directory it is in, which deletes the stack's data.",
+            hint="If another user created the stack, run the command as that user. "
+            "Otherwise delete its directory, which deletes the stack's data.",
         ) from error
 
 

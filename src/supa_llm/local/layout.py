@@ -1,4 +1,4 @@
-"""Where a stack keeps what: its state directory, and the place where its services run."""
+"""The files of a stack: its state directory, and the directory in which its services run."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LOG_LIMIT = 10 * 1024 * 1024
 class Layout:
     """Paths of one stack.
 
-    For an ordinary user everything is in the state directory. PostgreSQL refuses to run as root, and nothing
-    that takes requests should, so for root the services run as a user of their own, in a directory which that
-    user can reach wherever the state directory is.
+    An ordinary user's stack lives in the state directory. When root starts a stack, the services run as a
+    separate user, because PostgreSQL refuses to run as root. They run in /var/lib, because that user may
+    not be able to enter the state directory.
     """
 
     directory: Path
@@ -51,7 +51,7 @@ class Layout:
         return self.run / "data"
 
     def service(self, name: str) -> Path:
-        """A service's own directory, in which it runs and keeps its configuration."""
+        """The working directory of a service, with its configuration."""
         return self.run / name
 
     def pid_file(self, name: str) -> Path:
@@ -69,25 +69,25 @@ class Layout:
             return ""
 
     def log_reason(self, name: str) -> str:
-        """The line of a service's log that most likely says why it ended."""
+        """The line of a service's log that most likely explains why it ended."""
         lines = [line.strip() for line in self.log_tail(name).splitlines() if line.strip()]
-        telling = [line for line in lines if "error" in line.lower() or "fatal" in line.lower()]
-        return (telling or lines or ["it left no message"])[-1]
+        errors = [line for line in lines if "error" in line.lower() or "fatal" in line.lower()]
+        return (errors or lines or ["its log is empty"])[-1]
 
     def rotate_logs(self) -> None:
-        """Keep a log from growing without end: one older generation is kept."""
+        """Rotate large logs. Keeps one older file of each."""
         for name in SERVICES:
             log = self.log(name)
             if log.exists() and log.stat().st_size > _LOG_LIMIT:
                 log.replace(log.with_suffix(".log.1"))
 
     def service_environment(self) -> dict[str, str]:
-        """What a service inherits: nothing of the caller's, which might leak or interfere."""
+        """The environment of a service, without the caller's variables, which may hold secrets."""
         return {"PATH": os.defpath, "HOME": str(self.run), "LANG": "C.UTF-8", "TZ": "UTC"}
 
 
 def layout_for(directory: Path, stack_id: str) -> Layout:
-    """The layout for the calling user. `stack_id` keeps a new stack in an old place from finding old data.
+    """The layout for the calling user. `stack_id` separates a new stack from an older one in the same place.
 
     Raises:
         LocalError: `local_no_service_user`.
@@ -98,7 +98,7 @@ def layout_for(directory: Path, stack_id: str) -> Layout:
 
 
 def prepare_run(layout: Layout) -> None:
-    """Make the services' directory. Others may pass through the one above it, and see nothing.
+    """Create the services' directory. Other users can enter its parent but not list it.
 
     Raises:
         LocalError: `local_directory_unwritable`.
@@ -112,7 +112,7 @@ def prepare_run(layout: Layout) -> None:
 
 
 def former_layouts(directory: Path) -> list[Layout]:
-    """Stacks of root that were in this directory before somebody deleted it. Their services may still run."""
+    """Earlier stacks of root in this directory. Their services may run even if the directory was deleted."""
     found = []
     if os.geteuid() == 0 and _ROOT_RUN.is_dir():
         for run in _ROOT_RUN.iterdir():
@@ -133,11 +133,11 @@ def _service_user() -> RunUser:
             capture_output=True,
             check=False,
         )
-    # A container without user management still has nobody.
+    # A container without useradd still has the user nobody.
     user = _account(_SERVICE_USER) or _account("nobody")
     if user is None:
         raise LocalError(
-            "PostgreSQL cannot run as root, and this machine has no other user for it.",
+            "PostgreSQL cannot run as root, and this machine has no user for it.",
             code="local_no_service_user",
             hint=f"Run the command as an ordinary user, or create the system user {_SERVICE_USER}.",
         )

@@ -1,4 +1,4 @@
-"""Read the services' logs."""
+"""Reads the services' logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TextIO
 
 
 def tail(files: Mapping[str, Path], *, lines: int, follow: bool) -> Iterator[tuple[str, str]]:
-    """Yield the last lines of each log with its service's name, and with `follow` what is added, for ever."""
+    """Yield the last lines of each log of each service, and wait for new ones with `follow`."""
     opened: dict[str, TextIO] = {}
     try:
         for name, path in files.items():

@@ -1,4 +1,4 @@
-"""Push a project's migrations with the Supabase CLI, as they would be pushed to a hosted project."""
+"""Pushes a project's migrations with the Supabase CLI, as to a hosted project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PUSH_SECONDS = 600
 
 
 def pending(project: Path, *, db_port: int, keys: Keys) -> list[str]:
-    """The migrations that the database does not have yet, by version."""
+    """The versions of the migrations that the database does not have yet."""
     files = (project / "supabase" / "migrations").glob("*.sql")
     versions = sorted(match[1] for file in files if (match := _VERSION.match(file.name)))
     with connect(db_port, keys) as connection:
@@ -41,16 +41,16 @@ def push(
     seed: bool,
     lock: int,
 ) -> None:
-    """Run `supabase db push`, as the role `postgres`, and with `seed` the project's seed files.
+    """Run `supabase db push` as the role `postgres`, with the seed files if `seed` is true.
 
-    It holds `lock` as long as it runs, even if this process is killed: two pushes at once would collide.
+    The command holds `lock` even if this process is killed, because two concurrent pushes would collide.
 
     Raises:
         LocalError: `local_migration_failed`.
     """
     workdir = _workdir(layout, project)
     arguments = ["db", "push", "--yes", "--include-all", "--workdir", str(workdir)]
-    # The password is in the environment, which other users cannot read; the arguments they can.
+    # Other users can read the arguments but not the environment, so the password goes there.
     arguments.append(f"--remote=postgresql://postgres@127.0.0.1:{db_port}/postgres?sslmode=disable")
     if seed:
         arguments.append("--include-seed")
@@ -60,7 +60,7 @@ def push(
     environment = {
         **os.environ,
         "PGPASSWORD": keys.postgres_password,
-        # What it leaves behind goes there instead of into the user's home and /tmp.
+        # Keeps its files out of the user's home directory and /tmp.
         "SUPABASE_HOME": own,
         "TMPDIR": own,
         "SUPABASE_TELEMETRY_DISABLED": "1",
@@ -86,19 +86,19 @@ def push(
         raise LocalError(
             f"`supabase db push` did not finish within {_PUSH_SECONDS} s.",
             code="local_migration_failed",
-            hint="See `supa-llm local logs postgres`.",
+            hint="Show the database's log: supa-llm local logs postgres",
         ) from error
     if pushed.returncode:
         raise LocalError(
             f"`supabase db push` failed: {_reason(pushed.stdout + pushed.stderr)}",
             code="local_migration_failed",
-            hint="Correct the migration or seed in supabase/ and run `supa-llm local up` again; "
-            "`supa-llm local reset` starts over with an empty database.",
+            hint="Fix the migration or seed in supabase/, then run: supa-llm local up. "
+            "To start over with an empty database: supa-llm local reset",
         )
 
 
 def _workdir(layout: Layout, project: Path) -> Path:
-    """A copy of the project, because the CLI writes into the one that it works on."""
+    """Copy the project, because the Supabase CLI writes into its working directory."""
     workdir = private_directory(layout.directory / "workdir")
     remove_tree(workdir / "supabase")
     ignore = shutil.ignore_patterns(".temp", ".branches", "functions", "node_modules")
@@ -109,4 +109,4 @@ def _workdir(layout: Layout, project: Path) -> Path:
 def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line or "error" in line.lower()]
-    return (errors or lines or ["it left no message"])[0]
+    return (errors or lines or ["it printed no message"])[0]

@@ -1,4 +1,4 @@
-"""Ports on the loopback interface: which are free, and who has the others."""
+"""Finds free ports on the loopback interface, and the processes that use the others."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from supa_llm.errors import LocalError
 
-# Below the range from which the system takes the near end of outgoing connections, so that a port that was
-# free when it was chosen is not taken by one of those before it is listened on.
+# Below the system's range for outgoing connections, so that none of them takes a chosen port before its
+# service listens on it.
 _FREE_RANGE = range(20_000, 32_000)
 
-# A killed process with many threads is dead some time before the system has closed its sockets.
+# The system closes the sockets of a killed process some time after the process is gone.
 _RELEASE_SECONDS = 2
 
 
 def is_free(port: int) -> bool:
-    """Whether a service could listen on this port of the loopback interface now."""
+    """Return whether a service can listen on this port of the loopback interface."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -42,30 +42,30 @@ def pick_free(count: int) -> list[int]:
         if len(chosen) == count:
             return chosen
     raise LocalError(
-        "No free port was found.", code="local_port_in_use", hint="End some of the servers on this machine."
+        "No free port found.", code="local_port_in_use", hint="Stop some of the servers on this machine."
     )
 
 
 def require_free(port: int, service: str) -> None:
-    """Refuse a port that something else listens on.
+    """Raise an error if another process uses the port.
 
     Raises:
-        LocalError: `local_port_in_use`; it names the process where the system tells.
+        LocalError: `local_port_in_use`, with the name of the process if known.
     """
     deadline = time.monotonic() + _RELEASE_SECONDS
     while not is_free(port):
         holder = _holder(port)
         if holder is not None or time.monotonic() > deadline:
             raise LocalError(
-                f"Port {port}, which {service} needs, is in use{f' by {holder}' if holder else ''}.",
+                f"Port {port} for {service} is in use{f' by {holder}' if holder else ''}.",
                 code="local_port_in_use",
-                hint="End what uses it, or choose other ports: --port 0 takes free ones.",
+                hint="Stop that process, or pick free ports: supa-llm local up --port 0",
             )
         time.sleep(0.02)
 
 
 def _holder(port: int) -> str | None:
-    """Name the process that listens on a port, if this user may know."""
+    """Name the process that listens on a port, if this user can see it."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""PostgreSQL: make a cluster that looks like a hosted project's, start it, stop it."""
+"""Creates, starts and stops a PostgreSQL cluster that is set up like a hosted project."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _SQL = Path(__file__).parent / "sql"
 _SUPERUSER = "supabase_admin"
 _START_SECONDS = 60
 
-# Written when the cluster is bootstrapped. A data directory without it was cut off while it was made.
+# Marks a complete cluster. A data directory without it is the leftover of an interrupted start.
 _MARKER = "supa_llm_complete"
 _VAULT_KEY = "supa_llm_vault.key"
 
 _CONFIG = """\
 listen_addresses = '127.0.0.1'
 port = {port}
-# TCP with passwords only: a socket file would be one more thing for other users of the machine to find.
+# No socket file, so that other users of the machine need a password.
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
 max_connections = 200
@@ -45,14 +45,14 @@ shared_preload_libraries = 'pg_stat_statements'
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %q%u '
-# A statement that fails may hold a key in a literal, and the detail of a constraint violation prints the row.
+# A failed statement may contain a key, and the detail of a constraint violation prints the row.
 log_statement = 'none'
 log_min_error_statement = 'panic'
 log_error_verbosity = 'terse'
 """
 
 _THROWAWAY_CONFIG = """\
-# A stack that is deleted after the test need not survive a power cut; a killed server it still does.
+# Faster. A power cut may destroy the data; a killed server does not.
 fsync = off
 full_page_writes = off
 """
@@ -63,7 +63,7 @@ host all all 127.0.0.1/32 scram-sha-256
 
 
 def ensure_cluster(layout: Layout, runtime: Runtime, *, port: int, keys: Keys, throwaway: bool) -> bool:
-    """Make the cluster if there is none, and write its configuration. Returns whether it was made.
+    """Create the cluster if it does not exist, and write its configuration. Returns whether it is new.
 
     Raises:
         LocalError: `local_postgres_failed`, `local_directory_unwritable`.
@@ -80,12 +80,12 @@ def ensure_cluster(layout: Layout, runtime: Runtime, *, port: int, keys: Keys, t
 
 
 def complete(layout: Layout) -> bool:
-    """Whether there is a cluster that was set up to the end."""
+    """Return whether a complete cluster exists."""
     return (layout.data / _MARKER).exists()
 
 
 def start(layout: Layout, runtime: Runtime) -> None:
-    """Start the server and wait until it takes connections.
+    """Start the server and wait until it accepts connections.
 
     Raises:
         LocalError: `local_postgres_failed`.
@@ -107,17 +107,17 @@ def start(layout: Layout, runtime: Runtime) -> None:
 
 
 def stop(layout: Layout) -> None:
-    """Stop the server and everything that it left behind."""
+    """Stop the server and its remaining processes."""
     process = processes.read(layout.pid_file("postgres"))
     if process is not None:
-        # SIGINT is PostgreSQL's fast shutdown: sessions are ended, data is flushed.
+        # SIGINT is PostgreSQL's fast shutdown: it ends sessions and flushes data.
         processes.stop([process], gentle=signal.SIGINT, seconds=30)
     _clear_remains(layout)
     layout.pid_file("postgres").unlink(missing_ok=True)
 
 
 def bootstrap(layout: Layout, *, port: int, keys: Keys, privileges: DefaultPrivileges) -> None:
-    """Create roles, schemas and default grants in a fresh cluster.
+    """Create roles, schemas and default grants in a new cluster.
 
     Raises:
         LocalError: `local_postgres_failed`.
@@ -134,14 +134,14 @@ def bootstrap(layout: Layout, *, port: int, keys: Keys, privileges: DefaultPrivi
             for script in scripts:
                 connection.execute((_SQL / script).read_bytes())
             for role, password in passwords.items():
-                # Hashed here, so that neither the log nor pg_stat_statements can show it.
+                # Hashed by the client, so that the log and pg_stat_statements never contain the password.
                 hashed = connection.pgconn.encrypt_password(
                     password.encode(), role.encode(), b"scram-sha-256"
                 )
                 statement = psycopg.sql.SQL("alter role {} password {}")
                 connection.execute(statement.format(psycopg.sql.Identifier(role), hashed.decode()))
     except psycopg.Error as error:
-        raise _failed("The database could not be set up", str(error).strip()) from error
+        raise _failed("Cannot set up the database", str(error).strip()) from error
     write_private(layout.data / _MARKER, "", layout.user)
 
 
@@ -163,7 +163,7 @@ def connect(port: int, keys: Keys) -> Iterator[psycopg.Connection[tuple[object, 
 
 
 def answers(port: int, keys: Keys) -> bool:
-    """Whether the server takes connections and runs queries."""
+    """Return whether the server accepts connections and runs queries."""
     psycopg = require("psycopg")
     try:
         with connect(port, keys) as connection:
@@ -174,7 +174,7 @@ def answers(port: int, keys: Keys) -> bool:
 
 
 def superuser_url(port: int, keys: Keys) -> str:
-    """For tests that must look behind what `postgres` may see."""
+    """Connect as the superuser. For tests."""
     return f"postgresql://{_SUPERUSER}:{keys.superuser_password}@127.0.0.1:{port}/postgres"
 
 
@@ -192,7 +192,7 @@ def _initdb(layout: Layout, runtime: Runtime, keys: Keys) -> None:
                 str(runtime.postgres / "bin" / "initdb"),
                 *("--pgdata", str(layout.data), "--username", _SUPERUSER, "--pwfile", str(password_file)),
                 *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-instructions", "--no-sync"),
-                # PostgreSQL's own C.UTF-8 sorts alike on every machine and needs no locale to be installed.
+                # PostgreSQL's builtin C.UTF-8 sorts the same on every machine and needs no installed locale.
                 *("--locale", "C", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"),
                 *("--set", "include_if_exists=supa_llm.conf"),
             ],
@@ -213,7 +213,7 @@ def _initdb(layout: Layout, runtime: Runtime, keys: Keys) -> None:
 
 
 def _ready(layout: Layout) -> bool:
-    """PostgreSQL writes its state into the eighth line of its own pid file."""
+    """PostgreSQL writes its state to the eighth line of its pid file."""
     try:
         return (layout.data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
     except (OSError, IndexError):
@@ -221,9 +221,9 @@ def _ready(layout: Layout) -> bool:
 
 
 def _clear_remains(layout: Layout) -> None:
-    """Remove what a killed server leaves: backends that hold its shared memory, and its own pid file.
+    """Remove the leftovers of a killed server: backends that hold its shared memory, and its pid file.
 
-    PostgreSQL refuses to start when the pid in that file is alive, even if it now belongs to something else.
+    PostgreSQL refuses to start if a process has the pid in that file, even an unrelated one.
     """
     remains = processes.strays(layout.data)
     if remains:
@@ -232,9 +232,9 @@ def _clear_remains(layout: Layout) -> None:
 
 
 def _failed(what: str, detail: str) -> LocalError:
-    last = detail.splitlines()[-1] if detail else "it left no message"
+    last = detail.splitlines()[-1] if detail else "its log is empty"
     return LocalError(
         f"{what}: {last}",
         code="local_postgres_failed",
-        hint="See `supa-llm local logs postgres`.",
+        hint="Show its log: supa-llm local logs postgres",
     )

@@ -1,7 +1,7 @@
-"""Start, recognise and stop the services: detached processes that outlive the command that started them.
+"""Starts, recognizes and stops the services: detached processes that outlive the command that started them.
 
-A pid alone may have been recycled by the time it is read back, so a pid file also holds when the process
-started, and a process that does not match is never signalled.
+The system reuses pids, so a pid file also holds the time at which the process started. A process that started
+at another time is never signaled.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from supa_llm.local.files import RunUser, write_private
 
 _LINUX = sys.platform.startswith("linux")
 
-# Children of this interpreter (as opposed to a CLI call that ended) must be reaped, or they stay as zombies.
+# Children of this process stay zombies until they are reaped.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process that was started, identified beyond its pid."""
+    """A process, identified by its pid and the time at which it started."""
 
     pid: int
     started: str
@@ -42,10 +42,10 @@ def start(
     env: Mapping[str, str],
     user: RunUser | None,
 ) -> Process:
-    """Start a detached process, its output appended to `log`, and record it in `pid_file`.
+    """Start a detached process that appends its output to `log`, and record it in `pid_file`.
 
     Raises:
-        OSError: it could not be started.
+        OSError: the process could not be started.
     """
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
@@ -71,7 +71,7 @@ def start(
 
 
 def read(pid_file: Path) -> Process | None:
-    """The process that a pid file speaks of, if it is still that one and alive."""
+    """The process that a pid file names, if it is alive."""
     try:
         data = json.loads(pid_file.read_text())
         process = Process(int(data["pid"]), str(data["started"]))
@@ -81,7 +81,7 @@ def read(pid_file: Path) -> Process | None:
 
 
 def alive(process: Process) -> bool:
-    """Whether this very process, not another with its pid, is running."""
+    """Return whether this process runs, and not another one with the same pid."""
     child = _children.get(process.pid)
     if child is not None and child.poll() is not None:
         del _children[process.pid]
@@ -90,7 +90,7 @@ def alive(process: Process) -> bool:
 
 
 def stop(processes: Sequence[Process], *, gentle: signal.Signals, seconds: float) -> None:
-    """Ask the processes to end, and after `seconds` kill what is left. Returns when none is alive."""
+    """Ask the processes to end, and kill the remaining ones after `seconds`. Returns when none is alive."""
     _signal(processes, gentle)
     if not _wait_gone(processes, seconds):
         _signal(processes, signal.SIGKILL)
@@ -98,10 +98,10 @@ def stop(processes: Sequence[Process], *, gentle: signal.Signals, seconds: float
 
 
 def strays(cwd: Path) -> list[Process]:
-    """Processes that work in `cwd`, in whatever way they came to be without a pid file.
+    """Processes whose working directory is `cwd`, with or without a pid file.
 
-    Each service has a working directory of its own, so this finds what a killed `up` or a killed parent left
-    behind, and what went on running when someone deleted the directory. Empty where the system has no /proc.
+    Each service has its own working directory, so this finds the leftovers of a killed start, even
+    if someone deleted the directory. Empty on systems without /proc.
     """
     if not _LINUX:
         return []
@@ -133,7 +133,7 @@ def _wait_gone(processes: Sequence[Process], seconds: float) -> bool:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, as a token that is unique across reboots; None if it is gone or a zombie."""
+    """When a process started, as a token unique across reboots. None if the process is gone or a zombie."""
     if not _LINUX:
         listed = subprocess.run(  # noqa: S603
             ["ps", "-o", "stat=,lstart=", "-p", str(pid)],  # noqa: S607
@@ -147,6 +147,6 @@ def _started(pid: int) -> str | None:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
-    # The command name may hold spaces and brackets; the fields after it do not.
+    # Only the command name may contain spaces and parentheses.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"

@@ -1,4 +1,4 @@
-"""Where the SQL of this project is: in the wheel, in a checkout, or in the adopter's own project."""
+"""Finds supabase/: in the current project, the wheel or a checkout."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def packaged_project() -> Path:
-    """Return the folder that holds the `supabase/` that comes with supa-llm.
+    """Return the folder of the `supabase/` that supa-llm ships.
 
-    A wheel carries it inside the package; in a checkout it is the repository's own.
+    A wheel has it inside the package, a checkout at its root.
 
     Raises:
-        ConfigurationError: `project_files_missing`, when the installation is incomplete.
+        ConfigurationError: `project_files_missing` if the installation is incomplete.
     """
     for folder in (_PACKAGE, _PACKAGE.parent.parent):
         if (folder / "supabase" / "migrations").is_dir():
             return folder
     raise ConfigurationError(
-        "This installation of supa-llm has no supabase/migrations.",
+        "The installation of supa-llm is incomplete: supabase/migrations is missing.",
         code="project_files_missing",
         hint="Run: pip install --force-reinstall supa-llm",
     )
 
 
 def find_project(start: Path) -> Path:
-    """Return `start` if it has `supabase/migrations`, else the project that supa-llm brings along."""
+    """Return `start` if it has `supabase/migrations`, else the project that supa-llm ships."""
     if (start / "supabase" / "migrations").is_dir():
         return start
     return packaged_project()

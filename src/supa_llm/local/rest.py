@@ -1,4 +1,4 @@
-"""PostgREST, configured as a hosted project's."""
+"""Runs PostgREST, configured like a hosted project."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def start(
     db_port: int,
     api_port: int,
 ) -> None:
-    """Start PostgREST; `wait_ready` says when it answers.
+    """Start PostgREST. `wait_ready` waits until it serves requests.
 
     Raises:
         LocalError: `local_directory_unwritable`.
@@ -43,12 +43,12 @@ def start(
         "db-anon-role": "anon",
         "db-max-rows": config.max_rows,
         "db-pool": 30,
-        # Tokens of older projects (HS256) and of newer ones (ES256) are both verified.
+        # Verifies the tokens of older projects (HS256) and newer ones (ES256).
         "jwt-secret": f"@{directory / 'jwks.json'}",
         "server-host": "127.0.0.1",
         "server-port": port,
         "openapi-server-proxy-uri": f"http://127.0.0.1:{api_port}/rest/v1",
-        # Requests are not logged: their query strings hold data.
+        # Requests are not logged, because their query strings contain data.
         "log-level": "error",
     }
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
@@ -64,7 +64,7 @@ def start(
 
 
 def wait_ready(layout: Layout, port: int) -> None:
-    """Wait until PostgREST has read the schema and answers.
+    """Wait until PostgREST has read the schema and serves requests.
 
     Raises:
         LocalError: `local_rest_failed`.
@@ -75,13 +75,13 @@ def wait_ready(layout: Layout, port: int) -> None:
             raise LocalError(
                 f"PostgREST did not start: {layout.log_reason('rest')}",
                 code="local_rest_failed",
-                hint="See `supa-llm local logs rest`.",
+                hint="Show its log: supa-llm local logs rest",
             )
         time.sleep(0.03)
 
 
 def stop(layout: Layout) -> None:
-    """Stop PostgREST, also one whose pid file is gone."""
+    """Stop PostgREST, even if its pid file is missing."""
     running = [process for process in [processes.read(layout.pid_file("rest"))] if process]
     running += processes.strays(layout.service("rest"))
     processes.stop(running, gentle=signal.SIGTERM, seconds=3)
@@ -89,7 +89,7 @@ def stop(layout: Layout) -> None:
 
 
 def answers(port: int, *, seconds: float) -> bool:
-    """Whether PostgREST serves requests. Until it has read the schema it answers 503."""
+    """Return whether PostgREST serves requests. It responds with 503 until it has read the schema."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         connection.request("GET", "/rpc/-")

@@ -1,4 +1,4 @@
-"""The whole stack: bring it up, repair it, take it down."""
+"""Starts, repairs and stops the whole stack."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _LOCK_SECONDS = 180
 
 
 def _silent(_: str) -> None:
-    """The progress of a caller who asked for none."""
+    """Ignore progress."""
 
 
 class LocalStack:
     """A Supabase project on this machine.
 
     Args:
-        directory: where it keeps its state; made if missing, readable by its owner only.
-        project: the folder that holds `supabase/`; by default the current directory if it has
-            `supabase/migrations`, else the SQL that comes with supa-llm.
-        port: the port of its URL; PostgreSQL gets the next one, PostgREST the seventh after it. 0 takes free
-            ones, and at the next start the same if they are still free. By default the ones of the last
-            start, else 54321.
-        default_privileges: what new objects in `public` grant to the API roles: `old` is everything, as in
-            most projects; `new` is nothing that the API can use, as in projects made since 2026. Fixed until
-            the next `reset`. By default the ones of the last start, else `old`.
-        throwaway: do not wait for the disk. Faster; a power cut may destroy the data. For tests.
+        directory: directory of the stack's state. Created if missing, readable by its owner only.
+        project: folder that contains `supabase/`. Default: the current directory if it contains
+            `supabase/migrations`, else the SQL that supa-llm ships.
+        port: port of the API. PostgreSQL uses the next port, PostgREST `port + 7`. 0 picks free ports, and
+            reuses them at the next start if they are still free. Default: the ports of the last start, else
+            54321.
+        default_privileges: default grants to the API roles on new objects in `public`. `old` grants
+            everything, as in most projects; `new` grants nothing that the API can use, as in projects created
+            since 2026. Fixed until the next `reset`. Default: those of the last start, else `old`.
+        throwaway: do not wait for the disk. Faster, but a power cut may destroy the data. For tests.
     """
 
     def __init__(
@@ -59,35 +59,35 @@ class LocalStack:
         self._throwaway = throwaway
 
     def up(self, progress: Progress = _silent) -> StackStatus:
-        """Start what is not running, after installing it if need be, and push pending migrations.
+        """Start stopped services and push pending migrations. The first start also installs the services.
 
-        `progress` is called with a line of text at each step. A failed start leaves nothing running.
+        Calls `progress` with a line of text at each step. A failed start leaves nothing running.
 
         Raises:
-            LocalError: the codes are listed in docs/errors.md under `local_`.
+            LocalError: docs/errors.md lists the codes, which start with `local_`.
         """
         self._require_project()
         with self._locked(progress, create=True) as lock:
             return self._up(lock, progress)
 
     def down(self) -> None:
-        """Stop all services. The data stays. Stopping a stack that is not running is fine."""
+        """Stop all services, if any run. Keeps the data."""
         if self.directory.is_dir() and (layout := self._layout()):
             with self._locked():
                 stop(layout)
 
     def reset(self, progress: Progress = _silent) -> StackStatus:
-        """Delete the database and start anew with all migrations and the seed. Keys and ports stay.
+        """Recreate the database with all migrations and the seed. Keeps keys and ports.
 
         Raises:
             LocalError: as `up`.
         """
         self._require_project()
         with self._locked(progress, create=True) as lock:
-            return self._up(lock, progress, anew=True)
+            return self._up(lock, progress, recreate=True)
 
     def destroy(self) -> None:
-        """Stop the stack and delete all that it kept, its secrets included."""
+        """Stop the stack and delete its data, secrets and logs."""
         if not self.directory.is_dir():
             return
         with self._locked():
@@ -97,17 +97,17 @@ class LocalStack:
             remove_tree(self.directory)
 
     def status(self) -> StackStatus:
-        """Which services are running."""
+        """Return which services run."""
         settings = self._settings()
         if settings is None:
             return StackStatus(())
         return state.status(layout_for(self.directory, settings.id), settings)
 
     def env(self) -> dict[str, str]:
-        """URLs and keys, under the names that `supabase status -o env` prints.
+        """Return URLs and keys, with the names that `supabase status -o env` prints.
 
         Raises:
-            LocalError: `local_not_started`, when the stack was never up; `local_state_broken`.
+            LocalError: `local_not_started` if no stack exists, or `local_state_broken`.
         """
         settings, secrets = self._known()
         return {
@@ -122,7 +122,7 @@ class LocalStack:
 
     @property
     def rest_direct_url(self) -> str:
-        """PostgREST itself, without the gateway: it wants tokens, not API keys. For benchmarks.
+        """URL of PostgREST without the gateway, which takes tokens instead of API keys. For benchmarks.
 
         Raises:
             LocalError: as `env`.
@@ -131,7 +131,7 @@ class LocalStack:
 
     @property
     def superuser_url(self) -> str:
-        """The database as `supabase_admin`, for tests that look behind what `postgres` may see.
+        """URL of the database as the superuser `supabase_admin`. For tests.
 
         Raises:
             LocalError: as `env`.
@@ -140,7 +140,7 @@ class LocalStack:
         return postgres.superuser_url(settings.db_port, secrets)
 
     def sign_token(self, claims: dict[str, Any], algorithm: str = "HS256") -> str:
-        """Sign a user's token as the project would, with `HS256` or `ES256`, with any claims. For tests.
+        """Sign a user's token with any claims, with `HS256` or `ES256`. For tests.
 
         Raises:
             LocalError: as `env`.
@@ -148,46 +148,46 @@ class LocalStack:
         return self._known()[1].sign(claims, algorithm)
 
     def log_files(self) -> dict[str, Path]:
-        """The log of each service.
+        """Return the path of each service's log.
 
         Raises:
-            LocalError: `local_not_started`, when the stack was never up; `local_state_broken`.
+            LocalError: `local_not_started` if no stack exists, or `local_state_broken`.
         """
         layout = layout_for(self.directory, self._started().id)
         return {name: layout.log(name) for name in SERVICES}
 
     def _require_project(self) -> None:
-        """Before anything is made, started or deleted for a project that is not there."""
+        """Check the project before any file or service changes."""
         folder = self.project / "supabase"
         if not folder.is_dir():
             raise LocalError(
-                f"There is no folder {folder}.",
+                f"Folder not found: {folder}.",
                 code="local_project_missing",
-                hint="Name the folder that holds supabase/, with its migrations: --project.",
+                hint="Pass the folder that contains supabase/ with --project.",
             )
 
-    def _up(self, lock: int, progress: Progress, *, anew: bool = False) -> StackStatus:
+    def _up(self, lock: int, progress: Progress, *, recreate: bool = False) -> StackStatus:
         require("psycopg")
-        settings = self._settle(anew=anew)
+        settings = self._settle(recreate=recreate)
         layout = layout_for(self.directory, settings.id)
         runtime = install(cache_directory(layout.user), progress)
         secrets = keys.load_or_create(layout.secrets)
-        before = self.status().running and not anew
+        before = self.status().running and not recreate
         try:
-            if anew:
+            if recreate:
                 progress("Deleting the database …")
                 stop(layout)
                 remove_tree(layout.data)
             Start(layout, runtime, settings, secrets, self.project, lock, progress).run()
         except BaseException:
-            # What was running before a failed migration goes on running.
+            # A failed migration does not stop a running stack.
             if not before:
                 stop(layout)
             raise
         return self.status()
 
-    def _settle(self, *, anew: bool) -> Settings:
-        """The settings of this start: the remembered ones, with what the caller asks for instead."""
+    def _settle(self, *, recreate: bool) -> Settings:
+        """The settings of this start: the stored ones, changed by the caller's arguments."""
         known = self._settings()
         privileges = self._default_privileges
         if known is None:
@@ -205,11 +205,11 @@ class LocalStack:
                 )
             )
         if privileges not in (None, known.default_privileges):
-            if not anew:
+            if not recreate:
                 raise LocalError(
-                    f"The database was made with {known.default_privileges} default privileges.",
+                    f"The database has the {known.default_privileges} default privileges.",
                     code="local_privileges_fixed",
-                    hint=f"Make a new one: supa-llm local reset --default-privileges {privileges}",
+                    hint=f"Recreate it: supa-llm local reset --default-privileges {privileges}",
                 )
             known = replace(known, default_privileges=privileges)
         if self._throwaway is not None:
@@ -221,16 +221,16 @@ class LocalStack:
             return self._save(known)
         if running:
             raise LocalError(
-                f"The stack is running at port {known.api_port}.",
+                f"The stack is already running on port {known.api_port}.",
                 code="local_already_running",
-                hint="Run `supa-llm local down` first to move it to another port.",
+                hint="To change its port, stop it first: supa-llm local down",
             )
         api, db, rest_port = _ports(self._port or 0)
         return self._save(replace(known, api_port=api, db_port=db, rest_port=rest_port))
 
     def _can_have_ports(self, settings: Settings) -> bool:
-        """Whether the ports of a stack that does not run are free for it to start at."""
-        # What has them may be its own: a service whose pid file was lost.
+        """Return whether a stopped stack can start on its ports."""
+        # The stack's own services may use the ports, if their pid files are missing.
         stop(layout_for(self.directory, settings.id))
         try:
             for name, port in settings.ports().items():
@@ -253,9 +253,9 @@ class LocalStack:
         settings = self._settings()
         if settings is None:
             raise LocalError(
-                f"There is no stack in {self.directory}.",
+                f"No local stack in {self.directory}.",
                 code="local_not_started",
-                hint="Run `supa-llm local up` first.",
+                hint="Start one: supa-llm local up",
             )
         return settings
 
@@ -267,7 +267,7 @@ class LocalStack:
         if create:
             for path in (self.directory, self.directory / "pids", self.directory / "logs"):
                 private_directory(path)
-            # Within a repository, so that the secrets are not committed by `git add .`.
+            # Keeps `git add .` from committing the secrets.
             write_private(self.directory / ".gitignore", "*\n")
         with locked(self.directory / "lock", seconds=_LOCK_SECONDS, progress=progress) as lock:
             yield lock

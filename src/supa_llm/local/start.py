@@ -1,4 +1,4 @@
-"""One start: what is not running is started, in order, and pending migrations are pushed."""
+"""Starts stopped services in order, and pushes pending migrations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANSWER_SECONDS = 3
 
 @dataclass(frozen=True)
 class Start:
-    """A start of a stack, with all that it needs. `lock` is the descriptor of the lock that it runs under."""
+    """One start of a stack. `lock` is the descriptor of the lock that it holds."""
 
     layout: Layout
     runtime: Runtime
@@ -29,11 +29,10 @@ class Start:
     progress: Progress
 
     def run(self) -> None:
-        """Start what is not running.
+        """Start the services that do not run.
 
         Raises:
-            LocalError: whatever went wrong; what was started until then is still running, and all of a stack
-                that ran before a migration failed.
+            LocalError: a service or migration failed. Services that started before the failure keep running.
         """
         prepare_run(self.layout)
         self.layout.rotate_logs()
@@ -62,10 +61,10 @@ class Start:
             self._rest(config)
 
     def _clear(self) -> None:
-        """Stop what is half there, so as to start it anew: no answer, no pid file, or no database."""
+        """Stop services that do not respond or have no pid file, so that they start again."""
         settings, layout = self.settings, self.layout
         found = processes.read(layout.pid_file("postgres"))
-        # A running server over an incomplete cluster was left by a start that was killed while it set it up.
+        # A server with an incomplete cluster is the leftover of a killed start.
         whole = found is not None and postgres.complete(layout)
         if not whole or not postgres.answers(settings.db_port, self.keys):
             stop(layout)
@@ -104,13 +103,14 @@ class Start:
         front.wait_ready(self.layout, self.settings.api_port)
 
     def _migrate(self, settings: state.Settings, config: ProjectConfig) -> None:
-        """Push what is pending. After the front, because migrations refer to the tables of auth."""
+        """Push pending migrations. The front must run, because migrations refer to the tables of auth."""
         missing = migrate.pending(self.project, db_port=settings.db_port, keys=self.keys)
         seed = config.seed and not settings.seeded
         if not missing and not seed:
             return
-        self.progress(f"Pushing {len(missing)} migrations …" if missing else "Seeding …")
-        # PostgREST reads the schema when it starts: stop it, so that it cannot serve the old one.
+        count = f"{len(missing)} migration{'' if len(missing) == 1 else 's'}"
+        self.progress(f"Pushing {count} …" if missing else "Seeding …")
+        # PostgREST reads the schema when it starts, so it must not serve the old one.
         rest.stop(self.layout)
         migrate.push(
             self.layout,
@@ -138,7 +138,7 @@ class Start:
 
 
 def stop(layout: Layout) -> None:
-    """Stop all services, those that depend on others first."""
+    """Stop all services, dependent ones first."""
     front.stop(layout)
     rest.stop(layout)
     postgres.stop(layout)

@@ -1,4 +1,4 @@
-"""What a stack remembers between its starts, and what of it is running."""
+"""The settings of a stack, and the status of its services."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supa_llm.local.postgres import DefaultPrivileges
 
 @dataclass(frozen=True)
 class Settings:
-    """What stays the same from start to start."""
+    """Settings that persist between starts."""
 
     id: str
     api_port: int
@@ -42,18 +42,18 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """Whether the stack runs, and what it consists of."""
+    """The services of a stack and whether they run."""
 
     services: tuple[ServiceStatus, ...]
 
     @property
     def running(self) -> bool:
-        """All services are running."""
+        """Whether all services run."""
         return bool(self.services) and all(service.running for service in self.services)
 
 
 def load(directory: Path) -> Settings | None:
-    """Read the settings; None if there never was a stack.
+    """Read the settings. None if no stack exists.
 
     Raises:
         LocalError: `local_state_broken`.
@@ -65,21 +65,21 @@ def load(directory: Path) -> Settings | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise LocalError(
-            f"{path} cannot be read.",
+            f"Cannot read the stack's settings in {path}.",
             code="local_state_broken",
-            hint="If the stack was made by another user, run as that user; "
-            "else delete the directory it is in, which deletes the stack's data.",
+            hint="If another user created the stack, run the command as that user. "
+            "Otherwise delete its directory, which deletes the stack's data.",
         ) from error
 
 
 def save(directory: Path, settings: Settings) -> Settings:
-    """Write the settings down, and return them."""
+    """Write the settings, and return them."""
     write_private(directory / "stack.json", json.dumps(asdict(settings), indent=2))
     return settings
 
 
 def status(layout: Layout, settings: Settings) -> StackStatus:
-    """Which services are running."""
+    """Return which services run."""
     found = {name: processes.read(layout.pid_file(name)) for name in SERVICES}
     return StackStatus(
         tuple(

@@ -1,4 +1,4 @@
-// Supabase Auth, as Supabase Lite implements it, on the stack's PostgreSQL.
+// Runs Supabase Auth, as implemented by Supabase Lite, on the stack's PostgreSQL.
 
 import { App } from "@supabase/lite";
 import { createPostgresConnection } from "@supabase/lite/postgres";
@@ -13,7 +13,7 @@ export async function createAuth({ databaseUrl, jwtSecret, auth, authFunctions }
       max: 10,
       onnotice: () => {},
       types: {
-        // Lite hands out PostgreSQL's own format, which the Python client cannot parse.
+        // Lite returns PostgreSQL's time format, which the Python client cannot parse.
         tstz: {
           to: TIMESTAMPTZ,
           from: [TIMESTAMPTZ],
@@ -29,18 +29,18 @@ export async function createAuth({ databaseUrl, jwtSecret, auth, authFunctions }
     // The Supabase CLI keeps the history of migrations.
     db: { migrations: { enabled: false } },
     options: {
-      // The gate has looked at the API key already.
+      // The gate has already checked the API key.
       server: { apiKeys: false, disableStudio: true },
     },
   });
-  // Lite would try to create the schema, which its role may not, and put functions in it that read nothing that
-  // PostgREST sets. The schema is there, and the functions are the hosted ones.
+  // Lite would create the schema, which its role may not do, with functions that do not read PostgREST's settings.
+  // The schema exists already, with the functions of hosted projects.
   connection.config.baseSchema = "";
   await app.init();
   connection.config.baseSchema = connection.config.baseSchema.replace(/CREATE SCHEMA IF NOT EXISTS auth;/g, "");
   await app.ensureSystemSchema();
   await connection.driver.unsafe(authFunctions);
-  // It counts failures as success, so make sure that sign-ups have a table to go to.
+  // Lite ignores failed statements, so check that the table for sign-ups exists.
   await connection.driver.unsafe("select id from auth.users limit 0");
   return {
     listener: getRequestListener((request) => app.fetch(request)),

@@ -1,5 +1,5 @@
-// The front of the local stack: /auth/v1 is Supabase Auth, /rest/v1 goes to PostgREST, and API keys are treated
-// as Supabase's gateway treats them. Usage: node front.mjs <settings.json>
+// The front of the local stack: serves Supabase Auth at /auth/v1, forwards /rest/v1 to PostgREST, and checks API
+// keys like Supabase's gateway. Usage: node front.mjs <settings.json>
 
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -8,8 +8,8 @@ import { createAuth } from "./auth.mjs";
 import { createGate } from "./gate.mjs";
 import { createRest } from "./rest.mjs";
 
-// One line, because that is what `supa-llm local up` shows of a start that failed. Once it serves, one request's
-// error must not end the others.
+// One line, because `supa-llm local up` shows one line of a failed start. Once the front serves requests, the error
+// of one request must not end the others.
 let serving = false;
 process.on("uncaughtException", (error) => {
   console.error(`Error: ${error.message}`);
@@ -29,9 +29,9 @@ const server = createServer((request, response) => {
   else gate.notFound(request, response);
 });
 
-// Longer than any client keeps an idle connection for, so that it is the client who closes it.
+// Longer than any client keeps an idle connection, so that the client closes it.
 server.keepAliveTimeout = 75_000;
-// A request that runs long is ended by statement_timeout, not here.
+// statement_timeout ends long requests.
 server.requestTimeout = 0;
 server.listen({ host: "127.0.0.1", port: settings.port }, () => {
   serving = true;

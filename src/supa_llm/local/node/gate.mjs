@@ -1,11 +1,11 @@
-// Who may pass, and as whom. Every request needs an API key; a user's token in Authorization then says more.
-// Answers and codes are those of Supabase's hosted gateway.
+// Decides which requests pass, and with which role. Every request needs an API key; Authorization may add a user's
+// token. Responses and codes equal those of Supabase's hosted gateway.
 
 import { createHmac } from "node:crypto";
 
 const BROWSER = /^\s*Mozilla\s*\/\s*5\s*\.\s*0/i;
 
-// Links in e-mails and redirects of OAuth providers are followed by a browser, which has no API key to send.
+// A browser follows links in emails and redirects of OAuth providers, and has no API key to send.
 const KEYLESS = [
   /^\/auth\/v1\/(callback|authorize|verify)$/,
   /^\/auth\/v1\/oauth\//,
@@ -13,7 +13,7 @@ const KEYLESS = [
   /^\/auth\/v1\/\.well-known\//,
 ];
 
-// The description of the whole API is for administrators: hosted projects give it to no publishable key.
+// Hosted projects return the description of the whole API only to administrators.
 const DESCRIPTION = /^\/rest\/v1\/*$/;
 
 const TOKEN_SECONDS = 600;
@@ -68,8 +68,8 @@ export function createGate({ keys, jwtSecret, jwks }) {
         return send(response, 403, { message: "You cannot consume this service" });
       }
       const bearer = bearerOf(request);
-      // A key that is no token is exchanged for one that PostgREST can verify. Anything else in Authorization goes
-      // through as it is, and PostgREST judges it.
+      // PostgREST cannot verify an API key, so it is replaced by a token. Any other Authorization is forwarded
+      // unchanged for PostgREST to check.
       if (bearer === undefined || bearer === caller.key) {
         request.headers.authorization = `Bearer ${caller.kind === "legacy" ? caller.key : token(caller.role)}`;
       }
@@ -124,8 +124,8 @@ function bearerOf(request) {
   return request.headers.authorization?.match(/^Bearer\s+(\S+)\s*$/i)?.[1] ?? request.headers.authorization;
 }
 
-// The key must not travel on: PostgREST would read it as a filter, and URLs end up in logs. No key has a character
-// that is escaped in a URL, so it is compared as it is.
+// Removes the key from the URL: PostgREST would read it as a filter, and URLs end up in logs. Keys have no characters
+// that a URL escapes, so they are compared unescaped.
 function takeQueryKey(request) {
   const [path, query = ""] = splitOnce(request.url, "?");
   const kept = [];
@@ -143,7 +143,7 @@ function splitOnce(text, mark) {
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-// The auth service reads the raw headers, so both forms must lose it.
+// The auth service reads the raw headers, so both forms must change.
 function drop(request, name) {
   delete request.headers[name];
   const raw = request.rawHeaders;
@@ -156,18 +156,18 @@ function allowOrigin(response) {
 }
 
 function preflight(request, response) {
-  const asked = request.headers["access-control-request-headers"];
+  const requested = request.headers["access-control-request-headers"];
   response.writeHead(204, {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
-    "access-control-allow-headers": asked ?? "authorization, apikey, content-type, x-client-info",
+    "access-control-allow-headers": requested ?? "authorization, apikey, content-type, x-client-info",
     "access-control-max-age": "86400",
     vary: "Access-Control-Request-Headers",
   });
   response.end();
 }
 
-// Short-lived tokens for the two roles that an API key can stand for, signed at most every few minutes.
+// Signs short-lived tokens for the roles of API keys, at most one every few minutes.
 function tokenSource(secret) {
   const made = new Map();
   return (role) => {

@@ -1,15 +1,15 @@
-// Hands a request to PostgREST over kept connections, and its answer back, both as streams.
+// Streams requests to PostgREST over persistent connections, and streams the responses back.
 
 import { Agent, request as httpRequest } from "node:http";
 
 import { send } from "./gate.mjs";
 
-// Headers that speak of one connection, not of the request.
+// Headers that describe one connection, not the request.
 const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
 
 export function createRest({ restPort }) {
-  // PostgREST closes connections that idle for 30 s; ours must be dropped before, or a request may be sent on one
-  // that is just being closed.
+  // PostgREST closes connections after 30 idle seconds. Closing them earlier avoids sending a request on a
+  // connection that is being closed.
   const agent = new Agent({ keepAlive: true, maxSockets: 256, scheduling: "lifo", timeout: 15_000 });
 
   return function forward(request, response, retried = false) {
@@ -40,7 +40,7 @@ export function createRest({ restPort }) {
       } else if (response.headersSent) {
         response.destroy();
       } else {
-        send(response, 503, { message: "PostgREST does not answer", hint: "Run `supa-llm local up`." });
+        send(response, 503, { message: "PostgREST is not running.", hint: "Start it: supa-llm local up" });
       }
     });
     response.on("close", () => {

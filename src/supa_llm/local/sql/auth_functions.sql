@@ -1,5 +1,5 @@
--- The hosted definitions. The auth service has others, which read only the settings of PostgREST before version 9,
--- which are never set here. So these are put in place at each start, before it takes a request.
+-- The definitions of hosted projects, installed at each start. Those of the auth service read only the settings of
+-- PostgREST before version 9, which are never set here.
 
 create or replace function auth.uid() returns uuid
 language sql stable

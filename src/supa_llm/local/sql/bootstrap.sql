@@ -1,11 +1,11 @@
--- Makes a fresh cluster look like a hosted Supabase project from a migration's point of view: the same roles,
--- owners, schemas and default grants. Runs once, as the superuser supabase_admin, in one transaction.
--- Passwords are set afterwards, as hashes made by the client, so that none passes through the server in clear.
+-- Sets up a new cluster like a hosted Supabase project, with the same roles, owners, schemas and default grants, so
+-- that migrations run unchanged. Runs once, as the superuser supabase_admin, in one transaction. The client hashes the
+-- passwords and sets them afterwards, so that the server never receives them in plain text.
 
--- The role that migrations run as. Not a superuser: what it may do here, it may do on a hosted project.
+-- Runs the migrations. Not a superuser: it has the same privileges as on a hosted project.
 create role postgres login createrole createdb replication bypassrls;
 
--- The roles of the API. PostgREST logs in as authenticator and becomes one of the other three.
+-- The roles of the API. PostgREST logs in as authenticator and switches to one of the other three.
 create role anon nologin;
 create role authenticated nologin;
 create role service_role nologin bypassrls;
@@ -25,7 +25,7 @@ alter role postgres set search_path = "$user", public, extensions;
 alter role supabase_admin set search_path = "$user", public, auth, extensions;
 alter role supabase_auth_admin set search_path = auth;
 
--- `public` belongs to pg_database_owner, so owning the database is what lets postgres create tables there.
+-- pg_database_owner owns `public`, so postgres can create tables there because it owns the database.
 alter database postgres owner to postgres;
 grant usage on schema public to postgres, anon, authenticated, service_role;
 
@@ -39,13 +39,13 @@ create extension pg_stat_statements with schema extensions;
 grant all privileges on all tables in schema extensions to postgres with grant option;
 grant all privileges on all routines in schema extensions to postgres with grant option;
 
--- Named in the API's schemas on every project, whether GraphQL is used or not.
+-- Every project exposes this schema, with or without GraphQL.
 create schema graphql_public;
 grant usage on schema graphql_public to postgres, anon, authenticated, service_role;
 
 create publication supabase_realtime;
 
--- Auth: its tables are made by the auth service, which owns them ----------------------------------------------
+-- Auth: the auth service creates and owns its tables --------------------------------------------------------
 
 create schema auth authorization supabase_auth_admin;
 grant usage on schema auth to postgres, anon, authenticated, service_role;
@@ -53,7 +53,7 @@ alter default privileges for role supabase_auth_admin in schema auth grant all o
 alter default privileges for role supabase_auth_admin in schema auth grant all on sequences to postgres;
 alter default privileges for role supabase_auth_admin in schema auth grant all on routines to postgres;
 
--- PostgREST reloads its schema cache after any DDL, as it does on a hosted project. -------------------------
+-- PostgREST reloads its schema cache after any DDL, as on a hosted project ----------------------------------
 
 create function extensions.pgrst_ddl_watch() returns event_trigger
 language plpgsql
@@ -105,8 +105,8 @@ $$;
 create event trigger pgrst_ddl_watch on ddl_command_end execute function extensions.pgrst_ddl_watch();
 create event trigger pgrst_drop_watch on sql_drop execute function extensions.pgrst_drop_watch();
 
--- Default grants of a project made before 2026: whatever is created in `public` is open to the API roles, and
--- only row level security keeps rows apart. Projects made since differ: see new_default_privileges.sql. ------
+-- Default grants of projects created before 2026: the API roles may use every new object in `public`, and only row
+-- level security restricts them. For newer projects, see new_default_privileges.sql.
 
 alter default privileges for role postgres in schema public
   grant all on tables to postgres, anon, authenticated, service_role;

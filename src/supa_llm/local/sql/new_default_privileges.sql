@@ -1,5 +1,5 @@
--- Default grants of a project made since 2026, where new objects in `public` are not exposed to the Data API.
--- Only what the API could use is withdrawn, as by the dashboard: TRUNCATE, REFERENCES and TRIGGER stay granted, and
+-- Default grants of projects created since 2026, whose Data API does not expose new objects in `public`. Like the
+-- dashboard, this revokes only the privileges that the API uses: TRUNCATE, REFERENCES and TRIGGER stay granted, and
 -- functions stay executable through PUBLIC.
 
 alter default privileges for role postgres in schema public

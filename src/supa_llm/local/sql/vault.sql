@@ -1,15 +1,14 @@
--- Supabase Vault's interface (supabase_vault 0.3), on pgcrypto. Runs once, as supabase_admin.
+-- The interface of Supabase Vault (supabase_vault 0.3), on pgcrypto. Runs once, as supabase_admin.
 --
--- The key is not in the database: it is a file in the data directory, readable by the server's user only, and read
--- by functions of the superuser. So neither a dump nor the WAL nor a role with SQL access holds what opens a secret.
--- S2K mode 1 is enough, and some thirty times faster than the default, because the key is 256 random bits, not a
--- password that someone could guess.
+-- The key is a file in the data directory that only the server's user can read, through functions of the superuser.
+-- Dumps, the WAL and roles with SQL access do not contain it. The key is 256 random bits and cannot be guessed like a
+-- password, so S2K mode 1 is enough. It is about thirty times faster than the default.
 
 create schema vault;
 
--- The passphrase is the key with what the secret is bound to (its id and nonce), so a ciphertext that was moved to
--- another row does not open there. One expression each: in plpgsql every further one costs some microseconds in
--- every transaction, and reading a secret is on the path of every request.
+-- The passphrase contains the secret's id and nonce, so a ciphertext that is moved to another row cannot be decrypted
+-- there. Each function is one expression, because every further one costs some microseconds in plpgsql, and every
+-- request reads a secret.
 
 create function vault._crypto_aead_det_encrypt(
   message bytea,
@@ -89,7 +88,7 @@ select
   s.updated_at
 from vault.secrets as s;
 
--- Encrypts within the INSERT, so the plaintext is never in a row, not even for the length of a transaction.
+-- Encrypts within the INSERT, so that no row ever contains the plaintext.
 create function vault.create_secret(
   new_secret text,
   new_name text default null,
