@@ -1,4 +1,4 @@
-# What a contributor runs. Needs Python 3.11 or newer and make; installs the rest into .venv.
+# Commands for contributors. They need Python 3.11 or newer, and install the rest.
 
 PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -36,7 +36,7 @@ screenshots: $(INSTALLED) $(PANEL)
 unit: $(INSTALLED)
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
-# Two processes, each with a stack of its own; whole files at a time, because module fixtures share state.
+# Two processes, each with its own stack. The tests of a file share fixtures, so they run in one process.
 test: $(INSTALLED) $(PANEL)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
@@ -46,7 +46,7 @@ test-containers: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	@# Without the migration, which repeats the schema files.
+	@# Not the first migration, which repeats the schema files.
 	$(BIN)/sqlfluff lint supabase/schemas supabase/seed.sql
 	$(BIN)/mypy
 
@@ -73,7 +73,7 @@ bench: $(INSTALLED)
 db-lint: $(INSTALLED)
 	.ci/db-lint
 
-# Versions and hashes of all dependencies, for every platform, without saying where to get them.
+# Locks versions and hashes of all dependencies, for every platform and independent of the package index.
 lock:
 	$(PYTHON) -m venv .venv/lock
 	.venv/lock/bin/pip install --quiet uv

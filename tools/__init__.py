@@ -1,1 +1,1 @@
-"""What maintains the repository; not installed."""
+"""Tools for maintainers. Not installed."""

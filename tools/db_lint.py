@@ -2,9 +2,9 @@
 
     python -m tools.db_lint
 
-`db lint` checks the bodies of functions with the extension plpgsql_check, which PostgreSQL's npm package
-lacks. It comes from Debian's package of the same major version, laid into a copy of the installed services;
-so this needs root on Debian. A throwaway stack is started, linted and destroyed. Exits with 1 on findings.
+`db lint` checks function bodies with the extension plpgsql_check, which PostgreSQL's npm package lacks. This
+tool adds it from a Debian package to a copy of the installed services, so it needs root on Debian. It starts
+a throwaway stack, lints it and destroys it. Exits with 1 on findings.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from supa_llm.local.layout import layout_for
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMAS = ("public", "llm_private")
 
-#: The release of Debian that has PostgreSQL 17, whatever this machine runs: the library needs no newer libc.
+#: The Debian release with PostgreSQL 17. The extension also runs on other releases.
 RELEASE = "trixie"
 PACKAGE = "postgresql-17-plpgsql-check"
 
-#: What the advisors say that is right for us, and where.
+#: Findings of the advisors to ignore: name → pattern of the detail.
 ACCEPTED: Mapping[str, re.Pattern[str]] = {
-    # Nobody has used the database yet. That an index stands behind each policy and foreign key is tested.
+    # Nothing has used the new database. Tests check that each policy and foreign key has an index.
     "unused_index": re.compile(""),
-    # Row level security without a policy is what keeps the API out even if a grant should slip in.
+    # Row level security without a policy keeps the API out even if a grant is added by mistake.
     "rls_enabled_no_policy": re.compile(r"^Table `llm_private\."),
 }
 
 
 def main() -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        sys.exit("db-lint takes an extension from Debian's packages: run it as root on Debian.")
+        sys.exit("db-lint installs an extension from a Debian package. Run it as root on Debian.")
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        # The services run as a user of their own, who must be able to read what is installed here.
+        # The user that runs the services must be able to read the installed files.
         directory.chmod(0o755)
         runtime = install(cache_directory(layout_for(directory, "").user), print)
         copy = copied(runtime, directory / "supa-llm")
@@ -62,23 +62,23 @@ def main() -> None:
             findings = lint(copy, database, directory) + advise(copy, database, directory)
         finally:
             stack.destroy()
-    print("\n".join(findings) or "supabase db lint and supabase db advisors: nothing found.")
+    print("\n".join(findings) or "supabase db lint and supabase db advisors: no findings.")
     sys.exit(bool(findings))
 
 
 def copied(runtime: Runtime, cache: Path) -> Runtime:
-    """The same installation again, of linked files, so that a new file in it is in no other."""
+    """Copy the installation with hard links, so that new files do not change the original."""
     copy = Runtime(cache / runtime.root.name)
     try:
         shutil.copytree(runtime.root, copy.root, symlinks=True, copy_function=os.link)
-    except (OSError, shutil.Error):  # on another file system
+    except (OSError, shutil.Error):  # another file system
         shutil.rmtree(copy.root, ignore_errors=True)
         shutil.copytree(runtime.root, copy.root, symlinks=True)
     return copy
 
 
 def add_plpgsql_check(postgres: Path, directory: Path) -> None:
-    """Lay the files of Debian's package into a PostgreSQL installation."""
+    """Add the files of the Debian package to a PostgreSQL installation."""
     (directory / "lists" / "partial").mkdir(parents=True)
     (directory / "cache" / "archives" / "partial").mkdir(parents=True)
     (directory / "sources").mkdir()
@@ -106,10 +106,10 @@ def add_plpgsql_check(postgres: Path, directory: Path) -> None:
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """This machine's own sources of Debian packages, with the release that is wanted in place of its own."""
+    """This machine's package sources, for the release with PostgreSQL 17."""
     own = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text(), re.MULTILINE)
     if own is None:
-        sys.exit("/etc/os-release does not say which release of Debian this is.")
+        sys.exit("/etc/os-release does not name a Debian release.")
     parts = Path("/etc/apt/sources.list.d")
     for path in [
         Path("/etc/apt/sources.list"),
@@ -130,7 +130,7 @@ def sources() -> Iterator[tuple[str, str]]:
 
 
 def lint(runtime: Runtime, database: str, directory: Path) -> list[str]:
-    """What plpgsql_check finds in the bodies of our functions."""
+    """Findings of plpgsql_check in supa-llm's functions."""
     answer = supabase(
         runtime, directory, "db", "lint", f"--remote={database}", f"--schema={','.join(SCHEMAS)}"
     )
@@ -142,9 +142,9 @@ def lint(runtime: Runtime, database: str, directory: Path) -> list[str]:
 
 
 def advise(runtime: Runtime, database: str, directory: Path) -> list[str]:
-    """What Supabase's advisors find, at any level."""
+    """Findings of Supabase's advisors, at any level."""
     answer = supabase(runtime, directory, "db", "advisors", f"--remote={database}", "--level=info")
-    assert answer, "on a fresh database, the advisors always find indexes unused"
+    assert answer, "the advisors always find unused indexes in a new database"
     return [
         f"{found['level']} {found['name']}: {found['detail']} {found['remediation']}"
         for found in answer
@@ -157,14 +157,14 @@ def supabase(runtime: Runtime, directory: Path, *arguments: str) -> Any:
     environment = {"SUPABASE_HOME": str(directory / "cli"), "SUPABASE_TELEMETRY_DISABLED": "1"}
     printed = run([str(runtime.supabase), *arguments], directory, **environment)
     try:
-        # Nothing found is nothing printed; what went wrong has an exit code.
+        # The CLI prints nothing if it finds nothing, and reports errors with its exit code.
         return json.loads(printed or "[]")
     except ValueError:
         sys.exit(f"`supabase {' '.join(arguments[:2])}` printed no JSON: {printed}")
 
 
 def run(command: list[str], directory: Path, **environment: str) -> str:
-    """What a command prints; ends the program if it fails."""
+    """Return the output of a command. Exits if the command fails."""
     done = subprocess.run(
         command,
         cwd=directory,

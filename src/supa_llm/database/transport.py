@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SIGN_IN = "Sign in again or pass a new access token."
-# Transient failures, which a retry may solve: PostgREST without its database, a proxy without PostgREST, and
+# Transient failures that a retry may solve: PostgREST without its database, a proxy without PostgREST, and
 # the SQLSTATE classes of connection failures, deadlocks, exhausted resources and shutdown.
 _NOT_NOW = {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "502", "503", "504", "520", "57014"}
 _NOT_NOW_CLASSES = {"08", "40", "53", "57P"}
@@ -201,9 +201,7 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
             code="migrations_missing",
             hint="Push the migrations to the project: supabase db push.",
         )
-    if (
-        code == "42501"
-    ):  # the function is granted to signed-in users, and the token has another role, such as anon
+    if code == "42501":  # the role of the token, such as anon, may not call a function for signed-in users
         return NotSignedInError(
             f"Only signed-in users can call {call.name}, and this token is not a user's.", hint=_SIGN_IN
         )

@@ -1,1 +1,1 @@
-"""What comes back from the database and from requests: immutable values, one noun a file."""
+"""Immutable values that the database and requests return, one noun per file."""

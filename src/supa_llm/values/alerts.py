@@ -18,7 +18,7 @@ class Alert(Row):
     Attributes:
         kind: ``quota_warning`` (80% used), ``quota_reached``, ``key_rejected`` or ``price_missing``.
         detail: figures to show; never a secret.
-        read_at: when the alert was dismissed; None if it has not been.
+        read_at: when the alert was dismissed; None if it has not been dismissed.
     """
 
     id: UUID

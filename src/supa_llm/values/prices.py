@@ -14,7 +14,7 @@ from supa_llm.values.receipts import KeySource
 PriceSource = Literal["catalogue", "operator", "user"]
 
 
-#: US dollars per million tokens (of a request: per request), or by the size of the input
+#: US dollars per million tokens, or per request for the unit ``request``. A mapping sets rates by input size:
 #: ``{"base": 1.25, "above": {"200000": 2.5}}``.
 Rate = float | Decimal | Mapping[str, Any]
 
@@ -56,9 +56,9 @@ class PriceChange(Row):
     """One difference between the catalog's prices and a price list.
 
     Attributes:
-        change: ``added`` (from now on, or as it stands where the model is new), ``dated`` (from the date that
-            the list gives, in the past too), ``changed`` (from now on), ``until`` (it ends at another time),
-            ``gone`` (it ends now).
+        change: ``added`` (applies from now, or as listed if the model is new), ``dated`` (applies from the
+            list's date, which may be in the past), ``changed`` (applies from now), ``until`` (ends at another
+            time) or ``gone`` (ends now).
         before: current rates; None if there are none.
         after: rates in the list; None if it has none.
     """

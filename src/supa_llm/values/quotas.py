@@ -1,4 +1,4 @@
-"""Quotas: how much may be used in a period, and how much has been."""
+"""Quotas: limits on usage in a period, and the usage so far."""
 
 from __future__ import annotations
 

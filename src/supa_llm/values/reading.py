@@ -1,4 +1,4 @@
-"""How a row from the database becomes a value."""
+"""Reads rows from the database into values."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Reader = Callable[[Any], Any]
 
 
 class Row:
-    """Base of the dataclasses that the database returns. Each field is read by its annotation.
+    """Base of the dataclasses that the database returns. The annotation of a field determines how it is read.
 
-    A newer database may add fields, so a field without a name here is ignored. A missing field raises
-    KeyError, unless the class gives it a default. ``field(metadata={"column": …})`` names a field that is
-    called something else in the database.
+    Unknown fields are ignored, because a newer database may add some. A missing field raises KeyError unless
+    the class has a default for it. ``field(metadata={"column": …})`` sets a field's name in the database, if
+    it differs.
     """
 
     __slots__ = ()
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
-        """The value of one JSON object."""
+        """Read one JSON object."""
         values = {}
         kind: Any = cls  # mypy does not see that a class is hashable
         for name, column, read, has_default in _columns(kind):
@@ -40,13 +40,13 @@ class Row:
 
     @classmethod
     def list_from_json(cls, rows: Sequence[Mapping[str, Any]]) -> list[Self]:
-        """The values of a JSON array of objects."""
+        """Read a JSON array of objects."""
         return [cls.from_json(row) for row in rows]
 
 
 @cache
 def _columns(cls: Any) -> tuple[tuple[str, str, Reader | None, bool], ...]:
-    """Name, column, reader and whether there is a default, for each field of a class."""
+    """Each field of a class: its name, column and reader, and whether it has a default."""
     hints = get_type_hints(cls)
     return tuple(
         (it.name, it.metadata.get("column", it.name), _reader(hints[it.name]), _has_default(it))
@@ -59,7 +59,7 @@ def _has_default(field: Field[Any]) -> bool:
 
 
 def _reader(hint: Any) -> Reader | None:
-    """What converts a JSON value to the annotated type; None if JSON has that type."""
+    """The function that converts a JSON value to the annotated type; None if it needs no conversion."""
     if get_origin(hint) in (Union, UnionType):
         return _optional(hint)
     if get_origin(hint) is tuple:
@@ -80,11 +80,11 @@ def _tuple_of(read: Reader | None) -> Reader:
 
 
 def _amount(value: float) -> Decimal:
-    """A number without the binary noise of a float."""
+    """Convert a float without its binary rounding error."""
     return Decimal(str(value))
 
 
-# How PostgreSQL writes the end of a range that has none.
+# PostgreSQL's words for the ends of an unbounded range.
 _OPEN = ("infinity", "-infinity")
 
 _READERS: Mapping[Any, Reader] = {

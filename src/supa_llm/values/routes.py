@@ -69,7 +69,7 @@ class Route(Row):
         expires_at: end of the lease, until which the keys may be kept; None for an explained route.
         metered: whether quotas apply to the user. Such a route serves one request: usage is reserved for its
             first candidate, and must be reserved for each further one before it is tried.
-        max_output_tokens: most output tokens that the request may ask for; None if unlimited.
+        max_output_tokens: maximum number of output tokens for the request; None if unlimited.
     """
 
     task: str | None

@@ -14,7 +14,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The key itself, for the header that carries it."""
+        """The key itself, for a request header."""
         return self._value
 
     def __repr__(self) -> str:
