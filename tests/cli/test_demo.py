@@ -69,7 +69,7 @@ def test_every_claim_holds(temporary: Path, elsewhere: Path) -> None:
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_claim_that_does_not_hold_is_shown_and_makes_it_fail(temporary: Path, elsewhere: Path) -> None:
+def test_a_failed_claim_is_shown_and_fails_the_demo(temporary: Path, elsewhere: Path) -> None:
     # llmock's own setting: every request fails, so nobody's preferred provider answers.
     done = run("demo", cwd=elsewhere, TMPDIR=str(temporary), LLMOCK_ERROR_RATE_500="1")
     assert done.returncode == 1
@@ -95,7 +95,7 @@ def test_ctrl_c_leaves_nothing_behind(temporary: Path, elsewhere: Path) -> None:
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
 
 
-def test_without_its_packages_it_says_how_to_get_them(elsewhere: Path) -> None:
+def test_missing_packages_are_reported_with_the_command_that_installs_them(elsewhere: Path) -> None:
     done = run("demo", cwd=elsewhere, without="llmock,psycopg")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -106,7 +106,7 @@ def test_without_its_packages_it_says_how_to_get_them(elsewhere: Path) -> None:
     )
 
 
-def test_it_names_programs_so_that_a_shell_finds_them(
+def test_next_steps_name_programs_that_the_shell_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripts = tmp_path / "a clone" / ".venv" / "bin"

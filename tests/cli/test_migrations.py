@@ -25,7 +25,7 @@ def contents(project: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in (project / "supabase" / "migrations").iterdir()}
 
 
-def test_it_adds_ours_beside_theirs(project: Path) -> None:
+def test_migrations_are_added_beside_the_projects_own(project: Path) -> None:
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
     assert done.returncode == 0, done.stderr
@@ -35,7 +35,7 @@ def test_it_adds_ours_beside_theirs(project: Path) -> None:
     assert "--include-all" not in done.stdout
 
 
-def test_again_it_adds_only_what_is_new(project: Path) -> None:
+def test_a_second_copy_adds_only_new_migrations(project: Path) -> None:
     run("migrations", "copy", cwd=project)
     (project / "supabase" / "migrations" / OURS[-1].name).unlink()
     done = run("migrations", "copy", cwd=project)
@@ -50,7 +50,7 @@ def test_again_it_adds_only_what_is_new(project: Path) -> None:
     assert again.stdout.splitlines() == [*before, f"unchanged  {new}"]
 
 
-def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
+def test_a_changed_file_stops_the_copy(project: Path) -> None:
     changed = project / "supabase" / "migrations" / OURS[0].name
     changed.write_text("-- mine\n")
     before = contents(project)
@@ -61,7 +61,7 @@ def test_a_changed_file_is_kept_and_nothing_is_copied(project: Path) -> None:
     assert contents(project) == before
 
 
-def test_a_version_that_is_taken_is_an_error(project: Path) -> None:
+def test_a_used_version_stops_the_copy(project: Path) -> None:
     version = OURS[0].name.partition("_")[0]
     (project / "supabase" / "migrations" / f"{version}_mine.sql").write_text("select 1;\n")
     before = contents(project)
@@ -72,12 +72,12 @@ def test_a_version_that_is_taken_is_an_error(project: Path) -> None:
     assert contents(project) == before
 
 
-def test_newer_migrations_of_theirs_need_include_all(project: Path) -> None:
+def test_newer_migrations_of_the_project_require_include_all(project: Path) -> None:
     (project / "supabase" / "migrations" / "20991231000000_later.sql").write_text("select 1;\n")
     assert "supabase db push --include-all" in run("migrations", "copy", cwd=project).stdout
 
 
-def test_outside_of_a_project_it_asks_where(tmp_path: Path) -> None:
+def test_outside_a_project_a_folder_is_required(tmp_path: Path) -> None:
     done = run("migrations", "copy", cwd=tmp_path)
     assert done.returncode == 1
     assert "Folder not found: supabase." in done.stderr

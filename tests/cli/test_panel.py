@@ -29,7 +29,7 @@ def panel(folder: Path, *arguments: str, **environment: str) -> Iterator[subproc
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_it_prints_where_it_is_and_ends_when_it_is_told(
+def test_the_panel_prints_its_url_and_ends_on_a_signal(
     stack: Stack, tmp_path: Path, end: signal.Signals
 ) -> None:
     named = {"SUPABASE_URL": stack.api_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
@@ -49,7 +49,7 @@ def test_it_prints_where_it_is_and_ends_when_it_is_told(
     assert rest == ""
 
 
-def test_a_port_that_is_taken_is_said(stack: Stack, tmp_path: Path) -> None:
+def test_a_used_port_is_reported(stack: Stack, tmp_path: Path) -> None:
     named = {"SUPABASE_URL": stack.api_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -60,7 +60,7 @@ def test_a_port_that_is_taken_is_said(stack: Stack, tmp_path: Path) -> None:
     assert process.returncode == 1
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_missing_settings_are_reported(tmp_path: Path) -> None:
     with panel(tmp_path) as process:
         _, answer = process.communicate(timeout=60)
     assert "supa-llm local up" in answer

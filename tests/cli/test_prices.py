@@ -59,7 +59,7 @@ def rows(output: str, *words: str) -> list[str]:
     return [line for line in output.splitlines() if all(word in line for word in words)]
 
 
-def test_syncing_shows_then_applies_and_then_there_is_nothing_left(cli: Cli, provider: str) -> None:
+def test_a_sync_shows_changes_applies_them_and_then_finds_none(cli: Cli, provider: str) -> None:
     shown = cli("sync", provider, "--dry-run")
     assert shown.returncode == 0, shown.stderr
     assert rows(
@@ -75,14 +75,14 @@ def test_syncing_shows_then_applies_and_then_there_is_nothing_left(cli: Cli, pro
     assert cli("sync", provider, "--yes").stdout == "All prices are up to date.\n"
 
 
-def test_a_question_that_nobody_answers_changes_nothing(cli: Cli, provider: str) -> None:
+def test_an_unanswered_prompt_changes_nothing(cli: Cli, provider: str) -> None:
     asked = cli("sync", provider)
     assert asked.returncode == 1
     assert "Apply?" in asked.stdout
     assert "No prices." in cli("list", provider).stdout
 
 
-def test_json_is_for_programs_and_asks_nothing(cli: Cli, provider: str) -> None:
+def test_json_output_never_prompts(cli: Cli, provider: str) -> None:
     changes = json.loads(cli("sync", provider, "--json").stdout)[provider]
     assert {change["change"] for change in changes} == {"added"}
     assert json.loads(cli("list", provider, "--json").stdout) == []
@@ -91,14 +91,14 @@ def test_json_is_for_programs_and_asks_nothing(cli: Cli, provider: str) -> None:
     assert {price["model"] for price in listed} == {change["model"] for change in changes}
 
 
-def test_a_provider_that_nobody_knows_prices_of_is_named(cli: Cli, provider: str, stack: Stack) -> None:
+def test_a_provider_without_a_price_list_is_reported(cli: Cli, provider: str, stack: Stack) -> None:
     stack.admin("set_llm_provider", p_provider={"id": provider, "base_url": "https://llm.example.com"})
     done = cli("sync", provider, "--yes")
     assert done.returncode == 0
     assert f"genai-prices has no prices for {provider}" in done.stdout
 
 
-def test_a_provider_that_is_not_there_is_an_error(cli: Cli) -> None:
+def test_an_unknown_provider_is_an_error(cli: Cli) -> None:
     done = cli("sync", "nobody", "--yes")
     assert done.returncode == 1
     assert "Provider nobody does not exist" in done.stderr
@@ -117,7 +117,7 @@ def test_a_price_is_set_listed_first_and_ended(cli: Cli, provider: str) -> None:
     assert "[price_not_found]" in cli("end", "0").stderr
 
 
-def test_rates_may_be_free_dated_and_of_any_kind(cli: Cli, provider: str) -> None:
+def test_rates_can_be_free_dated_and_of_any_kind(cli: Cli, provider: str) -> None:
     assert "costs input 0, output 0" in cli("set", provider, "free", "--free").stdout
     steps = '{"input": {"base": 1.25, "above": {"200000": 2.5}}, "output": 1}'
     dated = cli(
@@ -139,21 +139,21 @@ def test_rates_may_be_free_dated_and_of_any_kind(cli: Cli, provider: str) -> Non
         ([], "[invalid_price]"),
     ],
 )
-def test_what_can_be_no_price_is_refused(cli: Cli, provider: str, arguments: list[str], said: str) -> None:
+def test_an_invalid_price_is_refused(cli: Cli, provider: str, arguments: list[str], said: str) -> None:
     done = cli("set", provider, "m", *arguments)
     assert done.returncode != 0
     assert said in done.stderr
     assert "No prices." in cli("list", provider).stdout
 
 
-def test_without_the_extra_it_says_what_to_install(cli: Cli, provider: str) -> None:
+def test_a_missing_extra_is_reported_with_the_command_that_installs_it(cli: Cli, provider: str) -> None:
     done = cli("sync", provider, without="genai_prices")
     assert done.returncode == 1
     assert "supa-llm[prices]" in done.stderr
     assert "[missing_extra]" in done.stderr
 
 
-def test_a_key_that_is_not_an_administrators_is_told_and_not_shown(cli: Cli, stack: Stack) -> None:
+def test_a_key_without_administrator_rights_is_refused_and_not_shown(cli: Cli, stack: Stack) -> None:
     for key, code in ((stack.publishable_key, "secret_key_required"), ("sb_secret_wrong", "api_key_refused")):
         done = cli("list", SUPABASE_SECRET_KEY=key)
         assert done.returncode == 1
@@ -161,7 +161,7 @@ def test_a_key_that_is_not_an_administrators_is_told_and_not_shown(cli: Cli, sta
         assert key not in done.stderr
 
 
-def test_half_a_project_is_not_taken_for_another(cli: Cli) -> None:
+def test_a_project_without_its_key_does_not_fall_back_to_the_local_stack(cli: Cli) -> None:
     """Whoever named a project and forgot its key does not mean the local one."""
     for named in ({"SUPABASE_URL": "https://x.example"}, {"SUPABASE_SECRET_KEY": "sb_secret_x"}, {}):
         done = cli("list", **{**NOTHING, **named})
@@ -169,7 +169,7 @@ def test_half_a_project_is_not_taken_for_another(cli: Cli) -> None:
         assert "[project_unknown]" in done.stderr
 
 
-def test_without_a_url_the_local_stack_is_meant(cli: Cli, tmp_path: Path) -> None:
+def test_commands_use_the_local_stack_without_a_url(cli: Cli, tmp_path: Path) -> None:
     local = LocalStack(tmp_path / ".supa-llm", project=ROOT, port=0, throwaway=True)
     try:
         local.up()

@@ -63,7 +63,7 @@ def line(output: str, word: str) -> list[str]:
     return found.split()
 
 
-def test_a_report_says_what_was_used_and_what_it_cost(cli: Cli, model: str) -> None:
+def test_a_report_shows_usage_and_cost(cli: Cli, model: str) -> None:
     done = cli("usage", "--limit", "10000")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
@@ -73,7 +73,7 @@ def test_a_report_says_what_was_used_and_what_it_cost(cli: Cli, model: str) -> N
     assert "no usage reported by the provider." in done.stdout
 
 
-def test_what_has_no_price_is_called_so(cli: Cli, user: User) -> None:
+def test_unpriced_usage_is_marked(cli: Cli, user: User) -> None:
     name = f"cli-{uuid.uuid4().hex}"
     records(user, model=name, input_tokens=5)
     done = cli("usage", "--by", "model", "--limit", "10000")
@@ -81,7 +81,7 @@ def test_what_has_no_price_is_called_so(cli: Cli, user: User) -> None:
     assert "supa-llm prices sync" in done.stdout
 
 
-def test_json_is_all_that_there_is(cli: Cli, model: str) -> None:
+def test_json_output_has_exact_numbers(cli: Cli, model: str) -> None:
     done = cli("usage", "--by", "model,user", "--json", "--limit", "10000")
     (found,) = [it for it in json.loads(done.stdout) if it["model"] == model]
     assert (found["cost"], found["unreported"], found["attempts"]) == (3.0, 1, 4)
@@ -125,21 +125,21 @@ def test_numbers_are_aligned_to_the_right(cli: Cli, model: str) -> None:
         (["--url", "project.supabase.co"], "The project URL is invalid."),
     ],
 )
-def test_what_cannot_be_reported_is_said_in_a_line(cli: Cli, arguments: list[str], message: str) -> None:
+def test_an_invalid_report_is_refused_in_one_line(cli: Cli, arguments: list[str], message: str) -> None:
     done = cli("usage", *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"Error: {message}")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_lines_are_called_the_first_only_where_there_are_more(cli: Cli, model: str) -> None:
+def test_a_truncated_report_says_so(cli: Cli, model: str) -> None:
     lines = len(json.loads(cli("usage", "--json", "--limit", "10000").stdout))
     assert "Showing the first" not in cli("usage", "--limit", str(lines)).stdout
     if lines > 1:
         assert f"Showing the first {lines - 1} row" in cli("usage", "--limit", str(lines - 1)).stdout
 
 
-def test_a_curve_has_each_day_where_clocks_change() -> None:
+def test_a_sparkline_has_every_day_when_clocks_change() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     days = [datetime(2026, 3, day, tzinfo=berlin) for day in (28, 29, 30)]
     # As a report has them: each with the offset that held then.
@@ -152,7 +152,7 @@ def test_a_curve_has_each_day_where_clocks_change() -> None:
     assert _curves(lines, ["model"]) == {("m",): "███"}
 
 
-def test_nothing_used_is_said(cli: Cli) -> None:
+def test_a_period_without_usage_is_reported(cli: Cli) -> None:
     done = cli("usage", "--since", "2001-01-01", "--until", "2001-12-31")
     assert (done.returncode, done.stdout) == (0, "No usage in this period.\n")
 
@@ -171,7 +171,7 @@ def test_events_are_exported(cli: Cli, model: str, tmp_path: Path, ending: str) 
         assert model in path.read_text()
 
 
-def test_a_check_finds_what_is_wrong_and_fails(
+def test_a_check_reports_wrong_totals_and_fails(
     cli: Cli, model: str, user: User, db: psycopg.Connection[Any]
 ) -> None:
     exact = cli("usage", "check")

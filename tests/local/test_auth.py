@@ -60,7 +60,7 @@ def test_sign_up_sign_in_refresh_and_a_request_as_that_user(stack: LocalStack, k
     assert current.user.email == address
 
 
-def test_row_level_security_keeps_users_apart(stack: LocalStack) -> None:
+def test_users_see_only_their_own_rows(stack: LocalStack) -> None:
     first, second = client(stack), client(stack)
     for app in (first, second):
         app.auth.sign_up({"email": email(), "password": PASSWORD})
@@ -70,7 +70,7 @@ def test_row_level_security_keeps_users_apart(stack: LocalStack) -> None:
     assert "mine" in bodies(client(stack, "SECRET_KEY"))
 
 
-def test_wrong_passwords_and_the_projects_own_rules(stack: LocalStack) -> None:
+def test_wrong_and_short_passwords_are_refused(stack: LocalStack) -> None:
     app, address = client(stack), email()
     app.auth.sign_up({"email": address, "password": PASSWORD})
     with pytest.raises(AuthApiError) as wrong:

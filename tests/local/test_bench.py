@@ -35,7 +35,7 @@ def test_the_totals_of_a_filled_project_are_the_sums_of_its_events(filled: Proje
     assert counted == (SCALE.events, SCALE.events, SCALE.users)
 
 
-def test_its_events_cost_what_they_would_have_been_recorded_at(filled: Project) -> None:
+def test_events_have_the_costs_that_recording_gives_them(filled: Project) -> None:
     with filled.stack.connect() as connection:
         costs = connection.execute(
             "select count(*) filter (where e.cost > 0),"
@@ -54,6 +54,6 @@ def test_its_events_cost_what_they_would_have_been_recorded_at(filled: Project) 
     assert costs[1] == 0
 
 
-def test_a_project_that_is_kept_is_filled_anew_when_it_is_to_be_larger(filled: Project) -> None:
+def test_a_kept_project_is_refilled_for_a_larger_scale(filled: Project) -> None:
     assert is_filled(filled.stack, SCALE)
     assert not is_filled(filled.stack, Scale(users=51, events=2000))

@@ -107,7 +107,7 @@ def test_timeouts_of_the_api_roles(superuser: Connection) -> None:
         "set role supabase_auth_admin",
     ],
 )
-def test_postgres_may_not(db: Connection, statement: str) -> None:
+def test_postgres_cannot(db: Connection, statement: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.execute(statement)
 
@@ -130,7 +130,7 @@ def test_postgres_may_not(db: Connection, statement: str) -> None:
         "select * from extensions.pg_stat_statements",
     ],
 )
-def test_postgres_may(db: Connection, statement: str) -> None:
+def test_postgres_can(db: Connection, statement: str) -> None:
     db.execute(statement)
 
 
@@ -157,7 +157,7 @@ def privileges_of_new_objects(url: str) -> dict[str, set[str]]:
         return found
 
 
-def test_old_default_privileges_open_everything(stack: LocalStack) -> None:
+def test_old_default_privileges_grant_everything(stack: LocalStack) -> None:
     for granted in privileges_of_new_objects(stack.env()["DB_URL"]).values():
         assert {
             "table select",
@@ -168,7 +168,7 @@ def test_old_default_privileges_open_everything(stack: LocalStack) -> None:
         } <= granted
 
 
-def test_new_default_privileges_open_nothing_that_the_api_can_use(tmp_path: Path, project: Path) -> None:
+def test_new_default_privileges_grant_nothing_that_the_api_uses(tmp_path: Path, project: Path) -> None:
     stack = LocalStack(tmp_path / "state", project=project, port=0, throwaway=True, default_privileges="new")
     try:
         stack.up()
@@ -180,7 +180,7 @@ def test_new_default_privileges_open_nothing_that_the_api_can_use(tmp_path: Path
         stack.destroy()
 
 
-def test_a_secret_is_kept_updated_and_deleted(db: Connection) -> None:
+def test_a_secret_is_stored_updated_and_deleted(db: Connection) -> None:
     [(secret_id,)] = rows(db, "select vault.create_secret('s3cret ü', 'mine', 'what for')")
     assert isinstance(secret_id, uuid.UUID)
     read = "select name, description, decrypted_secret from vault.decrypted_secrets where id = %s"
@@ -231,13 +231,13 @@ def test_the_vault_has_the_hosted_interface(db: Connection) -> None:
 
 
 @pytest.mark.parametrize("role", ["anon", "authenticated"])
-def test_the_vault_is_closed_to_users(db: Connection, role: str) -> None:
+def test_users_cannot_read_the_vault(db: Connection, role: str) -> None:
     db.execute(f"set local role {role}")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.execute("select * from vault.decrypted_secrets")
 
 
-def test_service_role_may_use_the_vault(db: Connection) -> None:
+def test_service_role_can_use_the_vault(db: Connection) -> None:
     db.execute("set local role service_role")
     db.execute("select vault.create_secret('x', 'by service_role')")
     assert rows(
@@ -245,7 +245,7 @@ def test_service_role_may_use_the_vault(db: Connection) -> None:
     ) == [("x",)]
 
 
-def test_a_plaintext_is_in_no_file_of_the_database(stack: LocalStack, superuser: Connection) -> None:
+def test_no_file_of_the_database_contains_a_plaintext(stack: LocalStack, superuser: Connection) -> None:
     canary = f"canary-{uuid.uuid4()}"
     [(secret_id,)] = rows(superuser, "select vault.create_secret(%s, 'canary')", canary)
     superuser.execute("select vault.update_secret(%s, %s)", [secret_id, canary + "-changed"])
@@ -262,7 +262,7 @@ def test_a_plaintext_is_in_no_file_of_the_database(stack: LocalStack, superuser:
         superuser.execute("delete from vault.secrets where id = %s", [secret_id])
 
 
-def test_a_ciphertext_does_not_open_in_another_row_nor_under_another_key(superuser: Connection) -> None:
+def test_a_ciphertext_cannot_be_decrypted_in_another_row_or_with_another_key(superuser: Connection) -> None:
     with superuser.transaction(force_rollback=True):
         [(first,)] = rows(superuser, "select vault.create_secret('first')")
         [(second,)] = rows(superuser, "select vault.create_secret('second')")
@@ -282,7 +282,7 @@ def test_a_ciphertext_does_not_open_in_another_row_nor_under_another_key(superus
             )
 
 
-def test_reading_a_secret_is_cheap_enough_for_the_hot_path(superuser: Connection) -> None:
+def test_reading_a_secret_is_fast(superuser: Connection) -> None:
     superuser.execute("select vault.create_secret('hot', 'hot')")
     superuser.execute(
         """

@@ -26,7 +26,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize(("offset", "service"), [(0, "auth"), (1, "postgres"), (7, "rest")])
-def test_a_port_in_use(
+def test_a_used_port_is_reported_with_its_process(
     tmp_path: Path, project: Path, listener: socket.socket, offset: int, service: str
 ) -> None:
     taken = listener.getsockname()[1]
@@ -43,7 +43,7 @@ def test_a_port_in_use(
         stack.destroy()
 
 
-def test_port_0_takes_free_ones_after_a_start_that_found_them_taken(
+def test_port_0_picks_free_ports_after_a_failed_start(
     tmp_path: Path, project: Path, listener: socket.socket
 ) -> None:
     taken = listener.getsockname()[1]
@@ -69,7 +69,7 @@ def test_errors_are_one_line_with_a_code_and_exit_code_1(
     assert "Traceback" not in failed.stderr
 
 
-def test_an_unwritable_directory(as_ordinary_user: Run, tmp_path: Path) -> None:
+def test_an_unwritable_directory_is_reported(as_ordinary_user: Run, tmp_path: Path) -> None:
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & stat.S_IXOTH:
             folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
@@ -83,14 +83,14 @@ def test_an_unwritable_directory(as_ordinary_user: Run, tmp_path: Path) -> None:
     assert list(closed.iterdir()) == []
 
 
-def test_a_file_in_the_place_of_the_directory(tmp_path: Path) -> None:
+def test_a_file_instead_of_the_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     failed = run_cli("local", "up", "--directory", str(tmp_path / "state"))
     assert failed.returncode == 1
     assert "[local_directory_unwritable]" in failed.stderr
 
 
-def test_a_migration_that_fails(own_stack: LocalStack) -> None:
+def test_a_failed_migration_stops_a_new_stack(own_stack: LocalStack) -> None:
     broken = own_stack.project / "supabase" / "migrations" / "20250102000000_broken.sql"
     broken.write_text("create table public.broken (id nonsense);\n")
     with pytest.raises(LocalError) as caught:
@@ -103,7 +103,7 @@ def test_a_migration_that_fails(own_stack: LocalStack) -> None:
     assert own_stack.up().running
 
 
-def test_a_migration_that_fails_does_not_stop_a_running_stack(own_stack: LocalStack) -> None:
+def test_a_failed_migration_does_not_stop_a_running_stack(own_stack: LocalStack) -> None:
     before = own_stack.up()
     broken = own_stack.project / "supabase" / "migrations" / "20250102000000_broken.sql"
     broken.write_text("select 1 / 0;\n")
@@ -121,7 +121,7 @@ def test_a_migration_that_fails_does_not_stop_a_running_stack(own_stack: LocalSt
     ]
 
 
-def test_a_seed_that_fails_is_run_again_by_the_next_up(own_stack: LocalStack) -> None:
+def test_the_next_up_repeats_a_failed_seed(own_stack: LocalStack) -> None:
     seed = own_stack.project / "supabase" / "seed.sql"
     good = seed.read_text()
     seed.write_text("insert into public.nowhere values (1);\n")
@@ -134,7 +134,7 @@ def test_a_seed_that_fails_is_run_again_by_the_next_up(own_stack: LocalStack) ->
     assert own_stack.status().running
 
 
-def test_a_project_without_the_folder_supabase(tmp_path: Path) -> None:
+def test_a_project_without_a_supabase_folder_is_refused(tmp_path: Path) -> None:
     places = ("--directory", str(tmp_path / "state"), "--project", str(tmp_path / "nowhere"))
     failed = run_cli("local", "up", "--port", "0", *places)
     assert failed.returncode == 1
@@ -144,7 +144,7 @@ def test_a_project_without_the_folder_supabase(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing was begun"
 
 
-def test_a_reset_for_a_project_that_is_missing_deletes_nothing(stack: LocalStack, tmp_path: Path) -> None:
+def test_a_reset_for_a_missing_project_deletes_nothing(stack: LocalStack, tmp_path: Path) -> None:
     before = stack.status()
     with pytest.raises(LocalError) as caught:
         LocalStack(stack.directory, project=tmp_path).reset()
@@ -152,7 +152,7 @@ def test_a_reset_for_a_project_that_is_missing_deletes_nothing(stack: LocalStack
     assert stack.status() == before
 
 
-def test_a_config_that_is_no_toml(own_stack: LocalStack) -> None:
+def test_an_invalid_config_is_refused(own_stack: LocalStack) -> None:
     (own_stack.project / "supabase" / "config.toml").write_text("[api\n")
     with pytest.raises(LocalError) as caught:
         own_stack.up()
@@ -160,7 +160,7 @@ def test_a_config_that_is_no_toml(own_stack: LocalStack) -> None:
     assert processes_of(own_stack) == []
 
 
-def test_secrets_that_cannot_be_read(own_stack: LocalStack) -> None:
+def test_unreadable_secrets_are_reported(own_stack: LocalStack) -> None:
     own_stack.directory.mkdir()
     (own_stack.directory / "secrets.json").write_text("{")
     with pytest.raises(LocalError) as caught:
@@ -168,7 +168,7 @@ def test_secrets_that_cannot_be_read(own_stack: LocalStack) -> None:
     assert caught.value.code == "local_state_broken"
 
 
-def test_changing_the_default_privileges_needs_a_reset(own_stack: LocalStack) -> None:
+def test_changing_the_default_privileges_requires_a_reset(own_stack: LocalStack) -> None:
     own_stack.up()
     changed = LocalStack(own_stack.directory, project=own_stack.project, default_privileges="new")
     with pytest.raises(LocalError) as caught:
@@ -178,20 +178,20 @@ def test_changing_the_default_privileges_needs_a_reset(own_stack: LocalStack) ->
 
 
 @pytest.mark.parametrize("arguments", [("down",), ("down", "--purge")], ids=" ".join)
-def test_down_where_there_is_no_stack(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_down_without_a_stack_succeeds(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "mine").write_text("")
     done = run_cli("local", *arguments, "--directory", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "No local stack found.\n", "")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_logs_where_there_is_no_stack(tmp_path: Path) -> None:
+def test_logs_without_a_stack_fail(tmp_path: Path) -> None:
     failed = run_cli("local", "logs", "--directory", str(tmp_path))
     assert (failed.returncode, failed.stdout) == (1, "")
     assert "[local_not_started]" in failed.stderr
 
 
-def test_a_traceback_holds_no_local_variables(tmp_path: Path) -> None:
+def test_a_traceback_shows_no_local_variables(tmp_path: Path) -> None:
     script = (
         "from supa_llm.local import LocalStack\n"
         "def status(self):\n"

@@ -49,7 +49,7 @@ def user_token(stack: LocalStack, algorithm: str, **changes: object) -> str:
 
 @pytest.mark.parametrize("kind", KEY_OF)
 @pytest.mark.parametrize("place", ["header", "query", "header and Authorization"])
-def test_a_key_stands_for_its_role(stack: LocalStack, http: httpx.Client, kind: str, place: str) -> None:
+def test_a_key_has_its_role(stack: LocalStack, http: httpx.Client, kind: str, place: str) -> None:
     key = stack.env()[KEY_OF[kind]]
     headers = {} if place == "query" else {"apikey": key}
     if place == "header and Authorization":
@@ -66,7 +66,7 @@ def test_a_key_stands_for_its_role(stack: LocalStack, http: httpx.Client, kind: 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "ES256"])
 @pytest.mark.parametrize("kind", KEY_OF)
-def test_a_users_token_outranks_the_key(
+def test_a_users_token_takes_precedence_over_the_key(
     stack: LocalStack, http: httpx.Client, kind: str, algorithm: str
 ) -> None:
     subject = str(uuid.uuid4())
@@ -114,7 +114,7 @@ def test_a_key_alone_in_authorization_is_refused(stack: LocalStack, http: httpx.
         assert http.get("/rest/v1/plants", headers=headers).status_code == 401
 
 
-def test_a_publishable_key_does_not_vouch_for_another_in_authorization(
+def test_a_publishable_key_does_not_admit_a_secret_key_in_authorization(
     stack: LocalStack, http: httpx.Client
 ) -> None:
     env = stack.env()
@@ -123,7 +123,7 @@ def test_a_publishable_key_does_not_vouch_for_another_in_authorization(
 
 
 @pytest.mark.parametrize("change", [{"exp": 1}, {"role": "postgres"}, {"role": "supabase_admin"}])
-def test_a_token_that_is_expired_or_asks_for_too_much_is_refused(
+def test_an_expired_token_or_one_with_another_role_is_refused(
     stack: LocalStack, http: httpx.Client, change: dict[str, object]
 ) -> None:
     token = user_token(stack, "HS256", **change)
@@ -149,7 +149,7 @@ def test_a_secret_key_is_refused_from_a_browser(stack: LocalStack, http: httpx.C
     assert allowed.status_code == 200
 
 
-def test_a_key_in_the_query_is_not_taken_for_a_filter(stack: LocalStack, http: httpx.Client) -> None:
+def test_a_key_in_the_query_is_not_read_as_a_filter(stack: LocalStack, http: httpx.Client) -> None:
     key = stack.env()["PUBLISHABLE_KEY"]
     answer = http.get(f"/rest/v1/plants?select=name&apikey={key}&name=eq.fern&limit=1")
     assert answer.status_code == 200
@@ -175,7 +175,7 @@ def test_a_preflight_allows_whatever_headers_are_requested(http: httpx.Client, p
     assert int(answer.headers["access-control-max-age"]) > 0
 
 
-def test_an_answer_can_be_read_across_origins(stack: LocalStack, http: httpx.Client) -> None:
+def test_responses_can_be_read_across_origins(stack: LocalStack, http: httpx.Client) -> None:
     headers = {"apikey": stack.env()["PUBLISHABLE_KEY"], "Origin": "https://app.example"}
     for path in ("/rest/v1/plants?select=name", "/auth/v1/settings"):
         answer = http.get(path, headers=headers)
@@ -183,7 +183,7 @@ def test_an_answer_can_be_read_across_origins(stack: LocalStack, http: httpx.Cli
         assert "Content-Range" in answer.headers["access-control-expose-headers"]
 
 
-def test_postgrest_is_passed_through_whole(stack: LocalStack, http: httpx.Client) -> None:
+def test_responses_of_postgrest_are_forwarded_unchanged(stack: LocalStack, http: httpx.Client) -> None:
     key = {"apikey": stack.env()["SECRET_KEY"]}
     counted = http.get("/rest/v1/plants?select=name&limit=1", headers={**key, "Prefer": "count=exact"})
     assert counted.status_code == 206
@@ -203,7 +203,7 @@ def test_postgrest_is_passed_through_whole(stack: LocalStack, http: httpx.Client
     assert refused.status_code == 400
 
 
-def test_a_malformed_request_harms_no_other(stack: LocalStack, http: httpx.Client) -> None:
+def test_a_malformed_request_does_not_affect_others(stack: LocalStack, http: httpx.Client) -> None:
     url = httpx.URL(stack.env()["API_URL"])
     for target in ("/rest/v1/plants?apikey=%", "//", "*", "/rest/v1/%", "/auth/v1/%?apikey=%zz"):
         with socket.create_connection((url.host, url.port or 0), timeout=5) as raw:
@@ -212,7 +212,7 @@ def test_a_malformed_request_harms_no_other(stack: LocalStack, http: httpx.Clien
     assert http.get("/rest/v1/plants", headers={"apikey": stack.env()["ANON_KEY"]}).status_code == 200
 
 
-def test_the_description_of_the_api_is_for_secret_keys(stack: LocalStack, http: httpx.Client) -> None:
+def test_only_secret_keys_get_the_description_of_the_api(stack: LocalStack, http: httpx.Client) -> None:
     env = stack.env()
     for name, status in (
         ("PUBLISHABLE_KEY", 403),
@@ -240,7 +240,7 @@ def test_the_public_key_of_user_tokens_is_published_without_the_secret_one(
     assert "d" not in published["keys"][0]
 
 
-def test_a_reload_of_the_schema_is_noticed(stack: LocalStack, http: httpx.Client) -> None:
+def test_a_schema_reload_takes_effect(stack: LocalStack, http: httpx.Client) -> None:
     import psycopg
 
     key = {"apikey": stack.env()["SECRET_KEY"]}
@@ -256,7 +256,7 @@ def test_a_reload_of_the_schema_is_noticed(stack: LocalStack, http: httpx.Client
             connection.execute("drop view public.latest")
 
 
-def test_a_dead_postgrest_is_a_503_with_what_to_do(own_stack: LocalStack) -> None:
+def test_a_stopped_postgrest_is_a_503_with_a_hint(own_stack: LocalStack) -> None:
     import os
     import signal
 

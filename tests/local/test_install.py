@@ -16,7 +16,9 @@ from supa_llm.local.install import Runtime, install
 from tests.local.support import environment
 
 
-def test_no_network_at_first_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_install_without_a_network_fails_with_a_hint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1/")
     monkeypatch.setenv("npm_config_cache", str(tmp_path / "npm"))
     cache = tmp_path / "cache"
@@ -30,7 +32,7 @@ def test_no_network_at_first_install(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [path.suffix for path in cache.iterdir()] == [".lock"], "nothing is left half-done"
 
 
-def test_a_killed_install_is_recovered_and_two_at_once_install_once(tmp_path: Path) -> None:
+def test_a_killed_install_is_repeated_and_concurrent_installs_run_once(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     script = (
         "from pathlib import Path; from supa_llm.local.install import install; "
@@ -64,7 +66,7 @@ def test_a_killed_install_is_recovered_and_two_at_once_install_once(tmp_path: Pa
     assert not first.complete()
 
 
-def test_an_unwritable_cache(tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_reported(tmp_path: Path) -> None:
     cache = tmp_path / "file" / "cache"
     cache.parent.touch()
     with pytest.raises(LocalError) as caught:
@@ -73,7 +75,7 @@ def test_an_unwritable_cache(tmp_path: Path) -> None:
     assert "XDG_CACHE_HOME" in caught.value.hint
 
 
-def test_what_is_installed_can_be_run_by_everyone_and_changed_by_its_owner_only(tmp_path: Path) -> None:
+def test_everyone_can_run_the_installed_programs_and_only_their_owner_can_change_them(tmp_path: Path) -> None:
     from supa_llm.local.install import cache_directory
     from supa_llm.local.layout import layout_for
 

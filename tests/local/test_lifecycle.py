@@ -57,7 +57,7 @@ def test_reset_recreates_and_seeds_and_keeps_urls_and_keys(own_stack: LocalStack
     assert own_stack.env() == before
 
 
-def test_up_pushes_migrations_that_were_added(own_stack: LocalStack) -> None:
+def test_up_pushes_added_migrations(own_stack: LocalStack) -> None:
     own_stack.up()
     migrations = own_stack.project / "supabase" / "migrations"
     (migrations / "20250102000000_more.sql").write_text("create table public.more (id int primary key);\n")
@@ -86,7 +86,7 @@ def test_the_supabase_cli_finds_nothing_left_to_push(stack: LocalStack, project:
     assert "up to date" in pushed.stdout + pushed.stderr
 
 
-def test_up_twice_says_so_and_leaves_everything_as_it_is(stack: LocalStack) -> None:
+def test_a_second_up_changes_nothing(stack: LocalStack) -> None:
     before = stack.status()
     again = run_cli("local", "up", "--directory", str(stack.directory), "--project", str(stack.project))
     assert again.returncode == 0, again.stderr
@@ -95,7 +95,7 @@ def test_up_twice_says_so_and_leaves_everything_as_it_is(stack: LocalStack) -> N
     assert stack.status() == before
 
 
-def test_two_ups_at_once_make_one_stack(own_stack: LocalStack) -> None:
+def test_concurrent_ups_start_one_stack(own_stack: LocalStack) -> None:
     other = LocalStack(own_stack.directory, project=own_stack.project, port=0, throwaway=True)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda one: one.up(), [own_stack, other])
@@ -171,7 +171,7 @@ def test_logs_show_each_service_and_can_be_followed(stack: LocalStack) -> None:
         following.terminate()
 
 
-def test_logs_end_quietly_when_their_reader_has_enough(stack: LocalStack) -> None:
+def test_logs_end_quietly_when_their_reader_closes_the_pipe(stack: LocalStack) -> None:
     command = cli_command("local", "logs", "--directory", str(stack.directory))
     # As by default: unbuffered, nothing would be left to write at exit.
     buffered = environment(PYTHONUNBUFFERED="")
@@ -216,7 +216,7 @@ def test_the_port_can_be_moved_while_the_stack_is_down(own_stack: LocalStack) ->
     assert plants(moved) == ["fern", "moss"]
 
 
-def test_steps_are_shown_while_it_starts(own_stack: LocalStack) -> None:
+def test_a_start_shows_its_steps(own_stack: LocalStack) -> None:
     steps: list[str] = []
     own_stack.up(steps.append)
     text = "\n".join(steps)

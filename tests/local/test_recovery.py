@@ -105,7 +105,7 @@ def test_a_backend_that_outlives_its_killed_server_does_not_block_the_next(runni
     assert_whole(running)
 
 
-def test_a_service_that_hangs_is_replaced(running: LocalStack) -> None:
+def test_a_hanging_service_is_restarted(running: LocalStack) -> None:
     before = pids(running)
     os.kill(before["rest"], signal.SIGSTOP)
     running.up()
@@ -114,13 +114,13 @@ def test_a_service_that_hangs_is_replaced(running: LocalStack) -> None:
     assert pids(running)["postgres"] == before["postgres"]
 
 
-def test_down_completes_after_parts_were_killed(running: LocalStack) -> None:
+def test_down_completes_after_services_were_killed(running: LocalStack) -> None:
     os.kill(pids(running)["postgres"], signal.SIGKILL)
     running.down()
     assert processes_of(running) == []
 
 
-def test_a_recycled_pid_is_neither_taken_for_a_service_nor_killed(
+def test_an_unrelated_process_with_a_reused_pid_is_not_killed(
     running: LocalStack, bystander: subprocess.Popen[bytes]
 ) -> None:
     layout = layout_of(running)
@@ -140,7 +140,7 @@ def test_a_recycled_pid_is_neither_taken_for_a_service_nor_killed(
     assert bystander.poll() is None
 
 
-def test_lost_pid_files_do_not_lead_to_a_second_set_of_services(running: LocalStack) -> None:
+def test_lost_pid_files_do_not_start_services_twice(running: LocalStack) -> None:
     before = running.env()
     for file in (running.directory / "pids").iterdir():
         file.unlink()
@@ -153,7 +153,7 @@ def test_lost_pid_files_do_not_lead_to_a_second_set_of_services(running: LocalSt
     assert processes_of(running) == []
 
 
-def test_services_of_a_directory_that_was_deleted_do_not_block_the_next_stack(own_stack: LocalStack) -> None:
+def test_services_of_a_deleted_directory_do_not_block_the_next_stack(own_stack: LocalStack) -> None:
     own_stack.up()
     left = [int(line.split()[0]) for line in processes_of(own_stack)]
     port = int(own_stack.env()["API_URL"].rpartition(":")[2])
@@ -168,7 +168,7 @@ def test_services_of_a_directory_that_was_deleted_do_not_block_the_next_stack(ow
         shutil.rmtree(run, ignore_errors=True)
 
 
-def test_a_cluster_that_was_cut_off_while_it_was_made_is_made_again(own_stack: LocalStack) -> None:
+def test_an_incomplete_cluster_is_recreated(own_stack: LocalStack) -> None:
     own_stack.up()
     own_stack.down()
     (layout_of(own_stack).data / "supa_llm_complete").unlink()
@@ -178,7 +178,7 @@ def test_a_cluster_that_was_cut_off_while_it_was_made_is_made_again(own_stack: L
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_start_that_is_ended_leaves_nothing_running(own_stack: LocalStack, signal_number: int) -> None:
+def test_an_interrupted_start_leaves_nothing_running(own_stack: LocalStack, signal_number: int) -> None:
     with start_in_background(own_stack) as starting:
         wait_for_step(starting, "Supabase Auth")
         starting.send_signal(signal_number)
@@ -187,7 +187,7 @@ def test_a_start_that_is_ended_leaves_nothing_running(own_stack: LocalStack, sig
 
 
 @pytest.mark.parametrize("step", ["Setting up roles", "Supabase Auth", "Pushing"])
-def test_up_recovers_what_a_killed_up_left(own_stack: LocalStack, step: str) -> None:
+def test_up_repairs_the_leftovers_of_a_killed_up(own_stack: LocalStack, step: str) -> None:
     with start_in_background(own_stack) as starting:
         wait_for_step(starting, step)
         if step == "Pushing":

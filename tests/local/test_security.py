@@ -24,7 +24,7 @@ def secrets_of(stack: LocalStack) -> list[str]:
     return [*values, (layout.data / "supa_llm_vault.key").read_text()]
 
 
-def test_files_are_their_owners_only(stack: LocalStack) -> None:
+def test_only_their_owner_can_read_the_files(stack: LocalStack) -> None:
     layout = layout_of(stack)
     for root in {stack.directory, layout.run}:
         assert root.stat().st_mode & 0o777 == 0o700
@@ -40,7 +40,7 @@ def test_files_are_their_owners_only(stack: LocalStack) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try as another user; the modes are tested above")
-def test_another_user_cannot_read_them(stack: LocalStack) -> None:
+def test_another_user_cannot_read_the_files(stack: LocalStack) -> None:
     layout = layout_of(stack)
     nobody = pwd.getpwnam("nobody")
     for path in (layout.secrets, layout.service("auth") / "front.json", layout.data / "supa_llm_vault.key"):
@@ -83,7 +83,7 @@ def test_no_secret_is_in_a_command_line_or_log(own_stack: LocalStack) -> None:
             assert secret not in log.read_text(), log
 
 
-def test_a_statement_that_fails_does_not_put_what_it_held_into_the_log(stack: LocalStack) -> None:
+def test_the_log_shows_no_values_of_failed_statements(stack: LocalStack) -> None:
     canary = "sk-canary-0123456789"
     with psycopg.connect(stack.env()["DB_URL"], autocommit=True) as connection:
         with pytest.raises(psycopg.errors.InvalidTextRepresentation):
@@ -120,23 +120,23 @@ def test_everything_listens_on_loopback_only(stack: LocalStack) -> None:
     ]
 
 
-def test_the_database_wants_a_password(stack: LocalStack) -> None:
+def test_the_database_requires_a_password(stack: LocalStack) -> None:
     url = stack.env()["DB_URL"]
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url.replace("postgresql://postgres:", "postgresql://postgres:x"))
 
 
-def test_services_are_not_root(stack: LocalStack) -> None:
+def test_services_do_not_run_as_root(stack: LocalStack) -> None:
     users = {Path(f"/proc/{line.split()[0]}").stat().st_uid for line in processes_of(stack)}
     assert 0 not in users
     assert len(users) == 1
 
 
-def test_a_repository_does_not_pick_up_the_state(stack: LocalStack) -> None:
+def test_git_ignores_the_state(stack: LocalStack) -> None:
     assert (stack.directory / ".gitignore").read_text() == "*\n"
 
 
-def test_an_ordinary_user_has_everything_in_their_own_directory(
+def test_an_ordinary_users_stack_is_in_their_own_directory(
     as_ordinary_user: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     base = Path("/tmp") if os.geteuid() == 0 else tmp_path_factory.mktemp("ordinary")

@@ -46,7 +46,7 @@ def test_a_forged_token_with_the_same_owner_finds_nothing() -> None:
     assert cache.fetch(token(salt="forged"), slot(), lambda: "nothing") == "nothing"
 
 
-def test_an_entry_ends_with_its_time_or_with_its_token_whichever_is_first() -> None:
+def test_an_entry_expires_with_its_time_or_its_token() -> None:
     clock = Clock()
     cache = Cache(clock=clock)
     soon, late = clock.now + 10, clock.now + 100
@@ -59,7 +59,7 @@ def test_an_entry_ends_with_its_time_or_with_its_token_whichever_is_first() -> N
         assert cache.fetch(anna, slot(until=until), lambda: "second") == "second"
 
 
-def test_what_is_over_leaves_memory_even_if_nobody_asks_for_it() -> None:
+def test_expired_entries_leave_memory_without_a_lookup() -> None:
     clock = Clock()
     cache = Cache(clock=clock)
     cache.fetch(token(), slot("route", until=clock.now + 5), lambda: "a key")
@@ -68,13 +68,13 @@ def test_what_is_over_leaves_memory_even_if_nobody_asks_for_it() -> None:
     assert len(cache) == 1
 
 
-def test_nothing_is_kept_for_an_expired_token() -> None:
+def test_nothing_is_cached_for_an_expired_token() -> None:
     cache, expired = Cache(), token(exp=time.time() - 1)
     assert [cache.fetch(expired, slot(), partial(str, n)) for n in (1, 2)] == ["1", "2"]
     assert len(cache) == 0
 
 
-def test_forgetting_reaches_every_token_of_the_owner_and_nobody_else() -> None:
+def test_forgetting_an_owner_drops_the_entries_of_all_their_tokens() -> None:
     cache = Cache()
     for who in (token(salt="1"), token(salt="2"), token("bert")):
         cache.fetch(who, slot(), lambda: "old")
@@ -87,7 +87,7 @@ def test_forgetting_reaches_every_token_of_the_owner_and_nobody_else() -> None:
     assert cache.fetch(token("bert"), slot(), lambda: "new") == "old"
 
 
-def test_an_answer_from_before_a_change_is_neither_kept_nor_shared() -> None:
+def test_a_response_from_before_a_change_is_neither_cached_nor_shared() -> None:
     cache, anna = Cache(), token()
 
     def changed_meanwhile() -> str:
@@ -99,7 +99,7 @@ def test_an_answer_from_before_a_change_is_neither_kept_nor_shared() -> None:
     assert cache.fetch(anna, slot(), lambda: "newest") == "new"
 
 
-def test_the_size_is_bounded_and_what_was_used_last_stays() -> None:
+def test_the_size_is_bounded_and_the_least_recently_used_entry_goes() -> None:
     cache = Cache(size=3)
     for which in "abc":
         cache.fetch(token(), slot(which=which), lambda: "kept")
@@ -132,7 +132,7 @@ def test_threads_that_miss_together_fetch_once() -> None:
     assert (len(calls), results) == (1, ["value"] * 8)
 
 
-def test_a_failed_fetch_is_not_kept() -> None:
+def test_a_failed_fetch_is_not_cached() -> None:
     cache, anna = Cache(), token()
 
     def fail() -> str:
@@ -143,7 +143,7 @@ def test_a_failed_fetch_is_not_kept() -> None:
     assert cache.fetch(anna, slot(), lambda: "back") == "back"
 
 
-async def test_tasks_that_miss_together_fetch_once_and_one_may_be_cancelled() -> None:
+async def test_tasks_that_miss_together_fetch_once_even_if_one_is_cancelled() -> None:
     cache, anna = AsyncCache(), token()
     calls = []
 
@@ -162,7 +162,7 @@ async def test_tasks_that_miss_together_fetch_once_and_one_may_be_cancelled() ->
     assert len(calls) == 1
 
 
-async def test_a_failed_fetch_of_tasks_is_shared_and_not_kept() -> None:
+async def test_tasks_share_a_failed_fetch_and_do_not_cache_it() -> None:
     cache, anna = AsyncCache(), token()
 
     async def fail() -> str:
@@ -178,7 +178,7 @@ async def test_a_failed_fetch_of_tasks_is_shared_and_not_kept() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.12 brought eager tasks")
-async def test_a_fetch_that_fails_at_once_leaves_nothing_behind() -> None:
+async def test_a_fetch_that_fails_immediately_leaves_nothing_behind() -> None:
     cache, anna = AsyncCache(), token()
     asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
 

@@ -64,20 +64,20 @@ def token(sub: str = "anna", salt: str = "") -> str:
     return unsigned_token(sub=sub, exp=4_000_000_000, salt=salt)
 
 
-def test_the_wrong_kind_of_client_is_told_at_once(project: Project) -> None:
+def test_the_wrong_kind_of_client_is_refused_immediately(project: Project) -> None:
     with pytest.raises(ConfigurationError, match="AsyncSupaLLM"):
         SupaLLM(asyncio.run(supabase.create_async_client("https://project.test", "key")))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="SupaLLM"):
         AsyncSupaLLM(project.client())  # type: ignore[arg-type]
 
 
-def test_making_a_client_or_a_view_asks_nothing(project: Project) -> None:
+def test_creating_a_client_or_a_view_sends_nothing(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
         llm.for_user(token())
     assert project.requests == []
 
 
-def test_the_apps_http_client_is_used_and_stays_open(project: Project) -> None:
+def test_requests_use_the_apps_http_client_and_leave_it_open(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
         llm.for_user(token()).get_settings()
     assert project.asked == ["get_llm_settings"]
@@ -91,7 +91,7 @@ def test_the_providers_http_client_stays_open(project: Project) -> None:
         assert not http.is_closed
 
 
-def test_the_runtimes_secret_comes_as_an_argument_or_from_the_environment(
+def test_the_runtime_secret_comes_from_an_argument_or_the_environment(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPA_LLM_RUNTIME_SECRET", "from-the-environment")
@@ -104,7 +104,7 @@ def test_the_runtimes_secret_comes_as_an_argument_or_from_the_environment(
     assert "canary" not in str(caught.value)
 
 
-def test_settings_are_read_once_and_after_a_change_through_any_view(project: Project) -> None:
+def test_settings_are_read_once_and_again_after_a_change(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
         one, other, bert = llm.for_user(token()), llm.for_user(token(salt="2")), llm.for_user(token("bert"))
         for view in (one, other, bert, one, other, bert):
@@ -117,7 +117,7 @@ def test_settings_are_read_once_and_after_a_change_through_any_view(project: Pro
         assert project.asked == ["get_llm_settings"] * 2
 
 
-def test_settings_are_read_again_after_their_time(project: Project) -> None:
+def test_settings_are_read_again_after_their_ttl(project: Project) -> None:
     with SupaLLM(project.client(), settings_ttl=0) as llm:
         view = llm.for_user(token())
         view.get_settings()
@@ -125,7 +125,7 @@ def test_settings_are_read_again_after_their_time(project: Project) -> None:
     assert len(project.requests) == 2
 
 
-def test_nobody_and_no_time_are_refused_before_anything_is_sent(project: Project) -> None:
+def test_an_invalid_user_or_timeout_is_refused_before_a_request(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
         with pytest.raises(NotSignedInError):
             llm.get_settings()
@@ -138,7 +138,7 @@ def test_nobody_and_no_time_are_refused_before_anything_is_sent(project: Project
     assert project.requests == []
 
 
-def test_a_closed_client_says_so() -> None:
+def test_a_closed_client_reports_that_it_is_closed() -> None:
     llm = SupaLLM(supabase.create_client("https://project.test", "sb_publishable_x"))
     view = llm.for_user(token())
     llm.close()
@@ -148,7 +148,7 @@ def test_a_closed_client_says_so() -> None:
     assert caught.value.code == "closed"
 
 
-def test_what_is_given_is_what_changes(project: Project) -> None:
+def test_only_the_given_settings_change(project: Project) -> None:
     with SupaLLM(project.client()) as llm:
         view = llm.for_user(token())
         view.set_settings(default_provider=None)
@@ -188,7 +188,7 @@ CALLS: list[tuple[str, tuple[Any, ...]]] = [
 
 
 @pytest.mark.parametrize(("method", "arguments"), [*CALLS, ("openai", ()), ("for_user", (token(),))])
-def test_every_call_of_a_closed_client_says_so_at_once(
+def test_every_call_of_a_closed_client_fails_immediately(
     project: Project, method: str, arguments: tuple[Any, ...]
 ) -> None:
     llm = SupaLLM(project.client())
@@ -206,7 +206,7 @@ def test_every_call_of_a_closed_client_says_so_at_once(
     assert llm.dropped_usage == 0
 
 
-async def test_an_asynchronous_one_does_too_and_what_it_had_made_before() -> None:
+async def test_a_closed_asynchronous_client_and_its_views_fail_too() -> None:
     llm = AsyncSupaLLM(await supabase.create_async_client("https://project.test", "key"))
     view = llm.for_user(token())
     stream, client = view.stream("Hello"), view.async_openai()
@@ -243,7 +243,7 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "method", "arguments"), WRONG)
-def test_a_wrong_argument_is_named_and_not_repeated(
+def test_an_invalid_argument_is_named_without_its_value(
     project: Project, name: str, method: str, arguments: dict[str, Any]
 ) -> None:
     with SupaLLM(project.client()) as llm, pytest.raises(InvalidInputError, match=f"'{name}'") as caught:
@@ -253,19 +253,19 @@ def test_a_wrong_argument_is_named_and_not_repeated(
 
 
 @pytest.mark.parametrize("sb", [None, "https://project.test"])
-def test_what_is_no_supabase_client_is_told_at_once(sb: Any) -> None:
+def test_an_object_that_is_not_a_supabase_client_is_refused(sb: Any) -> None:
     for kind in (SupaLLM, AsyncSupaLLM):
         with pytest.raises(ConfigurationError, match="Client"):
             kind(sb)
 
 
-def test_operator_keys_are_a_mapping(project: Project) -> None:
+def test_operator_keys_must_be_a_mapping(project: Project) -> None:
     with pytest.raises(ConfigurationError, match="operator_keys") as caught:
         SupaLLM(project.client(), operator_keys="sk-canary")  # type: ignore[arg-type]
     assert "canary" not in str(caught.value)
 
 
-def test_a_whole_authorization_header_is_no_access_token(project: Project) -> None:
+def test_a_whole_authorization_header_is_refused_as_an_access_token(project: Project) -> None:
     with SupaLLM(project.client()) as llm, pytest.raises(NotSignedInError) as caught:
         llm.for_user(f"Bearer {token()}")
     assert 'without "Bearer "' in caught.value.hint

@@ -55,11 +55,11 @@ def test_each_class_has_its_status() -> None:
     ("code", "status"),
     [("unsupported_request", 400), ("keys_rate_limited", 429), ("too_many_key_checks", 429)],
 )
-def test_a_code_may_have_a_status_of_its_own(code: str, status: int) -> None:
+def test_some_codes_have_their_own_status(code: str, status: int) -> None:
     assert NoCandidateError("No.", code=code).http_status == status
 
 
-def test_a_route_that_is_empty_for_a_while_is_429() -> None:
+def test_a_temporarily_empty_route_is_429() -> None:
     assert NoCandidateError("No.").http_status == 401
     assert NoCandidateError("No.", retry_after=0).http_status == 429
 
@@ -74,7 +74,9 @@ def test_a_route_that_is_empty_for_a_while_is_429() -> None:
         (("server_error",), 502),
     ],
 )
-def test_attempts_that_failed_alike_give_their_status(failures: tuple[ErrorClass, ...], status: int) -> None:
+def test_attempts_that_failed_in_the_same_way_give_their_status(
+    failures: tuple[ErrorClass, ...], status: int
+) -> None:
     assert ProviderError("No.", receipt=receipt(*failures)).http_status == status
 
 

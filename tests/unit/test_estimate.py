@@ -29,13 +29,13 @@ def test_a_text_counts_its_bytes(text: str) -> None:
     assert size <= part - plain.input_tokens <= 2 * size + 40
 
 
-def test_it_is_not_silly() -> None:
+def test_an_estimate_of_prose_is_close_to_its_length() -> None:
     prose = "The quick brown fox jumps over the lazy dog. " * 200
     assert chat(prose).input_tokens < 1.1 * len(prose)
 
 
 @given(st.lists(st.text(), max_size=6), st.text(max_size=50))
-def test_it_covers_all_that_is_written(texts: list[str], description: str) -> None:
+def test_an_estimate_covers_every_text_of_a_request(texts: list[str], description: str) -> None:
     tool = {"type": "function", "function": {"name": "f", "description": description, "parameters": {}}}
     schema = {"type": "json_schema", "json_schema": {"name": "s", "schema": {"description": description}}}
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": description}}
@@ -52,7 +52,7 @@ def _size(text: str) -> int:
     return len(text.encode())
 
 
-def test_an_image_counts_the_same_however_it_is_sent() -> None:
+def test_an_image_counts_the_same_as_a_url_and_inline() -> None:
     without = chat([]).input_tokens
     for url in ("https://pictures.test/1.png", "data:image/png;base64," + "A" * 5_000_000, None):
         image = {"type": "image_url", "image_url": {"url": url}}
@@ -60,7 +60,7 @@ def test_an_image_counts_the_same_however_it_is_sent() -> None:
         assert chat([image, image]).input_tokens == without + 2 * IMAGE
 
 
-def test_sound_counts_by_its_length() -> None:
+def test_audio_counts_by_its_length() -> None:
     second = "A" * (1_000 * 4 // 3)  # of the thinnest MP3 there is, 8 kbit/s
     sound = {"type": "input_audio", "input_audio": {"data": second * 60, "format": "mp3"}}
     told = chat([sound]).input_tokens - chat([]).input_tokens
@@ -83,7 +83,7 @@ def test_sound_counts_by_its_length() -> None:
         ({"max_tokens": "100"}, None),
     ],
 )
-def test_output_is_bounded_by_the_caller_or_not_at_all(body: dict[str, Any], tokens: int | None) -> None:
+def test_only_the_caller_limits_the_output(body: dict[str, Any], tokens: int | None) -> None:
     assert chat("Hi", **body).output_tokens == tokens
 
 
@@ -125,7 +125,7 @@ def test_any_body_has_an_estimate(kind: Any, body: Any) -> None:
     assert told.output_tokens is None or told.output_tokens >= 0
 
 
-def test_a_body_that_holds_itself_or_is_bottomless_has_one_too() -> None:
+def test_a_cyclic_or_very_deep_body_has_an_estimate() -> None:
     circle: dict[str, Any] = {"role": "user"}
     circle["content"] = [circle]
     deep: Any = []
@@ -135,7 +135,7 @@ def test_a_body_that_holds_itself_or_is_bottomless_has_one_too() -> None:
         assert chat(content).input_tokens >= REQUEST
 
 
-def test_it_takes_time_in_proportion() -> None:
+def test_estimating_takes_linear_time() -> None:
     parts = [{"type": "text", "text": "word " * 20}] * 20_000
     started = time.perf_counter()
     told = chat(parts)

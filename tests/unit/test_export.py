@@ -51,7 +51,7 @@ EVENT = UsageEvent(
 UNPRICED = replace(EVENT, attempt=2, cost=None, cost_status="unpriced", other_tokens=None, price_id=None)
 
 
-def test_csv_has_a_column_a_field_and_exact_costs(tmp_path: Path) -> None:
+def test_csv_has_a_column_per_field_and_exact_costs(tmp_path: Path) -> None:
     path = tmp_path / "usage.csv"
     assert export_events([EVENT, UNPRICED], path) == 2
     with path.open(newline="") as file:
@@ -65,7 +65,7 @@ def test_csv_has_a_column_a_field_and_exact_costs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begin", ["=", "+", "-", "@"])
-def test_csv_holds_no_formula(tmp_path: Path, begin: str) -> None:
+def test_csv_contains_no_formula(tmp_path: Path, begin: str) -> None:
     path = tmp_path / "usage.csv"
     export_events([replace(EVENT, model=f"{begin}HYPERLINK(1)", task=f"{begin}1")], path)
     with path.open(newline="") as file:
@@ -74,7 +74,7 @@ def test_csv_holds_no_formula(tmp_path: Path, begin: str) -> None:
     assert row["cache_savings"] == "-0.25", "numbers stay numbers"
 
 
-def test_json_has_a_line_an_event(tmp_path: Path) -> None:
+def test_json_has_a_line_per_event(tmp_path: Path) -> None:
     path = tmp_path / "usage.jsonl"
     export_events([EVENT, UNPRICED], path)
     first, second = map(json.loads, path.read_text().splitlines())
@@ -95,7 +95,7 @@ def test_parquet_has_types_and_row_groups(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_what_breaks_off_leaves_the_older_file_and_nothing_else(tmp_path: Path, ending: str) -> None:
+def test_an_interrupted_export_leaves_only_the_older_file(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"usage.{ending}"
     path.write_text("older")
 
@@ -111,7 +111,7 @@ def test_what_breaks_off_leaves_the_older_file_and_nothing_else(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_it_needs_no_more_memory_for_more_events(
+def test_memory_does_not_grow_with_the_number_of_events(
     tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small batches, because tracing memory makes each event slow.
@@ -128,13 +128,13 @@ def test_it_needs_no_more_memory_for_more_events(
     assert peak(3_000) < 1.5 * peak(1_000)
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_reported(tmp_path: Path) -> None:
     told: list[int] = []
     export_events((EVENT for _ in range(15_000)), tmp_path / "it.csv", progress=told.append)
     assert told == [10_000, 15_000]
 
 
-def test_others_may_read_it_as_the_user_lets_them(tmp_path: Path) -> None:
+def test_the_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         export_events([EVENT], tmp_path / "it.csv")
@@ -144,14 +144,14 @@ def test_others_may_read_it_as_the_user_lets_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["usage", "usage.xlsx", "usage.csv.gz"])
-def test_another_ending_is_refused_before_anything_is_read(tmp_path: Path, name: str) -> None:
+def test_an_unknown_extension_is_refused_before_reading(tmp_path: Path, name: str) -> None:
     events = iter([EVENT])
     with pytest.raises(InvalidInputError, match=r"\.parquet"):
         export_events(events, tmp_path / name)
     assert next(events) is EVENT
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as error:
         export_events([EVENT], tmp_path / "nowhere" / "usage.csv")
     assert error.value.code == "export_unwritable"
@@ -159,7 +159,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
-async def test_it_is_the_same_with_asyncio(tmp_path: Path, ending: str) -> None:
+async def test_the_asynchronous_export_writes_the_same_file(tmp_path: Path, ending: str) -> None:
     async def read() -> AsyncIterator[UsageEvent]:
         for one in made:
             yield one

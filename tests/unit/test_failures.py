@@ -6,7 +6,7 @@ from supa_llm.engine.failures import mask_error
 from supa_llm.values.secrets import Secret
 
 
-def test_a_key_is_masked_wherever_a_provider_repeats_it() -> None:
+def test_a_key_in_a_providers_message_is_masked() -> None:
     key = "made-up-key-0123456789"
     said = {"message": key, "code": [key, 7], "param": {"headers": [f"Bearer {key}"], key: None}}
     masked = mask_error(said, Secret(key))

@@ -54,7 +54,7 @@ def answering(*arguments: Any, **named: Any) -> Callable[[httpx.Request], httpx.
         ),
     ],
 )
-async def test_the_key_goes_into_one_header_and_not_into_the_address(
+async def test_the_key_is_in_one_header_and_not_in_the_url(
     changes: dict[str, Any], url: str, headers: dict[str, str]
 ) -> None:
     seen: list[httpx.Request] = []
@@ -85,7 +85,7 @@ async def test_the_key_goes_into_one_header_and_not_into_the_address(
         (answering(500, content=b"x" * 1_000_000), "unknown", "server_error"),
     ],
 )
-async def test_an_answer_is_one_of_three_and_quotes_no_key(
+async def test_a_check_has_one_of_three_results_and_quotes_no_key(
     answer: Callable[[httpx.Request], httpx.Response], result: str, reason: str
 ) -> None:
     said = await ask(answer)
@@ -94,7 +94,7 @@ async def test_an_answer_is_one_of_three_and_quotes_no_key(
     assert said.message
 
 
-async def test_a_provider_that_asks_to_wait_is_believed() -> None:
+async def test_a_rate_limited_check_reports_the_wait() -> None:
     said = await ask(answering(429, headers={"retry-after": "17"}))
     assert (said.result, said.reason, said.retry_after) == ("unknown", "rate_limited", 17)
 
@@ -107,7 +107,7 @@ async def test_a_provider_that_asks_to_wait_is_believed() -> None:
         (httpx.RemoteProtocolError("nonsense"), "connection"),
     ],
 )
-async def test_what_does_not_answer_says_nothing_of_the_key(error: Exception, reason: str) -> None:
+async def test_an_unreachable_provider_says_nothing_about_the_key(error: Exception, reason: str) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         raise error
 
@@ -115,6 +115,6 @@ async def test_what_does_not_answer_says_nothing_of_the_key(error: Exception, re
     assert (said.result, said.reason) == ("unknown", reason)
 
 
-async def test_a_key_that_no_header_carries_is_rejected_unsent() -> None:
+async def test_a_key_that_is_invalid_in_a_header_is_rejected_unsent() -> None:
     said = await ask(answering(200), key="sk-ключ")
     assert (said.result, said.reason) == ("rejected", "auth")

@@ -29,20 +29,20 @@ def test_googles_key_has_two_names_and_geminis_comes_first(monkeypatch: pytest.M
     assert revealed(OperatorKeys())["google"] == "first"
 
 
-def test_keys_that_are_given_replace_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_keys_replace_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     assert OperatorKeys({}).providers == ()
     assert revealed(OperatorKeys({"groq": "gsk", "openai": ""})) == {"groq": "gsk"}
 
 
-def test_they_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = OperatorKeys()
     monkeypatch.setenv("OPENAI_API_KEY", "sk-late")
     assert keys.get("openai") is None
 
 
 @pytest.mark.parametrize("value", ["sk-1\nInjected: yes", "sk 1", "sk-\x7f", "sk-…"])
-def test_a_value_that_no_header_can_carry_is_ignored_and_only_its_name_is_told(
+def test_an_invalid_key_is_ignored_and_only_its_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", value)

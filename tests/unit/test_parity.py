@@ -49,16 +49,16 @@ def test_they_have_the_same_arguments_and_docs(sync: type, twin: type) -> None:
 
 
 @pytest.mark.parametrize(("sync", "twin"), [(SupaLLM, AsyncSupaLLM)])
-def test_they_are_made_the_same_way(sync: type, twin: type) -> None:
+def test_they_have_the_same_constructors(sync: type, twin: type) -> None:
     assert shape(vars(sync)["__init__"]) == shape(vars(twin)["__init__"])
 
 
 @pytest.mark.parametrize(("whole", "view"), [(SupaLLM, UserLLM), (AsyncSupaLLM, AsyncUserLLM)])
-def test_a_view_has_all_that_is_about_its_user(whole: type, view: type) -> None:
+def test_a_view_has_every_method_about_its_user(whole: type, view: type) -> None:
     assert set(public(whole)) - set(public(view)) <= {"for_user", "flush", "close", "aclose", "dropped_usage"}
 
 
-def test_every_method_shows_how_it_is_used_or_takes_nothing() -> None:
+def test_every_method_with_arguments_has_an_example() -> None:
     for name, member in public(UserLLM).items():
         needs_example = len(inspect.signature(member).parameters) > 2
         assert not needs_example or "llm." in member.__doc__ or name == "get_audit_log", name

@@ -89,7 +89,7 @@ def daily(start: str, end: str, price: ModelPrice) -> ConditionalPrice:
     return ConditionalPrice(window, prices=price)
 
 
-def test_rates_keep_their_amounts_and_get_our_names(listed: List) -> None:
+def test_rates_keep_their_amounts_under_supa_llms_units(listed: List) -> None:
     price = rates(1.25, 10, cache_read=0.125, cache_write=1.5, cache_write_1h=2, output_reasoning=12)
     (entry,) = listed(model(price)).entries
     assert entry["prices"] == [
@@ -111,7 +111,7 @@ def test_rates_keep_their_amounts_and_get_our_names(listed: List) -> None:
     ]
 
 
-def test_steps_and_requests_are_taken_over_and_noise_is_not(listed: List) -> None:
+def test_tiers_and_request_prices_are_kept_without_rounding_errors(listed: List) -> None:
     steps = TieredPrices(Decimal("1.25"), [Tier(200_000, Decimal("2.5"))])
     price = rates(0, 0.07999999999999999, cache_read=steps, requests_kcount=5)
     (entry,) = listed(model(price)).entries
@@ -123,11 +123,11 @@ def test_steps_and_requests_are_taken_over_and_noise_is_not(listed: List) -> Non
     }
 
 
-def test_a_model_without_rates_is_free_as_there(listed: List) -> None:
+def test_a_model_without_rates_is_free(listed: List) -> None:
     assert prices(listed(model(ModelPrice()))) == [(0,)]
 
 
-def test_what_is_not_counted_is_skipped_beside_tokens(listed: List) -> None:
+def test_uncounted_rates_beside_token_rates_are_skipped(listed: List) -> None:
     (entry,) = listed(model(rates(1, 2, web_searches_kcount=10))).entries
     assert entry["prices"][0]["rates"] == {"input": 1, "output": 2}
 
@@ -141,13 +141,13 @@ def test_what_is_not_counted_is_skipped_beside_tokens(listed: List) -> None:
         rates(1, 2, input_text=0.5),
     ],
 )
-def test_a_model_that_cannot_be_priced_says_why_and_keeps_its_names(listed: List, price: ModelPrice) -> None:
+def test_a_model_that_cannot_be_priced_is_listed_with_the_reason(listed: List, price: ModelPrice) -> None:
     found = listed(model(price))
     assert found.skipped["m"].endswith("which supa-llm does not count")
     assert [(entry["pattern"], entry["prices"]) for entry in found.entries] == [("^m$", [])]
 
 
-def test_each_start_ends_what_was_before(listed: List) -> None:
+def test_each_start_date_ends_the_price_before(listed: List) -> None:
     found = listed(
         model(
             [ConditionalPrice(prices=rates(1)), since("2026-01-01", rates(2)), since("2026-03-01", rates(3))]
@@ -160,24 +160,24 @@ def test_each_start_ends_what_was_before(listed: List) -> None:
     ]
 
 
-def test_the_last_that_is_active_wins_and_the_first_where_none_is(listed: List) -> None:
+def test_the_last_active_price_wins_or_else_the_first(listed: List) -> None:
     late, early = since("2026-03-01", rates(1)), since("2026-01-01", rates(2))
     assert prices(listed(model([late, early])), "valid_from") == [(None, 1), (midnight("2026-01-01"), 2)]
 
 
-def test_a_start_that_changes_nothing_is_none(listed: List) -> None:
+def test_a_start_date_without_a_change_is_ignored(listed: List) -> None:
     found = listed(model([ConditionalPrice(prices=rates(1)), since("2026-01-01", rates(1))]))
     assert prices(found, "valid_from", "valid_until") == [(None, None, 1)]
 
 
-def test_a_time_without_a_price_has_none(listed: List) -> None:
+def test_a_period_without_a_price_has_none(listed: List) -> None:
     uncounted = ModelPrice(audio_hours=Decimal(1))
     found = listed(model([ConditionalPrice(prices=uncounted), since("2026-01-01", rates(2))]))
     assert prices(found, "valid_from") == [(midnight("2026-01-01"), 2)]
     assert found.skipped == {}
 
 
-def test_a_daily_window_splits_the_day_also_over_midnight(listed: List) -> None:
+def test_a_daily_window_splits_the_day_even_over_midnight(listed: List) -> None:
     found = listed(model([ConditionalPrice(prices=rates(2)), daily("22:00", "06:30", rates(1))]))
     assert prices(found, "daily_from", "daily_until") == [
         ("06:30:00", "22:00:00", 2),
@@ -185,7 +185,7 @@ def test_a_daily_window_splits_the_day_also_over_midnight(listed: List) -> None:
     ]
 
 
-def test_a_window_of_another_time_zone_is_told_in_utc(listed: List) -> None:
+def test_a_window_in_another_time_zone_is_converted_to_utc(listed: List) -> None:
     found = listed(model([ConditionalPrice(prices=rates(2)), daily("08:00+08:00", "12:00+08:00", rates(1))]))
     assert prices(found, "daily_from", "daily_until") == [
         ("00:00:00", "04:00:00", 1),
@@ -193,7 +193,7 @@ def test_a_window_of_another_time_zone_is_told_in_utc(listed: List) -> None:
     ]
 
 
-def test_a_window_ends_where_a_later_start_goes_before_it(listed: List) -> None:
+def test_a_later_start_date_ends_a_daily_window(listed: List) -> None:
     found = listed(
         model(
             [
@@ -210,7 +210,7 @@ def test_a_window_ends_where_a_later_start_goes_before_it(listed: List) -> None:
     ]
 
 
-def test_a_tier_has_the_standard_rates_but_for_its_own(listed: List) -> None:
+def test_a_tier_has_the_standard_rates_except_its_own(listed: List) -> None:
     flex = PriceVariant({"service_tier": "flex"}, rates(1), StartDateConstraint(date(2026, 1, 1)))
     fast = PriceVariant({"speed": "fast"}, rates(8, 16))
     (entry,) = listed(model(rates(2, 4), None, flex, fast)).entries
@@ -225,17 +225,17 @@ def test_a_tier_has_the_standard_rates_but_for_its_own(listed: List) -> None:
     "when",
     [{"processing": "batch"}, {"service_tier": "flex", "processing": "batch"}, {"search_type": "web"}],
 )
-def test_what_is_not_a_tier_alone_is_skipped(listed: List, when: dict[str, str]) -> None:
+def test_a_condition_other_than_a_tier_is_skipped(listed: List, when: dict[str, str]) -> None:
     found = listed(model(rates(2), None, PriceVariant(when, rates(1))))
     assert prices(found, "service_tier") == [(None, 2)]
 
 
-def test_a_tier_that_costs_the_same_has_no_price_of_its_own(listed: List) -> None:
+def test_a_tier_with_the_standard_rates_has_no_price(listed: List) -> None:
     found = listed(model(rates(2), None, PriceVariant({"service_tier": "default"}, ModelPrice())))
     assert prices(found, "service_tier") == [(None, 2)]
 
 
-def test_models_of_others_follow_without_their_tiers(listed: List) -> None:
+def test_borrowed_models_follow_without_their_tiers(listed: List) -> None:
     flex = PriceVariant({"service_tier": "flex"}, rates(1))
     other = Provider("other", "Other", "https://other", models=[model(rates(5), None, flex)])
     found = listed(model(rates(2)), others=(other,), fallback_model_providers=["other"])
@@ -263,7 +263,7 @@ def test_models_of_others_follow_without_their_tiers(listed: List) -> None:
         (ClauseEquals("a[fast=true]+(b)|{c}^$*?\\"), ["a[fast=true]+(b)|{c}^$*?\\"], ["a"]),
     ],
 )
-def test_names_are_matched_by_an_expression(
+def test_model_names_match_the_same_regular_expression(
     listed: List, match: MatchLogic, matched: list[str], unmatched: list[str]
 ) -> None:
     """That PostgreSQL reads it the same way is tested in the database, with all there are."""
@@ -272,20 +272,20 @@ def test_names_are_matched_by_an_expression(
 
 
 @pytest.mark.parametrize("regex", [r"\bm\b", "(?i)m", "(?P<name>m)"])
-def test_an_expression_that_postgresql_reads_differently_is_not_taken(listed: List, regex: str) -> None:
+def test_an_expression_that_postgresql_reads_differently_is_skipped(listed: List, regex: str) -> None:
     found = listed(model(rates(1), ClauseRegex(regex)))
     assert found.entries == []
     assert "PostgreSQL" in found.skipped["m"]
 
 
-def test_a_provider_is_known_by_its_id_or_its_address() -> None:
+def test_a_provider_is_found_by_its_id_or_url() -> None:
     by_id, by_address = price_list("groq", ""), price_list("mine", "https://api.groq.com/openai/v1")
     assert by_id is not None
     assert by_id == by_address
     assert price_list("mine", "https://llm.example.com") is None
 
 
-def test_every_list_is_known_to_have_prices_at_some_time() -> None:
+def test_the_openai_list_prices_well_known_models() -> None:
     found = price_list("openai", "")
     assert found is not None
     priced = {entry["name"] for entry in found.entries if entry["prices"]}
@@ -293,7 +293,9 @@ def test_every_list_is_known_to_have_prices_at_some_time() -> None:
     assert priced.isdisjoint(found.skipped)
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices.data", None)
     with pytest.raises(ConfigurationError) as caught:
         price_list("openai", "")

@@ -60,19 +60,19 @@ PUBLIC = [
 HEAVY = ("supabase", "supabase_auth", "postgrest", "httpx", "openai", "pydantic", "asyncio", "ssl")
 
 
-def test_the_public_names_are_these() -> None:
+def test_the_public_names_are_complete() -> None:
     assert vars(supa_llm)["__all__"] == PUBLIC
     assert set(dir(supa_llm)) >= set(PUBLIC)
 
 
-def test_every_public_name_is_there_and_documented() -> None:
+def test_every_public_name_exists_and_is_documented() -> None:
     for name in PUBLIC:
         member = getattr(supa_llm, name)
         assert member.__name__ == name
         assert member.__doc__, name
 
 
-def test_every_error_is_one_of_ours_and_public() -> None:
+def test_every_error_is_public_and_has_the_base_class() -> None:
     from supa_llm import errors
 
     ours = {name for name, it in vars(errors).items() if isinstance(it, type) and issubclass(it, Exception)}
@@ -90,5 +90,5 @@ def test_importing_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_it_is_typed() -> None:
+def test_the_package_is_typed() -> None:
     assert (Path(supa_llm.__file__).parent / "py.typed").exists()

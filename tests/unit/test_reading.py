@@ -76,21 +76,21 @@ def test_every_class_that_reads_json_is_a_row() -> None:
 
 
 @pytest.mark.parametrize("shape", WITH_FIXED_FIELDS, ids=lambda it: it.__name__)
-def test_a_field_that_a_newer_database_added_is_ignored(shape: type[Row]) -> None:
+def test_an_unknown_field_is_ignored(shape: type[Row]) -> None:
     assert shape.from_json(row_of(shape, NEW)) == shape.from_json(row_of(shape))
 
 
-def test_a_field_that_was_added_to_a_hint_is_one_of_its_facts() -> None:
+def test_an_unknown_field_of_a_hint_is_one_of_its_facts() -> None:
     assert UsageHint.from_json({"kind": "failing", "message": "It fails.", **NEW}).facts == NEW
 
 
-def test_unknown_fields_reach_every_nested_row() -> None:
+def test_unknown_fields_of_nested_rows_are_ignored() -> None:
     route = row_of(Route, NEW)
     assert NEW.keys() <= route["candidates"][0].keys() & route["skipped"][0].keys()
     assert NEW.keys() <= row_of(RecordedRequest, NEW)["attempts"][0].keys()
 
 
-def test_a_page_of_events_ignores_them_too() -> None:
+def test_unknown_fields_of_a_page_of_events_are_ignored() -> None:
     row = row_of(UsageEvent, NEW)
     assert UsagePage.from_json([{**row, "cursor": "next"}]).events == (
         UsageEvent.from_json(row_of(UsageEvent)),
@@ -98,7 +98,7 @@ def test_a_page_of_events_ignores_them_too() -> None:
 
 
 @pytest.mark.parametrize("shape", WITH_FIXED_FIELDS, ids=lambda it: it.__name__)
-def test_a_field_that_an_older_database_lacks_is_a_database_error(shape: type[Row]) -> None:
+def test_a_missing_field_is_a_database_error(shape: type[Row]) -> None:
     row = row_of(shape)
     columns: Any = fields(shape)  # type: ignore[arg-type]
     for it in columns:
@@ -110,7 +110,7 @@ def test_a_field_that_an_older_database_lacks_is_a_database_error(shape: type[Ro
             assert caught.value.code == "unexpected_answer"
 
 
-def test_values_have_the_types_that_they_declare() -> None:
+def test_values_have_their_declared_types() -> None:
     price = Price.from_json({**row_of(Price), "valid_until": "infinity", "daily_from": None})
     assert price.valid_from == datetime.fromisoformat(SAMPLES[datetime])
     assert (price.valid_until, price.daily_from, price.daily_until) == (None, None, time(3, 4, 5))

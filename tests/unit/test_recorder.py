@@ -55,7 +55,7 @@ def anna() -> Identity:
     return Identity(unsigned_token(sub="anna"))
 
 
-def test_what_is_put_is_sent_and_nobody_waits_for_it(anna: Identity) -> None:
+def test_usage_is_sent_in_the_background(anna: Identity) -> None:
     database = Database()
     database.open.clear()
     with recorder(database) as usage:
@@ -69,7 +69,7 @@ def test_what_is_put_is_sent_and_nobody_waits_for_it(anna: Identity) -> None:
         assert usage.dropped == 0
 
 
-def test_it_is_sent_with_the_newest_token_of_the_same_user(anna: Identity) -> None:
+def test_usage_is_sent_with_the_users_newest_token(anna: Identity) -> None:
     database = Database()
     database.error = DatabaseUnavailableError("away")
     with recorder(database) as usage:
@@ -81,7 +81,7 @@ def test_it_is_sent_with_the_newest_token_of_the_same_user(anna: Identity) -> No
     assert database.taken == [("1", "refreshed")]
 
 
-def test_while_the_database_is_away_it_waits_and_tries_again(
+def test_usage_is_retried_while_the_database_is_unavailable(
     anna: Identity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("supa_llm.client.recorder._FIRST_PAUSE", 0.01)
@@ -100,7 +100,7 @@ def test_while_the_database_is_away_it_waits_and_tries_again(
         assert usage.dropped == 0
 
 
-def test_a_full_queue_drops_the_oldest_counts_it_and_says_so(
+def test_a_full_queue_drops_the_oldest_event_with_a_warning(
     anna: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database()
@@ -122,9 +122,7 @@ def test_a_full_queue_drops_the_oldest_counts_it_and_says_so(
     ]
 
 
-def test_what_the_database_refuses_is_dropped_with_a_warning(
-    anna: Identity, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_usage_is_dropped_with_a_warning(anna: Identity, caplog: pytest.LogCaptureFixture) -> None:
     database = Database()
     database.error = NotSignedInError("expired")
     with recorder(database) as usage:
@@ -135,7 +133,7 @@ def test_what_the_database_refuses_is_dropped_with_a_warning(
     assert caplog.records[0].levelno == logging.WARNING
 
 
-def test_patience_ends(anna: Identity, caplog: pytest.LogCaptureFixture) -> None:
+def test_retries_end(anna: Identity, caplog: pytest.LogCaptureFixture) -> None:
     database = Database()
     database.error = DatabaseUnavailableError("away")
     with recorder(database, patience=0.0) as usage:
@@ -145,7 +143,7 @@ def test_patience_ends(anna: Identity, caplog: pytest.LogCaptureFixture) -> None
     assert "unavailable" in caplog.text
 
 
-def test_closing_gives_up_what_cannot_be_sent_in_time_and_says_how_many(
+def test_closing_drops_unsent_usage_and_reports_the_count(
     anna: Identity, caplog: pytest.LogCaptureFixture
 ) -> None:
     database = Database()
@@ -158,7 +156,7 @@ def test_closing_gives_up_what_cannot_be_sent_in_time_and_says_how_many(
     assert "closing waited 0.1 s" in caplog.text
 
 
-def test_its_threads_end_when_there_is_nothing_to_do(anna: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_threads_end(anna: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("supa_llm.client.recorder._IDLE", 0.05)
     database = Database()
     with recorder(database) as usage:
@@ -170,7 +168,7 @@ def test_its_threads_end_when_there_is_nothing_to_do(anna: Identity, monkeypatch
     assert [name for name, _ in database.taken] == ["1", "2"]
 
 
-def test_without_threads_flushing_sends_by_itself(anna: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flush_sends_without_threads(anna: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_thread(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread at interpreter shutdown")
 

@@ -54,7 +54,7 @@ def who(auth: Auth) -> str:
 
 
 @pytest.mark.parametrize("kind", [Auth, AsyncAuth])
-def test_an_answer_of_before_a_sign_out_brings_nobody_back(kind: type[Auth]) -> None:
+def test_a_late_response_does_not_undo_a_sign_out(kind: type[Auth]) -> None:
     assert who(kind("ada")) == "ada"
     assert who(kind("ada", None, "ben")) == "ben"
     with pytest.raises(NotSignedInError):

@@ -56,7 +56,7 @@ def failure(answer: Answer) -> SupaLLMError:
     return caught.value
 
 
-def test_a_call_carries_the_tokens_of_its_user_and_its_runtime() -> None:
+def test_a_call_has_the_users_token_and_the_runtime_secret() -> None:
     seen: list[httpx.Request] = []
     database(noting(seen)).run(keys.list_keys(), TOKEN)
     (request,) = seen
@@ -69,7 +69,7 @@ def test_a_call_carries_the_tokens_of_its_user_and_its_runtime() -> None:
 @pytest.mark.parametrize(
     ("key", "authorization"), [("sb_secret_x", None), ("eyJhbGciOi.x.y", "Bearer eyJhbGciOi.x.y")]
 )
-def test_without_a_token_the_api_key_speaks_for_itself(key: str, authorization: str | None) -> None:
+def test_without_a_token_the_api_key_decides_the_role(key: str, authorization: str | None) -> None:
     """One of an older project is a token, and goes where tokens go."""
     seen: list[httpx.Request] = []
     http = httpx.Client(transport=httpx.MockTransport(noting(seen)))
@@ -79,14 +79,14 @@ def test_without_a_token_the_api_key_speaks_for_itself(key: str, authorization: 
     assert request.headers.get("authorization") == authorization
 
 
-def test_an_api_key_that_is_no_administrators_is_told_from_a_token_that_is_nobodys() -> None:
+def test_a_key_without_administrator_rights_differs_from_an_invalid_token() -> None:
     with pytest.raises(ForbiddenError) as caught:
         database(coded("42501")).run(prices.end_price(1))
     assert caught.value.code == "secret_key_required"
     assert "sb_publishable" not in str(caught.value)
 
 
-def test_an_api_key_that_the_project_does_not_know_is_told() -> None:
+def test_an_unknown_api_key_is_reported() -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         return httpx.Response(401, json={"message": "Invalid API key", "hint": "Double check it."})
 
@@ -118,7 +118,7 @@ def test_a_key_is_the_whole_body() -> None:
         ("PT500", DatabaseError),
     ],
 )
-def test_a_coded_error_keeps_what_it_says(code: str, kind: type[SupaLLMError]) -> None:
+def test_a_coded_error_keeps_its_message_code_and_hint(code: str, kind: type[SupaLLMError]) -> None:
     error = failure(coded(code))
     assert type(error) is kind
     assert (error.code, error.hint) == ("stable_code", "Do this.")
@@ -126,11 +126,11 @@ def test_a_coded_error_keeps_what_it_says(code: str, kind: type[SupaLLMError]) -
 
 
 @pytest.mark.parametrize("code", ["PGRST300", "PGRST301", "PGRST302", "PGRST303", "42501"])
-def test_a_token_that_is_refused_is_nobodys(code: str) -> None:
+def test_a_refused_token_means_not_signed_in(code: str) -> None:
     assert type(failure(coded(code))) is NotSignedInError
 
 
-def test_a_missing_function_says_to_push_the_migrations() -> None:
+def test_a_missing_function_hints_at_the_migrations() -> None:
     error = failure(coded("PGRST202"))
     assert (type(error), error.code) == (ConfigurationError, "migrations_missing")
     assert "db push" in error.hint
@@ -139,12 +139,12 @@ def test_a_missing_function_says_to_push_the_migrations() -> None:
 @pytest.mark.parametrize(
     "code", ["PGRST000", "PGRST002", "PGRST003", "08006", "40P01", "53300", "57P03", "57014"]
 )
-def test_what_may_pass_is_told_from_what_will_not(code: str) -> None:
+def test_transient_failures_differ_from_permanent_ones(code: str) -> None:
     assert type(failure(coded(code))) is DatabaseUnavailableError
 
 
 @pytest.mark.parametrize("code", ["23505", "22P02", "PGRST116", "XX000", ""])
-def test_an_error_that_nobody_wrote_for_people_is_not_repeated(code: str) -> None:
+def test_an_uncoded_message_is_not_repeated(code: str) -> None:
     error = failure(coded(code, details="Failing row contains (sk-canary)"))
     assert type(error) is DatabaseError
     assert "What went wrong" not in str(error)
@@ -153,13 +153,13 @@ def test_an_error_that_nobody_wrote_for_people_is_not_repeated(code: str) -> Non
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_proxy_without_its_backend_is_away(status: int) -> None:
+def test_a_proxy_without_its_backend_is_unavailable(status: int) -> None:
     error = failure(lambda _: httpx.Response(status, html="<h1>sk-canary</h1>"))
     assert type(error) is DatabaseUnavailableError
     assert "canary" not in str(error)
 
 
-def test_an_answer_that_is_not_followed_or_understood_is_an_error() -> None:
+def test_a_redirect_or_an_unparsable_response_is_an_error() -> None:
     assert (
         type(failure(lambda _: httpx.Response(302, headers={"location": "https://elsewhere.test"})))
         is DatabaseError
@@ -171,7 +171,7 @@ def test_an_answer_that_is_not_followed_or_understood_is_an_error() -> None:
 @pytest.mark.parametrize(
     "error", [httpx.ConnectError("sk-canary"), httpx.ReadTimeout("sk-canary"), httpx.InvalidURL("x")]
 )
-def test_a_network_error_is_told_without_its_inside(error: Exception) -> None:
+def test_a_network_error_is_reported_without_its_details(error: Exception) -> None:
     def fail(_: httpx.Request) -> httpx.Response:
         raise error
 
@@ -182,7 +182,7 @@ def test_a_network_error_is_told_without_its_inside(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "ümlaut", "\x00"])
-def test_what_no_header_can_carry_is_not_sent(token: str) -> None:
+def test_a_token_that_is_invalid_in_a_header_is_not_sent(token: str) -> None:
     sent: list[httpx.Request] = []
     with pytest.raises(NotSignedInError) as caught:
         database(noting(sent)).run(keys.list_keys(), Secret(token))
@@ -191,13 +191,13 @@ def test_what_no_header_can_carry_is_not_sent(token: str) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), "\ud800"])
-def test_arguments_that_are_no_json_are_refused(value: object) -> None:
+def test_arguments_that_are_not_json_are_refused(value: object) -> None:
     with pytest.raises(InvalidInputError) as caught:
         database(lambda _: httpx.Response(200)).run(settings.set_settings({"x": value}), TOKEN)
     assert caught.value.__context__ is None
 
 
-def test_a_closed_client_says_so() -> None:
+def test_a_closed_client_reports_that_it_is_closed() -> None:
     http = httpx.Client()
     http.close()
     with pytest.raises(ConfigurationError) as caught:

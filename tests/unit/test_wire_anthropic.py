@@ -113,7 +113,7 @@ def test_tools(asked: dict[str, Any], choice: dict[str, Any] | None) -> None:
     assert made.get("tool_choice") == choice
 
 
-def test_each_generation_gets_the_wishes_that_it_knows() -> None:
+def test_each_generation_gets_only_parameters_that_it_supports() -> None:
     wishes: dict[str, Any] = {"temperature": 1.5, "top_p": 0.5, "reasoning_effort": "minimal", "seed": 1}
     older = [
         "claude-3-5-haiku-20241022", "claude-sonnet-4-20250514", "claude-opus-4-1-20250805",
@@ -152,7 +152,7 @@ def test_other_parameters() -> None:
         {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
     ],
 )
-def test_what_the_format_cannot_say_leaves_the_candidate_out(body: dict[str, Any]) -> None:
+def test_a_request_that_the_format_cannot_express_skips_the_candidate(body: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError):
         sent(**body)
 
@@ -171,7 +171,7 @@ def test_json_answers() -> None:
     assert "output_config" not in sent(response_format={"type": "text"})
 
 
-def test_schemas_are_closed_and_keep_their_constraints_as_words() -> None:
+def test_schemas_are_closed_and_describe_their_constraints() -> None:
     assert closed(
         {
             "type": "object",
@@ -239,7 +239,7 @@ def test_an_answer() -> None:
     assert "service_tier" not in answer
 
 
-def test_an_answer_names_its_service_tier_where_openai_does() -> None:
+def test_an_answer_has_its_service_tier_where_openai_puts_it() -> None:
     usage = {"input_tokens": 5, "output_tokens": 9, "service_tier": "priority"}
     assert WIRE.answer("chat", {**ANSWER, "usage": usage}, candidate())["service_tier"] == "priority"
 
@@ -309,7 +309,7 @@ STREAM = b"".join(
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=10))
-def test_a_stream_amounts_to_the_same_however_it_is_cut(cuts: list[int]) -> None:
+def test_a_stream_gives_the_same_answer_however_it_is_split(cuts: list[int]) -> None:
     decoder, whole = AnthropicDecoder(), Assembler()
     edges = [0, *sorted(cuts), len(STREAM)]
     for start, end in itertools.pairwise(edges):
@@ -356,7 +356,7 @@ def test_a_streamed_refusal() -> None:
         (529, "overloaded_error", "", "server_error"),
     ],
 )
-def test_what_errors_mean(status: int, kind: str, message: str, error_class: str) -> None:
+def test_errors_are_classified(status: int, kind: str, message: str, error_class: str) -> None:
     payload = {"type": "error", "error": {"type": kind, "message": message}}
     assert WIRE.fault(status, payload).error_class == error_class
     with pytest.raises(FaultError) as caught:

@@ -36,7 +36,7 @@ def sent(model: str = "gemini-3-flash", **body: Any) -> dict[str, Any]:
     return made
 
 
-def test_where_requests_go() -> None:
+def test_requests_go_to_the_methods_url() -> None:
     def url(model: str, **body: Any) -> str:
         return WIRE.request("chat", {"messages": USER, **body}, candidate(model)).url
 
@@ -116,7 +116,7 @@ def test_a_conversation_with_everything() -> None:
     ]
 
 
-def test_gemini_2_knows_no_signatures() -> None:
+def test_gemini_2_gets_no_signatures() -> None:
     assert "thoughtSignature" not in json.dumps(sent("gemini-2.5-pro", messages=CONVERSATION))
 
 
@@ -170,7 +170,7 @@ def test_json_answers() -> None:
 
 
 @pytest.mark.parametrize("body", [{"n": 2}, {"logprobs": True}, {"tools": [{"type": "custom"}]}])
-def test_what_the_format_cannot_say_leaves_the_candidate_out(body: dict[str, Any]) -> None:
+def test_a_request_that_the_format_cannot_express_skips_the_candidate(body: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError):
         sent(**body)
 
@@ -223,7 +223,7 @@ def test_a_blocked_prompt_is_a_refusal() -> None:
 
 
 @pytest.mark.parametrize("payload", [told([], "MALFORMED_FUNCTION_CALL"), told([{"text": "x"}], None), {}])
-def test_a_model_that_broke_off_has_not_answered(payload: dict[str, Any]) -> None:
+def test_an_incomplete_answer_is_an_invalid_response(payload: dict[str, Any]) -> None:
     with pytest.raises(FaultError) as caught:
         WIRE.answer("chat", payload, candidate())
     assert caught.value.error_class == "invalid_response"
@@ -241,7 +241,7 @@ STREAM = b"".join(
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=10))
-def test_a_stream_amounts_to_the_same_however_it_is_cut(cuts: list[int]) -> None:
+def test_a_stream_gives_the_same_answer_however_it_is_split(cuts: list[int]) -> None:
     decoder, whole = GoogleDecoder(candidate()), Assembler()
     edges = [0, *sorted(cuts), len(STREAM)]
     for start, end in itertools.pairwise(edges):
@@ -286,11 +286,11 @@ def test_embeddings() -> None:
         (200, {"message": "who knows"}, "server_error"),
     ],
 )
-def test_what_errors_mean(status: int, error: dict[str, Any], error_class: str) -> None:
+def test_errors_are_classified(status: int, error: dict[str, Any], error_class: str) -> None:
     assert WIRE.fault(status, {"error": error}).error_class == error_class
     assert WIRE.fault(status, [{"error": error}]).error_class == error_class
 
 
-def test_the_wait_is_read_from_the_body() -> None:
+def test_the_retry_delay_is_read_from_the_body() -> None:
     details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}]
     assert WIRE.fault(429, {"error": {"message": "quota", "details": details}}).retry_after == 34.5

@@ -54,7 +54,7 @@ def test_requests_go_under_the_base_url_and_carry_the_candidates_model() -> None
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_the_token_limit_goes_by_the_providers_name(name: str) -> None:
+def test_the_token_limit_has_the_providers_name(name: str) -> None:
     body = {"messages": USER, name: 7, "seed": 1, "stream": True}
     assert sent(body) == {
         "messages": USER,
@@ -68,7 +68,7 @@ def test_the_token_limit_goes_by_the_providers_name(name: str) -> None:
     assert theirs == {"messages": USER, "model": "m", "max_tokens": 7, "random_seed": 1, "stream": True}
 
 
-def test_reasoning_models_do_without_sampling_parameters() -> None:
+def test_reasoning_models_get_no_sampling_parameters() -> None:
     body = {"messages": USER, "temperature": 0.2, "top_p": 0.5}
     assert "temperature" in sent(body, candidate("gpt-4.1"))
     assert "top_p" in sent(body, candidate("gpt-5-chat"))
@@ -76,7 +76,7 @@ def test_reasoning_models_do_without_sampling_parameters() -> None:
         assert sent(body, candidate(model)) == {"messages": USER, "model": model}
 
 
-def test_messages_lose_what_only_another_provider_knows() -> None:
+def test_messages_lose_fields_of_other_providers() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "developer", "content": "Be brief"},
@@ -94,7 +94,7 @@ def test_messages_lose_what_only_another_provider_knows() -> None:
     ]
 
 
-def test_mistrals_models_get_tool_call_ids_that_they_accept() -> None:
+def test_mistral_gets_tool_call_ids_that_it_accepts() -> None:
     function = {"name": "f", "arguments": "{}"}
     calls = [
         {"id": it, "type": "function", "function": function} for it in ("call_from_elsewhere", "abcDEF123")
@@ -111,7 +111,7 @@ def test_mistrals_models_get_tool_call_ids_that_they_accept() -> None:
     assert sent({"messages": messages}, candidate("gpt-5"))["messages"] == messages
 
 
-def test_answers_are_taken_as_they_are_and_checked() -> None:
+def test_answers_are_checked_and_returned_unchanged() -> None:
     good = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
     assert WIRE.answer("chat", good, candidate()) == good
     with pytest.raises(FaultError) as caught:
@@ -119,7 +119,7 @@ def test_answers_are_taken_as_they_are_and_checked() -> None:
     assert caught.value.error_class == "invalid_response"
 
 
-def test_thoughts_among_the_parts_of_an_answer_are_no_text() -> None:
+def test_thoughts_in_an_answer_are_not_text() -> None:
     parts = [
         {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
         {"type": "text", "text": "Hi"},
@@ -130,7 +130,7 @@ def test_thoughts_among_the_parts_of_an_answer_are_no_text() -> None:
     assert made["choices"][0]["delta"]["content"] == "Hi"
 
 
-def test_vectors_come_in_the_order_of_the_texts() -> None:
+def test_vectors_have_the_order_of_the_texts() -> None:
     data = [{"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1.0]}]
     answer = WIRE.answer("embeddings", {"data": data}, candidate())
     assert [item["embedding"] for item in answer["data"]] == [[1.0], [2.0]]
@@ -158,11 +158,11 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
         (200, {"error": {"type": "invalid_request_error"}}, "bad_request"),
     ],
 )
-def test_what_errors_mean(status: int, payload: Any, error_class: str) -> None:
+def test_errors_are_classified(status: int, payload: Any, error_class: str) -> None:
     assert WIRE.fault(status, payload).error_class == error_class
 
 
-def test_error_messages_wherever_a_provider_puts_them() -> None:
+def test_error_messages_are_found_wherever_a_provider_puts_them() -> None:
     assert WIRE.fault(400, {"error": {"message": "one"}}).message == "one"
     assert WIRE.fault(400, {"object": "error", "message": "two"}).message == "two"
     assert "three" in WIRE.fault(422, {"detail": [{"msg": "three"}]}).message
@@ -209,7 +209,7 @@ TOOLS = stream(
 
 
 @given(st.lists(st.integers(0, len(TOOLS)), max_size=10))
-def test_a_stream_amounts_to_the_same_however_it_is_cut(cuts: list[int]) -> None:
+def test_a_stream_gives_the_same_answer_however_it_is_split(cuts: list[int]) -> None:
     decoder, whole = OpenAIDecoder(), Assembler()
     edges = [0, *sorted(cuts), len(TOOLS)]
     for start, end in itertools.pairwise(edges):
@@ -240,7 +240,7 @@ def test_groqs_usage_is_found() -> None:
     assert decoder.usage == {"prompt_tokens": 1}
 
 
-def test_an_error_event_is_a_fault() -> None:
+def test_an_error_event_is_an_error() -> None:
     with pytest.raises(FaultError) as caught:
         OpenAIDecoder().feed(stream({"error": {"message": "full", "type": "rate_limit_error"}}))
     assert caught.value.error_class == "rate_limited"

@@ -21,7 +21,7 @@ EVENTS = [Event("", "first"), Event("named", "two\n lines é"), Event("", "\nx")
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=12))
-def test_events_do_not_depend_on_where_the_bytes_are_cut(cuts: list[int]) -> None:
+def test_events_do_not_depend_on_where_the_bytes_are_split(cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(STREAM)]
     parser = EventParser()
     pieces = [STREAM[start:end] for start, end in itertools.pairwise(edges)]

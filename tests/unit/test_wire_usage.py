@@ -15,7 +15,7 @@ from supa_llm.wire.openai import OpenAIDecoder
 from supa_llm.wire.usage import of_anthropic, of_google, read_usage, served_tier, tier_of_anthropic
 
 
-def test_openais_parts() -> None:
+def test_openais_token_details_are_read() -> None:
     told = {
         "prompt_tokens": 3_000,
         "completion_tokens": 500,
@@ -43,7 +43,7 @@ def test_openais_parts() -> None:
     )
 
 
-def test_zeros_are_no_other_tokens() -> None:
+def test_zeros_are_not_other_tokens() -> None:
     details = {"audio_tokens": 0, "cached_tokens": 0}
     told = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": details}
     assert read_usage(told) == Usage(5, 0, 1)
@@ -60,7 +60,7 @@ def test_zeros_are_no_other_tokens() -> None:
         ({"reasoning_tokens": 2}, None, None, 2),
     ],
 )
-def test_other_names_of_the_same(
+def test_alternative_field_names_are_read(
     told: dict[str, Any], cached: int | None, written: int | None, reasoning: int | None
 ) -> None:
     usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **told})
@@ -78,7 +78,7 @@ ANTHROPIC = {
 }
 
 
-def test_anthropics_input_includes_what_it_reads_from_and_writes_to_its_cache() -> None:
+def test_anthropics_input_includes_cache_reads_and_writes() -> None:
     made = of_anthropic(ANTHROPIC)
     assert (made["prompt_tokens"], made["total_tokens"]) == (125, 134)
     assert read_usage(made) == Usage(
@@ -86,7 +86,7 @@ def test_anthropics_input_includes_what_it_reads_from_and_writes_to_its_cache() 
     )
 
 
-def test_anthropics_stream_tells_its_cache_at_first_and_its_output_at_last() -> None:
+def test_anthropics_stream_reports_its_cache_first_and_its_output_last() -> None:
     usage = {name: value for name, value in ANTHROPIC.items() if name != "output_tokens_details"}
     start = {"id": "m", "model": "c", "usage": {**usage, "output_tokens": 1, "service_tier": "priority"}}
     decoder = AnthropicDecoder()
@@ -137,12 +137,12 @@ def test_googles_modalities() -> None:
 
 
 @pytest.mark.parametrize("details", [None, {}, "AUDIO", [None, 1, {"modality": "AUDIO", "tokenCount": "9"}]])
-def test_broken_details_of_googles_are_skipped(details: Any) -> None:
+def test_invalid_details_from_google_are_skipped(details: Any) -> None:
     told = {"promptTokenCount": 5, "candidatesTokenCount": 2, "promptTokensDetails": details}
     assert read_usage(of_google(told)) == Usage(5, 0, 2, 0)
 
 
-def test_parts_are_cut_to_what_they_are_part_of() -> None:
+def test_parts_never_exceed_their_total() -> None:
     told = {
         "prompt_tokens": 10,
         "completion_tokens": 5,
@@ -172,7 +172,7 @@ def test_parts_are_cut_to_what_they_are_part_of() -> None:
     )
 
 
-def test_parts_of_what_is_not_said_are_not_said() -> None:
+def test_parts_of_an_unreported_total_are_unreported() -> None:
     details = {"cached_tokens": 8, "audio_tokens": 9}
     assert read_usage({"prompt_tokens_details": details, "completion_tokens": 5}) == Usage(output_tokens=5)
 
@@ -218,7 +218,7 @@ def _sum(other: Any, prefix: str) -> int:
 
 
 @pytest.mark.parametrize("said", [None, "auto", "default", "standard", "on_demand", "", "x" * 33, "a b", 1])
-def test_the_standard_tier_and_what_is_no_name_are_no_tier(said: Any) -> None:
+def test_the_standard_tier_and_invalid_names_are_no_tier(said: Any) -> None:
     assert served_tier(said) is None
 
 
@@ -242,7 +242,7 @@ def test_anthropics_tiers(told: dict[str, Any], tier: str | None) -> None:
     assert tier_of_anthropic(told) == tier
 
 
-def test_a_stream_of_openais_names_its_tier_in_any_chunk() -> None:
+def test_any_chunk_of_an_openai_stream_can_have_the_tier() -> None:
     decoder = OpenAIDecoder()
     decoder.feed(_events({"choices": [], "service_tier": None}, {"choices": [], "service_tier": "flex"}))
     decoder.feed(_events({"choices": [], "usage": {"prompt_tokens": 1}}))
