@@ -1,9 +1,8 @@
 """Fixtures of the whole suite.
 
-The tests run against a Supabase project that has the migrations. With API_URL, DB_URL, PUBLISHABLE_KEY and
-SECRET_KEY in the environment (``supabase status -o env`` prints them) it is that one; else one local stack is
-started for the whole session, in a temporary directory, and destroyed at its end. Users are made new for each
-test, so tests do not see each other's.
+The tests run against a Supabase project with the migrations: the one in API_URL, DB_URL, PUBLISHABLE_KEY and
+SECRET_KEY (``supabase status -o env`` prints them), or else a local stack in a temporary directory, which is
+destroyed at the end of the session. Each test creates its own users, so tests do not affect each other.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and secrets of whoever runs the tests are none of theirs."""
+    """Hide the keys and secrets of the person who runs the tests."""
     for name in list(os.environ):
         if name.endswith("_API_KEY") or name == "SUPA_LLM_RUNTIME_SECRET":
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""Runs `supa-llm` as its users do: as a process of its own."""
+"""Runs `supa-llm` as a separate process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-#: Runs the command line with some packages as if they were not installed.
+#: Runs the command line without some packages.
 _PROGRAM = """
 import sys
 for name in filter(None, sys.argv.pop(1).split(",")):
@@ -20,8 +20,8 @@ main()
 
 
 def start(*arguments: str, cwd: Path, without: str = "", **environment: str) -> subprocess.Popen[str]:
-    """Start `supa-llm` with pipes for its output; `without` names packages that are to be missing."""
-    # The width of whoever runs the tests would drop columns.
+    """Start `supa-llm` with pipes for its output, without the packages in `without`."""
+    # A narrow terminal would hide columns.
     inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, without, *arguments],
@@ -35,7 +35,7 @@ def start(*arguments: str, cwd: Path, without: str = "", **environment: str) -> 
 
 
 def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `supa-llm` to its end."""
+    """Run `supa-llm` and wait until it ends."""
     process = start(*arguments, cwd=cwd, **options)
     output, errors = process.communicate(timeout=300)
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)

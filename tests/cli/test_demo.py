@@ -19,7 +19,7 @@ from tests.support import ROOT
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
-    """Where the demo keeps what it needs while it runs."""
+    """The temporary directory of the demo."""
     directory = tmp_path / "temporary"
     directory.mkdir()
     return directory
@@ -27,7 +27,7 @@ def temporary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A directory that is no project, and that nobody may write to."""
+    """A read-only directory without a project."""
     directory = tmp_path / "elsewhere"
     directory.mkdir()
     directory.chmod(0o555)
@@ -70,13 +70,13 @@ def test_every_claim_holds(temporary: Path, elsewhere: Path) -> None:
 
 
 def test_a_failed_claim_is_shown_and_fails_the_demo(temporary: Path, elsewhere: Path) -> None:
-    # llmock's own setting: every request fails, so nobody's preferred provider answers.
+    # This setting of llmock fails every request, so no preferred provider answers.
     done = run("demo", cwd=elsewhere, TMPDIR=str(temporary), LLMOCK_ERROR_RATE_500="1")
     assert done.returncode == 1
     assert "✗ groq answered the first attempt with Ada's own key" in done.stdout
     assert "answered by: groq, key: user, attempts: 1, found answered by: none" in done.stdout
     assert done.stdout.splitlines()[-1].endswith("checks failed. See ✗ above.")
-    # What did happen is still recorded truthfully.
+    # The recorded usage is still correct.
     assert "✓ each user's totals match their receipts" in done.stdout
     assert "Traceback" not in done.stderr
 
@@ -129,6 +129,6 @@ def _timeless(line: str) -> str:
 
 
 def _children(pid: int) -> list[int]:
-    """The processes that a process has started; the emulator is one."""
+    """The child processes of a process, such as the emulator."""
     listed = [Path(f"/proc/{pid}/task/{task}/children") for task in os.listdir(f"/proc/{pid}/task")]
     return [int(child) for file in listed if file.exists() for child in file.read_text().split()]

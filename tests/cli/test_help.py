@@ -20,7 +20,7 @@ from supa_llm.values.usage import Bucket, Dimension, Order
 from tests.cli.command import run
 
 NOUNS = ("alerts", "demo", "local", "maintenance", "migrations", "panel", "prices", "quotas", "usage")
-#: The verbs that begin a help text.
+#: Verbs that start a help text.
 VERBS = {
     "Check", "Copy", "Dismiss", "End", "Export", "Limit", "List", "Manage", "Print", "Recalculate",
     "Recreate", "Remove", "Report", "Report,", "Roll", "Run", "Serve", "Set", "Show", "Start", "Stop",
@@ -41,7 +41,7 @@ CHOICES = {
 
 
 def commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command and group with its full name."""
+    """Every command and group, with its full name."""
     yield name, command
     for verb, each in getattr(command, "commands", {}).items():
         yield from commands(each, f"{name} {verb}".strip())

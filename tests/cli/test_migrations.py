@@ -1,4 +1,4 @@
-"""`supa-llm migrations copy`: our migrations in an adopter's project, and nothing of theirs lost."""
+"""`supa-llm migrations copy`: adds supa-llm's migrations to a project without changing its own files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OURS = sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A Supabase project with a migration of its own."""
+    """A Supabase project with its own migration."""
     folder = tmp_path / "supabase" / "migrations"
     folder.mkdir(parents=True)
     (folder / "20250101000000_todos.sql").write_text("create table public.todos (id bigint);\n")

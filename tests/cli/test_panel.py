@@ -1,4 +1,4 @@
-"""`supa-llm panel`: the page on this machine, for a project that is named or the local stack."""
+"""`supa-llm panel`: the panel on this machine, for a named project or the local stack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support import Stack
 
 @contextmanager
 def panel(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`supa-llm panel` in a folder without a stack; killed at the end if it still runs."""
+    """Run `supa-llm panel` in a folder without a stack, and kill it at the end if it still runs."""
     process = start("panel", *arguments, cwd=folder, **environment)
     try:
         yield process

@@ -30,7 +30,7 @@ NOTHING = dict.fromkeys(
 
 @pytest.fixture
 def provider(stack: Stack) -> Iterator[str]:
-    """A provider that goes by another id than genai-prices gives it, and whose prices are gone at the end."""
+    """A provider with another ID than in genai-prices. Its prices are deleted at the end."""
     name = "night-rates"
     stack.admin(
         "set_llm_provider",
@@ -45,7 +45,7 @@ def provider(stack: Stack) -> Iterator[str]:
 
 @pytest.fixture
 def cli(stack: Stack, tmp_path: Path) -> Cli:
-    """Runs `supa-llm prices` for the project that the environment names."""
+    """Runs `supa-llm prices` for the project in the environment."""
 
     def prices(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
         environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}
@@ -55,7 +55,7 @@ def cli(stack: Stack, tmp_path: Path) -> Cli:
 
 
 def rows(output: str, *words: str) -> list[str]:
-    """The lines that hold all these words."""
+    """The lines that contain all these words."""
     return [line for line in output.splitlines() if all(word in line for word in words)]
 
 
@@ -162,7 +162,7 @@ def test_a_key_without_administrator_rights_is_refused_and_not_shown(cli: Cli, s
 
 
 def test_a_project_without_its_key_does_not_fall_back_to_the_local_stack(cli: Cli) -> None:
-    """Whoever named a project and forgot its key does not mean the local one."""
+    """A project without its key must not select the local stack instead."""
     for named in ({"SUPABASE_URL": "https://x.example"}, {"SUPABASE_SECRET_KEY": "sb_secret_x"}, {}):
         done = cli("list", **{**NOTHING, **named})
         assert done.returncode == 1

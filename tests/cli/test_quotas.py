@@ -17,7 +17,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def cli(stack: Stack, tmp_path: Path) -> Cli:
-    """Runs `supa-llm` for the project that the environment names."""
+    """Runs `supa-llm` for the project in the environment."""
 
     def supa_llm(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}

@@ -27,7 +27,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def cli(stack: Stack, tmp_path: Path) -> Cli:
-    """Runs `supa-llm` for the project that the environment names."""
+    """Runs `supa-llm` for the project in the environment."""
 
     def supa_llm(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
         environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}
@@ -38,7 +38,7 @@ def cli(stack: Stack, tmp_path: Path) -> Cli:
 
 @pytest.fixture
 def model(user: User, stack: Stack, db: psycopg.Connection[Any]) -> Iterator[str]:
-    """A model of the test's own, run four times: for a dollar each, and once without a count of tokens."""
+    """A model with four attempts: three for a dollar each, and one without reported tokens."""
     name = f"cli-{uuid.uuid4().hex}"
     stack.admin(
         "set_llm_price",
@@ -58,7 +58,7 @@ def records(user: User, **changes: Any) -> None:
 
 
 def line(output: str, word: str) -> list[str]:
-    """The cells of the one line with a word."""
+    """The cells of the only line with this word."""
     (found,) = [it for it in output.splitlines() if word in it]
     return found.split()
 
@@ -142,7 +142,7 @@ def test_a_truncated_report_says_so(cli: Cli, model: str) -> None:
 def test_a_sparkline_has_every_day_when_clocks_change() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     days = [datetime(2026, 3, day, tzinfo=berlin) for day in (28, 29, 30)]
-    # As a report has them: each with the offset that held then.
+    # A report gives each time with the offset of its day.
     lines: Any = [
         SimpleNamespace(
             starts_at=datetime.fromisoformat(day.isoformat()), model="m", cost=Decimal(1), requests=1

@@ -1,4 +1,4 @@
-"""Stacks for the tests of the local stack: real ones."""
+"""Running stacks for the tests of the local stack."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[LocalStack]:
-    """A running stack for tests that leave it as they found it."""
+    """A running stack for tests that do not change it."""
     shared = LocalStack(tmp_path_factory.mktemp("shared") / "state", project=project, port=0, throwaway=True)
     try:
         shared.up()
@@ -35,7 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[L
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[LocalStack]:
-    """A stack of the test's own, with a project of its own; not started yet."""
+    """The test's own stack and project, not started yet."""
     mine = LocalStack(tmp_path / "state", project=write_project(tmp_path / "project"), port=0, throwaway=True)
     try:
         yield mine
@@ -45,11 +45,11 @@ def own_stack(tmp_path: Path) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="session")
 def as_ordinary_user(stack: LocalStack) -> Run:
-    """Run `supa-llm` as somebody who is not root, with the services that are installed already.
+    """Run `supa-llm` as a user other than root, with the installed services.
 
-    Without root that is whoever runs the tests; with root it is `nobody`.
+    That is the user who runs the tests or, if that is root, `nobody`.
     """
-    # Depends on a stack that is up, so that nothing has to be installed by the ordinary user.
+    # A running stack shows that the services are installed, so the ordinary user does not install them.
     assert stack.status().running
     if os.geteuid() != 0:
         return run_cli

@@ -1,4 +1,4 @@
-"""What the tests of the local stack share: a tiny project, the command, and the stack's processes."""
+"""Shared by the tests of the local stack: a small project, the command, and the stack's processes."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def write_project(folder: Path) -> Path:
 
 
 def layout_of(stack: LocalStack) -> Layout:
-    """Where the stack keeps what."""
+    """The layout of a stack."""
     settings = stack._settings()
     assert settings is not None
     return layout_for(stack.directory, settings.id)
 
 
 def processes_of(stack: LocalStack) -> list[str]:
-    """Every process that works in the stack's directories, however it was started."""
+    """Every process whose working directory is one of the stack's."""
     if stack._settings() is None:
         return []
     layout = layout_of(stack)
@@ -90,12 +90,12 @@ def processes_of(stack: LocalStack) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment of a command that is run from this checkout."""
+    """The environment for commands of this checkout."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([f"{CODE}/src", f"{CODE}/cli"]), **changes}
 
 
 def run_cli(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run `supa-llm` as its users do."""
+    """Run `supa-llm` as a command."""
     return subprocess.run(
         cli_command(*arguments),
         capture_output=True,

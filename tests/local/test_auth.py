@@ -1,4 +1,4 @@
-"""Signing up and in with supabase-py, and the tokens that come of it in PostgREST."""
+"""Signing up and in with supabase-py, and using the tokens in PostgREST."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def client(stack: LocalStack, key: str = "PUBLISHABLE_KEY") -> Client:
 
 
 def whoami(app: Client) -> dict[str, Any]:
-    """What PostgREST and the database make of the caller."""
+    """The caller as PostgREST and the database see them."""
     return cast("dict[str, Any]", app.rpc("whoami").execute().data)
 
 
 def bodies(app: Client) -> list[object]:
-    """The notes that this client may see."""
+    """The notes that this client can read."""
     rows = cast("list[dict[str, object]]", app.table("notes").select("body").execute().data)
     return [row["body"] for row in rows]
 
@@ -77,7 +77,7 @@ def test_wrong_and_short_passwords_are_refused(stack: LocalStack) -> None:
         app.auth.sign_in_with_password({"email": address, "password": "wrong"})
     assert wrong.value.code == "invalid_credentials"
     with pytest.raises(AuthWeakPasswordError) as weak:
-        # config.toml asks for eight characters.
+        # config.toml requires eight characters.
         app.auth.sign_up({"email": email(), "password": "short77"})
     assert weak.value.code == "weak_password"
 

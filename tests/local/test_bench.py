@@ -1,4 +1,4 @@
-"""What the benchmarks measure on: a project filled at once must look as if all of it had been recorded."""
+"""The benchmarks' project: filling it gives the same rows as recording every event."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ API_ROLES = ("anon", "authenticated", "service_role")
 
 @pytest.fixture
 def db(stack: LocalStack) -> Iterator[Connection]:
-    """As `postgres`, in a transaction that is rolled back."""
+    """A connection as `postgres`, in a transaction that is rolled back."""
     with psycopg.connect(stack.env()["DB_URL"]) as connection:
         yield connection
         connection.rollback()
@@ -135,7 +135,7 @@ def test_postgres_can(db: Connection, statement: str) -> None:
 
 
 def privileges_of_new_objects(url: str) -> dict[str, set[str]]:
-    """What each API role is granted on a new table, sequence and function, besides what PUBLIC is."""
+    """The grants of each API role on a new table, sequence and function, beyond those of PUBLIC."""
     with psycopg.connect(url) as connection:
         connection.execute("create table public.fresh (id int); create sequence public.fresh_seq")
         connection.execute("create function public.fresh() returns int language sql as 'select 1'")
@@ -305,7 +305,7 @@ def test_reading_a_secret_is_fast(superuser: Connection) -> None:
             [(microseconds,)] = rows(superuser, "select pg_temp.microseconds('', 1000)")
             times.append(microseconds)
             time.sleep(0.05)
-        # About 14 on an idle machine; the usual S2K alone would be 70.
+        # About 14 on an idle machine. The default S2K alone takes 70.
         assert statistics.median(times) < 50
     finally:
         superuser.execute("delete from vault.secrets where name = 'hot'")

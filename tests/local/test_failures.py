@@ -1,4 +1,4 @@
-"""What can go wrong says what it is and what to do, in one line with a code, and leaves nothing running."""
+"""Failures: one line with the problem, the remedy and a code, and nothing keeps running."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_traceback_shows_no_local_variables(tmp_path: Path) -> None:
         check=False,
     )
     assert failed.returncode == 1
-    # Python's own, not the framed one that can show variables.
+    # Python's traceback, not rich's, which can show variables.
     assert failed.stderr.startswith("Traceback (most recent call last)")
     assert "sb_secret" not in failed.stderr
 

@@ -1,4 +1,4 @@
-"""The front treats API keys, tokens and CORS as Supabase's gateway does."""
+"""The front handles API keys, tokens and CORS like Supabase's gateway."""
 
 from __future__ import annotations
 

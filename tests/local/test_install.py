@@ -1,4 +1,4 @@
-"""The first installation: without a network, cut off, and twice at once. It downloads for real."""
+"""The first installation: without a network, interrupted, and concurrent. It downloads the packages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_killed_install_is_repeated_and_concurrent_installs_run_once(tmp_path:
         time.sleep(1)
         installing.kill()
     [half] = cache.glob("*.installing")
-    # What an earlier one left under the final name, without having finished.
+    # The leftovers of an earlier installation in the final directory, without its marker.
     unmarked = cache / half.stem / "node_modules"
     unmarked.mkdir(parents=True)
 
@@ -61,7 +61,7 @@ def test_a_killed_install_is_repeated_and_concurrent_installs_run_once(tmp_path:
     assert not half.exists()
     assert (first.postgres / "lib" / "libpq.so.5").is_symlink()
 
-    # Someone cleans up within the cache: noticed, and installed anew rather than started half.
+    # Deleting a part of the cache makes it incomplete, so the next start installs again.
     first.postgrest.unlink()
     assert not first.complete()
 

@@ -1,4 +1,4 @@
-"""Up, down, status, reset, logs: what people do every day."""
+"""Everyday use: up, down, status, reset and logs."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_logs_show_each_service_and_can_be_followed(stack: LocalStack) -> None:
 
 def test_logs_end_quietly_when_their_reader_closes_the_pipe(stack: LocalStack) -> None:
     command = cli_command("local", "logs", "--directory", str(stack.directory))
-    # As by default: unbuffered, nothing would be left to write at exit.
+    # Buffered, as by default, so that output is left to write at exit.
     buffered = environment(PYTHONUNBUFFERED="")
     reading, writing = os.pipe()
     os.close(reading)
@@ -194,7 +194,7 @@ def test_a_narrow_terminal_does_not_break_keys(stack: LocalStack) -> None:
     with subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=width) as shown:
         os.close(end)
         output = b""
-        # Linux reports the end of what a terminal shows as an error.
+        # Linux reports the end of a terminal's output as an error.
         with contextlib.suppress(OSError):
             while chunk := os.read(terminal, 65_536):
                 output += chunk

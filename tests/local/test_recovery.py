@@ -1,4 +1,4 @@
-"""After kill -9, a lost pid file, a recycled pid or a start that was cut off, `up` repairs it all."""
+"""`up` repairs a stack after kill -9, a lost pid file, a reused pid or an interrupted start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pids(stack: LocalStack) -> dict[str, int]:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process is there and no zombie, which nobody may have collected yet."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -39,7 +39,7 @@ def wait_dead(pid: int) -> None:
 
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[LocalStack]:
-    """One stack for the tests that leave it repaired."""
+    """A stack for tests that repair it."""
     stack = LocalStack(tmp_path_factory.mktemp("patient") / "state", project=project, port=0, throwaway=True)
     try:
         stack.up()
@@ -52,14 +52,14 @@ def patient(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator
 
 @pytest.fixture
 def running(patient: LocalStack) -> LocalStack:
-    """It, running: whatever the test before did to it."""
+    """The stack, started again after each test."""
     patient.up()
     return patient
 
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of somebody else's, whose pid a stale file happens to name."""
+    """An unrelated process whose pid a stale file names."""
     with subprocess.Popen(["sleep", "120"]) as process:
         yield process
         process.kill()
@@ -96,7 +96,7 @@ def test_up_repairs_after_kill_9(running: LocalStack, victims: tuple[str, ...]) 
 def test_a_backend_that_outlives_its_killed_server_does_not_block_the_next(running: LocalStack) -> None:
     with psycopg.connect(running.env()["DB_URL"], autocommit=True) as connection:
         backend = connection.info.backend_pid
-        # A stopped process cannot alert that its parent is gone, as one in a long system call cannot.
+        # A stopped process does not notice that its parent is gone, like a process in a long system call.
         os.kill(backend, signal.SIGSTOP)
         os.kill(pids(running)["postgres"], signal.SIGKILL)
         running.up()
@@ -129,7 +129,7 @@ def test_an_unrelated_process_with_a_reused_pid_is_not_killed(
         wait_dead(pid)
         record = json.loads(layout.pid_file(name).read_text())
         layout.pid_file(name).write_text(json.dumps({**record, "pid": bystander.pid}))
-    # PostgreSQL keeps a pid file of its own, and refuses to start while the pid in it is alive.
+    # PostgreSQL has its own pid file, and refuses to start while a process has that pid.
     own = layout.data / "postmaster.pid"
     own.write_text("\n".join([str(bystander.pid), *own.read_text().splitlines()[1:]]))
 

@@ -1,4 +1,4 @@
-"""Nobody else on the machine can reach the stack's secrets, and nobody beyond the machine the stack."""
+"""Other users of the machine cannot read the stack's secrets, and other machines cannot reach the stack."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_log_shows_no_values_of_failed_statements(stack: LocalStack) -> None
     for log in (stack.directory / "logs").iterdir():
         text = log.read_text()
         if log.name == "postgres.log":
-            # The message itself quotes what could not be converted; nothing else may.
+            # Only the message may quote the value that could not be converted.
             text = text.replace(f'invalid input syntax for type integer: "{canary}"', "")
         assert canary not in text
 
@@ -114,7 +114,7 @@ def test_everything_listens_on_loopback_only(stack: LocalStack) -> None:
     assert len(listening) == 3
     assert {address.rpartition(":")[0] for address in listening} == {"0100007F"}
     unix = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    # Listening sockets with a name in the file system or the abstract space.
+    # Listening sockets with a name in the file system or in the abstract namespace.
     assert not [
         line for line in unix if f"socket:[{line[6]}]" in inodes and len(line) > 7 and line[3] == "00010000"
     ]

@@ -1,4 +1,4 @@
-"""What the tests of engine and drop-in share: an account and providers in memory, and both engines alike."""
+"""Shared by the tests of engine and drop-in: an account and providers in memory, and both engines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def candidate(provider: str = "one", **changed: Any) -> Candidate:
 
 @dataclass
 class _Account:
-    """An account in memory that notes each call."""
+    """An account in memory that keeps each call."""
 
     candidates: tuple[Candidate, ...]
     operator_keys: dict[str, Secret] = field(default_factory=dict)
@@ -118,7 +118,7 @@ Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 @dataclass
 class Web:
-    """Providers in memory: host → what it replies, in turn; the last reply is repeated."""
+    """Providers in memory: host → replies in order. The last reply repeats."""
 
     replies: dict[str, list[Reply]]
     requests: list[httpx.Request] = field(default_factory=list)
@@ -162,12 +162,12 @@ class Both:
         return Embeddings(await answer if self.asynchronous else answer)
 
     def stream(self, engine: Any, account: Any, body: dict[str, Any] = HELLO, **options: Any) -> Any:
-        """A stream that sends nothing before it is read."""
+        """A stream that sends its request when it is read."""
         items = engine.items(account, ModelCall("chat", {**body, "stream": True}, **options))
         return AsyncChatStream(items) if self.asynchronous else ChatStream(items)
 
     async def pieces(self, stream: Any, limit: int = 1_000) -> list[str]:
-        """The pieces of a stream's text, up to ``limit`` of them; the stream is closed after that."""
+        """Up to ``limit`` pieces of a stream's text. Closes the stream afterwards."""
         taken: list[str] = []
         if self.asynchronous:
             async with stream:
@@ -214,7 +214,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
 
 
 def answered(text: str = "Hi", **message: Any) -> httpx.Response:
-    """A whole answer of the OpenAI format."""
+    """A complete answer in the OpenAI format."""
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": text, **message},
@@ -235,7 +235,7 @@ def delta(text: str | None = None, finish: str | None = None) -> bytes:
     )
 
 
-#: A stream of the OpenAI format, an event a piece.
+#: A stream in the OpenAI format, with one event per piece.
 STREAM = [
     delta(),
     delta("Hel"),

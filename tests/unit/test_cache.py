@@ -1,4 +1,4 @@
-"""What is kept in memory: found by the exact token only, never stale to its owner, bounded, fetched once."""
+"""The cache: only the exact token finds an entry, owners never see stale ones, and its size is bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a client is put together, without a project behind it."""
+"""Creating and using a client without a project."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 
 
 class Project:
-    """Answers every RPC with settings, and notes what was asked."""
+    """Responds to every RPC with settings, and keeps the requests."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []

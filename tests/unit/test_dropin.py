@@ -1,4 +1,4 @@
-"""The openai client over the engine: what existing code sees of answers, errors, time-outs and hang-ups."""
+"""The openai client over the engine, with its answers, errors, timeouts and cancellations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def both(request: pytest.FixtureRequest) -> Both:
 
 
 class App:
-    """Existing code: it makes requests with an openai client, and knows nothing of us."""
+    """Existing code, which sends requests with an openai client."""
 
     def __init__(
         self, both: Both, web: Callable[[httpx.Request], httpx.Response], account: Any, **options: Any

@@ -1,4 +1,4 @@
-"""The engine: who is tried, when it falls back, what is recorded, and what a caller is told."""
+"""The engine: attempts, fallbacks, recorded usage and the caller's errors."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_the_next_candidate_answers_when_one_fails(
     assert receipt.attempts == tuple(account.attempts)
     assert [it.number for it in account.attempts] == [1, 2]
     assert account.forgotten == (error_class in ("auth", "rate_limited"))
-    # Each key went to its own provider, and nowhere else.
+    # Each key was sent to its own provider only.
     for request in web.requests:
         assert (
             request.headers["authorization"] == f"Bearer sk-secret-{request.url.host.removesuffix('.test')}"
@@ -455,7 +455,7 @@ def test_ctrl_c_is_recorded() -> None:
 
 
 def everything_said(error: BaseException) -> str:
-    """All that a log, a debugger or a crash reporter would show of an error, this test's frames apart."""
+    """Everything that a log, a debugger or a crash reporter shows of an error, without this test's frames."""
     said = []
     pending: list[BaseException | None] = [error]
     while pending:

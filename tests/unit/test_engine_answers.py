@@ -1,4 +1,4 @@
-"""What chat(), stream() and embed() take and return."""
+"""The arguments and results of chat(), stream() and embed()."""
 
 from __future__ import annotations
 

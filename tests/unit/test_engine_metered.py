@@ -1,4 +1,4 @@
-"""Requests of a user whom quotas bind: what is reserved, for which candidate, and what is freed."""
+"""Requests of a user with quotas: reservations for candidates, and their release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is reserved for a request before it is sent: never less than it uses, and always something."""
+"""The estimate of a request's tokens: never less than its usage, for any body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports: every event once, whole or not at all, in bounded memory, and safe to open."""
+"""Exports: every event once, complete files only, bounded memory, and no formulas."""
 
 from __future__ import annotations
 

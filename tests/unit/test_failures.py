@@ -1,4 +1,4 @@
-"""What errors show of what a provider said."""
+"""The providers' messages in errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a provider's answers say of a key, and where the key goes."""
+"""Key checks: the result of each response, and the destination of the key."""
 
 from __future__ import annotations
 

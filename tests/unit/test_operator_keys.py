@@ -1,4 +1,4 @@
-"""The operator's keys: which variables count, and that no value is ever shown."""
+"""The operator's keys: their environment variables, and that no value is ever shown."""
 
 from __future__ import annotations
 

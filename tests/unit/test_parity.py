@@ -10,9 +10,9 @@ import pytest
 
 from supa_llm import AsyncSupaLLM, AsyncUserLLM, SupaLLM, UserLLM
 
-#: Names that asyncio's own conventions change.
+#: asyncio's conventions change these names.
 RENAMED = {"openai": "async_openai"}
-#: Methods that do no I/O by themselves, so nobody awaits them.
+#: Methods without I/O, which are not awaited.
 PLAIN = {"stream", "for_user", "openai", "list_usage_events"}
 
 PAIRS = [(UserLLM, AsyncUserLLM), (SupaLLM, AsyncSupaLLM)]
@@ -23,7 +23,7 @@ def public(cls: type) -> dict[str, Any]:
 
 
 def shape(method: Callable[..., Any]) -> str:
-    """The signature, without what differs between the twins on purpose."""
+    """The signature, without intended differences between the twins."""
     signature = inspect.signature(method)
     returned = str(signature.return_annotation).replace("Async", "")
     parameters = [

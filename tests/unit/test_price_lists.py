@@ -1,4 +1,4 @@
-"""genai-prices' price list as entries of ours."""
+"""genai-prices' price lists, converted to supa-llm's entries."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Price = dict[str, Any]
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> List:
-    """The list of one provider that has these models."""
+    """The price list of a provider with these models."""
 
     def make(*models: ModelInfo, others: tuple[Provider, ...] = (), **fields: Any) -> PriceList:
         acme = Provider("acme", "Acme", r"https://api\.acme\.example", models=list(models), **fields)
@@ -71,7 +71,7 @@ def model(
 
 
 def prices(found: PriceList, *fields: str) -> list[tuple[Any, ...]]:
-    """Those fields of each price of the only entry, and the rate of input."""
+    """These fields of each price of the only entry, and its input rate."""
     (entry,) = found.entries
     return [(*(price[field] for field in fields), price["rates"]["input"]) for price in entry["prices"]]
 
@@ -136,7 +136,7 @@ def test_uncounted_rates_beside_token_rates_are_skipped(listed: List) -> None:
     "price",
     [
         ModelPrice(audio_hours=Decimal(1)),
-        # Some of the cache writes would be paid twice, since nobody counts which of them are audio.
+        # Some cache writes would be charged twice, because providers do not report which of them are audio.
         rates(1, 2, input_audio=3, cache_write=4, cache_audio_write=5),
         rates(1, 2, input_text=0.5),
     ],
@@ -266,7 +266,7 @@ def test_borrowed_models_follow_without_their_tiers(listed: List) -> None:
 def test_model_names_match_the_same_regular_expression(
     listed: List, match: MatchLogic, matched: list[str], unmatched: list[str]
 ) -> None:
-    """That PostgreSQL reads it the same way is tested in the database, with all there are."""
+    """A database test checks that PostgreSQL reads every expression the same way."""
     (entry,) = listed(model(rates(1), match)).entries
     assert [name for name in matched + unmatched if re.search(entry["pattern"], name)] == matched
 

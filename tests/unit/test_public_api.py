@@ -1,4 +1,4 @@
-"""What ``import supa_llm`` gives, and that it costs little."""
+"""The public names of supa_llm, and the cost of importing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values are read from rows of a newer database, and refuse rows of an older one."""
+"""Reading values: rows of a newer database work, and rows of an older one are refused."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ SAMPLES: Mapping[Any, Any] = {
 
 
 SHAPES = row_classes()
-# A hint keeps every field that it has no name for.
+# A hint keeps unknown fields as facts.
 WITH_FIXED_FIELDS = [shape for shape in SHAPES if shape is not UsageHint]
 
 
 def sample(hint: Any, more: Mapping[str, Any]) -> Any:
-    """JSON of this type; ``more`` are the unknown fields of each row in it."""
+    """JSON of this type, with the unknown fields ``more`` in each row."""
     inner = [it for it in get_args(hint) if it is not NoneType]
     if get_origin(hint) in (Union, UnionType):
         return sample(inner[0], more)

@@ -1,4 +1,4 @@
-"""Usage in the background: sent, retried, bounded, and every loss is told."""
+"""The recorder: sends usage in the background, retries, is bounded, and reports every loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support import unsigned_token, wait_until
 
 
 class Database:
-    """Takes what is recorded; away while told so."""
+    """Receives recorded usage, or is unavailable."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""Files that must agree with one another."""
+"""Files of the repository that must agree with each other."""
 
 from __future__ import annotations
 

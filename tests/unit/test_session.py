@@ -1,4 +1,4 @@
-"""Who is signed in, when Auth's events and answers cross."""
+"""The signed-in user, when events and responses of Supabase Auth cross."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def token(user: str) -> str:
 
 
 class Auth:
-    """What a session uses of an Auth client; ``meanwhile`` is what happens while it is being asked."""
+    """The part of an Auth client that a session uses. ``meanwhile`` runs during a request."""
 
     def __init__(self, user: str, *meanwhile: str | None) -> None:
         self.session: Any = SimpleNamespace(access_token=token(user))
@@ -46,7 +46,7 @@ class AsyncAuth(Auth):
 
 
 def who(auth: Auth) -> str:
-    """The user that a session takes for signed in."""
+    """The user whom a session considers signed in."""
     ignore: Any = lambda _: None  # noqa: E731
     if isinstance(auth, AsyncAuth):
         return asyncio.run(AsyncSession(auth, ignore, ignore).identity()).token.owner  # type: ignore[arg-type]

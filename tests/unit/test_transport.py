@@ -1,4 +1,4 @@
-"""What an answer of the data API becomes, without a database behind it."""
+"""Responses of the data API as values and errors, without a database."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def database(answer: Answer) -> Database:
 
 
 def noting(requests: list[httpx.Request]) -> Answer:
-    """Notes what is sent, and answers with an empty list."""
+    """Keeps the requests, and responds with an empty list."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         requests.append(request)
@@ -70,7 +70,7 @@ def test_a_call_has_the_users_token_and_the_runtime_secret() -> None:
     ("key", "authorization"), [("sb_secret_x", None), ("eyJhbGciOi.x.y", "Bearer eyJhbGciOi.x.y")]
 )
 def test_without_a_token_the_api_key_decides_the_role(key: str, authorization: str | None) -> None:
-    """One of an older project is a token, and goes where tokens go."""
+    """The API key of an older project is a token, and is also sent as one."""
     seen: list[httpx.Request] = []
     http = httpx.Client(transport=httpx.MockTransport(noting(seen)))
     Database(Project("https://project.test/rest/v1", key), http).run(prices.list_prices())

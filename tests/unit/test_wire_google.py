@@ -42,7 +42,7 @@ def test_requests_go_to_the_methods_url() -> None:
 
     assert url("gemini-3-flash") == "https://g.test/v1beta/models/gemini-3-flash:generateContent"
     assert url("models/m", stream=True) == "https://g.test/v1beta/models/m:streamGenerateContent?alt=sse"
-    # A model's name leads nowhere else.
+    # A model's name cannot change the path.
     assert url("../../x?y#z").startswith("https://g.test/v1beta/models/..%2F..%2Fx%3Fy%23z:")
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events come out the same however the network cuts them."""
+"""Server-sent events are the same however the network splits them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Usage: what each format calls it, the parts that have prices of their own, and counts that contradict."""
+"""Usage: the field names of each format, separately priced parts, and contradictory counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers say in many ways how long to wait."""
+"""The many formats in which providers say how long to wait."""
 
 from __future__ import annotations
 
