@@ -9,7 +9,7 @@ import pytest
 from supa_llm.local.project_files import packaged_project
 from tests.cli.command import run
 
-OURS = sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
+PACKAGED = sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def test_migrations_are_added_beside_the_projects_own(project: Path) -> None:
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
     assert done.returncode == 0, done.stderr
-    assert contents(project) == before | {file.name: file.read_bytes() for file in OURS}
-    assert all(f"new        supabase/migrations/{file.name}" in done.stdout for file in OURS)
+    assert contents(project) == before | {file.name: file.read_bytes() for file in PACKAGED}
+    assert all(f"new        supabase/migrations/{file.name}" in done.stdout for file in PACKAGED)
     assert "Apply the migrations: supabase db push\n" in done.stdout
     assert "--include-all" not in done.stdout
 
 
 def test_a_second_copy_adds_only_new_migrations(project: Path) -> None:
     run("migrations", "copy", cwd=project)
-    (project / "supabase" / "migrations" / OURS[-1].name).unlink()
+    (project / "supabase" / "migrations" / PACKAGED[-1].name).unlink()
     done = run("migrations", "copy", cwd=project)
-    before = [f"unchanged  supabase/migrations/{file.name}" for file in OURS[:-1]]
-    new = f"supabase/migrations/{OURS[-1].name}"
+    before = [f"unchanged  supabase/migrations/{file.name}" for file in PACKAGED[:-1]]
+    new = f"supabase/migrations/{PACKAGED[-1].name}"
     assert done.stdout.splitlines() == [
         *before,
         f"new        {new}",
@@ -51,18 +51,18 @@ def test_a_second_copy_adds_only_new_migrations(project: Path) -> None:
 
 
 def test_a_changed_file_stops_the_copy(project: Path) -> None:
-    changed = project / "supabase" / "migrations" / OURS[0].name
+    changed = project / "supabase" / "migrations" / PACKAGED[0].name
     changed.write_text("-- mine\n")
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
     assert done.returncode == 1
-    assert f"{OURS[0].name} differs from supa-llm's" in done.stderr
+    assert f"{PACKAGED[0].name} differs from supa-llm's" in done.stderr
     assert "[migrations_changed]" in done.stderr
     assert contents(project) == before
 
 
 def test_a_used_version_stops_the_copy(project: Path) -> None:
-    version = OURS[0].name.partition("_")[0]
+    version = PACKAGED[0].name.partition("_")[0]
     (project / "supabase" / "migrations" / f"{version}_mine.sql").write_text("select 1;\n")
     before = contents(project)
     done = run("migrations", "copy", cwd=project)
@@ -84,4 +84,4 @@ def test_outside_a_project_a_folder_is_required(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     named = run("migrations", "copy", "--to", "db/migrations", cwd=tmp_path)
     assert named.returncode == 0, named.stderr
-    assert len(list((tmp_path / "db" / "migrations").iterdir())) == len(OURS)
+    assert len(list((tmp_path / "db" / "migrations").iterdir())) == len(PACKAGED)

@@ -41,11 +41,11 @@ def test_an_estimate_covers_every_text_of_a_request(texts: list[str], descriptio
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": description}}
     turns = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "user", "content": texts}]
     messages = [{"role": "user", "content": text} for text in texts]
-    told = estimate(
+    estimated = estimate(
         "chat", {"messages": [*messages, *turns], "tools": [tool], "response_format": schema}
     ).input_tokens
     size = 2 * _size("".join(texts)) + 3 * _size(description)
-    assert told >= size + REQUEST + INSTRUCTIONS + MESSAGE * (len(texts) + 2)
+    assert estimated >= size + REQUEST + INSTRUCTIONS + MESSAGE * (len(texts) + 2)
 
 
 def _size(text: str) -> int:
@@ -63,8 +63,8 @@ def test_an_image_counts_the_same_as_a_url_and_inline() -> None:
 def test_audio_counts_by_its_length() -> None:
     second = "A" * (1_000 * 4 // 3)  # of the thinnest MP3 there is, 8 kbit/s
     sound = {"type": "input_audio", "input_audio": {"data": second * 60, "format": "mp3"}}
-    told = chat([sound]).input_tokens - chat([]).input_tokens
-    assert 60 * 32 <= told <= len(second) * 60 / 10
+    estimated = chat([sound]).input_tokens - chat([]).input_tokens
+    assert 60 * 32 <= estimated <= len(second) * 60 / 10
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ BODIES = JSON | st.dictionaries(
 
 @given(st.sampled_from(["chat", "embeddings"]), BODIES)
 def test_any_body_has_an_estimate(kind: Any, body: Any) -> None:
-    told = estimate(kind, body)
-    assert told.input_tokens >= 0
-    assert told.output_tokens is None or told.output_tokens >= 0
+    estimated = estimate(kind, body)
+    assert estimated.input_tokens >= 0
+    assert estimated.output_tokens is None or estimated.output_tokens >= 0
 
 
 def test_a_cyclic_or_very_deep_body_has_an_estimate() -> None:
@@ -138,6 +138,6 @@ def test_a_cyclic_or_very_deep_body_has_an_estimate() -> None:
 def test_estimating_takes_linear_time() -> None:
     parts = [{"type": "text", "text": "word " * 20}] * 20_000
     started = time.perf_counter()
-    told = chat(parts)
-    assert told.input_tokens > len(json.dumps(parts)) * 0.9
+    estimated = chat(parts)
+    assert estimated.input_tokens > len(json.dumps(parts)) * 0.9
     assert time.perf_counter() - started < 2

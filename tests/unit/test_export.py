@@ -129,9 +129,9 @@ def test_memory_does_not_grow_with_the_number_of_events(
 
 
 def test_progress_is_reported(tmp_path: Path) -> None:
-    told: list[int] = []
-    export_events((EVENT for _ in range(15_000)), tmp_path / "it.csv", progress=told.append)
-    assert told == [10_000, 15_000]
+    reported: list[int] = []
+    export_events((EVENT for _ in range(15_000)), tmp_path / "it.csv", progress=reported.append)
+    assert reported == [10_000, 15_000]
 
 
 def test_the_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
@@ -165,10 +165,12 @@ async def test_the_asynchronous_export_writes_the_same_file(tmp_path: Path, endi
             yield one
 
     made = [EVENT] * 12_345
-    told: list[int] = []
+    reported: list[int] = []
     sync, twin = tmp_path / f"sync{ending}", tmp_path / f"twin{ending}"
     assert (
-        export_events(made, sync) == await async_export_events(read(), twin, progress=told.append) == 12_345
+        export_events(made, sync)
+        == await async_export_events(read(), twin, progress=reported.append)
+        == 12_345
     )
     assert twin.read_bytes() == sync.read_bytes()
-    assert told == [10_000, 12_345]
+    assert reported == [10_000, 12_345]

@@ -75,9 +75,11 @@ def test_every_public_name_exists_and_is_documented() -> None:
 def test_every_error_is_public_and_has_the_base_class() -> None:
     from supa_llm import errors
 
-    ours = {name for name, it in vars(errors).items() if isinstance(it, type) and issubclass(it, Exception)}
-    assert ours == {name for name in PUBLIC if name.endswith("Error")}
-    assert all(issubclass(getattr(supa_llm, name), supa_llm.SupaLLMError) for name in ours)
+    defined = {
+        name for name, it in vars(errors).items() if isinstance(it, type) and issubclass(it, Exception)
+    }
+    assert defined == {name for name in PUBLIC if name.endswith("Error")}
+    assert all(issubclass(getattr(supa_llm, name), supa_llm.SupaLLMError) for name in defined)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

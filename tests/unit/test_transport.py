@@ -175,10 +175,10 @@ def test_a_network_error_is_reported_without_its_details(error: Exception) -> No
     def fail(_: httpx.Request) -> httpx.Response:
         raise error
 
-    told = failure(fail)
-    assert type(told) is DatabaseUnavailableError
-    assert "canary" not in str(told)
-    assert type(error).__name__ in str(told)
+    raised = failure(fail)
+    assert type(raised) is DatabaseUnavailableError
+    assert "canary" not in str(raised)
+    assert type(error).__name__ in str(raised)
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "ümlaut", "\x00"])

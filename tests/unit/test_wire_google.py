@@ -186,7 +186,7 @@ TOKENS = {
 FUNCTION_CALL = {"functionCall": {"name": "f", "args": {"x": 1}}, "thoughtSignature": "SIG"}
 
 
-def told(parts: list[dict[str, Any]], finish: str | None = "STOP", **more: Any) -> dict[str, Any]:
+def answered(parts: list[dict[str, Any]], finish: str | None = "STOP", **more: Any) -> dict[str, Any]:
     first: dict[str, Any] = {"content": {"role": "model", "parts": parts}}
     if finish:
         first["finishReason"] = finish
@@ -195,7 +195,7 @@ def told(parts: list[dict[str, Any]], finish: str | None = "STOP", **more: Any) 
 
 def test_an_answer() -> None:
     parts: list[dict[str, Any]] = [{"text": "thinking", "thought": True}, {"text": "He"}, {"text": "llo"}]
-    answer = WIRE.answer("chat", told([*parts, FUNCTION_CALL], usageMetadata=TOKENS), candidate())
+    answer = WIRE.answer("chat", answered([*parts, FUNCTION_CALL], usageMetadata=TOKENS), candidate())
     message = answer["choices"][0]["message"]
     assert message["content"] == "Hello"
     (made,) = message["tool_calls"]
@@ -212,7 +212,7 @@ def test_an_answer() -> None:
     [("STOP", "stop"), ("MAX_TOKENS", "length"), ("SAFETY", "content_filter"), ("OTHER", "stop")],
 )
 def test_finish_reasons(reason: str, finish_reason: str) -> None:
-    answer = WIRE.answer("chat", told([{"text": "x"}], reason), candidate())
+    answer = WIRE.answer("chat", answered([{"text": "x"}], reason), candidate())
     assert answer["choices"][0]["finish_reason"] == finish_reason
 
 
@@ -222,7 +222,9 @@ def test_a_blocked_prompt_is_a_refusal() -> None:
     assert "SAFETY" in answer["choices"][0]["message"]["refusal"]
 
 
-@pytest.mark.parametrize("payload", [told([], "MALFORMED_FUNCTION_CALL"), told([{"text": "x"}], None), {}])
+@pytest.mark.parametrize(
+    "payload", [answered([], "MALFORMED_FUNCTION_CALL"), answered([{"text": "x"}], None), {}]
+)
 def test_an_incomplete_answer_is_an_invalid_response(payload: dict[str, Any]) -> None:
     with pytest.raises(FaultError) as caught:
         WIRE.answer("chat", payload, candidate())
@@ -232,10 +234,10 @@ def test_an_incomplete_answer_is_an_invalid_response(payload: dict[str, Any]) ->
 STREAM = b"".join(
     b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\r\n\r\n"
     for payload in (
-        told([{"text": "hm", "thought": True}], None),
-        told([{"text": "Hé"}], None, usageMetadata={**TOKENS, "candidatesTokenCount": 1}),
-        told([{"text": "llo"}, FUNCTION_CALL], None),
-        told([], "STOP", usageMetadata=TOKENS),
+        answered([{"text": "hm", "thought": True}], None),
+        answered([{"text": "Hé"}], None, usageMetadata={**TOKENS, "candidatesTokenCount": 1}),
+        answered([{"text": "llo"}, FUNCTION_CALL], None),
+        answered([], "STOP", usageMetadata=TOKENS),
     )
 )
 

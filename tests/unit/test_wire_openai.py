@@ -64,8 +64,8 @@ def test_the_token_limit_has_the_providers_name(name: str) -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    theirs = sent(body, candidate(names=dict(MISTRAL_NAMES)))
-    assert theirs == {"messages": USER, "model": "m", "max_tokens": 7, "random_seed": 1, "stream": True}
+    mistral = sent(body, candidate(names=dict(MISTRAL_NAMES)))
+    assert mistral == {"messages": USER, "model": "m", "max_tokens": 7, "random_seed": 1, "stream": True}
 
 
 def test_reasoning_models_get_no_sampling_parameters() -> None:
@@ -171,15 +171,17 @@ def test_error_messages_are_found_wherever_a_provider_puts_them() -> None:
 
 
 def test_usage() -> None:
-    told = {
+    reported = {
         "prompt_tokens": 10,
         "completion_tokens": 5,
         "total_tokens": 15,
         "prompt_tokens_details": {"cached_tokens": 4},
         "completion_tokens_details": {"reasoning_tokens": 3},
     }
-    assert read_usage(told) == Usage(10, 4, 5, 3)
-    assert read_usage({**told, "total_tokens": 18}) == Usage(10, 4, 8, 3)  # reasoning counted beside the rest
+    assert read_usage(reported) == Usage(10, 4, 5, 3)
+    assert read_usage({**reported, "total_tokens": 18}) == Usage(
+        10, 4, 8, 3
+    )  # reasoning counted beside the rest
     assert read_usage({"prompt_tokens": 2}) == Usage(2)
     assert read_usage(None) == read_usage({"prompt_tokens": "2", "completion_tokens": -1}) == Usage()
 

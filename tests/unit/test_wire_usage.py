@@ -16,7 +16,7 @@ from supa_llm.wire.usage import of_anthropic, of_google, read_usage, served_tier
 
 
 def test_openais_token_details_are_read() -> None:
-    told = {
+    reported = {
         "prompt_tokens": 3_000,
         "completion_tokens": 500,
         "total_tokens": 3_500,
@@ -33,7 +33,7 @@ def test_openais_token_details_are_read() -> None:
             "accepted_prediction_tokens": 7,
         },
     }
-    assert read_usage(told) == Usage(
+    assert read_usage(reported) == Usage(
         3_000,
         1_024,
         500,
@@ -45,12 +45,12 @@ def test_openais_token_details_are_read() -> None:
 
 def test_zeros_are_not_other_tokens() -> None:
     details = {"audio_tokens": 0, "cached_tokens": 0}
-    told = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": details}
-    assert read_usage(told) == Usage(5, 0, 1)
+    reported = {"prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": details}
+    assert read_usage(reported) == Usage(5, 0, 1)
 
 
 @pytest.mark.parametrize(
-    ("told", "cached", "written", "reasoning"),
+    ("reported", "cached", "written", "reasoning"),
     [
         ({"cached_tokens": 4}, 4, None, None),
         ({"prompt_cache_hit_tokens": 4, "prompt_cache_miss_tokens": 6}, 4, None, None),
@@ -61,9 +61,9 @@ def test_zeros_are_not_other_tokens() -> None:
     ],
 )
 def test_alternative_field_names_are_read(
-    told: dict[str, Any], cached: int | None, written: int | None, reasoning: int | None
+    reported: dict[str, Any], cached: int | None, written: int | None, reasoning: int | None
 ) -> None:
-    usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **told})
+    usage = read_usage({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, **reported})
     assert usage == Usage(10, cached, 5, reasoning, cache_write_tokens=written)
 
 
@@ -104,7 +104,7 @@ def test_anthropics_stream_reports_its_cache_first_and_its_output_last() -> None
 
 
 def test_googles_modalities() -> None:
-    told = {
+    reported = {
         "promptTokenCount": 1_000,
         "cachedContentTokenCount": 400,
         "toolUsePromptTokenCount": 50,
@@ -121,7 +121,7 @@ def test_googles_modalities() -> None:
         "toolUsePromptTokensDetails": [{"modality": "IMAGE", "tokenCount": 50}],
         "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 60}],
     }
-    assert read_usage(of_google(told)) == Usage(
+    assert read_usage(of_google(reported)) == Usage(
         1_050,
         400,
         100,
@@ -138,12 +138,12 @@ def test_googles_modalities() -> None:
 
 @pytest.mark.parametrize("details", [None, {}, "AUDIO", [None, 1, {"modality": "AUDIO", "tokenCount": "9"}]])
 def test_invalid_details_from_google_are_skipped(details: Any) -> None:
-    told = {"promptTokenCount": 5, "candidatesTokenCount": 2, "promptTokensDetails": details}
-    assert read_usage(of_google(told)) == Usage(5, 0, 2, 0)
+    reported = {"promptTokenCount": 5, "candidatesTokenCount": 2, "promptTokensDetails": details}
+    assert read_usage(of_google(reported)) == Usage(5, 0, 2, 0)
 
 
 def test_parts_never_exceed_their_total() -> None:
-    told = {
+    reported = {
         "prompt_tokens": 10,
         "completion_tokens": 5,
         "prompt_tokens_details": {
@@ -156,7 +156,7 @@ def test_parts_never_exceed_their_total() -> None:
         },
         "completion_tokens_details": {"reasoning_tokens": 4, "audio_tokens": 4},
     }
-    assert read_usage(told) == Usage(
+    assert read_usage(reported) == Usage(
         10,
         8,
         5,
@@ -230,7 +230,7 @@ def test_service_tiers(said: str, tier: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "tier"),
+    ("reported", "tier"),
     [
         ({}, None),
         ({"service_tier": "standard", "speed": "standard"}, None),
@@ -238,8 +238,8 @@ def test_service_tiers(said: str, tier: str) -> None:
         ({"service_tier": "standard", "speed": "fast"}, "fast"),
     ],
 )
-def test_anthropics_tiers(told: dict[str, Any], tier: str | None) -> None:
-    assert tier_of_anthropic(told) == tier
+def test_anthropics_tiers(reported: dict[str, Any], tier: str | None) -> None:
+    assert tier_of_anthropic(reported) == tier
 
 
 def test_any_chunk_of_an_openai_stream_can_have_the_tier() -> None:
