@@ -490,6 +490,16 @@ comment on table llm_private.runtimes is 'Registered runtimes; of a secret only 
 
 alter table llm_private.runtimes enable row level security;
 
+create type public.llm_runtime as (
+  id uuid,
+  name text,
+  created_at timestamptz,
+  revoked_at timestamptz,
+  last_seen_at timestamptz
+);
+
+comment on type public.llm_runtime is 'A runtime as administrators see it, without its secret.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.current_runtime()
@@ -572,9 +582,7 @@ $$;
 comment on function llm_private.revoke_runtime is 'Refuse this runtime from now on. Error not_found.';
 
 create function llm_private.list_runtimes()
-returns table (
-  id uuid, name text, created_at timestamptz, revoked_at timestamptz, last_seen_at timestamptz
-)
+returns setof public.llm_runtime
 language sql
 stable
 security definer
@@ -612,14 +620,12 @@ comment on function public.revoke_llm_runtime is
 'For administrators: refuse this runtime from now on. Keys it holds run out with their lease. Error not_found.';
 
 create function public.list_llm_runtimes()
-returns table (
-  id uuid, name text, created_at timestamptz, revoked_at timestamptz, last_seen_at timestamptz
-)
+returns setof public.llm_runtime
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.list_runtimes() as r
+  select * from llm_private.list_runtimes()
 $$;
 
 comment on function public.list_llm_runtimes is
@@ -1875,10 +1881,7 @@ the hot path what they said of the same model before.';
 -- A list says what prices are and seldom since when, and what was recorded was right as far as was known. So only what
 -- the list gives a date may begin in the past; what it changes without one holds from now on.
 
--- Private helpers -----------------------------------------------------------------------------------------------------
-
-create function llm_private.price_entries(p_entries jsonb)
-returns table (
+create type llm_private.listed_price as (
   name text,
   service_tier text,
   daily_from time,
@@ -1886,7 +1889,31 @@ returns table (
   valid_from timestamptz,
   valid_until timestamptz,
   rates jsonb
-)
+);
+
+comment on type llm_private.listed_price is 'A price of a price list, with the name of its entry.';
+
+create type llm_private.price_change as (
+  model text,
+  change text,
+  service_tier text,
+  daily_from time,
+  daily_until time,
+  before jsonb,
+  after jsonb,
+  valid_from timestamptz,
+  valid_until timestamptz,
+  was_until timestamptz
+);
+
+comment on type llm_private.price_change is
+'What a price list changes: the rates before and after, and from when until when the rates after hold. was_until is the
+current end of the rows that the change ends.';
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.price_entries(p_entries jsonb)
+returns setof llm_private.listed_price
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -1994,18 +2021,7 @@ comment on function llm_private.check_price_list is
 'Error invalid_price_list, naming the entry, unless this can be a price list.';
 
 create function llm_private.price_list_changes(p_provider text, p_entries jsonb)
-returns table (
-  model text,
-  change text,
-  service_tier text,
-  daily_from time,
-  daily_until time,
-  before jsonb,
-  after jsonb,
-  valid_from timestamptz,
-  valid_until timestamptz,
-  was_until timestamptz
-)
+returns setof llm_private.price_change
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -5216,6 +5232,10 @@ create type llm_private.route_line as (
 comment on type llm_private.route_line is
 'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
 
+create type llm_private.named_model as (provider text, model text);
+
+comment on type llm_private.named_model is 'A model of a provider; without a model, the provider''s default.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.check_route_request(
@@ -5248,7 +5268,7 @@ $$;
 comment on function llm_private.check_route_request is 'Error invalid_argument for what cannot be a request.';
 
 create function llm_private.requested_providers(p_model text, p_default_provider text)
-returns table (provider text, model text)
+returns setof llm_private.named_model
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -7051,6 +7071,20 @@ oldest first. Error invalid_argument.';
 -- What a user may want to know of their usage: what the month is going to cost, and where it could cost less. All of it
 -- is worked out from what was recorded; nothing is guessed about what their prompts need.
 
+create type llm_private.cheaper_model as (
+  task text,
+  provider text,
+  model text,
+  other_model text,
+  cost_30d numeric,
+  would_have_cost numeric,
+  ratio numeric,
+  compared_attempts bigint
+);
+
+comment on type llm_private.cheaper_model is
+'What a task cost on a model in the last 30 days, and what it would have cost on another model of the same provider.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.forecast()
@@ -7116,7 +7150,7 @@ $$;
 comment on function llm_private.forecast is 'See get_llm_forecast().';
 
 create function llm_private.cheaper_models(p_user uuid)
-returns setof jsonb
+returns setof llm_private.cheaper_model
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -7174,16 +7208,7 @@ begin
     where s.compared > 0 and s.priced = s.compared and s.other_cost <= s.own_cost / 2
   )
   select
-    jsonb_build_object(
-      'kind', 'cheaper_model', 'task', c.task, 'provider', c.provider, 'model', c.model,
-      'other_model', c.other_model, 'cost_30d', c.cost, 'would_have_cost', round(c.cost * c.ratio, 9),
-      'ratio', round(c.ratio, 4), 'compared_attempts', c.compared,
-      'message', format(
-        '%s runs on %s: for the same tokens, %s of the same provider would have cost %s in the last 30 days.',
-        coalesce('The task ' || c.task, 'What has no task'), c.model, c.other_model,
-        case when c.ratio = 0 then 'nothing' else '1/' || round(1 / c.ratio) || ' of it' end
-      )
-    )
+    c.task, c.provider, c.model, c.other_model, c.cost, round(c.cost * c.ratio, 9), round(c.ratio, 4), c.compared
   from compared as c
   where c.place = 1
   order by c.cost * (1 - c.ratio) desc;
@@ -7191,8 +7216,103 @@ end
 $$;
 
 comment on function llm_private.cheaper_models is
-'Hints: models of the same provider that would have cost at most half for the same tokens, by their price of today. The
-latest 200 attempts of each line are compared.';
+'Models that would have cost at most half for the same tokens at today''s prices, the largest saving first. Compares the
+latest 200 attempts of each task and model.';
+
+create function llm_private.cheaper_model_hints(p_user uuid)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      jsonb_agg(
+        to_jsonb(c) - 'ordinality' || jsonb_build_object(
+          'kind', 'cheaper_model',
+          'message', format(
+            '%s runs on %s: for the same tokens, %s of the same provider would have cost %s in the last 30 days.',
+            coalesce('The task ' || c.task, 'Usage without a task'), c.model, c.other_model,
+            case
+              when c.would_have_cost = 0 then 'nothing'
+              else '1/' || round(c.cost_30d / c.would_have_cost) || ' of it'
+            end
+          )
+        ) order by c.ordinality
+      ), '[]'
+    )
+    from llm_private.cheaper_models(p_user) with ordinality as c
+  );
+end
+$$;
+
+comment on function llm_private.cheaper_model_hints is 'A hint for each of the cheaper_models().';
+
+create function llm_private.cache_loss_hints(p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'kind', 'cache_loss', 'provider', l.provider, 'model', l.model, 'cost_30d', l.cost, 'lost', l.lost,
+          'message', format(
+            'Writing to the cache of %s/%s cost $%s more than reading from it saved in the last 30 days.',
+            l.provider, l.model, l.lost
+          )
+        ) order by l.lost desc
+      ), '[]'
+    )
+    from (
+      select t.provider, t.model, sum(t.cost) as cost, trim_scale(-sum(t.cache_savings)) as lost
+      from public.llm_usage_totals as t
+      where t.user_id = p_user and t.hour >= now() - interval '30 days'
+      group by t.provider, t.model
+      having sum(t.cache_savings) < 0
+    ) as l
+  );
+end
+$$;
+
+comment on function llm_private.cache_loss_hints is
+'A hint for each model whose cache cost more to write than reading it saved in the last 30 days.';
+
+create function llm_private.failure_hints(p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'kind', 'failing', 'provider', f.provider, 'model', f.model, 'attempts', f.attempts, 'failures', f.failures,
+          'message', format(
+            '%s/%s failed %s of %s attempts in the last 7 days.', f.provider, f.model, f.failures, f.attempts
+          )
+        ) order by f.failures desc
+      ), '[]'
+    )
+    from (
+      select t.provider, t.model, sum(t.attempts) as attempts, sum(t.failures) as failures
+      from public.llm_usage_totals as t
+      where t.user_id = p_user and t.hour >= now() - interval '7 days'
+      group by t.provider, t.model
+      having sum(t.attempts) >= 20 and sum(t.failures) * 5 >= sum(t.attempts)
+    ) as f
+  );
+end
+$$;
+
+comment on function llm_private.failure_hints is
+'A hint for each model that failed at least a fifth of 20 or more attempts in the last 7 days.';
 
 create function llm_private.hints()
 returns jsonb
@@ -7204,51 +7324,9 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
-  return coalesce(
-    (select jsonb_agg(m.hint) from llm_private.cheaper_models(v_user) as m (hint)), '[]'
-  )
-  || coalesce(
-    (
-      select
-        jsonb_agg(
-          jsonb_build_object(
-            'kind', 'cache_loss', 'provider', l.provider, 'model', l.model, 'cost_30d', l.cost, 'lost', l.lost,
-            'message', format(
-              'Writing to the cache of %s/%s cost $%s more than reading from it saved, in the last 30 days.',
-              l.provider, l.model, l.lost
-            )
-          ) order by l.lost desc
-        )
-      from (
-        select
-          t.provider, t.model, sum(t.cost) as cost, trim_scale(-sum(t.cache_savings)) as lost
-        from public.llm_usage_totals as t
-        where t.user_id = v_user and t.hour >= now() - interval '30 days'
-        group by t.provider, t.model
-        having sum(t.cache_savings) < 0
-      ) as l
-    ), '[]'
-  )
-  || coalesce(
-    (
-      select
-        jsonb_agg(
-          jsonb_build_object(
-            'kind', 'failing', 'provider', f.provider, 'model', f.model, 'attempts', f.attempts, 'failures', f.failures,
-            'message', format(
-              '%s/%s failed %s of %s attempts in the last 7 days.', f.provider, f.model, f.failures, f.attempts
-            )
-          ) order by f.failures desc
-        )
-      from (
-        select t.provider, t.model, sum(t.attempts) as attempts, sum(t.failures) as failures
-        from public.llm_usage_totals as t
-        where t.user_id = v_user and t.hour >= now() - interval '7 days'
-        group by t.provider, t.model
-        having sum(t.attempts) >= 20 and sum(t.failures) * 5 >= sum(t.attempts)
-      ) as f
-    ), '[]'
-  );
+  return llm_private.cheaper_model_hints(v_user)
+    || llm_private.cache_loss_hints(v_user)
+    || llm_private.failure_hints(v_user);
 end
 $$;
 
@@ -7300,6 +7378,22 @@ comment on column llm_private.usage_retention.events_since is
 'Events of requests from before were dropped; their totals are here.';
 
 alter table llm_private.usage_retention enable row level security;
+
+create type llm_private.usage_difference as (
+  totals text,
+  starts_at timestamptz,
+  user_id uuid,
+  provider text,
+  model text,
+  task text,
+  key_source text,
+  key_id uuid,
+  recorder uuid,
+  differences jsonb
+);
+
+comment on type llm_private.usage_difference is
+'A group whose totals differ from the sums that they are made of; differences says by how much, for each measure.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -7373,23 +7467,11 @@ comment on function llm_private.run_maintenance is 'See run_llm_maintenance().';
 
 -- What is compared is unpivoted: a row a group and measure. Both sides of each comparison add up to 0.
 create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
-returns table (
-  totals text,
-  starts_at timestamptz,
-  user_id uuid,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  key_id uuid,
-  recorder uuid,
-  differences jsonb
-)
+returns setof llm_private.usage_difference
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
   v_measures constant text[] := array[
     'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',

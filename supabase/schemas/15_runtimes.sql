@@ -15,6 +15,16 @@ comment on table llm_private.runtimes is 'Registered runtimes; of a secret only 
 
 alter table llm_private.runtimes enable row level security;
 
+create type public.llm_runtime as (
+  id uuid,
+  name text,
+  created_at timestamptz,
+  revoked_at timestamptz,
+  last_seen_at timestamptz
+);
+
+comment on type public.llm_runtime is 'A runtime as administrators see it, without its secret.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.current_runtime()
@@ -97,9 +107,7 @@ $$;
 comment on function llm_private.revoke_runtime is 'Refuse this runtime from now on. Error not_found.';
 
 create function llm_private.list_runtimes()
-returns table (
-  id uuid, name text, created_at timestamptz, revoked_at timestamptz, last_seen_at timestamptz
-)
+returns setof public.llm_runtime
 language sql
 stable
 security definer
@@ -137,14 +145,12 @@ comment on function public.revoke_llm_runtime is
 'For administrators: refuse this runtime from now on. Keys it holds run out with their lease. Error not_found.';
 
 create function public.list_llm_runtimes()
-returns table (
-  id uuid, name text, created_at timestamptz, revoked_at timestamptz, last_seen_at timestamptz
-)
+returns setof public.llm_runtime
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.list_runtimes() as r
+  select * from llm_private.list_runtimes()
 $$;
 
 comment on function public.list_llm_runtimes is

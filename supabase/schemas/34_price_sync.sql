@@ -3,10 +3,7 @@
 -- A list says what prices are and seldom since when, and what was recorded was right as far as was known. So only what
 -- the list gives a date may begin in the past; what it changes without one holds from now on.
 
--- Private helpers -----------------------------------------------------------------------------------------------------
-
-create function llm_private.price_entries(p_entries jsonb)
-returns table (
+create type llm_private.listed_price as (
   name text,
   service_tier text,
   daily_from time,
@@ -14,7 +11,31 @@ returns table (
   valid_from timestamptz,
   valid_until timestamptz,
   rates jsonb
-)
+);
+
+comment on type llm_private.listed_price is 'A price of a price list, with the name of its entry.';
+
+create type llm_private.price_change as (
+  model text,
+  change text,
+  service_tier text,
+  daily_from time,
+  daily_until time,
+  before jsonb,
+  after jsonb,
+  valid_from timestamptz,
+  valid_until timestamptz,
+  was_until timestamptz
+);
+
+comment on type llm_private.price_change is
+'What a price list changes: the rates before and after, and from when until when the rates after hold. was_until is the
+current end of the rows that the change ends.';
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.price_entries(p_entries jsonb)
+returns setof llm_private.listed_price
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -122,18 +143,7 @@ comment on function llm_private.check_price_list is
 'Error invalid_price_list, naming the entry, unless this can be a price list.';
 
 create function llm_private.price_list_changes(p_provider text, p_entries jsonb)
-returns table (
-  model text,
-  change text,
-  service_tier text,
-  daily_from time,
-  daily_until time,
-  before jsonb,
-  after jsonb,
-  valid_from timestamptz,
-  valid_until timestamptz,
-  was_until timestamptz
-)
+returns setof llm_private.price_change
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp

@@ -52,6 +52,10 @@ create type llm_private.route_line as (
 comment on type llm_private.route_line is
 'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
 
+create type llm_private.named_model as (provider text, model text);
+
+comment on type llm_private.named_model is 'A model of a provider; without a model, the provider''s default.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.check_route_request(
@@ -84,7 +88,7 @@ $$;
 comment on function llm_private.check_route_request is 'Error invalid_argument for what cannot be a request.';
 
 create function llm_private.requested_providers(p_model text, p_default_provider text)
-returns table (provider text, model text)
+returns setof llm_private.named_model
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp

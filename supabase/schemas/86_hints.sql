@@ -1,6 +1,20 @@
 -- What a user may want to know of their usage: what the month is going to cost, and where it could cost less. All of it
 -- is worked out from what was recorded; nothing is guessed about what their prompts need.
 
+create type llm_private.cheaper_model as (
+  task text,
+  provider text,
+  model text,
+  other_model text,
+  cost_30d numeric,
+  would_have_cost numeric,
+  ratio numeric,
+  compared_attempts bigint
+);
+
+comment on type llm_private.cheaper_model is
+'What a task cost on a model in the last 30 days, and what it would have cost on another model of the same provider.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.forecast()
@@ -66,7 +80,7 @@ $$;
 comment on function llm_private.forecast is 'See get_llm_forecast().';
 
 create function llm_private.cheaper_models(p_user uuid)
-returns setof jsonb
+returns setof llm_private.cheaper_model
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -124,16 +138,7 @@ begin
     where s.compared > 0 and s.priced = s.compared and s.other_cost <= s.own_cost / 2
   )
   select
-    jsonb_build_object(
-      'kind', 'cheaper_model', 'task', c.task, 'provider', c.provider, 'model', c.model,
-      'other_model', c.other_model, 'cost_30d', c.cost, 'would_have_cost', round(c.cost * c.ratio, 9),
-      'ratio', round(c.ratio, 4), 'compared_attempts', c.compared,
-      'message', format(
-        '%s runs on %s: for the same tokens, %s of the same provider would have cost %s in the last 30 days.',
-        coalesce('The task ' || c.task, 'What has no task'), c.model, c.other_model,
-        case when c.ratio = 0 then 'nothing' else '1/' || round(1 / c.ratio) || ' of it' end
-      )
-    )
+    c.task, c.provider, c.model, c.other_model, c.cost, round(c.cost * c.ratio, 9), round(c.ratio, 4), c.compared
   from compared as c
   where c.place = 1
   order by c.cost * (1 - c.ratio) desc;
@@ -141,8 +146,103 @@ end
 $$;
 
 comment on function llm_private.cheaper_models is
-'Hints: models of the same provider that would have cost at most half for the same tokens, by their price of today. The
-latest 200 attempts of each line are compared.';
+'Models that would have cost at most half for the same tokens at today''s prices, the largest saving first. Compares the
+latest 200 attempts of each task and model.';
+
+create function llm_private.cheaper_model_hints(p_user uuid)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      jsonb_agg(
+        to_jsonb(c) - 'ordinality' || jsonb_build_object(
+          'kind', 'cheaper_model',
+          'message', format(
+            '%s runs on %s: for the same tokens, %s of the same provider would have cost %s in the last 30 days.',
+            coalesce('The task ' || c.task, 'Usage without a task'), c.model, c.other_model,
+            case
+              when c.would_have_cost = 0 then 'nothing'
+              else '1/' || round(c.cost_30d / c.would_have_cost) || ' of it'
+            end
+          )
+        ) order by c.ordinality
+      ), '[]'
+    )
+    from llm_private.cheaper_models(p_user) with ordinality as c
+  );
+end
+$$;
+
+comment on function llm_private.cheaper_model_hints is 'A hint for each of the cheaper_models().';
+
+create function llm_private.cache_loss_hints(p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'kind', 'cache_loss', 'provider', l.provider, 'model', l.model, 'cost_30d', l.cost, 'lost', l.lost,
+          'message', format(
+            'Writing to the cache of %s/%s cost $%s more than reading from it saved in the last 30 days.',
+            l.provider, l.model, l.lost
+          )
+        ) order by l.lost desc
+      ), '[]'
+    )
+    from (
+      select t.provider, t.model, sum(t.cost) as cost, trim_scale(-sum(t.cache_savings)) as lost
+      from public.llm_usage_totals as t
+      where t.user_id = p_user and t.hour >= now() - interval '30 days'
+      group by t.provider, t.model
+      having sum(t.cache_savings) < 0
+    ) as l
+  );
+end
+$$;
+
+comment on function llm_private.cache_loss_hints is
+'A hint for each model whose cache cost more to write than reading it saved in the last 30 days.';
+
+create function llm_private.failure_hints(p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'kind', 'failing', 'provider', f.provider, 'model', f.model, 'attempts', f.attempts, 'failures', f.failures,
+          'message', format(
+            '%s/%s failed %s of %s attempts in the last 7 days.', f.provider, f.model, f.failures, f.attempts
+          )
+        ) order by f.failures desc
+      ), '[]'
+    )
+    from (
+      select t.provider, t.model, sum(t.attempts) as attempts, sum(t.failures) as failures
+      from public.llm_usage_totals as t
+      where t.user_id = p_user and t.hour >= now() - interval '7 days'
+      group by t.provider, t.model
+      having sum(t.attempts) >= 20 and sum(t.failures) * 5 >= sum(t.attempts)
+    ) as f
+  );
+end
+$$;
+
+comment on function llm_private.failure_hints is
+'A hint for each model that failed at least a fifth of 20 or more attempts in the last 7 days.';
 
 create function llm_private.hints()
 returns jsonb
@@ -154,51 +254,9 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
-  return coalesce(
-    (select jsonb_agg(m.hint) from llm_private.cheaper_models(v_user) as m (hint)), '[]'
-  )
-  || coalesce(
-    (
-      select
-        jsonb_agg(
-          jsonb_build_object(
-            'kind', 'cache_loss', 'provider', l.provider, 'model', l.model, 'cost_30d', l.cost, 'lost', l.lost,
-            'message', format(
-              'Writing to the cache of %s/%s cost $%s more than reading from it saved, in the last 30 days.',
-              l.provider, l.model, l.lost
-            )
-          ) order by l.lost desc
-        )
-      from (
-        select
-          t.provider, t.model, sum(t.cost) as cost, trim_scale(-sum(t.cache_savings)) as lost
-        from public.llm_usage_totals as t
-        where t.user_id = v_user and t.hour >= now() - interval '30 days'
-        group by t.provider, t.model
-        having sum(t.cache_savings) < 0
-      ) as l
-    ), '[]'
-  )
-  || coalesce(
-    (
-      select
-        jsonb_agg(
-          jsonb_build_object(
-            'kind', 'failing', 'provider', f.provider, 'model', f.model, 'attempts', f.attempts, 'failures', f.failures,
-            'message', format(
-              '%s/%s failed %s of %s attempts in the last 7 days.', f.provider, f.model, f.failures, f.attempts
-            )
-          ) order by f.failures desc
-        )
-      from (
-        select t.provider, t.model, sum(t.attempts) as attempts, sum(t.failures) as failures
-        from public.llm_usage_totals as t
-        where t.user_id = v_user and t.hour >= now() - interval '7 days'
-        group by t.provider, t.model
-        having sum(t.attempts) >= 20 and sum(t.failures) * 5 >= sum(t.attempts)
-      ) as f
-    ), '[]'
-  );
+  return llm_private.cheaper_model_hints(v_user)
+    || llm_private.cache_loss_hints(v_user)
+    || llm_private.failure_hints(v_user);
 end
 $$;
 

@@ -11,6 +11,22 @@ comment on column llm_private.usage_retention.events_since is
 
 alter table llm_private.usage_retention enable row level security;
 
+create type llm_private.usage_difference as (
+  totals text,
+  starts_at timestamptz,
+  user_id uuid,
+  provider text,
+  model text,
+  task text,
+  key_source text,
+  key_id uuid,
+  recorder uuid,
+  differences jsonb
+);
+
+comment on type llm_private.usage_difference is
+'A group whose totals differ from the sums that they are made of; differences says by how much, for each measure.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.drop_old_events()
@@ -83,23 +99,11 @@ comment on function llm_private.run_maintenance is 'See run_llm_maintenance().';
 
 -- What is compared is unpivoted: a row a group and measure. Both sides of each comparison add up to 0.
 create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
-returns table (
-  totals text,
-  starts_at timestamptz,
-  user_id uuid,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  key_id uuid,
-  recorder uuid,
-  differences jsonb
-)
+returns setof llm_private.usage_difference
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
   v_measures constant text[] := array[
     'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
