@@ -5232,9 +5232,11 @@ create type llm_private.route_line as (
 comment on type llm_private.route_line is
 'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
 
-create type llm_private.named_model as (provider text, model text);
+create type llm_private.named_model as (provider text, model text, reason text);
 
-comment on type llm_private.named_model is 'A model of a provider; without a model, the provider''s default.';
+comment on type llm_private.named_model is
+'A provider and model that the request or the task''s override names. reason says which of them: requested,
+task_override or task_fallback. Without a model, the provider''s default model is used.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -5267,7 +5269,7 @@ $$;
 
 comment on function llm_private.check_route_request is 'Error invalid_argument for what cannot be a request.';
 
-create function llm_private.requested_providers(p_model text, p_default_provider text)
+create function llm_private.requested_models(p_model text, p_default_provider text)
 returns setof llm_private.named_model
 language plpgsql
 stable
@@ -5278,11 +5280,11 @@ declare
 begin
   perform 1 from public.llm_providers as p where p.id = v_prefix;
   if found then
-    return query select v_prefix, nullif(substr(p_model, length(v_prefix) + 2), '');
+    return query select v_prefix, nullif(substr(p_model, length(v_prefix) + 2), ''), 'requested';
     return;
   end if;
   return query
-  select p.id, p_model from public.llm_providers as p
+  select p.id, p_model, 'requested' from public.llm_providers as p
   where p_model ~ p.model_pattern
   order by (p.id = p_default_provider) desc nulls last, p.position, p.id;
   if found then
@@ -5295,13 +5297,43 @@ begin
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
-  return query select p_default_provider, p_model;
+  return query select p_default_provider, p_model, 'requested';
 end
 $$;
 
-comment on function llm_private.requested_providers is
-'Who has the model asked for: the provider it names before the slash; else all whose model_pattern it matches; else the
-user''s default provider. Error unknown_model.';
+comment on function llm_private.requested_models is
+'The requested model at each provider that may have it: at the provider named before the slash; else at each provider
+whose model_pattern matches; else at the user''s default provider. Error unknown_model.';
+
+create function llm_private.named_models(p_model text, p_override jsonb, p_default_provider text)
+returns llm_private.named_model[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_named llm_private.named_model[] := '{}';
+begin
+  if p_model is not null then
+    v_named := array(select m from llm_private.requested_models(p_model, p_default_provider) as m);
+  end if;
+  if p_override is not null then
+    v_named := v_named || array(
+      select row(o.entry ->> 'provider', o.entry ->> 'model', o.reason)::llm_private.named_model
+      from (
+        select p_override as entry, 'task_override' as reason
+        union all
+        select f.value, 'task_fallback' from jsonb_array_elements(p_override -> 'fallbacks') as f
+      ) as o
+    );
+  end if;
+  return v_named;
+end
+$$;
+
+comment on function llm_private.named_models is
+'Steps 1 and 2 of the route, in order: the requested model, then the task''s override and its fallbacks. May name a
+provider more than once. Error unknown_model.';
 
 create function llm_private.route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -5314,11 +5346,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_settings record;
-  v_override jsonb;
-  v_providers text[] := '{}'::text[];
-  v_models text[] := '{}'::text[];
-  v_reasons text[] := '{}'::text[];
-  v_closed boolean := false;
+  v_named llm_private.named_model[];
   v_only text;
   v_line llm_private.route_line;
   v_taken boolean := false;
@@ -5328,34 +5356,16 @@ begin
     coalesce(s.enable_fallbacks, true) as enable_fallbacks,
     coalesce(s.provider_preferences, '{}') as preferences,
     s.task_overrides -> p_task as override,
+    s.task_overrides -> p_task ? 'fallbacks' as closed,
     coalesce(s.allow_operator_keys, o.operator_keys_by_default) as allow_operator_keys,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task) as task_order
   into strict v_settings
   from llm_private.operator_settings as o
   left join public.user_llm_settings as s on s.user_id = p_user;
 
-  -- Steps 1 and 2 name a provider together with a model, and may name one twice.
-  if p_model is not null then
-    select array_agg(a.provider), array_agg(a.model), array_agg('requested'::text)
-    into v_providers, v_models, v_reasons
-    from llm_private.requested_providers(p_model, v_settings.default_provider) as a;
+  if p_model is not null or v_settings.override is not null then
+    v_named := llm_private.named_models(p_model, v_settings.override, v_settings.default_provider);
   end if;
-  v_override := v_settings.override;
-  if v_override is not null then
-    v_providers := v_providers || (v_override ->> 'provider');
-    v_models := v_models || (v_override ->> 'model');
-    v_reasons := v_reasons || 'task_override'::text;
-    if v_override ? 'fallbacks' then
-      v_closed := true;
-      select
-        v_providers || coalesce(array_agg(f ->> 'provider'), '{}'),
-        v_models || coalesce(array_agg(f ->> 'model'), '{}'),
-        v_reasons || coalesce(array_agg('task_fallback'::text), '{}')
-      into v_providers, v_models, v_reasons
-      from jsonb_array_elements(v_override -> 'fallbacks') as f;
-    end if;
-  end if;
-
   for v_line in
     with considered as (
       select
@@ -5372,7 +5382,7 @@ begin
           when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
           when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
             then 'other_model'
-          when v_closed and n.place is null then 'not_in_task_fallbacks'
+          when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
           when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
           when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
@@ -5382,8 +5392,7 @@ begin
         end as skipped
       from public.llm_providers as p
       cross join (values ('user'), ('operator')) as s (source)
-      left join unnest(v_providers, v_models, v_reasons) with ordinality as n (provider, model, reason, place)
-        on p.id = n.provider
+      left join unnest(v_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
       left join public.llm_keys as k on s.source = 'user' and k.user_id = p_user and k.provider = p.id
       where s.source = 'user' or p.id = any(p_operator_providers)
     ),
@@ -5413,7 +5422,7 @@ begin
     order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
   loop
     if not v_settings.enable_fallbacks and v_line.skipped is null then
-      v_only := coalesce(v_providers[1], v_settings.default_provider, v_line.provider);
+      v_only := coalesce(v_named[1].provider, v_settings.default_provider, v_line.provider);
       if v_taken or v_line.provider <> v_only then
         v_line.skipped := 'fallbacks_off';
       else
@@ -5626,6 +5635,88 @@ comment on function llm_private.lease_keys is
 'Put the release of these keys to this holder on record; false, and nothing done, if one of them was replaced or revoked
 meanwhile.';
 
+create function llm_private.reserve_route(
+  p_user uuid,
+  p_runtime uuid,
+  p_task text,
+  p_model text,
+  p_needs text[],
+  p_operator_providers text[],
+  p_request_id uuid,
+  p_input_tokens integer,
+  p_output_tokens integer
+)
+returns text[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_quotas bigint[];
+  v_line llm_private.route_line;
+  v_refusal jsonb;
+  v_reported jsonb;
+  v_refused text[] := '{}'::text[];
+begin
+  perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens);
+  v_quotas := llm_private.begin_reserving(p_user, p_runtime, p_request_id, 1);
+  for v_line in
+    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
+    where r.skipped is null
+  loop
+    v_refusal := llm_private.reserve(
+      p_user, p_runtime, v_quotas, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
+      p_input_tokens, p_output_tokens
+    );
+    exit when v_refusal is null;
+    v_refused := v_refused || concat_ws(' ', v_line.key_source, v_line.provider, v_line.model);
+    -- Reports the first refusal, but prefers one that waiting resolves.
+    if
+      v_reported is null
+      or v_reported ->> 'reason' <> 'quota_exceeded' and v_refusal ->> 'reason' = 'quota_exceeded'
+    then
+      v_reported := v_refusal;
+    end if;
+  end loop;
+  if v_refusal is not null then
+    perform llm_private.refuse(v_reported);
+  end if;
+  return v_refused;
+end
+$$;
+
+comment on function llm_private.reserve_route is
+'Reserve for the first candidate that the user''s quotas allow. Returns the candidates before it, which they refuse, as
+"key source provider model". Errors: invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
+
+create function llm_private.refuse_route(
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_lines constant llm_private.route_line[] := array(
+    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
+  );
+begin
+  if exists (select from unnest(v_lines) as l where l.skipped = 'key_rate_limited') then
+    perform llm_private.fail(
+      429, 'keys_rate_limited', 'No provider can serve this request just now.',
+      llm_private.route_advice(v_lines, p_needs)
+    );
+  end if;
+  perform llm_private.fail(
+    422, 'no_usable_key', 'No provider can serve this request.', llm_private.route_advice(v_lines, p_needs)
+  );
+end
+$$;
+
+comment on function llm_private.refuse_route is
+'Error keys_rate_limited or no_usable_key for a route without candidates, with what the user can do.';
+
 create function llm_private.resolve_route(
   p_task text,
   p_model text,
@@ -5652,12 +5743,7 @@ declare
   v_keys uuid[];
   v_unleased boolean;
   v_expires_at timestamptz;
-  v_lines llm_private.route_line[];
-  v_line llm_private.route_line;
   v_metered constant boolean := llm_private.has_quotas(v_user);
-  v_quotas bigint[];
-  v_told jsonb;
-  v_refusal jsonb;
   v_refused text[] := '{}'::text[];
 begin
   perform llm_private.refuse_cast();
@@ -5670,28 +5756,11 @@ begin
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
 
-  -- The first candidate that the user's quotas allow is the one that is reserved for.
   if v_metered then
-    perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens);
-    v_quotas := llm_private.begin_reserving(v_user, v_runtime, p_request_id, 1);
-    for v_line in
-      select r.* from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r
-      where r.skipped is null
-    loop
-      v_refusal := llm_private.reserve(
-        v_user, v_runtime, v_quotas, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
-        coalesce(p_input_tokens, 0), coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
-      );
-      exit when v_refusal is null;
-      v_refused := v_refused || concat_ws(' ', v_line.key_source, v_line.provider, v_line.model);
-      -- Of several refusals the first is told, and above all one that waiting helps against.
-      if v_told is null or v_told ->> 'reason' <> 'quota_exceeded' and v_refusal ->> 'reason' = 'quota_exceeded' then
-        v_told := v_refusal;
-      end if;
-    end loop;
-    if v_refusal is not null then
-      perform llm_private.refuse(v_told);
-    end if;
+    v_refused := llm_private.reserve_route(
+      v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id,
+      coalesce(p_input_tokens, 0), coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
+    );
   end if;
 
   -- Again where a key was replaced or revoked between reading the route and handing it out.
@@ -5729,16 +5798,7 @@ begin
     where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(v_refused);
 
     if v_candidates is null then
-      v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
-      if exists (select from unnest(v_lines) as l where l.skipped = 'key_rate_limited') then
-        perform llm_private.fail(
-          429, 'keys_rate_limited', 'No provider can serve this request just now.',
-          llm_private.route_advice(v_lines, p_needs)
-        );
-      end if;
-      perform llm_private.fail(
-        422, 'no_usable_key', 'No provider can serve this request.', llm_private.route_advice(v_lines, p_needs)
-      );
+      perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
     end if;
 
     -- While a lease covers all of the keys, nothing is written.
