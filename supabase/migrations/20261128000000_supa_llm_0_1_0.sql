@@ -2638,35 +2638,16 @@ $$;
 comment on function llm_private.merge_task_overrides is
 'task_overrides with the given tasks replaced; null removes a task. Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
-returns jsonb
+create function llm_private.changed_settings(p_old public.user_llm_settings, p_changes jsonb)
+returns public.user_llm_settings
 language plpgsql
-volatile
-security definer
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
-  v_providers constant text[] := array(select id from public.llm_providers order by position, id);
-  v_old public.user_llm_settings;
-  v_new public.user_llm_settings;
+  v_providers constant text[] := array(select p.id from public.llm_providers as p order by p.position, p.id);
+  v_new public.user_llm_settings := p_old;
 begin
-  perform llm_private.check_known_settings(
-    p_changes, '',
-    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
-  );
-  perform llm_private.ensure_settings(v_user);
-  -- The lock makes two changes at once follow each other, so that neither is lost.
-  select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
-  if p_expected_version is not null and p_expected_version <> v_old.version then
-    perform llm_private.fail(
-      409, 'settings_changed',
-      format('The settings were changed elsewhere: they are at version %s now.', v_old.version),
-      'Read them again and repeat the change on what they are now.'
-    );
-  end if;
-
-  v_new := v_old;
   if p_changes ? 'default_provider' then
     perform llm_private.check_value(
       'invalid_setting', p_changes -> 'default_provider' = 'null' or p_changes ->> 'default_provider' = any(v_providers),
@@ -2698,15 +2679,49 @@ begin
   end if;
   if p_changes ? 'provider_preferences' then
     v_new.provider_preferences := llm_private.merge_preferences(
-      v_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
+      p_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
     );
   end if;
   if p_changes ? 'task_overrides' then
     v_new.task_overrides := llm_private.merge_task_overrides(
-      v_old.task_overrides, p_changes -> 'task_overrides', v_providers
+      p_old.task_overrides, p_changes -> 'task_overrides', v_providers
+    );
+  end if;
+  return v_new;
+end
+$$;
+
+comment on function llm_private.changed_settings is
+'Settings with the changes in p_changes. Errors: invalid_setting, unknown_setting.';
+
+create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_old public.user_llm_settings;
+  v_new public.user_llm_settings;
+begin
+  perform llm_private.check_known_settings(
+    p_changes, '',
+    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
+  );
+  perform llm_private.ensure_settings(v_user);
+  -- The lock makes two changes at once follow each other, so that neither is lost.
+  select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
+  if p_expected_version is not null and p_expected_version <> v_old.version then
+    perform llm_private.fail(
+      409, 'settings_changed',
+      format('The settings were changed elsewhere: they are at version %s now.', v_old.version),
+      'Read them again and repeat the change on what they are now.'
     );
   end if;
 
+  v_new := llm_private.changed_settings(v_old, p_changes);
   if v_new is distinct from v_old then
     update public.user_llm_settings
     set
@@ -4869,27 +4884,21 @@ comment on function llm_private.forget_counters is
 'Throw counters away, all or those of one user: a quota that stood back behind a closer one did not count meanwhile, and
 is opened anew from the ledger.';
 
-create function llm_private.set_quota(p_quota jsonb)
-returns jsonb
+create function llm_private.check_quota(p_quota jsonb, p_allowed text[])
+returns void
 language plpgsql
-volatile
-security definer
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner constant uuid := llm_private.acting_owner();
-  v_operator constant boolean := v_owner = llm_private.operator_id();
-  v_known constant text[] := '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
-    || case when v_operator then '{user_id,group,shared}'::text[] else '{}' end;
   v_unknown text;
-  v_row llm_private.quotas;
 begin
   perform llm_private.check_value('invalid_quota', jsonb_typeof(p_quota) = 'object', 'p_quota', 'a JSON object');
-  select k into v_unknown from jsonb_object_keys(p_quota) as k where k <> all(v_known) limit 1;
-  perform llm_private.check_value(
-    'invalid_quota', v_unknown is null, 'A field of the quota', array_to_string(v_known, ', ')
-  );
+  select k into v_unknown from jsonb_object_keys(p_quota) as k where k <> all(p_allowed) limit 1;
   perform
+    llm_private.check_value(
+      'invalid_quota', v_unknown is null, 'A field of the quota', array_to_string(p_allowed, ', ')
+    ),
     llm_private.check_value(
       'invalid_quota',
       jsonb_typeof(p_quota -> 'limit') = 'number' and p_quota ->> 'limit' ~ '^[0-9]{1,15}(\.[0-9]{1,12})?$', 'limit',
@@ -4901,21 +4910,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_quota', p_quota ->> 'period' in ('minute', 'day', 'month', 'lifetime'), 'period',
-      'minute, day, month or total'
-    ),
-    llm_private.check_value(
-      'invalid_quota', coalesce(p_quota ->> 'key_source', 'user') in ('user', 'team', 'operator'), 'key_source',
-      'user, team, operator or null'
-    ),
-    llm_private.check_value(
-      'invalid_quota',
-      p_quota ->> 'provider' is null
-      or exists (select from public.llm_providers as p where p.id = p_quota ->> 'provider'),
-      'provider', 'a provider of the catalogue, or null'
-    ),
-    llm_private.check_value(
-      'invalid_quota', p_quota ->> 'task' is null or p_quota ->> 'task' ~ '^[^[:cntrl:]]{1,64}$', 'task',
-      'a task of 1 to 64 printable characters, or null'
+      'minute, day, month or lifetime'
     ),
     llm_private.check_value(
       'invalid_quota', coalesce(p_quota ->> 'clock', 'utc') in ('utc', 'user'), 'clock', 'utc or user'
@@ -4927,6 +4922,35 @@ begin
     llm_private.check_value(
       'invalid_quota', coalesce(p_quota ->> 'unpriced', 'refuse') in ('allow', 'refuse'), 'unpriced',
       'allow or refuse'
+    );
+end
+$$;
+
+comment on function llm_private.check_quota is
+'Error invalid_quota for a field outside p_allowed, and for a limit, unit, period, clock, enforced or unpriced that is
+not allowed.';
+
+create function llm_private.check_quota_scope(p_quota jsonb)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+    llm_private.check_value(
+      'invalid_quota', coalesce(p_quota ->> 'key_source', 'user') in ('user', 'team', 'operator'), 'key_source',
+      'user, team, operator or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota',
+      p_quota ->> 'provider' is null
+      or exists (select from public.llm_providers as p where p.id = p_quota ->> 'provider'),
+      'provider', 'a provider of the catalog, or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota', p_quota ->> 'task' is null or p_quota ->> 'task' ~ '^[^[:cntrl:]]{1,64}$', 'task',
+      'a task of 1 to 64 printable characters, or null'
     ),
     llm_private.check_value(
       'invalid_quota', coalesce(jsonb_typeof(p_quota -> 'shared'), 'null') in ('boolean', 'null'), 'shared',
@@ -4953,26 +4977,31 @@ begin
       or p_quota ->> 'user_id' is null and coalesce(p_quota ->> 'clock', 'utc') = 'utc',
       'shared', 'true only without a user_id and with the clock utc'
     );
-  if not v_operator then
-    perform llm_private.ensure_settings(v_owner);
-  end if;
+end
+$$;
 
-  v_row.set_by := case when v_operator then 'operator' else 'user' end;
-  v_row.user_id := case when v_operator then (p_quota ->> 'user_id')::uuid else v_owner end;
-  v_row.shared := coalesce((p_quota -> 'shared')::boolean, false);
-  -- Of what will be summed, before the quota is there: see the order of locks. A user's go one after the other then, so
-  -- that they can be counted.
-  if v_row.shared or not v_operator then
-    perform llm_private.lock_usage(v_owner);
-  end if;
-  v_row.clock := coalesce(p_quota ->> 'clock', case when v_operator then 'utc' else 'user' end);
+comment on function llm_private.check_quota_scope is
+'Error invalid_quota unless what a quota counts (key_source, provider, task) and whom it binds (user_id, group, shared)
+exist and fit together.';
+
+create function llm_private.save_quota(p_quota jsonb, p_set_by text, p_user uuid)
+returns llm_private.quotas
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.quotas;
+begin
   insert into llm_private.quotas (
     set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, enforced, unpriced
   )
   values (
-    v_row.set_by, v_row.user_id, p_quota ->> 'group', v_row.shared, p_quota ->> 'key_source', p_quota ->> 'provider',
-    p_quota ->> 'task', p_quota ->> 'unit', p_quota ->> 'period', v_row.clock, (p_quota ->> 'limit')::numeric,
-    coalesce((p_quota ->> 'enforced')::boolean, true), coalesce(p_quota ->> 'unpriced', 'refuse')
+    p_set_by, p_user, p_quota ->> 'group', coalesce((p_quota ->> 'shared')::boolean, false), p_quota ->> 'key_source',
+    p_quota ->> 'provider', p_quota ->> 'task', p_quota ->> 'unit', p_quota ->> 'period',
+    coalesce(p_quota ->> 'clock', case p_set_by when 'operator' then 'utc' else 'user' end),
+    (p_quota ->> 'limit')::numeric, coalesce((p_quota ->> 'enforced')::boolean, true),
+    coalesce(p_quota ->> 'unpriced', 'refuse')
   )
   on conflict (
     set_by, unit, period, shared,
@@ -4981,24 +5010,83 @@ begin
   ) do update set
     clock = excluded.clock, amount = excluded.amount, enforced = excluded.enforced, unpriced = excluded.unpriced
   returning * into v_row;
-  if not v_operator then
-    perform llm_private.check_value(
-      'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = v_owner and q.set_by = 'user'),
-      'The number of quotas', 'at most 50 of your own'
-    );
-    perform llm_private.audit(
-      v_owner, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
-      p_detail => llm_private.quota_json(v_row)
-    );
-    perform llm_private.open_counters(v_owner, array[v_row.id]);
-  elsif v_row.shared then
-    -- No user's request should have to wait for the sum over all users. Recording waits for it.
-    perform llm_private.open_counter(v_row, v_owner);
-    perform llm_private.open_counters(v_owner, array[v_row.id]);
+  return v_row;
+end
+$$;
+
+comment on function llm_private.save_quota is 'Insert a quota, or update the quota with the same scope.';
+
+create function llm_private.set_own_quota(p_quota jsonb, p_user uuid)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.quotas;
+begin
+  perform llm_private.ensure_settings(p_user);
+  -- Locks the usage before the quota, as the order of locks asks, and one user's changes follow each other.
+  perform llm_private.lock_usage(p_user);
+  v_row := llm_private.save_quota(p_quota, 'user', p_user);
+  perform llm_private.check_value(
+    'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = p_user and q.set_by = 'user'),
+    'The number of quotas', 'at most 50 of your own'
+  );
+  perform llm_private.audit(
+    p_user, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
+    p_detail => llm_private.quota_json(v_row)
+  );
+  perform llm_private.open_counters(p_user, array[v_row.id]);
+  return llm_private.quota_status(v_row, p_user);
+end
+$$;
+
+comment on function llm_private.set_own_quota is 'Set a user''s own quota. Error invalid_quota beyond 50 quotas.';
+
+create function llm_private.set_operator_quota(p_quota jsonb)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.quotas;
+begin
+  if p_quota -> 'shared' is distinct from 'true' then
+    return llm_private.quota_json(llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid));
   end if;
+  -- Locks the usage before the quota, as the order of locks asks.
+  perform llm_private.lock_usage(llm_private.operator_id());
+  v_row := llm_private.save_quota(p_quota, 'operator', null);
+  -- Opened now, so that no user's request waits for the sum over all users; recording waits for it.
+  perform llm_private.open_counter(v_row, llm_private.operator_id());
+  perform llm_private.open_counters(llm_private.operator_id(), array[v_row.id]);
+  return llm_private.quota_status(v_row, llm_private.operator_id());
+end
+$$;
+
+comment on function llm_private.set_operator_quota is 'Set a quota of the operator''s.';
+
+create function llm_private.set_quota(p_quota jsonb)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+begin
+  perform llm_private.check_quota(
+    p_quota,
+    '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
+    || case when v_operator then '{user_id,group,shared}'::text[] else '{}' end
+  );
+  perform llm_private.check_quota_scope(p_quota);
   return case
-    when v_row.shared or not v_operator then llm_private.quota_status(v_row, v_owner)
-    else llm_private.quota_json(v_row)
+    when v_operator then llm_private.set_operator_quota(p_quota) else llm_private.set_own_quota(p_quota, v_owner)
   end;
 end
 $$;
@@ -5232,11 +5320,36 @@ create type llm_private.route_line as (
 comment on type llm_private.route_line is
 'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
 
+create type llm_private.route_settings as (
+  default_provider text,
+  enable_fallbacks boolean,
+  preferences jsonb,
+  override jsonb,
+  closed boolean,
+  allow_operator_keys boolean,
+  task_order text []
+);
+
+comment on type llm_private.route_settings is
+'What the user''s and the operator''s settings say about the route of a task. closed: the task''s override has fallbacks
+of its own, so nothing else is tried.';
+
 create type llm_private.named_model as (provider text, model text, reason text);
 
 comment on type llm_private.named_model is
 'A provider and model that the request or the task''s override names. reason says which of them: requested,
 task_override or task_fallback. Without a model, the provider''s default model is used.';
+
+create type llm_private.keyed_route as (
+  candidates json,
+  key_ids uuid [],
+  unleased boolean,
+  expires_at timestamptz
+);
+
+comment on type llm_private.keyed_route is
+'Candidates with their keys in plain text, the ids of these keys, whether one of them is not on lease, and when the
+first of the leases ends.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -5335,6 +5448,32 @@ comment on function llm_private.named_models is
 'Steps 1 and 2 of the route, in order: the requested model, then the task''s override and its fallbacks. May name a
 provider more than once. Error unknown_model.';
 
+create function llm_private.route_settings(p_user uuid, p_task text)
+returns llm_private.route_settings
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settings llm_private.route_settings;
+begin
+  select
+    s.default_provider,
+    coalesce(s.enable_fallbacks, true),
+    coalesce(s.provider_preferences, '{}'),
+    s.task_overrides -> p_task,
+    s.task_overrides -> p_task ? 'fallbacks',
+    coalesce(s.allow_operator_keys, o.operator_keys_by_default),
+    (select t.provider_order from public.llm_tasks as t where t.task = p_task)
+  into strict v_settings
+  from llm_private.operator_settings as o
+  left join public.user_llm_settings as s on s.user_id = p_user;
+  return v_settings;
+end
+$$;
+
+comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task.';
+
 create function llm_private.route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
@@ -5345,24 +5484,13 @@ rows 10
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_settings record;
+  v_settings llm_private.route_settings;
   v_named llm_private.named_model[];
   v_only text;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
-  select
-    s.default_provider,
-    coalesce(s.enable_fallbacks, true) as enable_fallbacks,
-    coalesce(s.provider_preferences, '{}') as preferences,
-    s.task_overrides -> p_task as override,
-    s.task_overrides -> p_task ? 'fallbacks' as closed,
-    coalesce(s.allow_operator_keys, o.operator_keys_by_default) as allow_operator_keys,
-    (select t.provider_order from public.llm_tasks as t where t.task = p_task) as task_order
-  into strict v_settings
-  from llm_private.operator_settings as o
-  left join public.user_llm_settings as s on s.user_id = p_user;
-
+  v_settings := llm_private.route_settings(p_user, p_task);
   if p_model is not null or v_settings.override is not null then
     v_named := llm_private.named_models(p_model, v_settings.override, v_settings.default_provider);
   end if;
@@ -5717,6 +5845,62 @@ $$;
 comment on function llm_private.refuse_route is
 'Error keys_rate_limited or no_usable_key for a route without candidates, with what the user can do.';
 
+create function llm_private.keyed_route(
+  p_user uuid,
+  p_holder text,
+  p_task text,
+  p_model text,
+  p_needs text[],
+  p_operator_providers text[],
+  p_refused text[]
+)
+returns llm_private.keyed_route
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_route llm_private.keyed_route;
+begin
+  with master as materialized (
+    select m.id, d.decrypted_secret
+    from llm_private.master_keys as m
+    inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
+  )
+
+  select
+    json_agg(
+      json_build_object(
+        'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
+        'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
+        'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
+        'key', case
+          when r.key_id is not null
+            then llm_private.decrypt_key(
+              p_user, r.key_id, s.ciphertext,
+              coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
+            )
+        end
+      ) order by r.ordinality
+    ),
+    array_agg(distinct r.key_id) filter (where r.key_id is not null),
+    bool_or(l.key_id is null) filter (where r.key_id is not null),
+    min(l.expires_at)
+  into v_route
+  from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+  left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
+  left join master as m on s.master_key_id = m.id
+  left join llm_private.leases as l
+    on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
+  where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(p_refused);
+  return v_route;
+end
+$$;
+
+comment on function llm_private.keyed_route is
+'The candidates with their keys in plain text, without those that p_refused names, and the lease that this holder has.
+Error key_unreadable.';
+
 create function llm_private.resolve_route(
   p_task text,
   p_model text,
@@ -5739,10 +5923,7 @@ declare
     'runtime:' || v_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || v_user
   );
   v_operator llm_private.operator_settings;
-  v_candidates json;
-  v_keys uuid[];
-  v_unleased boolean;
-  v_expires_at timestamptz;
+  v_route llm_private.keyed_route;
   v_metered constant boolean := llm_private.has_quotas(v_user);
   v_refused text[] := '{}'::text[];
 begin
@@ -5765,54 +5946,25 @@ begin
 
   -- Again where a key was replaced or revoked between reading the route and handing it out.
   loop
-    with master as materialized (
-      select m.id, d.decrypted_secret
-      from llm_private.master_keys as m
-      inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
-    )
-
-    select
-      json_agg(
-        json_build_object(
-          'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
-          'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
-          'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
-          'key', case
-            when r.key_id is not null
-              then llm_private.decrypt_key(
-                v_user, r.key_id, s.ciphertext,
-                coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
-              )
-          end
-        ) order by r.ordinality
-      ),
-      array_agg(distinct r.key_id) filter (where r.key_id is not null),
-      bool_or(l.key_id is null) filter (where r.key_id is not null),
-      min(l.expires_at)
-    into v_candidates, v_keys, v_unleased, v_expires_at
-    from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
-    left join llm_private.key_secrets as s on s.user_id = v_user and r.key_id = s.key_id
-    left join master as m on s.master_key_id = m.id
-    left join llm_private.leases as l
-      on l.user_id = v_user and r.key_id = l.key_id and l.holder = v_holder and l.expires_at > now()
-    where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(v_refused);
-
-    if v_candidates is null then
+    v_route := llm_private.keyed_route(
+      v_user, v_holder, p_task, p_model, p_needs, p_operator_providers, v_refused
+    );
+    if v_route.candidates is null then
       perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
     end if;
 
     -- While a lease covers all of the keys, nothing is written.
-    if v_unleased or v_expires_at is null then
-      v_expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+    if v_route.unleased or v_route.expires_at is null then
+      v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
     end if;
-    exit when v_unleased is not true
-      or llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at);
+    exit when v_route.unleased is not true
+      or llm_private.lease_keys(v_user, v_runtime, v_holder, v_route.key_ids, v_route.expires_at);
   end loop;
   if not v_metered then
-    return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
+    return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
   end if;
   return json_build_object(
-    'task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at, 'metered', true,
+    'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,
     'max_output_tokens', case
       when exists (select from llm_private.binding_quotas(v_user) as q where q.enforced and q.unit <> 'requests')
         then coalesce(p_output_tokens, v_operator.unbounded_output_tokens)

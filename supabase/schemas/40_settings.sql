@@ -261,35 +261,16 @@ $$;
 comment on function llm_private.merge_task_overrides is
 'task_overrides with the given tasks replaced; null removes a task. Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
-returns jsonb
+create function llm_private.changed_settings(p_old public.user_llm_settings, p_changes jsonb)
+returns public.user_llm_settings
 language plpgsql
-volatile
-security definer
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
-  v_providers constant text[] := array(select id from public.llm_providers order by position, id);
-  v_old public.user_llm_settings;
-  v_new public.user_llm_settings;
+  v_providers constant text[] := array(select p.id from public.llm_providers as p order by p.position, p.id);
+  v_new public.user_llm_settings := p_old;
 begin
-  perform llm_private.check_known_settings(
-    p_changes, '',
-    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
-  );
-  perform llm_private.ensure_settings(v_user);
-  -- The lock makes two changes at once follow each other, so that neither is lost.
-  select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
-  if p_expected_version is not null and p_expected_version <> v_old.version then
-    perform llm_private.fail(
-      409, 'settings_changed',
-      format('The settings were changed elsewhere: they are at version %s now.', v_old.version),
-      'Read them again and repeat the change on what they are now.'
-    );
-  end if;
-
-  v_new := v_old;
   if p_changes ? 'default_provider' then
     perform llm_private.check_value(
       'invalid_setting', p_changes -> 'default_provider' = 'null' or p_changes ->> 'default_provider' = any(v_providers),
@@ -321,15 +302,49 @@ begin
   end if;
   if p_changes ? 'provider_preferences' then
     v_new.provider_preferences := llm_private.merge_preferences(
-      v_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
+      p_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
     );
   end if;
   if p_changes ? 'task_overrides' then
     v_new.task_overrides := llm_private.merge_task_overrides(
-      v_old.task_overrides, p_changes -> 'task_overrides', v_providers
+      p_old.task_overrides, p_changes -> 'task_overrides', v_providers
+    );
+  end if;
+  return v_new;
+end
+$$;
+
+comment on function llm_private.changed_settings is
+'Settings with the changes in p_changes. Errors: invalid_setting, unknown_setting.';
+
+create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_old public.user_llm_settings;
+  v_new public.user_llm_settings;
+begin
+  perform llm_private.check_known_settings(
+    p_changes, '',
+    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
+  );
+  perform llm_private.ensure_settings(v_user);
+  -- The lock makes two changes at once follow each other, so that neither is lost.
+  select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
+  if p_expected_version is not null and p_expected_version <> v_old.version then
+    perform llm_private.fail(
+      409, 'settings_changed',
+      format('The settings were changed elsewhere: they are at version %s now.', v_old.version),
+      'Read them again and repeat the change on what they are now.'
     );
   end if;
 
+  v_new := llm_private.changed_settings(v_old, p_changes);
   if v_new is distinct from v_old then
     update public.user_llm_settings
     set

@@ -1047,27 +1047,21 @@ comment on function llm_private.forget_counters is
 'Throw counters away, all or those of one user: a quota that stood back behind a closer one did not count meanwhile, and
 is opened anew from the ledger.';
 
-create function llm_private.set_quota(p_quota jsonb)
-returns jsonb
+create function llm_private.check_quota(p_quota jsonb, p_allowed text[])
+returns void
 language plpgsql
-volatile
-security definer
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner constant uuid := llm_private.acting_owner();
-  v_operator constant boolean := v_owner = llm_private.operator_id();
-  v_known constant text[] := '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
-    || case when v_operator then '{user_id,group,shared}'::text[] else '{}' end;
   v_unknown text;
-  v_row llm_private.quotas;
 begin
   perform llm_private.check_value('invalid_quota', jsonb_typeof(p_quota) = 'object', 'p_quota', 'a JSON object');
-  select k into v_unknown from jsonb_object_keys(p_quota) as k where k <> all(v_known) limit 1;
-  perform llm_private.check_value(
-    'invalid_quota', v_unknown is null, 'A field of the quota', array_to_string(v_known, ', ')
-  );
+  select k into v_unknown from jsonb_object_keys(p_quota) as k where k <> all(p_allowed) limit 1;
   perform
+    llm_private.check_value(
+      'invalid_quota', v_unknown is null, 'A field of the quota', array_to_string(p_allowed, ', ')
+    ),
     llm_private.check_value(
       'invalid_quota',
       jsonb_typeof(p_quota -> 'limit') = 'number' and p_quota ->> 'limit' ~ '^[0-9]{1,15}(\.[0-9]{1,12})?$', 'limit',
@@ -1079,21 +1073,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_quota', p_quota ->> 'period' in ('minute', 'day', 'month', 'lifetime'), 'period',
-      'minute, day, month or total'
-    ),
-    llm_private.check_value(
-      'invalid_quota', coalesce(p_quota ->> 'key_source', 'user') in ('user', 'team', 'operator'), 'key_source',
-      'user, team, operator or null'
-    ),
-    llm_private.check_value(
-      'invalid_quota',
-      p_quota ->> 'provider' is null
-      or exists (select from public.llm_providers as p where p.id = p_quota ->> 'provider'),
-      'provider', 'a provider of the catalogue, or null'
-    ),
-    llm_private.check_value(
-      'invalid_quota', p_quota ->> 'task' is null or p_quota ->> 'task' ~ '^[^[:cntrl:]]{1,64}$', 'task',
-      'a task of 1 to 64 printable characters, or null'
+      'minute, day, month or lifetime'
     ),
     llm_private.check_value(
       'invalid_quota', coalesce(p_quota ->> 'clock', 'utc') in ('utc', 'user'), 'clock', 'utc or user'
@@ -1105,6 +1085,35 @@ begin
     llm_private.check_value(
       'invalid_quota', coalesce(p_quota ->> 'unpriced', 'refuse') in ('allow', 'refuse'), 'unpriced',
       'allow or refuse'
+    );
+end
+$$;
+
+comment on function llm_private.check_quota is
+'Error invalid_quota for a field outside p_allowed, and for a limit, unit, period, clock, enforced or unpriced that is
+not allowed.';
+
+create function llm_private.check_quota_scope(p_quota jsonb)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+    llm_private.check_value(
+      'invalid_quota', coalesce(p_quota ->> 'key_source', 'user') in ('user', 'team', 'operator'), 'key_source',
+      'user, team, operator or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota',
+      p_quota ->> 'provider' is null
+      or exists (select from public.llm_providers as p where p.id = p_quota ->> 'provider'),
+      'provider', 'a provider of the catalog, or null'
+    ),
+    llm_private.check_value(
+      'invalid_quota', p_quota ->> 'task' is null or p_quota ->> 'task' ~ '^[^[:cntrl:]]{1,64}$', 'task',
+      'a task of 1 to 64 printable characters, or null'
     ),
     llm_private.check_value(
       'invalid_quota', coalesce(jsonb_typeof(p_quota -> 'shared'), 'null') in ('boolean', 'null'), 'shared',
@@ -1131,26 +1140,31 @@ begin
       or p_quota ->> 'user_id' is null and coalesce(p_quota ->> 'clock', 'utc') = 'utc',
       'shared', 'true only without a user_id and with the clock utc'
     );
-  if not v_operator then
-    perform llm_private.ensure_settings(v_owner);
-  end if;
+end
+$$;
 
-  v_row.set_by := case when v_operator then 'operator' else 'user' end;
-  v_row.user_id := case when v_operator then (p_quota ->> 'user_id')::uuid else v_owner end;
-  v_row.shared := coalesce((p_quota -> 'shared')::boolean, false);
-  -- Of what will be summed, before the quota is there: see the order of locks. A user's go one after the other then, so
-  -- that they can be counted.
-  if v_row.shared or not v_operator then
-    perform llm_private.lock_usage(v_owner);
-  end if;
-  v_row.clock := coalesce(p_quota ->> 'clock', case when v_operator then 'utc' else 'user' end);
+comment on function llm_private.check_quota_scope is
+'Error invalid_quota unless what a quota counts (key_source, provider, task) and whom it binds (user_id, group, shared)
+exist and fit together.';
+
+create function llm_private.save_quota(p_quota jsonb, p_set_by text, p_user uuid)
+returns llm_private.quotas
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.quotas;
+begin
   insert into llm_private.quotas (
     set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, enforced, unpriced
   )
   values (
-    v_row.set_by, v_row.user_id, p_quota ->> 'group', v_row.shared, p_quota ->> 'key_source', p_quota ->> 'provider',
-    p_quota ->> 'task', p_quota ->> 'unit', p_quota ->> 'period', v_row.clock, (p_quota ->> 'limit')::numeric,
-    coalesce((p_quota ->> 'enforced')::boolean, true), coalesce(p_quota ->> 'unpriced', 'refuse')
+    p_set_by, p_user, p_quota ->> 'group', coalesce((p_quota ->> 'shared')::boolean, false), p_quota ->> 'key_source',
+    p_quota ->> 'provider', p_quota ->> 'task', p_quota ->> 'unit', p_quota ->> 'period',
+    coalesce(p_quota ->> 'clock', case p_set_by when 'operator' then 'utc' else 'user' end),
+    (p_quota ->> 'limit')::numeric, coalesce((p_quota ->> 'enforced')::boolean, true),
+    coalesce(p_quota ->> 'unpriced', 'refuse')
   )
   on conflict (
     set_by, unit, period, shared,
@@ -1159,24 +1173,83 @@ begin
   ) do update set
     clock = excluded.clock, amount = excluded.amount, enforced = excluded.enforced, unpriced = excluded.unpriced
   returning * into v_row;
-  if not v_operator then
-    perform llm_private.check_value(
-      'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = v_owner and q.set_by = 'user'),
-      'The number of quotas', 'at most 50 of your own'
-    );
-    perform llm_private.audit(
-      v_owner, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
-      p_detail => llm_private.quota_json(v_row)
-    );
-    perform llm_private.open_counters(v_owner, array[v_row.id]);
-  elsif v_row.shared then
-    -- No user's request should have to wait for the sum over all users. Recording waits for it.
-    perform llm_private.open_counter(v_row, v_owner);
-    perform llm_private.open_counters(v_owner, array[v_row.id]);
+  return v_row;
+end
+$$;
+
+comment on function llm_private.save_quota is 'Insert a quota, or update the quota with the same scope.';
+
+create function llm_private.set_own_quota(p_quota jsonb, p_user uuid)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.quotas;
+begin
+  perform llm_private.ensure_settings(p_user);
+  -- Locks the usage before the quota, as the order of locks asks, and one user's changes follow each other.
+  perform llm_private.lock_usage(p_user);
+  v_row := llm_private.save_quota(p_quota, 'user', p_user);
+  perform llm_private.check_value(
+    'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = p_user and q.set_by = 'user'),
+    'The number of quotas', 'at most 50 of your own'
+  );
+  perform llm_private.audit(
+    p_user, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
+    p_detail => llm_private.quota_json(v_row)
+  );
+  perform llm_private.open_counters(p_user, array[v_row.id]);
+  return llm_private.quota_status(v_row, p_user);
+end
+$$;
+
+comment on function llm_private.set_own_quota is 'Set a user''s own quota. Error invalid_quota beyond 50 quotas.';
+
+create function llm_private.set_operator_quota(p_quota jsonb)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.quotas;
+begin
+  if p_quota -> 'shared' is distinct from 'true' then
+    return llm_private.quota_json(llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid));
   end if;
+  -- Locks the usage before the quota, as the order of locks asks.
+  perform llm_private.lock_usage(llm_private.operator_id());
+  v_row := llm_private.save_quota(p_quota, 'operator', null);
+  -- Opened now, so that no user's request waits for the sum over all users; recording waits for it.
+  perform llm_private.open_counter(v_row, llm_private.operator_id());
+  perform llm_private.open_counters(llm_private.operator_id(), array[v_row.id]);
+  return llm_private.quota_status(v_row, llm_private.operator_id());
+end
+$$;
+
+comment on function llm_private.set_operator_quota is 'Set a quota of the operator''s.';
+
+create function llm_private.set_quota(p_quota jsonb)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+begin
+  perform llm_private.check_quota(
+    p_quota,
+    '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
+    || case when v_operator then '{user_id,group,shared}'::text[] else '{}' end
+  );
+  perform llm_private.check_quota_scope(p_quota);
   return case
-    when v_row.shared or not v_operator then llm_private.quota_status(v_row, v_owner)
-    else llm_private.quota_json(v_row)
+    when v_operator then llm_private.set_operator_quota(p_quota) else llm_private.set_own_quota(p_quota, v_owner)
   end;
 end
 $$;

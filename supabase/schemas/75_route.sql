@@ -52,11 +52,36 @@ create type llm_private.route_line as (
 comment on type llm_private.route_line is
 'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
 
+create type llm_private.route_settings as (
+  default_provider text,
+  enable_fallbacks boolean,
+  preferences jsonb,
+  override jsonb,
+  closed boolean,
+  allow_operator_keys boolean,
+  task_order text []
+);
+
+comment on type llm_private.route_settings is
+'What the user''s and the operator''s settings say about the route of a task. closed: the task''s override has fallbacks
+of its own, so nothing else is tried.';
+
 create type llm_private.named_model as (provider text, model text, reason text);
 
 comment on type llm_private.named_model is
 'A provider and model that the request or the task''s override names. reason says which of them: requested,
 task_override or task_fallback. Without a model, the provider''s default model is used.';
+
+create type llm_private.keyed_route as (
+  candidates json,
+  key_ids uuid [],
+  unleased boolean,
+  expires_at timestamptz
+);
+
+comment on type llm_private.keyed_route is
+'Candidates with their keys in plain text, the ids of these keys, whether one of them is not on lease, and when the
+first of the leases ends.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -155,6 +180,32 @@ comment on function llm_private.named_models is
 'Steps 1 and 2 of the route, in order: the requested model, then the task''s override and its fallbacks. May name a
 provider more than once. Error unknown_model.';
 
+create function llm_private.route_settings(p_user uuid, p_task text)
+returns llm_private.route_settings
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settings llm_private.route_settings;
+begin
+  select
+    s.default_provider,
+    coalesce(s.enable_fallbacks, true),
+    coalesce(s.provider_preferences, '{}'),
+    s.task_overrides -> p_task,
+    s.task_overrides -> p_task ? 'fallbacks',
+    coalesce(s.allow_operator_keys, o.operator_keys_by_default),
+    (select t.provider_order from public.llm_tasks as t where t.task = p_task)
+  into strict v_settings
+  from llm_private.operator_settings as o
+  left join public.user_llm_settings as s on s.user_id = p_user;
+  return v_settings;
+end
+$$;
+
+comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task.';
+
 create function llm_private.route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
@@ -165,24 +216,13 @@ rows 10
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_settings record;
+  v_settings llm_private.route_settings;
   v_named llm_private.named_model[];
   v_only text;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
-  select
-    s.default_provider,
-    coalesce(s.enable_fallbacks, true) as enable_fallbacks,
-    coalesce(s.provider_preferences, '{}') as preferences,
-    s.task_overrides -> p_task as override,
-    s.task_overrides -> p_task ? 'fallbacks' as closed,
-    coalesce(s.allow_operator_keys, o.operator_keys_by_default) as allow_operator_keys,
-    (select t.provider_order from public.llm_tasks as t where t.task = p_task) as task_order
-  into strict v_settings
-  from llm_private.operator_settings as o
-  left join public.user_llm_settings as s on s.user_id = p_user;
-
+  v_settings := llm_private.route_settings(p_user, p_task);
   if p_model is not null or v_settings.override is not null then
     v_named := llm_private.named_models(p_model, v_settings.override, v_settings.default_provider);
   end if;
@@ -537,6 +577,62 @@ $$;
 comment on function llm_private.refuse_route is
 'Error keys_rate_limited or no_usable_key for a route without candidates, with what the user can do.';
 
+create function llm_private.keyed_route(
+  p_user uuid,
+  p_holder text,
+  p_task text,
+  p_model text,
+  p_needs text[],
+  p_operator_providers text[],
+  p_refused text[]
+)
+returns llm_private.keyed_route
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_route llm_private.keyed_route;
+begin
+  with master as materialized (
+    select m.id, d.decrypted_secret
+    from llm_private.master_keys as m
+    inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
+  )
+
+  select
+    json_agg(
+      json_build_object(
+        'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
+        'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
+        'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
+        'key', case
+          when r.key_id is not null
+            then llm_private.decrypt_key(
+              p_user, r.key_id, s.ciphertext,
+              coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
+            )
+        end
+      ) order by r.ordinality
+    ),
+    array_agg(distinct r.key_id) filter (where r.key_id is not null),
+    bool_or(l.key_id is null) filter (where r.key_id is not null),
+    min(l.expires_at)
+  into v_route
+  from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+  left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
+  left join master as m on s.master_key_id = m.id
+  left join llm_private.leases as l
+    on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
+  where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(p_refused);
+  return v_route;
+end
+$$;
+
+comment on function llm_private.keyed_route is
+'The candidates with their keys in plain text, without those that p_refused names, and the lease that this holder has.
+Error key_unreadable.';
+
 create function llm_private.resolve_route(
   p_task text,
   p_model text,
@@ -559,10 +655,7 @@ declare
     'runtime:' || v_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || v_user
   );
   v_operator llm_private.operator_settings;
-  v_candidates json;
-  v_keys uuid[];
-  v_unleased boolean;
-  v_expires_at timestamptz;
+  v_route llm_private.keyed_route;
   v_metered constant boolean := llm_private.has_quotas(v_user);
   v_refused text[] := '{}'::text[];
 begin
@@ -585,54 +678,25 @@ begin
 
   -- Again where a key was replaced or revoked between reading the route and handing it out.
   loop
-    with master as materialized (
-      select m.id, d.decrypted_secret
-      from llm_private.master_keys as m
-      inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
-    )
-
-    select
-      json_agg(
-        json_build_object(
-          'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
-          'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
-          'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
-          'key', case
-            when r.key_id is not null
-              then llm_private.decrypt_key(
-                v_user, r.key_id, s.ciphertext,
-                coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
-              )
-          end
-        ) order by r.ordinality
-      ),
-      array_agg(distinct r.key_id) filter (where r.key_id is not null),
-      bool_or(l.key_id is null) filter (where r.key_id is not null),
-      min(l.expires_at)
-    into v_candidates, v_keys, v_unleased, v_expires_at
-    from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
-    left join llm_private.key_secrets as s on s.user_id = v_user and r.key_id = s.key_id
-    left join master as m on s.master_key_id = m.id
-    left join llm_private.leases as l
-      on l.user_id = v_user and r.key_id = l.key_id and l.holder = v_holder and l.expires_at > now()
-    where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(v_refused);
-
-    if v_candidates is null then
+    v_route := llm_private.keyed_route(
+      v_user, v_holder, p_task, p_model, p_needs, p_operator_providers, v_refused
+    );
+    if v_route.candidates is null then
       perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
     end if;
 
     -- While a lease covers all of the keys, nothing is written.
-    if v_unleased or v_expires_at is null then
-      v_expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+    if v_route.unleased or v_route.expires_at is null then
+      v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
     end if;
-    exit when v_unleased is not true
-      or llm_private.lease_keys(v_user, v_runtime, v_holder, v_keys, v_expires_at);
+    exit when v_route.unleased is not true
+      or llm_private.lease_keys(v_user, v_runtime, v_holder, v_route.key_ids, v_route.expires_at);
   end loop;
   if not v_metered then
-    return json_build_object('task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at);
+    return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
   end if;
   return json_build_object(
-    'task', p_task, 'candidates', v_candidates, 'expires_at', v_expires_at, 'metered', true,
+    'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,
     'max_output_tokens', case
       when exists (select from llm_private.binding_quotas(v_user) as q where q.enforced and q.unit <> 'requests')
         then coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
