@@ -93,5 +93,5 @@ def _emulated(stack: Stack, _emulator: Emulator) -> Iterator[None]:
 
 @pytest.fixture
 def providers(_emulated: None, emulator: Emulator) -> Emulator:
-    """The emulator, with the project's catalogue pointing at it."""
+    """The emulator, with the project's catalog pointing at it."""
     return emulator

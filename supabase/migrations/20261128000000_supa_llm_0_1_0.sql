@@ -4,18 +4,18 @@
 
 -- Foundation: the private schema, coded errors, time-ordered ids and month partitions.
 --
--- Everything that an app may read lives in `public` under row level security and carries `llm` in its name, so that
--- nothing of an adopter's clashes. Ciphertext and the functions that run with the owner's rights live in
+-- Everything that an app may read lives in `public` under row level security. Its name contains `llm`, so that it does
+-- not clash with the app's own names. Ciphertext and the functions that run with the owner's rights live in
 -- `llm_private`, which PostgREST does not expose. A function in `public` runs with the caller's rights and calls
--- one in `llm_private` where it must.
+-- a function in `llm_private` where it needs more.
 --
--- Default privileges of the project are left alone, whatever they are: 90_api.sql revokes everything of ours from
--- everybody, and grants by name what the API offers.
+-- The project's default privileges stay as they are: 90_api.sql revokes every privilege on supa-llm's objects, and
+-- grants by name what the API offers.
 
 do $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
-    raise exception 'supa-llm needs Supabase Vault to keep its master key'
+    raise exception 'supa-llm needs Supabase Vault for its master key.'
       using hint = 'Enable the extension: create extension supabase_vault with schema vault;';
   end if;
 end
@@ -44,9 +44,9 @@ end
 $$;
 
 comment on function llm_private.fail is
-'Raise a coded error: PostgREST turns SQLSTATE PTxyz into HTTP xyz; detail is a stable code of docs/errors.md.';
+'Raise a coded error: PostgREST turns SQLSTATE PTxyz into HTTP xyz, and detail is a stable code from docs/errors.md.';
 
--- Volatile: of several in one statement, the planner would run an immutable one with constant arguments first.
+-- Volatile, because the planner would run an immutable check with constant arguments before the checks above it.
 create function llm_private.check_value(p_code text, p_ok boolean, p_name text, p_allowed text)
 returns void
 language plpgsql
@@ -54,20 +54,20 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- The value is not repeated: a key pasted into the wrong field would stand in a log.
+  -- The message omits the value, because a key pasted into the wrong field would end up in a log.
   if p_ok is not true then
     perform llm_private.fail(
-      400, p_code, format('%s has a value that is not allowed.', p_name), 'Allowed: ' || p_allowed || '.'
+      400, p_code, format('%s has an invalid value.', p_name), 'Allowed: ' || p_allowed || '.'
     );
   end if;
 end
 $$;
 
 comment on function llm_private.check_value is
-'Unless p_ok, an error with this code that names the value and what is allowed.';
+'Unless p_ok, raise an error with this code that names the value and the allowed values.';
 
--- Counters, alerts and reservations name the owner of each row. What is the operator's, or everybody's together, is
--- owned by nobody's id.
+-- Counters, alerts and reservations name the owner of each row. Rows of the operator, and rows that all users share,
+-- carry an id that no user has.
 create function llm_private.operator_id()
 returns uuid
 language plpgsql
@@ -79,7 +79,7 @@ begin
 end
 $$;
 
-comment on function llm_private.operator_id is 'Stands for the operator where a row names its owner.';
+comment on function llm_private.operator_id is 'The id that stands for the operator as the owner of a row.';
 
 create function llm_private.require_user()
 returns uuid
@@ -91,15 +91,15 @@ declare
   v_user uuid := auth.uid();
 begin
   if v_user is null then
-    perform llm_private.fail(401, 'not_signed_in', 'Nobody is signed in.', 'Sign in first.');
+    perform llm_private.fail(401, 'not_signed_in', 'You are not signed in.', 'Sign in and try again.');
   end if;
   return v_user;
 end
 $$;
 
-comment on function llm_private.require_user is 'Id of the signed-in user; error not_signed_in when there is none.';
+comment on function llm_private.require_user is 'The id of the signed-in user. Error not_signed_in without one.';
 
--- PostgREST takes on the role of the caller's API key; a definer function still sees it in this setting.
+-- PostgREST switches to the role of the caller's API key. This setting still names it inside a definer function.
 create function llm_private.acting_owner()
 returns uuid
 language plpgsql
@@ -116,11 +116,11 @@ end
 $$;
 
 comment on function llm_private.acting_owner is
-'Whose rows a call is about where both may call: the signed-in user''s, or with a secret key the operator''s.
-Error not_signed_in.';
+'Whose rows an RPC for both users and administrators is about: the signed-in user''s or, with a secret key, the
+operator''s. Error not_signed_in.';
 
--- PostgreSQL 17 has no uuidv7(). The time in milliseconds, 7 for the version, what is left of the time in 1/4096 of a
--- millisecond, then the second half of a random UUID.
+-- PostgreSQL 17 has no uuidv7(). This one is the time in milliseconds, the version 7, the rest of the time in 1/4096 of
+-- a millisecond, and the second half of a random UUID.
 create function llm_private.uuid_v7()
 returns uuid
 language plpgsql
@@ -139,9 +139,9 @@ end
 $$;
 
 comment on function llm_private.uuid_v7 is
-'A new UUIDv7: ids in the order of time, so that they name a month partition by themselves.';
+'A new UUIDv7: ids sort by time, so an id alone determines its month partition.';
 
--- On the hot path, so plpgsql: an SQL function with a search_path is planned at each call.
+-- On the hot path, so plpgsql: it keeps its plan, while an SQL function with a search_path is planned in every call.
 create function llm_private.uuid_v7_time(p_id uuid)
 returns timestamptz
 language plpgsql
@@ -153,7 +153,7 @@ begin
 end
 $$;
 
-comment on function llm_private.uuid_v7_time is 'The time that a UUIDv7 carries, to the millisecond.';
+comment on function llm_private.uuid_v7_time is 'The time in a UUIDv7, to the millisecond.';
 
 create function llm_private.first_uuid_v7(p_at timestamptz)
 returns uuid
@@ -165,12 +165,12 @@ as $$
 $$;
 
 comment on function llm_private.first_uuid_v7 is
-'The smallest id of a moment: the bound of a partition, and of a search by time.';
+'The smallest UUIDv7 of a moment: the bound of a partition or of a search by time.';
 
--- Append-only tables are partitioned by month on a UUIDv7. Partitions live in llm_private, where no API reaches them
--- past the row level security of their parent. A default partition takes what has no month yet, so that recording
--- never fails for want of one; making the month later moves those rows. Whoever records into the default partition at
--- that very moment is refused, so a month that is being recorded is for the database's owner to make.
+-- Append-only tables are partitioned by month on a UUIDv7. Partitions live in llm_private, so that the API cannot read
+-- them past the row level security of their parent. A default partition takes rows whose month has no partition yet, so
+-- that recording never fails; creating the month later moves those rows. Recording into the default partition at that
+-- very moment fails, so only the database's owner should create a month that is being recorded.
 create function llm_private.add_month_partition(p_table text, p_column text, p_month date)
 returns void
 language plpgsql
@@ -178,7 +178,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_partition text := p_table || '_' || to_char(p_month, 'YYYY_MM');
-  -- A plain timestamp: of a date, date_trunc() would make midnight in the time zone of the session.
+  -- Cast to a plain timestamp, because date_trunc() of a date uses the session's time zone.
   v_month timestamp := date_trunc('month', p_month::timestamp);
   v_from uuid := llm_private.first_uuid_v7(v_month at time zone 'UTC');
   v_to uuid := llm_private.first_uuid_v7((v_month + interval '1 month') at time zone 'UTC');
@@ -191,7 +191,7 @@ begin
     'revoke all on table llm_private.%I from public, anon, authenticated, service_role', v_partition
   );
   execute format('alter table llm_private.%I enable row level security', v_partition);
-  -- A row that appears there after its month was moved would keep the month from being attached.
+  -- A row that is added to the default partition after the move would prevent the attachment.
   execute format('lock table llm_private.%I in access exclusive mode', p_table || '_default');
   execute format(
     'with moved as (delete from llm_private.%I where %I >= %L and %I < %L returning *) '
@@ -206,7 +206,7 @@ end
 $$;
 
 comment on function llm_private.add_month_partition is
-'Give an append-only table its partition for one month; does nothing where it has it.';
+'Create the partition of an append-only table for one month, unless it exists.';
 
 create function llm_private.add_month_partitions()
 returns void
@@ -224,7 +224,7 @@ begin
   )) is not null then
     return;
   end if;
-  -- One at a time; whoever comes second has nothing to wait for.
+  -- One at a time: the other call creates the same partitions, so there is nothing to wait for.
   if not pg_try_advisory_xact_lock(hashtext('llm_private.add_month_partitions')) then
     return;
   end if;
@@ -234,17 +234,17 @@ begin
     perform llm_private.add_month_partition('llm_audit_log', 'id', v_month);
   end loop;
 exception when lock_not_available then
-  -- A sign-in does not wait for somebody's long report: there is time, and a default partition.
+  -- A sign-in must not wait for a long report. A later call creates the months, and the default partition covers for them.
   null;
 end
 $$;
 
 comment on function llm_private.add_month_partitions is
-'Make the partitions of the next three months, unless somebody is in the way. Called when a user is seen for the first
-time and when a runtime is registered, off the hot path; a project with pg_cron may call it daily.';
+'Create the partitions of the next three months, unless another transaction holds the tables. Called off the hot path:
+when a user calls for the first time and when a runtime is registered. A project with pg_cron may call it daily.';
 
--- PostgREST casts a result where it is asked to (?select=…::int), and writes CAST, in capitals, for nothing else. A
--- cast that fails prints the value, here a key, and undoes the line of the audit log that says it was given out.
+-- PostgREST casts a result on request (?select=…::int), and writes CAST in capitals for nothing else. A failed cast
+-- prints the value, here a key, and rolls back the audit log's entry about its release.
 create function llm_private.refuse_cast()
 returns void
 language plpgsql
@@ -254,18 +254,18 @@ as $$
 begin
   if strpos(current_query(), 'CAST') > 0 then
     perform llm_private.fail(
-      400, 'invalid_argument', 'What holds a key cannot be cast.', 'Leave the cast out of select.'
+      400, 'invalid_argument', 'The result holds a key and cannot be cast.', 'Remove the cast from select.'
     );
   end if;
 end
 $$;
 
 comment on function llm_private.refuse_cast is
-'Error invalid_argument when the caller''s statement casts: for functions that give out keys.';
+'Error invalid_argument if the caller''s statement has a cast. For functions that return keys.';
 
 -- 05_operator.sql
 
--- The operator's switches: one row, read by every policy decision, changed by administrators.
+-- The operator's settings: one row that every policy decision reads and administrators change.
 
 create table llm_private.operator_settings (
   only_row boolean primary key default true check (only_row),
@@ -280,28 +280,28 @@ create table llm_private.operator_settings (
   updated_at timestamptz not null default now()
 );
 
-comment on table llm_private.operator_settings is 'The operator''s switches; exactly one row.';
+comment on table llm_private.operator_settings is 'The operator''s settings; exactly one row.';
 comment on column llm_private.operator_settings.keys_readable_by is
-'owner: a user''s JWT alone may resolve a route with that user''s own keys; runtime: only together with the secret of a
+'owner: a user''s JWT alone can resolve a route with that user''s own keys. runtime: only together with the secret of a
 registered runtime, so that a stolen JWT reads no key.';
 
--- These two bind together with keys_readable_by = runtime: a user who may resolve a route alone gets the keys on it.
+-- The next two protect keys only with keys_readable_by = runtime: otherwise users get their keys with a route.
 comment on column llm_private.operator_settings.reveal_enabled is
-'Whether users may read back their own keys through reveal_llm_key().';
+'Whether users can read their own stored keys with reveal_llm_key().';
 comment on column llm_private.operator_settings.reveal_sign_in_within is
-'To reveal a key, the user must have signed in at most this long ago; null: any session will do.';
+'To reveal a key, the user must have signed in within this time; null: any session is recent enough.';
 comment on column llm_private.operator_settings.operator_keys_by_default is
-'Whether the operator''s keys may serve users who have not said yes or no themselves.';
+'Whether the operator''s keys serve users who have neither accepted nor declined them.';
 comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
-'How long a request may run before what it reserved of a quota is free again; longer than the longest request.';
+'When a reservation of a quota expires; set it longer than the longest request.';
 comment on column llm_private.operator_settings.unbounded_output_tokens is
-'Most output tokens of a request that sets no limit itself, where an enforced quota of tokens or cost binds its user.';
+'Output limit of a request that sets none, where an enforced quota of tokens or cost applies to its user.';
 
--- Two, because requests are recorded for a week after they began.
+-- At least two, because a request can be recorded for a week after it began.
 comment on column llm_private.operator_settings.events_kept_months is
-'Of how many months the events are kept, this month included; null: for ever. Reports are made of totals, which stay.';
+'For how many months events are kept, including this one; null: indefinitely. Reports use totals, which are kept.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -317,7 +317,7 @@ as $$
   select to_jsonb(o) - 'only_row' from llm_private.operator_settings as o
 $$;
 
-comment on function llm_private.operator_settings_json is 'The operator''s switches, for administrators.';
+comment on function llm_private.operator_settings_json is 'The operator''s settings as JSON.';
 
 create function llm_private.set_operator_settings(p_changes jsonb)
 returns jsonb
@@ -337,7 +337,7 @@ begin
   where not to_jsonb(v_row) - '{only_row,updated_at}'::text[] ? k limit 1;
   if found then
     perform llm_private.fail(
-      400, 'unknown_setting', format('%s is not a setting of the operator.', v_unknown),
+      400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
       'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
       'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens.'
     );
@@ -357,8 +357,8 @@ begin
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
-      400, 'invalid_setting', 'A setting of the operator has a value that is not allowed.',
-      'events_kept_months: 2 to 1200, or null for ever; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
+      400, 'invalid_setting', 'An operator setting has an invalid value.',
+      'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
       'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
       'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000.'
     );
@@ -368,7 +368,7 @@ end
 $$;
 
 comment on function llm_private.set_operator_settings is
-'Change the named switches only. Errors: invalid_argument, unknown_setting, invalid_setting.';
+'Change the settings in p_changes. Errors: invalid_argument, unknown_setting, invalid_setting.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -381,7 +381,7 @@ as $$
   select llm_private.operator_settings_json()
 $$;
 
-comment on function public.get_llm_operator_settings is 'For administrators: the operator''s switches.';
+comment on function public.get_llm_operator_settings is 'For administrators: the operator''s settings.';
 
 create function public.set_llm_operator_settings(p_changes jsonb)
 returns jsonb
@@ -393,13 +393,13 @@ as $$
 $$;
 
 comment on function public.set_llm_operator_settings is
-'For administrators: change the operator''s switches that are named in p_changes, and return all.
+'For administrators: change the operator''s settings in p_changes; returns all of them.
 Errors: invalid_argument, unknown_setting, invalid_setting.';
 
 -- 10_audit.sql
 
--- The audit log: what was changed, revealed or handed out, by whom. Append-only; the user reads their own.
--- It never holds a secret value: a key appears as its id and its masked hint.
+-- The audit log: who changed, revealed or leased what. It is append-only, and users read their own entries.
+-- It never holds a secret: a key appears as its id and masked hint.
 
 create table public.llm_audit_log (
   user_id uuid not null,
@@ -415,12 +415,12 @@ create table public.llm_audit_log (
 ) partition by range (id);
 
 comment on table public.llm_audit_log is
-'Append-only, a partition a month: settings and key changes, reveals and leases. A user reads their own.';
+'Settings and key changes, reveals and leases. Append-only, one partition a month. Users read their own entries.';
 comment on column public.llm_audit_log.action is
-'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, or lease (keys handed to a
-runtime or session until a time).';
+'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
+lease (a runtime or session got keys until a time).';
 comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
-comment on column public.llm_audit_log.detail is 'What changed, masked hints, until when; never a secret value.';
+comment on column public.llm_audit_log.detail is 'The changes, masked hints or expiry; never a secret.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
@@ -452,7 +452,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.audit is 'Append one line to a user''s audit log.';
+comment on function llm_private.audit is 'Append an entry to a user''s audit log.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -469,24 +469,24 @@ as $$
 $$;
 
 comment on function public.get_llm_audit_log is
-'The caller''s audit log, newest first, at most 500 lines; p_before: the id of the last line seen, to read on.';
+'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page.';
 
 -- 15_runtimes.sql
 
--- Runtimes: processes of the operator's that run requests for users. A runtime shows its secret in the header
--- x-llm-runtime, beside the user's own credential; without one it opens nothing.
+-- Runtimes: the operator's processes that run requests for users. A runtime sends its secret in the header
+-- x-llm-runtime together with the user's own credential; the secret alone gives no access.
 
 create table llm_private.runtimes (
   id uuid primary key default llm_private.uuid_v7(),
   name text not null,
-  -- The secret is 32 random bytes, so a plain hash is enough: there is nothing to guess.
+  -- A plain hash is enough, because the secret is 32 random bytes and cannot be guessed.
   secret_hash bytea not null unique,
   created_at timestamptz not null default now(),
   revoked_at timestamptz,
   last_seen_at timestamptz
 );
 
-comment on table llm_private.runtimes is 'Registered runtimes; of a secret only its SHA-256.';
+comment on table llm_private.runtimes is 'Registered runtimes, with the SHA-256 of their secrets.';
 
 alter table llm_private.runtimes enable row level security;
 
@@ -518,14 +518,14 @@ begin
   end if;
   select * into v_runtime from llm_private.runtimes
   where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and revoked_at is null;
-  -- A wrong secret is an error, not a missing one: the operator must hear that this process is not what it says.
+  -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
   if not found then
     perform llm_private.fail(
-      403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered, or was revoked.',
-      'Register the runtime again and give it the new secret.'
+      403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered or was revoked.',
+      'Register the runtime again and configure the new secret.'
     );
   end if;
-  -- To the minute is enough, and keeps requests from writing one shared row.
+  -- Written at most once a minute, so that requests do not all write the same row.
   if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
     update llm_private.runtimes set last_seen_at = now()
     where id = (select id from llm_private.runtimes where id = v_runtime.id for update skip locked);
@@ -535,7 +535,7 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'Id of the runtime whose secret came with this request, null without one. Error runtime_unknown for a wrong one.';
+'The id of the runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -549,7 +549,9 @@ declare
   v_runtime llm_private.runtimes;
 begin
   if p_name is null or length(p_name) not between 1 and 100 then
-    perform llm_private.fail(400, 'invalid_argument', 'p_name must have 1 to 100 characters.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_name has an invalid value.', 'Allowed: 1 to 100 characters.'
+    );
   end if;
   perform llm_private.add_month_partitions();
   insert into llm_private.runtimes (name, secret_hash)
@@ -562,7 +564,7 @@ end
 $$;
 
 comment on function llm_private.register_runtime is
-'Register a runtime; its secret is in the answer and never again. Error invalid_argument.';
+'Register a runtime. Only this result contains its secret. Error invalid_argument.';
 
 create function llm_private.revoke_runtime(p_id uuid)
 returns void
@@ -574,12 +576,12 @@ as $$
 begin
   update llm_private.runtimes set revoked_at = coalesce(revoked_at, now()) where id = p_id;
   if not found then
-    perform llm_private.fail(404, 'not_found', 'There is no such runtime.', 'list_llm_runtimes() shows them.');
+    perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
   end if;
 end
 $$;
 
-comment on function llm_private.revoke_runtime is 'Refuse this runtime from now on. Error not_found.';
+comment on function llm_private.revoke_runtime is 'Revoke a runtime''s secret. Error not_found.';
 
 create function llm_private.list_runtimes()
 returns setof public.llm_runtime
@@ -605,7 +607,7 @@ as $$
 $$;
 
 comment on function public.register_llm_runtime is
-'For administrators: register a process that runs requests. Its secret is shown this once. Error invalid_argument.';
+'For administrators: register a runtime. Its secret is returned only once. Error invalid_argument.';
 
 create function public.revoke_llm_runtime(p_id uuid)
 returns void
@@ -617,7 +619,7 @@ as $$
 $$;
 
 comment on function public.revoke_llm_runtime is
-'For administrators: refuse this runtime from now on. Keys it holds run out with their lease. Error not_found.';
+'For administrators: revoke a runtime. It may use the keys that it holds until their lease ends. Error not_found.';
 
 create function public.list_llm_runtimes()
 returns setof public.llm_runtime
@@ -629,12 +631,12 @@ as $$
 $$;
 
 comment on function public.list_llm_runtimes is
-'For administrators: all runtimes, when they were registered, revoked and last seen (to the minute).';
+'For administrators: all runtimes, with when each was registered, revoked and last seen (to the minute).';
 
 -- 20_alerts.sql
 
--- Alerts: what somebody should know and would not see otherwise, once each. They are rows, read by whoever shows or
--- sends them.
+-- Alerts: events that a user or the operator should know about, each reported once. The panel shows them, and a project
+-- may also send them.
 
 create table public.llm_alerts (
   user_id uuid not null,
@@ -649,14 +651,14 @@ create table public.llm_alerts (
 );
 
 comment on table public.llm_alerts is
-'Each alert once. A user reads their own; those of the operator carry the id of llm_private.operator_id().';
+'One row per alert. Users read their own; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_alerts.kind is
 'quota_warning (80 % used), quota_reached (100 %), key_rejected or price_missing.';
 comment on column public.llm_alerts.subject is
-'What it is about, so that it is said once: a quota and its period, a key, a provider and model.';
+'The subject, unique per kind: a quota and its period, a key, or a provider and model.';
 comment on column public.llm_alerts.detail is
-'The facts to show: what was used, the limit, masked hints; never a secret value.';
-comment on column public.llm_alerts.read_at is 'When it was marked as read; null: not yet.';
+'The facts to show: usage, limit, masked hints; never a secret.';
+comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
 alter table public.llm_alerts enable row level security;
 
@@ -671,7 +673,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Asked first: what was said before is met by every request, and an insert makes its id before it conflicts.
+  -- Looks first, because every request repeats its alerts and an insert is more expensive even when it conflicts.
   perform from public.llm_alerts as n where n.user_id = p_user and n.kind = p_kind and n.subject = p_subject;
   if found then
     return;
@@ -683,7 +685,7 @@ end
 $$;
 
 comment on function llm_private.add_alert is
-'Tell a user, or the operator, something once: does nothing where it was said before.';
+'Add an alert for a user or the operator, unless it exists.';
 
 create function llm_private.dismiss_alerts(p_ids uuid[])
 returns integer
@@ -702,7 +704,7 @@ begin
 end
 $$;
 
-comment on function llm_private.dismiss_alerts is 'Mark the caller''s alerts as read. Error not_signed_in.';
+comment on function llm_private.dismiss_alerts is 'Dismiss the caller''s alerts. Error not_signed_in.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -724,8 +726,8 @@ as $$
 $$;
 
 comment on function public.list_llm_alerts is
-'The caller''s alerts, or with a secret key the operator''s, newest first, at most 500; p_before: the id of the last
-one seen, to read on. Error not_signed_in.';
+'The caller''s alerts or, with a secret key, the operator''s, newest first, at most 500. p_before: the last id of the
+previous page. Error not_signed_in.';
 
 create function public.dismiss_llm_alerts(p_ids uuid[] default null)
 returns integer
@@ -737,12 +739,11 @@ as $$
 $$;
 
 comment on function public.dismiss_llm_alerts is
-'Mark these alerts of the caller''s as read, all of them without p_ids; returns how many were unread.
-Error not_signed_in.';
+'Dismiss the caller''s alerts with these ids, or all without p_ids. Returns how many were unread. Error not_signed_in.';
 
 -- 25_providers.sql
 
--- The provider catalogue. A new provider that speaks a known wire format is one row, by an administrator.
+-- The provider catalog. To add a provider that uses a known wire format, an administrator adds one row.
 
 create table public.llm_providers (
   id text primary key,
@@ -766,7 +767,7 @@ create table public.llm_providers (
   updated_at timestamptz not null default now(),
   constraint id_is_lower_case check (id ~ '^[a-z][a-z0-9_-]{0,31}$'),
   constraint name_is_short check (length(name) between 1 and 60),
-  -- A key travels to this address: in clear text only to this very machine.
+  -- Keys are sent to this address, so plain HTTP is allowed to this machine only.
   constraint base_url_is_https_or_loopback check (
     base_url ~ '^(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#]*)?$'
     and base_url !~ '/$'
@@ -774,7 +775,7 @@ create table public.llm_providers (
   constraint wire_format_is_known check (wire_format in ('openai', 'anthropic', 'google')),
   constraint key_header_is_a_header_name check (key_header ~ '^[a-z][a-z0-9-]{0,63}$'),
   constraint key_scheme_is_a_token check (key_scheme ~ '^[A-Za-z0-9-]{0,32}$'),
-  -- People follow this link from a page that shows their keys.
+  -- Users follow this link from the page that lists their keys.
   constraint key_url_is_https check (key_url = '' or key_url ~ '^https://[^\s@"<>]+$'),
   constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
@@ -782,34 +783,34 @@ create table public.llm_providers (
   ),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
   constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
-  -- A pattern that does not compile fails here and not in somebody's request.
+  -- A pattern that does not compile fails here instead of in a user's request.
   constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
 );
 
 comment on table public.llm_providers is
-'The provider catalogue: readable by every signed-in user, changed by administrators.';
+'The provider catalog: every signed-in user reads it, administrators change it.';
 comment on column public.llm_providers.base_url is
-'Where requests go, without a slash at the end. A key of this provider is only ever sent there.';
+'Base URL of requests, without a trailing slash. The provider''s keys are sent nowhere else.';
 comment on column public.llm_providers.wire_format is
-'How requests and answers are written: openai, anthropic or google.';
+'Format of requests and responses: openai, anthropic or google.';
 comment on column public.llm_providers.key_header is 'Header that carries the key, in lower case.';
-comment on column public.llm_providers.key_scheme is 'Word before the key in that header (Bearer), or empty.';
+comment on column public.llm_providers.key_scheme is 'Scheme before the key in that header (Bearer), or empty.';
 comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
-comment on column public.llm_providers.key_example is 'What a key looks like, for people: sk-…';
-comment on column public.llm_providers.key_url is 'Page of the provider where one gets a key, or empty.';
+comment on column public.llm_providers.key_example is 'Example of a key to show to users: sk-…';
+comment on column public.llm_providers.key_url is 'Page where users create a key, or empty.';
 comment on column public.llm_providers.key_check_path is
-'What, below base_url, answers only to a key that works (/key); null: the list of models of the wire format.';
-comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings.';
-comment on column public.llm_providers.default_model is 'Model for a task that names none.';
+'Path below base_url that accepts only a valid key (/key); null: the list of models.';
+comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision and embeddings.';
+comment on column public.llm_providers.default_model is 'Model for tasks that are not in task_models.';
 comment on column public.llm_providers.task_models is
-'Model for a task: {"speed": "…"}; the one for embeddings stands under "embedding".';
+'Model by task: {"speed": "…"}; "embedding" is the model for embeddings.';
 comment on column public.llm_providers.model_pattern is
-'Regular expression for the names of this provider''s models, to place a request that asks for a bare model name.';
+'Regular expression for the provider''s model names, to route requests for a bare model name.';
 comment on column public.llm_providers.parameter_names is
-'OpenAI parameter → this provider''s name for it, or null where it must not be sent.';
+'OpenAI parameter → the provider''s name for it; null: the parameter is not sent.';
 comment on column public.llm_providers.position is
-'Order among providers that a user has not ordered: lower is earlier.';
-comment on column public.llm_providers.enabled is 'Switched off, a provider serves nobody; keys stay stored.';
+'Order of providers that the user has not ordered; lower comes first.';
+comment on column public.llm_providers.enabled is 'false: the provider serves no requests; its keys stay stored.';
 
 create table public.llm_tasks (
   task text primary key,
@@ -819,14 +820,14 @@ create table public.llm_tasks (
 );
 
 comment on table public.llm_tasks is
-'Tasks the operator knows of. Any other string is a task too: it has no order of providers of its own.';
+'Tasks with an order of providers. Any other string is a task too, without one.';
 comment on column public.llm_tasks.provider_order is
-'Providers that suit this task best, first the best; orders what a user has not ordered.';
+'Providers for this task, best first; applies to providers that the user has not ordered.';
 
 alter table public.llm_providers enable row level security;
 alter table public.llm_tasks enable row level security;
 
-create policy "signed-in users read the catalogue" on public.llm_providers
+create policy "signed-in users read the catalog" on public.llm_providers
 for select to authenticated using (true);
 create policy "signed-in users read the tasks" on public.llm_tasks
 for select to authenticated using (true);
@@ -891,7 +892,7 @@ as $$
 $$;
 
 comment on function llm_private.add_default_providers is
-'Put the providers and tasks that everybody starts with into the catalogue; what is there already stays as it is.';
+'Add the default providers and tasks to the catalog; existing rows stay unchanged.';
 
 create function llm_private.set_provider(p_provider jsonb)
 returns jsonb
@@ -920,7 +921,7 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not a column of a provider.', v_unknown),
-      'The columns are described on the table public.llm_providers.'
+      'See the comments on the columns of public.llm_providers.'
     );
   end if;
   begin
@@ -943,10 +944,10 @@ begin
     perform llm_private.fail(
       400, 'invalid_provider',
       case
-        when v_constraint <> '' then format('The provider breaks the rule %s.', v_constraint)
+        when v_constraint <> '' then format('The provider violates the constraint %s.', v_constraint)
         else format('The provider cannot be stored: %s.', sqlerrm)
       end,
-      'It needs an id, a base_url (https, or http on this machine) without a slash at the end and a default_model.'
+      'Required: id, base_url (https, or http on this machine, without a trailing slash) and default_model.'
     );
   end;
   return to_jsonb(v_row);
@@ -954,7 +955,7 @@ end
 $$;
 
 comment on function llm_private.set_provider is
-'Add a provider, or change the named columns of one. Errors: invalid_argument, unknown_setting, invalid_provider.';
+'See set_llm_provider().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -967,7 +968,7 @@ as $$
   select * from public.llm_providers where enabled order by position, id
 $$;
 
-comment on function public.list_llm_providers is 'The providers that a user may choose from, in catalogue order.';
+comment on function public.list_llm_providers is 'The enabled providers, in catalog order.';
 
 create function public.set_llm_provider(p_provider jsonb)
 returns jsonb
@@ -979,26 +980,26 @@ as $$
 $$;
 
 comment on function public.set_llm_provider is
-'For administrators: add a provider, or change the named columns of one. A new provider that speaks the OpenAI format
+'For administrators: add a provider, or change the given columns of an existing one. A new OpenAI-compatible provider
 needs id, base_url and default_model. Errors: invalid_argument, unknown_setting, invalid_provider.';
 
 -- 30_prices.sql
 
--- Prices: what a model's tokens cost, since when, and for whom.
+-- Prices: what a model's tokens cost, from when, and for whom.
 --
--- A price is a dated row and is never rewritten: a change is a newer row, an end is a date. What it says (its rates) is
+-- A price is a dated row that is never rewritten: a change adds a newer row, and an end sets a date. Its rates are
 -- compiled when it is added, so that the cost of an attempt is one sum of products.
 
 create table llm_private.price_units (
   unit text primary key,
-  -- Ancestors before their descendants.
+  -- A unit comes after the units that it is part of.
   position smallint not null unique,
   dimensions jsonb not null unique
 );
 
 comment on table llm_private.price_units is
-'What rates may price. A unit is part of each unit whose dimensions are among its own: cached_input_audio of
-cached_input, of input_audio and of input. A token is paid at the rate of the most specific unit that has one.';
+'What a rate can price. A unit is part of each unit whose dimensions its own contain: cached_input_audio is part of
+cached_input, input_audio and input. A token costs the rate of the most specific unit that has one.';
 
 create table public.llm_prices (
   id bigint generated always as identity primary key,
@@ -1014,37 +1015,38 @@ create table public.llm_prices (
   daily_until time,
   rates jsonb not null,
   created_at timestamptz not null default now(),
-  constraint source_is_known check (source in ('catalogue', 'operator', 'user')),
-  constraint a_user_has_their_own check ((source = 'user') = (user_id is not null)),
+  constraint source_is_known check (source in ('catalog', 'operator', 'user')),
+  constraint user_prices_have_a_user check ((source = 'user') = (user_id is not null)),
   constraint model_is_a_name check (model ~ '^[!-~]{1,200}$'),
   constraint key_source_is_known check (key_source in ('user', 'team', 'operator')),
   constraint service_tier_is_a_name check (service_tier ~ '^[a-z0-9_-]{1,32}$'),
-  constraint it_ends_after_it_begins check (valid_until >= valid_from),
+  constraint ends_after_it_begins check (valid_until >= valid_from),
   constraint daily_window_is_whole check ((daily_from is null) = (daily_until is null)),
   constraint daily_window_is_not_empty check (daily_from <> daily_until)
 );
 
-create index llm_prices_catalogue on public.llm_prices (provider, model) where source = 'catalogue';
+create index llm_prices_catalog on public.llm_prices (provider, model) where source = 'catalog';
 create index llm_prices_operator on public.llm_prices (provider) where source = 'operator';
 create index llm_prices_user on public.llm_prices (user_id, provider) where source = 'user';
 
 comment on table public.llm_prices is
-'What models cost. Of the rows that hold at a time: a user''s own before the operator''s before the catalogue''s, then
-the most specific, then the newest. Every signed-in user reads the catalogue''s and the operator''s, and their own.';
+'What models cost. Of the prices valid at a time, a user''s own applies before the operator''s and the catalog''s, then
+the most specific, then the newest. Users read the catalog''s and the operator''s prices, and their own.';
 comment on column public.llm_prices.source is
-'catalogue: of the price list that is synced; operator: set by an administrator; user: set by a user for themselves.';
+'catalog: from the synced price list; operator: set by an administrator; user: set by a user for themselves.';
 comment on column public.llm_prices.model is
-'catalogue: name of the price list''s entry; else a model name in lower case: * at its end stands for any ending.';
-comment on column public.llm_prices.key_source is 'Only for attempts that such a key pays; null: any.';
+'For the catalog, the name of the price list''s entry; else a model name in lower case, where a trailing * matches any
+ending.';
+comment on column public.llm_prices.key_source is 'Applies only to attempts paid by such a key; null: any key.';
 comment on column public.llm_prices.service_tier is
-'Only for attempts that the provider served in this tier (flex, priority, …); null: any that has no row of its own.';
-comment on column public.llm_prices.valid_from is 'From then on, -infinity included.';
-comment on column public.llm_prices.valid_until is 'Until then, and not at that moment; may be infinity.';
+'Applies only to attempts in this service tier (flex, priority, …); null: any tier without a price of its own.';
+comment on column public.llm_prices.valid_from is 'Start of validity; may be -infinity.';
+comment on column public.llm_prices.valid_until is 'End of validity, exclusive; may be infinity.';
 comment on column public.llm_prices.daily_from is
-'Only from this time of day (UTC) until daily_until, over midnight where that is earlier; null: all day.';
+'Applies only from this time of day (UTC) until daily_until, across midnight if that is earlier; null: all day.';
 comment on column public.llm_prices.rates is
-'Unit → US dollars per million tokens; request → US dollars per request. A rate is a number or, by the size of the
-input, {"base": 1.25, "above": {"200000": 2.5}}: with more than 200000 input tokens all tokens cost 2.5.';
+'Unit → US dollars per million tokens; request → US dollars per request. A rate is a number or depends on the size of
+the input: with {"base": 1.25, "above": {"200000": 2.5}}, all tokens cost 2.5 beyond 200000 input tokens.';
 
 create table llm_private.price_tiers (
   price_id bigint not null references public.llm_prices (id) on delete cascade,
@@ -1060,8 +1062,8 @@ create table llm_private.price_tiers (
 );
 
 comment on table llm_private.price_tiers is
-'Rates, compiled. For an attempt with more than `above` input tokens: US dollars that one token of each kind costs on
-top of what the kinds that contain it have charged for it already, so that cost is a sum over the counts of an event.';
+'Compiled rates. For an attempt with more than `above` input tokens: US dollars that one token of each kind adds to
+what the kinds that contain it already charge, so that the cost is one sum over the counts of an event.';
 
 create table llm_private.price_list (
   provider text not null references public.llm_providers (id),
@@ -1075,9 +1077,9 @@ create table llm_private.price_list (
 create index price_list_order on llm_private.price_list (provider, position);
 
 comment on table llm_private.price_list is
-'The price list as last synced: which model names belong to which entry. Of several that match, the first one counts.';
+'The price list as last synced: which model names belong to which entry. The first matching entry applies.';
 comment on column llm_private.price_list.pattern is 'Regular expression for model names in lower case.';
-comment on column llm_private.price_list.prices is 'As last synced, to tell what changes; [] once the entry is gone.';
+comment on column llm_private.price_list.prices is 'As last synced, to find changes; [] once the entry is gone.';
 
 create table llm_private.price_names (
   provider text not null,
@@ -1087,7 +1089,7 @@ create table llm_private.price_names (
 );
 
 comment on table llm_private.price_names is
-'Which entry of the price list a model name belongs to, null for none: asked once, since matching hundreds of patterns
+'A cache of which entry of the price list a model name belongs to, null for none, because matching hundreds of patterns
 takes milliseconds. Emptied when the list changes.';
 
 alter table llm_private.price_units enable row level security;
@@ -1096,7 +1098,7 @@ alter table llm_private.price_tiers enable row level security;
 alter table llm_private.price_list enable row level security;
 alter table llm_private.price_names enable row level security;
 
-create policy "users read the catalogue's, the operator's and their own prices" on public.llm_prices
+create policy "users read the catalog's, the operator's and their own prices" on public.llm_prices
 for select to authenticated using (user_id is null or user_id = (select auth.uid()));
 
 -- Adding a price ------------------------------------------------------------------------------------------------------
@@ -1113,7 +1115,8 @@ begin
 end
 $$;
 
-comment on function llm_private.is_amount is 'Whether it is a number from 0 to 1000000, to 12 decimal places.';
+comment on function llm_private.is_amount is
+'Whether this is a number from 0 to 1000000 with up to 12 decimal places.';
 
 create function llm_private.is_rate(p_rate jsonb)
 returns boolean
@@ -1136,7 +1139,7 @@ begin
 end
 $$;
 
-comment on function llm_private.is_rate is 'Whether it is an amount, or amounts by the size of the input.';
+comment on function llm_private.is_rate is 'Whether this is an amount, or amounts by the size of the input.';
 
 create function llm_private.check_rates(p_rates jsonb)
 returns void
@@ -1151,22 +1154,23 @@ declare
 begin
   if jsonb_typeof(p_rates) is distinct from 'object' or p_rates = '{}' then
     perform llm_private.fail(
-      400, 'invalid_price', 'The rates must be a JSON object that prices something.',
-      'Such as {"input": 2.5, "output": 10}, in US dollars per million tokens; free is {"input": 0, "output": 0}.'
+      400, 'invalid_price', 'The rates must be a JSON object with at least one rate.',
+      'For example {"input": 2.5, "output": 10}, in US dollars per million tokens; for a free model '
+      '{"input": 0, "output": 0}.'
     );
   end if;
   select k into v_unit from jsonb_object_keys(p_rates) as k
   where k not in (select u.unit from llm_private.price_units as u) limit 1;
   if found then
     perform llm_private.fail(
-      400, 'invalid_price', format('%s is nothing that has a rate.', left(v_unit, 60)),
+      400, 'invalid_price', format('%s is not a unit of prices.', left(v_unit, 60)),
       'Allowed: ' || (select string_agg(u.unit, ', ' order by u.position) from llm_private.price_units as u) || '.'
     );
   end if;
   select key into v_unit from jsonb_each(p_rates) where not llm_private.is_rate(value) limit 1;
   if found then
     perform llm_private.fail(
-      400, 'invalid_price', format('The rate of %s has a value that is not allowed.', v_unit),
+      400, 'invalid_price', format('The rate of %s has an invalid value.', v_unit),
       'Allowed: a number from 0 to 1000000 with at most 12 decimal places or, by the size of the input, '
       '{"base": 1.25, "above": {"200000": 2.5}}.'
     );
@@ -1178,26 +1182,26 @@ begin
   order by u.position, a.position limit 1;
   if found then
     perform llm_private.fail(
-      400, 'invalid_price', format('%s has a rate, and %s has none.', v_unit, v_other),
-      format('%s is part of %s: give both a rate.', v_unit, v_other)
+      400, 'invalid_price', format('%s has a rate, but %s has none.', v_unit, v_other),
+      format('Give both a rate, because %s is part of %s.', v_unit, v_other)
     );
   end if;
-  -- What belongs to two units would be charged twice without a rate of its own.
+  -- Tokens that belong to two units would be charged twice, unless both units together have a rate.
   select a.unit, b.unit, j.unit into v_unit, v_other, v_join
   from llm_private.price_units as a
   inner join llm_private.price_units as b
     on a.position < b.position and a.dimensions || b.dimensions = b.dimensions || a.dimensions
   left join llm_private.price_units as j on j.dimensions = a.dimensions || b.dimensions
   where p_rates ? a.unit and p_rates ? b.unit and (p_rates ? j.unit) is not true
-    -- A request is nothing that tokens are part of.
+    -- Tokens are not part of a request.
     and a.dimensions ->> 'of' = b.dimensions ->> 'of'
   order by a.position, b.position limit 1;
   if found then
     perform llm_private.fail(
       400, 'invalid_price',
-      format('%s and %s have a rate, and what is both has none.', v_unit, v_other),
+      format('%s and %s have a rate, but tokens that are both have none.', v_unit, v_other),
       case
-        when v_join is null then 'Leave out one of them: what is both is not counted.'
+        when v_join is null then 'Remove one of them: tokens that are both are not counted.'
         else format('Give %s a rate.', v_join)
       end
     );
@@ -1205,7 +1209,8 @@ begin
 end
 $$;
 
-comment on function llm_private.check_rates is 'Error invalid_price, saying what is allowed, unless these are rates.';
+comment on function llm_private.check_rates is
+'Error invalid_price, with the allowed values, unless the rates are valid.';
 
 create function llm_private.rate_above(p_rate jsonb, p_above integer)
 returns numeric
@@ -1229,7 +1234,7 @@ end
 $$;
 
 comment on function llm_private.rate_above is
-'What a rate is with more than p_above input tokens, and not more than its next step.';
+'The amount of a rate above this step of input tokens.';
 
 create function llm_private.compile_price(p_price bigint, p_rates jsonb)
 returns void
@@ -1276,7 +1281,7 @@ begin
 end
 $$;
 
-comment on function llm_private.compile_price is 'Write the tiers of a new price.';
+comment on function llm_private.compile_price is 'Insert the tiers of a new price.';
 
 create function llm_private.add_price(p_price public.llm_prices)
 returns public.llm_prices
@@ -1303,10 +1308,10 @@ end
 $$;
 
 comment on function llm_private.add_price is
-'Add a price and compile it; without dates it holds from now on. Error invalid_price.';
+'Add a price and compile it. Without dates it is valid from now on. Error invalid_price.';
 
 -- Finding a price -----------------------------------------------------------------------------------------------------
--- On the hot path, so plpgsql, which keeps its plans.
+-- On the hot path, so plpgsql: it keeps its plans, while an SQL function with a search_path is planned in every call.
 
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
@@ -1322,14 +1327,14 @@ begin
   if found then
     return v_name;
   end if;
-  -- Syncing waits for this, and this for syncing: no name of the old list is remembered for the new one.
+  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   loop
     select l.name into v_name from llm_private.price_list as l
     where l.provider = p_provider and v_model ~ l.pattern
     order by l.position limit 1;
     exit when found or v_model <> p_model;
-    -- Some write the date in a model's name without its dashes: gpt-5-20250807.
+    -- Some providers write the date in a model name without dashes: gpt-5-20250807.
     v_model := regexp_replace(
       p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
     );
@@ -1344,7 +1349,7 @@ end
 $$;
 
 comment on function llm_private.price_name is
-'The price list''s entry for a model name in lower case, null when there is none.';
+'The price list''s entry for a model name in lower case; null if no entry matches.';
 
 create function llm_private.find_price(
   p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
@@ -1362,7 +1367,7 @@ declare
 begin
   select p.id into v_id
   from (
-    -- Only where their own key pays: they cannot make the operator's keys free.
+    -- A user's price applies to their own keys only, so that they cannot make the operator's keys free.
     select 1 as rank, o.* from public.llm_prices as o
     where o.source = 'user' and o.user_id = p_user and o.provider = p_provider and p_key_source = 'user'
     union all
@@ -1370,7 +1375,7 @@ begin
     where o.source = 'operator' and o.provider = p_provider and (o.key_source is null or o.key_source = p_key_source)
     union all
     select 3 as rank, c.* from public.llm_prices as c
-    where c.source = 'catalogue' and c.provider = p_provider and c.model = v_name
+    where c.source = 'catalog' and c.provider = p_provider and c.model = v_name
   ) as p
   where
     (
@@ -1395,9 +1400,9 @@ end
 $$;
 
 comment on function llm_private.find_price is
-'The price of an attempt at a time, null when none is known. The user''s own (where their key pays) before the
-operator''s before the catalogue''s; then an exact name before the longest that ends with *; then a row for this service
-tier before one for any; then one for this time of day before one for the whole; then the newest.';
+'The price of an attempt at a time; null if none is known. In this order: the user''s own (if their key pays), the
+operator''s, the catalog''s; an exact name, the longest name with a trailing *; this service tier, any tier; this time of
+day, all day; the newest.';
 
 -- Listing and changing prices -----------------------------------------------------------------------------------------
 
@@ -1410,14 +1415,14 @@ as $$
 begin
   if not exists (select from public.llm_providers where id = p_provider) then
     perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
+      404, 'unknown_provider', 'Provider not found.',
       'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
     );
   end if;
 end
 $$;
 
-comment on function llm_private.check_provider is 'Error unknown_provider unless there is such a provider.';
+comment on function llm_private.check_provider is 'Error unknown_provider unless the provider exists.';
 
 create function llm_private.price_json(p_price public.llm_prices, p_in_force boolean default null)
 returns jsonb
@@ -1428,7 +1433,7 @@ as $$
   select to_jsonb(p_price) - 'user_id' || jsonb_build_object('in_force', p_in_force)
 $$;
 
-comment on function llm_private.price_json is 'A price as the RPCs return it.';
+comment on function llm_private.price_json is 'A price as JSON.';
 
 create function llm_private.list_prices(p_provider text, p_model text)
 returns jsonb
@@ -1445,7 +1450,7 @@ declare
   v_in_force bigint;
 begin
   if p_model is not null and p_provider is null then
-    perform llm_private.fail(400, 'invalid_argument', 'p_model needs p_provider.');
+    perform llm_private.fail(400, 'invalid_argument', 'p_model is given without p_provider.', 'Add p_provider.');
   end if;
   if p_model is not null then
     v_name := llm_private.price_name(p_provider, v_model);
@@ -1469,7 +1474,7 @@ begin
         and (
           p_model is null
           or case
-            when p.source = 'catalogue' then p.model = v_name
+            when p.source = 'catalog' then p.model = v_name
             else p.model = v_model or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
           end
         )
@@ -1479,7 +1484,7 @@ end
 $$;
 
 comment on function llm_private.list_prices is
-'The prices that hold now or later and that the caller may see: see list_llm_prices().';
+'See list_llm_prices().';
 
 create function llm_private.set_price(
   p_provider text,
@@ -1504,28 +1509,28 @@ begin
   perform llm_private.check_provider(p_provider);
   if (p_model ~ '^[!-~]{1,200}$' and strpos(p_model, '*') in (0, length(p_model))) is not true then
     perform llm_private.fail(
-      400, 'invalid_price', 'p_model is no name of a model.',
-      'Allowed: 1 to 200 characters without spaces; * only at its end, where it stands for any ending.'
+      400, 'invalid_price', 'p_model has an invalid value.',
+      'Allowed: 1 to 200 characters without spaces, and * only at the end, where it matches any ending.'
     );
   end if;
   if p_valid_until <= coalesce(p_valid_from, now()) then
     perform llm_private.fail(
-      400, 'invalid_price', 'The price would end before it begins.', 'Let p_valid_until be later than p_valid_from.'
+      400, 'invalid_price', 'The price would end before it begins.', 'Set p_valid_until to a time after p_valid_from.'
     );
   end if;
   if p_key_source not in ('user', 'team', 'operator') or (v_user is not null and p_key_source <> 'user') then
     perform llm_private.fail(
-      400, 'invalid_price', 'p_key_source has a value that is not allowed.',
+      400, 'invalid_price', 'p_key_source has an invalid value.',
       case
         when v_user is null then 'Allowed: user, team, operator, or null for any.'
-        else 'A price of your own is for what your own keys pay: leave it out.'
+        else 'Omit it: your own prices apply to your own keys only.'
       end
     );
   end if;
   if p_service_tier !~ '^[a-z0-9_-]{1,32}$' then
     perform llm_private.fail(
-      400, 'invalid_price', 'p_service_tier has a value that is not allowed.',
-      'Allowed: what the provider calls it, such as flex or priority, or null for any.'
+      400, 'invalid_price', 'p_service_tier has an invalid value.',
+      'Allowed: the provider''s name of a tier, such as flex or priority, or null for any.'
     );
   end if;
   v_price.source := case when v_user is null then 'operator' else 'user' end;
@@ -1548,7 +1553,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_price is 'Add a price of the caller''s: see set_llm_price().';
+comment on function llm_private.set_price is 'See set_llm_price().';
 
 create function llm_private.end_price(p_id bigint)
 returns jsonb
@@ -1569,9 +1574,8 @@ begin
   for update;
   if not found then
     perform llm_private.fail(
-      404, 'price_not_found', 'You have no such price.',
-      'list_llm_prices() shows those with their source. One of the catalogue ends when the price list says so; set your '
-      'own before it.'
+      404, 'price_not_found', 'Price not found among your prices.',
+      'list_llm_prices() returns prices with their source. To replace a price of the catalog, set your own.'
     );
   end if;
   if v_price.valid_until > greatest(now(), v_price.valid_from) then
@@ -1587,12 +1591,12 @@ begin
 end
 $$;
 
-comment on function llm_private.end_price is 'End a price of the caller''s now. Error price_not_found.';
+comment on function llm_private.end_price is 'See end_llm_price().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- An array and not a set of rows: PostgREST would cut that off at its limit, and a catalogue is longer.
--- Volatile, since it remembers which entry of the price list a name belongs to.
+-- Returns an array, because PostgREST cuts a set of rows off at its limit and a catalog is longer.
+-- Volatile, because it caches which entry of the price list a name belongs to.
 create function public.list_llm_prices(p_provider text default null, p_model text default null)
 returns jsonb
 language sql
@@ -1603,9 +1607,9 @@ as $$
 $$;
 
 comment on function public.list_llm_prices is
-'What models cost now or later: the catalogue''s prices, the operator''s and, for users, their own. With p_model only
-what is for that model: in_force marks, and puts first, what a request by the user''s own key (for administrators: the
-operator''s) pays now. Errors: not_signed_in, invalid_argument.';
+'Current and future prices: the catalog''s, the operator''s and, for users, their own. With p_model, only the prices of
+that model, where in_force marks the price that a request with the user''s own key (for administrators: the operator''s
+key) pays now; it comes first. Errors: not_signed_in, invalid_argument.';
 
 create function public.set_llm_price(
   p_provider text,
@@ -1627,9 +1631,9 @@ as $$
 $$;
 
 comment on function public.set_llm_price is
-'Say what a model costs: a user for what their own keys pay, an administrator for everybody, or where keys of one source
-pay. p_model may end with *, for any ending; p_rates: {"input": 2.5, "output": 10} in US dollars per million tokens, see
-the table llm_prices. It holds from now on unless dates say else, and goes before every older one for the same.
+'Set the price of a model: a user for their own keys, an administrator for all users or for keys of one source. p_model
+may end with *, which matches any ending. p_rates: {"input": 2.5, "output": 10} in US dollars per million tokens; see
+the table llm_prices. Valid from now on unless dates are given, and applies before older prices with the same scope.
 Errors: not_signed_in, unknown_provider, invalid_price.';
 
 create function public.end_llm_price(p_id bigint)
@@ -1642,12 +1646,13 @@ as $$
 $$;
 
 comment on function public.end_llm_price is
-'End a price now: a user their own, an administrator one of the operator''s. What was used until now keeps its cost.
+'End a price now: users their own, administrators the operator''s. Recorded costs do not change.
 Errors: not_signed_in, price_not_found.';
 
 -- 32_costs.sql
 
--- Costs: what an attempt costs at the price that it has. On the hot path, so plpgsql, which keeps its plans.
+-- Costs: what an attempt costs at its price.
+-- On the hot path, so plpgsql: it keeps its plans, while an SQL function with a search_path is planned in every call.
 
 create table llm_private.charges (
   provider text not null,
@@ -1670,9 +1675,9 @@ create table llm_private.charges (
 create index charges_price on llm_private.charges (price_id);
 
 comment on table llm_private.charges is
-'What attempts of a model cost, remembered: from when until when, and for inputs of which size. Finding the price and
-its tier costs as much as the rest of recording does. Emptied when a price or the price list changes.';
-comment on column llm_private.charges.price_id is 'Null where there is no price.';
+'A cache of what attempts of a model cost, within a time span and for inputs of some size, because finding the price
+and its tier takes as long as the rest of recording. Emptied when a price or the price list changes.';
+comment on column llm_private.charges.price_id is 'Null if the model is unpriced.';
 
 alter table llm_private.charges enable row level security;
 
@@ -1715,7 +1720,7 @@ begin
     coalesce(p_cached_input, 0) * v_tier.per_cached_input + coalesce(p_cache_write, 0) * v_tier.per_cache_write
     + v_other_cached
   ));
-  -- Counts that contradict one another could make it negative, which would pay for something else.
+  -- Inconsistent counts could make the cost negative, which would offset other usage.
   cost := trim_scale(greatest(
     v_tier.per_request + coalesce(p_input, 0) * v_tier.per_input + coalesce(p_output, 0) * v_tier.per_output
     + coalesce(p_reasoning, 0) * v_tier.per_reasoning + v_other
@@ -1725,8 +1730,8 @@ end
 $$;
 
 comment on function llm_private.cost_of is
-'What an attempt costs at a price, in US dollars, and what reading from the cache saved, less what writing to it cost
-(negative where it cost more). A count that is null counts as 0; both are null without a price.';
+'What an attempt costs at a price, in US dollars, and what the provider''s cache saved: the savings of reading minus the
+cost of writing, which may be negative. A null count is 0. Both are null without a price.';
 
 create function llm_private.forget_charges()
 returns trigger
@@ -1736,7 +1741,7 @@ as $$
 declare
   v_price public.llm_prices := coalesce(new, old);
 begin
-  -- Whoever is working out a charge to remember holds this lock shared: it is forgotten, or has seen the change.
+  -- charge() holds this lock shared, so it either sees the change or finishes before the cache is emptied.
   if v_price.source <> 'user' then
     perform pg_advisory_xact_lock(hashtext('llm_private.price_list'), hashtext(v_price.provider));
     delete from llm_private.charges where provider = v_price.provider;
@@ -1746,7 +1751,7 @@ end
 $$;
 
 comment on function llm_private.forget_charges is
-'Before a price changes, what is remembered of its provider is forgotten.';
+'Empty the cache of a provider''s charges before one of its prices changes.';
 
 create trigger forget_charges before insert or update or delete on public.llm_prices
 for each row execute function llm_private.forget_charges();
@@ -1764,7 +1769,7 @@ declare
   v_tier llm_private.price_tiers;
   v_bounds record;
 begin
-  -- Between two of these moments no price begins or ends.
+  -- Prices do not begin or end between two of these times.
   select
     coalesce(max(b.at) filter (where b.at <= p_at), '-infinity') as holds_from,
     coalesce(min(b.at) filter (where b.at > p_at), 'infinity') as holds_until,
@@ -1773,14 +1778,14 @@ begin
   from public.llm_prices as p
   cross join lateral (values (p.valid_from), (p.valid_until)) as b (at)
   where
-    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalogue' and p.model = v_name);
+    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalog' and p.model = v_name);
   select t.* into v_tier from llm_private.price_tiers as t
   where t.price_id = p_price and t.above < p_input
   order by t.above desc limit 1;
   if v_bounds.daily then
     return;
   end if;
-  -- Only what is over makes room: inputs of different sizes would take turns, and wait for one another.
+  -- Replaces only expired rows: inputs of different sizes would replace, and wait for, each other's rows.
   delete from llm_private.charges as c
   where
     c.provider = p_provider and c.model = p_model and c.key_source = p_key_source
@@ -1803,7 +1808,7 @@ end
 $$;
 
 comment on function llm_private.remember_charge is
-'Remember the price that find_price() found, for attempts of the same model, time and size.';
+'Cache the price that find_price() found, for attempts of the same model, time and size.';
 
 create function llm_private.charge(
   p_user uuid,
@@ -1871,15 +1876,15 @@ end
 $$;
 
 comment on function llm_private.charge is
-'The price that holds for an attempt, what it costs and what caching saved: what find_price() and cost_of() say, and on
-the hot path what they said of the same model before.';
+'The price of an attempt, its cost and what caching saved: as find_price() and cost_of() return them, or from the cache
+of their results.';
 
 -- 34_price_sync.sql
 
--- Syncing the catalogue's prices with a price list.
+-- Syncing the catalog's prices with a price list.
 --
--- A list says what prices are and seldom since when, and what was recorded was right as far as was known. So only what
--- the list gives a date may begin in the past; what it changes without one holds from now on.
+-- A price list rarely says since when a price is valid, and recorded costs used the prices known at the time. So only
+-- prices that the list dates may begin in the past; a change without a date is valid from now on.
 
 create type llm_private.listed_price as (
   name text,
@@ -1927,7 +1932,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.price_entries is 'The prices of a price list, a row each.';
+comment on function llm_private.price_entries is 'The prices of a price list, one row each.';
 
 create function llm_private.check_price_entry(p_entry jsonb)
 returns void
@@ -1940,21 +1945,21 @@ declare
   v_price record;
 begin
   if jsonb_typeof(p_entry) <> 'object' or p_entry - '{name,pattern,position,prices}'::text[] <> '{}' then
-    raise data_exception using message = 'An entry has name, pattern, position and prices.';
+    raise data_exception using message = 'An entry must be an object with name, pattern, position and prices.';
   end if;
   select * into v_entry from jsonb_to_record(p_entry) as e (name text, pattern text, position integer, prices jsonb);
   if (v_entry.name ~ '^[!-~]{1,200}$' and v_entry.position between 0 and 999999) is not true then
-    raise data_exception using message = 'name has 1 to 200 characters, no spaces; position is from 0 to 999999.';
+    raise data_exception using message = 'name must have 1 to 200 characters without spaces, and position must be 0 to 999999.';
   elsif ('' ~ v_entry.pattern) is null then
     raise data_exception using message = 'pattern is missing.';
   elsif jsonb_typeof(v_entry.prices) is distinct from 'array' then
-    raise data_exception using message = 'prices is no array.';
+    raise data_exception using message = 'prices must be an array.';
   elsif exists (
     select from jsonb_array_elements(v_entry.prices) as p
     where p - '{valid_from,valid_until,daily_from,daily_until,service_tier,rates}'::text[] <> '{}'
   ) then
     raise data_exception using message =
-      'A price has rates, and may have valid_from, valid_until, daily_from with daily_until, service_tier.';
+      'A price must have rates, and may have valid_from, valid_until, daily_from with daily_until, and service_tier.';
   elsif exists (
     select from (
       select
@@ -1964,7 +1969,7 @@ begin
     ) as p
     where p.valid_from < p.last
   ) then
-    raise data_exception using message = 'It has two prices for the same time.';
+    raise data_exception using message = 'Two prices overlap in time.';
   end if;
   for v_price in select * from llm_private.price_entries(jsonb_build_array(p_entry)) loop
     if (
@@ -1973,7 +1978,7 @@ begin
       and (v_price.daily_from = v_price.daily_until) is not true
       and coalesce(v_price.service_tier, 'any') ~ '^[a-z0-9_-]{1,32}$'
     ) is not true then
-      raise data_exception using message = 'A price has dates, times of day or a service tier that cannot be.';
+      raise data_exception using message = 'A price has invalid dates, times of day or service tier.';
     end if;
     perform llm_private.check_rates(v_price.rates);
   end loop;
@@ -1981,7 +1986,7 @@ end
 $$;
 
 comment on function llm_private.check_price_entry is
-'Raises an error of class 22, or invalid_price, unless this can be an entry of a price list.';
+'Raise an error of class 22, or invalid_price, unless this is a valid entry of a price list.';
 
 create function llm_private.check_price_list(p_entries jsonb)
 returns void
@@ -1995,7 +2000,9 @@ declare
   v_hint text;
 begin
   if jsonb_typeof(p_entries) is distinct from 'array' then
-    perform llm_private.fail(400, 'invalid_price_list', 'p_entries must be a JSON array.');
+    perform llm_private.fail(
+      400, 'invalid_price_list', 'p_entries has an invalid value.', 'Allowed: a JSON array of entries.'
+    );
   end if;
   for v_entry in select e from jsonb_array_elements(p_entries) as e loop
     begin
@@ -2004,7 +2011,7 @@ begin
       get stacked diagnostics v_hint = pg_exception_hint;
       perform llm_private.fail(
         400, 'invalid_price_list',
-        format('The entry %s cannot be taken: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), sqlerrm),
+        format('The entry %s is invalid: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), sqlerrm),
         v_hint
       );
     end;
@@ -2012,13 +2019,15 @@ begin
   select e.name into v_name
   from jsonb_to_recordset(p_entries) as e (name text) group by e.name having count(*) > 1 limit 1;
   if found then
-    perform llm_private.fail(400, 'invalid_price_list', format('The list has %s twice.', v_name));
+    perform llm_private.fail(
+      400, 'invalid_price_list', format('The list has two entries named %s.', v_name), 'Remove one of them.'
+    );
   end if;
 end
 $$;
 
 comment on function llm_private.check_price_list is
-'Error invalid_price_list, naming the entry, unless this can be a price list.';
+'Error invalid_price_list, with the name of the entry, unless this is a valid price list.';
 
 create function llm_private.price_list_changes(p_provider text, p_entries jsonb)
 returns setof llm_private.price_change
@@ -2075,9 +2084,8 @@ end
 $$;
 
 comment on function llm_private.price_list_changes is
-'What a price list changes, compared with the one that was synced last. added: as it stands, for an entry that is new,
-else from now on; dated: from the date that the list gives; changed: from now on; until: it ends at another time;
-gone: it ends now. was_until: the end that its rows have so far.';
+'What a price list changes, compared with the last synced list. added: valid from its date for a new entry, else from
+now on; dated: valid from the list''s date; changed: valid from now on; until: ends at another time; gone: ends now.';
 
 create function llm_private.sync_prices(p_provider text, p_entries jsonb, p_apply boolean)
 returns jsonb
@@ -2097,21 +2105,21 @@ begin
   select coalesce(jsonb_agg(to_jsonb(c) - 'was_until'), '[]') into v_changes
   from llm_private.price_list_changes(p_provider, p_entries) as c;
   if p_apply then
-    -- The rows of a price on the list are those of its tier and time of day that end when it did. One that ended
-    -- before it began stands for nothing any more, and must not come back with another that ended then.
+    -- The rows of a listed price have its tier, time of day and end. A row that ended before it began is void and must
+    -- not become valid again with another row that has the same end.
     update public.llm_prices as p
     set valid_until = greatest(p.valid_from, case when c.change = 'until' then c.valid_until else now() end)
     from llm_private.price_list_changes(p_provider, p_entries) as c
     where
       c.change in ('changed', 'gone', 'until')
-      and p.source = 'catalogue' and p.provider = p_provider and p.model = c.model
+      and p.source = 'catalog' and p.provider = p_provider and p.model = c.model
       and p.service_tier is not distinct from c.service_tier
       and p.daily_from is not distinct from c.daily_from and p.daily_until is not distinct from c.daily_until
       and p.valid_until = c.was_until and p.valid_until > greatest(now(), p.valid_from);
     perform llm_private.add_price(
       jsonb_populate_record(
         null::public.llm_prices,
-        to_jsonb(c) || jsonb_build_object('source', 'catalogue', 'provider', p_provider, 'rates', c.after)
+        to_jsonb(c) || jsonb_build_object('source', 'catalog', 'provider', p_provider, 'rates', c.after)
       )
     )
     from llm_private.price_list_changes(p_provider, p_entries) as c
@@ -2121,7 +2129,7 @@ begin
     from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)
     on conflict (provider, name) do update
     set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices;
-    -- What is gone stays, behind the others, for attempts of the time when it was there.
+    -- Entries that are gone stay behind the others, for attempts from before they were gone.
     update llm_private.price_list as l
     set position = l.position % 1000000 + 1000000, prices = '[]'
     where
@@ -2135,7 +2143,7 @@ end
 $$;
 
 comment on function llm_private.sync_prices is
-'What a price list changes for a provider; with p_apply, change it: see sync_llm_prices().';
+'See sync_llm_prices().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -2149,11 +2157,11 @@ as $$
 $$;
 
 comment on function public.sync_llm_prices is
-'For administrators: what a price list would change in the catalogue''s prices of a provider; with p_apply, change them.
+'For administrators: what a price list would change in the catalog''s prices of a provider; with p_apply, apply it.
 Entries: [{"name", "pattern", "position", "prices": [{"valid_from", "valid_until", "daily_from", "daily_until",
-"service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the entry with the
-lowest position that matches counts. No recorded cost changes; only what the list dates may begin in the past.
-Returns, a change each: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
+"service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the matching entry
+with the lowest position applies. Recorded costs do not change; only prices that the list dates may begin in the past.
+Returns for each change: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
 before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_list.';
 
 -- 36_usage.sql
@@ -2302,7 +2310,7 @@ null where it was not measured.';
 
 -- 38_models.sql
 
--- The models of a provider that are known by name, for people to choose from. Any other name may be typed.
+-- The known models of a provider, for users to choose from. Requests may name any other model.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -2319,7 +2327,7 @@ begin
   perform from public.llm_providers as p where p.id = p_provider;
   if not found then
     perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
+      404, 'unknown_provider', 'Provider not found.',
       'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
@@ -2369,14 +2377,14 @@ as $$
 $$;
 
 comment on function public.list_llm_models is
-'The models of a provider that are known by name, a JSON array: of the catalogue, of the price list, and what the caller
-has used; each with input_price and output_price on an own key (US dollars for a million tokens; null where no single
-one is known). Errors: not_signed_in, unknown_provider.';
+'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
+Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
+price. Errors: not_signed_in, unknown_provider.';
 
 -- 40_settings.sql
 
--- A user's settings: one row, made by get_llm_settings() at their first sign-in. A trigger on auth.users would block
--- sign-ups if it failed, and would miss the users from before the install.
+-- A user's settings: one row, created by get_llm_settings() at their first sign-in. A trigger on auth.users would block
+-- sign-ups if it failed, and would miss users from before the installation.
 
 create table public.user_llm_settings (
   user_id uuid primary key references auth.users (id) on delete cascade,
@@ -2396,15 +2404,15 @@ create index user_llm_settings_default_provider on public.user_llm_settings (def
 comment on table public.user_llm_settings is 'A user''s LLM settings; written by set_llm_settings() only.';
 comment on column public.user_llm_settings.enable_fallbacks is 'false: only the first candidate of a route is tried.';
 comment on column public.user_llm_settings.provider_preferences is
-'{"groq": {"enabled": true, "priority": 1, "model": "…"}}: a lower priority is tried earlier.';
+'{"groq": {"enabled": true, "priority": 1, "model": "…"}}; a lower priority comes first.';
 comment on column public.user_llm_settings.task_overrides is
-'{"speed": {"provider": "groq", "model": "…", "fallbacks": [{"provider": "openai", "model": "…"}]}}: with fallbacks
-given, nothing else is tried for this task.';
+'{"speed": {"provider": "groq", "model": "…", "fallbacks": [{"provider": "openai", "model": "…"}]}}; with fallbacks,
+no other provider is tried for this task.';
 comment on column public.user_llm_settings.allow_operator_keys is
-'Consent to the operator''s keys; null: as the operator set it for everybody.';
+'Consent to the operator''s keys; null: the operator''s default.';
 comment on column public.user_llm_settings.time_zone is
-'The user''s time zone (Europe/Berlin): when their days and months begin, in reports and in quotas that say so.';
-comment on column public.user_llm_settings.version is 'Counts the changes, so that two panels alert each other.';
+'The user''s time zone (Europe/Berlin), for days and months in reports and in quotas with the clock user.';
+comment on column public.user_llm_settings.version is 'Counts changes, so that a panel notices changes made elsewhere.';
 
 alter table public.user_llm_settings enable row level security;
 
@@ -2426,12 +2434,13 @@ begin
   perform llm_private.add_month_partitions();
   insert into public.user_llm_settings (user_id) values (p_user) on conflict (user_id) do nothing;
 exception when foreign_key_violation then
-  -- A token outlives its account for a while.
-  perform llm_private.fail(401, 'not_signed_in', 'This account does not exist any more.', 'Sign in again.');
+  -- A token may outlive its account.
+  perform llm_private.fail(401, 'not_signed_in', 'This account no longer exists.', 'Sign in again.');
 end
 $$;
 
-comment on function llm_private.ensure_settings is 'Make the settings row of a user who has none yet.';
+comment on function llm_private.ensure_settings is
+'Create the settings row of a user, unless it exists. Error not_signed_in for a deleted account.';
 
 create function llm_private.settings_json(p_user uuid)
 returns jsonb
@@ -2458,7 +2467,7 @@ as $$
 $$;
 
 comment on function llm_private.settings_json is
-'A user''s settings as they see them: with the effective consent, whether a browser may show them a stored key,
+'A user''s settings as JSON, with the effective consent, reveal_allowed (whether a browser can show a stored key),
 total_requests and last_used_at.';
 
 create function llm_private.get_settings()
@@ -2476,7 +2485,8 @@ begin
 end
 $$;
 
-comment on function llm_private.get_settings is 'The caller''s settings, made at the first call. Error not_signed_in.';
+comment on function llm_private.get_settings is
+'The caller''s settings, created at the first call. Error not_signed_in.';
 
 create function llm_private.check_known_settings(p_value jsonb, p_path text, p_known text[])
 returns void
@@ -2492,15 +2502,15 @@ begin
   );
   select k into v_unknown from jsonb_object_keys(p_value) as k where k <> all(p_known) limit 1;
   if found then
-    -- A name is repeated only where it reads like one: a key pasted here has digits.
+    -- The message repeats only a name without digits, because anything else may be a key pasted here.
     perform llm_private.fail(
       400, 'unknown_setting',
       case
         when v_unknown ~ '^[A-Za-z_-]{1,32}$'
           then format('%s is not a setting.', concat_ws('.', nullif(p_path, ''), v_unknown))
-        else format('%s has a field that is not a setting.', coalesce(nullif(p_path, ''), 'p_changes'))
+        else format('%s has an unknown field.', coalesce(nullif(p_path, ''), 'p_changes'))
       end,
-      'Allowed here: ' || array_to_string(p_known, ', ') || '.'
+      'Allowed: ' || array_to_string(p_known, ', ') || '.'
     );
   end if;
 end
@@ -2518,7 +2528,8 @@ as $$
   select coalesce(jsonb_typeof(p_value) = 'string' and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
 $$;
 
-comment on function llm_private.is_model_name is 'A JSON string of 1 to 200 printable characters, no spaces.';
+comment on function llm_private.is_model_name is
+'Whether this is a JSON string of 1 to 200 printable characters without spaces.';
 
 create function llm_private.merge_preferences(p_old jsonb, p_changes jsonb, p_providers text[])
 returns jsonb
@@ -2711,13 +2722,13 @@ begin
     '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
   );
   perform llm_private.ensure_settings(v_user);
-  -- The lock makes two changes at once follow each other, so that neither is lost.
+  -- The lock serializes concurrent changes, so that none is lost.
   select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
   if p_expected_version is not null and p_expected_version <> v_old.version then
     perform llm_private.fail(
       409, 'settings_changed',
-      format('The settings were changed elsewhere: they are at version %s now.', v_old.version),
-      'Read them again and repeat the change on what they are now.'
+      format('The settings were changed elsewhere and are now at version %s.', v_old.version),
+      'Read them again and repeat the change.'
     );
   end if;
 
@@ -2744,7 +2755,7 @@ end
 $$;
 
 comment on function llm_private.set_settings is
-'Change what p_changes names in the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
+'Apply p_changes to the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
 settings_changed.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -2759,8 +2770,8 @@ as $$
 $$;
 
 comment on function public.get_llm_settings is
-'The caller''s settings, made at the first call, with total_requests, last_used_at and reveal_allowed (whether
-reveal_llm_key() shows a key without a runtime). Error not_signed_in.';
+'The caller''s settings, created at the first call, with total_requests, last_used_at and reveal_allowed (whether
+reveal_llm_key() returns a key without a runtime). Error not_signed_in.';
 
 create function public.set_llm_settings(p_changes jsonb, p_expected_version bigint default null)
 returns jsonb
@@ -2772,26 +2783,26 @@ as $$
 $$;
 
 comment on function public.set_llm_settings is
-'Change what p_changes names: provider_preferences by provider and field, task_overrides by task; null resets.
-With p_expected_version the change is refused if the settings are at another version by now.
+'Apply p_changes to the caller''s settings: provider_preferences by provider and field, task_overrides by task; null
+resets. With p_expected_version, the change is refused if the settings have another version.
 Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
 
 -- 45_keys.sql
 
--- Provider keys: what their owner may see of them, and, out of reach, the ciphertext.
+-- Provider keys: what their owners can see of them and, out of reach, the ciphertext.
 --
--- The master key is random, made by the database (95_data.sql), and lives in Vault: it stands in no migration, no
--- setting and no backup of these tables. Because it is random, the cheap way to turn it into a cipher key (one salted
--- hash) is as good as the slow one, which is there for passwords people think up.
+-- The database creates a random master key (95_data.sql) and keeps it in Vault, so no migration, setting or backup of
+-- these tables contains it. Because it is random, deriving the cipher key with one salted hash is as safe as the slow
+-- derivation, which protects passwords that people make up.
 
--- Which entry of Vault is the master key. A later one would be used for new keys, and old ciphertext names its own.
+-- The newest master key encrypts new keys, and each ciphertext names the master key that it needs.
 create table llm_private.master_keys (
   id smallint primary key generated always as identity,
   vault_secret_id uuid not null unique,
   created_at timestamptz not null default now()
 );
 
-comment on table llm_private.master_keys is 'Where in Vault the master keys are; the newest encrypts.';
+comment on table llm_private.master_keys is 'The Vault entries of the master keys; the newest encrypts.';
 
 create table public.llm_keys (
   user_id uuid not null references auth.users (id) on delete cascade,
@@ -2807,10 +2818,10 @@ create table public.llm_keys (
 
 create index llm_keys_provider on public.llm_keys (provider);
 
-comment on table public.llm_keys is 'What a user may know of their stored keys; a replaced key is a new row.';
-comment on column public.llm_keys.hint is 'Masked: the first and last few characters.';
-comment on column public.llm_keys.status is 'As the last attempt with it left it: untested, working or rejected.';
-comment on column public.llm_keys.rate_limited_until is 'The provider asked to wait until then.';
+comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
+comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
+comment on column public.llm_keys.status is 'Result of the last attempt with the key: untested, working or rejected.';
+comment on column public.llm_keys.rate_limited_until is 'Until when the provider asked to wait.';
 
 create table llm_private.key_secrets (
   user_id uuid not null,
@@ -2823,13 +2834,13 @@ create table llm_private.key_secrets (
 
 create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
 
-comment on table llm_private.key_secrets is 'The encrypted keys. The plaintext names its key id and owner.';
+comment on table llm_private.key_secrets is 'The encrypted keys. Each plaintext contains its key id and owner.';
 
 alter table llm_private.master_keys enable row level security;
 alter table public.llm_keys enable row level security;
 alter table llm_private.key_secrets enable row level security;
 
-create policy "users read what is known of their own keys" on public.llm_keys
+create policy "users read their own keys" on public.llm_keys
 for select to authenticated using (user_id = (select auth.uid()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -2845,7 +2856,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.encrypt_key is 'A key as ciphertext that is bound to its id and owner.';
+comment on function llm_private.encrypt_key is 'Encrypt a key and bind the ciphertext to its id and owner.';
 
 create function llm_private.decrypt_key(p_user uuid, p_key_id uuid, p_ciphertext bytea, p_master text)
 returns text
@@ -2862,10 +2873,10 @@ begin
   exception when others then
     v_payload := null;
   end;
-  -- Whoever copies a ciphertext to another row gets nothing for it.
+  -- Refuses a ciphertext that was copied to another row.
   if v_payload is null or not starts_with(v_payload, v_binding) then
     perform llm_private.fail(
-      500, 'key_unreadable', 'A stored key cannot be decrypted.', 'Store the key again; tell the operator if it recurs.'
+      500, 'key_unreadable', 'A stored key cannot be decrypted.', 'Store the key again. Contact the operator if this happens again.'
     );
   end if;
   return substr(v_payload, length(v_binding) + 1);
@@ -2873,7 +2884,7 @@ end
 $$;
 
 comment on function llm_private.decrypt_key is
-'The key in a ciphertext. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
+'Decrypt a key. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
 
 create function llm_private.master_key(p_id smallint)
 returns text
@@ -2890,14 +2901,14 @@ begin
   where m.id = p_id;
   if v_master is null then
     perform llm_private.fail(
-      500, 'master_key_missing', 'The master key is not in Vault.', 'Restore the Vault entry that supa-llm made.'
+      500, 'master_key_missing', 'The master key is not in Vault.', 'Restore the Vault entry that supa-llm created.'
     );
   end if;
   return v_master;
 end
 $$;
 
-comment on function llm_private.master_key is 'A master key, out of Vault. Error master_key_missing.';
+comment on function llm_private.master_key is 'A master key from Vault. Error master_key_missing.';
 
 create function llm_private.key_json(p_key public.llm_keys)
 returns jsonb
@@ -2924,7 +2935,7 @@ $$;
 
 comment on function llm_private.key_json is 'A key as its owner sees it.';
 
--- Tells of each rule that a key breaks without repeating any of it.
+-- Messages name the violated rule and never repeat any part of the key.
 create function llm_private.validate_key(p_key text, p_provider public.llm_providers)
 returns void
 language plpgsql
@@ -2937,18 +2948,18 @@ begin
   v_wrong := case
     when length(p_key) > 512 then 'it is longer than 512 characters'
     when p_key ~ '[[:space:]]' then 'it contains a space or a line break'
-    when p_key !~ '^[!-~]*$' then 'it contains a character that no key has'
+    when p_key !~ '^[!-~]*$' then 'it contains an invalid character'
     when length(p_key) < 8 then 'it is shorter than 8 characters'
-    when p_key !~ p_provider.key_pattern then 'it does not look like a key of ' || p_provider.name
+    when p_key !~ p_provider.key_pattern then 'it does not look like a ' || p_provider.name || ' key'
   end;
   if v_wrong is not null then
     perform llm_private.fail(
-      400, 'key_malformed', format('The key was not taken: %s.', v_wrong),
+      400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
       case
         when p_provider.key_example <> ''
           then
-          format('A key of %s looks like %s; copy all of it.', p_provider.name, p_provider.key_example)
-        else format('Copy it again from %s.', p_provider.name)
+          format('A %s key looks like %s. Copy the whole key.', p_provider.name, p_provider.key_example)
+        else format('Copy the key again from %s.', p_provider.name)
       end
     );
   end if;
@@ -2956,7 +2967,7 @@ end
 $$;
 
 comment on function llm_private.validate_key is
-'Error key_malformed if this cannot be a key of this provider; the error does not repeat it.';
+'Error key_malformed unless this can be a key of the provider; the message does not repeat the key.';
 
 create function llm_private.read_key_body(p_body json, p_key_needed boolean)
 returns public.llm_providers
@@ -2967,26 +2978,28 @@ as $$
 declare
   v_provider public.llm_providers;
 begin
-  -- All of this before anything is read out of the JSON: PostgreSQL's own complaint about an escape that it cannot
-  -- read would print the line into the server log, with the key.
+  -- Checks the body before reading from the JSON, because PostgreSQL's own error about an invalid escape would print the
+  -- line with the key to the server log.
   if
     p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
     or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'provider') is distinct from 'string'
     or coalesce(json_typeof(p_body -> 'key'), case when not p_key_needed then 'string' end) is distinct from 'string'
   then
     perform llm_private.fail(
-      400, 'key_malformed', 'The key was not taken: it is too long or contains a character that no key has.',
-      'Send {"provider": "…", "key": "…"} with the key as the provider shows it.'
+      400, 'key_malformed', 'The key was not stored: it is too long or contains an invalid character.',
+      'Send {"provider": "…", "key": "…"} with the key exactly as the provider shows it.'
     );
   end if;
   if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
-    perform llm_private.fail(400, 'invalid_argument', 'Only provider and key are allowed.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: provider and key.'
+    );
   end if;
-  -- The name is not repeated: provider and key may have been mixed up.
+  -- The message omits the provider's name, because provider and key may be mixed up.
   select * into v_provider from public.llm_providers where id = p_body ->> 'provider';
   if not found then
     perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
+      404, 'unknown_provider', 'Provider not found.',
       'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
     );
   end if;
@@ -2998,8 +3011,8 @@ end
 $$;
 
 comment on function llm_private.read_key_body is
-'The provider of {"provider": "…", "key": "…"}, when both are what they should be; the key may be left out unless it is
-needed. Errors: key_malformed, invalid_argument, unknown_provider.';
+'The provider in {"provider": "…", "key": "…"}, after checking both; without p_key_needed, the key is optional.
+Errors: key_malformed, invalid_argument, unknown_provider.';
 
 create function llm_private.set_key(p_body json)
 returns jsonb
@@ -3020,7 +3033,7 @@ begin
   v_provider := llm_private.read_key_body(p_body, true);
   v_key := p_body ->> 'key';
   perform llm_private.ensure_settings(v_user);
-  -- Two at once follow each other, and the later one stands.
+  -- Serializes concurrent calls; the last one wins.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
 
   delete from public.llm_keys where user_id = v_user and provider = v_provider.id returning id into v_replaced;
@@ -3043,7 +3056,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_key is 'Store or replace a key of the caller''s. Errors: see set_llm_key().';
+comment on function llm_private.set_key is 'See set_llm_key().';
 
 create function llm_private.own_key(p_user uuid, p_provider text)
 returns public.llm_keys
@@ -3057,7 +3070,7 @@ begin
   select * into v_row from public.llm_keys where user_id = p_user and provider = p_provider;
   if not found then
     perform llm_private.fail(
-      404, 'key_not_found', 'You have no key stored for this provider.', 'list_llm_keys() shows which you have.'
+      404, 'key_not_found', 'You have no key for this provider.', 'list_llm_keys() returns your keys.'
     );
   end if;
   return v_row;
@@ -3086,7 +3099,7 @@ end
 $$;
 
 comment on function llm_private.remove_key is
-'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
+'See remove_llm_key().';
 
 create function llm_private.require_readable_keys(p_runtime uuid, p_operator llm_private.operator_settings)
 returns void
@@ -3097,17 +3110,17 @@ as $$
 begin
   if p_operator.keys_readable_by = 'runtime' and p_runtime is null then
     perform llm_private.fail(
-      403, 'runtime_required', 'In this project, keys are only given to a registered runtime.',
-      'Run the request through the app''s server.'
+      403, 'runtime_required', 'Only a registered runtime can read keys in this project.',
+      'Send the request through the app''s server.'
     );
   end if;
 end
 $$;
 
 comment on function llm_private.require_readable_keys is
-'Error runtime_required where the operator asks for a runtime and there is none.';
+'Error runtime_required if the operator requires a runtime and the request has none.';
 
--- When this session was signed in: GoTrue says it under amr. A token without amr counts from when it was issued.
+-- Supabase Auth puts the time of the sign-in into amr. Without amr, the time when the token was issued counts.
 create function llm_private.signed_in_at()
 returns timestamptz
 language sql
@@ -3127,7 +3140,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.signed_in_at is 'When the caller signed in, as their token says.';
+comment on function llm_private.signed_in_at is 'When the caller signed in, according to their token.';
 
 create function llm_private.reveal_key(p_provider text)
 returns text
@@ -3148,8 +3161,8 @@ begin
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   if not v_operator.reveal_enabled then
     perform llm_private.fail(
-      403, 'reveal_disabled', 'In this project, stored keys are not shown.',
-      'Replace the key, or look it up at the provider.'
+      403, 'reveal_disabled', 'Stored keys cannot be shown in this project.',
+      'Replace the key, or copy it from the provider.'
     );
   end if;
   if
@@ -3157,7 +3170,7 @@ begin
     and (llm_private.signed_in_at() >= now() - v_operator.reveal_sign_in_within) is not true
   then
     perform llm_private.fail(
-      403, 'recent_sign_in_required', 'To see a key, you must have signed in recently.', 'Sign in again, then retry.'
+      403, 'recent_sign_in_required', 'Showing a key requires a recent sign-in.', 'Sign in again and retry.'
     );
   end if;
   v_row := llm_private.own_key(v_user, p_provider);
@@ -3172,9 +3185,9 @@ begin
 end
 $$;
 
-comment on function llm_private.reveal_key is 'The caller''s own key, on the record. Errors: see reveal_llm_key().';
+comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
--- A row is written only when its status changes, so that a busy key is not a row that all its requests wait for.
+-- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
   p_user uuid, p_key_id uuid, p_outcome text, p_error_class text, p_retry_after double precision
 )
@@ -3188,8 +3201,8 @@ declare
   v_rejected jsonb;
 begin
   if p_outcome = 'succeeded' then
-    -- A key that was rejected or limited since is on no route: this request began before, and says nothing new.
-    -- Asked before it is updated, which costs more than asking and is hardly ever needed.
+    -- A rejected or rate-limited key stays so, because this request began before. Looks before it updates, because an
+    -- update is more expensive and rarely needed.
     perform from public.llm_keys where user_id = p_user and id = p_key_id and status = 'untested';
     if found then
       update public.llm_keys set status = 'working'
@@ -3203,7 +3216,7 @@ begin
       perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_rejected);
     end if;
   elsif p_error_class = 'rate_limited' then
-    -- At most a day, whatever a provider says; half a minute where it says nothing.
+    -- At most a day, and half a minute if the provider names no time.
     v_rate_limited_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
     update public.llm_keys set rate_limited_until = v_rate_limited_until
     where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_rate_limited_until);
@@ -3212,7 +3225,7 @@ end
 $$;
 
 comment on function llm_private.note_key_outcome is
-'Set the status of a user''s own key after an attempt: working, rejected after auth, rate-limited after rate_limited.';
+'Set the status of a user''s own key after an attempt: working, rejected (auth) or rate-limited (rate_limited).';
 
 create function llm_private.list_keys()
 returns jsonb
@@ -3235,7 +3248,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_keys is 'The caller''s keys as they may see them. Error not_signed_in.';
+comment on function llm_private.list_keys is 'See list_llm_keys().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -3249,12 +3262,12 @@ as $$
 $$;
 
 comment on function public.list_llm_keys is
-'The caller''s keys: id, provider, masked hint, status (untested, working, rejected, rate_limited), last used; never a
-key. Error not_signed_in.';
+'The caller''s keys with id, provider, masked hint, status (untested, working, rejected, rate_limited) and last use;
+never the key itself. Error not_signed_in.';
 
--- One unnamed json parameter: PostgREST then hands over the body as it came. Named parameters would be read out of it
--- by PostgreSQL before this function could look, whose complaint about a bad escape prints the key into the log.
--- (Who names ?columns= in the URL makes PostgREST do that all the same, with a key of their own.)
+-- One unnamed json parameter makes PostgREST pass the body unparsed. With named parameters, PostgreSQL parses the
+-- body before this function can check it, and its error about an invalid escape prints the key to the log. (Callers who
+-- add ?columns= to the URL cause that anyway, but only with their own keys.)
 create function public.set_llm_key(json)
 returns jsonb
 language sql
@@ -3265,7 +3278,7 @@ as $$
 $$;
 
 comment on function public.set_llm_key is
-'Store the caller''s key for a provider, or replace it: {"provider": "groq", "key": "gsk_…"}.
+'Store or replace the caller''s key for a provider: {"provider": "groq", "key": "gsk_…"}.
 Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument.';
 
 create function public.remove_llm_key(p_provider text)
@@ -3290,14 +3303,14 @@ as $$
 $$;
 
 comment on function public.reveal_llm_key is
-'The caller''s own key for a provider, in plain text; each call is on the audit log.
+'The caller''s own key for a provider, in plain text; the audit log records each call.
 Errors: not_signed_in, runtime_unknown, runtime_required, reveal_disabled, recent_sign_in_required, key_not_found,
 key_unreadable.';
 
 -- 50_key_checks.sql
 
--- Key tests: a runtime asks the provider whether a key works, and what it heard is put on the key. The browser never
--- calls the provider. How many tests there may be is counted here, so that nobody tries out found keys through an app.
+-- Key checks: a runtime sends a request to the provider to find out whether a key works, and records the result. The
+-- browser never calls the provider. Checks are limited, so that stolen keys cannot be tried out through an app.
 
 create table llm_private.key_checks (
   user_id uuid not null references auth.users (id) on delete cascade,
@@ -3311,7 +3324,7 @@ create table llm_private.key_checks (
 );
 
 comment on table llm_private.key_checks is
-'Tests of the last hour, of stored keys and (without key_id) of keys that were being typed; of those nothing is kept.';
+'Key checks of the last hour. Without key_id, the check was of a key that is not stored; nothing of it is kept.';
 
 alter table llm_private.key_checks enable row level security;
 
@@ -3333,24 +3346,24 @@ declare
   v_provider public.llm_providers;
   v_stored public.llm_keys;
   v_key text;
-  v_test uuid;
+  v_check uuid;
   v_free_at timestamptz;
 begin
   perform llm_private.refuse_cast();
   v_provider := llm_private.read_key_body(p_body, false);
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.ensure_settings(v_user);
-  -- Many at once follow each other, so that they cannot pass the limit together.
+  -- Serializes concurrent calls, so that together they cannot pass the limit.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
   delete from llm_private.key_checks where user_id = v_user and begun_at < clock_timestamp() - interval '1 hour';
-  select t.begun_at + v_window into v_free_at
-  from llm_private.key_checks as t
-  where t.user_id = v_user and t.begun_at > clock_timestamp() - v_window
-  order by t.begun_at desc
+  select c.begun_at + v_window into v_free_at
+  from llm_private.key_checks as c
+  where c.user_id = v_user and c.begun_at > clock_timestamp() - v_window
+  order by c.begun_at desc
   offset v_most - 1 limit 1;
   if found then
     perform llm_private.fail(
-      429, 'too_many_key_checks', format('At most %s keys can be tested in 10 minutes.', v_most),
+      429, 'too_many_key_checks', format('You have checked %s keys within 10 minutes.', v_most),
       format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
     );
   end if;
@@ -3364,22 +3377,22 @@ begin
   end if;
   insert into llm_private.key_checks (user_id, provider, key_id, runtime_id)
   values (v_user, v_provider.id, v_stored.id, v_runtime)
-  returning id into v_test;
+  returning id into v_check;
   perform llm_private.audit(
     v_user, 'key_checked', v_provider.id, v_stored.id, v_runtime,
-    jsonb_strip_nulls(jsonb_build_object('hint', v_stored.hint, 'test', v_test))
+    jsonb_strip_nulls(jsonb_build_object('hint', v_stored.hint, 'check', v_check))
   );
   return json_build_object(
-    'test_id', v_test, 'provider', v_provider.id, 'base_url', v_provider.base_url,
+    'check_id', v_check, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
     'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id, 'key', v_key
   );
 end
 $$;
 
-comment on function llm_private.begin_key_check is 'Begin to test a key. Errors: see begin_llm_key_check().';
+comment on function llm_private.begin_key_check is 'See begin_llm_key_check().';
 
-create function llm_private.record_key_check(p_test_id uuid, p_result text, p_retry_after double precision)
+create function llm_private.record_key_check(p_check_id uuid, p_result text, p_retry_after double precision)
 returns jsonb
 language plpgsql
 volatile
@@ -3389,41 +3402,41 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_test llm_private.key_checks;
+  v_check llm_private.key_checks;
 begin
   perform llm_private.check_value(
     'invalid_argument', p_result in ('works', 'rejected', 'unknown'), 'p_result', 'works, rejected or unknown'
   );
-  -- What a runtime began, it alone settles.
-  update llm_private.key_checks as t set settled_at = clock_timestamp()
+  -- Only the runtime that began a check can record its result.
+  update llm_private.key_checks as c set settled_at = clock_timestamp()
   where
-    t.user_id = v_user and t.id = p_test_id and t.settled_at is null
-    and t.runtime_id is not distinct from v_runtime and t.begun_at > clock_timestamp() - interval '10 minutes'
-  returning t.* into v_test;
+    c.user_id = v_user and c.id = p_check_id and c.settled_at is null
+    and c.runtime_id is not distinct from v_runtime and c.begun_at > clock_timestamp() - interval '10 minutes'
+  returning c.* into v_check;
   if not found then
     perform llm_private.fail(
-      404, 'not_found', 'There is no such key check that is still open.', 'Begin another one.'
+      404, 'not_found', 'Key check not found, or its result is already recorded.', 'Begin another check.'
     );
   end if;
   if p_result = 'works' then
-    -- Unlike a request on its way, a test that began after the key was rejected says something new.
+    -- Unlike a request, a check may begin after the key was rejected, so its result replaces that status.
     update public.llm_keys set status = 'working', rate_limited_until = null
-    where user_id = v_user and id = v_test.key_id and (status <> 'working' or rate_limited_until is not null);
+    where user_id = v_user and id = v_check.key_id and (status <> 'working' or rate_limited_until is not null);
   elsif p_result = 'rejected' then
-    perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'auth', null);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'auth', null);
   elsif p_retry_after is not null then
-    perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'rate_limited', p_retry_after);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'rate_limited', p_retry_after);
   end if;
-  return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_test.key_id);
+  return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
 end
 $$;
 
 comment on function llm_private.record_key_check is
-'Put what a test found on the key. Errors: see record_llm_key_check().';
+'See record_llm_key_check().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- One unnamed json parameter, for the reason that set_llm_key() has.
+-- One unnamed json parameter, for the same reason as in set_llm_key().
 create function public.begin_llm_key_check(json)
 returns json
 language sql
@@ -3434,27 +3447,28 @@ as $$
 $$;
 
 comment on function public.begin_llm_key_check is
-'For a runtime that is going to ask a provider about the caller''s key: {"provider": "groq"} is about the stored one,
-which is in the answer in plain text and on the audit log; {"provider": "groq", "key": "gsk_…"} is about one that is
-being typed: its form is checked, and nothing of it is kept. Answers with test_id, and where and how to ask. At most 10 in
-10 minutes. Errors: not_signed_in, runtime_unknown, runtime_required, key_malformed, unknown_provider, invalid_argument,
+'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key, which is returned in
+plain text and recorded in the audit log. {"provider": "groq", "key": "gsk_…"} checks a key that is not stored: its format
+is checked, and nothing of it is kept. Returns check_id, and where and how to send the request. At most 10 checks in 10
+minutes. Errors: not_signed_in, runtime_unknown, runtime_required, key_malformed, unknown_provider, invalid_argument,
 key_not_found, key_unreadable, too_many_key_checks.';
 
 create function public.record_llm_key_check(
-  p_test_id uuid, p_result text, p_retry_after double precision default null
+  p_check_id uuid, p_result text, p_retry_after double precision default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.record_key_check(p_test_id, p_result, p_retry_after)
+  select llm_private.record_key_check(p_check_id, p_result, p_retry_after)
 $$;
 
 comment on function public.record_llm_key_check is
-'Put what a test found on the stored key: works, rejected or unknown (with p_retry_after, in seconds, the provider asked
-to wait). Once, within 10 minutes, by the runtime that began it. Returns the key as list_llm_keys() does, null where it
-was none that is stored, or it was replaced meanwhile. Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
+'Record the result of a key check on the stored key: works, rejected or unknown; p_retry_after: the seconds that the
+provider asked to wait. Once per check, within 10 minutes, by the runtime that began it. Returns the key as
+list_llm_keys() does; null if the key is not stored or was replaced.
+Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
 
 -- 60_rollups.sql
 
@@ -3835,37 +3849,36 @@ is in progress or nothing may be written.';
 
 -- 70_quotas.sql
 
--- Quotas: how much may be used in a period, for whom, and of what; and how that holds while many requests run at once.
+-- Quotas: how much may be used in a period, by whom and of what, and how that holds with many concurrent requests.
 --
--- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
--- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
--- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones
--- for themselves. An enforced quota refuses, an alert-only one warns.
+-- A quota counts the attempts that match it (by key source, provider and task; by default all attempts) in requests,
+-- tokens or US dollars. Administrators set quotas for a user, a group or everyone; the most specific one of otherwise
+-- equal quotas applies: user, then group, then everyone. Shared quotas apply in addition. Users can set stricter quotas
+-- for themselves. An enforced quota refuses attempts, an alert-only quota raises alerts.
 --
--- A request goes through three steps:
---   reserve   with the route (or before the next candidate is tried), for what the attempt may use at most
---   run       no lock is held meanwhile
---   settle    with the attempt's usage: what was used is counted, the rest is free again
--- A request that never comes back leaves a reservation that is over when it expires.
+-- An attempt goes through three steps:
+--   reserve   with the route (or before the next candidate is tried), the most that the attempt may use
+--   run       without holding a lock
+--   settle    with the attempt's usage: it is counted, and the rest of the reservation is freed
+-- A reservation that is never settled expires.
 --
--- A counter holds what was used of a quota in its present period, and what is reserved.
--- There is one counter of a quota and an owner, so they do not add up over the years; it resets with each period.
--- It is opened at the first use, with what the ledger says was used in the period before. A period lasts until the end
--- that it began with, so that a user who changes their time zone gains nothing.
+-- A counter holds the usage of a quota in its current period, and what is reserved. There is one counter per quota and
+-- owner, which resets with each period, so counters do not accumulate. The first use opens it with the usage that the
+-- ledger has in that period. A period keeps the end that it began with, so that changing the time zone gains nothing.
 --
--- Nothing is lost and nothing waits in a circle, because everybody keeps to this order of locks:
---   1. usage_lock of the user: shared by who records usage, alone for who opens a counter from the sum of what was
---      recorded. So an attempt is either in that sum or finds the counter.
---   2. the quota, by who sets or removes it.
---   3. counters, by quota. All that a request may need are locked before the first of them is looked at.
---   4. reservations, only by who holds the lock of their counter.
+-- Every transaction takes locks in the same order, so that no usage is lost and no deadlock occurs:
+--   1. usage_lock of the user: shared to record usage, exclusive to open a counter from the sum of recorded usage. So
+--      an attempt is either in that sum, or its recording finds the counter.
+--   2. the quota, to set or remove it.
+--   3. counters, by quota: all that a request may need, before it reads the first one.
+--   4. reservations, while holding the lock of their counter.
 
 create table llm_private.user_groups (
   user_id uuid primary key references auth.users (id) on delete cascade,
   group_name text not null check (group_name ~ '^[^[:cntrl:]]{1,64}$')
 );
 
-comment on table llm_private.user_groups is 'The group of a user, for quotas; a user has at most one.';
+comment on table llm_private.user_groups is 'The group of a user, for quotas; a user is in at most one.';
 
 create table llm_private.quotas (
   id bigint generated always as identity primary key,
@@ -3893,16 +3906,21 @@ create unique index quotas_once on llm_private.quotas (
   coalesce(key_source, ''), coalesce(provider, ''), coalesce(task, '')
 );
 
-comment on table llm_private.quotas is 'Who may use how much; changed by set_llm_quota() and remove_llm_quota() only.';
-comment on column llm_private.quotas.user_id is 'The user that it binds; null: those of the group, or everybody.';
-comment on column llm_private.quotas.shared is 'true: all whom it binds use it up together; false: each has it whole.';
-comment on column llm_private.quotas.key_source is 'Counts only what this kind of key paid for; null: whoever paid.';
+comment on table llm_private.quotas is 'Quotas; written by set_llm_quota() and remove_llm_quota() only.';
+comment on column llm_private.quotas.user_id is
+'The user that the quota is for; null: the group, or everyone.';
+comment on column llm_private.quotas.shared is
+'true: all users in its scope share one limit; false: the limit is per user.';
+comment on column llm_private.quotas.key_source is
+'Counts only attempts paid by this kind of key; null: any key.';
 comment on column llm_private.quotas.unit is
 'requests (attempts that did not fail), tokens (input and output) or cost (US dollars).';
-comment on column llm_private.quotas.clock is 'Whether days and months begin in UTC or in the user''s time zone.';
-comment on column llm_private.quotas.enforced is 'true: what would pass it is refused; false: it only warns.';
+comment on column llm_private.quotas.clock is
+'Whether days and months begin in UTC (utc) or in the user''s time zone (user).';
+comment on column llm_private.quotas.enforced is
+'true: enforced, attempts beyond the limit are refused; false: alert-only.';
 comment on column llm_private.quotas.unpriced is
-'Of an enforced quota of cost: whether models without a price may be used (and count as nothing).';
+'For an enforced quota of cost: whether unpriced models are allowed, which then count as 0.';
 
 alter table llm_private.user_groups enable row level security;
 alter table llm_private.quotas enable row level security;
@@ -3915,13 +3933,13 @@ create table llm_private.quota_counters (
   used numeric not null,
   reserved numeric not null,
   primary key (owner, quota_id)
--- Room on each page for new versions of a row that is updated by every request.
+-- Leaves room on each page for new versions of a row that every request updates.
 ) with (fillfactor = 50);
 
 create index quota_counters_quota on llm_private.quota_counters (quota_id, owner);
 
 comment on table llm_private.quota_counters is
-'What was used of a quota in its present period, and what is reserved; owned by a user, or by operator_id() if shared.';
+'Usage and reservations of a quota in its current period; owned by a user or, if shared, by operator_id().';
 
 -- No foreign key to the quota: deleting it would lock reservations before their counters.
 create table llm_private.reservations (
@@ -3940,16 +3958,16 @@ create table llm_private.reservations (
 create index reservations_expiry on llm_private.reservations (quota_id, owner, expires_at);
 
 comment on table llm_private.reservations is
-'What a running attempt may still use of a quota. Settled with its usage, or else over by itself when it expires.';
+'How much of a quota a running attempt may still use. It is settled with the attempt''s usage, or expires.';
 comment on column llm_private.reservations.holder is
-'The runtime that reserved it, or the user who did themselves: nobody else settles or releases it.';
-comment on column llm_private.reservations.owner is 'With the quota: the counter that it is reserved in.';
-comment on column llm_private.reservations.starts_at is 'The period of the counter that it is reserved in.';
+'The runtime or user that made the reservation; only they can settle or release it.';
+comment on column llm_private.reservations.owner is 'Names the counter together with quota_id.';
+comment on column llm_private.reservations.starts_at is 'The period of the counter.';
 
 alter table llm_private.quota_counters enable row level security;
 alter table llm_private.reservations enable row level security;
 
--- Which quotas bind ---------------------------------------------------------------------------------------------------
+-- Which quotas apply --------------------------------------------------------------------------------------------------
 
 create function llm_private.has_quotas(p_user uuid)
 returns boolean
@@ -3958,7 +3976,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Where nobody has any, no more is asked.
+  -- A project without quotas stops after the first check.
   return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
@@ -3973,7 +3991,7 @@ end
 $$;
 
 comment on function llm_private.has_quotas is
-'Whether any quota binds this user: all that users without one pay for quotas.';
+'Whether a quota applies to this user. The only cost of quotas for users without one.';
 
 create function llm_private.binding_quotas(p_user uuid)
 returns setof llm_private.quotas
@@ -4001,8 +4019,8 @@ end
 $$;
 
 comment on function llm_private.binding_quotas is
-'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom
-they bind the closest.';
+'The quotas that apply to a user: their own, all shared ones, and among the operator''s quotas that differ only in their
+scope the most specific one.';
 
 create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
 returns setof llm_private.quotas
@@ -4023,7 +4041,7 @@ end
 $$;
 
 comment on function llm_private.matching_quotas is
-'The quotas of a user that count an attempt such as this, the oldest first.';
+'The quotas of a user that count such an attempt, oldest first.';
 
 create function llm_private.quota_json(p_quota llm_private.quotas)
 returns jsonb
@@ -4039,7 +4057,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.quota_json is 'A quota as it was set.';
+comment on function llm_private.quota_json is 'A quota as JSON, without its usage.';
 
 -- Counters ------------------------------------------------------------------------------------------------------------
 
@@ -4054,7 +4072,7 @@ begin
 end
 $$;
 
-comment on function llm_private.usage_lock is 'The advisory lock under which a user''s usage is recorded.';
+comment on function llm_private.usage_lock is 'The key of the advisory lock on recording a user''s usage.';
 
 create function llm_private.lock_usage(p_owner uuid)
 returns void
@@ -4072,7 +4090,7 @@ end
 $$;
 
 comment on function llm_private.lock_usage is
-'Wait for whoever is recording usage of a user''s, or of any, and let nobody record before this transaction ends.';
+'Block recording of a user''s usage (for the operator: of all usage) until this transaction ends.';
 
 create function llm_private.quota_window(
   p_period text, p_zone text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz
@@ -4083,7 +4101,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_length constant interval := case when p_period <> 'lifetime' then ('1 ' || p_period)::interval end;
-  -- Minutes are the same everywhere, and where clocks go back the local ones come twice.
+  -- Minutes are the same in all time zones, and local ones repeat when clocks go back.
   v_zone constant text := case p_period when 'minute' then 'UTC' else p_zone end;
   v_local timestamp;
 begin
@@ -4094,7 +4112,7 @@ begin
   end if;
   v_local := date_trunc(p_period, p_at at time zone v_zone);
   starts_at := v_local at time zone v_zone;
-  -- Where clocks go back over midnight there are two midnights, and the day begins with the second.
+  -- When clocks go back across midnight, there are two midnights, and the day begins with the second one.
   if starts_at > p_at then
     v_local := v_local - v_length;
     starts_at := v_local at time zone v_zone;
@@ -4104,7 +4122,7 @@ end
 $$;
 
 comment on function llm_private.quota_window is
-'From when until when the period lasts that this moment is in, by the clocks of a time zone.';
+'Start and end of the period that contains a moment, in a time zone.';
 
 create function llm_private.next_window(
   p_period text, p_zone text, p_previous_end timestamptz, p_at timestamptz,
@@ -4128,8 +4146,8 @@ end
 $$;
 
 comment on function llm_private.next_window is
-'The period that follows one which ended before p_at: by the clock, but after a change of the time zone it begins where
-the last one ended and is not shorter than others.';
+'The period that contains p_at and follows one that ended before. After a change of the time zone, it begins where the
+last one ended and is no shorter than others.';
 
 create function llm_private.used_before(p_quota llm_private.quotas, p_user uuid, p_from timestamptz)
 returns numeric
@@ -4152,7 +4170,7 @@ begin
       from public.llm_usage_totals as t
       where t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
       union all
-      -- Totals are by the hour; what comes before the first full one is in the events.
+      -- Totals are hourly, so usage before the first full hour comes from the events.
       select
         e.user_id, e.recorder, e.key_source, e.provider, e.task, (e.outcome <> 'failed')::integer,
         coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0), coalesce(e.cost, 0)
@@ -4166,7 +4184,7 @@ begin
       (p_quota.key_source is null or u.key_source = p_quota.key_source)
       and (p_quota.provider is null or u.provider = p_quota.provider)
       and (p_quota.task is null or u.task = p_quota.task)
-      -- What users say of themselves cannot use up what is everybody's.
+      -- Usage that users report themselves cannot use up a shared quota.
       and (not p_quota.shared or u.recorder <> u.user_id)
       and (
         not p_quota.shared or p_quota.group_name is null
@@ -4177,7 +4195,7 @@ end
 $$;
 
 comment on function llm_private.used_before is
-'What the ledger says was used since a moment, for a counter that is opened in the middle of a period.';
+'Recorded usage since a moment, for a counter that is opened in the middle of a period.';
 
 create function llm_private.quota_zone(p_quota llm_private.quotas, p_owner uuid)
 returns text
@@ -4193,7 +4211,7 @@ begin
 end
 $$;
 
-comment on function llm_private.quota_zone is 'By which clocks the periods of a quota begin.';
+comment on function llm_private.quota_zone is 'The time zone in which the periods of a quota begin.';
 
 create function llm_private.open_counter(p_quota llm_private.quotas, p_owner uuid)
 returns void
@@ -4202,12 +4220,12 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Whoever recorded before this lock is in the sum; whoever records after it finds the counter.
+  -- Usage recorded before this lock is in the sum; recording after it finds the counter.
   perform llm_private.lock_usage(p_owner);
   insert into llm_private.quota_counters (owner, quota_id, starts_at, ends_at, used, reserved)
   select
     p_owner, p_quota.id, w.starts_at, w.ends_at, llm_private.used_before(p_quota, p_owner, w.starts_at),
-    -- Of a counter that was thrown away to be summed anew.
+    -- Reservations from before the counter was dropped by forget_counters().
     coalesce(
       (
         select sum(r.amount) from llm_private.reservations as r
@@ -4215,14 +4233,14 @@ begin
       ), 0
     )
   from llm_private.quota_window(p_quota.period, llm_private.quota_zone(p_quota, p_owner), now()) as w
-  -- Not where the quota has been removed meanwhile.
+  -- Unless the quota was removed meanwhile.
   where exists (select from llm_private.quotas as q where q.id = p_quota.id for key share)
   on conflict (owner, quota_id) do nothing;
 end
 $$;
 
 comment on function llm_private.open_counter is
-'Open a counter with what was used so far in its period. Holds no other counter''s lock when it is called.';
+'Open a counter with the usage so far in its period. The caller must not hold the lock of another counter.';
 
 create function llm_private.lock_counters(p_user uuid, p_quotas bigint[])
 returns void
@@ -4239,7 +4257,7 @@ end
 $$;
 
 comment on function llm_private.lock_counters is
-'Lock the counters of these quotas that a user''s attempts count in, in the one order.';
+'Lock the counters of these quotas for a user''s attempts, in the order of locks.';
 
 create function llm_private.open_counters(p_user uuid, p_quotas bigint[])
 returns void
@@ -4251,7 +4269,7 @@ declare
   v_quota llm_private.quotas;
   v_ended record;
 begin
-  -- Those of shared quotas were opened when they were set.
+  -- Counters of shared quotas are opened when the quota is set.
   for v_quota in
     select q.* from llm_private.quotas as q
     where
@@ -4298,8 +4316,8 @@ end
 $$;
 
 comment on function llm_private.open_counters is
-'Lock the counters of these quotas for a user, each as it is at this moment: opened where there was none, in its present
-period, and without what expired reservations held.';
+'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
+ended, and free expired reservations.';
 
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
@@ -4323,7 +4341,7 @@ end
 $$;
 
 comment on function llm_private.quota_status is
-'A quota with what was used and what is reserved in its present period, after open_counters().';
+'A quota as JSON with its usage and reservations in the current period. Call open_counters() first.';
 
 create function llm_private.alert_quota(
   p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
@@ -4341,7 +4359,7 @@ begin
       perform llm_private.add_alert(
         case when p_quota.shared then llm_private.operator_id() else p_user end,
         case v_step when 1 then 'quota_reached' else 'quota_warning' end,
-        -- In UTC whatever the session's time zone is, which a caller may choose: else it would be another subject.
+        -- In UTC, because callers can choose the session's time zone and each would be another subject.
         p_quota.id || case when isfinite(p_starts_at) then ' from ' || (p_starts_at at time zone 'UTC') else '' end,
         llm_private.quota_json(p_quota) || jsonb_build_object('used', p_used)
         || case when isfinite(p_starts_at) then jsonb_build_object('starts_at', p_starts_at) else '{}' end
@@ -4352,10 +4370,10 @@ end
 $$;
 
 comment on function llm_private.alert_quota is
-'Tell whose quota it is when it passes 80 % and when it is used up, once in each period.';
+'Alert the owner of a quota at 80 % and at 100 %, once per period.';
 
 -- Refusals ------------------------------------------------------------------------------------------------------------
--- What a quota that refuses an attempt says, to a user in words and to programs in figures.
+-- Why a quota refuses an attempt, as a message for users and as figures for programs.
 
 create function llm_private.quota_amount(p_quota llm_private.quotas, p_amount numeric)
 returns text
@@ -4370,7 +4388,7 @@ as $$
   end
 $$;
 
-comment on function llm_private.quota_amount is 'An amount in the unit of a quota, for people.';
+comment on function llm_private.quota_amount is 'An amount in the unit of a quota, as text.';
 
 create function llm_private.quota_refusal(
   p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
@@ -4389,18 +4407,19 @@ declare
     p_quota.provider, 'task ' || p_quota.task
   );
   v_name constant text := format(
-    '%s quota of %s %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
-    llm_private.quota_amount(p_quota, p_quota.amount),
-    case p_quota.period when 'lifetime' then 'in total' else 'a ' || p_quota.period end,
+    '%s %s of %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
+    case p_quota.period when 'lifetime' then 'lifetime quota' else 'quota' end,
+    llm_private.quota_amount(p_quota, p_quota.amount)
+    || case when p_quota.period <> 'lifetime' then ' a ' || p_quota.period else '' end,
     case when v_of <> '' then ' (' || v_of || ')' else '' end
   );
 begin
   return jsonb_build_object(
     'reason', p_reason,
     'message', case p_reason
-      when 'model_unpriced' then v_name || ' does not allow a model that no price is known for.'
-      when 'runtime_required' then v_name || ' lets only a registered runtime use these keys.'
-      else v_name || ' does not leave enough'
+      when 'model_unpriced' then v_name || ' does not allow unpriced models.'
+      when 'runtime_required' then v_name || ' requires a registered runtime for these keys.'
+      else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
           else format(
@@ -4427,7 +4446,7 @@ end
 $$;
 
 comment on function llm_private.quota_refusal is
-'Why a quota refuses an attempt: reason, a sentence, and the quota in figures, which shared ones keep to the operator.';
+'Why a quota refuses an attempt: reason, message and figures. Only the operator sees the figures of a shared quota.';
 
 create function llm_private.refuse(p_refusal jsonb)
 returns void
@@ -4438,25 +4457,25 @@ begin
   if p_refusal ->> 'reason' = 'quota_exceeded' then
     perform llm_private.fail(
       429, 'quota_exceeded', p_refusal ->> 'message',
-      case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until it resets, use less' end
+      case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until the quota resets, use less' end
       || ', or '
-      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise the quota' else 'have the quota raised' end
-      || ': list_llm_quotas() shows it.'
+      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
+      || '. list_llm_quotas() returns it.'
     );
   elsif p_refusal ->> 'reason' = 'runtime_required' then
     perform llm_private.fail(
-      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in x-llm-runtime.'
+      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in the header x-llm-runtime.'
     );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
-    'Set a price for the model, or have the quota allow unpriced models.'
+    'Set a price for the model, or set the quota''s unpriced to allow.'
   );
 end
 $$;
 
 comment on function llm_private.refuse is
-'Raise what quota_refusal() made. Errors: quota_exceeded, model_unpriced, runtime_required.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, runtime_required.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
@@ -4497,7 +4516,7 @@ begin
     continue when not found;
     v_amount := case v_quota.unit
       when 'requests' then 1
-      -- An estimate of nothing would pass a quota that is used up.
+      -- At least one token, because an estimate of 0 would pass a quota that is used up.
       when 'tokens' then greatest(p_input_tokens::bigint + p_output_tokens, 1)
       else 0
     end;
@@ -4512,7 +4531,7 @@ begin
         return;
       end if;
     end if;
-    -- What costs nothing does not pass a limit of dollars.
+    -- An attempt that costs nothing is never beyond a quota of cost.
     if v_quota.enforced and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
       refusal := llm_private.quota_refusal(
         v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
@@ -4529,8 +4548,8 @@ end
 $$;
 
 comment on function llm_private.weigh_attempt is
-'Whether the counters, which open_counters() has locked, leave enough for an attempt: the first refusal, or else what to
-hold in each of the quotas that count it.';
+'Whether the counters leave enough for an attempt: the first refusal, or the reservation for each quota that counts it.
+Call open_counters() first.';
 
 create function llm_private.countable_quotas(p_user uuid, p_runtime uuid)
 returns bigint[]
@@ -4539,7 +4558,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- What users say of themselves cannot use up what is everybody's.
+  -- Usage that users report themselves cannot use up a shared quota.
   return array(
     select q.id from llm_private.binding_quotas(p_user) as q where not q.shared or p_runtime is not null
   );
@@ -4547,7 +4566,7 @@ end
 $$;
 
 comment on function llm_private.countable_quotas is
-'The quotas that could count what is run for a user by a runtime, or by themselves.';
+'The quotas that may count an attempt of a user through a runtime or, without p_runtime, their own.';
 
 create function llm_private.release(p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer)
 returns void
@@ -4586,7 +4605,7 @@ end
 $$;
 
 comment on function llm_private.release is
-'Free what this holder reserved for an attempt, or for all attempts of a request.';
+'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request.';
 
 create function llm_private.begin_reserving(p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer)
 returns bigint[]
@@ -4598,7 +4617,7 @@ declare
   v_holder constant uuid := coalesce(p_runtime, p_user);
   v_quotas constant bigint[] := llm_private.countable_quotas(p_user, p_runtime);
 begin
-  -- With those that the attempt holds something in and that do not bind any more.
+  -- Includes quotas that no longer apply but have a reservation of the attempt.
   perform llm_private.open_counters(
     p_user,
     v_quotas || array(
@@ -4606,15 +4625,15 @@ begin
       where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
     )
   );
-  -- The same attempt again: its reservation was for a candidate that could not be tried, or its answer was lost.
+  -- An attempt reserves again if its candidate could not be tried or the response was lost.
   perform llm_private.release(p_user, v_holder, p_request_id, p_attempt);
   return v_quotas;
 end
 $$;
 
 comment on function llm_private.begin_reserving is
-'Lock all counters that an attempt of this user may need, whatever is tried; returns their quotas. The attempt holds
-nothing then.';
+'Lock all counters that an attempt of this user may need, and free what the attempt reserved before. Returns the quotas
+that may count the attempt.';
 
 create function llm_private.reserve(
   p_user uuid,
@@ -4663,8 +4682,8 @@ end
 $$;
 
 comment on function llm_private.reserve is
-'After begin_reserving(), whose result p_quotas is: reserve what an attempt may use at most in each quota that counts
-it. Null when done; else why not, and nothing is reserved.';
+'Reserve the most that an attempt may use, in each quota that counts it. p_quotas is the result of begin_reserving().
+Returns null, or the refusal if a quota refuses; then nothing is reserved.';
 
 create function llm_private.settle(
   p_user uuid,
@@ -4699,7 +4718,7 @@ declare
   v_used numeric;
 begin
   perform llm_private.lock_counters(p_user, v_quotas);
-  -- A counter that is not there will be opened with the sum of the ledger, which has this attempt already.
+  -- A missing counter will be opened with the recorded usage, which already includes this attempt.
   for v_line in
     with held as (
       delete from llm_private.reservations as r
@@ -4711,7 +4730,7 @@ begin
 
     select
       q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held, coalesce(h.starts_at = c.starts_at, false) as here,
-      -- What began in a period that is over is not counted in the next one.
+      -- An attempt from a past period does not count in the current one.
       q.id = any(v_counting) and c.ends_at > now()
       and coalesce(h.starts_at = c.starts_at, p_requested_at >= c.starts_at) as counts
     from llm_private.quota_counters as c
@@ -4719,7 +4738,7 @@ begin
     left join held as h on c.quota_id = h.quota_id
     where c.quota_id = any(v_quotas) and c.owner in (p_user, llm_private.operator_id())
   loop
-    -- What a provider did not count is held to be what was reserved for it: it may have been that much.
+    -- Usage that the provider did not report counts as the reservation, the most that it can be.
     v_used := case
       when not v_line.counts then 0
       when (v_line.quota).unit = 'requests' then p_answered::integer
@@ -4738,7 +4757,7 @@ end
 $$;
 
 comment on function llm_private.settle is
-'Count what an attempt used in each quota that counts it, and free what was reserved for it.';
+'Count an attempt''s usage in each quota that counts it, and free its reservations.';
 
 create function llm_private.check_reservation(
   p_request_id uuid, p_attempt integer, p_input_tokens integer, p_output_tokens integer
@@ -4754,17 +4773,18 @@ begin
       'invalid_argument',
       substr(p_request_id::text, 15, 1) = '7'
       and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes',
-      'p_request_id', 'where a quota binds the user, the UUIDv7 that the request got when it began'
+      'p_request_id', 'where a quota applies to the user, a UUIDv7 from when the request began'
     ),
     llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
     llm_private.check_value(
       'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
-      'p_input_tokens or p_output_tokens', 'null, or 0 and more'
+      'p_input_tokens or p_output_tokens', 'null, or 0 or more'
     );
 end
 $$;
 
-comment on function llm_private.check_reservation is 'Error invalid_argument for what cannot be reserved.';
+comment on function llm_private.check_reservation is
+'Error invalid_argument unless these arguments can be reserved for.';
 
 create function llm_private.reserve_attempt(
   p_request_id uuid,
@@ -4812,13 +4832,13 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
-  -- A counter that is opened meanwhile sums the reservations.
+  -- Excludes opening a counter meanwhile, which would sum these reservations.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   perform llm_private.release(v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, null);
 end
 $$;
 
-comment on function llm_private.release_request is 'Free what the caller reserved for a request.';
+comment on function llm_private.release_request is 'See release_llm_request().';
 
 -- Listing and changing quotas -----------------------------------------------------------------------------------------
 
@@ -4845,7 +4865,7 @@ begin
     );
   end if;
   perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
-  -- What all use up together is for the operator to know in figures.
+  -- Only the operator sees the figures of a shared quota.
   return (
     select coalesce(
       jsonb_agg(
@@ -4861,8 +4881,7 @@ end
 $$;
 
 comment on function llm_private.list_quotas is
-'The quotas that bind the caller or, for an administrator, a user; all there are when none is named.
-Error not_signed_in.';
+'See list_llm_quotas().';
 
 create function llm_private.forget_counters(p_quotas bigint[], p_owner uuid)
 returns void
@@ -4881,8 +4900,8 @@ end
 $$;
 
 comment on function llm_private.forget_counters is
-'Throw counters away, all or those of one user: a quota that stood back behind a closer one did not count meanwhile, and
-is opened anew from the ledger.';
+'Drop the counters of these quotas, or only one user''s. A quota that a more specific one replaced did not count
+meanwhile, so its counter is reopened from the recorded usage.';
 
 create function llm_private.check_quota(p_quota jsonb, p_allowed text[])
 returns void
@@ -5092,7 +5111,7 @@ end
 $$;
 
 comment on function llm_private.set_quota is
-'Set a quota, or change the one that counts the same for the same whom. Errors: not_signed_in, invalid_quota.';
+'See set_llm_quota().';
 
 create function llm_private.remove_quota(p_id bigint)
 returns void
@@ -5111,7 +5130,7 @@ begin
   for update;
   if not found then
     perform llm_private.fail(
-      404, 'not_found', 'There is no such quota that you may remove.', 'list_llm_quotas() shows them, and who set them.'
+      404, 'not_found', 'Quota not found among those that you set.', 'list_llm_quotas() returns quotas with who set them.'
     );
   end if;
   perform llm_private.forget_counters(
@@ -5136,7 +5155,7 @@ begin
 end
 $$;
 
-comment on function llm_private.remove_quota is 'Remove a quota that the caller set. Errors: not_signed_in, not_found.';
+comment on function llm_private.remove_quota is 'See remove_llm_quota().';
 
 create function llm_private.set_user_group(p_user_id uuid, p_group text)
 returns void
@@ -5157,7 +5176,7 @@ begin
   insert into llm_private.user_groups (user_id, group_name)
   select p_user_id, p_group where p_group is not null
   on conflict (user_id) do update set group_name = excluded.group_name;
-  -- Other quotas bind now than did before.
+  -- Other quotas apply from now on.
   perform llm_private.forget_counters(
     array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared), p_user_id
   );
@@ -5165,7 +5184,7 @@ end
 $$;
 
 comment on function llm_private.set_user_group is
-'Put a user into a group, or with null into none. Error invalid_argument.';
+'See set_llm_user_group().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -5179,8 +5198,8 @@ as $$
 $$;
 
 comment on function public.list_llm_quotas is
-'The quotas that bind the caller, with used, reserved and resets_at; p_user_id is for administrators, who without it see
-all quotas as they were set. Error not_signed_in.';
+'The quotas that apply to the caller, with used, reserved and resets_at. For administrators: the quotas that apply to
+p_user_id or, without it, all quotas. Error not_signed_in.';
 
 create function public.set_llm_quota(p_quota jsonb)
 returns jsonb
@@ -5192,13 +5211,14 @@ as $$
 $$;
 
 comment on function public.set_llm_quota is
-'Set a quota of the caller''s own, or as an administrator one for a user_id, a group or everybody:
-{"limit": 20, "unit": "cost", "period": "month", "provider": "openai", "key_source": "user"}.
-unit: requests, tokens, cost (US dollars). period: minute, day, month, total. Counts all attempts, or only those of a
-key_source, provider or task. clock: utc, or user for days and months in the user''s time zone (a user''s own quotas
-unless they say else). enforced (true): refuses; false: warns. unpriced (refuse): whether an enforced quota of cost lets models
-without a price pass. shared (false): all whom it binds use it up together. A quota that counts the same for the same
-whom is changed. Errors: not_signed_in, invalid_quota.';
+'Set a quota: users for themselves, administrators for a user_id, a group or everyone:
+{"limit": 20, "unit": "cost", "period": "month", "provider": "openai", "key_source": "user"}. Updates the quota with the
+same scope, if it exists.
+unit: requests, tokens or cost (US dollars). period: minute, day, month or lifetime. key_source, provider, task: count only
+matching attempts. clock: days and months begin in UTC (utc) or in the user''s time zone (user, the default of users'' own
+quotas). enforced: true (default) refuses attempts beyond the limit, false is alert-only. unpriced: whether an enforced
+quota of cost refuses (default) or allows unpriced models. shared: true makes all users in the scope share one limit.
+Errors: not_signed_in, invalid_quota.';
 
 create function public.remove_llm_quota(p_id bigint)
 returns void
@@ -5210,7 +5230,7 @@ as $$
 $$;
 
 comment on function public.remove_llm_quota is
-'Remove a quota: a user those of their own, an administrator the operator''s. Errors: not_signed_in, not_found.';
+'Remove a quota: users their own, administrators the operator''s. Errors: not_signed_in, not_found.';
 
 create function public.set_llm_user_group(p_user_id uuid, p_group text)
 returns void
@@ -5222,7 +5242,7 @@ as $$
 $$;
 
 comment on function public.set_llm_user_group is
-'For administrators: put a user into a group, which quotas can be set for, or with null into none.
+'For administrators: put a user into a group, for which quotas can be set; null: into no group.
 Error invalid_argument.';
 
 create function public.reserve_llm_attempt(
@@ -5248,8 +5268,8 @@ end
 $$;
 
 comment on function public.reserve_llm_attempt is
-'Before the next candidate of a metered route is tried: reserve what it may use at most, in place of what was reserved
-for the same attempt before. resolve_llm_route() did it for the first candidate; record_llm_usage() settles it.
+'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
+reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 Errors: not_signed_in, runtime_unknown, invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid)
@@ -5262,26 +5282,26 @@ as $$
 $$;
 
 comment on function public.release_llm_request is
-'Free what the caller reserved for a request that was not run after all. Errors: not_signed_in, runtime_unknown.';
+'Free the caller''s reservations for a request that does not run. Errors: not_signed_in, runtime_unknown.';
 
 -- 75_route.sql
 
 -- The route: which providers, models and keys may serve a request, in which order, and why.
 --
---   1. the provider and model asked for            requested
+--   1. the requested provider and model            requested
 --   2. the user's override for the task            task_override, then its own fallbacks: task_fallback
 --   3. the user's default provider                 default_provider
 --   4. the user's other providers, by priority     preference_order
 --      each with the user's own key; then
 --   5. the operator's keys in the same order, if the operator offers them and the user has not declined
---   6. the operator's OpenAI, last where nothing above gave it a place      operator_openai
---   7. a clear error that says what this user can do
+--   6. the operator's OpenAI, last, unless a step above places it      operator_openai
+--   7. a clear error that says what the user can do
 --
--- What orders providers that a user has not ordered: the task's order in the catalogue, then the catalogue's own.
--- Embeddings by a model that was asked for are never made by another: their vectors would not compare.
--- A provider that the user or the operator switched off is never on a route, even if it is asked for. A task override
--- with fallbacks of its own, even an empty list, is closed: nothing else is tried for that task. With fallbacks off
--- one candidate is left, the first, and where 1, 2 or 3 named a provider it is of that provider.
+-- Providers that a user has not ordered follow the task's order in the catalog, then the catalog's own order.
+-- Embeddings of a requested model are never made by another model, because their vectors would not be comparable.
+-- A provider that the user or the operator disabled is never on a route, even if it is requested. A task override with
+-- fallbacks of its own, even an empty list, is closed: no other provider is tried for that task. With fallbacks off,
+-- only the first candidate stays, and if 1, 2 or 3 names a provider, it is that provider's.
 
 create table llm_private.leases (
   user_id uuid not null,
@@ -5293,9 +5313,9 @@ create table llm_private.leases (
 );
 
 comment on table llm_private.leases is
-'Until when a runtime, or a session of the user, may keep a decrypted key. Resolving again until then writes nothing.';
+'Until when a runtime or a user''s session may keep a decrypted key. Until then, resolving again writes nothing.';
 comment on column llm_private.leases.holder is
-'runtime:… or session:… with its id; user:… for a token that names no session.';
+'runtime:… or session:… with its id; user:… for a token without a session.';
 
 alter table llm_private.leases enable row level security;
 
@@ -5318,7 +5338,7 @@ create type llm_private.route_line as (
 );
 
 comment on type llm_private.route_line is
-'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
+'A provider, model and key that the route considered. skipped: why it cannot serve; quota: the quota that refuses it.';
 
 create type llm_private.route_settings as (
   default_provider text,
@@ -5363,24 +5383,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if length(p_task) not between 1 and 64 or p_task ~ '[[:cntrl:]]' then
-    perform llm_private.fail(400, 'invalid_argument', 'p_task must have 1 to 64 printable characters, or be null.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_task has an invalid value.', 'Allowed: 1 to 64 printable characters, or null.'
+    );
   elsif length(p_model) not between 1 and 200 or p_model ~ '[^!-~]' then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_model must have 1 to 200 characters without spaces, or be null.',
-      'Ask for provider/model, or for a bare model.'
+      400, 'invalid_argument', 'p_model has an invalid value.',
+      'Allowed: provider/model or a model name, 1 to 200 characters without spaces, or null.'
     );
   elsif cardinality(p_needs) > 6 or not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_needs names a capability that does not exist, or too many.',
-      'Allowed: each of chat, streaming, tools, json_schema, vision, embeddings.'
+      400, 'invalid_argument', 'p_needs has an unknown capability, or too many.',
+      'Allowed: chat, streaming, tools, json_schema, vision and embeddings, each once.'
     );
   elsif cardinality(p_operator_providers) > 100 then
-    perform llm_private.fail(400, 'invalid_argument', 'p_operator_providers may name at most 100 providers.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_operator_providers has too many providers.', 'Allowed: at most 100 providers.'
+    );
   end if;
 end
 $$;
 
-comment on function llm_private.check_route_request is 'Error invalid_argument for what cannot be a request.';
+comment on function llm_private.check_route_request is
+'Error invalid_argument unless these are valid arguments of a request.';
 
 create function llm_private.requested_models(p_model text, p_default_provider text)
 returns setof llm_private.named_model
@@ -5405,8 +5430,8 @@ begin
   end if;
   if p_default_provider is null then
     perform llm_private.fail(
-      400, 'unknown_model', 'It is not known which provider has the model that was asked for.',
-      'Ask for it as provider/model, with one of these providers: '
+      400, 'unknown_model', 'No provider of the requested model is known.',
+      'Request it as provider/model, with one of these providers: '
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
@@ -5528,7 +5553,7 @@ begin
     placed as (
       select
         c.*,
-        -- What steps 1 and 2 name comes in their order, far below 1000.
+        -- Places from steps 1 and 2 are far below 1000.
         case
           when c.place is not null then c.place
           when c.id = v_settings.default_provider then 1000
@@ -5563,8 +5588,7 @@ end
 $$;
 
 comment on function llm_private.route is
-'All that was considered for a request, in the order of the route. What has no skipped is a candidate.
-Error unknown_model.';
+'All lines that the route considers, in order. A line without skipped is a candidate. Error unknown_model.';
 
 create function llm_private.skip_message(p_line llm_private.route_line, p_needs text[])
 returns text
@@ -5573,27 +5597,27 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select case p_line.skipped
-    when 'provider_off' then p_line.name || ' is switched off by the operator.'
-    when 'provider_disabled' then 'You switched ' || p_line.name || ' off.'
-    when 'other_model' then 'Vectors of ' || p_line.name || ' do not compare with those of the model asked for.'
+    when 'provider_off' then p_line.name || ' is disabled by the operator.'
+    when 'provider_disabled' then 'You disabled ' || p_line.name || '.'
+    when 'other_model' then 'Embeddings of ' || p_line.name || ' are not comparable with those of the requested model.'
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
-    when 'lacks_capability' then p_line.name || ' cannot do all of: ' || array_to_string(p_needs, ', ') || '.'
+    when 'lacks_capability' then p_line.name || ' does not support all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'
     when 'no_key' then 'You have no key for ' || p_line.name || '.'
-    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || ': replace it.'
+    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
     when 'key_rate_limited' then format(
       'Your key for %s is rate-limited for another %s seconds.',
       p_line.name, ceil(extract(epoch from p_line.rate_limited_until - now()))::integer
     )
-    when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you declined its use.'
+    when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you have not allowed its use.'
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
     when 'runtime_required' then p_line.quota ->> 'message'
-    when 'fallbacks_off' then p_line.name || ' would be a fallback, and fallbacks are off.'
+    when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
 $$;
 
-comment on function llm_private.skip_message is 'Why a line cannot serve, for people.';
+comment on function llm_private.skip_message is 'Why a line cannot serve, as a message for users.';
 
 create function llm_private.route_advice(p_lines llm_private.route_line[], p_needs text[])
 returns text
@@ -5604,7 +5628,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as mendable,
+      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
@@ -5615,18 +5639,18 @@ as $$
     nullif(
       concat_ws(
         ' ',
-        string_agg(line.message, ' ' order by line.ordinality) filter (where line.mendable and line.nth = 1),
-        'Store a key for one of: '
+        string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
+        'Add a key for one of: '
         || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
       ),
       ''
     ),
-    'No provider of this project can serve it.'
+    'No provider of this project supports this request.'
   )
   from line
 $$;
 
-comment on function llm_private.route_advice is 'What a user whose route is empty can do about it.';
+comment on function llm_private.route_advice is 'What a user can do about a route without candidates.';
 
 create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
@@ -5648,7 +5672,7 @@ begin
     perform llm_private.open_counters(v_user, v_quotas);
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
-        -- Whether there is something left at all: for one token in and one out.
+        -- For one token in and one out, so that only a quota that is used up refuses.
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
@@ -5689,7 +5713,7 @@ end
 $$;
 
 comment on function llm_private.explain_saved_route is
-'The caller''s route by their settings as they are. Errors: see explain_llm_route().';
+'The caller''s route with their saved settings. Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
   p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
@@ -5706,7 +5730,7 @@ begin
   if p_changes is null then
     return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
   end if;
-  -- The changes are made as saving makes them, and undone: what is foretold is then what would happen.
+  -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
     perform llm_private.set_settings(p_changes, null);
     v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
@@ -5718,8 +5742,7 @@ end
 $$;
 
 comment on function llm_private.explain_route is
-'The caller''s route with reasons and what was left out, with changes that are not made.
-Errors: see explain_llm_route().';
+'See explain_llm_route().';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
@@ -5730,18 +5753,18 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_there bigint;
+  v_found bigint;
 begin
-  -- First of all, so that keys and leases are locked in the order in which storing another key locks them.
+  -- Locks keys before leases, in the same order as replacing a key.
   perform from public.llm_keys as k where k.user_id = p_user and k.id = any(p_keys) for key share;
-  get diagnostics v_there = row_count;
-  if v_there < cardinality(p_keys) then
+  get diagnostics v_found = row_count;
+  if v_found < cardinality(p_keys) then
     return false;
   end if;
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
   select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
   on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
-  -- Others' leases that have ended go too, but for those that their holder is renewing right now.
+  -- Removes expired leases, except those that their holder is renewing right now.
   delete from llm_private.leases as l
   using (
     select e.key_id, e.holder from llm_private.leases as e
@@ -5760,8 +5783,8 @@ end
 $$;
 
 comment on function llm_private.lease_keys is
-'Put the release of these keys to this holder on record; false, and nothing done, if one of them was replaced or revoked
-meanwhile.';
+'Record in leases and audit log that this holder gets these keys. Returns false and records nothing if one of them was
+replaced or revoked meanwhile.';
 
 create function llm_private.reserve_route(
   p_user uuid,
@@ -5930,7 +5953,7 @@ begin
   perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
-  -- Also tells a token whose account has been deleted.
+  -- Also refuses the token of a deleted account.
   perform from public.user_llm_settings as u where u.user_id = v_user;
   if not found then
     perform llm_private.ensure_settings(v_user);
@@ -5944,7 +5967,7 @@ begin
     );
   end if;
 
-  -- Again where a key was replaced or revoked between reading the route and handing it out.
+  -- Repeats if a key is replaced or revoked between reading the route and leasing its keys.
   loop
     v_route := llm_private.keyed_route(
       v_user, v_holder, p_task, p_model, p_needs, p_operator_providers, v_refused
@@ -5953,7 +5976,7 @@ begin
       perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
     end if;
 
-    -- While a lease covers all of the keys, nothing is written.
+    -- Nothing is written while leases cover all keys.
     if v_route.unleased or v_route.expires_at is null then
       v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
     end if;
@@ -5974,11 +5997,11 @@ end
 $$;
 
 comment on function llm_private.resolve_route is
-'The caller''s route with the keys in plain text, on lease. Errors: see resolve_llm_route().';
+'See resolve_llm_route().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- On the hot path, so plpgsql: it keeps its plan, and an SQL function with a search_path is planned at each call.
+-- On the hot path, so plpgsql: it keeps its plan, while an SQL function with a search_path is planned in every call.
 create function public.resolve_llm_route(
   p_task text default null,
   p_model text default null,
@@ -6001,12 +6024,12 @@ end
 $$;
 
 comment on function public.resolve_llm_route is
-'The ordered candidates for a request of the caller''s, each with its reason, the caller''s own keys in plain text; an
-operator''s key stays with the operator. They may be kept until expires_at.
-p_needs: of chat, streaming, tools, json_schema, vision, embeddings. p_operator_providers: those the operator has a key
-for. Where a quota binds the caller the route is metered: it is for the request p_request_id (a UUIDv7) alone, and what
-that may use at most (p_input_tokens, p_output_tokens; without the latter, max_output_tokens of the answer is the limit
-to keep) is reserved for its first candidate until record_llm_usage() settles it.
+'The ordered candidates for a request, each with its reason and, for the caller''s own keys, the key in plain text; the
+operator''s keys stay with the operator. The caller may keep them until expires_at.
+p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
+operator has a key for. If a quota applies to the caller, the route is metered: it serves only the request p_request_id (a
+UUIDv7), and the most that this may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which the
+request must then keep to) is reserved for the first candidate until record_llm_usage() settles it.
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
 
@@ -6026,8 +6049,8 @@ as $$
 $$;
 
 comment on function public.explain_llm_route is
-'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
-when nothing is left. With p_changes, what it would answer after set_llm_settings(p_changes); nothing is changed.
+'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
+candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
 Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also invalid_setting and unknown_setting.';
 
 -- 80_recording.sql
@@ -7280,8 +7303,8 @@ oldest first. Error invalid_argument.';
 
 -- 86_hints.sql
 
--- What a user may want to know of their usage: what the month is going to cost, and where it could cost less. All of it
--- is worked out from what was recorded; nothing is guessed about what their prompts need.
+-- Hints about a user's usage: what the month will cost, and where it could cost less. They are computed from recorded
+-- usage; supa-llm does not guess what the user's prompts need.
 
 create type llm_private.cheaper_model as (
   task text,
@@ -7315,7 +7338,7 @@ declare
   v_first_day constant date := (
     select (min(t.hour) at time zone v_zone)::date from public.llm_usage_totals as t where t.user_id = v_user
   );
-  -- Who began three days ago has not had a week of nothing before.
+  -- A user who started three days ago has a three-day average, not a week with empty days.
   v_days constant integer := case when v_first_day < v_today then least(7, v_today - v_first_day) else 0 end;
   v_so_far numeric;
   v_unpriced bigint;
@@ -7378,7 +7401,7 @@ begin
     order by 4 desc
     limit 10
   ),
-  -- Models of the same provider that answer in text: those the user has used, and those of the catalogue.
+  -- Models of the same provider that return text: models that the user has used, and models of the catalog.
   others as (
     select u.provider, u.model from used as u
     union
@@ -7556,10 +7579,9 @@ as $$
 $$;
 
 comment on function public.get_llm_forecast is
-'What the caller''s month (in the time zone of their settings) has cost and is going to: cost_so_far, daily_average (of
-the last 7 full days, or as many as there are since they began) and forecast (so far, and the average until the end of
-the month), in US dollars, null where nothing is priced; unpriced and unreported attempts are in none of them.
-Error not_signed_in.';
+'What the caller''s month (in their time zone) has cost and will cost: cost_so_far, daily_average (of the last 7 full
+days, or of all full days of a newer user) and forecast (cost so far plus the average until the end of the month), in US
+dollars; null if all usage is unpriced. They do not include unpriced and unreported attempts. Error not_signed_in.';
 
 create function public.list_llm_hints()
 returns jsonb
@@ -7571,23 +7593,22 @@ as $$
 $$;
 
 comment on function public.list_llm_hints is
-'Where the caller could do better, a JSON array; each with a message for people. kind: cheaper_model (another model of
-the same provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a
-provider''s cache cost more than reading saved) or failing (a fifth of the attempts of the last 7 days failed).
-Error not_signed_in.';
+'Where the caller could save, a JSON array; each hint has a message. kind: cheaper_model (another model of the same
+provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a provider''s cache
+cost more than reading from it saved) or failing (a fifth of the attempts of the last 7 days failed). Error not_signed_in.';
 
 -- 88_maintenance.sql
 
--- Upkeep of the ledger: whether its sums are right, how long events are kept, and what is to be done now and then.
+-- Maintenance of the usage ledger: rolling up, dropping old events, and checking that the totals are correct.
 
 create table llm_private.usage_retention (
   only_row boolean primary key default true check (only_row),
   events_since timestamptz not null default '-infinity'
 );
 
-comment on table llm_private.usage_retention is 'How far back there are events; exactly one row.';
+comment on table llm_private.usage_retention is 'How far back events go; exactly one row.';
 comment on column llm_private.usage_retention.events_since is
-'Events of requests from before were dropped; their totals are here.';
+'Events of earlier requests were dropped; their totals are kept.';
 
 alter table llm_private.usage_retention enable row level security;
 
@@ -7622,7 +7643,7 @@ create type llm_private.usage_difference as (
 );
 
 comment on type llm_private.usage_difference is
-'A group whose totals differ from the sums that they are made of; differences says by how much, for each measure.';
+'A group whose totals differ from what they sum. differences: how much higher they are, by measure.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -7656,19 +7677,19 @@ begin
     execute format('drop table llm_private.%I', v_partition);
     v_dropped := v_dropped || replace(right(v_partition, 7), '_', '-');
   end loop;
-  -- Of months that had no partition.
+  -- Months without a partition have their events in the default partition.
   delete from public.llm_usage_events where request_id < v_oldest;
   delete from public.llm_usage_adjustments where request_id < v_oldest;
   update llm_private.usage_retention set events_since = v_since;
   return v_dropped;
 exception when lock_not_available then
-  -- Nobody waits for it: there is another time.
+  -- The next run drops them; recording must not wait for this one.
   return null;
 end
 $$;
 
 comment on function llm_private.drop_old_events is
-'Drop the months of events that the operator does not keep any more; returns them, null while somebody is in the way.';
+'Drop events of months that the operator no longer keeps. Returns these months; null if another transaction blocks it.';
 
 create function llm_private.run_maintenance()
 returns jsonb
@@ -7921,7 +7942,7 @@ declare
   v_differing bigint;
   v_shown jsonb;
 begin
-  -- Whole days, for the project's totals have some; from where there are events.
+  -- Whole days, because the project's totals include days, from the first one with events.
   v_from := greatest(
     coalesce(p_since::timestamp at time zone 'UTC', date_trunc('day', coalesce(v_first, now()), 'UTC')),
     v_events_since, 'epoch'
@@ -7957,10 +7978,10 @@ as $$
 $$;
 
 comment on function public.run_llm_maintenance is
-'For administrators, or pg_cron: roll up hours that are over into the project''s totals for some seconds, make the
-months ahead, and drop the months of events that are not kept. Returns hours_left (null: another run is in
-progress), dropped_months (null: somebody was in the way) and done; call it again until then. Nothing is wrong
-without it, only slower.';
+'For administrators or pg_cron: roll up finished hours into the project''s totals for a few seconds, create the next
+months'' partitions, and drop events that are no longer kept. Returns hours_left (null: another run is in progress),
+dropped_months (null: another transaction blocked it) and done; call again until done is true. Without maintenance,
+reports are correct but slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)
 returns jsonb
@@ -7972,26 +7993,26 @@ as $$
 $$;
 
 comment on function public.check_llm_usage is
-'For administrators: hold the totals against the events and adjustments that they sum, and the project''s totals against
-the users'', on the days (UTC) from p_since to p_until, as far as there are events. Returns first_day (with events),
-since, until (what was compared), differing (how many groups; 0: the totals are exact) and differences, the first 100:
-each with the group, and by how much its totals are more.';
+'For administrators: compare the users'' totals with the events and adjustments that they sum, and the project''s totals
+with the users'', on the days (UTC) from p_since to p_until that have events. Returns first_day (with events), since and
+until (the compared days), differing (how many groups differ; 0: the totals are exact) and differences: the first 100
+groups, each with how much higher its totals are.';
 
 -- 90_api.sql
 
--- The API: what it offers, and to whom. What is not granted here, nobody but the owner may do.
+-- The API: what it offers, and to whom. Without a grant here, only the owner has access.
 --
---   authenticated   a user who is signed in; row level security shows them their own rows
---   service_role    an administrator, with a secret key
---   anon            anybody else: may do nothing
+--   authenticated   a signed-in user, who sees their own rows under row level security
+--   service_role    an administrator with a secret key
+--   anon            anyone else, who has no access
 --
 -- An RPC in public runs with the rights of its caller. Where it needs more, it calls a function in llm_private that
--- runs with the owner's rights and checks whose rows it touches; so both are granted to the same roles.
--- Nothing is overloaded, so names alone say what is meant.
+-- runs with the owner's rights and checks whose rows it touches. So both functions are granted to the same roles.
+-- No function is overloaded, so names identify functions.
 
--- Nothing to anybody --------------------------------------------------------------------------------------------------
--- Whatever a project's default privileges are: they may open functions to everybody, tables to TRUNCATE, which asks no
--- row level security, and sequences to setval(). In public, only what is ours is named.
+-- Revoke everything ---------------------------------------------------------------------------------------------------
+-- A project's default privileges may grant functions to everyone, TRUNCATE on tables, which ignores row level security,
+-- and setval() on sequences. In public, this names only supa-llm's objects.
 
 revoke all on schema llm_private from public, anon, authenticated, service_role;
 revoke all on all tables in schema llm_private from public, anon, authenticated, service_role;
@@ -8022,12 +8043,12 @@ public.list_llm_project_usage_events, public.get_llm_forecast, public.list_llm_h
 public.run_llm_maintenance, public.check_llm_usage
 from public, anon, authenticated, service_role;
 
--- Everywhere ----------------------------------------------------------------------------------------------------------
+-- Shared --------------------------------------------------------------------------------------------------------------
 
--- To call the functions of it that are granted below; no table in it is granted to anybody.
+-- Needed to call the functions that are granted below; no role gets access to a table in llm_private.
 grant usage on schema llm_private to authenticated, service_role;
 
--- Whose rows a call is about, which RPCs ask that both may call.
+-- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
 
 -- Operator settings ---------------------------------------------------------------------------------------------------
@@ -8137,13 +8158,13 @@ to service_role;
 
 -- 95_data.sql
 
--- Data: what a database begins with, so that it works before anybody has set anything.
+-- Data: the initial rows, so that a database works without configuration.
 
--- The one row of each.
+-- These tables have exactly one row.
 insert into llm_private.operator_settings default values;
 insert into llm_private.usage_retention default values;
 
--- Ancestors before their descendants: see llm_private.price_units.
+-- A unit comes after the units that it is part of.
 insert into llm_private.price_units (unit, position, dimensions)
 values
 ('request', 0, '{"of": "request"}'),
@@ -8162,20 +8183,20 @@ values
 ('cached_input_audio', 31, '{"of": "input", "cache": "read", "modality": "audio"}'),
 ('cached_input_image', 32, '{"of": "input", "cache": "read", "modality": "image"}');
 
--- The providers and tasks that everybody starts with; an administrator changes them with set_llm_provider().
+-- The default providers and tasks; an administrator changes providers with set_llm_provider().
 select llm_private.add_default_providers();
 
--- The master key: random, made by the database, kept in Vault.
+-- The master key: random, created by the database, kept in Vault.
 insert into llm_private.master_keys (vault_secret_id)
 values (
   vault.create_secret(
     encode(extensions.gen_random_bytes(32), 'base64'),
     'supa_llm_master_key_' || extract(epoch from clock_timestamp())::bigint,
-    'supa-llm encrypts the provider keys of all users with this. Without it they are lost.'
+    'supa-llm encrypts all users'' provider keys with this secret. Without it, they are lost.'
   )
 );
 
--- The partitions of this month, and of the next three.
+-- The partitions of this month and the next three.
 select
   llm_private.add_month_partition('llm_usage_events', 'request_id', (now() at time zone 'UTC')::date) as usage,
   llm_private.add_month_partition('llm_audit_log', 'id', (now() at time zone 'UTC')::date) as audit;

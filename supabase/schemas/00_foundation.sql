@@ -1,17 +1,17 @@
 -- Foundation: the private schema, coded errors, time-ordered ids and month partitions.
 --
--- Everything that an app may read lives in `public` under row level security and carries `llm` in its name, so that
--- nothing of an adopter's clashes. Ciphertext and the functions that run with the owner's rights live in
+-- Everything that an app may read lives in `public` under row level security. Its name contains `llm`, so that it does
+-- not clash with the app's own names. Ciphertext and the functions that run with the owner's rights live in
 -- `llm_private`, which PostgREST does not expose. A function in `public` runs with the caller's rights and calls
--- one in `llm_private` where it must.
+-- a function in `llm_private` where it needs more.
 --
--- Default privileges of the project are left alone, whatever they are: 90_api.sql revokes everything of ours from
--- everybody, and grants by name what the API offers.
+-- The project's default privileges stay as they are: 90_api.sql revokes every privilege on supa-llm's objects, and
+-- grants by name what the API offers.
 
 do $$
 begin
   if to_regclass('vault.decrypted_secrets') is null then
-    raise exception 'supa-llm needs Supabase Vault to keep its master key'
+    raise exception 'supa-llm needs Supabase Vault for its master key.'
       using hint = 'Enable the extension: create extension supabase_vault with schema vault;';
   end if;
 end
@@ -40,9 +40,9 @@ end
 $$;
 
 comment on function llm_private.fail is
-'Raise a coded error: PostgREST turns SQLSTATE PTxyz into HTTP xyz; detail is a stable code of docs/errors.md.';
+'Raise a coded error: PostgREST turns SQLSTATE PTxyz into HTTP xyz, and detail is a stable code from docs/errors.md.';
 
--- Volatile: of several in one statement, the planner would run an immutable one with constant arguments first.
+-- Volatile, because the planner would run an immutable check with constant arguments before the checks above it.
 create function llm_private.check_value(p_code text, p_ok boolean, p_name text, p_allowed text)
 returns void
 language plpgsql
@@ -50,20 +50,20 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- The value is not repeated: a key pasted into the wrong field would stand in a log.
+  -- The message omits the value, because a key pasted into the wrong field would end up in a log.
   if p_ok is not true then
     perform llm_private.fail(
-      400, p_code, format('%s has a value that is not allowed.', p_name), 'Allowed: ' || p_allowed || '.'
+      400, p_code, format('%s has an invalid value.', p_name), 'Allowed: ' || p_allowed || '.'
     );
   end if;
 end
 $$;
 
 comment on function llm_private.check_value is
-'Unless p_ok, an error with this code that names the value and what is allowed.';
+'Unless p_ok, raise an error with this code that names the value and the allowed values.';
 
--- Counters, alerts and reservations name the owner of each row. What is the operator's, or everybody's together, is
--- owned by nobody's id.
+-- Counters, alerts and reservations name the owner of each row. Rows of the operator, and rows that all users share,
+-- carry an id that no user has.
 create function llm_private.operator_id()
 returns uuid
 language plpgsql
@@ -75,7 +75,7 @@ begin
 end
 $$;
 
-comment on function llm_private.operator_id is 'Stands for the operator where a row names its owner.';
+comment on function llm_private.operator_id is 'The id that stands for the operator as the owner of a row.';
 
 create function llm_private.require_user()
 returns uuid
@@ -87,15 +87,15 @@ declare
   v_user uuid := auth.uid();
 begin
   if v_user is null then
-    perform llm_private.fail(401, 'not_signed_in', 'Nobody is signed in.', 'Sign in first.');
+    perform llm_private.fail(401, 'not_signed_in', 'You are not signed in.', 'Sign in and try again.');
   end if;
   return v_user;
 end
 $$;
 
-comment on function llm_private.require_user is 'Id of the signed-in user; error not_signed_in when there is none.';
+comment on function llm_private.require_user is 'The id of the signed-in user. Error not_signed_in without one.';
 
--- PostgREST takes on the role of the caller's API key; a definer function still sees it in this setting.
+-- PostgREST switches to the role of the caller's API key. This setting still names it inside a definer function.
 create function llm_private.acting_owner()
 returns uuid
 language plpgsql
@@ -112,11 +112,11 @@ end
 $$;
 
 comment on function llm_private.acting_owner is
-'Whose rows a call is about where both may call: the signed-in user''s, or with a secret key the operator''s.
-Error not_signed_in.';
+'Whose rows an RPC for both users and administrators is about: the signed-in user''s or, with a secret key, the
+operator''s. Error not_signed_in.';
 
--- PostgreSQL 17 has no uuidv7(). The time in milliseconds, 7 for the version, what is left of the time in 1/4096 of a
--- millisecond, then the second half of a random UUID.
+-- PostgreSQL 17 has no uuidv7(). This one is the time in milliseconds, the version 7, the rest of the time in 1/4096 of
+-- a millisecond, and the second half of a random UUID.
 create function llm_private.uuid_v7()
 returns uuid
 language plpgsql
@@ -135,9 +135,9 @@ end
 $$;
 
 comment on function llm_private.uuid_v7 is
-'A new UUIDv7: ids in the order of time, so that they name a month partition by themselves.';
+'A new UUIDv7: ids sort by time, so an id alone determines its month partition.';
 
--- On the hot path, so plpgsql: an SQL function with a search_path is planned at each call.
+-- On the hot path, so plpgsql: it keeps its plan, while an SQL function with a search_path is planned in every call.
 create function llm_private.uuid_v7_time(p_id uuid)
 returns timestamptz
 language plpgsql
@@ -149,7 +149,7 @@ begin
 end
 $$;
 
-comment on function llm_private.uuid_v7_time is 'The time that a UUIDv7 carries, to the millisecond.';
+comment on function llm_private.uuid_v7_time is 'The time in a UUIDv7, to the millisecond.';
 
 create function llm_private.first_uuid_v7(p_at timestamptz)
 returns uuid
@@ -161,12 +161,12 @@ as $$
 $$;
 
 comment on function llm_private.first_uuid_v7 is
-'The smallest id of a moment: the bound of a partition, and of a search by time.';
+'The smallest UUIDv7 of a moment: the bound of a partition or of a search by time.';
 
--- Append-only tables are partitioned by month on a UUIDv7. Partitions live in llm_private, where no API reaches them
--- past the row level security of their parent. A default partition takes what has no month yet, so that recording
--- never fails for want of one; making the month later moves those rows. Whoever records into the default partition at
--- that very moment is refused, so a month that is being recorded is for the database's owner to make.
+-- Append-only tables are partitioned by month on a UUIDv7. Partitions live in llm_private, so that the API cannot read
+-- them past the row level security of their parent. A default partition takes rows whose month has no partition yet, so
+-- that recording never fails; creating the month later moves those rows. Recording into the default partition at that
+-- very moment fails, so only the database's owner should create a month that is being recorded.
 create function llm_private.add_month_partition(p_table text, p_column text, p_month date)
 returns void
 language plpgsql
@@ -174,7 +174,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_partition text := p_table || '_' || to_char(p_month, 'YYYY_MM');
-  -- A plain timestamp: of a date, date_trunc() would make midnight in the time zone of the session.
+  -- Cast to a plain timestamp, because date_trunc() of a date uses the session's time zone.
   v_month timestamp := date_trunc('month', p_month::timestamp);
   v_from uuid := llm_private.first_uuid_v7(v_month at time zone 'UTC');
   v_to uuid := llm_private.first_uuid_v7((v_month + interval '1 month') at time zone 'UTC');
@@ -187,7 +187,7 @@ begin
     'revoke all on table llm_private.%I from public, anon, authenticated, service_role', v_partition
   );
   execute format('alter table llm_private.%I enable row level security', v_partition);
-  -- A row that appears there after its month was moved would keep the month from being attached.
+  -- A row that is added to the default partition after the move would prevent the attachment.
   execute format('lock table llm_private.%I in access exclusive mode', p_table || '_default');
   execute format(
     'with moved as (delete from llm_private.%I where %I >= %L and %I < %L returning *) '
@@ -202,7 +202,7 @@ end
 $$;
 
 comment on function llm_private.add_month_partition is
-'Give an append-only table its partition for one month; does nothing where it has it.';
+'Create the partition of an append-only table for one month, unless it exists.';
 
 create function llm_private.add_month_partitions()
 returns void
@@ -220,7 +220,7 @@ begin
   )) is not null then
     return;
   end if;
-  -- One at a time; whoever comes second has nothing to wait for.
+  -- One at a time: the other call creates the same partitions, so there is nothing to wait for.
   if not pg_try_advisory_xact_lock(hashtext('llm_private.add_month_partitions')) then
     return;
   end if;
@@ -230,17 +230,17 @@ begin
     perform llm_private.add_month_partition('llm_audit_log', 'id', v_month);
   end loop;
 exception when lock_not_available then
-  -- A sign-in does not wait for somebody's long report: there is time, and a default partition.
+  -- A sign-in must not wait for a long report. A later call creates the months, and the default partition covers for them.
   null;
 end
 $$;
 
 comment on function llm_private.add_month_partitions is
-'Make the partitions of the next three months, unless somebody is in the way. Called when a user is seen for the first
-time and when a runtime is registered, off the hot path; a project with pg_cron may call it daily.';
+'Create the partitions of the next three months, unless another transaction holds the tables. Called off the hot path:
+when a user calls for the first time and when a runtime is registered. A project with pg_cron may call it daily.';
 
--- PostgREST casts a result where it is asked to (?select=…::int), and writes CAST, in capitals, for nothing else. A
--- cast that fails prints the value, here a key, and undoes the line of the audit log that says it was given out.
+-- PostgREST casts a result on request (?select=…::int), and writes CAST in capitals for nothing else. A failed cast
+-- prints the value, here a key, and rolls back the audit log's entry about its release.
 create function llm_private.refuse_cast()
 returns void
 language plpgsql
@@ -250,11 +250,11 @@ as $$
 begin
   if strpos(current_query(), 'CAST') > 0 then
     perform llm_private.fail(
-      400, 'invalid_argument', 'What holds a key cannot be cast.', 'Leave the cast out of select.'
+      400, 'invalid_argument', 'The result holds a key and cannot be cast.', 'Remove the cast from select.'
     );
   end if;
 end
 $$;
 
 comment on function llm_private.refuse_cast is
-'Error invalid_argument when the caller''s statement casts: for functions that give out keys.';
+'Error invalid_argument if the caller''s statement has a cast. For functions that return keys.';

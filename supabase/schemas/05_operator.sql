@@ -1,4 +1,4 @@
--- The operator's switches: one row, read by every policy decision, changed by administrators.
+-- The operator's settings: one row that every policy decision reads and administrators change.
 
 create table llm_private.operator_settings (
   only_row boolean primary key default true check (only_row),
@@ -13,28 +13,28 @@ create table llm_private.operator_settings (
   updated_at timestamptz not null default now()
 );
 
-comment on table llm_private.operator_settings is 'The operator''s switches; exactly one row.';
+comment on table llm_private.operator_settings is 'The operator''s settings; exactly one row.';
 comment on column llm_private.operator_settings.keys_readable_by is
-'owner: a user''s JWT alone may resolve a route with that user''s own keys; runtime: only together with the secret of a
+'owner: a user''s JWT alone can resolve a route with that user''s own keys. runtime: only together with the secret of a
 registered runtime, so that a stolen JWT reads no key.';
 
--- These two bind together with keys_readable_by = runtime: a user who may resolve a route alone gets the keys on it.
+-- The next two protect keys only with keys_readable_by = runtime: otherwise users get their keys with a route.
 comment on column llm_private.operator_settings.reveal_enabled is
-'Whether users may read back their own keys through reveal_llm_key().';
+'Whether users can read their own stored keys with reveal_llm_key().';
 comment on column llm_private.operator_settings.reveal_sign_in_within is
-'To reveal a key, the user must have signed in at most this long ago; null: any session will do.';
+'To reveal a key, the user must have signed in within this time; null: any session is recent enough.';
 comment on column llm_private.operator_settings.operator_keys_by_default is
-'Whether the operator''s keys may serve users who have not said yes or no themselves.';
+'Whether the operator''s keys serve users who have neither accepted nor declined them.';
 comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
-'How long a request may run before what it reserved of a quota is free again; longer than the longest request.';
+'When a reservation of a quota expires; set it longer than the longest request.';
 comment on column llm_private.operator_settings.unbounded_output_tokens is
-'Most output tokens of a request that sets no limit itself, where an enforced quota of tokens or cost binds its user.';
+'Output limit of a request that sets none, where an enforced quota of tokens or cost applies to its user.';
 
--- Two, because requests are recorded for a week after they began.
+-- At least two, because a request can be recorded for a week after it began.
 comment on column llm_private.operator_settings.events_kept_months is
-'Of how many months the events are kept, this month included; null: for ever. Reports are made of totals, which stay.';
+'For how many months events are kept, including this one; null: indefinitely. Reports use totals, which are kept.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -50,7 +50,7 @@ as $$
   select to_jsonb(o) - 'only_row' from llm_private.operator_settings as o
 $$;
 
-comment on function llm_private.operator_settings_json is 'The operator''s switches, for administrators.';
+comment on function llm_private.operator_settings_json is 'The operator''s settings as JSON.';
 
 create function llm_private.set_operator_settings(p_changes jsonb)
 returns jsonb
@@ -70,7 +70,7 @@ begin
   where not to_jsonb(v_row) - '{only_row,updated_at}'::text[] ? k limit 1;
   if found then
     perform llm_private.fail(
-      400, 'unknown_setting', format('%s is not a setting of the operator.', v_unknown),
+      400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
       'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
       'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens.'
     );
@@ -90,8 +90,8 @@ begin
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
-      400, 'invalid_setting', 'A setting of the operator has a value that is not allowed.',
-      'events_kept_months: 2 to 1200, or null for ever; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
+      400, 'invalid_setting', 'An operator setting has an invalid value.',
+      'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
       'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
       'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000.'
     );
@@ -101,7 +101,7 @@ end
 $$;
 
 comment on function llm_private.set_operator_settings is
-'Change the named switches only. Errors: invalid_argument, unknown_setting, invalid_setting.';
+'Change the settings in p_changes. Errors: invalid_argument, unknown_setting, invalid_setting.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ as $$
   select llm_private.operator_settings_json()
 $$;
 
-comment on function public.get_llm_operator_settings is 'For administrators: the operator''s switches.';
+comment on function public.get_llm_operator_settings is 'For administrators: the operator''s settings.';
 
 create function public.set_llm_operator_settings(p_changes jsonb)
 returns jsonb
@@ -126,5 +126,5 @@ as $$
 $$;
 
 comment on function public.set_llm_operator_settings is
-'For administrators: change the operator''s switches that are named in p_changes, and return all.
+'For administrators: change the operator''s settings in p_changes; returns all of them.
 Errors: invalid_argument, unknown_setting, invalid_setting.';

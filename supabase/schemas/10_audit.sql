@@ -1,5 +1,5 @@
--- The audit log: what was changed, revealed or handed out, by whom. Append-only; the user reads their own.
--- It never holds a secret value: a key appears as its id and its masked hint.
+-- The audit log: who changed, revealed or leased what. It is append-only, and users read their own entries.
+-- It never holds a secret: a key appears as its id and masked hint.
 
 create table public.llm_audit_log (
   user_id uuid not null,
@@ -15,12 +15,12 @@ create table public.llm_audit_log (
 ) partition by range (id);
 
 comment on table public.llm_audit_log is
-'Append-only, a partition a month: settings and key changes, reveals and leases. A user reads their own.';
+'Settings and key changes, reveals and leases. Append-only, one partition a month. Users read their own entries.';
 comment on column public.llm_audit_log.action is
-'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, or lease (keys handed to a
-runtime or session until a time).';
+'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
+lease (a runtime or session got keys until a time).';
 comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
-comment on column public.llm_audit_log.detail is 'What changed, masked hints, until when; never a secret value.';
+comment on column public.llm_audit_log.detail is 'The changes, masked hints or expiry; never a secret.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
@@ -52,7 +52,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.audit is 'Append one line to a user''s audit log.';
+comment on function llm_private.audit is 'Append an entry to a user''s audit log.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -69,4 +69,4 @@ as $$
 $$;
 
 comment on function public.get_llm_audit_log is
-'The caller''s audit log, newest first, at most 500 lines; p_before: the id of the last line seen, to read on.';
+'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page.';

@@ -1,17 +1,17 @@
--- Runtimes: processes of the operator's that run requests for users. A runtime shows its secret in the header
--- x-llm-runtime, beside the user's own credential; without one it opens nothing.
+-- Runtimes: the operator's processes that run requests for users. A runtime sends its secret in the header
+-- x-llm-runtime together with the user's own credential; the secret alone gives no access.
 
 create table llm_private.runtimes (
   id uuid primary key default llm_private.uuid_v7(),
   name text not null,
-  -- The secret is 32 random bytes, so a plain hash is enough: there is nothing to guess.
+  -- A plain hash is enough, because the secret is 32 random bytes and cannot be guessed.
   secret_hash bytea not null unique,
   created_at timestamptz not null default now(),
   revoked_at timestamptz,
   last_seen_at timestamptz
 );
 
-comment on table llm_private.runtimes is 'Registered runtimes; of a secret only its SHA-256.';
+comment on table llm_private.runtimes is 'Registered runtimes, with the SHA-256 of their secrets.';
 
 alter table llm_private.runtimes enable row level security;
 
@@ -43,14 +43,14 @@ begin
   end if;
   select * into v_runtime from llm_private.runtimes
   where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and revoked_at is null;
-  -- A wrong secret is an error, not a missing one: the operator must hear that this process is not what it says.
+  -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
   if not found then
     perform llm_private.fail(
-      403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered, or was revoked.',
-      'Register the runtime again and give it the new secret.'
+      403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered or was revoked.',
+      'Register the runtime again and configure the new secret.'
     );
   end if;
-  -- To the minute is enough, and keeps requests from writing one shared row.
+  -- Written at most once a minute, so that requests do not all write the same row.
   if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
     update llm_private.runtimes set last_seen_at = now()
     where id = (select id from llm_private.runtimes where id = v_runtime.id for update skip locked);
@@ -60,7 +60,7 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'Id of the runtime whose secret came with this request, null without one. Error runtime_unknown for a wrong one.';
+'The id of the runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -74,7 +74,9 @@ declare
   v_runtime llm_private.runtimes;
 begin
   if p_name is null or length(p_name) not between 1 and 100 then
-    perform llm_private.fail(400, 'invalid_argument', 'p_name must have 1 to 100 characters.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_name has an invalid value.', 'Allowed: 1 to 100 characters.'
+    );
   end if;
   perform llm_private.add_month_partitions();
   insert into llm_private.runtimes (name, secret_hash)
@@ -87,7 +89,7 @@ end
 $$;
 
 comment on function llm_private.register_runtime is
-'Register a runtime; its secret is in the answer and never again. Error invalid_argument.';
+'Register a runtime. Only this result contains its secret. Error invalid_argument.';
 
 create function llm_private.revoke_runtime(p_id uuid)
 returns void
@@ -99,12 +101,12 @@ as $$
 begin
   update llm_private.runtimes set revoked_at = coalesce(revoked_at, now()) where id = p_id;
   if not found then
-    perform llm_private.fail(404, 'not_found', 'There is no such runtime.', 'list_llm_runtimes() shows them.');
+    perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
   end if;
 end
 $$;
 
-comment on function llm_private.revoke_runtime is 'Refuse this runtime from now on. Error not_found.';
+comment on function llm_private.revoke_runtime is 'Revoke a runtime''s secret. Error not_found.';
 
 create function llm_private.list_runtimes()
 returns setof public.llm_runtime
@@ -130,7 +132,7 @@ as $$
 $$;
 
 comment on function public.register_llm_runtime is
-'For administrators: register a process that runs requests. Its secret is shown this once. Error invalid_argument.';
+'For administrators: register a runtime. Its secret is returned only once. Error invalid_argument.';
 
 create function public.revoke_llm_runtime(p_id uuid)
 returns void
@@ -142,7 +144,7 @@ as $$
 $$;
 
 comment on function public.revoke_llm_runtime is
-'For administrators: refuse this runtime from now on. Keys it holds run out with their lease. Error not_found.';
+'For administrators: revoke a runtime. It may use the keys that it holds until their lease ends. Error not_found.';
 
 create function public.list_llm_runtimes()
 returns setof public.llm_runtime
@@ -154,4 +156,4 @@ as $$
 $$;
 
 comment on function public.list_llm_runtimes is
-'For administrators: all runtimes, when they were registered, revoked and last seen (to the minute).';
+'For administrators: all runtimes, with when each was registered, revoked and last seen (to the minute).';

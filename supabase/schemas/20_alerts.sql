@@ -1,5 +1,5 @@
--- Alerts: what somebody should know and would not see otherwise, once each. They are rows, read by whoever shows or
--- sends them.
+-- Alerts: events that a user or the operator should know about, each reported once. The panel shows them, and a project
+-- may also send them.
 
 create table public.llm_alerts (
   user_id uuid not null,
@@ -14,14 +14,14 @@ create table public.llm_alerts (
 );
 
 comment on table public.llm_alerts is
-'Each alert once. A user reads their own; those of the operator carry the id of llm_private.operator_id().';
+'One row per alert. Users read their own; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_alerts.kind is
 'quota_warning (80 % used), quota_reached (100 %), key_rejected or price_missing.';
 comment on column public.llm_alerts.subject is
-'What it is about, so that it is said once: a quota and its period, a key, a provider and model.';
+'The subject, unique per kind: a quota and its period, a key, or a provider and model.';
 comment on column public.llm_alerts.detail is
-'The facts to show: what was used, the limit, masked hints; never a secret value.';
-comment on column public.llm_alerts.read_at is 'When it was marked as read; null: not yet.';
+'The facts to show: usage, limit, masked hints; never a secret.';
+comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
 alter table public.llm_alerts enable row level security;
 
@@ -36,7 +36,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Asked first: what was said before is met by every request, and an insert makes its id before it conflicts.
+  -- Looks first, because every request repeats its alerts and an insert is more expensive even when it conflicts.
   perform from public.llm_alerts as n where n.user_id = p_user and n.kind = p_kind and n.subject = p_subject;
   if found then
     return;
@@ -48,7 +48,7 @@ end
 $$;
 
 comment on function llm_private.add_alert is
-'Tell a user, or the operator, something once: does nothing where it was said before.';
+'Add an alert for a user or the operator, unless it exists.';
 
 create function llm_private.dismiss_alerts(p_ids uuid[])
 returns integer
@@ -67,7 +67,7 @@ begin
 end
 $$;
 
-comment on function llm_private.dismiss_alerts is 'Mark the caller''s alerts as read. Error not_signed_in.';
+comment on function llm_private.dismiss_alerts is 'Dismiss the caller''s alerts. Error not_signed_in.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -89,8 +89,8 @@ as $$
 $$;
 
 comment on function public.list_llm_alerts is
-'The caller''s alerts, or with a secret key the operator''s, newest first, at most 500; p_before: the id of the last
-one seen, to read on. Error not_signed_in.';
+'The caller''s alerts or, with a secret key, the operator''s, newest first, at most 500. p_before: the last id of the
+previous page. Error not_signed_in.';
 
 create function public.dismiss_llm_alerts(p_ids uuid[] default null)
 returns integer
@@ -102,5 +102,4 @@ as $$
 $$;
 
 comment on function public.dismiss_llm_alerts is
-'Mark these alerts of the caller''s as read, all of them without p_ids; returns how many were unread.
-Error not_signed_in.';
+'Dismiss the caller''s alerts with these ids, or all without p_ids. Returns how many were unread. Error not_signed_in.';

@@ -1,4 +1,4 @@
--- The provider catalogue. A new provider that speaks a known wire format is one row, by an administrator.
+-- The provider catalog. To add a provider that uses a known wire format, an administrator adds one row.
 
 create table public.llm_providers (
   id text primary key,
@@ -22,7 +22,7 @@ create table public.llm_providers (
   updated_at timestamptz not null default now(),
   constraint id_is_lower_case check (id ~ '^[a-z][a-z0-9_-]{0,31}$'),
   constraint name_is_short check (length(name) between 1 and 60),
-  -- A key travels to this address: in clear text only to this very machine.
+  -- Keys are sent to this address, so plain HTTP is allowed to this machine only.
   constraint base_url_is_https_or_loopback check (
     base_url ~ '^(https://[^\s/?#@]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^\s?#]*)?$'
     and base_url !~ '/$'
@@ -30,7 +30,7 @@ create table public.llm_providers (
   constraint wire_format_is_known check (wire_format in ('openai', 'anthropic', 'google')),
   constraint key_header_is_a_header_name check (key_header ~ '^[a-z][a-z0-9-]{0,63}$'),
   constraint key_scheme_is_a_token check (key_scheme ~ '^[A-Za-z0-9-]{0,32}$'),
-  -- People follow this link from a page that shows their keys.
+  -- Users follow this link from the page that lists their keys.
   constraint key_url_is_https check (key_url = '' or key_url ~ '^https://[^\s@"<>]+$'),
   constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
@@ -38,34 +38,34 @@ create table public.llm_providers (
   ),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
   constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
-  -- A pattern that does not compile fails here and not in somebody's request.
+  -- A pattern that does not compile fails here instead of in a user's request.
   constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
 );
 
 comment on table public.llm_providers is
-'The provider catalogue: readable by every signed-in user, changed by administrators.';
+'The provider catalog: every signed-in user reads it, administrators change it.';
 comment on column public.llm_providers.base_url is
-'Where requests go, without a slash at the end. A key of this provider is only ever sent there.';
+'Base URL of requests, without a trailing slash. The provider''s keys are sent nowhere else.';
 comment on column public.llm_providers.wire_format is
-'How requests and answers are written: openai, anthropic or google.';
+'Format of requests and responses: openai, anthropic or google.';
 comment on column public.llm_providers.key_header is 'Header that carries the key, in lower case.';
-comment on column public.llm_providers.key_scheme is 'Word before the key in that header (Bearer), or empty.';
+comment on column public.llm_providers.key_scheme is 'Scheme before the key in that header (Bearer), or empty.';
 comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
-comment on column public.llm_providers.key_example is 'What a key looks like, for people: sk-…';
-comment on column public.llm_providers.key_url is 'Page of the provider where one gets a key, or empty.';
+comment on column public.llm_providers.key_example is 'Example of a key to show to users: sk-…';
+comment on column public.llm_providers.key_url is 'Page where users create a key, or empty.';
 comment on column public.llm_providers.key_check_path is
-'What, below base_url, answers only to a key that works (/key); null: the list of models of the wire format.';
-comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings.';
-comment on column public.llm_providers.default_model is 'Model for a task that names none.';
+'Path below base_url that accepts only a valid key (/key); null: the list of models.';
+comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision and embeddings.';
+comment on column public.llm_providers.default_model is 'Model for tasks that are not in task_models.';
 comment on column public.llm_providers.task_models is
-'Model for a task: {"speed": "…"}; the one for embeddings stands under "embedding".';
+'Model by task: {"speed": "…"}; "embedding" is the model for embeddings.';
 comment on column public.llm_providers.model_pattern is
-'Regular expression for the names of this provider''s models, to place a request that asks for a bare model name.';
+'Regular expression for the provider''s model names, to route requests for a bare model name.';
 comment on column public.llm_providers.parameter_names is
-'OpenAI parameter → this provider''s name for it, or null where it must not be sent.';
+'OpenAI parameter → the provider''s name for it; null: the parameter is not sent.';
 comment on column public.llm_providers.position is
-'Order among providers that a user has not ordered: lower is earlier.';
-comment on column public.llm_providers.enabled is 'Switched off, a provider serves nobody; keys stay stored.';
+'Order of providers that the user has not ordered; lower comes first.';
+comment on column public.llm_providers.enabled is 'false: the provider serves no requests; its keys stay stored.';
 
 create table public.llm_tasks (
   task text primary key,
@@ -75,14 +75,14 @@ create table public.llm_tasks (
 );
 
 comment on table public.llm_tasks is
-'Tasks the operator knows of. Any other string is a task too: it has no order of providers of its own.';
+'Tasks with an order of providers. Any other string is a task too, without one.';
 comment on column public.llm_tasks.provider_order is
-'Providers that suit this task best, first the best; orders what a user has not ordered.';
+'Providers for this task, best first; applies to providers that the user has not ordered.';
 
 alter table public.llm_providers enable row level security;
 alter table public.llm_tasks enable row level security;
 
-create policy "signed-in users read the catalogue" on public.llm_providers
+create policy "signed-in users read the catalog" on public.llm_providers
 for select to authenticated using (true);
 create policy "signed-in users read the tasks" on public.llm_tasks
 for select to authenticated using (true);
@@ -147,7 +147,7 @@ as $$
 $$;
 
 comment on function llm_private.add_default_providers is
-'Put the providers and tasks that everybody starts with into the catalogue; what is there already stays as it is.';
+'Add the default providers and tasks to the catalog; existing rows stay unchanged.';
 
 create function llm_private.set_provider(p_provider jsonb)
 returns jsonb
@@ -176,7 +176,7 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not a column of a provider.', v_unknown),
-      'The columns are described on the table public.llm_providers.'
+      'See the comments on the columns of public.llm_providers.'
     );
   end if;
   begin
@@ -199,10 +199,10 @@ begin
     perform llm_private.fail(
       400, 'invalid_provider',
       case
-        when v_constraint <> '' then format('The provider breaks the rule %s.', v_constraint)
+        when v_constraint <> '' then format('The provider violates the constraint %s.', v_constraint)
         else format('The provider cannot be stored: %s.', sqlerrm)
       end,
-      'It needs an id, a base_url (https, or http on this machine) without a slash at the end and a default_model.'
+      'Required: id, base_url (https, or http on this machine, without a trailing slash) and default_model.'
     );
   end;
   return to_jsonb(v_row);
@@ -210,7 +210,7 @@ end
 $$;
 
 comment on function llm_private.set_provider is
-'Add a provider, or change the named columns of one. Errors: invalid_argument, unknown_setting, invalid_provider.';
+'See set_llm_provider().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ as $$
   select * from public.llm_providers where enabled order by position, id
 $$;
 
-comment on function public.list_llm_providers is 'The providers that a user may choose from, in catalogue order.';
+comment on function public.list_llm_providers is 'The enabled providers, in catalog order.';
 
 create function public.set_llm_provider(p_provider jsonb)
 returns jsonb
@@ -235,5 +235,5 @@ as $$
 $$;
 
 comment on function public.set_llm_provider is
-'For administrators: add a provider, or change the named columns of one. A new provider that speaks the OpenAI format
+'For administrators: add a provider, or change the given columns of an existing one. A new OpenAI-compatible provider
 needs id, base_url and default_model. Errors: invalid_argument, unknown_setting, invalid_provider.';

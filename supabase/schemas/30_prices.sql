@@ -1,18 +1,18 @@
--- Prices: what a model's tokens cost, since when, and for whom.
+-- Prices: what a model's tokens cost, from when, and for whom.
 --
--- A price is a dated row and is never rewritten: a change is a newer row, an end is a date. What it says (its rates) is
+-- A price is a dated row that is never rewritten: a change adds a newer row, and an end sets a date. Its rates are
 -- compiled when it is added, so that the cost of an attempt is one sum of products.
 
 create table llm_private.price_units (
   unit text primary key,
-  -- Ancestors before their descendants.
+  -- A unit comes after the units that it is part of.
   position smallint not null unique,
   dimensions jsonb not null unique
 );
 
 comment on table llm_private.price_units is
-'What rates may price. A unit is part of each unit whose dimensions are among its own: cached_input_audio of
-cached_input, of input_audio and of input. A token is paid at the rate of the most specific unit that has one.';
+'What a rate can price. A unit is part of each unit whose dimensions its own contain: cached_input_audio is part of
+cached_input, input_audio and input. A token costs the rate of the most specific unit that has one.';
 
 create table public.llm_prices (
   id bigint generated always as identity primary key,
@@ -28,37 +28,38 @@ create table public.llm_prices (
   daily_until time,
   rates jsonb not null,
   created_at timestamptz not null default now(),
-  constraint source_is_known check (source in ('catalogue', 'operator', 'user')),
-  constraint a_user_has_their_own check ((source = 'user') = (user_id is not null)),
+  constraint source_is_known check (source in ('catalog', 'operator', 'user')),
+  constraint user_prices_have_a_user check ((source = 'user') = (user_id is not null)),
   constraint model_is_a_name check (model ~ '^[!-~]{1,200}$'),
   constraint key_source_is_known check (key_source in ('user', 'team', 'operator')),
   constraint service_tier_is_a_name check (service_tier ~ '^[a-z0-9_-]{1,32}$'),
-  constraint it_ends_after_it_begins check (valid_until >= valid_from),
+  constraint ends_after_it_begins check (valid_until >= valid_from),
   constraint daily_window_is_whole check ((daily_from is null) = (daily_until is null)),
   constraint daily_window_is_not_empty check (daily_from <> daily_until)
 );
 
-create index llm_prices_catalogue on public.llm_prices (provider, model) where source = 'catalogue';
+create index llm_prices_catalog on public.llm_prices (provider, model) where source = 'catalog';
 create index llm_prices_operator on public.llm_prices (provider) where source = 'operator';
 create index llm_prices_user on public.llm_prices (user_id, provider) where source = 'user';
 
 comment on table public.llm_prices is
-'What models cost. Of the rows that hold at a time: a user''s own before the operator''s before the catalogue''s, then
-the most specific, then the newest. Every signed-in user reads the catalogue''s and the operator''s, and their own.';
+'What models cost. Of the prices valid at a time, a user''s own applies before the operator''s and the catalog''s, then
+the most specific, then the newest. Users read the catalog''s and the operator''s prices, and their own.';
 comment on column public.llm_prices.source is
-'catalogue: of the price list that is synced; operator: set by an administrator; user: set by a user for themselves.';
+'catalog: from the synced price list; operator: set by an administrator; user: set by a user for themselves.';
 comment on column public.llm_prices.model is
-'catalogue: name of the price list''s entry; else a model name in lower case: * at its end stands for any ending.';
-comment on column public.llm_prices.key_source is 'Only for attempts that such a key pays; null: any.';
+'For the catalog, the name of the price list''s entry; else a model name in lower case, where a trailing * matches any
+ending.';
+comment on column public.llm_prices.key_source is 'Applies only to attempts paid by such a key; null: any key.';
 comment on column public.llm_prices.service_tier is
-'Only for attempts that the provider served in this tier (flex, priority, …); null: any that has no row of its own.';
-comment on column public.llm_prices.valid_from is 'From then on, -infinity included.';
-comment on column public.llm_prices.valid_until is 'Until then, and not at that moment; may be infinity.';
+'Applies only to attempts in this service tier (flex, priority, …); null: any tier without a price of its own.';
+comment on column public.llm_prices.valid_from is 'Start of validity; may be -infinity.';
+comment on column public.llm_prices.valid_until is 'End of validity, exclusive; may be infinity.';
 comment on column public.llm_prices.daily_from is
-'Only from this time of day (UTC) until daily_until, over midnight where that is earlier; null: all day.';
+'Applies only from this time of day (UTC) until daily_until, across midnight if that is earlier; null: all day.';
 comment on column public.llm_prices.rates is
-'Unit → US dollars per million tokens; request → US dollars per request. A rate is a number or, by the size of the
-input, {"base": 1.25, "above": {"200000": 2.5}}: with more than 200000 input tokens all tokens cost 2.5.';
+'Unit → US dollars per million tokens; request → US dollars per request. A rate is a number or depends on the size of
+the input: with {"base": 1.25, "above": {"200000": 2.5}}, all tokens cost 2.5 beyond 200000 input tokens.';
 
 create table llm_private.price_tiers (
   price_id bigint not null references public.llm_prices (id) on delete cascade,
@@ -74,8 +75,8 @@ create table llm_private.price_tiers (
 );
 
 comment on table llm_private.price_tiers is
-'Rates, compiled. For an attempt with more than `above` input tokens: US dollars that one token of each kind costs on
-top of what the kinds that contain it have charged for it already, so that cost is a sum over the counts of an event.';
+'Compiled rates. For an attempt with more than `above` input tokens: US dollars that one token of each kind adds to
+what the kinds that contain it already charge, so that the cost is one sum over the counts of an event.';
 
 create table llm_private.price_list (
   provider text not null references public.llm_providers (id),
@@ -89,9 +90,9 @@ create table llm_private.price_list (
 create index price_list_order on llm_private.price_list (provider, position);
 
 comment on table llm_private.price_list is
-'The price list as last synced: which model names belong to which entry. Of several that match, the first one counts.';
+'The price list as last synced: which model names belong to which entry. The first matching entry applies.';
 comment on column llm_private.price_list.pattern is 'Regular expression for model names in lower case.';
-comment on column llm_private.price_list.prices is 'As last synced, to tell what changes; [] once the entry is gone.';
+comment on column llm_private.price_list.prices is 'As last synced, to find changes; [] once the entry is gone.';
 
 create table llm_private.price_names (
   provider text not null,
@@ -101,7 +102,7 @@ create table llm_private.price_names (
 );
 
 comment on table llm_private.price_names is
-'Which entry of the price list a model name belongs to, null for none: asked once, since matching hundreds of patterns
+'A cache of which entry of the price list a model name belongs to, null for none, because matching hundreds of patterns
 takes milliseconds. Emptied when the list changes.';
 
 alter table llm_private.price_units enable row level security;
@@ -110,7 +111,7 @@ alter table llm_private.price_tiers enable row level security;
 alter table llm_private.price_list enable row level security;
 alter table llm_private.price_names enable row level security;
 
-create policy "users read the catalogue's, the operator's and their own prices" on public.llm_prices
+create policy "users read the catalog's, the operator's and their own prices" on public.llm_prices
 for select to authenticated using (user_id is null or user_id = (select auth.uid()));
 
 -- Adding a price ------------------------------------------------------------------------------------------------------
@@ -127,7 +128,8 @@ begin
 end
 $$;
 
-comment on function llm_private.is_amount is 'Whether it is a number from 0 to 1000000, to 12 decimal places.';
+comment on function llm_private.is_amount is
+'Whether this is a number from 0 to 1000000 with up to 12 decimal places.';
 
 create function llm_private.is_rate(p_rate jsonb)
 returns boolean
@@ -150,7 +152,7 @@ begin
 end
 $$;
 
-comment on function llm_private.is_rate is 'Whether it is an amount, or amounts by the size of the input.';
+comment on function llm_private.is_rate is 'Whether this is an amount, or amounts by the size of the input.';
 
 create function llm_private.check_rates(p_rates jsonb)
 returns void
@@ -165,22 +167,23 @@ declare
 begin
   if jsonb_typeof(p_rates) is distinct from 'object' or p_rates = '{}' then
     perform llm_private.fail(
-      400, 'invalid_price', 'The rates must be a JSON object that prices something.',
-      'Such as {"input": 2.5, "output": 10}, in US dollars per million tokens; free is {"input": 0, "output": 0}.'
+      400, 'invalid_price', 'The rates must be a JSON object with at least one rate.',
+      'For example {"input": 2.5, "output": 10}, in US dollars per million tokens; for a free model '
+      '{"input": 0, "output": 0}.'
     );
   end if;
   select k into v_unit from jsonb_object_keys(p_rates) as k
   where k not in (select u.unit from llm_private.price_units as u) limit 1;
   if found then
     perform llm_private.fail(
-      400, 'invalid_price', format('%s is nothing that has a rate.', left(v_unit, 60)),
+      400, 'invalid_price', format('%s is not a unit of prices.', left(v_unit, 60)),
       'Allowed: ' || (select string_agg(u.unit, ', ' order by u.position) from llm_private.price_units as u) || '.'
     );
   end if;
   select key into v_unit from jsonb_each(p_rates) where not llm_private.is_rate(value) limit 1;
   if found then
     perform llm_private.fail(
-      400, 'invalid_price', format('The rate of %s has a value that is not allowed.', v_unit),
+      400, 'invalid_price', format('The rate of %s has an invalid value.', v_unit),
       'Allowed: a number from 0 to 1000000 with at most 12 decimal places or, by the size of the input, '
       '{"base": 1.25, "above": {"200000": 2.5}}.'
     );
@@ -192,26 +195,26 @@ begin
   order by u.position, a.position limit 1;
   if found then
     perform llm_private.fail(
-      400, 'invalid_price', format('%s has a rate, and %s has none.', v_unit, v_other),
-      format('%s is part of %s: give both a rate.', v_unit, v_other)
+      400, 'invalid_price', format('%s has a rate, but %s has none.', v_unit, v_other),
+      format('Give both a rate, because %s is part of %s.', v_unit, v_other)
     );
   end if;
-  -- What belongs to two units would be charged twice without a rate of its own.
+  -- Tokens that belong to two units would be charged twice, unless both units together have a rate.
   select a.unit, b.unit, j.unit into v_unit, v_other, v_join
   from llm_private.price_units as a
   inner join llm_private.price_units as b
     on a.position < b.position and a.dimensions || b.dimensions = b.dimensions || a.dimensions
   left join llm_private.price_units as j on j.dimensions = a.dimensions || b.dimensions
   where p_rates ? a.unit and p_rates ? b.unit and (p_rates ? j.unit) is not true
-    -- A request is nothing that tokens are part of.
+    -- Tokens are not part of a request.
     and a.dimensions ->> 'of' = b.dimensions ->> 'of'
   order by a.position, b.position limit 1;
   if found then
     perform llm_private.fail(
       400, 'invalid_price',
-      format('%s and %s have a rate, and what is both has none.', v_unit, v_other),
+      format('%s and %s have a rate, but tokens that are both have none.', v_unit, v_other),
       case
-        when v_join is null then 'Leave out one of them: what is both is not counted.'
+        when v_join is null then 'Remove one of them: tokens that are both are not counted.'
         else format('Give %s a rate.', v_join)
       end
     );
@@ -219,7 +222,8 @@ begin
 end
 $$;
 
-comment on function llm_private.check_rates is 'Error invalid_price, saying what is allowed, unless these are rates.';
+comment on function llm_private.check_rates is
+'Error invalid_price, with the allowed values, unless the rates are valid.';
 
 create function llm_private.rate_above(p_rate jsonb, p_above integer)
 returns numeric
@@ -243,7 +247,7 @@ end
 $$;
 
 comment on function llm_private.rate_above is
-'What a rate is with more than p_above input tokens, and not more than its next step.';
+'The amount of a rate above this step of input tokens.';
 
 create function llm_private.compile_price(p_price bigint, p_rates jsonb)
 returns void
@@ -290,7 +294,7 @@ begin
 end
 $$;
 
-comment on function llm_private.compile_price is 'Write the tiers of a new price.';
+comment on function llm_private.compile_price is 'Insert the tiers of a new price.';
 
 create function llm_private.add_price(p_price public.llm_prices)
 returns public.llm_prices
@@ -317,10 +321,10 @@ end
 $$;
 
 comment on function llm_private.add_price is
-'Add a price and compile it; without dates it holds from now on. Error invalid_price.';
+'Add a price and compile it. Without dates it is valid from now on. Error invalid_price.';
 
 -- Finding a price -----------------------------------------------------------------------------------------------------
--- On the hot path, so plpgsql, which keeps its plans.
+-- On the hot path, so plpgsql: it keeps its plans, while an SQL function with a search_path is planned in every call.
 
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
@@ -336,14 +340,14 @@ begin
   if found then
     return v_name;
   end if;
-  -- Syncing waits for this, and this for syncing: no name of the old list is remembered for the new one.
+  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   loop
     select l.name into v_name from llm_private.price_list as l
     where l.provider = p_provider and v_model ~ l.pattern
     order by l.position limit 1;
     exit when found or v_model <> p_model;
-    -- Some write the date in a model's name without its dashes: gpt-5-20250807.
+    -- Some providers write the date in a model name without dashes: gpt-5-20250807.
     v_model := regexp_replace(
       p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
     );
@@ -358,7 +362,7 @@ end
 $$;
 
 comment on function llm_private.price_name is
-'The price list''s entry for a model name in lower case, null when there is none.';
+'The price list''s entry for a model name in lower case; null if no entry matches.';
 
 create function llm_private.find_price(
   p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
@@ -376,7 +380,7 @@ declare
 begin
   select p.id into v_id
   from (
-    -- Only where their own key pays: they cannot make the operator's keys free.
+    -- A user's price applies to their own keys only, so that they cannot make the operator's keys free.
     select 1 as rank, o.* from public.llm_prices as o
     where o.source = 'user' and o.user_id = p_user and o.provider = p_provider and p_key_source = 'user'
     union all
@@ -384,7 +388,7 @@ begin
     where o.source = 'operator' and o.provider = p_provider and (o.key_source is null or o.key_source = p_key_source)
     union all
     select 3 as rank, c.* from public.llm_prices as c
-    where c.source = 'catalogue' and c.provider = p_provider and c.model = v_name
+    where c.source = 'catalog' and c.provider = p_provider and c.model = v_name
   ) as p
   where
     (
@@ -409,9 +413,9 @@ end
 $$;
 
 comment on function llm_private.find_price is
-'The price of an attempt at a time, null when none is known. The user''s own (where their key pays) before the
-operator''s before the catalogue''s; then an exact name before the longest that ends with *; then a row for this service
-tier before one for any; then one for this time of day before one for the whole; then the newest.';
+'The price of an attempt at a time; null if none is known. In this order: the user''s own (if their key pays), the
+operator''s, the catalog''s; an exact name, the longest name with a trailing *; this service tier, any tier; this time of
+day, all day; the newest.';
 
 -- Listing and changing prices -----------------------------------------------------------------------------------------
 
@@ -424,14 +428,14 @@ as $$
 begin
   if not exists (select from public.llm_providers where id = p_provider) then
     perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
+      404, 'unknown_provider', 'Provider not found.',
       'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
     );
   end if;
 end
 $$;
 
-comment on function llm_private.check_provider is 'Error unknown_provider unless there is such a provider.';
+comment on function llm_private.check_provider is 'Error unknown_provider unless the provider exists.';
 
 create function llm_private.price_json(p_price public.llm_prices, p_in_force boolean default null)
 returns jsonb
@@ -442,7 +446,7 @@ as $$
   select to_jsonb(p_price) - 'user_id' || jsonb_build_object('in_force', p_in_force)
 $$;
 
-comment on function llm_private.price_json is 'A price as the RPCs return it.';
+comment on function llm_private.price_json is 'A price as JSON.';
 
 create function llm_private.list_prices(p_provider text, p_model text)
 returns jsonb
@@ -459,7 +463,7 @@ declare
   v_in_force bigint;
 begin
   if p_model is not null and p_provider is null then
-    perform llm_private.fail(400, 'invalid_argument', 'p_model needs p_provider.');
+    perform llm_private.fail(400, 'invalid_argument', 'p_model is given without p_provider.', 'Add p_provider.');
   end if;
   if p_model is not null then
     v_name := llm_private.price_name(p_provider, v_model);
@@ -483,7 +487,7 @@ begin
         and (
           p_model is null
           or case
-            when p.source = 'catalogue' then p.model = v_name
+            when p.source = 'catalog' then p.model = v_name
             else p.model = v_model or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
           end
         )
@@ -493,7 +497,7 @@ end
 $$;
 
 comment on function llm_private.list_prices is
-'The prices that hold now or later and that the caller may see: see list_llm_prices().';
+'See list_llm_prices().';
 
 create function llm_private.set_price(
   p_provider text,
@@ -518,28 +522,28 @@ begin
   perform llm_private.check_provider(p_provider);
   if (p_model ~ '^[!-~]{1,200}$' and strpos(p_model, '*') in (0, length(p_model))) is not true then
     perform llm_private.fail(
-      400, 'invalid_price', 'p_model is no name of a model.',
-      'Allowed: 1 to 200 characters without spaces; * only at its end, where it stands for any ending.'
+      400, 'invalid_price', 'p_model has an invalid value.',
+      'Allowed: 1 to 200 characters without spaces, and * only at the end, where it matches any ending.'
     );
   end if;
   if p_valid_until <= coalesce(p_valid_from, now()) then
     perform llm_private.fail(
-      400, 'invalid_price', 'The price would end before it begins.', 'Let p_valid_until be later than p_valid_from.'
+      400, 'invalid_price', 'The price would end before it begins.', 'Set p_valid_until to a time after p_valid_from.'
     );
   end if;
   if p_key_source not in ('user', 'team', 'operator') or (v_user is not null and p_key_source <> 'user') then
     perform llm_private.fail(
-      400, 'invalid_price', 'p_key_source has a value that is not allowed.',
+      400, 'invalid_price', 'p_key_source has an invalid value.',
       case
         when v_user is null then 'Allowed: user, team, operator, or null for any.'
-        else 'A price of your own is for what your own keys pay: leave it out.'
+        else 'Omit it: your own prices apply to your own keys only.'
       end
     );
   end if;
   if p_service_tier !~ '^[a-z0-9_-]{1,32}$' then
     perform llm_private.fail(
-      400, 'invalid_price', 'p_service_tier has a value that is not allowed.',
-      'Allowed: what the provider calls it, such as flex or priority, or null for any.'
+      400, 'invalid_price', 'p_service_tier has an invalid value.',
+      'Allowed: the provider''s name of a tier, such as flex or priority, or null for any.'
     );
   end if;
   v_price.source := case when v_user is null then 'operator' else 'user' end;
@@ -562,7 +566,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_price is 'Add a price of the caller''s: see set_llm_price().';
+comment on function llm_private.set_price is 'See set_llm_price().';
 
 create function llm_private.end_price(p_id bigint)
 returns jsonb
@@ -583,9 +587,8 @@ begin
   for update;
   if not found then
     perform llm_private.fail(
-      404, 'price_not_found', 'You have no such price.',
-      'list_llm_prices() shows those with their source. One of the catalogue ends when the price list says so; set your '
-      'own before it.'
+      404, 'price_not_found', 'Price not found among your prices.',
+      'list_llm_prices() returns prices with their source. To replace a price of the catalog, set your own.'
     );
   end if;
   if v_price.valid_until > greatest(now(), v_price.valid_from) then
@@ -601,12 +604,12 @@ begin
 end
 $$;
 
-comment on function llm_private.end_price is 'End a price of the caller''s now. Error price_not_found.';
+comment on function llm_private.end_price is 'See end_llm_price().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- An array and not a set of rows: PostgREST would cut that off at its limit, and a catalogue is longer.
--- Volatile, since it remembers which entry of the price list a name belongs to.
+-- Returns an array, because PostgREST cuts a set of rows off at its limit and a catalog is longer.
+-- Volatile, because it caches which entry of the price list a name belongs to.
 create function public.list_llm_prices(p_provider text default null, p_model text default null)
 returns jsonb
 language sql
@@ -617,9 +620,9 @@ as $$
 $$;
 
 comment on function public.list_llm_prices is
-'What models cost now or later: the catalogue''s prices, the operator''s and, for users, their own. With p_model only
-what is for that model: in_force marks, and puts first, what a request by the user''s own key (for administrators: the
-operator''s) pays now. Errors: not_signed_in, invalid_argument.';
+'Current and future prices: the catalog''s, the operator''s and, for users, their own. With p_model, only the prices of
+that model, where in_force marks the price that a request with the user''s own key (for administrators: the operator''s
+key) pays now; it comes first. Errors: not_signed_in, invalid_argument.';
 
 create function public.set_llm_price(
   p_provider text,
@@ -641,9 +644,9 @@ as $$
 $$;
 
 comment on function public.set_llm_price is
-'Say what a model costs: a user for what their own keys pay, an administrator for everybody, or where keys of one source
-pay. p_model may end with *, for any ending; p_rates: {"input": 2.5, "output": 10} in US dollars per million tokens, see
-the table llm_prices. It holds from now on unless dates say else, and goes before every older one for the same.
+'Set the price of a model: a user for their own keys, an administrator for all users or for keys of one source. p_model
+may end with *, which matches any ending. p_rates: {"input": 2.5, "output": 10} in US dollars per million tokens; see
+the table llm_prices. Valid from now on unless dates are given, and applies before older prices with the same scope.
 Errors: not_signed_in, unknown_provider, invalid_price.';
 
 create function public.end_llm_price(p_id bigint)
@@ -656,5 +659,5 @@ as $$
 $$;
 
 comment on function public.end_llm_price is
-'End a price now: a user their own, an administrator one of the operator''s. What was used until now keeps its cost.
+'End a price now: users their own, administrators the operator''s. Recorded costs do not change.
 Errors: not_signed_in, price_not_found.';

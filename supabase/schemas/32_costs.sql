@@ -1,4 +1,5 @@
--- Costs: what an attempt costs at the price that it has. On the hot path, so plpgsql, which keeps its plans.
+-- Costs: what an attempt costs at its price.
+-- On the hot path, so plpgsql: it keeps its plans, while an SQL function with a search_path is planned in every call.
 
 create table llm_private.charges (
   provider text not null,
@@ -21,9 +22,9 @@ create table llm_private.charges (
 create index charges_price on llm_private.charges (price_id);
 
 comment on table llm_private.charges is
-'What attempts of a model cost, remembered: from when until when, and for inputs of which size. Finding the price and
-its tier costs as much as the rest of recording does. Emptied when a price or the price list changes.';
-comment on column llm_private.charges.price_id is 'Null where there is no price.';
+'A cache of what attempts of a model cost, within a time span and for inputs of some size, because finding the price
+and its tier takes as long as the rest of recording. Emptied when a price or the price list changes.';
+comment on column llm_private.charges.price_id is 'Null if the model is unpriced.';
 
 alter table llm_private.charges enable row level security;
 
@@ -66,7 +67,7 @@ begin
     coalesce(p_cached_input, 0) * v_tier.per_cached_input + coalesce(p_cache_write, 0) * v_tier.per_cache_write
     + v_other_cached
   ));
-  -- Counts that contradict one another could make it negative, which would pay for something else.
+  -- Inconsistent counts could make the cost negative, which would offset other usage.
   cost := trim_scale(greatest(
     v_tier.per_request + coalesce(p_input, 0) * v_tier.per_input + coalesce(p_output, 0) * v_tier.per_output
     + coalesce(p_reasoning, 0) * v_tier.per_reasoning + v_other
@@ -76,8 +77,8 @@ end
 $$;
 
 comment on function llm_private.cost_of is
-'What an attempt costs at a price, in US dollars, and what reading from the cache saved, less what writing to it cost
-(negative where it cost more). A count that is null counts as 0; both are null without a price.';
+'What an attempt costs at a price, in US dollars, and what the provider''s cache saved: the savings of reading minus the
+cost of writing, which may be negative. A null count is 0. Both are null without a price.';
 
 create function llm_private.forget_charges()
 returns trigger
@@ -87,7 +88,7 @@ as $$
 declare
   v_price public.llm_prices := coalesce(new, old);
 begin
-  -- Whoever is working out a charge to remember holds this lock shared: it is forgotten, or has seen the change.
+  -- charge() holds this lock shared, so it either sees the change or finishes before the cache is emptied.
   if v_price.source <> 'user' then
     perform pg_advisory_xact_lock(hashtext('llm_private.price_list'), hashtext(v_price.provider));
     delete from llm_private.charges where provider = v_price.provider;
@@ -97,7 +98,7 @@ end
 $$;
 
 comment on function llm_private.forget_charges is
-'Before a price changes, what is remembered of its provider is forgotten.';
+'Empty the cache of a provider''s charges before one of its prices changes.';
 
 create trigger forget_charges before insert or update or delete on public.llm_prices
 for each row execute function llm_private.forget_charges();
@@ -115,7 +116,7 @@ declare
   v_tier llm_private.price_tiers;
   v_bounds record;
 begin
-  -- Between two of these moments no price begins or ends.
+  -- Prices do not begin or end between two of these times.
   select
     coalesce(max(b.at) filter (where b.at <= p_at), '-infinity') as holds_from,
     coalesce(min(b.at) filter (where b.at > p_at), 'infinity') as holds_until,
@@ -124,14 +125,14 @@ begin
   from public.llm_prices as p
   cross join lateral (values (p.valid_from), (p.valid_until)) as b (at)
   where
-    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalogue' and p.model = v_name);
+    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalog' and p.model = v_name);
   select t.* into v_tier from llm_private.price_tiers as t
   where t.price_id = p_price and t.above < p_input
   order by t.above desc limit 1;
   if v_bounds.daily then
     return;
   end if;
-  -- Only what is over makes room: inputs of different sizes would take turns, and wait for one another.
+  -- Replaces only expired rows: inputs of different sizes would replace, and wait for, each other's rows.
   delete from llm_private.charges as c
   where
     c.provider = p_provider and c.model = p_model and c.key_source = p_key_source
@@ -154,7 +155,7 @@ end
 $$;
 
 comment on function llm_private.remember_charge is
-'Remember the price that find_price() found, for attempts of the same model, time and size.';
+'Cache the price that find_price() found, for attempts of the same model, time and size.';
 
 create function llm_private.charge(
   p_user uuid,
@@ -222,5 +223,5 @@ end
 $$;
 
 comment on function llm_private.charge is
-'The price that holds for an attempt, what it costs and what caching saved: what find_price() and cost_of() say, and on
-the hot path what they said of the same model before.';
+'The price of an attempt, its cost and what caching saved: as find_price() and cost_of() return them, or from the cache
+of their results.';

@@ -1,7 +1,7 @@
--- Syncing the catalogue's prices with a price list.
+-- Syncing the catalog's prices with a price list.
 --
--- A list says what prices are and seldom since when, and what was recorded was right as far as was known. So only what
--- the list gives a date may begin in the past; what it changes without one holds from now on.
+-- A price list rarely says since when a price is valid, and recorded costs used the prices known at the time. So only
+-- prices that the list dates may begin in the past; a change without a date is valid from now on.
 
 create type llm_private.listed_price as (
   name text,
@@ -49,7 +49,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.price_entries is 'The prices of a price list, a row each.';
+comment on function llm_private.price_entries is 'The prices of a price list, one row each.';
 
 create function llm_private.check_price_entry(p_entry jsonb)
 returns void
@@ -62,21 +62,21 @@ declare
   v_price record;
 begin
   if jsonb_typeof(p_entry) <> 'object' or p_entry - '{name,pattern,position,prices}'::text[] <> '{}' then
-    raise data_exception using message = 'An entry has name, pattern, position and prices.';
+    raise data_exception using message = 'An entry must be an object with name, pattern, position and prices.';
   end if;
   select * into v_entry from jsonb_to_record(p_entry) as e (name text, pattern text, position integer, prices jsonb);
   if (v_entry.name ~ '^[!-~]{1,200}$' and v_entry.position between 0 and 999999) is not true then
-    raise data_exception using message = 'name has 1 to 200 characters, no spaces; position is from 0 to 999999.';
+    raise data_exception using message = 'name must have 1 to 200 characters without spaces, and position must be 0 to 999999.';
   elsif ('' ~ v_entry.pattern) is null then
     raise data_exception using message = 'pattern is missing.';
   elsif jsonb_typeof(v_entry.prices) is distinct from 'array' then
-    raise data_exception using message = 'prices is no array.';
+    raise data_exception using message = 'prices must be an array.';
   elsif exists (
     select from jsonb_array_elements(v_entry.prices) as p
     where p - '{valid_from,valid_until,daily_from,daily_until,service_tier,rates}'::text[] <> '{}'
   ) then
     raise data_exception using message =
-      'A price has rates, and may have valid_from, valid_until, daily_from with daily_until, service_tier.';
+      'A price must have rates, and may have valid_from, valid_until, daily_from with daily_until, and service_tier.';
   elsif exists (
     select from (
       select
@@ -86,7 +86,7 @@ begin
     ) as p
     where p.valid_from < p.last
   ) then
-    raise data_exception using message = 'It has two prices for the same time.';
+    raise data_exception using message = 'Two prices overlap in time.';
   end if;
   for v_price in select * from llm_private.price_entries(jsonb_build_array(p_entry)) loop
     if (
@@ -95,7 +95,7 @@ begin
       and (v_price.daily_from = v_price.daily_until) is not true
       and coalesce(v_price.service_tier, 'any') ~ '^[a-z0-9_-]{1,32}$'
     ) is not true then
-      raise data_exception using message = 'A price has dates, times of day or a service tier that cannot be.';
+      raise data_exception using message = 'A price has invalid dates, times of day or service tier.';
     end if;
     perform llm_private.check_rates(v_price.rates);
   end loop;
@@ -103,7 +103,7 @@ end
 $$;
 
 comment on function llm_private.check_price_entry is
-'Raises an error of class 22, or invalid_price, unless this can be an entry of a price list.';
+'Raise an error of class 22, or invalid_price, unless this is a valid entry of a price list.';
 
 create function llm_private.check_price_list(p_entries jsonb)
 returns void
@@ -117,7 +117,9 @@ declare
   v_hint text;
 begin
   if jsonb_typeof(p_entries) is distinct from 'array' then
-    perform llm_private.fail(400, 'invalid_price_list', 'p_entries must be a JSON array.');
+    perform llm_private.fail(
+      400, 'invalid_price_list', 'p_entries has an invalid value.', 'Allowed: a JSON array of entries.'
+    );
   end if;
   for v_entry in select e from jsonb_array_elements(p_entries) as e loop
     begin
@@ -126,7 +128,7 @@ begin
       get stacked diagnostics v_hint = pg_exception_hint;
       perform llm_private.fail(
         400, 'invalid_price_list',
-        format('The entry %s cannot be taken: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), sqlerrm),
+        format('The entry %s is invalid: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), sqlerrm),
         v_hint
       );
     end;
@@ -134,13 +136,15 @@ begin
   select e.name into v_name
   from jsonb_to_recordset(p_entries) as e (name text) group by e.name having count(*) > 1 limit 1;
   if found then
-    perform llm_private.fail(400, 'invalid_price_list', format('The list has %s twice.', v_name));
+    perform llm_private.fail(
+      400, 'invalid_price_list', format('The list has two entries named %s.', v_name), 'Remove one of them.'
+    );
   end if;
 end
 $$;
 
 comment on function llm_private.check_price_list is
-'Error invalid_price_list, naming the entry, unless this can be a price list.';
+'Error invalid_price_list, with the name of the entry, unless this is a valid price list.';
 
 create function llm_private.price_list_changes(p_provider text, p_entries jsonb)
 returns setof llm_private.price_change
@@ -197,9 +201,8 @@ end
 $$;
 
 comment on function llm_private.price_list_changes is
-'What a price list changes, compared with the one that was synced last. added: as it stands, for an entry that is new,
-else from now on; dated: from the date that the list gives; changed: from now on; until: it ends at another time;
-gone: it ends now. was_until: the end that its rows have so far.';
+'What a price list changes, compared with the last synced list. added: valid from its date for a new entry, else from
+now on; dated: valid from the list''s date; changed: valid from now on; until: ends at another time; gone: ends now.';
 
 create function llm_private.sync_prices(p_provider text, p_entries jsonb, p_apply boolean)
 returns jsonb
@@ -219,21 +222,21 @@ begin
   select coalesce(jsonb_agg(to_jsonb(c) - 'was_until'), '[]') into v_changes
   from llm_private.price_list_changes(p_provider, p_entries) as c;
   if p_apply then
-    -- The rows of a price on the list are those of its tier and time of day that end when it did. One that ended
-    -- before it began stands for nothing any more, and must not come back with another that ended then.
+    -- The rows of a listed price have its tier, time of day and end. A row that ended before it began is void and must
+    -- not become valid again with another row that has the same end.
     update public.llm_prices as p
     set valid_until = greatest(p.valid_from, case when c.change = 'until' then c.valid_until else now() end)
     from llm_private.price_list_changes(p_provider, p_entries) as c
     where
       c.change in ('changed', 'gone', 'until')
-      and p.source = 'catalogue' and p.provider = p_provider and p.model = c.model
+      and p.source = 'catalog' and p.provider = p_provider and p.model = c.model
       and p.service_tier is not distinct from c.service_tier
       and p.daily_from is not distinct from c.daily_from and p.daily_until is not distinct from c.daily_until
       and p.valid_until = c.was_until and p.valid_until > greatest(now(), p.valid_from);
     perform llm_private.add_price(
       jsonb_populate_record(
         null::public.llm_prices,
-        to_jsonb(c) || jsonb_build_object('source', 'catalogue', 'provider', p_provider, 'rates', c.after)
+        to_jsonb(c) || jsonb_build_object('source', 'catalog', 'provider', p_provider, 'rates', c.after)
       )
     )
     from llm_private.price_list_changes(p_provider, p_entries) as c
@@ -243,7 +246,7 @@ begin
     from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)
     on conflict (provider, name) do update
     set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices;
-    -- What is gone stays, behind the others, for attempts of the time when it was there.
+    -- Entries that are gone stay behind the others, for attempts from before they were gone.
     update llm_private.price_list as l
     set position = l.position % 1000000 + 1000000, prices = '[]'
     where
@@ -257,7 +260,7 @@ end
 $$;
 
 comment on function llm_private.sync_prices is
-'What a price list changes for a provider; with p_apply, change it: see sync_llm_prices().';
+'See sync_llm_prices().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -271,9 +274,9 @@ as $$
 $$;
 
 comment on function public.sync_llm_prices is
-'For administrators: what a price list would change in the catalogue''s prices of a provider; with p_apply, change them.
+'For administrators: what a price list would change in the catalog''s prices of a provider; with p_apply, apply it.
 Entries: [{"name", "pattern", "position", "prices": [{"valid_from", "valid_until", "daily_from", "daily_until",
-"service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the entry with the
-lowest position that matches counts. No recorded cost changes; only what the list dates may begin in the past.
-Returns, a change each: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
+"service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the matching entry
+with the lowest position applies. Recorded costs do not change; only prices that the list dates may begin in the past.
+Returns for each change: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
 before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_list.';

@@ -1,4 +1,4 @@
--- The models of a provider that are known by name, for people to choose from. Any other name may be typed.
+-- The known models of a provider, for users to choose from. Requests may name any other model.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -15,7 +15,7 @@ begin
   perform from public.llm_providers as p where p.id = p_provider;
   if not found then
     perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
+      404, 'unknown_provider', 'Provider not found.',
       'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
@@ -65,6 +65,6 @@ as $$
 $$;
 
 comment on function public.list_llm_models is
-'The models of a provider that are known by name, a JSON array: of the catalogue, of the price list, and what the caller
-has used; each with input_price and output_price on an own key (US dollars for a million tokens; null where no single
-one is known). Errors: not_signed_in, unknown_provider.';
+'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
+Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
+price. Errors: not_signed_in, unknown_provider.';

@@ -1,5 +1,5 @@
--- A user's settings: one row, made by get_llm_settings() at their first sign-in. A trigger on auth.users would block
--- sign-ups if it failed, and would miss the users from before the install.
+-- A user's settings: one row, created by get_llm_settings() at their first sign-in. A trigger on auth.users would block
+-- sign-ups if it failed, and would miss users from before the installation.
 
 create table public.user_llm_settings (
   user_id uuid primary key references auth.users (id) on delete cascade,
@@ -19,15 +19,15 @@ create index user_llm_settings_default_provider on public.user_llm_settings (def
 comment on table public.user_llm_settings is 'A user''s LLM settings; written by set_llm_settings() only.';
 comment on column public.user_llm_settings.enable_fallbacks is 'false: only the first candidate of a route is tried.';
 comment on column public.user_llm_settings.provider_preferences is
-'{"groq": {"enabled": true, "priority": 1, "model": "…"}}: a lower priority is tried earlier.';
+'{"groq": {"enabled": true, "priority": 1, "model": "…"}}; a lower priority comes first.';
 comment on column public.user_llm_settings.task_overrides is
-'{"speed": {"provider": "groq", "model": "…", "fallbacks": [{"provider": "openai", "model": "…"}]}}: with fallbacks
-given, nothing else is tried for this task.';
+'{"speed": {"provider": "groq", "model": "…", "fallbacks": [{"provider": "openai", "model": "…"}]}}; with fallbacks,
+no other provider is tried for this task.';
 comment on column public.user_llm_settings.allow_operator_keys is
-'Consent to the operator''s keys; null: as the operator set it for everybody.';
+'Consent to the operator''s keys; null: the operator''s default.';
 comment on column public.user_llm_settings.time_zone is
-'The user''s time zone (Europe/Berlin): when their days and months begin, in reports and in quotas that say so.';
-comment on column public.user_llm_settings.version is 'Counts the changes, so that two panels alert each other.';
+'The user''s time zone (Europe/Berlin), for days and months in reports and in quotas with the clock user.';
+comment on column public.user_llm_settings.version is 'Counts changes, so that a panel notices changes made elsewhere.';
 
 alter table public.user_llm_settings enable row level security;
 
@@ -49,12 +49,13 @@ begin
   perform llm_private.add_month_partitions();
   insert into public.user_llm_settings (user_id) values (p_user) on conflict (user_id) do nothing;
 exception when foreign_key_violation then
-  -- A token outlives its account for a while.
-  perform llm_private.fail(401, 'not_signed_in', 'This account does not exist any more.', 'Sign in again.');
+  -- A token may outlive its account.
+  perform llm_private.fail(401, 'not_signed_in', 'This account no longer exists.', 'Sign in again.');
 end
 $$;
 
-comment on function llm_private.ensure_settings is 'Make the settings row of a user who has none yet.';
+comment on function llm_private.ensure_settings is
+'Create the settings row of a user, unless it exists. Error not_signed_in for a deleted account.';
 
 create function llm_private.settings_json(p_user uuid)
 returns jsonb
@@ -81,7 +82,7 @@ as $$
 $$;
 
 comment on function llm_private.settings_json is
-'A user''s settings as they see them: with the effective consent, whether a browser may show them a stored key,
+'A user''s settings as JSON, with the effective consent, reveal_allowed (whether a browser can show a stored key),
 total_requests and last_used_at.';
 
 create function llm_private.get_settings()
@@ -99,7 +100,8 @@ begin
 end
 $$;
 
-comment on function llm_private.get_settings is 'The caller''s settings, made at the first call. Error not_signed_in.';
+comment on function llm_private.get_settings is
+'The caller''s settings, created at the first call. Error not_signed_in.';
 
 create function llm_private.check_known_settings(p_value jsonb, p_path text, p_known text[])
 returns void
@@ -115,15 +117,15 @@ begin
   );
   select k into v_unknown from jsonb_object_keys(p_value) as k where k <> all(p_known) limit 1;
   if found then
-    -- A name is repeated only where it reads like one: a key pasted here has digits.
+    -- The message repeats only a name without digits, because anything else may be a key pasted here.
     perform llm_private.fail(
       400, 'unknown_setting',
       case
         when v_unknown ~ '^[A-Za-z_-]{1,32}$'
           then format('%s is not a setting.', concat_ws('.', nullif(p_path, ''), v_unknown))
-        else format('%s has a field that is not a setting.', coalesce(nullif(p_path, ''), 'p_changes'))
+        else format('%s has an unknown field.', coalesce(nullif(p_path, ''), 'p_changes'))
       end,
-      'Allowed here: ' || array_to_string(p_known, ', ') || '.'
+      'Allowed: ' || array_to_string(p_known, ', ') || '.'
     );
   end if;
 end
@@ -141,7 +143,8 @@ as $$
   select coalesce(jsonb_typeof(p_value) = 'string' and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
 $$;
 
-comment on function llm_private.is_model_name is 'A JSON string of 1 to 200 printable characters, no spaces.';
+comment on function llm_private.is_model_name is
+'Whether this is a JSON string of 1 to 200 printable characters without spaces.';
 
 create function llm_private.merge_preferences(p_old jsonb, p_changes jsonb, p_providers text[])
 returns jsonb
@@ -334,13 +337,13 @@ begin
     '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
   );
   perform llm_private.ensure_settings(v_user);
-  -- The lock makes two changes at once follow each other, so that neither is lost.
+  -- The lock serializes concurrent changes, so that none is lost.
   select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
   if p_expected_version is not null and p_expected_version <> v_old.version then
     perform llm_private.fail(
       409, 'settings_changed',
-      format('The settings were changed elsewhere: they are at version %s now.', v_old.version),
-      'Read them again and repeat the change on what they are now.'
+      format('The settings were changed elsewhere and are now at version %s.', v_old.version),
+      'Read them again and repeat the change.'
     );
   end if;
 
@@ -367,7 +370,7 @@ end
 $$;
 
 comment on function llm_private.set_settings is
-'Change what p_changes names in the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
+'Apply p_changes to the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
 settings_changed.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -382,8 +385,8 @@ as $$
 $$;
 
 comment on function public.get_llm_settings is
-'The caller''s settings, made at the first call, with total_requests, last_used_at and reveal_allowed (whether
-reveal_llm_key() shows a key without a runtime). Error not_signed_in.';
+'The caller''s settings, created at the first call, with total_requests, last_used_at and reveal_allowed (whether
+reveal_llm_key() returns a key without a runtime). Error not_signed_in.';
 
 create function public.set_llm_settings(p_changes jsonb, p_expected_version bigint default null)
 returns jsonb
@@ -395,6 +398,6 @@ as $$
 $$;
 
 comment on function public.set_llm_settings is
-'Change what p_changes names: provider_preferences by provider and field, task_overrides by task; null resets.
-With p_expected_version the change is refused if the settings are at another version by now.
+'Apply p_changes to the caller''s settings: provider_preferences by provider and field, task_overrides by task; null
+resets. With p_expected_version, the change is refused if the settings have another version.
 Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';

@@ -1,17 +1,17 @@
--- Provider keys: what their owner may see of them, and, out of reach, the ciphertext.
+-- Provider keys: what their owners can see of them and, out of reach, the ciphertext.
 --
--- The master key is random, made by the database (95_data.sql), and lives in Vault: it stands in no migration, no
--- setting and no backup of these tables. Because it is random, the cheap way to turn it into a cipher key (one salted
--- hash) is as good as the slow one, which is there for passwords people think up.
+-- The database creates a random master key (95_data.sql) and keeps it in Vault, so no migration, setting or backup of
+-- these tables contains it. Because it is random, deriving the cipher key with one salted hash is as safe as the slow
+-- derivation, which protects passwords that people make up.
 
--- Which entry of Vault is the master key. A later one would be used for new keys, and old ciphertext names its own.
+-- The newest master key encrypts new keys, and each ciphertext names the master key that it needs.
 create table llm_private.master_keys (
   id smallint primary key generated always as identity,
   vault_secret_id uuid not null unique,
   created_at timestamptz not null default now()
 );
 
-comment on table llm_private.master_keys is 'Where in Vault the master keys are; the newest encrypts.';
+comment on table llm_private.master_keys is 'The Vault entries of the master keys; the newest encrypts.';
 
 create table public.llm_keys (
   user_id uuid not null references auth.users (id) on delete cascade,
@@ -27,10 +27,10 @@ create table public.llm_keys (
 
 create index llm_keys_provider on public.llm_keys (provider);
 
-comment on table public.llm_keys is 'What a user may know of their stored keys; a replaced key is a new row.';
-comment on column public.llm_keys.hint is 'Masked: the first and last few characters.';
-comment on column public.llm_keys.status is 'As the last attempt with it left it: untested, working or rejected.';
-comment on column public.llm_keys.rate_limited_until is 'The provider asked to wait until then.';
+comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
+comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
+comment on column public.llm_keys.status is 'Result of the last attempt with the key: untested, working or rejected.';
+comment on column public.llm_keys.rate_limited_until is 'Until when the provider asked to wait.';
 
 create table llm_private.key_secrets (
   user_id uuid not null,
@@ -43,13 +43,13 @@ create table llm_private.key_secrets (
 
 create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
 
-comment on table llm_private.key_secrets is 'The encrypted keys. The plaintext names its key id and owner.';
+comment on table llm_private.key_secrets is 'The encrypted keys. Each plaintext contains its key id and owner.';
 
 alter table llm_private.master_keys enable row level security;
 alter table public.llm_keys enable row level security;
 alter table llm_private.key_secrets enable row level security;
 
-create policy "users read what is known of their own keys" on public.llm_keys
+create policy "users read their own keys" on public.llm_keys
 for select to authenticated using (user_id = (select auth.uid()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.encrypt_key is 'A key as ciphertext that is bound to its id and owner.';
+comment on function llm_private.encrypt_key is 'Encrypt a key and bind the ciphertext to its id and owner.';
 
 create function llm_private.decrypt_key(p_user uuid, p_key_id uuid, p_ciphertext bytea, p_master text)
 returns text
@@ -82,10 +82,10 @@ begin
   exception when others then
     v_payload := null;
   end;
-  -- Whoever copies a ciphertext to another row gets nothing for it.
+  -- Refuses a ciphertext that was copied to another row.
   if v_payload is null or not starts_with(v_payload, v_binding) then
     perform llm_private.fail(
-      500, 'key_unreadable', 'A stored key cannot be decrypted.', 'Store the key again; tell the operator if it recurs.'
+      500, 'key_unreadable', 'A stored key cannot be decrypted.', 'Store the key again. Contact the operator if this happens again.'
     );
   end if;
   return substr(v_payload, length(v_binding) + 1);
@@ -93,7 +93,7 @@ end
 $$;
 
 comment on function llm_private.decrypt_key is
-'The key in a ciphertext. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
+'Decrypt a key. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
 
 create function llm_private.master_key(p_id smallint)
 returns text
@@ -110,14 +110,14 @@ begin
   where m.id = p_id;
   if v_master is null then
     perform llm_private.fail(
-      500, 'master_key_missing', 'The master key is not in Vault.', 'Restore the Vault entry that supa-llm made.'
+      500, 'master_key_missing', 'The master key is not in Vault.', 'Restore the Vault entry that supa-llm created.'
     );
   end if;
   return v_master;
 end
 $$;
 
-comment on function llm_private.master_key is 'A master key, out of Vault. Error master_key_missing.';
+comment on function llm_private.master_key is 'A master key from Vault. Error master_key_missing.';
 
 create function llm_private.key_json(p_key public.llm_keys)
 returns jsonb
@@ -144,7 +144,7 @@ $$;
 
 comment on function llm_private.key_json is 'A key as its owner sees it.';
 
--- Tells of each rule that a key breaks without repeating any of it.
+-- Messages name the violated rule and never repeat any part of the key.
 create function llm_private.validate_key(p_key text, p_provider public.llm_providers)
 returns void
 language plpgsql
@@ -157,18 +157,18 @@ begin
   v_wrong := case
     when length(p_key) > 512 then 'it is longer than 512 characters'
     when p_key ~ '[[:space:]]' then 'it contains a space or a line break'
-    when p_key !~ '^[!-~]*$' then 'it contains a character that no key has'
+    when p_key !~ '^[!-~]*$' then 'it contains an invalid character'
     when length(p_key) < 8 then 'it is shorter than 8 characters'
-    when p_key !~ p_provider.key_pattern then 'it does not look like a key of ' || p_provider.name
+    when p_key !~ p_provider.key_pattern then 'it does not look like a ' || p_provider.name || ' key'
   end;
   if v_wrong is not null then
     perform llm_private.fail(
-      400, 'key_malformed', format('The key was not taken: %s.', v_wrong),
+      400, 'key_malformed', format('The key was not stored: %s.', v_wrong),
       case
         when p_provider.key_example <> ''
           then
-          format('A key of %s looks like %s; copy all of it.', p_provider.name, p_provider.key_example)
-        else format('Copy it again from %s.', p_provider.name)
+          format('A %s key looks like %s. Copy the whole key.', p_provider.name, p_provider.key_example)
+        else format('Copy the key again from %s.', p_provider.name)
       end
     );
   end if;
@@ -176,7 +176,7 @@ end
 $$;
 
 comment on function llm_private.validate_key is
-'Error key_malformed if this cannot be a key of this provider; the error does not repeat it.';
+'Error key_malformed unless this can be a key of the provider; the message does not repeat the key.';
 
 create function llm_private.read_key_body(p_body json, p_key_needed boolean)
 returns public.llm_providers
@@ -187,26 +187,28 @@ as $$
 declare
   v_provider public.llm_providers;
 begin
-  -- All of this before anything is read out of the JSON: PostgreSQL's own complaint about an escape that it cannot
-  -- read would print the line into the server log, with the key.
+  -- Checks the body before reading from the JSON, because PostgreSQL's own error about an invalid escape would print the
+  -- line with the key to the server log.
   if
     p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
     or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'provider') is distinct from 'string'
     or coalesce(json_typeof(p_body -> 'key'), case when not p_key_needed then 'string' end) is distinct from 'string'
   then
     perform llm_private.fail(
-      400, 'key_malformed', 'The key was not taken: it is too long or contains a character that no key has.',
-      'Send {"provider": "…", "key": "…"} with the key as the provider shows it.'
+      400, 'key_malformed', 'The key was not stored: it is too long or contains an invalid character.',
+      'Send {"provider": "…", "key": "…"} with the key exactly as the provider shows it.'
     );
   end if;
   if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
-    perform llm_private.fail(400, 'invalid_argument', 'Only provider and key are allowed.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: provider and key.'
+    );
   end if;
-  -- The name is not repeated: provider and key may have been mixed up.
+  -- The message omits the provider's name, because provider and key may be mixed up.
   select * into v_provider from public.llm_providers where id = p_body ->> 'provider';
   if not found then
     perform llm_private.fail(
-      404, 'unknown_provider', 'There is no such provider.',
+      404, 'unknown_provider', 'Provider not found.',
       'Known providers: ' || (select string_agg(id, ', ' order by position, id) from public.llm_providers) || '.'
     );
   end if;
@@ -218,8 +220,8 @@ end
 $$;
 
 comment on function llm_private.read_key_body is
-'The provider of {"provider": "…", "key": "…"}, when both are what they should be; the key may be left out unless it is
-needed. Errors: key_malformed, invalid_argument, unknown_provider.';
+'The provider in {"provider": "…", "key": "…"}, after checking both; without p_key_needed, the key is optional.
+Errors: key_malformed, invalid_argument, unknown_provider.';
 
 create function llm_private.set_key(p_body json)
 returns jsonb
@@ -240,7 +242,7 @@ begin
   v_provider := llm_private.read_key_body(p_body, true);
   v_key := p_body ->> 'key';
   perform llm_private.ensure_settings(v_user);
-  -- Two at once follow each other, and the later one stands.
+  -- Serializes concurrent calls; the last one wins.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
 
   delete from public.llm_keys where user_id = v_user and provider = v_provider.id returning id into v_replaced;
@@ -263,7 +265,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_key is 'Store or replace a key of the caller''s. Errors: see set_llm_key().';
+comment on function llm_private.set_key is 'See set_llm_key().';
 
 create function llm_private.own_key(p_user uuid, p_provider text)
 returns public.llm_keys
@@ -277,7 +279,7 @@ begin
   select * into v_row from public.llm_keys where user_id = p_user and provider = p_provider;
   if not found then
     perform llm_private.fail(
-      404, 'key_not_found', 'You have no key stored for this provider.', 'list_llm_keys() shows which you have.'
+      404, 'key_not_found', 'You have no key for this provider.', 'list_llm_keys() returns your keys.'
     );
   end if;
   return v_row;
@@ -306,7 +308,7 @@ end
 $$;
 
 comment on function llm_private.remove_key is
-'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
+'See remove_llm_key().';
 
 create function llm_private.require_readable_keys(p_runtime uuid, p_operator llm_private.operator_settings)
 returns void
@@ -317,17 +319,17 @@ as $$
 begin
   if p_operator.keys_readable_by = 'runtime' and p_runtime is null then
     perform llm_private.fail(
-      403, 'runtime_required', 'In this project, keys are only given to a registered runtime.',
-      'Run the request through the app''s server.'
+      403, 'runtime_required', 'Only a registered runtime can read keys in this project.',
+      'Send the request through the app''s server.'
     );
   end if;
 end
 $$;
 
 comment on function llm_private.require_readable_keys is
-'Error runtime_required where the operator asks for a runtime and there is none.';
+'Error runtime_required if the operator requires a runtime and the request has none.';
 
--- When this session was signed in: GoTrue says it under amr. A token without amr counts from when it was issued.
+-- Supabase Auth puts the time of the sign-in into amr. Without amr, the time when the token was issued counts.
 create function llm_private.signed_in_at()
 returns timestamptz
 language sql
@@ -347,7 +349,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.signed_in_at is 'When the caller signed in, as their token says.';
+comment on function llm_private.signed_in_at is 'When the caller signed in, according to their token.';
 
 create function llm_private.reveal_key(p_provider text)
 returns text
@@ -368,8 +370,8 @@ begin
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   if not v_operator.reveal_enabled then
     perform llm_private.fail(
-      403, 'reveal_disabled', 'In this project, stored keys are not shown.',
-      'Replace the key, or look it up at the provider.'
+      403, 'reveal_disabled', 'Stored keys cannot be shown in this project.',
+      'Replace the key, or copy it from the provider.'
     );
   end if;
   if
@@ -377,7 +379,7 @@ begin
     and (llm_private.signed_in_at() >= now() - v_operator.reveal_sign_in_within) is not true
   then
     perform llm_private.fail(
-      403, 'recent_sign_in_required', 'To see a key, you must have signed in recently.', 'Sign in again, then retry.'
+      403, 'recent_sign_in_required', 'Showing a key requires a recent sign-in.', 'Sign in again and retry.'
     );
   end if;
   v_row := llm_private.own_key(v_user, p_provider);
@@ -392,9 +394,9 @@ begin
 end
 $$;
 
-comment on function llm_private.reveal_key is 'The caller''s own key, on the record. Errors: see reveal_llm_key().';
+comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
--- A row is written only when its status changes, so that a busy key is not a row that all its requests wait for.
+-- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
   p_user uuid, p_key_id uuid, p_outcome text, p_error_class text, p_retry_after double precision
 )
@@ -408,8 +410,8 @@ declare
   v_rejected jsonb;
 begin
   if p_outcome = 'succeeded' then
-    -- A key that was rejected or limited since is on no route: this request began before, and says nothing new.
-    -- Asked before it is updated, which costs more than asking and is hardly ever needed.
+    -- A rejected or rate-limited key stays so, because this request began before. Looks before it updates, because an
+    -- update is more expensive and rarely needed.
     perform from public.llm_keys where user_id = p_user and id = p_key_id and status = 'untested';
     if found then
       update public.llm_keys set status = 'working'
@@ -423,7 +425,7 @@ begin
       perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_rejected);
     end if;
   elsif p_error_class = 'rate_limited' then
-    -- At most a day, whatever a provider says; half a minute where it says nothing.
+    -- At most a day, and half a minute if the provider names no time.
     v_rate_limited_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
     update public.llm_keys set rate_limited_until = v_rate_limited_until
     where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_rate_limited_until);
@@ -432,7 +434,7 @@ end
 $$;
 
 comment on function llm_private.note_key_outcome is
-'Set the status of a user''s own key after an attempt: working, rejected after auth, rate-limited after rate_limited.';
+'Set the status of a user''s own key after an attempt: working, rejected (auth) or rate-limited (rate_limited).';
 
 create function llm_private.list_keys()
 returns jsonb
@@ -455,7 +457,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_keys is 'The caller''s keys as they may see them. Error not_signed_in.';
+comment on function llm_private.list_keys is 'See list_llm_keys().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -469,12 +471,12 @@ as $$
 $$;
 
 comment on function public.list_llm_keys is
-'The caller''s keys: id, provider, masked hint, status (untested, working, rejected, rate_limited), last used; never a
-key. Error not_signed_in.';
+'The caller''s keys with id, provider, masked hint, status (untested, working, rejected, rate_limited) and last use;
+never the key itself. Error not_signed_in.';
 
--- One unnamed json parameter: PostgREST then hands over the body as it came. Named parameters would be read out of it
--- by PostgreSQL before this function could look, whose complaint about a bad escape prints the key into the log.
--- (Who names ?columns= in the URL makes PostgREST do that all the same, with a key of their own.)
+-- One unnamed json parameter makes PostgREST pass the body unparsed. With named parameters, PostgreSQL parses the
+-- body before this function can check it, and its error about an invalid escape prints the key to the log. (Callers who
+-- add ?columns= to the URL cause that anyway, but only with their own keys.)
 create function public.set_llm_key(json)
 returns jsonb
 language sql
@@ -485,7 +487,7 @@ as $$
 $$;
 
 comment on function public.set_llm_key is
-'Store the caller''s key for a provider, or replace it: {"provider": "groq", "key": "gsk_…"}.
+'Store or replace the caller''s key for a provider: {"provider": "groq", "key": "gsk_…"}.
 Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument.';
 
 create function public.remove_llm_key(p_provider text)
@@ -510,6 +512,6 @@ as $$
 $$;
 
 comment on function public.reveal_llm_key is
-'The caller''s own key for a provider, in plain text; each call is on the audit log.
+'The caller''s own key for a provider, in plain text; the audit log records each call.
 Errors: not_signed_in, runtime_unknown, runtime_required, reveal_disabled, recent_sign_in_required, key_not_found,
 key_unreadable.';

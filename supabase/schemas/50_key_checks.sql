@@ -1,5 +1,5 @@
--- Key tests: a runtime asks the provider whether a key works, and what it heard is put on the key. The browser never
--- calls the provider. How many tests there may be is counted here, so that nobody tries out found keys through an app.
+-- Key checks: a runtime sends a request to the provider to find out whether a key works, and records the result. The
+-- browser never calls the provider. Checks are limited, so that stolen keys cannot be tried out through an app.
 
 create table llm_private.key_checks (
   user_id uuid not null references auth.users (id) on delete cascade,
@@ -13,7 +13,7 @@ create table llm_private.key_checks (
 );
 
 comment on table llm_private.key_checks is
-'Tests of the last hour, of stored keys and (without key_id) of keys that were being typed; of those nothing is kept.';
+'Key checks of the last hour. Without key_id, the check was of a key that is not stored; nothing of it is kept.';
 
 alter table llm_private.key_checks enable row level security;
 
@@ -35,24 +35,24 @@ declare
   v_provider public.llm_providers;
   v_stored public.llm_keys;
   v_key text;
-  v_test uuid;
+  v_check uuid;
   v_free_at timestamptz;
 begin
   perform llm_private.refuse_cast();
   v_provider := llm_private.read_key_body(p_body, false);
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.ensure_settings(v_user);
-  -- Many at once follow each other, so that they cannot pass the limit together.
+  -- Serializes concurrent calls, so that together they cannot pass the limit.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
   delete from llm_private.key_checks where user_id = v_user and begun_at < clock_timestamp() - interval '1 hour';
-  select t.begun_at + v_window into v_free_at
-  from llm_private.key_checks as t
-  where t.user_id = v_user and t.begun_at > clock_timestamp() - v_window
-  order by t.begun_at desc
+  select c.begun_at + v_window into v_free_at
+  from llm_private.key_checks as c
+  where c.user_id = v_user and c.begun_at > clock_timestamp() - v_window
+  order by c.begun_at desc
   offset v_most - 1 limit 1;
   if found then
     perform llm_private.fail(
-      429, 'too_many_key_checks', format('At most %s keys can be tested in 10 minutes.', v_most),
+      429, 'too_many_key_checks', format('You have checked %s keys within 10 minutes.', v_most),
       format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
     );
   end if;
@@ -66,22 +66,22 @@ begin
   end if;
   insert into llm_private.key_checks (user_id, provider, key_id, runtime_id)
   values (v_user, v_provider.id, v_stored.id, v_runtime)
-  returning id into v_test;
+  returning id into v_check;
   perform llm_private.audit(
     v_user, 'key_checked', v_provider.id, v_stored.id, v_runtime,
-    jsonb_strip_nulls(jsonb_build_object('hint', v_stored.hint, 'test', v_test))
+    jsonb_strip_nulls(jsonb_build_object('hint', v_stored.hint, 'check', v_check))
   );
   return json_build_object(
-    'test_id', v_test, 'provider', v_provider.id, 'base_url', v_provider.base_url,
+    'check_id', v_check, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
     'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id, 'key', v_key
   );
 end
 $$;
 
-comment on function llm_private.begin_key_check is 'Begin to test a key. Errors: see begin_llm_key_check().';
+comment on function llm_private.begin_key_check is 'See begin_llm_key_check().';
 
-create function llm_private.record_key_check(p_test_id uuid, p_result text, p_retry_after double precision)
+create function llm_private.record_key_check(p_check_id uuid, p_result text, p_retry_after double precision)
 returns jsonb
 language plpgsql
 volatile
@@ -91,41 +91,41 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_test llm_private.key_checks;
+  v_check llm_private.key_checks;
 begin
   perform llm_private.check_value(
     'invalid_argument', p_result in ('works', 'rejected', 'unknown'), 'p_result', 'works, rejected or unknown'
   );
-  -- What a runtime began, it alone settles.
-  update llm_private.key_checks as t set settled_at = clock_timestamp()
+  -- Only the runtime that began a check can record its result.
+  update llm_private.key_checks as c set settled_at = clock_timestamp()
   where
-    t.user_id = v_user and t.id = p_test_id and t.settled_at is null
-    and t.runtime_id is not distinct from v_runtime and t.begun_at > clock_timestamp() - interval '10 minutes'
-  returning t.* into v_test;
+    c.user_id = v_user and c.id = p_check_id and c.settled_at is null
+    and c.runtime_id is not distinct from v_runtime and c.begun_at > clock_timestamp() - interval '10 minutes'
+  returning c.* into v_check;
   if not found then
     perform llm_private.fail(
-      404, 'not_found', 'There is no such key check that is still open.', 'Begin another one.'
+      404, 'not_found', 'Key check not found, or its result is already recorded.', 'Begin another check.'
     );
   end if;
   if p_result = 'works' then
-    -- Unlike a request on its way, a test that began after the key was rejected says something new.
+    -- Unlike a request, a check may begin after the key was rejected, so its result replaces that status.
     update public.llm_keys set status = 'working', rate_limited_until = null
-    where user_id = v_user and id = v_test.key_id and (status <> 'working' or rate_limited_until is not null);
+    where user_id = v_user and id = v_check.key_id and (status <> 'working' or rate_limited_until is not null);
   elsif p_result = 'rejected' then
-    perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'auth', null);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'auth', null);
   elsif p_retry_after is not null then
-    perform llm_private.note_key_outcome(v_user, v_test.key_id, 'failed', 'rate_limited', p_retry_after);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'rate_limited', p_retry_after);
   end if;
-  return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_test.key_id);
+  return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
 end
 $$;
 
 comment on function llm_private.record_key_check is
-'Put what a test found on the key. Errors: see record_llm_key_check().';
+'See record_llm_key_check().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- One unnamed json parameter, for the reason that set_llm_key() has.
+-- One unnamed json parameter, for the same reason as in set_llm_key().
 create function public.begin_llm_key_check(json)
 returns json
 language sql
@@ -136,24 +136,25 @@ as $$
 $$;
 
 comment on function public.begin_llm_key_check is
-'For a runtime that is going to ask a provider about the caller''s key: {"provider": "groq"} is about the stored one,
-which is in the answer in plain text and on the audit log; {"provider": "groq", "key": "gsk_…"} is about one that is
-being typed: its form is checked, and nothing of it is kept. Answers with test_id, and where and how to ask. At most 10 in
-10 minutes. Errors: not_signed_in, runtime_unknown, runtime_required, key_malformed, unknown_provider, invalid_argument,
+'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key, which is returned in
+plain text and recorded in the audit log. {"provider": "groq", "key": "gsk_…"} checks a key that is not stored: its format
+is checked, and nothing of it is kept. Returns check_id, and where and how to send the request. At most 10 checks in 10
+minutes. Errors: not_signed_in, runtime_unknown, runtime_required, key_malformed, unknown_provider, invalid_argument,
 key_not_found, key_unreadable, too_many_key_checks.';
 
 create function public.record_llm_key_check(
-  p_test_id uuid, p_result text, p_retry_after double precision default null
+  p_check_id uuid, p_result text, p_retry_after double precision default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.record_key_check(p_test_id, p_result, p_retry_after)
+  select llm_private.record_key_check(p_check_id, p_result, p_retry_after)
 $$;
 
 comment on function public.record_llm_key_check is
-'Put what a test found on the stored key: works, rejected or unknown (with p_retry_after, in seconds, the provider asked
-to wait). Once, within 10 minutes, by the runtime that began it. Returns the key as list_llm_keys() does, null where it
-was none that is stored, or it was replaced meanwhile. Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
+'Record the result of a key check on the stored key: works, rejected or unknown; p_retry_after: the seconds that the
+provider asked to wait. Once per check, within 10 minutes, by the runtime that began it. Returns the key as
+list_llm_keys() does; null if the key is not stored or was replaced.
+Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';

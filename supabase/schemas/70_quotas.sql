@@ -1,34 +1,33 @@
--- Quotas: how much may be used in a period, for whom, and of what; and how that holds while many requests run at once.
+-- Quotas: how much may be used in a period, by whom and of what, and how that holds with many concurrent requests.
 --
--- A quota counts the attempts that match it (a key source, a provider, a task; all of them where it names none) in
--- requests, tokens or US dollars. An administrator sets quotas for one user, a group or everybody: of those that differ
--- only in whom they bind, the closest one holds; what several share is kept beside them. A user may set stricter ones
--- for themselves. An enforced quota refuses, an alert-only one warns.
+-- A quota counts the attempts that match it (by key source, provider and task; by default all attempts) in requests,
+-- tokens or US dollars. Administrators set quotas for a user, a group or everyone; the most specific one of otherwise
+-- equal quotas applies: user, then group, then everyone. Shared quotas apply in addition. Users can set stricter quotas
+-- for themselves. An enforced quota refuses attempts, an alert-only quota raises alerts.
 --
--- A request goes through three steps:
---   reserve   with the route (or before the next candidate is tried), for what the attempt may use at most
---   run       no lock is held meanwhile
---   settle    with the attempt's usage: what was used is counted, the rest is free again
--- A request that never comes back leaves a reservation that is over when it expires.
+-- An attempt goes through three steps:
+--   reserve   with the route (or before the next candidate is tried), the most that the attempt may use
+--   run       without holding a lock
+--   settle    with the attempt's usage: it is counted, and the rest of the reservation is freed
+-- A reservation that is never settled expires.
 --
--- A counter holds what was used of a quota in its present period, and what is reserved.
--- There is one counter of a quota and an owner, so they do not add up over the years; it resets with each period.
--- It is opened at the first use, with what the ledger says was used in the period before. A period lasts until the end
--- that it began with, so that a user who changes their time zone gains nothing.
+-- A counter holds the usage of a quota in its current period, and what is reserved. There is one counter per quota and
+-- owner, which resets with each period, so counters do not accumulate. The first use opens it with the usage that the
+-- ledger has in that period. A period keeps the end that it began with, so that changing the time zone gains nothing.
 --
--- Nothing is lost and nothing waits in a circle, because everybody keeps to this order of locks:
---   1. usage_lock of the user: shared by who records usage, alone for who opens a counter from the sum of what was
---      recorded. So an attempt is either in that sum or finds the counter.
---   2. the quota, by who sets or removes it.
---   3. counters, by quota. All that a request may need are locked before the first of them is looked at.
---   4. reservations, only by who holds the lock of their counter.
+-- Every transaction takes locks in the same order, so that no usage is lost and no deadlock occurs:
+--   1. usage_lock of the user: shared to record usage, exclusive to open a counter from the sum of recorded usage. So
+--      an attempt is either in that sum, or its recording finds the counter.
+--   2. the quota, to set or remove it.
+--   3. counters, by quota: all that a request may need, before it reads the first one.
+--   4. reservations, while holding the lock of their counter.
 
 create table llm_private.user_groups (
   user_id uuid primary key references auth.users (id) on delete cascade,
   group_name text not null check (group_name ~ '^[^[:cntrl:]]{1,64}$')
 );
 
-comment on table llm_private.user_groups is 'The group of a user, for quotas; a user has at most one.';
+comment on table llm_private.user_groups is 'The group of a user, for quotas; a user is in at most one.';
 
 create table llm_private.quotas (
   id bigint generated always as identity primary key,
@@ -56,16 +55,21 @@ create unique index quotas_once on llm_private.quotas (
   coalesce(key_source, ''), coalesce(provider, ''), coalesce(task, '')
 );
 
-comment on table llm_private.quotas is 'Who may use how much; changed by set_llm_quota() and remove_llm_quota() only.';
-comment on column llm_private.quotas.user_id is 'The user that it binds; null: those of the group, or everybody.';
-comment on column llm_private.quotas.shared is 'true: all whom it binds use it up together; false: each has it whole.';
-comment on column llm_private.quotas.key_source is 'Counts only what this kind of key paid for; null: whoever paid.';
+comment on table llm_private.quotas is 'Quotas; written by set_llm_quota() and remove_llm_quota() only.';
+comment on column llm_private.quotas.user_id is
+'The user that the quota is for; null: the group, or everyone.';
+comment on column llm_private.quotas.shared is
+'true: all users in its scope share one limit; false: the limit is per user.';
+comment on column llm_private.quotas.key_source is
+'Counts only attempts paid by this kind of key; null: any key.';
 comment on column llm_private.quotas.unit is
 'requests (attempts that did not fail), tokens (input and output) or cost (US dollars).';
-comment on column llm_private.quotas.clock is 'Whether days and months begin in UTC or in the user''s time zone.';
-comment on column llm_private.quotas.enforced is 'true: what would pass it is refused; false: it only warns.';
+comment on column llm_private.quotas.clock is
+'Whether days and months begin in UTC (utc) or in the user''s time zone (user).';
+comment on column llm_private.quotas.enforced is
+'true: enforced, attempts beyond the limit are refused; false: alert-only.';
 comment on column llm_private.quotas.unpriced is
-'Of an enforced quota of cost: whether models without a price may be used (and count as nothing).';
+'For an enforced quota of cost: whether unpriced models are allowed, which then count as 0.';
 
 alter table llm_private.user_groups enable row level security;
 alter table llm_private.quotas enable row level security;
@@ -78,13 +82,13 @@ create table llm_private.quota_counters (
   used numeric not null,
   reserved numeric not null,
   primary key (owner, quota_id)
--- Room on each page for new versions of a row that is updated by every request.
+-- Leaves room on each page for new versions of a row that every request updates.
 ) with (fillfactor = 50);
 
 create index quota_counters_quota on llm_private.quota_counters (quota_id, owner);
 
 comment on table llm_private.quota_counters is
-'What was used of a quota in its present period, and what is reserved; owned by a user, or by operator_id() if shared.';
+'Usage and reservations of a quota in its current period; owned by a user or, if shared, by operator_id().';
 
 -- No foreign key to the quota: deleting it would lock reservations before their counters.
 create table llm_private.reservations (
@@ -103,16 +107,16 @@ create table llm_private.reservations (
 create index reservations_expiry on llm_private.reservations (quota_id, owner, expires_at);
 
 comment on table llm_private.reservations is
-'What a running attempt may still use of a quota. Settled with its usage, or else over by itself when it expires.';
+'How much of a quota a running attempt may still use. It is settled with the attempt''s usage, or expires.';
 comment on column llm_private.reservations.holder is
-'The runtime that reserved it, or the user who did themselves: nobody else settles or releases it.';
-comment on column llm_private.reservations.owner is 'With the quota: the counter that it is reserved in.';
-comment on column llm_private.reservations.starts_at is 'The period of the counter that it is reserved in.';
+'The runtime or user that made the reservation; only they can settle or release it.';
+comment on column llm_private.reservations.owner is 'Names the counter together with quota_id.';
+comment on column llm_private.reservations.starts_at is 'The period of the counter.';
 
 alter table llm_private.quota_counters enable row level security;
 alter table llm_private.reservations enable row level security;
 
--- Which quotas bind ---------------------------------------------------------------------------------------------------
+-- Which quotas apply --------------------------------------------------------------------------------------------------
 
 create function llm_private.has_quotas(p_user uuid)
 returns boolean
@@ -121,7 +125,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Where nobody has any, no more is asked.
+  -- A project without quotas stops after the first check.
   return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
@@ -136,7 +140,7 @@ end
 $$;
 
 comment on function llm_private.has_quotas is
-'Whether any quota binds this user: all that users without one pay for quotas.';
+'Whether a quota applies to this user. The only cost of quotas for users without one.';
 
 create function llm_private.binding_quotas(p_user uuid)
 returns setof llm_private.quotas
@@ -164,8 +168,8 @@ end
 $$;
 
 comment on function llm_private.binding_quotas is
-'The quotas that hold for a user: their own, all shared ones, and of the operator''s others that differ only in whom
-they bind the closest.';
+'The quotas that apply to a user: their own, all shared ones, and among the operator''s quotas that differ only in their
+scope the most specific one.';
 
 create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
 returns setof llm_private.quotas
@@ -186,7 +190,7 @@ end
 $$;
 
 comment on function llm_private.matching_quotas is
-'The quotas of a user that count an attempt such as this, the oldest first.';
+'The quotas of a user that count such an attempt, oldest first.';
 
 create function llm_private.quota_json(p_quota llm_private.quotas)
 returns jsonb
@@ -202,7 +206,7 @@ as $$
   )
 $$;
 
-comment on function llm_private.quota_json is 'A quota as it was set.';
+comment on function llm_private.quota_json is 'A quota as JSON, without its usage.';
 
 -- Counters ------------------------------------------------------------------------------------------------------------
 
@@ -217,7 +221,7 @@ begin
 end
 $$;
 
-comment on function llm_private.usage_lock is 'The advisory lock under which a user''s usage is recorded.';
+comment on function llm_private.usage_lock is 'The key of the advisory lock on recording a user''s usage.';
 
 create function llm_private.lock_usage(p_owner uuid)
 returns void
@@ -235,7 +239,7 @@ end
 $$;
 
 comment on function llm_private.lock_usage is
-'Wait for whoever is recording usage of a user''s, or of any, and let nobody record before this transaction ends.';
+'Block recording of a user''s usage (for the operator: of all usage) until this transaction ends.';
 
 create function llm_private.quota_window(
   p_period text, p_zone text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz
@@ -246,7 +250,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_length constant interval := case when p_period <> 'lifetime' then ('1 ' || p_period)::interval end;
-  -- Minutes are the same everywhere, and where clocks go back the local ones come twice.
+  -- Minutes are the same in all time zones, and local ones repeat when clocks go back.
   v_zone constant text := case p_period when 'minute' then 'UTC' else p_zone end;
   v_local timestamp;
 begin
@@ -257,7 +261,7 @@ begin
   end if;
   v_local := date_trunc(p_period, p_at at time zone v_zone);
   starts_at := v_local at time zone v_zone;
-  -- Where clocks go back over midnight there are two midnights, and the day begins with the second.
+  -- When clocks go back across midnight, there are two midnights, and the day begins with the second one.
   if starts_at > p_at then
     v_local := v_local - v_length;
     starts_at := v_local at time zone v_zone;
@@ -267,7 +271,7 @@ end
 $$;
 
 comment on function llm_private.quota_window is
-'From when until when the period lasts that this moment is in, by the clocks of a time zone.';
+'Start and end of the period that contains a moment, in a time zone.';
 
 create function llm_private.next_window(
   p_period text, p_zone text, p_previous_end timestamptz, p_at timestamptz,
@@ -291,8 +295,8 @@ end
 $$;
 
 comment on function llm_private.next_window is
-'The period that follows one which ended before p_at: by the clock, but after a change of the time zone it begins where
-the last one ended and is not shorter than others.';
+'The period that contains p_at and follows one that ended before. After a change of the time zone, it begins where the
+last one ended and is no shorter than others.';
 
 create function llm_private.used_before(p_quota llm_private.quotas, p_user uuid, p_from timestamptz)
 returns numeric
@@ -315,7 +319,7 @@ begin
       from public.llm_usage_totals as t
       where t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
       union all
-      -- Totals are by the hour; what comes before the first full one is in the events.
+      -- Totals are hourly, so usage before the first full hour comes from the events.
       select
         e.user_id, e.recorder, e.key_source, e.provider, e.task, (e.outcome <> 'failed')::integer,
         coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0), coalesce(e.cost, 0)
@@ -329,7 +333,7 @@ begin
       (p_quota.key_source is null or u.key_source = p_quota.key_source)
       and (p_quota.provider is null or u.provider = p_quota.provider)
       and (p_quota.task is null or u.task = p_quota.task)
-      -- What users say of themselves cannot use up what is everybody's.
+      -- Usage that users report themselves cannot use up a shared quota.
       and (not p_quota.shared or u.recorder <> u.user_id)
       and (
         not p_quota.shared or p_quota.group_name is null
@@ -340,7 +344,7 @@ end
 $$;
 
 comment on function llm_private.used_before is
-'What the ledger says was used since a moment, for a counter that is opened in the middle of a period.';
+'Recorded usage since a moment, for a counter that is opened in the middle of a period.';
 
 create function llm_private.quota_zone(p_quota llm_private.quotas, p_owner uuid)
 returns text
@@ -356,7 +360,7 @@ begin
 end
 $$;
 
-comment on function llm_private.quota_zone is 'By which clocks the periods of a quota begin.';
+comment on function llm_private.quota_zone is 'The time zone in which the periods of a quota begin.';
 
 create function llm_private.open_counter(p_quota llm_private.quotas, p_owner uuid)
 returns void
@@ -365,12 +369,12 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Whoever recorded before this lock is in the sum; whoever records after it finds the counter.
+  -- Usage recorded before this lock is in the sum; recording after it finds the counter.
   perform llm_private.lock_usage(p_owner);
   insert into llm_private.quota_counters (owner, quota_id, starts_at, ends_at, used, reserved)
   select
     p_owner, p_quota.id, w.starts_at, w.ends_at, llm_private.used_before(p_quota, p_owner, w.starts_at),
-    -- Of a counter that was thrown away to be summed anew.
+    -- Reservations from before the counter was dropped by forget_counters().
     coalesce(
       (
         select sum(r.amount) from llm_private.reservations as r
@@ -378,14 +382,14 @@ begin
       ), 0
     )
   from llm_private.quota_window(p_quota.period, llm_private.quota_zone(p_quota, p_owner), now()) as w
-  -- Not where the quota has been removed meanwhile.
+  -- Unless the quota was removed meanwhile.
   where exists (select from llm_private.quotas as q where q.id = p_quota.id for key share)
   on conflict (owner, quota_id) do nothing;
 end
 $$;
 
 comment on function llm_private.open_counter is
-'Open a counter with what was used so far in its period. Holds no other counter''s lock when it is called.';
+'Open a counter with the usage so far in its period. The caller must not hold the lock of another counter.';
 
 create function llm_private.lock_counters(p_user uuid, p_quotas bigint[])
 returns void
@@ -402,7 +406,7 @@ end
 $$;
 
 comment on function llm_private.lock_counters is
-'Lock the counters of these quotas that a user''s attempts count in, in the one order.';
+'Lock the counters of these quotas for a user''s attempts, in the order of locks.';
 
 create function llm_private.open_counters(p_user uuid, p_quotas bigint[])
 returns void
@@ -414,7 +418,7 @@ declare
   v_quota llm_private.quotas;
   v_ended record;
 begin
-  -- Those of shared quotas were opened when they were set.
+  -- Counters of shared quotas are opened when the quota is set.
   for v_quota in
     select q.* from llm_private.quotas as q
     where
@@ -461,8 +465,8 @@ end
 $$;
 
 comment on function llm_private.open_counters is
-'Lock the counters of these quotas for a user, each as it is at this moment: opened where there was none, in its present
-period, and without what expired reservations held.';
+'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
+ended, and free expired reservations.';
 
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
@@ -486,7 +490,7 @@ end
 $$;
 
 comment on function llm_private.quota_status is
-'A quota with what was used and what is reserved in its present period, after open_counters().';
+'A quota as JSON with its usage and reservations in the current period. Call open_counters() first.';
 
 create function llm_private.alert_quota(
   p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
@@ -504,7 +508,7 @@ begin
       perform llm_private.add_alert(
         case when p_quota.shared then llm_private.operator_id() else p_user end,
         case v_step when 1 then 'quota_reached' else 'quota_warning' end,
-        -- In UTC whatever the session's time zone is, which a caller may choose: else it would be another subject.
+        -- In UTC, because callers can choose the session's time zone and each would be another subject.
         p_quota.id || case when isfinite(p_starts_at) then ' from ' || (p_starts_at at time zone 'UTC') else '' end,
         llm_private.quota_json(p_quota) || jsonb_build_object('used', p_used)
         || case when isfinite(p_starts_at) then jsonb_build_object('starts_at', p_starts_at) else '{}' end
@@ -515,10 +519,10 @@ end
 $$;
 
 comment on function llm_private.alert_quota is
-'Tell whose quota it is when it passes 80 % and when it is used up, once in each period.';
+'Alert the owner of a quota at 80 % and at 100 %, once per period.';
 
 -- Refusals ------------------------------------------------------------------------------------------------------------
--- What a quota that refuses an attempt says, to a user in words and to programs in figures.
+-- Why a quota refuses an attempt, as a message for users and as figures for programs.
 
 create function llm_private.quota_amount(p_quota llm_private.quotas, p_amount numeric)
 returns text
@@ -533,7 +537,7 @@ as $$
   end
 $$;
 
-comment on function llm_private.quota_amount is 'An amount in the unit of a quota, for people.';
+comment on function llm_private.quota_amount is 'An amount in the unit of a quota, as text.';
 
 create function llm_private.quota_refusal(
   p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
@@ -552,18 +556,19 @@ declare
     p_quota.provider, 'task ' || p_quota.task
   );
   v_name constant text := format(
-    '%s quota of %s %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
-    llm_private.quota_amount(p_quota, p_quota.amount),
-    case p_quota.period when 'lifetime' then 'in total' else 'a ' || p_quota.period end,
+    '%s %s of %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
+    case p_quota.period when 'lifetime' then 'lifetime quota' else 'quota' end,
+    llm_private.quota_amount(p_quota, p_quota.amount)
+    || case when p_quota.period <> 'lifetime' then ' a ' || p_quota.period else '' end,
     case when v_of <> '' then ' (' || v_of || ')' else '' end
   );
 begin
   return jsonb_build_object(
     'reason', p_reason,
     'message', case p_reason
-      when 'model_unpriced' then v_name || ' does not allow a model that no price is known for.'
-      when 'runtime_required' then v_name || ' lets only a registered runtime use these keys.'
-      else v_name || ' does not leave enough'
+      when 'model_unpriced' then v_name || ' does not allow unpriced models.'
+      when 'runtime_required' then v_name || ' requires a registered runtime for these keys.'
+      else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
           else format(
@@ -590,7 +595,7 @@ end
 $$;
 
 comment on function llm_private.quota_refusal is
-'Why a quota refuses an attempt: reason, a sentence, and the quota in figures, which shared ones keep to the operator.';
+'Why a quota refuses an attempt: reason, message and figures. Only the operator sees the figures of a shared quota.';
 
 create function llm_private.refuse(p_refusal jsonb)
 returns void
@@ -601,25 +606,25 @@ begin
   if p_refusal ->> 'reason' = 'quota_exceeded' then
     perform llm_private.fail(
       429, 'quota_exceeded', p_refusal ->> 'message',
-      case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until it resets, use less' end
+      case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until the quota resets, use less' end
       || ', or '
-      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise the quota' else 'have the quota raised' end
-      || ': list_llm_quotas() shows it.'
+      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
+      || '. list_llm_quotas() returns it.'
     );
   elsif p_refusal ->> 'reason' = 'runtime_required' then
     perform llm_private.fail(
-      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in x-llm-runtime.'
+      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in the header x-llm-runtime.'
     );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
-    'Set a price for the model, or have the quota allow unpriced models.'
+    'Set a price for the model, or set the quota''s unpriced to allow.'
   );
 end
 $$;
 
 comment on function llm_private.refuse is
-'Raise what quota_refusal() made. Errors: quota_exceeded, model_unpriced, runtime_required.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, runtime_required.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
@@ -660,7 +665,7 @@ begin
     continue when not found;
     v_amount := case v_quota.unit
       when 'requests' then 1
-      -- An estimate of nothing would pass a quota that is used up.
+      -- At least one token, because an estimate of 0 would pass a quota that is used up.
       when 'tokens' then greatest(p_input_tokens::bigint + p_output_tokens, 1)
       else 0
     end;
@@ -675,7 +680,7 @@ begin
         return;
       end if;
     end if;
-    -- What costs nothing does not pass a limit of dollars.
+    -- An attempt that costs nothing is never beyond a quota of cost.
     if v_quota.enforced and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
       refusal := llm_private.quota_refusal(
         v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
@@ -692,8 +697,8 @@ end
 $$;
 
 comment on function llm_private.weigh_attempt is
-'Whether the counters, which open_counters() has locked, leave enough for an attempt: the first refusal, or else what to
-hold in each of the quotas that count it.';
+'Whether the counters leave enough for an attempt: the first refusal, or the reservation for each quota that counts it.
+Call open_counters() first.';
 
 create function llm_private.countable_quotas(p_user uuid, p_runtime uuid)
 returns bigint[]
@@ -702,7 +707,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- What users say of themselves cannot use up what is everybody's.
+  -- Usage that users report themselves cannot use up a shared quota.
   return array(
     select q.id from llm_private.binding_quotas(p_user) as q where not q.shared or p_runtime is not null
   );
@@ -710,7 +715,7 @@ end
 $$;
 
 comment on function llm_private.countable_quotas is
-'The quotas that could count what is run for a user by a runtime, or by themselves.';
+'The quotas that may count an attempt of a user through a runtime or, without p_runtime, their own.';
 
 create function llm_private.release(p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer)
 returns void
@@ -749,7 +754,7 @@ end
 $$;
 
 comment on function llm_private.release is
-'Free what this holder reserved for an attempt, or for all attempts of a request.';
+'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request.';
 
 create function llm_private.begin_reserving(p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer)
 returns bigint[]
@@ -761,7 +766,7 @@ declare
   v_holder constant uuid := coalesce(p_runtime, p_user);
   v_quotas constant bigint[] := llm_private.countable_quotas(p_user, p_runtime);
 begin
-  -- With those that the attempt holds something in and that do not bind any more.
+  -- Includes quotas that no longer apply but have a reservation of the attempt.
   perform llm_private.open_counters(
     p_user,
     v_quotas || array(
@@ -769,15 +774,15 @@ begin
       where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
     )
   );
-  -- The same attempt again: its reservation was for a candidate that could not be tried, or its answer was lost.
+  -- An attempt reserves again if its candidate could not be tried or the response was lost.
   perform llm_private.release(p_user, v_holder, p_request_id, p_attempt);
   return v_quotas;
 end
 $$;
 
 comment on function llm_private.begin_reserving is
-'Lock all counters that an attempt of this user may need, whatever is tried; returns their quotas. The attempt holds
-nothing then.';
+'Lock all counters that an attempt of this user may need, and free what the attempt reserved before. Returns the quotas
+that may count the attempt.';
 
 create function llm_private.reserve(
   p_user uuid,
@@ -826,8 +831,8 @@ end
 $$;
 
 comment on function llm_private.reserve is
-'After begin_reserving(), whose result p_quotas is: reserve what an attempt may use at most in each quota that counts
-it. Null when done; else why not, and nothing is reserved.';
+'Reserve the most that an attempt may use, in each quota that counts it. p_quotas is the result of begin_reserving().
+Returns null, or the refusal if a quota refuses; then nothing is reserved.';
 
 create function llm_private.settle(
   p_user uuid,
@@ -862,7 +867,7 @@ declare
   v_used numeric;
 begin
   perform llm_private.lock_counters(p_user, v_quotas);
-  -- A counter that is not there will be opened with the sum of the ledger, which has this attempt already.
+  -- A missing counter will be opened with the recorded usage, which already includes this attempt.
   for v_line in
     with held as (
       delete from llm_private.reservations as r
@@ -874,7 +879,7 @@ begin
 
     select
       q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held, coalesce(h.starts_at = c.starts_at, false) as here,
-      -- What began in a period that is over is not counted in the next one.
+      -- An attempt from a past period does not count in the current one.
       q.id = any(v_counting) and c.ends_at > now()
       and coalesce(h.starts_at = c.starts_at, p_requested_at >= c.starts_at) as counts
     from llm_private.quota_counters as c
@@ -882,7 +887,7 @@ begin
     left join held as h on c.quota_id = h.quota_id
     where c.quota_id = any(v_quotas) and c.owner in (p_user, llm_private.operator_id())
   loop
-    -- What a provider did not count is held to be what was reserved for it: it may have been that much.
+    -- Usage that the provider did not report counts as the reservation, the most that it can be.
     v_used := case
       when not v_line.counts then 0
       when (v_line.quota).unit = 'requests' then p_answered::integer
@@ -901,7 +906,7 @@ end
 $$;
 
 comment on function llm_private.settle is
-'Count what an attempt used in each quota that counts it, and free what was reserved for it.';
+'Count an attempt''s usage in each quota that counts it, and free its reservations.';
 
 create function llm_private.check_reservation(
   p_request_id uuid, p_attempt integer, p_input_tokens integer, p_output_tokens integer
@@ -917,17 +922,18 @@ begin
       'invalid_argument',
       substr(p_request_id::text, 15, 1) = '7'
       and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes',
-      'p_request_id', 'where a quota binds the user, the UUIDv7 that the request got when it began'
+      'p_request_id', 'where a quota applies to the user, a UUIDv7 from when the request began'
     ),
     llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
     llm_private.check_value(
       'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
-      'p_input_tokens or p_output_tokens', 'null, or 0 and more'
+      'p_input_tokens or p_output_tokens', 'null, or 0 or more'
     );
 end
 $$;
 
-comment on function llm_private.check_reservation is 'Error invalid_argument for what cannot be reserved.';
+comment on function llm_private.check_reservation is
+'Error invalid_argument unless these arguments can be reserved for.';
 
 create function llm_private.reserve_attempt(
   p_request_id uuid,
@@ -975,13 +981,13 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
-  -- A counter that is opened meanwhile sums the reservations.
+  -- Excludes opening a counter meanwhile, which would sum these reservations.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   perform llm_private.release(v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, null);
 end
 $$;
 
-comment on function llm_private.release_request is 'Free what the caller reserved for a request.';
+comment on function llm_private.release_request is 'See release_llm_request().';
 
 -- Listing and changing quotas -----------------------------------------------------------------------------------------
 
@@ -1008,7 +1014,7 @@ begin
     );
   end if;
   perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
-  -- What all use up together is for the operator to know in figures.
+  -- Only the operator sees the figures of a shared quota.
   return (
     select coalesce(
       jsonb_agg(
@@ -1024,8 +1030,7 @@ end
 $$;
 
 comment on function llm_private.list_quotas is
-'The quotas that bind the caller or, for an administrator, a user; all there are when none is named.
-Error not_signed_in.';
+'See list_llm_quotas().';
 
 create function llm_private.forget_counters(p_quotas bigint[], p_owner uuid)
 returns void
@@ -1044,8 +1049,8 @@ end
 $$;
 
 comment on function llm_private.forget_counters is
-'Throw counters away, all or those of one user: a quota that stood back behind a closer one did not count meanwhile, and
-is opened anew from the ledger.';
+'Drop the counters of these quotas, or only one user''s. A quota that a more specific one replaced did not count
+meanwhile, so its counter is reopened from the recorded usage.';
 
 create function llm_private.check_quota(p_quota jsonb, p_allowed text[])
 returns void
@@ -1255,7 +1260,7 @@ end
 $$;
 
 comment on function llm_private.set_quota is
-'Set a quota, or change the one that counts the same for the same whom. Errors: not_signed_in, invalid_quota.';
+'See set_llm_quota().';
 
 create function llm_private.remove_quota(p_id bigint)
 returns void
@@ -1274,7 +1279,7 @@ begin
   for update;
   if not found then
     perform llm_private.fail(
-      404, 'not_found', 'There is no such quota that you may remove.', 'list_llm_quotas() shows them, and who set them.'
+      404, 'not_found', 'Quota not found among those that you set.', 'list_llm_quotas() returns quotas with who set them.'
     );
   end if;
   perform llm_private.forget_counters(
@@ -1299,7 +1304,7 @@ begin
 end
 $$;
 
-comment on function llm_private.remove_quota is 'Remove a quota that the caller set. Errors: not_signed_in, not_found.';
+comment on function llm_private.remove_quota is 'See remove_llm_quota().';
 
 create function llm_private.set_user_group(p_user_id uuid, p_group text)
 returns void
@@ -1320,7 +1325,7 @@ begin
   insert into llm_private.user_groups (user_id, group_name)
   select p_user_id, p_group where p_group is not null
   on conflict (user_id) do update set group_name = excluded.group_name;
-  -- Other quotas bind now than did before.
+  -- Other quotas apply from now on.
   perform llm_private.forget_counters(
     array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared), p_user_id
   );
@@ -1328,7 +1333,7 @@ end
 $$;
 
 comment on function llm_private.set_user_group is
-'Put a user into a group, or with null into none. Error invalid_argument.';
+'See set_llm_user_group().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -1342,8 +1347,8 @@ as $$
 $$;
 
 comment on function public.list_llm_quotas is
-'The quotas that bind the caller, with used, reserved and resets_at; p_user_id is for administrators, who without it see
-all quotas as they were set. Error not_signed_in.';
+'The quotas that apply to the caller, with used, reserved and resets_at. For administrators: the quotas that apply to
+p_user_id or, without it, all quotas. Error not_signed_in.';
 
 create function public.set_llm_quota(p_quota jsonb)
 returns jsonb
@@ -1355,13 +1360,14 @@ as $$
 $$;
 
 comment on function public.set_llm_quota is
-'Set a quota of the caller''s own, or as an administrator one for a user_id, a group or everybody:
-{"limit": 20, "unit": "cost", "period": "month", "provider": "openai", "key_source": "user"}.
-unit: requests, tokens, cost (US dollars). period: minute, day, month, total. Counts all attempts, or only those of a
-key_source, provider or task. clock: utc, or user for days and months in the user''s time zone (a user''s own quotas
-unless they say else). enforced (true): refuses; false: warns. unpriced (refuse): whether an enforced quota of cost lets models
-without a price pass. shared (false): all whom it binds use it up together. A quota that counts the same for the same
-whom is changed. Errors: not_signed_in, invalid_quota.';
+'Set a quota: users for themselves, administrators for a user_id, a group or everyone:
+{"limit": 20, "unit": "cost", "period": "month", "provider": "openai", "key_source": "user"}. Updates the quota with the
+same scope, if it exists.
+unit: requests, tokens or cost (US dollars). period: minute, day, month or lifetime. key_source, provider, task: count only
+matching attempts. clock: days and months begin in UTC (utc) or in the user''s time zone (user, the default of users'' own
+quotas). enforced: true (default) refuses attempts beyond the limit, false is alert-only. unpriced: whether an enforced
+quota of cost refuses (default) or allows unpriced models. shared: true makes all users in the scope share one limit.
+Errors: not_signed_in, invalid_quota.';
 
 create function public.remove_llm_quota(p_id bigint)
 returns void
@@ -1373,7 +1379,7 @@ as $$
 $$;
 
 comment on function public.remove_llm_quota is
-'Remove a quota: a user those of their own, an administrator the operator''s. Errors: not_signed_in, not_found.';
+'Remove a quota: users their own, administrators the operator''s. Errors: not_signed_in, not_found.';
 
 create function public.set_llm_user_group(p_user_id uuid, p_group text)
 returns void
@@ -1385,7 +1391,7 @@ as $$
 $$;
 
 comment on function public.set_llm_user_group is
-'For administrators: put a user into a group, which quotas can be set for, or with null into none.
+'For administrators: put a user into a group, for which quotas can be set; null: into no group.
 Error invalid_argument.';
 
 create function public.reserve_llm_attempt(
@@ -1411,8 +1417,8 @@ end
 $$;
 
 comment on function public.reserve_llm_attempt is
-'Before the next candidate of a metered route is tried: reserve what it may use at most, in place of what was reserved
-for the same attempt before. resolve_llm_route() did it for the first candidate; record_llm_usage() settles it.
+'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
+reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 Errors: not_signed_in, runtime_unknown, invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid)
@@ -1425,4 +1431,4 @@ as $$
 $$;
 
 comment on function public.release_llm_request is
-'Free what the caller reserved for a request that was not run after all. Errors: not_signed_in, runtime_unknown.';
+'Free the caller''s reservations for a request that does not run. Errors: not_signed_in, runtime_unknown.';

@@ -1,19 +1,19 @@
 -- The route: which providers, models and keys may serve a request, in which order, and why.
 --
---   1. the provider and model asked for            requested
+--   1. the requested provider and model            requested
 --   2. the user's override for the task            task_override, then its own fallbacks: task_fallback
 --   3. the user's default provider                 default_provider
 --   4. the user's other providers, by priority     preference_order
 --      each with the user's own key; then
 --   5. the operator's keys in the same order, if the operator offers them and the user has not declined
---   6. the operator's OpenAI, last where nothing above gave it a place      operator_openai
---   7. a clear error that says what this user can do
+--   6. the operator's OpenAI, last, unless a step above places it      operator_openai
+--   7. a clear error that says what the user can do
 --
--- What orders providers that a user has not ordered: the task's order in the catalogue, then the catalogue's own.
--- Embeddings by a model that was asked for are never made by another: their vectors would not compare.
--- A provider that the user or the operator switched off is never on a route, even if it is asked for. A task override
--- with fallbacks of its own, even an empty list, is closed: nothing else is tried for that task. With fallbacks off
--- one candidate is left, the first, and where 1, 2 or 3 named a provider it is of that provider.
+-- Providers that a user has not ordered follow the task's order in the catalog, then the catalog's own order.
+-- Embeddings of a requested model are never made by another model, because their vectors would not be comparable.
+-- A provider that the user or the operator disabled is never on a route, even if it is requested. A task override with
+-- fallbacks of its own, even an empty list, is closed: no other provider is tried for that task. With fallbacks off,
+-- only the first candidate stays, and if 1, 2 or 3 names a provider, it is that provider's.
 
 create table llm_private.leases (
   user_id uuid not null,
@@ -25,9 +25,9 @@ create table llm_private.leases (
 );
 
 comment on table llm_private.leases is
-'Until when a runtime, or a session of the user, may keep a decrypted key. Resolving again until then writes nothing.';
+'Until when a runtime or a user''s session may keep a decrypted key. Until then, resolving again writes nothing.';
 comment on column llm_private.leases.holder is
-'runtime:… or session:… with its id; user:… for a token that names no session.';
+'runtime:… or session:… with its id; user:… for a token without a session.';
 
 alter table llm_private.leases enable row level security;
 
@@ -50,7 +50,7 @@ create type llm_private.route_line as (
 );
 
 comment on type llm_private.route_line is
-'A provider, model and key that was considered; skipped says why it cannot serve, and quota by which quota.';
+'A provider, model and key that the route considered. skipped: why it cannot serve; quota: the quota that refuses it.';
 
 create type llm_private.route_settings as (
   default_provider text,
@@ -95,24 +95,29 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if length(p_task) not between 1 and 64 or p_task ~ '[[:cntrl:]]' then
-    perform llm_private.fail(400, 'invalid_argument', 'p_task must have 1 to 64 printable characters, or be null.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_task has an invalid value.', 'Allowed: 1 to 64 printable characters, or null.'
+    );
   elsif length(p_model) not between 1 and 200 or p_model ~ '[^!-~]' then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_model must have 1 to 200 characters without spaces, or be null.',
-      'Ask for provider/model, or for a bare model.'
+      400, 'invalid_argument', 'p_model has an invalid value.',
+      'Allowed: provider/model or a model name, 1 to 200 characters without spaces, or null.'
     );
   elsif cardinality(p_needs) > 6 or not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_needs names a capability that does not exist, or too many.',
-      'Allowed: each of chat, streaming, tools, json_schema, vision, embeddings.'
+      400, 'invalid_argument', 'p_needs has an unknown capability, or too many.',
+      'Allowed: chat, streaming, tools, json_schema, vision and embeddings, each once.'
     );
   elsif cardinality(p_operator_providers) > 100 then
-    perform llm_private.fail(400, 'invalid_argument', 'p_operator_providers may name at most 100 providers.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_operator_providers has too many providers.', 'Allowed: at most 100 providers.'
+    );
   end if;
 end
 $$;
 
-comment on function llm_private.check_route_request is 'Error invalid_argument for what cannot be a request.';
+comment on function llm_private.check_route_request is
+'Error invalid_argument unless these are valid arguments of a request.';
 
 create function llm_private.requested_models(p_model text, p_default_provider text)
 returns setof llm_private.named_model
@@ -137,8 +142,8 @@ begin
   end if;
   if p_default_provider is null then
     perform llm_private.fail(
-      400, 'unknown_model', 'It is not known which provider has the model that was asked for.',
-      'Ask for it as provider/model, with one of these providers: '
+      400, 'unknown_model', 'No provider of the requested model is known.',
+      'Request it as provider/model, with one of these providers: '
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
@@ -260,7 +265,7 @@ begin
     placed as (
       select
         c.*,
-        -- What steps 1 and 2 name comes in their order, far below 1000.
+        -- Places from steps 1 and 2 are far below 1000.
         case
           when c.place is not null then c.place
           when c.id = v_settings.default_provider then 1000
@@ -295,8 +300,7 @@ end
 $$;
 
 comment on function llm_private.route is
-'All that was considered for a request, in the order of the route. What has no skipped is a candidate.
-Error unknown_model.';
+'All lines that the route considers, in order. A line without skipped is a candidate. Error unknown_model.';
 
 create function llm_private.skip_message(p_line llm_private.route_line, p_needs text[])
 returns text
@@ -305,27 +309,27 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select case p_line.skipped
-    when 'provider_off' then p_line.name || ' is switched off by the operator.'
-    when 'provider_disabled' then 'You switched ' || p_line.name || ' off.'
-    when 'other_model' then 'Vectors of ' || p_line.name || ' do not compare with those of the model asked for.'
+    when 'provider_off' then p_line.name || ' is disabled by the operator.'
+    when 'provider_disabled' then 'You disabled ' || p_line.name || '.'
+    when 'other_model' then 'Embeddings of ' || p_line.name || ' are not comparable with those of the requested model.'
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
-    when 'lacks_capability' then p_line.name || ' cannot do all of: ' || array_to_string(p_needs, ', ') || '.'
+    when 'lacks_capability' then p_line.name || ' does not support all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'
     when 'no_key' then 'You have no key for ' || p_line.name || '.'
-    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || ': replace it.'
+    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
     when 'key_rate_limited' then format(
       'Your key for %s is rate-limited for another %s seconds.',
       p_line.name, ceil(extract(epoch from p_line.rate_limited_until - now()))::integer
     )
-    when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you declined its use.'
+    when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you have not allowed its use.'
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
     when 'runtime_required' then p_line.quota ->> 'message'
-    when 'fallbacks_off' then p_line.name || ' would be a fallback, and fallbacks are off.'
+    when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
 $$;
 
-comment on function llm_private.skip_message is 'Why a line cannot serve, for people.';
+comment on function llm_private.skip_message is 'Why a line cannot serve, as a message for users.';
 
 create function llm_private.route_advice(p_lines llm_private.route_line[], p_needs text[])
 returns text
@@ -336,7 +340,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as mendable,
+      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
@@ -347,18 +351,18 @@ as $$
     nullif(
       concat_ws(
         ' ',
-        string_agg(line.message, ' ' order by line.ordinality) filter (where line.mendable and line.nth = 1),
-        'Store a key for one of: '
+        string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
+        'Add a key for one of: '
         || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
       ),
       ''
     ),
-    'No provider of this project can serve it.'
+    'No provider of this project supports this request.'
   )
   from line
 $$;
 
-comment on function llm_private.route_advice is 'What a user whose route is empty can do about it.';
+comment on function llm_private.route_advice is 'What a user can do about a route without candidates.';
 
 create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
@@ -380,7 +384,7 @@ begin
     perform llm_private.open_counters(v_user, v_quotas);
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
-        -- Whether there is something left at all: for one token in and one out.
+        -- For one token in and one out, so that only a quota that is used up refuses.
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
@@ -421,7 +425,7 @@ end
 $$;
 
 comment on function llm_private.explain_saved_route is
-'The caller''s route by their settings as they are. Errors: see explain_llm_route().';
+'The caller''s route with their saved settings. Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
   p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
@@ -438,7 +442,7 @@ begin
   if p_changes is null then
     return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
   end if;
-  -- The changes are made as saving makes them, and undone: what is foretold is then what would happen.
+  -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
     perform llm_private.set_settings(p_changes, null);
     v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
@@ -450,8 +454,7 @@ end
 $$;
 
 comment on function llm_private.explain_route is
-'The caller''s route with reasons and what was left out, with changes that are not made.
-Errors: see explain_llm_route().';
+'See explain_llm_route().';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
@@ -462,18 +465,18 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_there bigint;
+  v_found bigint;
 begin
-  -- First of all, so that keys and leases are locked in the order in which storing another key locks them.
+  -- Locks keys before leases, in the same order as replacing a key.
   perform from public.llm_keys as k where k.user_id = p_user and k.id = any(p_keys) for key share;
-  get diagnostics v_there = row_count;
-  if v_there < cardinality(p_keys) then
+  get diagnostics v_found = row_count;
+  if v_found < cardinality(p_keys) then
     return false;
   end if;
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
   select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
   on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
-  -- Others' leases that have ended go too, but for those that their holder is renewing right now.
+  -- Removes expired leases, except those that their holder is renewing right now.
   delete from llm_private.leases as l
   using (
     select e.key_id, e.holder from llm_private.leases as e
@@ -492,8 +495,8 @@ end
 $$;
 
 comment on function llm_private.lease_keys is
-'Put the release of these keys to this holder on record; false, and nothing done, if one of them was replaced or revoked
-meanwhile.';
+'Record in leases and audit log that this holder gets these keys. Returns false and records nothing if one of them was
+replaced or revoked meanwhile.';
 
 create function llm_private.reserve_route(
   p_user uuid,
@@ -662,7 +665,7 @@ begin
   perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
-  -- Also tells a token whose account has been deleted.
+  -- Also refuses the token of a deleted account.
   perform from public.user_llm_settings as u where u.user_id = v_user;
   if not found then
     perform llm_private.ensure_settings(v_user);
@@ -676,7 +679,7 @@ begin
     );
   end if;
 
-  -- Again where a key was replaced or revoked between reading the route and handing it out.
+  -- Repeats if a key is replaced or revoked between reading the route and leasing its keys.
   loop
     v_route := llm_private.keyed_route(
       v_user, v_holder, p_task, p_model, p_needs, p_operator_providers, v_refused
@@ -685,7 +688,7 @@ begin
       perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
     end if;
 
-    -- While a lease covers all of the keys, nothing is written.
+    -- Nothing is written while leases cover all keys.
     if v_route.unleased or v_route.expires_at is null then
       v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
     end if;
@@ -706,11 +709,11 @@ end
 $$;
 
 comment on function llm_private.resolve_route is
-'The caller''s route with the keys in plain text, on lease. Errors: see resolve_llm_route().';
+'See resolve_llm_route().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- On the hot path, so plpgsql: it keeps its plan, and an SQL function with a search_path is planned at each call.
+-- On the hot path, so plpgsql: it keeps its plan, while an SQL function with a search_path is planned in every call.
 create function public.resolve_llm_route(
   p_task text default null,
   p_model text default null,
@@ -733,12 +736,12 @@ end
 $$;
 
 comment on function public.resolve_llm_route is
-'The ordered candidates for a request of the caller''s, each with its reason, the caller''s own keys in plain text; an
-operator''s key stays with the operator. They may be kept until expires_at.
-p_needs: of chat, streaming, tools, json_schema, vision, embeddings. p_operator_providers: those the operator has a key
-for. Where a quota binds the caller the route is metered: it is for the request p_request_id (a UUIDv7) alone, and what
-that may use at most (p_input_tokens, p_output_tokens; without the latter, max_output_tokens of the answer is the limit
-to keep) is reserved for its first candidate until record_llm_usage() settles it.
+'The ordered candidates for a request, each with its reason and, for the caller''s own keys, the key in plain text; the
+operator''s keys stay with the operator. The caller may keep them until expires_at.
+p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
+operator has a key for. If a quota applies to the caller, the route is metered: it serves only the request p_request_id (a
+UUIDv7), and the most that this may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which the
+request must then keep to) is reserved for the first candidate until record_llm_usage() settles it.
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
 
@@ -758,6 +761,6 @@ as $$
 $$;
 
 comment on function public.explain_llm_route is
-'What resolve_llm_route() would answer, without keys: candidates with reasons, what was left out and why, and advice
-when nothing is left. With p_changes, what it would answer after set_llm_settings(p_changes); nothing is changed.
+'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
+candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
 Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also invalid_setting and unknown_setting.';

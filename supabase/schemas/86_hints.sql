@@ -1,5 +1,5 @@
--- What a user may want to know of their usage: what the month is going to cost, and where it could cost less. All of it
--- is worked out from what was recorded; nothing is guessed about what their prompts need.
+-- Hints about a user's usage: what the month will cost, and where it could cost less. They are computed from recorded
+-- usage; supa-llm does not guess what the user's prompts need.
 
 create type llm_private.cheaper_model as (
   task text,
@@ -33,7 +33,7 @@ declare
   v_first_day constant date := (
     select (min(t.hour) at time zone v_zone)::date from public.llm_usage_totals as t where t.user_id = v_user
   );
-  -- Who began three days ago has not had a week of nothing before.
+  -- A user who started three days ago has a three-day average, not a week with empty days.
   v_days constant integer := case when v_first_day < v_today then least(7, v_today - v_first_day) else 0 end;
   v_so_far numeric;
   v_unpriced bigint;
@@ -96,7 +96,7 @@ begin
     order by 4 desc
     limit 10
   ),
-  -- Models of the same provider that answer in text: those the user has used, and those of the catalogue.
+  -- Models of the same provider that return text: models that the user has used, and models of the catalog.
   others as (
     select u.provider, u.model from used as u
     union
@@ -274,10 +274,9 @@ as $$
 $$;
 
 comment on function public.get_llm_forecast is
-'What the caller''s month (in the time zone of their settings) has cost and is going to: cost_so_far, daily_average (of
-the last 7 full days, or as many as there are since they began) and forecast (so far, and the average until the end of
-the month), in US dollars, null where nothing is priced; unpriced and unreported attempts are in none of them.
-Error not_signed_in.';
+'What the caller''s month (in their time zone) has cost and will cost: cost_so_far, daily_average (of the last 7 full
+days, or of all full days of a newer user) and forecast (cost so far plus the average until the end of the month), in US
+dollars; null if all usage is unpriced. They do not include unpriced and unreported attempts. Error not_signed_in.';
 
 create function public.list_llm_hints()
 returns jsonb
@@ -289,7 +288,6 @@ as $$
 $$;
 
 comment on function public.list_llm_hints is
-'Where the caller could do better, a JSON array; each with a message for people. kind: cheaper_model (another model of
-the same provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a
-provider''s cache cost more than reading saved) or failing (a fifth of the attempts of the last 7 days failed).
-Error not_signed_in.';
+'Where the caller could save, a JSON array; each hint has a message. kind: cheaper_model (another model of the same
+provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a provider''s cache
+cost more than reading from it saved) or failing (a fifth of the attempts of the last 7 days failed). Error not_signed_in.';

@@ -1,13 +1,13 @@
--- Upkeep of the ledger: whether its sums are right, how long events are kept, and what is to be done now and then.
+-- Maintenance of the usage ledger: rolling up, dropping old events, and checking that the totals are correct.
 
 create table llm_private.usage_retention (
   only_row boolean primary key default true check (only_row),
   events_since timestamptz not null default '-infinity'
 );
 
-comment on table llm_private.usage_retention is 'How far back there are events; exactly one row.';
+comment on table llm_private.usage_retention is 'How far back events go; exactly one row.';
 comment on column llm_private.usage_retention.events_since is
-'Events of requests from before were dropped; their totals are here.';
+'Events of earlier requests were dropped; their totals are kept.';
 
 alter table llm_private.usage_retention enable row level security;
 
@@ -42,7 +42,7 @@ create type llm_private.usage_difference as (
 );
 
 comment on type llm_private.usage_difference is
-'A group whose totals differ from the sums that they are made of; differences says by how much, for each measure.';
+'A group whose totals differ from what they sum. differences: how much higher they are, by measure.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -76,19 +76,19 @@ begin
     execute format('drop table llm_private.%I', v_partition);
     v_dropped := v_dropped || replace(right(v_partition, 7), '_', '-');
   end loop;
-  -- Of months that had no partition.
+  -- Months without a partition have their events in the default partition.
   delete from public.llm_usage_events where request_id < v_oldest;
   delete from public.llm_usage_adjustments where request_id < v_oldest;
   update llm_private.usage_retention set events_since = v_since;
   return v_dropped;
 exception when lock_not_available then
-  -- Nobody waits for it: there is another time.
+  -- The next run drops them; recording must not wait for this one.
   return null;
 end
 $$;
 
 comment on function llm_private.drop_old_events is
-'Drop the months of events that the operator does not keep any more; returns them, null while somebody is in the way.';
+'Drop events of months that the operator no longer keeps. Returns these months; null if another transaction blocks it.';
 
 create function llm_private.run_maintenance()
 returns jsonb
@@ -341,7 +341,7 @@ declare
   v_differing bigint;
   v_shown jsonb;
 begin
-  -- Whole days, for the project's totals have some; from where there are events.
+  -- Whole days, because the project's totals include days, from the first one with events.
   v_from := greatest(
     coalesce(p_since::timestamp at time zone 'UTC', date_trunc('day', coalesce(v_first, now()), 'UTC')),
     v_events_since, 'epoch'
@@ -377,10 +377,10 @@ as $$
 $$;
 
 comment on function public.run_llm_maintenance is
-'For administrators, or pg_cron: roll up hours that are over into the project''s totals for some seconds, make the
-months ahead, and drop the months of events that are not kept. Returns hours_left (null: another run is in
-progress), dropped_months (null: somebody was in the way) and done; call it again until then. Nothing is wrong
-without it, only slower.';
+'For administrators or pg_cron: roll up finished hours into the project''s totals for a few seconds, create the next
+months'' partitions, and drop events that are no longer kept. Returns hours_left (null: another run is in progress),
+dropped_months (null: another transaction blocked it) and done; call again until done is true. Without maintenance,
+reports are correct but slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)
 returns jsonb
@@ -392,7 +392,7 @@ as $$
 $$;
 
 comment on function public.check_llm_usage is
-'For administrators: hold the totals against the events and adjustments that they sum, and the project''s totals against
-the users'', on the days (UTC) from p_since to p_until, as far as there are events. Returns first_day (with events),
-since, until (what was compared), differing (how many groups; 0: the totals are exact) and differences, the first 100:
-each with the group, and by how much its totals are more.';
+'For administrators: compare the users'' totals with the events and adjustments that they sum, and the project''s totals
+with the users'', on the days (UTC) from p_since to p_until that have events. Returns first_day (with events), since and
+until (the compared days), differing (how many groups differ; 0: the totals are exact) and differences: the first 100
+groups, each with how much higher its totals are.';

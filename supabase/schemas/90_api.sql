@@ -1,16 +1,16 @@
--- The API: what it offers, and to whom. What is not granted here, nobody but the owner may do.
+-- The API: what it offers, and to whom. Without a grant here, only the owner has access.
 --
---   authenticated   a user who is signed in; row level security shows them their own rows
---   service_role    an administrator, with a secret key
---   anon            anybody else: may do nothing
+--   authenticated   a signed-in user, who sees their own rows under row level security
+--   service_role    an administrator with a secret key
+--   anon            anyone else, who has no access
 --
 -- An RPC in public runs with the rights of its caller. Where it needs more, it calls a function in llm_private that
--- runs with the owner's rights and checks whose rows it touches; so both are granted to the same roles.
--- Nothing is overloaded, so names alone say what is meant.
+-- runs with the owner's rights and checks whose rows it touches. So both functions are granted to the same roles.
+-- No function is overloaded, so names identify functions.
 
--- Nothing to anybody --------------------------------------------------------------------------------------------------
--- Whatever a project's default privileges are: they may open functions to everybody, tables to TRUNCATE, which asks no
--- row level security, and sequences to setval(). In public, only what is ours is named.
+-- Revoke everything ---------------------------------------------------------------------------------------------------
+-- A project's default privileges may grant functions to everyone, TRUNCATE on tables, which ignores row level security,
+-- and setval() on sequences. In public, this names only supa-llm's objects.
 
 revoke all on schema llm_private from public, anon, authenticated, service_role;
 revoke all on all tables in schema llm_private from public, anon, authenticated, service_role;
@@ -41,12 +41,12 @@ public.list_llm_project_usage_events, public.get_llm_forecast, public.list_llm_h
 public.run_llm_maintenance, public.check_llm_usage
 from public, anon, authenticated, service_role;
 
--- Everywhere ----------------------------------------------------------------------------------------------------------
+-- Shared --------------------------------------------------------------------------------------------------------------
 
--- To call the functions of it that are granted below; no table in it is granted to anybody.
+-- Needed to call the functions that are granted below; no role gets access to a table in llm_private.
 grant usage on schema llm_private to authenticated, service_role;
 
--- Whose rows a call is about, which RPCs ask that both may call.
+-- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
 
 -- Operator settings ---------------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
--- Data: what a database begins with, so that it works before anybody has set anything.
+-- Data: the initial rows, so that a database works without configuration.
 
--- The one row of each.
+-- These tables have exactly one row.
 insert into llm_private.operator_settings default values;
 insert into llm_private.usage_retention default values;
 
--- Ancestors before their descendants: see llm_private.price_units.
+-- A unit comes after the units that it is part of.
 insert into llm_private.price_units (unit, position, dimensions)
 values
 ('request', 0, '{"of": "request"}'),
@@ -23,20 +23,20 @@ values
 ('cached_input_audio', 31, '{"of": "input", "cache": "read", "modality": "audio"}'),
 ('cached_input_image', 32, '{"of": "input", "cache": "read", "modality": "image"}');
 
--- The providers and tasks that everybody starts with; an administrator changes them with set_llm_provider().
+-- The default providers and tasks; an administrator changes providers with set_llm_provider().
 select llm_private.add_default_providers();
 
--- The master key: random, made by the database, kept in Vault.
+-- The master key: random, created by the database, kept in Vault.
 insert into llm_private.master_keys (vault_secret_id)
 values (
   vault.create_secret(
     encode(extensions.gen_random_bytes(32), 'base64'),
     'supa_llm_master_key_' || extract(epoch from clock_timestamp())::bigint,
-    'supa-llm encrypts the provider keys of all users with this. Without it they are lost.'
+    'supa-llm encrypts all users'' provider keys with this secret. Without it, they are lost.'
   )
 );
 
--- The partitions of this month, and of the next three.
+-- The partitions of this month and the next three.
 select
   llm_private.add_month_partition('llm_usage_events', 'request_id', (now() at time zone 'UTC')::date) as usage,
   llm_private.add_month_partition('llm_audit_log', 'id', (now() at time zone 'UTC')::date) as audit;

@@ -71,7 +71,7 @@ def test_a_sync_shows_changes_applies_them_and_then_finds_none(cli: Cli, provide
     assert applied.returncode == 0, applied.stderr
     assert f"Synced: {provider}." in applied.stdout
     assert "more change" not in applied.stdout
-    assert rows(cli("list", provider, "deepseek-chat").stdout, "*", "catalogue")
+    assert rows(cli("list", provider, "deepseek-chat").stdout, "*", "catalog")
     assert cli("sync", provider, "--yes").stdout == "All prices are up to date.\n"
 
 

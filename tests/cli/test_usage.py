@@ -112,7 +112,7 @@ def test_numbers_are_aligned_to_the_right(cli: Cli, model: str) -> None:
     ("arguments", "message"),
     [
         (["--by", "colour"], "Usage cannot be grouped by colour."),
-        (["--time-zone", "Mars"], "p_time_zone has a value that is not allowed."),
+        (["--time-zone", "Mars"], "p_time_zone has an invalid value."),
         (["--since", "2026-02-01", "--until", "2026-01-01"], "'until' must not be earlier than 'since'."),
         (
             ["export", "usage.csv", "--since", "2026-02-01", "--until", "2026-01-01"],

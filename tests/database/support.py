@@ -2,7 +2,7 @@
 
 Two worlds have the same callers. `Http` is the public surface: PostgREST, a transaction a call.
 `Transaction` is one transaction that is rolled back at the end, in which a test may also change what is
-global (the operator's switches, the catalogue) and look behind the scenes with `sql`.
+global (the operator's switches, the catalog) and look behind the scenes with `sql`.
 """
 
 from __future__ import annotations

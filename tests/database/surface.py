@@ -1,6 +1,6 @@
 """The public surface as it is meant to be: who may call what, and read what.
 
-Tests hold the catalogue against it.
+Tests hold the catalog against it.
 
 Whoever adds a function or a table says here who may use it, and with which arguments to attack it.
 """
@@ -52,7 +52,7 @@ RPCS: Mapping[str, Rpc] = {
     "remove_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "begin_llm_key_check": Rpc(USER, lambda _: {"provider": "groq"}),
     "record_llm_key_check": Rpc(
-        USER, lambda victim: {"p_test_id": victim.request_id, "p_result": "rejected"}
+        USER, lambda victim: {"p_check_id": victim.request_id, "p_result": "rejected"}
     ),
     "list_llm_models": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "resolve_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),

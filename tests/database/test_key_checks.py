@@ -1,4 +1,4 @@
-"""Key tests: a runtime asks the provider about a key, on the record, at most so often."""
+"""Key checks: a runtime asks the provider whether a key works; checks are audited and limited."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def begin(user: Caller, **body: Any) -> dict[str, Any]:
 
 
 def settle(user: Caller, result: str, **arguments: Any) -> Any:
-    return user.rpc("record_llm_key_check", p_test_id=begin(user)["test_id"], p_result=result, **arguments)
+    return user.rpc("record_llm_key_check", p_check_id=begin(user)["check_id"], p_result=result, **arguments)
 
 
-def test_a_test_of_the_stored_key_gets_it_and_where_to_ask(user: Caller) -> None:
+def test_a_check_of_the_stored_key_gets_it_and_where_to_ask(user: Caller) -> None:
     begun = begin(user)
     assert begun["key"] == KEY
     assert begun["base_url"]
@@ -51,7 +51,7 @@ def test_of_a_key_that_is_being_typed_nothing_is_kept(user: Caller, tx: Transact
     typed = key_for("groq", 815)
     begun = begin(user, key=typed)
     assert (begun["key"], begun["key_id"]) == (None, None)
-    assert user.rpc("record_llm_key_check", p_test_id=begun["test_id"], p_result="rejected") is None
+    assert user.rpc("record_llm_key_check", p_check_id=begun["check_id"], p_result="rejected") is None
     assert status(user) == "untested"
     kept = json.dumps([user.rpc("get_llm_audit_log"), user.rpc("list_llm_keys")], default=str)
     assert typed not in kept
@@ -66,59 +66,59 @@ def test_what_cannot_be_a_key_is_refused_and_not_repeated(user: Caller, key: str
     assert key not in str(vars(error.value))
 
 
-def test_what_a_test_found_is_on_the_key(user: Caller) -> None:
+def test_the_result_of_a_check_is_on_the_key(user: Caller) -> None:
     assert settle(user, "works")["status"] == "working"
     assert settle(user, "rejected")["status"] == "rejected"
     assert settle(user, "unknown")["status"] == "rejected"
-    # It began after the key was rejected, so it says something new.
+    # This check began after the key was rejected, so it replaces that status.
     assert settle(user, "works")["status"] == "working"
     limited = settle(user, "unknown", p_retry_after=60)
     assert (limited["status"], limited["rate_limited_until"] is not None) == ("rate_limited", True)
     assert settle(user, "works")["rate_limited_until"] is None
 
 
-def test_a_rejected_key_is_a_alert(user: Caller) -> None:
+def test_a_rejected_key_raises_an_alert(user: Caller) -> None:
     settle(user, "rejected")
     assert [alert["kind"] for alert in user.rpc("list_llm_alerts")] == ["key_rejected"]
 
 
-def test_a_test_is_settled_once(user: Caller) -> None:
-    test = begin(user)["test_id"]
-    user.rpc("record_llm_key_check", p_test_id=test, p_result="works")
+def test_a_check_is_settled_once(user: Caller) -> None:
+    check = begin(user)["check_id"]
+    user.rpc("record_llm_key_check", p_check_id=check, p_result="works")
     with refused("not_found", 404):
-        user.rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
+        user.rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
     assert status(user) == "working"
 
 
-def test_a_test_that_took_too_long_says_nothing(user: Caller, tx: Transaction) -> None:
-    test = begin(user)["test_id"]
+def test_the_result_of_a_late_check_is_refused(user: Caller, tx: Transaction) -> None:
+    check = begin(user)["check_id"]
     tx.sql(
-        "update llm_private.key_checks set begun_at = begun_at - interval '11 minutes' where id = %s", test
+        "update llm_private.key_checks set begun_at = begun_at - interval '11 minutes' where id = %s", check
     )
     with refused("not_found", 404):
-        user.rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
+        user.rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
 
 
 def test_a_key_that_was_replaced_meanwhile_is_left_alone(user: Caller) -> None:
-    test = begin(user)["test_id"]
+    check = begin(user)["check_id"]
     user.rpc("set_llm_key", provider="groq", key=key_for("groq", 5))
-    assert user.rpc("record_llm_key_check", p_test_id=test, p_result="rejected") is None
+    assert user.rpc("record_llm_key_check", p_check_id=check, p_result="rejected") is None
     assert status(user) == "untested"
 
 
 def test_others_settle_nothing(user: Caller, tx: Transaction) -> None:
-    test = begin(user)["test_id"]
+    check = begin(user)["check_id"]
     with refused("not_found", 404):
-        new_user(tx).rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
+        new_user(tx).rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
     runtime = tx.admin.rpc("register_llm_runtime", p_name="server")["secret"]
     with refused("not_found", 404):
-        user.through(runtime).rpc("record_llm_key_check", p_test_id=test, p_result="rejected")
-    begun = user.through(runtime).rpc("begin_llm_key_check", provider="groq")["test_id"]
+        user.through(runtime).rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
+    begun = user.through(runtime).rpc("begin_llm_key_check", provider="groq")["check_id"]
     with refused("not_found", 404):
-        user.rpc("record_llm_key_check", p_test_id=begun, p_result="works")
+        user.rpc("record_llm_key_check", p_check_id=begun, p_result="works")
 
 
-def test_where_keys_are_for_runtimes_a_stored_one_is_tested_by_one(user: Caller, tx: Transaction) -> None:
+def test_where_keys_are_for_runtimes_a_stored_one_is_checked_by_one(user: Caller, tx: Transaction) -> None:
     admin = tx.admin
     admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
     with refused("runtime_required", 403):
@@ -137,10 +137,10 @@ def test_what_is_not_there_is_said(user: Caller) -> None:
     with refused("invalid_argument", 400):
         user.rpc("begin_llm_key_check", provider="groq", keys=KEY)
     with refused("invalid_argument", 400):
-        user.rpc("record_llm_key_check", p_test_id=begin(user)["test_id"], p_result="maybe")
+        user.rpc("record_llm_key_check", p_check_id=begin(user)["check_id"], p_result="maybe")
 
 
-def test_ten_tests_in_ten_minutes_and_no_more(user: Caller, tx: Transaction) -> None:
+def test_ten_checks_in_ten_minutes_and_no_more(user: Caller, tx: Transaction) -> None:
     for _ in range(10):
         begin(user)
     with refused("too_many_key_checks", 429) as error:
@@ -157,18 +157,18 @@ def holder(tx: Transaction) -> Caller:
     return other
 
 
-def test_many_tests_at_once_do_not_pass_the_limit_together(stack: Stack) -> None:
+def test_concurrent_checks_do_not_pass_the_limit_together(stack: Stack) -> None:
     signed_up = stack.sign_up()
 
-    def test(_: int) -> int:
+    def check(_: int) -> int:
         answer = stack.rpc("begin_llm_key_check", token=signed_up.access_token, provider="groq", key=KEY)
         return answer.status_code
 
     with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(test, range(24))) == [200] * 10 + [429] * 14
+        assert sorted(pool.map(check, range(24))) == [200] * 10 + [429] * 14
 
 
-def test_known_models_are_of_the_catalogue_the_prices_and_own_use(user: Caller, tx: Transaction) -> None:
+def test_known_models_are_of_the_catalog_the_prices_and_own_use(user: Caller, tx: Transaction) -> None:
     user.rpc("set_llm_price", p_provider="groq", p_model="my-model", p_rates={"input": 1.5, "output": 3})
     user.rpc("set_llm_price", p_provider="groq", p_model="some-*", p_rates={"input": 1})
     known = {model["model"]: model for model in user.rpc("list_llm_models", p_provider="groq")}

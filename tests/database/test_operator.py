@@ -1,4 +1,4 @@
-"""What administrators change for everybody: the operator's switches and the provider catalogue."""
+"""What administrators change for everybody: the operator's switches and the provider catalog."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every price of genai-prices, found and calculated in the database: equal to a billionth of a dollar.
 
-All of its providers are put into the catalogue and synced, in a transaction that is rolled back. Models are
+All of its providers are put into the catalog and synced, in a transaction that is rolled back. Models are
 looked up by names that they go by, at every date and time of day at which a price of theirs changes, in each
 service tier; each distinct price is calculated for all usages, on both sides of each threshold.
 """
@@ -155,7 +155,7 @@ def thresholds(price: types.ModelPrice) -> set[int]:
 
 @pytest.fixture(scope="module")
 def synced(_owner: Connection) -> Iterator[Transaction]:
-    """A catalogue of all providers, with all prices."""
+    """A catalog of all providers, with all prices."""
     with rolled_back(_owner) as tx:
         for provider in providers:
             row = {"id": provider.id, "base_url": "https://example.com", "default_model": "m"}

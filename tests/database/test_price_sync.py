@@ -1,4 +1,4 @@
-"""Syncing the catalogue's prices with a list: what changes, from when, and that nothing recorded does."""
+"""Syncing the catalog's prices with a list: what changes, from when, and that nothing recorded does."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def test_a_price_of_a_provider_that_is_not_there_is_refused(tx: Transaction) -> 
 # Whose price, and for what -------------------------------------------------------------------------------
 
 
-def test_a_users_own_goes_before_the_operators_and_that_before_the_catalogues(
+def test_a_users_own_goes_before_the_operators_and_that_before_the_catalogs(
     tx: Transaction, acme: str
 ) -> None:
     user, other = new_user(tx), new_user(tx)
@@ -353,14 +353,14 @@ def listed(caller: Caller, model: str | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def test_everybody_lists_the_catalogues_and_the_operators_and_their_own(tx: Transaction, acme: str) -> None:
+def test_everybody_lists_the_catalogs_and_the_operators_and_their_own(tx: Transaction, acme: str) -> None:
     user, other = new_user(tx), new_user(tx)
     syncs(tx, {"rates": {"input": 1}})
     sets(tx.admin, {"input": 2}, key_source="operator")
     own = sets(user, {"input": 3})
-    assert {price["source"] for price in listed(user)} == {"catalogue", "operator", "user"}
-    assert {price["source"] for price in listed(other)} == {"catalogue", "operator"}
-    assert {price["source"] for price in listed(tx.admin)} == {"catalogue", "operator"}
+    assert {price["source"] for price in listed(user)} == {"catalog", "operator", "user"}
+    assert {price["source"] for price in listed(other)} == {"catalog", "operator"}
+    assert {price["source"] for price in listed(tx.admin)} == {"catalog", "operator"}
     assert all(price["in_force"] is None for price in listed(user))
     with tx.as_role(other) as connection:
         rows = connection.execute("select * from public.llm_prices where id = %s", [own["id"]]).fetchall()
@@ -409,9 +409,9 @@ def test_nobody_ends_a_price_of_somebody_elses(tx: Transaction, acme: str) -> No
     user, other = new_user(tx), new_user(tx)
     own, operators = sets(user)["id"], sets(tx.admin)["id"]
     syncs(tx, {"rates": PLAIN})
-    catalogues = tx.value("select id from public.llm_prices where source = 'catalogue' and provider = 'acme'")
+    catalogs = tx.value("select id from public.llm_prices where source = 'catalog' and provider = 'acme'")
     for caller, price in [
-        (other, own), (tx.admin, own), (user, operators), (user, catalogues), (tx.admin, catalogues),
+        (other, own), (tx.admin, own), (user, operators), (user, catalogs), (tx.admin, catalogs),
         (user, -1),
     ]:  # fmt: skip
         with refused("price_not_found", 404):

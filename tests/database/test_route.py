@@ -55,7 +55,7 @@ def skipped(user: Caller, **request: Any) -> dict[str, str]:
 # The order ----------------------------------------------------------------------------------------
 
 
-def test_without_wishes_the_catalogue_orders(user: Caller) -> None:
+def test_without_wishes_the_catalog_orders(user: Caller) -> None:
     assert resolve(user) == [
         "user:openai=preference_order",
         "user:groq=preference_order",
@@ -63,7 +63,7 @@ def test_without_wishes_the_catalogue_orders(user: Caller) -> None:
     ]
 
 
-def test_without_wishes_the_order_of_the_task_goes_before_the_catalogues(user: Caller) -> None:
+def test_without_wishes_the_order_of_the_task_goes_before_the_catalogs(user: Caller) -> None:
     assert resolve(user, task="speed") == [
         "user:groq=preference_order",
         "user:mistral=preference_order",
@@ -147,7 +147,7 @@ def test_the_operators_openai_comes_last_unless_the_user_gave_it_a_place(user: C
     ]
 
 
-def test_an_operators_provider_that_is_not_in_the_catalogue_is_none(user: Caller) -> None:
+def test_an_operators_provider_that_is_not_in_the_catalog_is_none(user: Caller) -> None:
     assert resolve(user, operator_providers=["nope", "", "OpenAI"]) == resolve(user)
 
 
@@ -223,7 +223,7 @@ def test_each_provider_that_cannot_serve_is_skipped_with_its_reason(tx: Transact
     with refused("keys_rate_limited", 429) as error:
         resolve(user, operator_providers=OPERATOR)
     assert error.value.hint == explained["advice"]
-    for part in ("rejected your key", "rate-limited", "you declined its use"):
+    for part in ("rejected your key", "rate-limited", "you have not allowed its use"):
         assert part in error.value.hint
 
 
@@ -272,7 +272,7 @@ def test_an_empty_route_says_what_the_user_can_do(tx: Transaction) -> None:
     user = new_user(tx)
     with refused("no_usable_key", 422) as error:
         user.rpc("resolve_llm_route")
-    assert error.value.hint == "Store a key for one of: OpenAI, Groq, Mistral, Anthropic, Google."
+    assert error.value.hint == "Add a key for one of: OpenAI, Groq, Mistral, Anthropic, Google."
     assert user.rpc("explain_llm_route")["advice"] == error.value.hint
     assert new_user(tx).rpc("explain_llm_route", p_operator_providers=["groq"])["advice"] == ""
 

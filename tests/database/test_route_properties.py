@@ -1,4 +1,4 @@
-"""What is true of every route, over random catalogues, settings, keys and requests.
+"""What is true of every route, over random catalogs, settings, keys and requests.
 
 `Model` below is the route as the documentation tells it: one step after the other, small, slow and plain.
 """
@@ -23,7 +23,7 @@ NEEDS = ("tools", "vision", "embeddings")
 KEY_STATES = ("none", "untested", "working", "rejected", "rate_limited", "cooled_down")
 MODELS = ("gpt-x", "claude-x", "unheard-of", *(f"{provider}/m" for provider in PROVIDERS), "groq", "groq/a/b")
 
-# Whose models begin like this, in the catalogue under test.
+# Whose models begin like this, in the catalog under test.
 PREFIXES = {"openai": "gpt", "groq": "gpt", "mistral": "mistral", "anthropic": "claude", "google": "gemini"}
 
 
@@ -130,7 +130,7 @@ class Model:
         return [(p.id, model) for p in having]
 
     def others(self, named: set[str]) -> list[Wish]:
-        """Steps 3 and 4: the default provider, then the rest by priority, task and catalogue."""
+        """Steps 3 and 4: the default provider, then the rest by priority, task and catalog."""
         order = list(self.now.task_orders.get(self.now.task or "", ()))
 
         def place(provider: Provider) -> tuple[Any, ...]:
@@ -239,7 +239,7 @@ SET_UP = """
 with situation as (select %(situation)s::jsonb as j), operator as (
   update llm_private.operator_settings
   set operator_keys_by_default = (j -> 'by_default')::boolean from situation
-), catalogue as (
+), catalog as (
   update public.llm_providers as p
   set "position" = (n ->> 'position')::integer, enabled = (n ->> 'enabled')::boolean,
     capabilities = array(select jsonb_array_elements_text(n -> 'capabilities')),

@@ -98,7 +98,7 @@ def test_a_sync_previews_its_changes_and_applies_them_on_request(admin: Admin, t
     admin.sync_prices(tariff, [entry(1)], apply=True)
     (price,) = admin.list_prices(tariff, "m")
     assert (price.source, price.in_force, price.valid_from, price.valid_until) == (
-        "catalogue",
+        "catalog",
         True,
         None,
         None,

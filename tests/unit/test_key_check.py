@@ -18,7 +18,7 @@ KEY = "sk-made-up-0123456789"
 
 def a_test(**changes: Any) -> KeyCheck:
     fields: dict[str, Any] = {
-        "id": uuid.uuid4(), "provider": "openai", "base_url": "https://api.example/v1",
+        "check_id": uuid.uuid4(), "provider": "openai", "base_url": "https://api.example/v1",
         "wire_format": "openai", "key_header": "authorization", "key_scheme": "Bearer",
         "key_check_path": None,
         "key": None, **changes,

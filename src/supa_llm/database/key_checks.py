@@ -19,11 +19,11 @@ def begin_key_check(provider: str, key: str | None = None) -> Call[KeyCheck]:
 
 
 def record_key_check(
-    test_id: UUID, result: str, retry_after: float | None = None
+    check_id: UUID, result: str, retry_after: float | None = None
 ) -> Call[Mapping[str, Any] | None]:
     """Record the result of a check; returns the stored key's row, or None if no key is stored."""
     return Call(
         "record_llm_key_check",
-        {"p_test_id": str(test_id), "p_result": result, "p_retry_after": retry_after},
+        {"p_check_id": str(check_id), "p_result": result, "p_retry_after": retry_after},
         lambda row: row,
     )

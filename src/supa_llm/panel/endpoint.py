@@ -72,7 +72,7 @@ def panel_endpoint(
             raise NotFoundError("There is no key to check.", code="key_not_found")
         result = await key_check.check_key(check, key, providers)
         stored = await database.run(
-            key_checks.record_key_check(check.id, result.result, result.retry_after), token
+            key_checks.record_key_check(check.check_id, result.result, result.retry_after), token
         )
         return _json(
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from supa_llm.values.reading import Row
@@ -18,7 +18,7 @@ class KeyCheck(Row):
         key: the stored key; None if the check is for a key that is not stored yet.
     """
 
-    id: UUID = field(metadata={"column": "test_id"})
+    check_id: UUID
     provider: str
     base_url: str
     wire_format: str

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from supa_llm.values.reading import Row
 from supa_llm.values.receipts import KeySource
 
-PriceSource = Literal["catalogue", "operator", "user"]
+PriceSource = Literal["catalog", "operator", "user"]
 
 
 #: US dollars per million tokens, or per request for the unit ``request``. A mapping sets rates by input size:
@@ -24,7 +24,7 @@ class Price(Row):
     """The price of a model for a period.
 
     Attributes:
-        source: ``catalogue`` for the synced price list, ``operator`` for an administrator's price, ``user``
+        source: ``catalog`` for the synced price list, ``operator`` for an administrator's price, ``user``
             for the user's own.
         model: the name of a price list entry, or a model name. A ``*`` at the end matches any ending.
         key_source: applies to requests that such a key pays for; None for any.

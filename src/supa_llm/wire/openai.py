@@ -1,6 +1,6 @@
 """The OpenAI format, as used by OpenAI, Groq, Mistral and many others.
 
-Where they differ is in the catalogue: ``parameter_names`` of a candidate renames or drops top-level
+Where they differ is in the catalog: ``parameter_names`` of a candidate renames or drops top-level
 parameters.
 """
 

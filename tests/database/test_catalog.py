@@ -1,4 +1,4 @@
-"""What may be done with each of our functions, tables and sequences, read from PostgreSQL's own catalogue."""
+"""What may be done with each of our functions, tables and sequences, read from PostgreSQL's own catalog."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tests.database.surface import PRIVATE_GRANTS, RPCS, SHARED, TABLES
 
 
 @pytest.fixture(scope="module", params=["old", "new"])
-def catalogue(request: pytest.FixtureRequest) -> Iterator[Connection]:
-    """The catalogue of a stack with either kind of default privileges."""
+def catalog(request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """The catalog of a stack with either kind of default privileges."""
     with owner(request.getfixturevalue("stack" if request.param == "old" else "new_stack")) as connection:
         yield connection
 
 
-def rows(catalogue: Connection, query: str) -> list[dict[str, Any]]:
-    return catalogue.execute(query).fetchall()
+def rows(catalog: Connection, query: str) -> list[dict[str, Any]]:
+    return catalog.execute(query).fetchall()
 
 
 @pytest.fixture(scope="module")
-def functions(catalogue: Connection) -> list[dict[str, Any]]:
+def functions(catalog: Connection) -> list[dict[str, Any]]:
     roles = ", ".join(f"'{role}'" for role in API_ROLES)
     return rows(
-        catalogue,
+        catalog,
         f"""
         select n.nspname as schema, p.proname as name, p.oid::regprocedure::text as signature,
           p.prosecdef as definer, p.proconfig as config, p.proowner::regrole::text as owner,
@@ -45,9 +45,9 @@ def functions(catalogue: Connection) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def relations(catalogue: Connection) -> list[dict[str, Any]]:
+def relations(catalog: Connection) -> list[dict[str, Any]]:
     return rows(
-        catalogue,
+        catalog,
         """
         select n.nspname as schema, c.relname as name, c.relkind as kind, c.relrowsecurity as rls,
           c.relowner::regrole::text as owner, obj_description(c.oid) as comment,
@@ -127,10 +127,10 @@ def test_every_table_belongs_to_the_role_that_migrates_and_says_what_it_is_for(
     assert [r["name"] for r in tables if not r["comment"]] == []
 
 
-def test_the_api_may_read_public_tables_and_do_nothing_else_with_any(catalogue: Connection) -> None:
+def test_the_api_may_read_public_tables_and_do_nothing_else_with_any(catalog: Connection) -> None:
     """Not TRUNCATE either, which passes by row level security, nor a sequence."""
     grants = rows(
-        catalogue,
+        catalog,
         """
         select n.nspname || '.' || c.relname as relation, a.privilege_type as privilege,
           case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as grantee
@@ -149,9 +149,9 @@ def test_the_api_may_read_public_tables_and_do_nothing_else_with_any(catalogue: 
     }
 
 
-def test_no_column_is_granted_past_its_table(catalogue: Connection) -> None:
+def test_no_column_is_granted_past_its_table(catalog: Connection) -> None:
     columns = rows(
-        catalogue,
+        catalog,
         """
         select a.attrelid::regclass::text as relation, a.attname as name
         from pg_attribute as a
@@ -163,9 +163,9 @@ def test_no_column_is_granted_past_its_table(catalogue: Connection) -> None:
     assert columns == []
 
 
-def test_policies_only_let_signed_in_users_read_their_own(catalogue: Connection) -> None:
+def test_policies_only_let_signed_in_users_read_their_own(catalog: Connection) -> None:
     policies = rows(
-        catalogue,
+        catalog,
         "select tablename, cmd, roles::text[] as roles, qual, permissive from pg_policies "
         "where schemaname in ('public', 'llm_private')",
     )
@@ -181,10 +181,10 @@ def test_policies_only_let_signed_in_users_read_their_own(catalogue: Connection)
         assert policy["qual"] == expected, table
 
 
-def test_an_index_stands_behind_every_policy(catalogue: Connection) -> None:
+def test_an_index_stands_behind_every_policy(catalog: Connection) -> None:
     """Each table leads its primary key with the owner, so that it also shards by it."""
     leading = rows(
-        catalogue,
+        catalog,
         """
         select c.relname as name, a.attname as first
         from pg_index as i
@@ -198,10 +198,10 @@ def test_an_index_stands_behind_every_policy(catalogue: Connection) -> None:
     }.items()
 
 
-def test_every_foreign_key_is_indexed(catalogue: Connection) -> None:
+def test_every_foreign_key_is_indexed(catalog: Connection) -> None:
     """Without, deleting one account or provider reads whole tables."""
     missing = rows(
-        catalogue,
+        catalog,
         """
         select k.conrelid::regclass::text as name, k.conname as key
         from pg_constraint as k
@@ -216,9 +216,9 @@ def test_every_foreign_key_is_indexed(catalogue: Connection) -> None:
     assert missing == []
 
 
-def test_the_private_schema_is_open_to_nobody_without_need(catalogue: Connection) -> None:
+def test_the_private_schema_is_open_to_nobody_without_need(catalog: Connection) -> None:
     grants = rows(
-        catalogue,
+        catalog,
         "select case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as grantee, "
         "a.privilege_type as privilege "
         "from pg_namespace as n, aclexplode(n.nspacl) as a "
@@ -230,10 +230,10 @@ def test_the_private_schema_is_open_to_nobody_without_need(catalogue: Connection
     }
 
 
-def test_no_trigger_of_ours_sits_on_a_table_of_the_project(catalogue: Connection) -> None:
+def test_no_trigger_of_ours_sits_on_a_table_of_the_project(catalog: Connection) -> None:
     """One on auth.users that fails would block sign-ups."""
     triggers = rows(
-        catalogue,
+        catalog,
         "select tgrelid::regclass::text as name from pg_trigger as t "
         "inner join pg_proc as p on p.oid = t.tgfoid "
         "where p.pronamespace in ('public'::regnamespace, 'llm_private'::regnamespace) "
