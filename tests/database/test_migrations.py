@@ -6,10 +6,15 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from supa_llm import LocalError
+from supa_llm.local import LocalStack
 from supa_llm.local.install import cache_directory, install
 from supa_llm.local.layout import layout_for
-from tests.database.support import Adopter, Http, inventory, new_user, owner
+from tests.database.support import Adopter, Connection, Http, inventory, new_user, owner
 from tests.support import ROOT, Stack, key_for
 
 
@@ -18,6 +23,45 @@ def test_nothing_of_the_project_is_changed(adopter: Adopter) -> None:
         after = inventory(connection)
     for kind, before in adopter.before.items():
         assert after[kind] == before, kind
+
+
+def test_a_push_that_fails_late_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The CLI sends a migration as one transaction, which no statement of ours may end."""
+    empty, failing = tmp_path / "empty", tmp_path / "failing"
+    (empty / "supabase" / "migrations").mkdir(parents=True)
+    shutil.copytree(ROOT / "supabase", failing / "supabase")
+    (migration,) = (failing / "supabase" / "migrations").glob("*.sql")
+    migration.write_text(f"{migration.read_text()}\nselect 1 / 0;\n")
+    options: dict[str, Any] = {"port": 0, "throwaway": True}
+    local = LocalStack(tmp_path / "stack", project=empty, **options)
+    try:
+        local.up()
+        with owner(Stack.from_env(local.env())) as connection:
+            before = inventory(connection)
+            with pytest.raises(LocalError, match="division by zero"):
+                LocalStack(tmp_path / "stack", project=failing, **options).up()
+            assert inventory(connection) == before
+            assert objects(connection) == {}
+        LocalStack(tmp_path / "stack", project=ROOT, **options).up()
+        with owner(Stack.from_env(local.env())) as connection:
+            assert objects(connection).keys() == {"schemas", "relations", "functions", "secrets", "pushed"}
+    finally:
+        local.destroy()
+
+
+def objects(connection: Connection) -> dict[str, int]:
+    """How many objects of supa-llm a project has, by kind; kinds without any are absent."""
+    queries = {
+        "schemas": "select from pg_namespace where nspname = 'llm_private'",
+        "relations": "select from pg_class where relname ~ 'llm'",
+        "functions": "select from pg_proc where proname ~ 'llm'",
+        "secrets": "select from vault.secrets where name ~ 'llm'",
+    }
+    found = {kind: len(connection.execute(query).fetchall()) for kind, query in queries.items()}
+    history = "supabase_migrations.schema_migrations"
+    if connection.execute("select to_regclass(%s) as history", [history]).fetchall()[0]["history"]:
+        found["pushed"] = len(connection.execute(f"select from {history}").fetchall())
+    return {kind: count for kind, count in found.items() if count}
 
 
 def test_a_second_push_has_nothing_to_do(stack: Stack, tmp_path: Path) -> None:
