@@ -1,16 +1,12 @@
-"""What administrators change for everybody: the operator's switches and the provider catalog."""
+"""The operator's settings, which administrators change."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.database.support import Refused, Transaction, new_user, refused
-from tests.support import key_for
-
-NEW = {"id": "together", "base_url": "https://api.together.xyz/v1", "default_model": "some/model"}
+from tests.database.support import Transaction, refused
 
 
 def test_only_the_switches_that_are_named_change(tx: Transaction) -> None:
@@ -46,103 +42,3 @@ def test_a_switch_takes_only_what_it_knows(tx: Transaction, changes: dict[str, A
     with refused(code, 400):
         tx.admin.rpc("set_llm_operator_settings", p_changes=changes)
     assert tx.admin.rpc("get_llm_operator_settings") == before
-
-
-def test_a_provider_that_speaks_openai_needs_three_values(tx: Transaction) -> None:
-    added = tx.admin.rpc("set_llm_provider", p_provider=NEW)
-    assert (added["name"], added["wire_format"], added["enabled"]) == ("Together", "openai", True)
-    user = new_user(tx)
-    assert "together" in [row["id"] for row in user.rpc("list_llm_providers")]
-    user.rpc("set_llm_key", provider="together", key="0000000000000000fake")
-    (candidate,) = user.rpc("resolve_llm_route")["candidates"]
-    assert (candidate["provider"], candidate["model"]) == ("together", "some/model")
-    assert candidate["base_url"] == "https://api.together.xyz/v1"
-
-
-def test_only_the_columns_that_are_named_change(tx: Transaction) -> None:
-    (before,) = tx.sql("select * from public.llm_providers where id = 'groq'")
-    tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "default_model": "x", "position": 1})
-    (after,) = tx.sql("select * from public.llm_providers where id = 'groq'")
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed <= {"default_model", "position", "updated_at"}
-    assert (after["default_model"], after["position"]) == ("x", 1)
-
-
-def test_a_provider_that_is_switched_off_is_offered_to_nobody(tx: Transaction) -> None:
-    tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "enabled": False})
-    assert "groq" not in [row["id"] for row in new_user(tx).rpc("list_llm_providers")]
-
-
-@pytest.mark.parametrize(
-    ("provider", "code"),
-    [
-        ({}, "invalid_argument"),
-        ({"id": None}, "invalid_argument"),
-        ({**NEW, "id": "Together"}, "invalid_provider"),
-        ({**NEW, "id": "a" * 33}, "invalid_provider"),
-        ({"id": "together", "default_model": "x"}, "invalid_provider"),
-        ({"id": "together", "base_url": "https://x.example"}, "invalid_provider"),
-        ({**NEW, "base_url": "http://api.together.xyz/v1"}, "invalid_provider"),
-        ({**NEW, "base_url": "https://api.together.xyz/v1/"}, "invalid_provider"),
-        ({**NEW, "base_url": "https://user:password@api.together.xyz"}, "invalid_provider"),
-        ({**NEW, "base_url": "https://api.together.xyz?x=1"}, "invalid_provider"),
-        ({**NEW, "base_url": "http://localhost.evil.example/v1"}, "invalid_provider"),
-        ({**NEW, "base_url": "http://127.0.0.1@evil.example/v1"}, "invalid_provider"),
-        ({**NEW, "base_url": "file:///etc/passwd"}, "invalid_provider"),
-        ({**NEW, "base_url": "https://a.example\nhttps://b.example"}, "invalid_provider"),
-        ({**NEW, "wire_format": "soap"}, "invalid_provider"),
-        ({**NEW, "key_header": "X-Key: y"}, "invalid_provider"),
-        ({**NEW, "key_scheme": "Bearer x"}, "invalid_provider"),
-        ({**NEW, "key_pattern": "((("}, "invalid_provider"),
-        ({**NEW, "model_pattern": "((("}, "invalid_provider"),
-        ({**NEW, "capabilities": ["telepathy"]}, "invalid_provider"),
-        ({**NEW, "capabilities": "chat"}, "invalid_provider"),
-        ({**NEW, "task_models": []}, "invalid_provider"),
-        ({**NEW, "parameter_names": "x"}, "invalid_provider"),
-        ({**NEW, "name": ""}, "invalid_provider"),
-        ({**NEW, "position": "first"}, "invalid_provider"),
-        ({**NEW, "default_model": None}, "invalid_provider"),
-        ({**NEW, "bse_url": "x"}, "unknown_setting"),
-        ({**NEW, "created_at": "2020-01-01"}, "unknown_setting"),
-    ],
-)
-def test_a_provider_that_cannot_work_is_not_stored(
-    tx: Transaction, provider: dict[str, Any], code: str
-) -> None:
-    before = tx.sql("select * from public.llm_providers order by id")
-    with refused(code, 400):
-        tx.admin.rpc("set_llm_provider", p_provider=provider)
-    assert tx.sql("select * from public.llm_providers order by id") == before
-
-
-@pytest.mark.parametrize("base_url", ["http://127.0.0.1:8080/v1", "http://localhost", "http://[::1]:1/v1"])
-def test_a_provider_on_this_machine_may_be_reached_in_clear(tx: Transaction, base_url: str) -> None:
-    tx.admin.rpc("set_llm_provider", p_provider={**NEW, "base_url": base_url})
-
-
-def test_the_seed_changes_nothing_that_is_there(tx: Transaction) -> None:
-    tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "default_model": "x", "enabled": False})
-    before = tx.sql("select * from public.llm_providers order by id")
-    tx.sql("select llm_private.add_default_providers()")
-    assert tx.sql("select * from public.llm_providers order by id") == before
-
-
-@pytest.mark.parametrize("provider", ["openai", "groq", "mistral", "anthropic", "google"])
-def test_every_provider_of_the_seed_takes_its_own_keys_and_no_others(tx: Transaction, provider: str) -> None:
-    user = new_user(tx)
-    user.holds_key(provider)
-    for other in {"openai", "groq", "anthropic", "google"} - {provider}:
-        with refused("key_malformed", 400):
-            user.rpc("set_llm_key", provider=provider, key=key_for(other))
-
-
-def test_a_capability_pattern_or_order_of_the_seed_names_what_exists(tx: Transaction) -> None:
-    providers = {row["id"] for row in tx.sql("select id from public.llm_providers")}
-    for task in tx.sql("select * from public.llm_tasks"):
-        assert set(task["provider_order"]) <= providers, json.dumps(task)
-
-
-def test_what_is_wrong_with_a_provider_is_named(tx: Transaction) -> None:
-    with pytest.raises(Refused) as error:
-        tx.admin.rpc("set_llm_provider", p_provider={**NEW, "base_url": "http://api.together.xyz"})
-    assert "base_url_is_https_or_loopback" in error.value.message

@@ -263,7 +263,7 @@ class Model:
         for attempt in self.attempts.values():
             attempt.holds.pop(id_, None)
         for quota in self.quotas.values():
-            # What a closer one stood before is summed anew.
+            # A quota that a more specific one replaced is summed from the ledger.
             alike = (quota.unit, quota.provider) == (gone.unit, gone.provider)
             if alike and gone.who != "own" and quota.who != "own":
                 quota.used = None

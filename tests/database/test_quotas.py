@@ -512,13 +512,13 @@ def test_a_shared_quota_counts_what_runtimes_ran_before(tx: Transaction, user: C
 # Periods ------------------------------------------------------------------------------------------
 
 
-def test_a_quota_begins_anew_with_its_period(tx: Transaction, user: Caller) -> None:
+def test_a_quota_resets_with_its_period(tx: Transaction, user: Caller) -> None:
     quota = sets(user, 1, period="minute")
     request, _ = resolves(user)
     user.records(request_id=request)
     with refused("quota_exceeded"):
         resolves(user)
-    soft = sets(user, 1, "tokens", period="minute", enforced=False)
+    alerting = sets(user, 1, "tokens", period="minute", enforced=False)
     tx.sql(
         "update llm_private.quota_counters set starts_at = starts_at - interval '1 minute',"
         " ends_at = ends_at - interval '1 minute' where owner = %s",
@@ -527,7 +527,7 @@ def test_a_quota_begins_anew_with_its_period(tx: Transaction, user: Caller) -> N
     late, _ = resolves(user)
     assert (figures(user, quota["id"])["used"], figures(user, quota["id"])["reserved"]) == (0, 1)
     user.records(request_id=late, output_tokens=3)
-    assert figures(user, soft["id"])["used"] == 3
+    assert figures(user, alerting["id"])["used"] == 3
     assert tx.value("select count(*) from llm_private.quota_counters where owner = %s", user.id) == 2
     assert_exact(tx.connection)
 

@@ -46,7 +46,7 @@ def models(user: Caller, **request: Any) -> list[str]:
 
 
 def skipped(user: Caller, **request: Any) -> dict[str, str]:
-    """What was left out of a route: source:provider → reason."""
+    """What a route skipped: source:provider → reason."""
     named = {f"p_{name}": value for name, value in request.items()}
     lines = user.rpc("explain_llm_route", **named)["skipped"]
     return {f"{line['key_source']}:{line['provider']}": line["reason"] for line in lines}
@@ -195,7 +195,7 @@ def test_embeddings_use_the_model_for_embeddings(user: Caller) -> None:
     assert models(user, needs=["embeddings"]) == ["openai/text-embedding-3-small", "mistral/mistral-embed"]
 
 
-# What is left out ---------------------------------------------------------------------------------
+# What is skipped ----------------------------------------------------------------------------------
 
 
 def test_each_provider_that_cannot_serve_is_skipped_with_its_reason(tx: Transaction, user: Caller) -> None:
@@ -397,7 +397,7 @@ def test_a_lease_lasts_as_long_as_the_operator_says(tx: Transaction, user: Calle
     assert until > datetime.now(UTC)
 
 
-def test_a_lease_that_ran_out_is_made_anew(tx: Transaction, user: Caller) -> None:
+def test_an_expired_lease_is_renewed(tx: Transaction, user: Caller) -> None:
     user.rpc("resolve_llm_route")
     tx.sql("update llm_private.leases set expires_at = now() - interval '1 second'")
     before = len(user.rpc("get_llm_audit_log", p_limit=500))

@@ -343,7 +343,7 @@ def test_a_request_that_never_comes_back_holds_nothing_after_its_time(tx: Transa
     assert_exact(tx.connection)
 
 
-def test_what_expired_is_swept_under_soft_quotas_too(tx: Transaction, user: Caller) -> None:
+def test_expired_reservations_are_freed_under_alert_only_quotas_too(tx: Transaction, user: Caller) -> None:
     sets(user, 10**6, enforced=False)
     lost = [resolves(user)[0] for _ in range(5)]
     for request in lost:
