@@ -7612,39 +7612,6 @@ comment on column llm_private.usage_retention.events_since is
 
 alter table llm_private.usage_retention enable row level security;
 
-create type llm_private.usage_measure as (
-  totals text,
-  starts_at timestamptz,
-  user_id uuid,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  key_id uuid,
-  recorder uuid,
-  measure text,
-  value numeric
-);
-
-comment on type llm_private.usage_measure is
-'One measure of one group. totals: users (by the hour), or hour or day for the project''s totals.';
-
-create type llm_private.usage_difference as (
-  totals text,
-  starts_at timestamptz,
-  user_id uuid,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  key_id uuid,
-  recorder uuid,
-  differences jsonb
-);
-
-comment on type llm_private.usage_difference is
-'A group whose totals differ from what they sum. differences: how much higher they are, by measure.';
-
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.drop_old_events()
@@ -7715,28 +7682,31 @@ $$;
 
 comment on function llm_private.run_maintenance is 'See run_llm_maintenance().';
 
--- Totals are compared measure by measure: each side is unpivoted into signed rows, and the sides add up to 0.
-
-create function llm_private.measure_names()
-returns text[]
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return '{requests,attempts,fallbacks,failures,cancelled,input_tokens,cached_input_tokens,cache_write_tokens,
-    output_tokens,reasoning_tokens,cost,cache_savings,unpriced,unreported,last_used_at}'::text[];
-end
-$$;
-
-comment on function llm_private.measure_names is 'The measures of a group, in the order in which they are unpivoted.';
-
-create function llm_private.event_measures(p_from timestamptz, p_until timestamptz)
-returns setof llm_private.usage_measure
+-- What is compared is unpivoted: a row a group and measure. Both sides of each comparison add up to 0.
+create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
+returns table (
+  totals text,
+  starts_at timestamptz,
+  user_id uuid,
+  provider text,
+  model text,
+  task text,
+  key_source text,
+  key_id uuid,
+  recorder uuid,
+  differences jsonb
+)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
+declare
+  v_measures constant text[] := array[
+    'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
+    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unreported',
+    'last_used_at'
+  ];
 begin
   return query
   with adjustments as (
@@ -7760,47 +7730,14 @@ begin
       on a.user_id = e.user_id and a.request_id = e.request_id and a.attempt = e.attempt and a.recorder = e.recorder
     where
       e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
-  )
-  select
-    'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder, m.measure, m.value
-  from (
-    select
-      e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-      array[
-        count(*) filter (where e.attempt = 1), count(*), count(*) filter (where e.attempt = 2),
-        count(*) filter (where e.outcome = 'failed'), count(*) filter (where e.outcome = 'cancelled'),
-        coalesce(sum(e.input_tokens), 0), coalesce(sum(e.cached_input_tokens), 0),
-        coalesce(sum(e.cache_write_tokens), 0), coalesce(sum(e.output_tokens), 0),
-        coalesce(sum(e.reasoning_tokens), 0), sum(e.cost_now), sum(e.savings_now),
-        count(*) filter (where e.unpriced), count(*) filter (where e.unreported), extract(epoch from max(e.at))
-      ]::numeric[] as sums
-    from events as e
-    group by 1, 2, 3, 4, 5, 6, 7, 8
-  ) as e
-  cross join lateral unnest(llm_private.measure_names(), e.sums) as m (measure, value)
-  where m.value <> 0
-  union all
-  select
-    'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-    'latency_counts ' || llm_private.latency_bucket(e.latency_ms), count(*)
-  from events as e
-  where e.latency_ms is not null
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
-end
-$$;
-
-comment on function llm_private.event_measures is
-'What the users'' totals should be: the sums of the events and their adjustments.';
-
-create function llm_private.user_measures(p_from timestamptz, p_until timestamptz)
-returns setof llm_private.usage_measure
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  with spans as (
+  ),
+  rolled_up as (
+    select p.*, f.starts_at + ('1 ' || f.span)::interval as ends_at
+    from llm_private.usage_rollups as f
+    inner join llm_private.project_totals as p using (span, starts_at)
+    where not f.stale and f.starts_at >= p_from and f.starts_at < p_until
+  ),
+  users as (
     select 'users' as totals, t.hour as starts_at, t.* from public.llm_usage_totals as t
     where t.hour >= p_from and t.hour < p_until
     union all
@@ -7810,23 +7747,12 @@ begin
         and f.starts_at = date_trunc(f.span, t.hour, 'UTC')
     where t.hour >= p_from and t.hour < p_until + interval '1 day'
   ),
-  users as (
+  of_users as (
     select
-      s.totals, s.starts_at, s.provider, s.model, s.task, s.key_source,
-      case when s.totals = 'users' then s.user_id end as user_id,
-      case when s.totals = 'users' then s.key_id end as key_id,
-      case when s.totals = 'users' then s.recorder end as recorder,
-      s.requests, s.attempts, s.fallbacks, s.failures, s.cancelled, s.input_tokens, s.cached_input_tokens,
-      s.cache_write_tokens, s.output_tokens, s.reasoning_tokens, s.cost, s.cache_savings, s.unpriced, s.unreported,
-      s.last_used_at, s.latency_counts
-    from spans as s
-  )
-  select
-    u.totals, u.starts_at, u.user_id, u.provider, u.model, u.task, u.key_source, u.key_id, u.recorder,
-    m.measure, m.value
-  from (
-    select
-      u.totals, u.starts_at, u.user_id, u.provider, u.model, u.task, u.key_source, u.key_id, u.recorder,
+      u.totals, u.starts_at,
+      case when u.totals = 'users' then u.user_id end as user_id, u.provider, u.model, u.task, u.key_source,
+      case when u.totals = 'users' then u.key_id end as key_id,
+      case when u.totals = 'users' then u.recorder end as recorder,
       array[
         sum(u.requests), sum(u.attempts), sum(u.fallbacks), sum(u.failures), sum(u.cancelled), sum(u.input_tokens),
         sum(u.cached_input_tokens), sum(u.cache_write_tokens), sum(u.output_tokens), sum(u.reasoning_tokens),
@@ -7834,84 +7760,76 @@ begin
       ]::numeric[] as sums
     from users as u
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9
-  ) as u
-  cross join lateral unnest(llm_private.measure_names(), u.sums) as m (measure, value)
-  where m.value <> 0
-  union all
-  select
-    u.totals, u.starts_at, u.user_id, u.provider, u.model, u.task, u.key_source, u.key_id, u.recorder,
-    'latency_counts ' || c.i, sum(c.n)
-  from users as u
-  cross join lateral unnest(u.latency_counts) with ordinality as c (n, i)
-  where c.n <> 0
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
-end
-$$;
-
-comment on function llm_private.user_measures is
-'The users'' totals and, by the spans of the project''s totals, what those should be.';
-
-create function llm_private.project_measures(p_from timestamptz, p_until timestamptz)
-returns setof llm_private.usage_measure
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  with rolled_up as (
-    select p.* from llm_private.usage_rollups as f
-    inner join llm_private.project_totals as p using (span, starts_at)
-    where not f.stale and f.starts_at >= p_from and f.starts_at < p_until
-  )
-  select
-    p.span, p.starts_at, null::uuid, p.provider, p.model, p.task, p.key_source, null::uuid, null::uuid,
-    m.measure, m.value
-  from rolled_up as p
-  cross join lateral unnest(
-    llm_private.measure_names(),
-    array[
-      p.requests, p.attempts, p.fallbacks, p.failures, p.cancelled, p.input_tokens, p.cached_input_tokens,
-      p.cache_write_tokens, p.output_tokens, p.reasoning_tokens, p.cost, p.cache_savings, p.unpriced, p.unreported,
-      extract(epoch from p.last_used_at)
-    ]::numeric[]
-  ) as m (measure, value)
-  where m.value <> 0
-  union all
-  select
-    p.span, p.starts_at, null, p.provider, p.model, p.task, p.key_source, null, null, 'latency_counts ' || c.i, c.n
-  from rolled_up as p
-  cross join lateral unnest(p.latency_counts) with ordinality as c (n, i)
-  where c.n <> 0;
-end
-$$;
-
-comment on function llm_private.project_measures is 'The project''s totals of the hours and days that are rolled up.';
-
-create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
-returns setof llm_private.usage_difference
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  with sides as (
-    -- The users' totals are compared with the events, and the project's totals with the users'.
-    select u.*, case when u.totals = 'users' then 1 else -1 end as sign
-    from llm_private.user_measures(p_from, p_until) as u
+  ),
+  sides as (
+    -- The users' totals are more than the events by …
+    select
+      u.totals, u.starts_at, u.user_id, u.provider, u.model, u.task, u.key_source, u.key_id, u.recorder,
+      v_measures[m.i] as measure, m.value * case when u.totals = 'users' then 1 else -1 end as value
+    from of_users as u
+    cross join lateral unnest(u.sums) with ordinality as m (value, i)
     union all
-    select e.*, -1 from llm_private.event_measures(p_from, p_until) as e
+    select
+      'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
+      v_measures[m.i], -m.value
+    from (
+      select
+        e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
+        array[
+          count(*) filter (where e.attempt = 1), count(*), count(*) filter (where e.attempt = 2),
+          count(*) filter (where e.outcome = 'failed'), count(*) filter (where e.outcome = 'cancelled'),
+          coalesce(sum(e.input_tokens), 0), coalesce(sum(e.cached_input_tokens), 0),
+          coalesce(sum(e.cache_write_tokens), 0), coalesce(sum(e.output_tokens), 0),
+          coalesce(sum(e.reasoning_tokens), 0), sum(e.cost_now), sum(e.savings_now),
+          count(*) filter (where e.unpriced), count(*) filter (where e.unreported), extract(epoch from max(e.at))
+        ]::numeric[] as sums
+      from events as e
+      group by 1, 2, 3, 4, 5, 6, 7, 8
+    ) as e
+    cross join lateral unnest(e.sums) with ordinality as m (value, i)
     union all
-    select p.*, 1 from llm_private.project_measures(p_from, p_until) as p
+    select
+      'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
+      'latency_counts ' || llm_private.latency_bucket(e.latency_ms), -count(*)
+    from events as e
+    where e.latency_ms is not null
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    union all
+    select
+      u.totals, u.starts_at,
+      case when u.totals = 'users' then u.user_id end, u.provider, u.model, u.task, u.key_source,
+      case when u.totals = 'users' then u.key_id end, case when u.totals = 'users' then u.recorder end,
+      'latency_counts ' || c.i, sum(c.n) * case when u.totals = 'users' then 1 else -1 end
+    from users as u
+    cross join lateral unnest(u.latency_counts) with ordinality as c (n, i)
+    where c.n <> 0
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, u.totals
+    union all
+    -- … and the project's more than the users'.
+    select
+      f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, v_measures[m.i], m.value
+    from rolled_up as f
+    cross join lateral unnest(
+      array[
+        f.requests, f.attempts, f.fallbacks, f.failures, f.cancelled, f.input_tokens, f.cached_input_tokens,
+        f.cache_write_tokens, f.output_tokens, f.reasoning_tokens, f.cost, f.cache_savings, f.unpriced, f.unreported,
+        extract(epoch from f.last_used_at)
+      ]::numeric[]
+    ) with ordinality as m (value, i)
+    union all
+    select
+      f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, 'latency_counts ' || c.i, c.n
+    from rolled_up as f
+    cross join lateral unnest(f.latency_counts) with ordinality as c (n, i)
+    where c.n <> 0
   ),
   differing as (
     select
       s.totals, s.starts_at, s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorder,
-      s.measure, sum(s.sign * s.value) as value
+      s.measure, sum(s.value) as value
     from sides as s
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-    having sum(s.sign * s.value) <> 0
+    having sum(s.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
@@ -7923,9 +7841,9 @@ end
 $$;
 
 comment on function llm_private.usage_differences is
-'Groups whose totals differ from what they sum, with how much more they are, for hours that begin from p_from to before
-p_until: the users'' totals against the events and their adjustments, the project''s totals (rolled up hours and days)
-against the users'' totals.';
+'Groups whose totals are not the sums of what they are made of, and by how much they are more, for hours that begin from
+p_from to before p_until: the users'' against the events and their adjustments, the project''s (rolled up hours and days)
+against the users''.';
 
 create function llm_private.check_usage(p_since date, p_until date)
 returns jsonb
