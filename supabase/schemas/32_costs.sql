@@ -28,6 +28,11 @@ comment on column llm_private.charges.price_id is 'Null if the model is unpriced
 
 alter table llm_private.charges enable row level security;
 
+create type llm_private.attempt_cost as (price_id bigint, cost numeric, cache_savings numeric);
+
+comment on type llm_private.attempt_cost is
+'What an attempt costs, and what caching saved of it, in US dollars; all null if the model is unpriced.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.cost_of(
@@ -37,10 +42,9 @@ create function llm_private.cost_of(
   p_cache_write integer,
   p_output integer,
   p_reasoning integer,
-  p_other_tokens jsonb,
-  out cost numeric,
-  out cache_savings numeric
+  p_other_tokens jsonb
 )
+returns llm_private.attempt_cost
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -49,13 +53,15 @@ declare
   v_tier llm_private.price_tiers;
   v_other numeric := 0;
   v_other_cached numeric := 0;
+  v_cost llm_private.attempt_cost;
 begin
   select * into v_tier from llm_private.price_tiers
   where price_id = p_price and above < coalesce(p_input, 0)
   order by above desc limit 1;
   if not found then
-    return;
+    return v_cost;
   end if;
+  v_cost.price_id := p_price;
   if v_tier.per_other is not null and p_other_tokens is not null then
     select
       coalesce(sum(value::numeric * (p_other_tokens ->> key)::numeric), 0),
@@ -63,22 +69,23 @@ begin
     into v_other, v_other_cached
     from jsonb_each_text(v_tier.per_other);
   end if;
-  cache_savings := trim_scale(-(
+  v_cost.cache_savings := trim_scale(-(
     coalesce(p_cached_input, 0) * v_tier.per_cached_input + coalesce(p_cache_write, 0) * v_tier.per_cache_write
     + v_other_cached
   ));
   -- Inconsistent counts could make the cost negative, which would offset other usage.
-  cost := trim_scale(greatest(
+  v_cost.cost := trim_scale(greatest(
     v_tier.per_request + coalesce(p_input, 0) * v_tier.per_input + coalesce(p_output, 0) * v_tier.per_output
     + coalesce(p_reasoning, 0) * v_tier.per_reasoning + v_other
     + coalesce(p_cached_input, 0) * v_tier.per_cached_input + coalesce(p_cache_write, 0) * v_tier.per_cache_write, 0
   ));
+  return v_cost;
 end
 $$;
 
 comment on function llm_private.cost_of is
 'What an attempt costs at a price, in US dollars, and what the provider''s cache saved: the savings of reading minus the
-cost of writing, which may be negative. A null count is 0. Both are null without a price.';
+cost of writing, which may be negative. A null count is 0. All fields are null without a price.';
 
 create function llm_private.forget_charges()
 returns trigger
@@ -169,17 +176,17 @@ create function llm_private.charge(
   p_cache_write integer,
   p_output integer,
   p_reasoning integer,
-  p_other_tokens jsonb,
-  out price_id bigint,
-  out cost numeric,
-  out cache_savings numeric
+  p_other_tokens jsonb
 )
+returns llm_private.attempt_cost
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
+  v_price bigint;
+  v_cost llm_private.attempt_cost;
 begin
   if v_plain then
     select
@@ -190,7 +197,7 @@ begin
         + coalesce(p_cache_write, 0) * c.per_cache_write, 0
       )) end,
       trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write))
-    into price_id, cost, cache_savings
+    into v_cost
     from llm_private.charges as c
     where
       c.provider = p_provider and c.model = lower(p_model) and c.key_source = p_key_source
@@ -201,24 +208,24 @@ begin
         where p.source = 'user' and p.user_id = p_user and p.provider = p_provider and p_key_source = 'user'
       );
     if found then
-      return;
+      return v_cost;
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
-  price_id := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
-  if price_id is not null then
-    select k.cost, k.cache_savings into cost, cache_savings
-    from llm_private.cost_of(
-      price_id, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
-    ) as k;
-  end if;
-  if v_plain and not exists (
-    select from public.llm_prices as p where p.id = charge.price_id and p.source = 'user'
-  ) then
-    perform llm_private.remember_charge(
-      p_provider, lower(p_model), p_key_source, p_at, coalesce(p_input, 0), price_id
+  v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  if v_price is not null then
+    v_cost := llm_private.cost_of(
+      v_price, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
     );
   end if;
+  if v_plain and not exists (
+    select from public.llm_prices as p where p.id = v_price and p.source = 'user'
+  ) then
+    perform llm_private.remember_charge(
+      p_provider, lower(p_model), p_key_source, p_at, coalesce(p_input, 0), v_price
+    );
+  end if;
+  return v_cost;
 end
 $$;
 

@@ -116,6 +116,18 @@ comment on column llm_private.reservations.starts_at is 'The period of the count
 alter table llm_private.quota_counters enable row level security;
 alter table llm_private.reservations enable row level security;
 
+create type llm_private.quota_period as (starts_at timestamptz, ends_at timestamptz);
+
+comment on type llm_private.quota_period is 'A period of a quota, including its start and excluding its end.';
+
+create type llm_private.weighed_attempt as (
+  refusal jsonb,
+  holds llm_private.reservations []
+);
+
+comment on type llm_private.weighed_attempt is
+'Why a quota refuses an attempt, or what to reserve for it in each quota that counts it.';
+
 -- Which quotas apply --------------------------------------------------------------------------------------------------
 
 create function llm_private.has_quotas(p_user uuid)
@@ -125,8 +137,11 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- A project without quotas stops after the first check.
-  return exists (select from llm_private.quotas) and exists (
+  -- Where nobody has any, no more is asked, and the longer query is not even begun.
+  if not exists (select from llm_private.quotas) then
+    return false;
+  end if;
+  return exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
     select from llm_private.quotas as q
@@ -241,9 +256,8 @@ $$;
 comment on function llm_private.lock_usage is
 'Block recording of a user''s usage (for the operator: of all usage) until this transaction ends.';
 
-create function llm_private.quota_window(
-  p_period text, p_zone text, p_at timestamptz, out starts_at timestamptz, out ends_at timestamptz
-)
+create function llm_private.quota_window(p_period text, p_zone text, p_at timestamptz)
+returns llm_private.quota_period
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -253,44 +267,43 @@ declare
   -- Minutes are the same in all time zones, and local ones repeat when clocks go back.
   v_zone constant text := case p_period when 'minute' then 'UTC' else p_zone end;
   v_local timestamp;
+  v_window llm_private.quota_period := row('-infinity', 'infinity');
 begin
   if p_period = 'lifetime' then
-    starts_at := '-infinity';
-    ends_at := 'infinity';
-    return;
+    return v_window;
   end if;
   v_local := date_trunc(p_period, p_at at time zone v_zone);
-  starts_at := v_local at time zone v_zone;
+  v_window.starts_at := v_local at time zone v_zone;
   -- When clocks go back across midnight, there are two midnights, and the day begins with the second one.
-  if starts_at > p_at then
+  if v_window.starts_at > p_at then
     v_local := v_local - v_length;
-    starts_at := v_local at time zone v_zone;
+    v_window.starts_at := v_local at time zone v_zone;
   end if;
-  ends_at := (v_local + v_length) at time zone v_zone;
+  v_window.ends_at := (v_local + v_length) at time zone v_zone;
+  return v_window;
 end
 $$;
 
 comment on function llm_private.quota_window is
 'Start and end of the period that contains a moment, in a time zone.';
 
-create function llm_private.next_window(
-  p_period text, p_zone text, p_previous_end timestamptz, p_at timestamptz,
-  out starts_at timestamptz, out ends_at timestamptz
-)
+create function llm_private.next_window(p_period text, p_zone text, p_previous_end timestamptz, p_at timestamptz)
+returns llm_private.quota_period
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_window llm_private.quota_period := llm_private.quota_window(p_period, p_zone, p_at);
   v_earliest timestamptz;
 begin
-  select w.starts_at, w.ends_at into starts_at, ends_at from llm_private.quota_window(p_period, p_zone, p_at) as w;
-  if starts_at < p_previous_end then
-    starts_at := p_previous_end;
+  if v_window.starts_at < p_previous_end then
+    v_window.starts_at := p_previous_end;
     v_earliest := (p_previous_end at time zone p_zone + ('1 ' || p_period)::interval) at time zone p_zone;
-    select case when w.starts_at = v_earliest then v_earliest else w.ends_at end into ends_at
+    select case when w.starts_at = v_earliest then v_earliest else w.ends_at end into v_window.ends_at
     from llm_private.quota_window(p_period, p_zone, v_earliest) as w;
   end if;
+  return v_window;
 end
 $$;
 
@@ -637,10 +650,9 @@ create function llm_private.weigh_attempt(
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer,
-  out refusal jsonb,
-  out holds llm_private.reservations[]
+  p_output_tokens integer
 )
+returns llm_private.weighed_attempt
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -648,15 +660,15 @@ as $$
 declare
   v_quota llm_private.quotas;
   v_counter llm_private.quota_counters;
-  v_charge record;
+  v_charge llm_private.attempt_cost;
   v_amount numeric;
   v_hold llm_private.reservations;
+  v_weighed llm_private.weighed_attempt := row(null, '{}');
 begin
-  holds := '{}';
   for v_quota in select q.* from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as q loop
     if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
-      refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
-      return;
+      v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
+      return v_weighed;
     end if;
     select c.* into v_counter from llm_private.quota_counters as c
     where
@@ -676,23 +688,24 @@ begin
       if v_charge.price_id is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
-        refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
-        return;
+        v_weighed.refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
+        return v_weighed;
       end if;
     end if;
     -- An attempt that costs nothing is never beyond a quota of cost.
     if v_quota.enforced and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
-      refusal := llm_private.quota_refusal(
+      v_weighed.refusal := llm_private.quota_refusal(
         v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
       );
-      return;
+      return v_weighed;
     end if;
     v_hold.quota_id := v_quota.id;
     v_hold.owner := v_counter.owner;
     v_hold.starts_at := v_counter.starts_at;
     v_hold.amount := v_amount;
-    holds := holds || v_hold;
+    v_weighed.holds := v_weighed.holds || v_hold;
   end loop;
+  return v_weighed;
 end
 $$;
 
