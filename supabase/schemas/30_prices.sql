@@ -324,7 +324,7 @@ comment on function llm_private.add_price is
 'Add a price and compile it. Without dates it is valid from now on. Error invalid_price.';
 
 -- Finding a price -----------------------------------------------------------------------------------------------------
--- On the hot path, so plpgsql: it keeps its plans, while an SQL function with a search_path is planned in every call.
+-- On the hot path, so plpgsql: see uuid_v7_time().
 
 create function llm_private.price_name(p_provider text, p_model text)
 returns text

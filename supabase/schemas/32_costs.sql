@@ -1,5 +1,5 @@
 -- Costs: what an attempt costs at its price.
--- On the hot path, so plpgsql: it keeps its plans, while an SQL function with a search_path is planned in every call.
+-- On the hot path, so plpgsql: see uuid_v7_time().
 
 create table llm_private.charges (
   provider text not null,

@@ -597,6 +597,7 @@ as $$
 declare
   v_route llm_private.keyed_route;
 begin
+  -- Materialized, so that Vault decrypts each master key once instead of once per key.
   with master as materialized (
     select m.id, d.decrypted_secret
     from llm_private.master_keys as m
@@ -713,7 +714,7 @@ comment on function llm_private.resolve_route is
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- On the hot path, so plpgsql: it keeps its plan, while an SQL function with a search_path is planned in every call.
+-- On the hot path, so plpgsql (see uuid_v7_time()): an SQL function here makes a call take 13 % longer.
 create function public.resolve_llm_route(
   p_task text default null,
   p_model text default null,
