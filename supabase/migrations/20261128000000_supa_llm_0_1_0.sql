@@ -331,7 +331,9 @@ declare
   v_unknown text;
 begin
   if jsonb_typeof(p_changes) is distinct from 'object' then
-    perform llm_private.fail(400, 'invalid_argument', 'p_changes must be a JSON object.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_changes has an invalid value.', 'Allowed: a JSON object.'
+    );
   end if;
   select * into strict v_row from llm_private.operator_settings for update;
   select k into v_unknown from jsonb_object_keys(p_changes) as k
@@ -657,8 +659,7 @@ comment on column public.llm_alerts.kind is
 'quota_warning (80 % used), quota_reached (100 %), key_rejected or price_missing.';
 comment on column public.llm_alerts.subject is
 'The subject, unique per kind: a quota and its period, a key, or a provider and model.';
-comment on column public.llm_alerts.detail is
-'The facts to show: usage, limit, masked hints; never a secret.';
+comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
 alter table public.llm_alerts enable row level security;
@@ -685,8 +686,7 @@ begin
 end
 $$;
 
-comment on function llm_private.add_alert is
-'Add an alert for a user or the operator, unless it exists.';
+comment on function llm_private.add_alert is 'Add an alert for a user or the operator, unless it exists.';
 
 create function llm_private.dismiss_alerts(p_ids uuid[])
 returns integer
@@ -792,8 +792,7 @@ comment on table public.llm_providers is
 'The provider catalog: every signed-in user reads it, administrators change it.';
 comment on column public.llm_providers.base_url is
 'Base URL of requests, without a trailing slash. The provider''s keys are sent nowhere else.';
-comment on column public.llm_providers.wire_format is
-'Format of requests and responses: openai, anthropic or google.';
+comment on column public.llm_providers.wire_format is 'Format of requests and responses: openai, anthropic or google.';
 comment on column public.llm_providers.key_header is 'Header that carries the key, in lower case.';
 comment on column public.llm_providers.key_scheme is 'Scheme before the key in that header (Bearer), or empty.';
 comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
@@ -820,8 +819,7 @@ create table public.llm_tasks (
   constraint task_is_short check (length(task) between 1 and 64)
 );
 
-comment on table public.llm_tasks is
-'Tasks with an order of providers. Any other string is a task too, without one.';
+comment on table public.llm_tasks is 'Tasks with an order of providers. Any other string is a task too, without one.';
 comment on column public.llm_tasks.provider_order is
 'Providers for this task, best first; applies to providers that the user has not ordered.';
 
@@ -914,7 +912,9 @@ declare
   v_constraint text;
 begin
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
-    perform llm_private.fail(400, 'invalid_argument', 'p_provider must be a JSON object with an id.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_provider has an invalid value.', 'Allowed: a JSON object with an id.'
+    );
   end if;
   select * into v_row from public.llm_providers where id = p_provider ->> 'id' for update;
   select k into v_unknown from jsonb_object_keys(p_provider) as k
@@ -955,8 +955,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_provider is
-'See set_llm_provider().';
+comment on function llm_private.set_provider is 'See set_llm_provider().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -1116,8 +1115,7 @@ begin
 end
 $$;
 
-comment on function llm_private.is_amount is
-'Whether this is a number from 0 to 1000000 with up to 12 decimal places.';
+comment on function llm_private.is_amount is 'Whether this is a number from 0 to 1000000 with up to 12 decimal places.';
 
 create function llm_private.is_rate(p_rate jsonb)
 returns boolean
@@ -1234,8 +1232,7 @@ begin
 end
 $$;
 
-comment on function llm_private.rate_above is
-'The amount of a rate above this step of input tokens.';
+comment on function llm_private.rate_above is 'The amount of a rate above this step of input tokens.';
 
 create function llm_private.compile_price(p_price bigint, p_rates jsonb)
 returns void
@@ -1484,8 +1481,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_prices is
-'See list_llm_prices().';
+comment on function llm_private.list_prices is 'See list_llm_prices().';
 
 create function llm_private.set_price(
   p_provider text,
@@ -2150,8 +2146,7 @@ begin
 end
 $$;
 
-comment on function llm_private.sync_prices is
-'See sync_llm_prices().';
+comment on function llm_private.sync_prices is 'See sync_llm_prices().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -2348,7 +2343,7 @@ begin
       union
       select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
       union
-      -- Names with a star are patterns.
+      -- Skips patterns, which contain a star.
       select r.model from public.llm_prices as r
       where
         r.provider = p_provider and (r.user_id is null or r.user_id = v_user) and strpos(r.model, '*') = 0
@@ -3106,8 +3101,7 @@ begin
 end
 $$;
 
-comment on function llm_private.remove_key is
-'See remove_llm_key().';
+comment on function llm_private.remove_key is 'See remove_llm_key().';
 
 create function llm_private.require_readable_keys(p_runtime uuid, p_operator llm_private.operator_settings)
 returns void
@@ -3439,8 +3433,7 @@ begin
 end
 $$;
 
-comment on function llm_private.record_key_check is
-'See record_llm_key_check().';
+comment on function llm_private.record_key_check is 'See record_llm_key_check().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -3915,12 +3908,10 @@ create unique index quotas_once on llm_private.quotas (
 );
 
 comment on table llm_private.quotas is 'Quotas; written by set_llm_quota() and remove_llm_quota() only.';
-comment on column llm_private.quotas.user_id is
-'The user that the quota is for; null: the group, or everyone.';
+comment on column llm_private.quotas.user_id is 'The user that the quota is for; null: the group, or everyone.';
 comment on column llm_private.quotas.shared is
 'true: all users in its scope share one limit; false: the limit is per user.';
-comment on column llm_private.quotas.key_source is
-'Counts only attempts paid by this kind of key; null: any key.';
+comment on column llm_private.quotas.key_source is 'Counts only attempts paid by this kind of key; null: any key.';
 comment on column llm_private.quotas.unit is
 'requests (attempts that did not fail), tokens (input and output) or cost (US dollars).';
 comment on column llm_private.quotas.clock is
@@ -4063,8 +4054,7 @@ begin
 end
 $$;
 
-comment on function llm_private.matching_quotas is
-'The quotas of a user that count such an attempt, oldest first.';
+comment on function llm_private.matching_quotas is 'The quotas of a user that count such an attempt, oldest first.';
 
 create function llm_private.quota_json(p_quota llm_private.quotas)
 returns jsonb
@@ -4143,8 +4133,7 @@ begin
 end
 $$;
 
-comment on function llm_private.quota_window is
-'Start and end of the period that contains a moment, in a time zone.';
+comment on function llm_private.quota_window is 'Start and end of the period that contains a moment, in a time zone.';
 
 create function llm_private.next_window(p_period text, p_zone text, p_previous_end timestamptz, p_at timestamptz)
 returns llm_private.quota_period
@@ -4390,8 +4379,7 @@ begin
 end
 $$;
 
-comment on function llm_private.alert_quota is
-'Alert the owner of a quota at 80 % and at 100 %, once per period.';
+comment on function llm_private.alert_quota is 'Alert the owner of a quota at 80 % and at 100 %, once per period.';
 
 -- Refusals ------------------------------------------------------------------------------------------------------------
 -- Why a quota refuses an attempt, as a message for users and as figures for programs.
@@ -4901,8 +4889,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_quotas is
-'See list_llm_quotas().';
+comment on function llm_private.list_quotas is 'See list_llm_quotas().';
 
 create function llm_private.forget_counters(p_quotas bigint[], p_owner uuid)
 returns void
@@ -5009,7 +4996,7 @@ begin
     llm_private.check_value(
       'invalid_quota',
       (p_quota ->> 'user_id' is not null)::integer + (p_quota ->> 'group' is not null)::integer <= 1,
-      'user_id beside group', 'one of them'
+      'The scope', 'either user_id or group'
     ),
     llm_private.check_value(
       'invalid_quota',
@@ -5131,8 +5118,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_quota is
-'See set_llm_quota().';
+comment on function llm_private.set_quota is 'See set_llm_quota().';
 
 create function llm_private.remove_quota(p_id bigint)
 returns void
@@ -5204,8 +5190,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_user_group is
-'See set_llm_user_group().';
+comment on function llm_private.set_user_group is 'See set_llm_user_group().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -5451,7 +5436,7 @@ begin
   end if;
   if p_default_provider is null then
     perform llm_private.fail(
-      400, 'unknown_model', 'No provider of the requested model is known.',
+      400, 'unknown_model', 'No provider is known to have the requested model.',
       'Request it as provider/model, with one of these providers: '
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
@@ -5762,8 +5747,7 @@ begin
 end
 $$;
 
-comment on function llm_private.explain_route is
-'See explain_llm_route().';
+comment on function llm_private.explain_route is 'See explain_llm_route().';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
@@ -5876,7 +5860,7 @@ declare
 begin
   if exists (select from unnest(v_lines) as l where l.skipped = 'key_rate_limited') then
     perform llm_private.fail(
-      429, 'keys_rate_limited', 'No provider can serve this request just now.',
+      429, 'keys_rate_limited', 'No provider can serve this request right now.',
       llm_private.route_advice(v_lines, p_needs)
     );
   end if;
@@ -6018,8 +6002,7 @@ begin
 end
 $$;
 
-comment on function llm_private.resolve_route is
-'See resolve_llm_route().';
+comment on function llm_private.resolve_route is 'See resolve_llm_route().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 

@@ -63,7 +63,9 @@ declare
   v_unknown text;
 begin
   if jsonb_typeof(p_changes) is distinct from 'object' then
-    perform llm_private.fail(400, 'invalid_argument', 'p_changes must be a JSON object.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_changes has an invalid value.', 'Allowed: a JSON object.'
+    );
   end if;
   select * into strict v_row from llm_private.operator_settings for update;
   select k into v_unknown from jsonb_object_keys(p_changes) as k

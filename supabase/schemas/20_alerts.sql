@@ -19,8 +19,7 @@ comment on column public.llm_alerts.kind is
 'quota_warning (80 % used), quota_reached (100 %), key_rejected or price_missing.';
 comment on column public.llm_alerts.subject is
 'The subject, unique per kind: a quota and its period, a key, or a provider and model.';
-comment on column public.llm_alerts.detail is
-'The facts to show: usage, limit, masked hints; never a secret.';
+comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
 alter table public.llm_alerts enable row level security;
@@ -47,8 +46,7 @@ begin
 end
 $$;
 
-comment on function llm_private.add_alert is
-'Add an alert for a user or the operator, unless it exists.';
+comment on function llm_private.add_alert is 'Add an alert for a user or the operator, unless it exists.';
 
 create function llm_private.dismiss_alerts(p_ids uuid[])
 returns integer

@@ -46,8 +46,7 @@ comment on table public.llm_providers is
 'The provider catalog: every signed-in user reads it, administrators change it.';
 comment on column public.llm_providers.base_url is
 'Base URL of requests, without a trailing slash. The provider''s keys are sent nowhere else.';
-comment on column public.llm_providers.wire_format is
-'Format of requests and responses: openai, anthropic or google.';
+comment on column public.llm_providers.wire_format is 'Format of requests and responses: openai, anthropic or google.';
 comment on column public.llm_providers.key_header is 'Header that carries the key, in lower case.';
 comment on column public.llm_providers.key_scheme is 'Scheme before the key in that header (Bearer), or empty.';
 comment on column public.llm_providers.key_pattern is 'Regular expression that a key must match before it is stored.';
@@ -74,8 +73,7 @@ create table public.llm_tasks (
   constraint task_is_short check (length(task) between 1 and 64)
 );
 
-comment on table public.llm_tasks is
-'Tasks with an order of providers. Any other string is a task too, without one.';
+comment on table public.llm_tasks is 'Tasks with an order of providers. Any other string is a task too, without one.';
 comment on column public.llm_tasks.provider_order is
 'Providers for this task, best first; applies to providers that the user has not ordered.';
 
@@ -168,7 +166,9 @@ declare
   v_constraint text;
 begin
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
-    perform llm_private.fail(400, 'invalid_argument', 'p_provider must be a JSON object with an id.');
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_provider has an invalid value.', 'Allowed: a JSON object with an id.'
+    );
   end if;
   select * into v_row from public.llm_providers where id = p_provider ->> 'id' for update;
   select k into v_unknown from jsonb_object_keys(p_provider) as k
@@ -209,8 +209,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_provider is
-'See set_llm_provider().';
+comment on function llm_private.set_provider is 'See set_llm_provider().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 

@@ -128,8 +128,7 @@ begin
 end
 $$;
 
-comment on function llm_private.is_amount is
-'Whether this is a number from 0 to 1000000 with up to 12 decimal places.';
+comment on function llm_private.is_amount is 'Whether this is a number from 0 to 1000000 with up to 12 decimal places.';
 
 create function llm_private.is_rate(p_rate jsonb)
 returns boolean
@@ -246,8 +245,7 @@ begin
 end
 $$;
 
-comment on function llm_private.rate_above is
-'The amount of a rate above this step of input tokens.';
+comment on function llm_private.rate_above is 'The amount of a rate above this step of input tokens.';
 
 create function llm_private.compile_price(p_price bigint, p_rates jsonb)
 returns void
@@ -496,8 +494,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_prices is
-'See list_llm_prices().';
+comment on function llm_private.list_prices is 'See list_llm_prices().';
 
 create function llm_private.set_price(
   p_provider text,

@@ -259,8 +259,7 @@ begin
 end
 $$;
 
-comment on function llm_private.sync_prices is
-'See sync_llm_prices().';
+comment on function llm_private.sync_prices is 'See sync_llm_prices().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ begin
       union
       select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
       union
-      -- Names with a star are patterns.
+      -- Skips patterns, which contain a star.
       select r.model from public.llm_prices as r
       where
         r.provider = p_provider and (r.user_id is null or r.user_id = v_user) and strpos(r.model, '*') = 0

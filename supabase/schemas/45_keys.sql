@@ -307,8 +307,7 @@ begin
 end
 $$;
 
-comment on function llm_private.remove_key is
-'See remove_llm_key().';
+comment on function llm_private.remove_key is 'See remove_llm_key().';
 
 create function llm_private.require_readable_keys(p_runtime uuid, p_operator llm_private.operator_settings)
 returns void

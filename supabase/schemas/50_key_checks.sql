@@ -120,8 +120,7 @@ begin
 end
 $$;
 
-comment on function llm_private.record_key_check is
-'See record_llm_key_check().';
+comment on function llm_private.record_key_check is 'See record_llm_key_check().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 

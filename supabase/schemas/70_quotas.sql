@@ -56,12 +56,10 @@ create unique index quotas_once on llm_private.quotas (
 );
 
 comment on table llm_private.quotas is 'Quotas; written by set_llm_quota() and remove_llm_quota() only.';
-comment on column llm_private.quotas.user_id is
-'The user that the quota is for; null: the group, or everyone.';
+comment on column llm_private.quotas.user_id is 'The user that the quota is for; null: the group, or everyone.';
 comment on column llm_private.quotas.shared is
 'true: all users in its scope share one limit; false: the limit is per user.';
-comment on column llm_private.quotas.key_source is
-'Counts only attempts paid by this kind of key; null: any key.';
+comment on column llm_private.quotas.key_source is 'Counts only attempts paid by this kind of key; null: any key.';
 comment on column llm_private.quotas.unit is
 'requests (attempts that did not fail), tokens (input and output) or cost (US dollars).';
 comment on column llm_private.quotas.clock is
@@ -204,8 +202,7 @@ begin
 end
 $$;
 
-comment on function llm_private.matching_quotas is
-'The quotas of a user that count such an attempt, oldest first.';
+comment on function llm_private.matching_quotas is 'The quotas of a user that count such an attempt, oldest first.';
 
 create function llm_private.quota_json(p_quota llm_private.quotas)
 returns jsonb
@@ -284,8 +281,7 @@ begin
 end
 $$;
 
-comment on function llm_private.quota_window is
-'Start and end of the period that contains a moment, in a time zone.';
+comment on function llm_private.quota_window is 'Start and end of the period that contains a moment, in a time zone.';
 
 create function llm_private.next_window(p_period text, p_zone text, p_previous_end timestamptz, p_at timestamptz)
 returns llm_private.quota_period
@@ -531,8 +527,7 @@ begin
 end
 $$;
 
-comment on function llm_private.alert_quota is
-'Alert the owner of a quota at 80 % and at 100 %, once per period.';
+comment on function llm_private.alert_quota is 'Alert the owner of a quota at 80 % and at 100 %, once per period.';
 
 -- Refusals ------------------------------------------------------------------------------------------------------------
 -- Why a quota refuses an attempt, as a message for users and as figures for programs.
@@ -1042,8 +1037,7 @@ begin
 end
 $$;
 
-comment on function llm_private.list_quotas is
-'See list_llm_quotas().';
+comment on function llm_private.list_quotas is 'See list_llm_quotas().';
 
 create function llm_private.forget_counters(p_quotas bigint[], p_owner uuid)
 returns void
@@ -1150,7 +1144,7 @@ begin
     llm_private.check_value(
       'invalid_quota',
       (p_quota ->> 'user_id' is not null)::integer + (p_quota ->> 'group' is not null)::integer <= 1,
-      'user_id beside group', 'one of them'
+      'The scope', 'either user_id or group'
     ),
     llm_private.check_value(
       'invalid_quota',
@@ -1272,8 +1266,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_quota is
-'See set_llm_quota().';
+comment on function llm_private.set_quota is 'See set_llm_quota().';
 
 create function llm_private.remove_quota(p_id bigint)
 returns void
@@ -1345,8 +1338,7 @@ begin
 end
 $$;
 
-comment on function llm_private.set_user_group is
-'See set_llm_user_group().';
+comment on function llm_private.set_user_group is 'See set_llm_user_group().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 

@@ -142,7 +142,7 @@ begin
   end if;
   if p_default_provider is null then
     perform llm_private.fail(
-      400, 'unknown_model', 'No provider of the requested model is known.',
+      400, 'unknown_model', 'No provider is known to have the requested model.',
       'Request it as provider/model, with one of these providers: '
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
@@ -453,8 +453,7 @@ begin
 end
 $$;
 
-comment on function llm_private.explain_route is
-'See explain_llm_route().';
+comment on function llm_private.explain_route is 'See explain_llm_route().';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
@@ -567,7 +566,7 @@ declare
 begin
   if exists (select from unnest(v_lines) as l where l.skipped = 'key_rate_limited') then
     perform llm_private.fail(
-      429, 'keys_rate_limited', 'No provider can serve this request just now.',
+      429, 'keys_rate_limited', 'No provider can serve this request right now.',
       llm_private.route_advice(v_lines, p_needs)
     );
   end if;
@@ -709,8 +708,7 @@ begin
 end
 $$;
 
-comment on function llm_private.resolve_route is
-'See resolve_llm_route().';
+comment on function llm_private.resolve_route is 'See resolve_llm_route().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
