@@ -5456,7 +5456,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_named llm_private.named_model[] := '{}';
+  v_named llm_private.named_model[] := '{}'::llm_private.named_model[];
 begin
   if p_model is not null then
     v_named := array(select m from llm_private.requested_models(p_model, p_default_provider) as m);
