@@ -6542,8 +6542,8 @@ those looked at), started_at and done. Errors: invalid_argument, not_found.';
 
 -- 84_reports.sql
 
--- Reports: what was used and what it cost, of a user for themselves and of the whole project for administrators. One
--- report with two doors: the same arguments, the same columns.
+-- Reports: what was used and what it cost. Users get their own usage, an administrator that of one user or of the whole
+-- project.
 --
 -- They answer with one JSON array and not with rows: a project's API cuts rows off at a limit (1000 on a hosted one),
 -- and a report that lacks some would be wrong without a word.
@@ -6642,9 +6642,16 @@ $$;
 comment on function llm_private.report_zone is
 'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
 
--- Both doors lead here. Volatile, because an administrator's report rolls up first, which the report must see.
+-- Volatile, because a report over the project rolls up first, which the report must see.
 create function llm_private.usage_report(
-  p_since date, p_until date, p_bucket text, p_by text[], p_time_zone text, p_order text, p_limit integer
+  p_since date,
+  p_until date,
+  p_bucket text,
+  p_by text[],
+  p_time_zone text,
+  p_order text,
+  p_limit integer,
+  p_user_id uuid
 )
 returns json
 language plpgsql
@@ -6655,9 +6662,10 @@ set timezone = 'UTC'
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_project constant boolean := v_owner = llm_private.operator_id();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_user constant uuid := case when v_operator then p_user_id else v_owner end;
   v_by constant text[] := coalesce(p_by, '{}');
-  v_zone constant text := llm_private.report_zone(v_owner, p_time_zone);
+  v_zone constant text := llm_private.report_zone(v_user, p_time_zone);
   v_today constant date := (now() at time zone v_zone)::date;
   v_from timestamptz;
   v_until timestamptz;
@@ -6671,9 +6679,9 @@ begin
     llm_private.check_value(
       'invalid_argument',
       array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_project then 'user' end),
+      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'some of provider, model, task, key_source, key_id' || case when v_project then ' and user' else '' end
+      'some of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
@@ -6682,7 +6690,7 @@ begin
     llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or 1 and more');
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
-  if v_project then
+  if v_user is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
@@ -6702,11 +6710,11 @@ begin
       s.last_used_at
     from llm_private.sum_usage(
       case
-        when not v_project then 'user'
+        when v_user is not null then 'user'
         when v_by && '{user,key_id}' then 'users'
         else 'project'
       end,
-      v_owner, v_from, v_until, p_bucket, v_zone, v_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by
     ) as s
     order by
       case p_order
@@ -6722,7 +6730,8 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The caller''s usage or, with a secret key, everybody''s. Errors: see get_llm_usage().';
+'The usage of the caller or, for an administrator, of a user; of all users when none is named.
+Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -6733,14 +6742,15 @@ create function public.get_llm_usage(
   p_by text[] default '{provider,model,task,key_source}',
   p_time_zone text default null,
   p_order text default null,
-  p_limit integer default null
+  p_limit integer default null,
+  p_user_id uuid default null
 )
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
+  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id)
 $$;
 
 comment on function public.get_llm_usage is
@@ -6749,32 +6759,12 @@ comment on function public.get_llm_usage is
 cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unreported,
 latency_p50_ms, latency_p95_ms and last_used_at.
 From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
-p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the caller''s settings, else UTC;
+p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the user''s settings, else UTC;
 they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
 most first; at most p_limit lines.
 cost is in US dollars: what is known of it, null where nothing is; unpriced and unreported attempts are not in it.
-Errors: not_signed_in, invalid_argument.';
-
-create function public.get_llm_project_usage(
-  p_since date default null,
-  p_until date default null,
-  p_bucket text default 'day',
-  p_by text[] default '{provider,model,task,key_source}',
-  p_time_zone text default null,
-  p_order text default null,
-  p_limit integer default null
-)
-returns json
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
-$$;
-
-comment on function public.get_llm_project_usage is
-'For administrators: the usage of all users together, as get_llm_usage() tells each of theirs; p_by may name user too.
-By user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
+p_user_id is for administrators, who without it see the usage of all users together; their p_by may name user too. By
+user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
 Errors: not_signed_in, invalid_argument.';
 
 -- 85_requests.sql
@@ -6841,7 +6831,9 @@ $$;
 
 comment on function llm_private.list_requests is 'The caller''s requests. Error not_signed_in.';
 
-create function llm_private.list_events(p_since timestamptz, p_until timestamptz, p_after text, p_limit integer)
+create function llm_private.list_events(
+  p_since timestamptz, p_until timestamptz, p_after text, p_limit integer, p_user_id uuid
+)
 returns table (
   user_id uuid,
   request_id uuid,
@@ -6879,6 +6871,7 @@ as $$
 #variable_conflict use_column
 declare
   v_owner constant uuid := llm_private.acting_owner();
+  v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
   v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
   v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
   v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
@@ -6892,7 +6885,7 @@ begin
   v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
   -- Two queries, for a user's may never be planned as one over all users.
-  if v_owner <> llm_private.operator_id() then
+  if v_user is not null then
     return query
     select
       e.user_id, e.request_id, e.attempt, e.recorder, llm_private.uuid_v7_time(e.request_id), e.task, e.provider,
@@ -6902,7 +6895,7 @@ begin
       concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder)
     from llm_private.adjusted_events as e
     where
-      e.user_id = v_owner and e.request_id >= v_from and e.request_id < v_until
+      e.user_id = v_user and e.request_id >= v_from and e.request_id < v_until
       and (e.request_id, e.attempt, e.recorder) > (v_after[2]::uuid, v_after[3]::smallint, v_after[4]::uuid)
     order by e.request_id, e.attempt, e.recorder
     limit v_limit;
@@ -6926,7 +6919,8 @@ end
 $$;
 
 comment on function llm_private.list_events is
-'A page of the caller''s events or, with a secret key, of everybody''s. Errors: see list_llm_usage_events().';
+'A page of the events of the caller or, for an administrator, of a user; of all users when none is named.
+Errors: see list_llm_usage_events().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -6957,7 +6951,8 @@ create function public.list_llm_usage_events(
   p_since timestamptz default null,
   p_until timestamptz default null,
   p_after text default null,
-  p_limit integer default 1000
+  p_limit integer default 1000,
+  p_user_id uuid default null
 )
 returns table (
   user_id uuid,
@@ -6992,59 +6987,14 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
+  select * from llm_private.list_events(p_since, p_until, p_after, p_limit, p_user_id)
 $$;
 
 comment on function public.list_llm_usage_events is
 'The caller''s usage events of requests that began from p_since to before p_until, oldest first, at most 1000, with
-what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes.
+what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes. p_user_id is for
+administrators, who without it see the events of all users, by user and then the oldest first.
 Errors: not_signed_in, invalid_argument.';
-
-create function public.list_llm_project_usage_events(
-  p_since timestamptz default null,
-  p_until timestamptz default null,
-  p_after text default null,
-  p_limit integer default 1000
-)
-returns table (
-  user_id uuid,
-  request_id uuid,
-  attempt smallint,
-  recorder uuid,
-  requested_at timestamptz,
-  task text,
-  provider text,
-  model text,
-  key_source text,
-  key_id uuid,
-  outcome text,
-  error_class text,
-  streamed boolean,
-  latency_ms integer,
-  input_tokens integer,
-  cached_input_tokens integer,
-  cache_write_tokens integer,
-  output_tokens integer,
-  reasoning_tokens integer,
-  other_tokens jsonb,
-  service_tier text,
-  cost numeric,
-  cost_status text,
-  cache_savings numeric,
-  price_id bigint,
-  recorded_at timestamptz,
-  cursor text
-)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
-$$;
-
-comment on function public.list_llm_project_usage_events is
-'For administrators: the usage events of all users as list_llm_usage_events() lists each of theirs, by user and then the
-oldest first. Error invalid_argument.';
 
 -- 86_hints.sql
 
@@ -7645,9 +7595,8 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.get_llm_usage,
-public.get_llm_project_usage, public.list_llm_requests, public.list_llm_usage_events,
-public.list_llm_project_usage_events, public.get_llm_forecast, public.list_llm_hints, public.recalculate_llm_costs,
-public.run_llm_maintenance, public.check_llm_usage
+public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
+public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
 from public, anon, authenticated, service_role;
 
 -- Everywhere ----------------------------------------------------------------------------------------------------------
@@ -7744,14 +7693,13 @@ grant execute on function llm_private.explain_route, llm_private.resolve_route t
 
 grant select on table public.llm_usage_events, public.llm_usage_totals to authenticated, service_role;
 grant execute on function
-public.record_llm_usage, public.get_llm_usage, public.list_llm_requests, public.list_llm_usage_events,
-public.get_llm_forecast, public.list_llm_hints
+public.record_llm_usage, public.list_llm_requests, public.get_llm_forecast, public.list_llm_hints
 to authenticated;
 grant execute on function
 llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_private.hints
 to authenticated;
+grant execute on function public.get_llm_usage, public.list_llm_usage_events to authenticated, service_role;
 grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
-grant execute on function public.get_llm_project_usage, public.list_llm_project_usage_events to service_role;
 
 -- Maintenance ---------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
--- Reports: what was used and what it cost, of a user for themselves and of the whole project for administrators. One
--- report with two doors: the same arguments, the same columns.
+-- Reports: what was used and what it cost. Users get their own usage, an administrator that of one user or of the whole
+-- project.
 --
 -- They answer with one JSON array and not with rows: a project's API cuts rows off at a limit (1000 on a hosted one),
 -- and a report that lacks some would be wrong without a word.
@@ -98,9 +98,16 @@ $$;
 comment on function llm_private.report_zone is
 'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
 
--- Both doors lead here. Volatile, because an administrator's report rolls up first, which the report must see.
+-- Volatile, because a report over the project rolls up first, which the report must see.
 create function llm_private.usage_report(
-  p_since date, p_until date, p_bucket text, p_by text[], p_time_zone text, p_order text, p_limit integer
+  p_since date,
+  p_until date,
+  p_bucket text,
+  p_by text[],
+  p_time_zone text,
+  p_order text,
+  p_limit integer,
+  p_user_id uuid
 )
 returns json
 language plpgsql
@@ -111,9 +118,10 @@ set timezone = 'UTC'
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_project constant boolean := v_owner = llm_private.operator_id();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_user constant uuid := case when v_operator then p_user_id else v_owner end;
   v_by constant text[] := coalesce(p_by, '{}');
-  v_zone constant text := llm_private.report_zone(v_owner, p_time_zone);
+  v_zone constant text := llm_private.report_zone(v_user, p_time_zone);
   v_today constant date := (now() at time zone v_zone)::date;
   v_from timestamptz;
   v_until timestamptz;
@@ -127,9 +135,9 @@ begin
     llm_private.check_value(
       'invalid_argument',
       array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_project then 'user' end),
+      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'some of provider, model, task, key_source, key_id' || case when v_project then ' and user' else '' end
+      'some of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
@@ -138,7 +146,7 @@ begin
     llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or 1 and more');
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
-  if v_project then
+  if v_user is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
@@ -158,11 +166,11 @@ begin
       s.last_used_at
     from llm_private.sum_usage(
       case
-        when not v_project then 'user'
+        when v_user is not null then 'user'
         when v_by && '{user,key_id}' then 'users'
         else 'project'
       end,
-      v_owner, v_from, v_until, p_bucket, v_zone, v_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by
     ) as s
     order by
       case p_order
@@ -178,7 +186,8 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The caller''s usage or, with a secret key, everybody''s. Errors: see get_llm_usage().';
+'The usage of the caller or, for an administrator, of a user; of all users when none is named.
+Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -189,14 +198,15 @@ create function public.get_llm_usage(
   p_by text[] default '{provider,model,task,key_source}',
   p_time_zone text default null,
   p_order text default null,
-  p_limit integer default null
+  p_limit integer default null,
+  p_user_id uuid default null
 )
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
+  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id)
 $$;
 
 comment on function public.get_llm_usage is
@@ -205,30 +215,10 @@ comment on function public.get_llm_usage is
 cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unreported,
 latency_p50_ms, latency_p95_ms and last_used_at.
 From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
-p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the caller''s settings, else UTC;
+p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the user''s settings, else UTC;
 they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
 most first; at most p_limit lines.
 cost is in US dollars: what is known of it, null where nothing is; unpriced and unreported attempts are not in it.
-Errors: not_signed_in, invalid_argument.';
-
-create function public.get_llm_project_usage(
-  p_since date default null,
-  p_until date default null,
-  p_bucket text default 'day',
-  p_by text[] default '{provider,model,task,key_source}',
-  p_time_zone text default null,
-  p_order text default null,
-  p_limit integer default null
-)
-returns json
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
-$$;
-
-comment on function public.get_llm_project_usage is
-'For administrators: the usage of all users together, as get_llm_usage() tells each of theirs; p_by may name user too.
-By user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
+p_user_id is for administrators, who without it see the usage of all users together; their p_by may name user too. By
+user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
 Errors: not_signed_in, invalid_argument.';

@@ -75,5 +75,5 @@ def attempts(lines: Sequence[Mapping[str, Any]]) -> int:
 
 def project_attempts(tx: Transaction) -> int:
     """Of all users and times, as the project's report tells them."""
-    lines = tx.admin.rpc("get_llm_project_usage", p_since="2000-01-01", p_bucket=None, p_by=[])
+    lines = tx.admin.rpc("get_llm_usage", p_since="2000-01-01", p_bucket=None, p_by=[])
     return attempts(lines)
