@@ -26,6 +26,22 @@ comment on function llm_private.known_cost is
 'A sum of costs as it may be shown: null where nothing but failures has a known cost, so that what has no price never
 looks free.';
 
+create function llm_private.known_measures(p_measures llm_private.usage_measures)
+returns llm_private.usage_measures
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_measures.cost := llm_private.known_cost(
+    p_measures.cost, p_measures.attempts, p_measures.failures, p_measures.unpriced, p_measures.unreported
+  );
+  return p_measures;
+end
+$$;
+
+comment on function llm_private.known_measures is 'Sums as they may be shown: see known_cost().';
+
 create function llm_private.latency_percentile(p_counts bigint[], p_fraction double precision)
 returns integer
 language plpgsql
@@ -157,10 +173,7 @@ begin
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
       s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
-      s.requests, s.attempts, s.fallbacks, s.failures, s.cancelled,
-      s.input_tokens, s.cached_input_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens,
-      llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported) as cost,
-      s.cache_savings, s.unpriced, s.unreported,
+      m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
       s.last_used_at
@@ -172,11 +185,12 @@ begin
       end,
       v_user, v_from, v_until, p_bucket, v_zone, v_by
     ) as s
+    cross join lateral llm_private.known_measures(s.measures) as m
     order by
       case p_order
-        when 'cost' then s.cost
-        when 'requests' then s.requests
-        when 'tokens' then s.input_tokens + s.output_tokens
+        when 'cost' then (s.measures).cost
+        when 'requests' then m.requests
+        when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
       1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id
     limit p_limit
