@@ -145,6 +145,24 @@ comment on column public.llm_usage_totals.recorder is
 comment on column public.llm_usage_totals.latency_counts is
 'A histogram of the latencies, see latency_bucket(): 40 buckets, each wider than the one before by the root of 2.';
 
+create type llm_private.usage_sum as (
+  hour timestamptz,
+  day date,
+  user_id uuid,
+  provider text,
+  model text,
+  task text,
+  key_source text,
+  key_id uuid,
+  recorder uuid,
+  measures llm_private.usage_measures,
+  latency_counts bigint [],
+  last_used_at timestamptz
+);
+
+comment on type llm_private.usage_sum is
+'What a group used: null for what it is not grouped by, and of hour and day the one that it is by.';
+
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
 alter table public.llm_usage_adjustments enable row level security;
@@ -227,13 +245,13 @@ comment on function llm_private.latency_bucket is
 null where it was not measured.';
 
 create function llm_private.histogram(p_latencies integer[])
-returns integer[]
+returns bigint[]
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_counts integer[] := array_fill(0, '{40}'::integer[]);
+  v_counts bigint[] := array_fill(0::bigint, '{40}'::integer[]);
   v_latency integer;
   v_bucket integer;
 begin
@@ -250,7 +268,7 @@ $$;
 comment on function llm_private.histogram is 'How many of these latencies fall into each bucket.';
 
 create function llm_private.totals_of_events(p_from timestamptz, p_until timestamptz)
-returns setof public.llm_usage_totals
+returns setof llm_private.usage_sum
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -258,31 +276,33 @@ as $$
 begin
   return query
   select
-    e.user_id,
-    0::bigint,
     date_trunc('hour', e.requested_at, 'UTC'),
+    null::date,
+    e.user_id,
     e.provider,
     e.model,
     e.task,
     e.key_source,
     e.key_id,
     e.recorder,
+    row(
+      count(*) filter (where e.attempt = 1),
+      count(*),
+      count(*) filter (where e.attempt = 2),
+      count(*) filter (where e.outcome = 'failed'),
+      count(*) filter (where e.outcome = 'cancelled'),
+      coalesce(sum(e.input_tokens), 0),
+      coalesce(sum(e.cached_input_tokens), 0),
+      coalesce(sum(e.cache_write_tokens), 0),
+      coalesce(sum(e.output_tokens), 0),
+      coalesce(sum(e.reasoning_tokens), 0),
+      coalesce(sum(e.cost), 0),
+      sum(e.cache_savings),
+      count(*) filter (where e.cost_status = 'unpriced'),
+      count(*) filter (where e.cost_status = 'unreported')
+    )::llm_private.usage_measures,
     llm_private.histogram(array_agg(e.latency_ms)),
-    max(e.requested_at),
-    count(*) filter (where e.attempt = 1),
-    count(*),
-    count(*) filter (where e.attempt = 2),
-    count(*) filter (where e.outcome = 'failed'),
-    count(*) filter (where e.outcome = 'cancelled'),
-    coalesce(sum(e.input_tokens), 0),
-    coalesce(sum(e.cached_input_tokens), 0),
-    coalesce(sum(e.cache_write_tokens), 0),
-    coalesce(sum(e.output_tokens), 0),
-    coalesce(sum(e.reasoning_tokens), 0),
-    coalesce(sum(e.cost), 0),
-    sum(e.cache_savings),
-    count(*) filter (where e.cost_status = 'unpriced'),
-    count(*) filter (where e.cost_status = 'unreported')
+    max(e.requested_at)
   from llm_private.adjusted_events as e
   where e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
   group by 1, 3, 4, 5, 6, 7, 8, 9;

@@ -212,20 +212,6 @@ comment on function llm_private.usage_spans is
 'What a sum over the project is made of: days (if p_days) and hours that are rolled up; without a span, times that are
 not and are read from the users'' totals.';
 
-create type llm_private.usage_sum as (
-  hour timestamptz,
-  day date,
-  user_id uuid,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  key_id uuid,
-  measures llm_private.usage_measures,
-  latency_counts bigint [],
-  last_used_at timestamptz
-);
-
 create function llm_private.sum_usage(
   p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
 )
@@ -236,11 +222,13 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- Days of other zones are made of hours.
-  v_days constant boolean := p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
+  v_days constant boolean := p_source = 'days'
+    or p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
 begin
   return query
   with spans as materialized (
-    select s.* from llm_private.usage_spans(p_from, p_until, v_days) as s where p_source in ('project', 'hours')
+    select s.* from llm_private.usage_spans(p_from, p_until, v_days) as s
+    where p_source in ('project', 'hours', 'days')
   ),
   rows_to_sum as (
     select null as span, t.* from public.llm_usage_totals as t
@@ -252,7 +240,8 @@ begin
     select p.* from llm_private.project_totals as p
     where
       p.span = 'day' and p.hour = any(array(select s.starts_at from spans as s where s.span = 'day'))
-      or p.span = 'hour' and p.hour = any(array(select s.starts_at from spans as s where s.span = 'hour'))
+      or p_source <> 'days' and p.span = 'hour'
+      and p.hour = any(array(select s.starts_at from spans as s where s.span = 'hour'))
     union all
     select null, t.* from spans as s
     -- offset 0: each by itself and by its index, or the planner reads the whole table for all of them.
@@ -273,6 +262,7 @@ begin
     case when 'task' = any(p_by) then r.task end,
     case when 'key_source' = any(p_by) then r.key_source end,
     case when 'key_id' = any(p_by) then r.key_id end,
+    case when 'recorder' = any(p_by) then r.recorder end,
     row(
       sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
@@ -293,15 +283,15 @@ begin
     ]::bigint[],
     max(r.last_used_at)
   from rows_to_sum as r
-  group by 1, 2, 3, 4, 5, 6, 7, 8;
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (by the day it begins with) of a
-zone, and by user, provider, model, task, key_source and key_id as named in p_by. p_source: user (one user''s totals),
-users (everybody''s), hours (the project''s, of rolled up hours) or project (of rolled_up days and hours, and everybody''s
-where nothing is rolled up).';
+zone, and by user, provider, model, task, key_source, key_id and recorder as named in p_by. p_source: user (one user''s
+totals), users (everybody''s), hours or days (the project''s, of those that are rolled up) or project (of both, and
+everybody''s where nothing is rolled up).';
 
 create function llm_private.roll_up_span(p_span text, p_starts_at timestamptz)
 returns void

@@ -135,7 +135,7 @@ end
 $$;
 
 comment on function llm_private.refuse_attempt is
-'The error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with the first wrong value.';
+'The error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with what is wrong first.';
 
 create function llm_private.alert_operator_key(p_provider text)
 returns void
@@ -174,6 +174,9 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user, and where a runtime met it the operator, that a model has no price.';
 
+-- Longer than other functions, because an event that is recorded by itself pays for each call: validating in a function
+-- takes 2 % more, what follows in one 3 %, add_to_totals() 4 %, of 300 µs. So what every event needs stands here, and
+-- what is shared or rare is called.
 create function llm_private.record_usage(
   p_request_id uuid,
   p_attempt integer,

@@ -158,6 +158,29 @@ $$;
 comment on function llm_private.adjust_totals is
 'Bring the totals in line with what a recalculation appended beyond its position.';
 
+create function llm_private.recalculation_json(p_job llm_private.recalculations)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'id', p_job.id,
+    'from', nullif(p_job.from_at, '-infinity'),
+    'until', nullif(p_job.until_at, 'infinity'),
+    'expected', p_job.expected,
+    'events', p_job.events,
+    'changed', p_job.changed,
+    'newly_priced', p_job.newly_priced,
+    'cost_before', p_job.cost_before,
+    'cost_after', p_job.cost_after,
+    'started_at', p_job.started_at,
+    'done', p_job.finished_at is not null
+  )
+$$;
+
+comment on function llm_private.recalculation_json is 'A recalculation as recalculate_llm_costs() returns it.';
+
 create function llm_private.recalculate_costs(
   p_from timestamptz, p_until timestamptz, p_recalculation bigint, p_batch integer
 )
@@ -229,19 +252,7 @@ begin
     finished_at = case when v_seen < p_batch then coalesce(v_job.finished_at, now()) end
   where id = v_job.id
   returning * into v_job;
-  return jsonb_build_object(
-    'id', v_job.id,
-    'from', nullif(v_job.from_at, '-infinity'),
-    'until', nullif(v_job.until_at, 'infinity'),
-    'expected', v_job.expected,
-    'events', v_job.events,
-    'changed', v_job.changed,
-    'newly_priced', v_job.newly_priced,
-    'cost_before', v_job.cost_before,
-    'cost_after', v_job.cost_after,
-    'started_at', v_job.started_at,
-    'done', v_job.finished_at is not null
-  );
+  return llm_private.recalculation_json(v_job);
 end
 $$;
 

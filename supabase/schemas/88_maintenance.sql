@@ -100,54 +100,46 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_group constant text[] := '{provider,model,task,key_source}';
 begin
   return query
-  with rolled_up as (
-    select f.span, f.starts_at from llm_private.usage_rollups as f
-    where not f.stale and f.starts_at >= p_from and f.starts_at < p_until
+  with sides as (
+    -- The users' totals are more than the events by …
+    select 1 as sign, 'users' as totals, s.* from llm_private.sum_usage(
+      'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder}'
+    ) as s
+    union all
+    select -1, 'users', e.* from llm_private.totals_of_events(p_from, p_until) as e
+    union all
+    -- … and the project's more than the users'.
+    select r.sign, r.span, s.*
+    from (
+      values (1, 'hour', 'hours'), (1, 'day', 'days'), (-1, 'hour', 'users'), (-1, 'day', 'users')
+    ) as r (sign, span, source)
+    cross join lateral llm_private.sum_usage(r.source, null, p_from, p_until, r.span, 'UTC', v_group) as s
+    where exists (
+      select from llm_private.usage_rollups as f
+      where f.span = r.span and not f.stale and f.starts_at = coalesce(s.hour, s.day::timestamp at time zone 'UTC')
+    )
   ),
-  -- Both sides of each comparison add up to 0.
-  sides as (
-    select 1 as sign, t.hour as starts_at, 'users' as span, t.* from public.llm_usage_totals as t
-    where t.hour >= p_from and t.hour < p_until
-    union all
-    select -1, t.hour, 'users', t.* from llm_private.totals_of_events(p_from, p_until) as t
-    union all
-    select 1, p.hour, p.* from rolled_up as f
-    inner join llm_private.project_totals as p on p.span = f.span and p.hour = f.starts_at
-    union all
-    select -1, f.starts_at, f.span, t.* from public.llm_usage_totals as t
-    inner join rolled_up as f on f.starts_at = date_trunc(f.span, t.hour, 'UTC')
-    where t.hour >= p_from and t.hour < p_until + interval '1 day'
-  ),
-  -- A row a group, side and measure.
-  figures as (
+  differing as (
     select
-      s.sign, s.span, s.starts_at, case when s.span = 'users' then s.user_id end as user_id, s.provider, s.model, s.task,
-      s.key_source, case when s.span = 'users' then s.key_id end as key_id,
-      case when s.span = 'users' then s.recorder end as recorder, m.measure,
-      case when m.measure = 'last_used_at' then max(m.value) else sum(m.value) end as value
+      s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
+      s.task, s.key_source, s.key_id, s.recorder, m.measure, sum(s.sign * m.value) as value
     from sides as s
     cross join lateral (
-      select j.key as measure, j.value::numeric as value
-      from jsonb_each_text(to_jsonb(jsonb_populate_record(null::llm_private.usage_measures, to_jsonb(s)))) as j
+      select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
       union all
       select 'latency_counts ' || c.i, c.n from unnest(s.latency_counts) with ordinality as c (n, i) where c.n <> 0
       union all
       select 'last_used_at', extract(epoch from s.last_used_at)
     ) as m
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-  ),
-  differing as (
-    select
-      f.span, f.starts_at, f.user_id, f.provider, f.model, f.task, f.key_source, f.key_id, f.recorder, f.measure,
-      sum(f.sign * f.value) as value
-    from figures as f
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-    having sum(f.sign * f.value) <> 0
+    having sum(s.sign * m.value) <> 0
   )
   select
-    d.span, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
+    d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
     jsonb_object_agg(d.measure, d.value)
   from differing as d
   group by 1, 2, 3, 4, 5, 6, 7, 8, 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import date
 from uuid import UUID
 
@@ -39,14 +40,10 @@ def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[b
             "p_error_class": attempt.error_class,
             "p_streamed": attempt.streamed,
             "p_latency_ms": attempt.latency_ms,
-            "p_input_tokens": attempt.usage.input_tokens,
-            "p_cached_input_tokens": attempt.usage.cached_input_tokens,
-            "p_output_tokens": attempt.usage.output_tokens,
-            "p_reasoning_tokens": attempt.usage.reasoning_tokens,
             "p_retry_after": attempt.retry_after,
-            "p_cache_write_tokens": attempt.usage.cache_write_tokens,
-            "p_other_tokens": dict(attempt.usage.other_tokens) or None,
             "p_service_tier": attempt.service_tier,
+            **{f"p_{it.name}": getattr(attempt.usage, it.name) for it in fields(attempt.usage)},
+            "p_other_tokens": dict(attempt.usage.other_tokens) or None,
         },
         bool,
     )
