@@ -6900,8 +6900,7 @@ $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
-(null where the report is not by it), requests, attempts, fallbacks, failures, cancelled, input_tokens,
-cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unreported,
+(null where the report is not by it), the sums that are columns of llm_usage_totals from requests to unreported,
 latency_p50_ms, latency_p95_ms and last_used_at.
 From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
 p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the user''s settings, else UTC;
