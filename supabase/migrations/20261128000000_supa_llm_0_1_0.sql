@@ -3770,6 +3770,9 @@ create type llm_private.usage_span as (
   ends_at timestamptz
 );
 
+comment on type llm_private.usage_span is
+'A time that a sum is read for; span: hour or day if it is rolled up, else null.';
+
 create function llm_private.usage_spans(p_from timestamptz, p_until timestamptz, p_days boolean)
 returns setof llm_private.usage_span
 language plpgsql
@@ -4125,11 +4128,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Where nobody has any, no more is asked, and the longer query is not even begun.
-  if not exists (select from llm_private.quotas) then
-    return false;
-  end if;
-  return exists (
+  -- Where nobody has any, no more is asked.
+  return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
     select from llm_private.quotas as q
@@ -6219,14 +6219,9 @@ declare
   v_savings numeric;
   v_unpriced integer := 0;
   v_unreported integer := 0;
-  v_bucket integer;
 begin
-  -- As uuid_v7_time() and latency_bucket() have it, without a call on the hot path.
+  -- As uuid_v7_time() has it, without a call on the hot path.
   v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
-  v_bucket := case
-    when p_latency_ms >= 0
-      then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
-  end;
   -- One test for what is nearly always right; which argument it was is asked only when something is wrong. Lengths are
   -- compared, since a regular expression that counts to 200 takes as long as all the rest.
   if (
@@ -6303,7 +6298,12 @@ begin
 
   perform llm_private.add_to_totals(
     v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
-    v_bucket, v_requested_at,
+    -- As latency_bucket() has it.
+    case
+      when p_latency_ms is not null
+        then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
+    end,
+    v_requested_at,
     row(
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
@@ -6314,7 +6314,8 @@ begin
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
   end if;
-  if llm_private.has_quotas(v_user) then
+  -- Asked here too, so that a project without quotas does not even pay for the call.
+  if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
     perform llm_private.settle(
       v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
       p_outcome <> 'failed',
@@ -6928,6 +6929,8 @@ create type llm_private.recorded_request as (
   attempts jsonb
 );
 
+comment on type llm_private.recorded_request is 'A request as list_llm_requests() returns it.';
+
 create function llm_private.list_requests(p_limit integer, p_before uuid)
 returns setof llm_private.recorded_request
 language plpgsql
@@ -7393,6 +7396,9 @@ create type llm_private.usage_difference as (
   recorder uuid,
   differences jsonb
 );
+
+comment on type llm_private.usage_difference is
+'A group whose totals are wrong, and by how much they are more, by measure.';
 
 create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
 returns setof llm_private.usage_difference

@@ -169,6 +169,9 @@ create type llm_private.usage_span as (
   ends_at timestamptz
 );
 
+comment on type llm_private.usage_span is
+'A time that a sum is read for; span: hour or day if it is rolled up, else null.';
+
 create function llm_private.usage_spans(p_from timestamptz, p_until timestamptz, p_days boolean)
 returns setof llm_private.usage_span
 language plpgsql

@@ -121,11 +121,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Where nobody has any, no more is asked, and the longer query is not even begun.
-  if not exists (select from llm_private.quotas) then
-    return false;
-  end if;
-  return exists (
+  -- Where nobody has any, no more is asked.
+  return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
     select from llm_private.quotas as q

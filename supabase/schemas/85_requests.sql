@@ -13,6 +13,8 @@ create type llm_private.recorded_request as (
   attempts jsonb
 );
 
+comment on type llm_private.recorded_request is 'A request as list_llm_requests() returns it.';
+
 create function llm_private.list_requests(p_limit integer, p_before uuid)
 returns setof llm_private.recorded_request
 language plpgsql

@@ -94,6 +94,9 @@ create type llm_private.usage_difference as (
   differences jsonb
 );
 
+comment on type llm_private.usage_difference is
+'A group whose totals are wrong, and by how much they are more, by measure.';
+
 create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
 returns setof llm_private.usage_difference
 language plpgsql
