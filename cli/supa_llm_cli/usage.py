@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
+from uuid import UUID
 
 import typer
 
@@ -45,6 +46,8 @@ _NUMBERS = (
 _SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "input", "output", "unpriced")
 
 
+OneUser = Annotated[UUID | None, typer.Option("--user", help="Only the usage of this user.")]
+
 _FORMS: dict[Bucket, str] = {"hour": "%Y-%m-%d %H:%M", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
 
@@ -75,6 +78,7 @@ def report(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 50,
+    user: OneUser = None,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
@@ -88,7 +92,12 @@ def report(
         return
     dimensions = _dimensions(by)
     chosen: Order = order or ("time" if bucket else "cost")
-    span: dict[str, Any] = {"since": _day(since), "until": _day(until), "time_zone": time_zone}
+    span: dict[str, Any] = {
+        "since": _day(since),
+        "until": _day(until),
+        "time_zone": time_zone,
+        "user_id": user,
+    }
     # A sparkline per user or key would fetch a row per day of each.
     curves = bucket is None and not as_json and not {"user", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
@@ -113,6 +122,7 @@ def export(
     file: Annotated[Path, typer.Argument(help="Output file: .csv, .jsonl or .parquet.", show_default=False)],
     since: FirstDay = None,
     until: LastDay = None,
+    user: OneUser = None,
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
@@ -125,7 +135,7 @@ def export(
     first, last = _day(since), _day(until)
     _in_order(first, last)
     with administrator(url, directory) as admin, progress("Exporting …") as show:
-        events = admin.list_usage_events(first, last and last + timedelta(days=1))
+        events = admin.list_usage_events(first, last and last + timedelta(days=1), user_id=user)
         written = export_events(
             events, file, progress=lambda count: show(f"Exported {counted(count, 'event')} …")
         )

@@ -2179,7 +2179,8 @@ before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_
 -- provider did not count are unreported: neither is ever a cost of 0. Corrections are appended beside the events.
 --
 -- Totals are kept while recording, exact at any time, without a row that all requests of a busy user wait for: each
--- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one.
+-- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one. What is
+-- summed is listed in usage_measures. Its columns come last in every table of totals, so that a migration may add one.
 
 create table public.llm_usage_events (
   user_id uuid not null,
@@ -2236,6 +2237,57 @@ comment on column public.llm_usage_events.cache_savings is
 
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
+create table public.llm_usage_adjustments (
+  user_id uuid not null,
+  request_id uuid not null,
+  attempt smallint not null,
+  recorder uuid not null,
+  recalculation_id bigint not null,
+  cost numeric,
+  cache_savings numeric,
+  price_id bigint not null,
+  adjusted_at timestamptz not null default now(),
+  primary key (user_id, request_id, attempt, recorder, recalculation_id)
+);
+
+comment on table public.llm_usage_adjustments is
+'Append-only: what a recalculation added to the cost of a usage event. A user reads their own.';
+comment on column public.llm_usage_adjustments.cost is
+'US dollars to add to the event''s, less than 0 where it became cheaper; null: priced now, but its tokens were not
+counted.';
+comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
+
+create table llm_private.usage_measures (
+  requests bigint not null default 0,
+  attempts bigint not null default 0,
+  fallbacks bigint not null default 0,
+  failures bigint not null default 0,
+  cancelled bigint not null default 0,
+  input_tokens bigint not null default 0,
+  cached_input_tokens bigint not null default 0,
+  cache_write_tokens bigint not null default 0,
+  output_tokens bigint not null default 0,
+  reasoning_tokens bigint not null default 0,
+  cost numeric not null default 0,
+  cache_savings numeric not null default 0,
+  unpriced bigint not null default 0,
+  unreported bigint not null default 0
+);
+
+insert into llm_private.usage_measures default values;
+
+comment on table llm_private.usage_measures is
+'What is summed of attempts: columns of all totals, and the type of such sums. Its one row is the sum of nothing.';
+comment on column llm_private.usage_measures.requests is 'First attempts, so that a request counts once.';
+comment on column llm_private.usage_measures.fallbacks is 'Second attempts: requests whose first one failed.';
+comment on column llm_private.usage_measures.failures is 'Attempts that failed; cancelled ones did not.';
+comment on column llm_private.usage_measures.cost is
+'US dollars, adjustments included; without what is unpriced or unreported.';
+comment on column llm_private.usage_measures.cache_savings is
+'US dollars that the providers'' caches saved, less what writing to them cost; part of the cost already.';
+comment on column llm_private.usage_measures.unpriced is 'Attempts of models that no price is known for.';
+comment on column llm_private.usage_measures.unreported is 'Attempts whose tokens the provider did not count.';
+
 create table public.llm_usage_totals (
   user_id uuid not null,
   id bigint generated always as identity,
@@ -2246,22 +2298,9 @@ create table public.llm_usage_totals (
   key_source text not null,
   key_id uuid,
   recorder uuid not null,
-  requests bigint not null,
-  attempts bigint not null,
-  fallbacks bigint not null,
-  failures bigint not null,
-  cancelled bigint not null,
-  input_tokens bigint not null,
-  cached_input_tokens bigint not null,
-  cache_write_tokens bigint not null,
-  output_tokens bigint not null,
-  reasoning_tokens bigint not null,
-  cost numeric not null,
-  cache_savings numeric not null,
-  unpriced bigint not null,
-  unreported bigint not null,
   latency_counts integer[] not null,
   last_used_at timestamptz not null,
+  like llm_private.usage_measures including defaults including comments,
   primary key (user_id, id)
 -- Room on each page for new versions of a row that is updated by every request.
 ) with (fillfactor = 50);
@@ -2274,24 +2313,89 @@ comment on table public.llm_usage_totals is
 comment on column public.llm_usage_totals.hour is 'Hour in which the requests began, whenever they were recorded.';
 comment on column public.llm_usage_totals.recorder is
 'As in the events: what users say of themselves is not mixed with what a runtime says.';
-comment on column public.llm_usage_totals.requests is 'First attempts, so that a request counts once.';
-comment on column public.llm_usage_totals.fallbacks is 'Second attempts: requests whose first one failed.';
-comment on column public.llm_usage_totals.failures is 'Attempts that failed; cancelled ones did not.';
-comment on column public.llm_usage_totals.cost is
-'US dollars, adjustments included; without what is unpriced or unreported.';
-comment on column public.llm_usage_totals.unpriced is 'Attempts of models that no price is known for.';
-comment on column public.llm_usage_totals.unreported is 'Attempts whose tokens the provider did not count.';
 comment on column public.llm_usage_totals.latency_counts is
 'A histogram of the latencies, see latency_bucket(): 40 buckets, each wider than the one before by the root of 2.';
 
+create type llm_private.usage_sum as (
+  hour timestamptz,
+  day date,
+  user_id uuid,
+  provider text,
+  model text,
+  task text,
+  key_source text,
+  key_id uuid,
+  recorder uuid,
+  measures llm_private.usage_measures,
+  latency_counts bigint [],
+  last_used_at timestamptz
+);
+
+comment on type llm_private.usage_sum is
+'What a group used: null for what it is not grouped by, and of hour and day the one that it is by.';
+
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
+alter table public.llm_usage_adjustments enable row level security;
+alter table llm_private.usage_measures enable row level security;
 alter table public.llm_usage_totals enable row level security;
 
 create policy "users read their own usage events" on public.llm_usage_events
 for select to authenticated using (user_id = (select auth.uid()));
+create policy "users read their own usage adjustments" on public.llm_usage_adjustments
+for select to authenticated using (user_id = (select auth.uid()));
 create policy "users read their own usage totals" on public.llm_usage_totals
 for select to authenticated using (user_id = (select auth.uid()));
+
+-- In the order in which they are listed.
+create view llm_private.adjusted_events with (security_invoker = true) as
+select -- noqa: ST06
+  e.user_id,
+  e.request_id,
+  e.attempt,
+  e.recorder,
+  llm_private.uuid_v7_time(e.request_id) as requested_at,
+  e.task,
+  e.provider,
+  e.model,
+  e.key_source,
+  e.key_id,
+  e.outcome,
+  e.error_class,
+  e.streamed,
+  e.latency_ms,
+  e.input_tokens,
+  e.cached_input_tokens,
+  e.cache_write_tokens,
+  e.output_tokens,
+  e.reasoning_tokens,
+  e.other_tokens,
+  e.service_tier,
+  case
+    when e.cost is not null or a.cost is not null then trim_scale(coalesce(e.cost, 0) + coalesce(a.cost, 0))
+  end as cost,
+  case
+    when e.cost is not null or a.cost is not null then 'priced'
+    when coalesce(a.price_id, e.price_id) is null then 'unpriced'
+    else 'unreported'
+  end as cost_status,
+  coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
+  coalesce(a.price_id, e.price_id) as price_id,
+  e.recorded_at,
+  concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder) as cursor
+from public.llm_usage_events as e
+left join lateral (
+  select
+    sum(u.cost) as cost,
+    sum(u.cache_savings) as cache_savings,
+    (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
+  from public.llm_usage_adjustments as u
+  where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
+) as a on true;
+
+comment on view llm_private.adjusted_events is
+'Usage events with what they cost by now, as they are listed. cost_status: priced, unpriced (no price known) or
+unreported (tokens not counted); of the last two, cost is null.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -2310,6 +2414,74 @@ $$;
 comment on function llm_private.latency_bucket is
 'Which of 40 buckets a latency falls into: bucket b holds those from 2^((b-1)/2) to below 2^(b/2) milliseconds;
 null where it was not measured.';
+
+create function llm_private.histogram(p_latencies integer[])
+returns bigint[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_counts bigint[] := array_fill(0::bigint, '{40}'::integer[]);
+  v_latency integer;
+  v_bucket integer;
+begin
+  foreach v_latency in array p_latencies loop
+    v_bucket := llm_private.latency_bucket(v_latency);
+    if v_bucket is not null then
+      v_counts[v_bucket] := v_counts[v_bucket] + 1;
+    end if;
+  end loop;
+  return v_counts;
+end
+$$;
+
+comment on function llm_private.histogram is 'How many of these latencies fall into each bucket.';
+
+create function llm_private.totals_of_events(p_from timestamptz, p_until timestamptz)
+returns setof llm_private.usage_sum
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    date_trunc('hour', e.requested_at, 'UTC'),
+    null::date,
+    e.user_id,
+    e.provider,
+    e.model,
+    e.task,
+    e.key_source,
+    e.key_id,
+    e.recorder,
+    row(
+      count(*) filter (where e.attempt = 1),
+      count(*),
+      count(*) filter (where e.attempt = 2),
+      count(*) filter (where e.outcome = 'failed'),
+      count(*) filter (where e.outcome = 'cancelled'),
+      coalesce(sum(e.input_tokens), 0),
+      coalesce(sum(e.cached_input_tokens), 0),
+      coalesce(sum(e.cache_write_tokens), 0),
+      coalesce(sum(e.output_tokens), 0),
+      coalesce(sum(e.reasoning_tokens), 0),
+      coalesce(sum(e.cost), 0),
+      sum(e.cache_savings),
+      count(*) filter (where e.cost_status = 'unpriced'),
+      count(*) filter (where e.cost_status = 'unreported')
+    )::llm_private.usage_measures,
+    llm_private.histogram(array_agg(e.latency_ms)),
+    max(e.requested_at)
+  from llm_private.adjusted_events as e
+  where e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
+  group by 1, 3, 4, 5, 6, 7, 8, 9;
+end
+$$;
+
+comment on function llm_private.totals_of_events is
+'What the totals must be by the events of requests that began from p_from to before p_until.';
 
 -- 38_models.sql
 
@@ -3502,35 +3674,17 @@ comment on column llm_private.usage_rollups.stale is
 'The users'' totals say something else by now, or it was being recorded when it was its turn.';
 
 create table llm_private.project_totals (
-  id bigint generated always as identity primary key,
   span text not null,
-  starts_at timestamptz not null,
-  provider text not null,
-  model text not null,
-  task text,
-  key_source text not null,
-  requests bigint not null,
-  attempts bigint not null,
-  fallbacks bigint not null,
-  failures bigint not null,
-  cancelled bigint not null,
-  input_tokens bigint not null,
-  cached_input_tokens bigint not null,
-  cache_write_tokens bigint not null,
-  output_tokens bigint not null,
-  reasoning_tokens bigint not null,
-  cost numeric not null,
-  cache_savings numeric not null,
-  unpriced bigint not null,
-  unreported bigint not null,
-  latency_counts integer[] not null,
-  last_used_at timestamptz not null
+  like public.llm_usage_totals including identity including defaults,
+  primary key (id)
 );
 
-create index project_totals_span on llm_private.project_totals (span, starts_at);
+create index project_totals_span on llm_private.project_totals (span, hour);
 
 comment on table llm_private.project_totals is
-'Sums of llm_usage_totals over all users, an hour or a day (UTC) at a time; only what usage_rollups holds counts.';
+'Sums of llm_usage_totals over all users and keys, an hour or a day (UTC) at a time; only what usage_rollups holds
+counts.';
+comment on column llm_private.project_totals.hour is 'The hour, or the first one of the day.';
 
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
@@ -3555,7 +3709,7 @@ $$;
 comment on function llm_private.hour_number is
 'Hours since 1970: together with the class usage_rollups the advisory lock on an hour.';
 
--- Of an hour that is not over, record_usage() does by itself what is done here.
+-- Of an hour that is not over, add_to_totals() does by itself what is done here.
 create function llm_private.note_hour(p_hour timestamptz)
 returns void
 language plpgsql
@@ -3579,56 +3733,106 @@ $$;
 comment on function llm_private.note_hour is
 'Whoever changes the totals of an hour says so in the same transaction; of several hours the earliest first.';
 
-create function llm_private.sum_usage(
-  p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
+create function llm_private.add_to_totals(
+  p_user uuid,
+  p_hour timestamptz,
+  p_provider text,
+  p_model text,
+  p_task text,
+  p_key_source text,
+  p_key_id uuid,
+  p_recorder uuid,
+  p_latency_bucket integer,
+  p_last_used_at timestamptz,
+  p_measures llm_private.usage_measures
 )
-returns table (
-  hour timestamptz,
-  day date,
-  user_id uuid,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  key_id uuid,
-  requests bigint,
-  attempts bigint,
-  fallbacks bigint,
-  failures bigint,
-  cancelled bigint,
-  input_tokens bigint,
-  cached_input_tokens bigint,
-  cache_write_tokens bigint,
-  output_tokens bigint,
-  reasoning_tokens bigint,
-  cost numeric,
-  cache_savings numeric,
-  unpriced bigint,
-  unreported bigint,
-  latency_counts bigint[],
-  last_used_at timestamptz
-)
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
-  -- Days of other zones are made of hours.
-  v_days constant boolean := p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
+  v_latency_counts integer[];
+begin
+  -- Whichever row of the group is free takes it; another is made when none is.
+  update public.llm_usage_totals as t
+  set
+    requests = t.requests + p_measures.requests,
+    attempts = t.attempts + p_measures.attempts,
+    fallbacks = t.fallbacks + p_measures.fallbacks,
+    failures = t.failures + p_measures.failures,
+    cancelled = t.cancelled + p_measures.cancelled,
+    input_tokens = t.input_tokens + p_measures.input_tokens,
+    cached_input_tokens = t.cached_input_tokens + p_measures.cached_input_tokens,
+    cache_write_tokens = t.cache_write_tokens + p_measures.cache_write_tokens,
+    output_tokens = t.output_tokens + p_measures.output_tokens,
+    reasoning_tokens = t.reasoning_tokens + p_measures.reasoning_tokens,
+    cost = t.cost + p_measures.cost,
+    cache_savings = t.cache_savings + p_measures.cache_savings,
+    unpriced = t.unpriced + p_measures.unpriced,
+    unreported = t.unreported + p_measures.unreported,
+    latency_counts[coalesce(p_latency_bucket, 1)]
+    = t.latency_counts[coalesce(p_latency_bucket, 1)] + (p_latency_bucket is not null)::integer,
+    last_used_at = greatest(t.last_used_at, p_last_used_at)
+  where
+    t.user_id = p_user and t.id = (
+      select u.id
+      from public.llm_usage_totals as u
+      where
+        u.user_id = p_user and u.hour = p_hour and u.provider = p_provider
+        and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
+        and u.key_id is not distinct from p_key_id and u.recorder = p_recorder
+      limit 1
+      for update skip locked
+    );
+  if not found then
+    v_latency_counts := array_fill(0, '{40}'::integer[]);
+    if p_latency_bucket is not null then
+      v_latency_counts[p_latency_bucket] := 1;
+    end if;
+    insert into public.llm_usage_totals overriding user value
+    values (
+      p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder, v_latency_counts,
+      p_last_used_at, (p_measures).*
+    );
+  end if;
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a rollup, so it comes before any
+  -- lock that others wait for.
+  perform pg_advisory_xact_lock_shared(
+    hashtext('llm_private.usage_rollups'), (extract(epoch from p_hour) / 3600)::integer
+  );
+  if p_hour + interval '1 hour' <= clock_timestamp() then
+    perform llm_private.note_hour(p_hour);
+  end if;
+end
+$$;
+
+comment on function llm_private.add_to_totals is
+'Add to the users'' totals of an hour, and mark it where it was rolled up already.';
+
+create type llm_private.usage_span as (
+  span text,
+  starts_at timestamptz,
+  ends_at timestamptz
+);
+
+comment on type llm_private.usage_span is
+'A time that a sum is read for; span: hour or day if it is rolled up, else null.';
+
+create function llm_private.usage_spans(p_from timestamptz, p_until timestamptz, p_days boolean)
+returns setof llm_private.usage_span
+language plpgsql
+stable
+rows 100
+set search_path = pg_catalog, pg_temp
+as $$
 begin
   return query
   with days as (
     select f.starts_at from llm_private.usage_rollups as f
     where
-      v_days and f.span = 'day' and not f.stale
+      p_days and f.span = 'day' and not f.stale
       and f.starts_at >= p_from and f.starts_at + interval '1 day' <= p_until
-  ),
-  hours as (
-    select f.starts_at, f.stale from llm_private.usage_rollups as f
-    where
-      p_source in ('project', 'hours') and f.span = 'hour' and f.starts_at >= p_from and f.starts_at < p_until
-      and not exists (select from days as d where d.starts_at = date_trunc('day', f.starts_at, 'UTC'))
   ),
   -- Hours that are rolled up have no gap between the first and the last.
   bounds as (
@@ -3639,79 +3843,81 @@ begin
       (
         select f.starts_at from llm_private.usage_rollups as f where f.span = 'hour' order by f.starts_at desc limit 1
       ) as last_hour
-  ),
-  not_rolled_up as (
-    select h.starts_at, h.starts_at + interval '1 hour' as ends_at from hours as h where h.stale
-    union all
-    select p_from, least(p_until, b.first_hour) from bounds as b
-    union all
-    select greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null
+  )
+  select 'day', d.starts_at, d.starts_at + interval '1 day' from days as d
+  union all
+  select case when not f.stale then 'hour' end, f.starts_at, f.starts_at + interval '1 hour'
+  from llm_private.usage_rollups as f
+  where
+    f.span = 'hour' and f.starts_at >= p_from and f.starts_at < p_until
+    and not exists (select from days as d where d.starts_at = date_trunc('day', f.starts_at, 'UTC'))
+  union all
+  select null, p_from, least(p_until, b.first_hour) from bounds as b
+  union all
+  select null, greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null;
+end
+$$;
+
+comment on function llm_private.usage_spans is
+'What a sum over the project is made of: days (if p_days) and hours that are rolled up; without a span, times that are
+not and are read from the users'' totals.';
+
+create function llm_private.sum_usage(
+  p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
+)
+returns setof llm_private.usage_sum
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Days of other zones are made of hours.
+  v_days constant boolean := p_source = 'days'
+    or p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
+begin
+  return query
+  with spans as materialized (
+    select s.* from llm_private.usage_spans(p_from, p_until, v_days) as s
+    where p_source in ('project', 'hours', 'days')
   ),
   rows_to_sum as (
-    select
-      t.hour as starts_at, t.user_id, t.provider, t.model, t.task, t.key_source, t.key_id, t.requests, t.attempts,
-      t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
-      t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unreported,
-      t.latency_counts, t.last_used_at
-    from public.llm_usage_totals as t
+    select null as span, t.* from public.llm_usage_totals as t
     where p_source = 'user' and t.user_id = p_user and t.hour >= p_from and t.hour < p_until
     union all
-    select
-      t.hour, t.user_id, t.provider, t.model, t.task, t.key_source, t.key_id, t.requests, t.attempts,
-      t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
-      t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unreported,
-      t.latency_counts, t.last_used_at
-    from public.llm_usage_totals as t
+    select null, t.* from public.llm_usage_totals as t
     where p_source = 'users' and t.hour >= p_from and t.hour < p_until
     union all
-    select
-      p.starts_at, null, p.provider, p.model, p.task, p.key_source, null, p.requests, p.attempts,
-      p.fallbacks, p.failures, p.cancelled, p.input_tokens, p.cached_input_tokens, p.cache_write_tokens,
-      p.output_tokens, p.reasoning_tokens, p.cost, p.cache_savings, p.unpriced, p.unreported,
-      p.latency_counts, p.last_used_at
-    from llm_private.project_totals as p
+    select p.* from llm_private.project_totals as p
     where
-      p.span = 'day' and p.starts_at = any(array(select d.starts_at from days as d))
-      or p.span = 'hour' and p.starts_at = any(array(select h.starts_at from hours as h where not h.stale))
+      p.span = 'day' and p.hour = any(array(select s.starts_at from spans as s where s.span = 'day'))
+      or p_source <> 'days' and p.span = 'hour'
+      and p.hour = any(array(select s.starts_at from spans as s where s.span = 'hour'))
     union all
-    select
-      t.hour, null, t.provider, t.model, t.task, t.key_source, null, t.requests, t.attempts,
-      t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
-      t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unreported,
-      t.latency_counts, t.last_used_at
-    from not_rolled_up as n
+    select null, t.* from spans as s
     -- offset 0: each by itself and by its index, or the planner reads the whole table for all of them.
     cross join lateral (
-      select u.* from public.llm_usage_totals as u where u.hour >= n.starts_at and u.hour < n.ends_at offset 0
+      select u.* from public.llm_usage_totals as u where u.hour >= s.starts_at and u.hour < s.ends_at offset 0
     ) as t
-    where p_source = 'project'
+    where p_source = 'project' and s.span is null
   )
   select
-    case when p_bucket = 'hour' then r.starts_at end as hour,
+    case when p_bucket = 'hour' then r.hour end,
     case
-      when p_bucket = 'day' then (r.starts_at at time zone p_zone)::date
-      when p_bucket = 'month' then date_trunc('month', r.starts_at at time zone p_zone)::date
-    end as day,
-    case when 'user' = any(p_by) then r.user_id end as user_id,
-    case when 'provider' = any(p_by) then r.provider end as provider,
-    case when 'model' = any(p_by) then r.model end as model,
-    case when 'task' = any(p_by) then r.task end as task,
-    case when 'key_source' = any(p_by) then r.key_source end as key_source,
-    case when 'key_id' = any(p_by) then r.key_id end as key_id,
-    sum(r.requests)::bigint,
-    sum(r.attempts)::bigint,
-    sum(r.fallbacks)::bigint,
-    sum(r.failures)::bigint,
-    sum(r.cancelled)::bigint,
-    sum(r.input_tokens)::bigint,
-    sum(r.cached_input_tokens)::bigint,
-    sum(r.cache_write_tokens)::bigint,
-    sum(r.output_tokens)::bigint,
-    sum(r.reasoning_tokens)::bigint,
-    sum(r.cost),
-    sum(r.cache_savings),
-    sum(r.unpriced)::bigint,
-    sum(r.unreported)::bigint,
+      when p_bucket = 'day' then (r.hour at time zone p_zone)::date
+      when p_bucket = 'month' then date_trunc('month', r.hour at time zone p_zone)::date
+    end,
+    case when 'user' = any(p_by) then r.user_id end,
+    case when 'provider' = any(p_by) then r.provider end,
+    case when 'model' = any(p_by) then r.model end,
+    case when 'task' = any(p_by) then r.task end,
+    case when 'key_source' = any(p_by) then r.key_source end,
+    case when 'key_id' = any(p_by) then r.key_id end,
+    case when 'recorder' = any(p_by) then r.recorder end,
+    row(
+      sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
+      sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
+      sum(r.cost), sum(r.cache_savings), sum(r.unpriced), sum(r.unreported)
+    )::llm_private.usage_measures,
     -- Written out, because unnesting and summing again takes ten times as long.
     array[
       sum(r.latency_counts[1]), sum(r.latency_counts[2]), sum(r.latency_counts[3]), sum(r.latency_counts[4]),
@@ -3727,15 +3933,15 @@ begin
     ]::bigint[],
     max(r.last_used_at)
   from rows_to_sum as r
-  group by 1, 2, 3, 4, 5, 6, 7, 8;
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (by the day it begins with) of a
-zone, and by user, provider, model, task, key_source and key_id as named in p_by. p_source: user (one user''s totals),
-users (everybody''s), hours (the project''s, of rolled up hours) or project (of rolled_up days and hours, and everybody''s
-where nothing is rolled up).';
+zone, and by user, provider, model, task, key_source, key_id and recorder as named in p_by. p_source: user (one user''s
+totals), users (everybody''s), hours or days (the project''s, of those that are rolled up) or project (of both, and
+everybody''s where nothing is rolled up).';
 
 create function llm_private.roll_up_span(p_span text, p_starts_at timestamptz)
 returns void
@@ -3744,16 +3950,11 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  delete from llm_private.project_totals where span = p_span and starts_at = p_starts_at;
-  insert into llm_private.project_totals (
-    span, starts_at, provider, model, task, key_source, requests, attempts, fallbacks, failures, cancelled,
-    input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings,
-    unpriced, unreported, latency_counts, last_used_at
-  )
+  delete from llm_private.project_totals where span = p_span and hour = p_starts_at;
+  insert into llm_private.project_totals overriding user value
   select
-    p_span, p_starts_at, s.provider, s.model, s.task, s.key_source, s.requests, s.attempts, s.fallbacks, s.failures,
-    s.cancelled, s.input_tokens, s.cached_input_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens,
-    s.cost, s.cache_savings, s.unpriced, s.unreported, s.latency_counts, s.last_used_at
+    p_span, llm_private.operator_id(), 0, p_starts_at, s.provider, s.model, s.task, s.key_source, null,
+    llm_private.operator_id(), s.latency_counts, s.last_used_at, (s.measures).*
   from llm_private.sum_usage(
     case p_span when 'hour' then 'users' else 'hours' end, null,
     p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC', '{provider,model,task,key_source}'
@@ -6116,6 +6317,129 @@ $$;
 comment on function llm_private.check_other_tokens is
 'Error invalid_argument unless these are counts of known kinds of tokens, each part of those beside them.';
 
+create function llm_private.refuse_attempt(
+  p_runtime uuid,
+  p_request_id uuid,
+  p_requested_at timestamptz,
+  p_attempt integer,
+  p_task text,
+  p_provider text,
+  p_model text,
+  p_key_source text,
+  p_outcome text,
+  p_error_class text,
+  p_streamed boolean,
+  p_latency_ms integer,
+  p_service_tier text
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+    llm_private.check_value(
+      'invalid_argument', substr(p_request_id::text, 15, 1) = '7', 'p_request_id', 'a UUIDv7'
+    ),
+    llm_private.check_value(
+      'invalid_argument', p_requested_at between now() - interval '7 days' and now() + interval '10 minutes',
+      'p_request_id', 'a UUIDv7 made at most 7 days ago'
+    ),
+    llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
+    llm_private.check_value(
+      'invalid_argument', p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]', 'p_task',
+      'null, or 1 to 64 printable characters'
+    ),
+    llm_private.check_value(
+      'invalid_argument', p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
+    ),
+    llm_private.check_value(
+      'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
+      'a model name of 1 to 200 characters, no spaces'
+    ),
+    llm_private.check_value(
+      'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
+    ),
+    llm_private.check_value(
+      'invalid_argument', p_outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome',
+      'succeeded, failed or cancelled'
+    ),
+    llm_private.check_value(
+      'invalid_argument',
+      p_outcome = 'failed' and p_error_class in (
+        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
+        'invalid_response'
+      ) or p_outcome <> 'failed' and p_error_class is null,
+      'p_error_class',
+      'for a failed attempt auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or '
+      'invalid_response; else null'
+    ),
+    llm_private.check_value('invalid_argument', p_streamed is not null, 'p_streamed', 'true or false'),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or 0 and more'
+    ),
+    llm_private.check_value(
+      'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
+      'null, or 1 to 32 lower-case letters, digits, _ and -'
+    );
+  -- A team's key is only ever in the hands of a runtime.
+  if p_key_source = 'team' and p_runtime is null then
+    perform llm_private.fail(
+      403, 'runtime_required', 'Only a registered runtime can have used a team''s key.',
+      'Send the runtime''s secret in x-llm-runtime.'
+    );
+  end if;
+  perform llm_private.check_value(
+    'invalid_argument', false, 'A token count',
+    'null, or 0 and more; cached and written tokens are part of the input, reasoning tokens of the output'
+  );
+end
+$$;
+
+comment on function llm_private.refuse_attempt is
+'The error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with what is wrong first.';
+
+create function llm_private.alert_operator_key(p_provider text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The operator's keys are in no table, so nobody knows when one was replaced: told of once a day.
+  perform llm_private.add_alert(
+    llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
+    jsonb_build_object('provider', p_provider)
+  );
+end
+$$;
+
+comment on function llm_private.alert_operator_key is 'Alert the operator that a provider rejected their key.';
+
+create function llm_private.alert_unpriced(p_user uuid, p_runtime uuid, p_provider text, p_model text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.add_alert(
+    v.owner, 'price_missing', p_provider || '/' || p_model,
+    jsonb_build_object('provider', p_provider, 'model', p_model)
+  )
+  from (values (p_user), (llm_private.operator_id())) as v (owner)
+  -- Users could tell the operator of any number of models that they make up.
+  where v.owner = p_user or p_runtime is not null;
+end
+$$;
+
+comment on function llm_private.alert_unpriced is
+'Alert a user, and where a runtime met it the operator, that a model has no price.';
+
+-- Longer than other functions, because an event that is recorded by itself pays for each call: validating in a function
+-- takes 2 % more, what follows in one 3 %, add_to_totals() 4 %, of 300 µs. So what every event needs stands here, and
+-- what is shared or rare is called.
 create function llm_private.record_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -6149,34 +6473,25 @@ declare
   v_recorder constant uuid := coalesce(v_runtime, v_user);
   v_reported constant boolean := p_input_tokens is not null or p_output_tokens is not null;
   v_requested_at timestamptz;
-  v_hour timestamptz;
   v_charge record;
   v_price bigint;
   v_cost numeric;
   v_savings numeric;
   v_unpriced integer := 0;
   v_unreported integer := 0;
-  v_bucket integer;
-  v_latency_counts integer[];
 begin
-  if substr(p_request_id::text, 15, 1) is distinct from '7' then
-    perform llm_private.check_value('invalid_argument', false, 'p_request_id', 'a UUIDv7');
-  end if;
-  -- As uuid_v7_time() and latency_bucket() have it, without a call on the hot path.
+  -- As uuid_v7_time() has it, without a call on the hot path.
   v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
-  v_bucket := case
-    when p_latency_ms >= 0
-      then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
-  end;
   -- One test for what is nearly always right; which argument it was is asked only when something is wrong. Lengths are
   -- compared, since a regular expression that counts to 200 takes as long as all the rest.
   if (
-    v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
+    substr(p_request_id::text, 15, 1) = '7'
+    and v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
     and p_attempt between 1 and 1000
     and (p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]')
-    and p_provider ~ '^[a-z][a-z0-9_-]{0,31}$'
+    and length(p_provider) <= 32 and p_provider ~ '^[a-z][a-z0-9_-]*$'
     and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
-    and p_key_source in ('user', 'team', 'operator')
+    and (p_key_source in ('user', 'operator') or p_key_source = 'team' and v_runtime is not null)
     and p_outcome in ('succeeded', 'failed', 'cancelled')
     and (p_outcome = 'failed') = (p_error_class is not null)
     and (
@@ -6195,66 +6510,16 @@ begin
     and coalesce(p_reasoning_tokens, 0) >= 0
     and (p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$')
   ) is not true then
-    perform
-      llm_private.check_value(
-        'invalid_argument', v_requested_at between now() - interval '7 days' and now() + interval '10 minutes',
-        'p_request_id', 'a UUIDv7 made at most 7 days ago'
-      ),
-      llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
-      llm_private.check_value(
-        'invalid_argument', p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]', 'p_task',
-        'null, or 1 to 64 printable characters'
-      ),
-      llm_private.check_value(
-        'invalid_argument', p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
-      ),
-      llm_private.check_value(
-        'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
-        'a model name of 1 to 200 characters, no spaces'
-      ),
-      llm_private.check_value(
-        'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
-      ),
-      llm_private.check_value(
-        'invalid_argument', p_outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome',
-        'succeeded, failed or cancelled'
-      ),
-      llm_private.check_value(
-        'invalid_argument',
-        p_outcome = 'failed' and p_error_class in (
-          'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
-          'invalid_response'
-        ) or p_outcome <> 'failed' and p_error_class is null,
-        'p_error_class',
-        'for a failed attempt auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or '
-        'invalid_response; else null'
-      ),
-      llm_private.check_value('invalid_argument', p_streamed is not null, 'p_streamed', 'true or false'),
-      llm_private.check_value(
-        'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or 0 and more'
-      ),
-      llm_private.check_value(
-        'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
-        'null, or 1 to 32 lower-case letters, digits, _ and -'
-      ),
-      llm_private.check_value(
-        'invalid_argument', false, 'A token count',
-        'null, or 0 and more; cached and written tokens are part of the input, reasoning tokens of the output'
-      );
+    perform llm_private.refuse_attempt(
+      v_runtime, p_request_id, v_requested_at, p_attempt, p_task, p_provider, p_model, p_key_source, p_outcome,
+      p_error_class, p_streamed, p_latency_ms, p_service_tier
+    );
   end if;
   if p_other_tokens is not null then
     perform llm_private.check_other_tokens(
       p_other_tokens, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens
     );
   end if;
-  -- A team's key is only ever in the hands of a runtime.
-  if p_key_source = 'team' and v_runtime is null then
-    perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can have used a team''s key.',
-      'Send the runtime''s secret in x-llm-runtime.'
-    );
-  end if;
-
   if p_outcome = 'failed' and not v_reported then
     v_cost := 0;
   else
@@ -6291,75 +6556,26 @@ begin
     return false;
   end if;
 
-  -- Whichever row of the group is free takes it; another is made when none is.
-  v_hour := date_trunc('hour', v_requested_at, 'UTC');
-  update public.llm_usage_totals as t
-  set
-    requests = t.requests + (p_attempt = 1)::integer,
-    attempts = t.attempts + 1,
-    fallbacks = t.fallbacks + (p_attempt = 2)::integer,
-    failures = t.failures + (p_outcome = 'failed')::integer,
-    cancelled = t.cancelled + (p_outcome = 'cancelled')::integer,
-    input_tokens = t.input_tokens + coalesce(p_input_tokens, 0),
-    cached_input_tokens = t.cached_input_tokens + coalesce(p_cached_input_tokens, 0),
-    cache_write_tokens = t.cache_write_tokens + coalesce(p_cache_write_tokens, 0),
-    output_tokens = t.output_tokens + coalesce(p_output_tokens, 0),
-    reasoning_tokens = t.reasoning_tokens + coalesce(p_reasoning_tokens, 0),
-    cost = t.cost + coalesce(v_cost, 0),
-    cache_savings = t.cache_savings + coalesce(v_savings, 0),
-    unpriced = t.unpriced + v_unpriced,
-    unreported = t.unreported + v_unreported,
-    latency_counts[coalesce(v_bucket, 1)] = t.latency_counts[coalesce(v_bucket, 1)] + (v_bucket is not null)::integer,
-    last_used_at = greatest(t.last_used_at, v_requested_at)
-  where
-    t.user_id = v_user and t.id = (
-      select u.id
-      from public.llm_usage_totals as u
-      where
-        u.user_id = v_user and u.hour = v_hour and u.provider = p_provider
-        and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
-        and u.key_id is not distinct from p_key_id and u.recorder = v_recorder
-      limit 1
-      for update skip locked
-    );
-  if not found then
-    v_latency_counts := array_fill(0, '{40}'::integer[]);
-    if v_bucket is not null then
-      v_latency_counts[v_bucket] := 1;
-    end if;
-    insert into public.llm_usage_totals (
-      user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
-      cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-      cache_savings, unpriced, unreported, latency_counts, last_used_at
-    )
-    values (
-      v_user, v_hour, p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
+  perform llm_private.add_to_totals(
+    v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
+    -- As latency_bucket() has it.
+    case
+      when p_latency_ms is not null
+        then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
+    end,
+    v_requested_at,
+    row(
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unreported, v_latency_counts, v_requested_at
-    );
-  end if;
-
-  -- As note_hour() does, which is only called for an hour that is over. It may wait for a rollup, so it comes before any
-  -- lock that others wait for.
-  perform pg_advisory_xact_lock_shared(
-    hashtext('llm_private.usage_rollups'), (extract(epoch from v_hour) / 3600)::integer
+      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unreported
+    )::llm_private.usage_measures
   );
-  if v_hour + interval '1 hour' <= clock_timestamp() then
-    perform llm_private.note_hour(v_hour);
-  end if;
-
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
-  elsif p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
-    -- The operator's keys are in no table, so nobody knows when one was replaced: told of once a day.
-    perform llm_private.add_alert(
-      llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
-      jsonb_build_object('provider', p_provider)
-    );
   end if;
-  if llm_private.has_quotas(v_user) then
+  -- Asked here too, so that a project without quotas does not even pay for the call.
+  if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
     perform llm_private.settle(
       v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
       p_outcome <> 'failed',
@@ -6371,13 +6587,10 @@ begin
     );
   end if;
   if v_unpriced = 1 then
-    perform llm_private.add_alert(
-      v.owner, 'price_missing', p_provider || '/' || p_model,
-      jsonb_build_object('provider', p_provider, 'model', p_model)
-    )
-    from (values (v_user), (llm_private.operator_id())) as v (owner)
-    -- Users could tell the operator of any number of models that they make up.
-    where v.owner = v_user or v_runtime is not null;
+    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, p_model);
+  end if;
+  if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
+    perform llm_private.alert_operator_key(p_provider);
   end if;
   return true;
 end
@@ -6466,78 +6679,7 @@ comment on column llm_private.recalculations.position_user is
 'With the other three: the last event that was looked at. Events are looked at by user, and in the order of time.';
 comment on column llm_private.recalculations.expected is 'How many events it will about look at, by the totals.';
 
-create table public.llm_usage_adjustments (
-  user_id uuid not null,
-  request_id uuid not null,
-  attempt smallint not null,
-  recorder uuid not null,
-  recalculation_id bigint not null,
-  cost numeric,
-  cache_savings numeric,
-  price_id bigint not null,
-  adjusted_at timestamptz not null default now(),
-  primary key (user_id, request_id, attempt, recorder, recalculation_id)
-);
-
-comment on table public.llm_usage_adjustments is
-'Append-only: what a recalculation added to the cost of a usage event. A user reads their own.';
-comment on column public.llm_usage_adjustments.cost is
-'US dollars to add to the event''s, less than 0 where it became cheaper; null: priced now, but its tokens were not
-counted.';
-comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
-
 alter table llm_private.recalculations enable row level security;
-alter table public.llm_usage_adjustments enable row level security;
-
-create policy "users read their own usage adjustments" on public.llm_usage_adjustments
-for select to authenticated using (user_id = (select auth.uid()));
-
-create view llm_private.adjusted_events with (security_invoker = true) as
-select
-  e.user_id,
-  e.request_id,
-  e.attempt,
-  e.recorder,
-  e.task,
-  e.provider,
-  e.model,
-  e.key_source,
-  e.key_id,
-  e.outcome,
-  e.error_class,
-  e.streamed,
-  e.latency_ms,
-  e.input_tokens,
-  e.cached_input_tokens,
-  e.cache_write_tokens,
-  e.output_tokens,
-  e.reasoning_tokens,
-  e.other_tokens,
-  e.service_tier,
-  e.recorded_at,
-  coalesce(a.price_id, e.price_id) as price_id,
-  coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
-  case
-    when e.cost is not null or a.cost is not null then trim_scale(coalesce(e.cost, 0) + coalesce(a.cost, 0))
-  end as cost,
-  case
-    when e.cost is not null or a.cost is not null then 'priced'
-    when coalesce(a.price_id, e.price_id) is null then 'unpriced'
-    else 'unreported'
-  end as cost_status
-from public.llm_usage_events as e
-left join lateral (
-  select
-    sum(u.cost) as cost,
-    sum(u.cache_savings) as cache_savings,
-    (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
-  from public.llm_usage_adjustments as u
-  where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
-) as a on true;
-
-comment on view llm_private.adjusted_events is
-'Usage events with what they cost by now. cost_status: priced, unpriced (no price known) or unreported (tokens not
-counted); of the last two, cost is null.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -6559,7 +6701,7 @@ begin
   order by r.id desc limit 1;
   if not found then
     insert into llm_private.recalculations (from_at, until_at, last_price, expected)
-    select v_from, v_until, v_last_price, coalesce(sum(s.attempts), 0)
+    select v_from, v_until, v_last_price, coalesce(sum((s.measures).attempts), 0)
     from llm_private.sum_usage('project', null, v_from, v_until, null, 'UTC', '{}') as s
     returning * into v_job;
   end if;
@@ -6622,8 +6764,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_measures llm_private.usage_measures;
   v record;
 begin
+  select m.* into strict v_measures from llm_private.usage_measures as m;
   for v in
     select
       e.user_id, date_trunc('hour', llm_private.uuid_v7_time(e.request_id), 'UTC') as hour,
@@ -6649,42 +6793,42 @@ begin
     group by 1, 2, 3, 4, 5, 6, 7, 8
     order by 2
   loop
-    update public.llm_usage_totals as t
-    set
-      cost = t.cost + v.cost,
-      cache_savings = t.cache_savings + v.cache_savings,
-      unpriced = t.unpriced - v.newly_priced,
-      unreported = t.unreported + v.unreported
-    where
-      t.user_id = v.user_id and t.id = (
-        select u.id
-        from public.llm_usage_totals as u
-        where
-          u.user_id = v.user_id and u.hour = v.hour and u.provider = v.provider
-          and u.model = v.model and u.task is not distinct from v.task and u.key_source = v.key_source
-          and u.key_id is not distinct from v.key_id and u.recorder = v.recorder
-        limit 1
-        for update skip locked
-      );
-    if not found then
-      insert into public.llm_usage_totals (
-        user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
-        cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-        cache_savings, unpriced, unreported, latency_counts, last_used_at
-      )
-      values (
-        v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, v.cost,
-        v.cache_savings, -v.newly_priced, v.unreported, array_fill(0, '{40}'::integer[]), v.hour
-      );
-    end if;
-    perform llm_private.note_hour(v.hour);
+    v_measures.cost := v.cost;
+    v_measures.cache_savings := v.cache_savings;
+    v_measures.unpriced := -v.newly_priced;
+    v_measures.unreported := v.unreported;
+    perform llm_private.add_to_totals(
+      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, null, v.hour, v_measures
+    );
   end loop;
 end
 $$;
 
 comment on function llm_private.adjust_totals is
 'Bring the totals in line with what a recalculation appended beyond its position.';
+
+create function llm_private.recalculation_json(p_job llm_private.recalculations)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'id', p_job.id,
+    'from', nullif(p_job.from_at, '-infinity'),
+    'until', nullif(p_job.until_at, 'infinity'),
+    'expected', p_job.expected,
+    'events', p_job.events,
+    'changed', p_job.changed,
+    'newly_priced', p_job.newly_priced,
+    'cost_before', p_job.cost_before,
+    'cost_after', p_job.cost_after,
+    'started_at', p_job.started_at,
+    'done', p_job.finished_at is not null
+  )
+$$;
+
+comment on function llm_private.recalculation_json is 'A recalculation as recalculate_llm_costs() returns it.';
 
 create function llm_private.recalculate_costs(
   p_from timestamptz, p_until timestamptz, p_recalculation bigint, p_batch integer
@@ -6757,19 +6901,7 @@ begin
     finished_at = case when v_seen < p_batch then coalesce(v_job.finished_at, now()) end
   where id = v_job.id
   returning * into v_job;
-  return jsonb_build_object(
-    'id', v_job.id,
-    'from', nullif(v_job.from_at, '-infinity'),
-    'until', nullif(v_job.until_at, 'infinity'),
-    'expected', v_job.expected,
-    'events', v_job.events,
-    'changed', v_job.changed,
-    'newly_priced', v_job.newly_priced,
-    'cost_before', v_job.cost_before,
-    'cost_after', v_job.cost_after,
-    'started_at', v_job.started_at,
-    'done', v_job.finished_at is not null
-  );
+  return llm_private.recalculation_json(v_job);
 end
 $$;
 
@@ -6802,8 +6934,8 @@ those looked at), started_at and done. Errors: invalid_argument, not_found.';
 
 -- 84_reports.sql
 
--- Reports: what was used and what it cost, of a user for themselves and of the whole project for administrators. One
--- report with two doors: the same arguments, the same columns.
+-- Reports: what was used and what it cost. Users get their own usage, an administrator that of one user or of the whole
+-- project.
 --
 -- They answer with one JSON array and not with rows: a project's API cuts rows off at a limit (1000 on a hosted one),
 -- and a report that lacks some would be wrong without a word.
@@ -6829,6 +6961,22 @@ $$;
 comment on function llm_private.known_cost is
 'A sum of costs as it may be shown: null where nothing but failures has a known cost, so that what has no price never
 looks free.';
+
+create function llm_private.known_measures(p_measures llm_private.usage_measures)
+returns llm_private.usage_measures
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_measures.cost := llm_private.known_cost(
+    p_measures.cost, p_measures.attempts, p_measures.failures, p_measures.unpriced, p_measures.unreported
+  );
+  return p_measures;
+end
+$$;
+
+comment on function llm_private.known_measures is 'Sums as they may be shown: see known_cost().';
 
 create function llm_private.latency_percentile(p_counts bigint[], p_fraction double precision)
 returns integer
@@ -6902,9 +7050,16 @@ $$;
 comment on function llm_private.report_zone is
 'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
 
--- Both doors lead here. Volatile, because an administrator's report rolls up first, which the report must see.
+-- Volatile, because a report over the project rolls up first, which the report must see.
 create function llm_private.usage_report(
-  p_since date, p_until date, p_bucket text, p_by text[], p_time_zone text, p_order text, p_limit integer
+  p_since date,
+  p_until date,
+  p_bucket text,
+  p_by text[],
+  p_time_zone text,
+  p_order text,
+  p_limit integer,
+  p_user_id uuid
 )
 returns json
 language plpgsql
@@ -6915,9 +7070,10 @@ set timezone = 'UTC'
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_project constant boolean := v_owner = llm_private.operator_id();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_user constant uuid := case when v_operator then p_user_id else v_owner end;
   v_by constant text[] := coalesce(p_by, '{}');
-  v_zone constant text := llm_private.report_zone(v_owner, p_time_zone);
+  v_zone constant text := llm_private.report_zone(v_user, p_time_zone);
   v_today constant date := (now() at time zone v_zone)::date;
   v_from timestamptz;
   v_until timestamptz;
@@ -6931,9 +7087,9 @@ begin
     llm_private.check_value(
       'invalid_argument',
       array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_project then 'user' end),
+      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'some of provider, model, task, key_source, key_id' || case when v_project then ' and user' else '' end
+      'some of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
@@ -6942,7 +7098,7 @@ begin
     llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or 1 and more');
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
-  if v_project then
+  if v_user is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
@@ -6953,26 +7109,24 @@ begin
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
       s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
-      s.requests, s.attempts, s.fallbacks, s.failures, s.cancelled,
-      s.input_tokens, s.cached_input_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens,
-      llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported) as cost,
-      s.cache_savings, s.unpriced, s.unreported,
+      m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
       s.last_used_at
     from llm_private.sum_usage(
       case
-        when not v_project then 'user'
+        when v_user is not null then 'user'
         when v_by && '{user,key_id}' then 'users'
         else 'project'
       end,
-      v_owner, v_from, v_until, p_bucket, v_zone, v_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by
     ) as s
+    cross join lateral llm_private.known_measures(s.measures) as m
     order by
       case p_order
-        when 'cost' then s.cost
-        when 'requests' then s.requests
-        when 'tokens' then s.input_tokens + s.output_tokens
+        when 'cost' then (s.measures).cost
+        when 'requests' then m.requests
+        when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
       1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id
     limit p_limit
@@ -6982,7 +7136,8 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The caller''s usage or, with a secret key, everybody''s. Errors: see get_llm_usage().';
+'The usage of the caller or, for an administrator, of a user; of all users when none is named.
+Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -6993,48 +7148,28 @@ create function public.get_llm_usage(
   p_by text[] default '{provider,model,task,key_source}',
   p_time_zone text default null,
   p_order text default null,
-  p_limit integer default null
+  p_limit integer default null,
+  p_user_id uuid default null
 )
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
+  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id)
 $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
-(null where the report is not by it), requests, attempts, fallbacks, failures, cancelled, input_tokens,
-cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unreported,
+(null where the report is not by it), the sums that are columns of llm_usage_totals from requests to unreported,
 latency_p50_ms, latency_p95_ms and last_used_at.
 From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
-p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the caller''s settings, else UTC;
+p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the user''s settings, else UTC;
 they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
 most first; at most p_limit lines.
 cost is in US dollars: what is known of it, null where nothing is; unpriced and unreported attempts are not in it.
-Errors: not_signed_in, invalid_argument.';
-
-create function public.get_llm_project_usage(
-  p_since date default null,
-  p_until date default null,
-  p_bucket text default 'day',
-  p_by text[] default '{provider,model,task,key_source}',
-  p_time_zone text default null,
-  p_order text default null,
-  p_limit integer default null
-)
-returns json
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
-$$;
-
-comment on function public.get_llm_project_usage is
-'For administrators: the usage of all users together, as get_llm_usage() tells each of theirs; p_by may name user too.
-By user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
+p_user_id is for administrators, who without it see the usage of all users together; their p_by may name user too. By
+user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
 Errors: not_signed_in, invalid_argument.';
 
 -- 85_requests.sql
@@ -7043,8 +7178,7 @@ Errors: not_signed_in, invalid_argument.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.list_requests(p_limit integer, p_before uuid)
-returns table (
+create type llm_private.recorded_request as (
   request_id uuid,
   requested_at timestamptz,
   task text,
@@ -7053,13 +7187,17 @@ returns table (
   unpriced bigint,
   unreported bigint,
   attempts jsonb
-)
+);
+
+comment on type llm_private.recorded_request is 'A request as list_llm_requests() returns it.';
+
+create function llm_private.list_requests(p_limit integer, p_before uuid)
+returns setof llm_private.recorded_request
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
   v_user constant uuid := llm_private.require_user();
 begin
@@ -7082,15 +7220,8 @@ begin
     count(*) filter (where e.cost_status = 'unpriced'),
     count(*) filter (where e.cost_status = 'unreported'),
     jsonb_agg(
-      jsonb_build_object(
-        'attempt', e.attempt, 'provider', e.provider, 'model', e.model, 'key_source', e.key_source,
-        'key_id', e.key_id, 'recorder', e.recorder, 'outcome', e.outcome, 'error_class', e.error_class,
-        'streamed', e.streamed, 'latency_ms', e.latency_ms, 'service_tier', e.service_tier,
-        'input_tokens', e.input_tokens, 'cached_input_tokens', e.cached_input_tokens,
-        'cache_write_tokens', e.cache_write_tokens, 'output_tokens', e.output_tokens,
-        'reasoning_tokens', e.reasoning_tokens, 'other_tokens', e.other_tokens,
-        'cost', e.cost, 'cost_status', e.cost_status, 'cache_savings', e.cache_savings
-      ) order by e.attempt, e.recorded_at
+      to_jsonb(e) - '{user_id,request_id,requested_at,task,price_id,recorded_at,cursor}'::text[]
+      order by e.attempt, e.recorded_at
     )
   from requests as r
   inner join llm_private.adjusted_events as e on e.user_id = v_user and e.request_id = r.request_id
@@ -7101,44 +7232,18 @@ $$;
 
 comment on function llm_private.list_requests is 'The caller''s requests. Error not_signed_in.';
 
-create function llm_private.list_events(p_since timestamptz, p_until timestamptz, p_after text, p_limit integer)
-returns table (
-  user_id uuid,
-  request_id uuid,
-  attempt smallint,
-  recorder uuid,
-  requested_at timestamptz,
-  task text,
-  provider text,
-  model text,
-  key_source text,
-  key_id uuid,
-  outcome text,
-  error_class text,
-  streamed boolean,
-  latency_ms integer,
-  input_tokens integer,
-  cached_input_tokens integer,
-  cache_write_tokens integer,
-  output_tokens integer,
-  reasoning_tokens integer,
-  other_tokens jsonb,
-  service_tier text,
-  cost numeric,
-  cost_status text,
-  cache_savings numeric,
-  price_id bigint,
-  recorded_at timestamptz,
-  cursor text
+create function llm_private.list_events(
+  p_since timestamptz, p_until timestamptz, p_after text, p_limit integer, p_user_id uuid
 )
+returns setof llm_private.adjusted_events
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
   v_owner constant uuid := llm_private.acting_owner();
+  v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
   v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
   v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
   v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
@@ -7152,29 +7257,17 @@ begin
   v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
   -- Two queries, for a user's may never be planned as one over all users.
-  if v_owner <> llm_private.operator_id() then
+  if v_user is not null then
     return query
-    select
-      e.user_id, e.request_id, e.attempt, e.recorder, llm_private.uuid_v7_time(e.request_id), e.task, e.provider,
-      e.model, e.key_source, e.key_id, e.outcome, e.error_class, e.streamed, e.latency_ms, e.input_tokens,
-      e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens,
-      e.service_tier, e.cost, e.cost_status, e.cache_savings, e.price_id, e.recorded_at,
-      concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder)
-    from llm_private.adjusted_events as e
+    select e.* from llm_private.adjusted_events as e
     where
-      e.user_id = v_owner and e.request_id >= v_from and e.request_id < v_until
+      e.user_id = v_user and e.request_id >= v_from and e.request_id < v_until
       and (e.request_id, e.attempt, e.recorder) > (v_after[2]::uuid, v_after[3]::smallint, v_after[4]::uuid)
     order by e.request_id, e.attempt, e.recorder
     limit v_limit;
   else
     return query
-    select
-      e.user_id, e.request_id, e.attempt, e.recorder, llm_private.uuid_v7_time(e.request_id), e.task, e.provider,
-      e.model, e.key_source, e.key_id, e.outcome, e.error_class, e.streamed, e.latency_ms, e.input_tokens,
-      e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens,
-      e.service_tier, e.cost, e.cost_status, e.cache_savings, e.price_id, e.recorded_at,
-      concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder)
-    from llm_private.adjusted_events as e
+    select e.* from llm_private.adjusted_events as e
     where
       e.request_id >= v_from and e.request_id < v_until
       and (e.user_id, e.request_id, e.attempt, e.recorder)
@@ -7186,21 +7279,13 @@ end
 $$;
 
 comment on function llm_private.list_events is
-'A page of the caller''s events or, with a secret key, of everybody''s. Errors: see list_llm_usage_events().';
+'A page of the events of the caller or, for an administrator, of a user; of all users when none is named.
+Errors: see list_llm_usage_events().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 create function public.list_llm_requests(p_limit integer default 50, p_before uuid default null)
-returns table (
-  request_id uuid,
-  requested_at timestamptz,
-  task text,
-  outcome text,
-  cost numeric,
-  unpriced bigint,
-  unreported bigint,
-  attempts jsonb
-)
+returns setof llm_private.recorded_request
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -7217,94 +7302,22 @@ create function public.list_llm_usage_events(
   p_since timestamptz default null,
   p_until timestamptz default null,
   p_after text default null,
-  p_limit integer default 1000
+  p_limit integer default 1000,
+  p_user_id uuid default null
 )
-returns table (
-  user_id uuid,
-  request_id uuid,
-  attempt smallint,
-  recorder uuid,
-  requested_at timestamptz,
-  task text,
-  provider text,
-  model text,
-  key_source text,
-  key_id uuid,
-  outcome text,
-  error_class text,
-  streamed boolean,
-  latency_ms integer,
-  input_tokens integer,
-  cached_input_tokens integer,
-  cache_write_tokens integer,
-  output_tokens integer,
-  reasoning_tokens integer,
-  other_tokens jsonb,
-  service_tier text,
-  cost numeric,
-  cost_status text,
-  cache_savings numeric,
-  price_id bigint,
-  recorded_at timestamptz,
-  cursor text
-)
+returns setof llm_private.adjusted_events
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
+  select * from llm_private.list_events(p_since, p_until, p_after, p_limit, p_user_id)
 $$;
 
 comment on function public.list_llm_usage_events is
 'The caller''s usage events of requests that began from p_since to before p_until, oldest first, at most 1000, with
-what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes.
+what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes. p_user_id is for
+administrators, who without it see the events of all users, by user and then the oldest first.
 Errors: not_signed_in, invalid_argument.';
-
-create function public.list_llm_project_usage_events(
-  p_since timestamptz default null,
-  p_until timestamptz default null,
-  p_after text default null,
-  p_limit integer default 1000
-)
-returns table (
-  user_id uuid,
-  request_id uuid,
-  attempt smallint,
-  recorder uuid,
-  requested_at timestamptz,
-  task text,
-  provider text,
-  model text,
-  key_source text,
-  key_id uuid,
-  outcome text,
-  error_class text,
-  streamed boolean,
-  latency_ms integer,
-  input_tokens integer,
-  cached_input_tokens integer,
-  cache_write_tokens integer,
-  output_tokens integer,
-  reasoning_tokens integer,
-  other_tokens jsonb,
-  service_tier text,
-  cost numeric,
-  cost_status text,
-  cache_savings numeric,
-  price_id bigint,
-  recorded_at timestamptz,
-  cursor text
-)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
-$$;
-
-comment on function public.list_llm_project_usage_events is
-'For administrators: the usage events of all users as list_llm_usage_events() lists each of theirs, by user and then the
-oldest first. Error invalid_argument.';
 
 -- 86_hints.sql
 
@@ -7350,23 +7363,23 @@ declare
   v_unreported bigint;
   v_average numeric;
 begin
-  select
-    llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported), s.unpriced, s.unreported
-  into v_so_far, v_unpriced, v_unreported
+  select m.cost, m.unpriced, m.unreported into v_so_far, v_unpriced, v_unreported
   from llm_private.sum_usage(
     'user', v_user, llm_private.day_begins(v_month, v_zone), v_month_ends, null, v_zone, '{}'
-  ) as s;
+  ) as s
+  cross join lateral llm_private.known_measures(s.measures) as m;
   if not found then
     v_so_far := 0;
     v_unpriced := 0;
     v_unreported := 0;
   end if;
   if v_days > 0 then
-    select llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported) / v_days into v_average
+    select m.cost / v_days into v_average
     from llm_private.sum_usage(
       'user', v_user, llm_private.day_begins(v_today - v_days, v_zone), llm_private.day_begins(v_today, v_zone), null,
       v_zone, '{}'
-    ) as s;
+    ) as s
+    cross join lateral llm_private.known_measures(s.measures) as m;
     if not found then
       v_average := 0;
     end if;
@@ -7687,9 +7700,7 @@ $$;
 
 comment on function llm_private.run_maintenance is 'See run_llm_maintenance().';
 
--- What is compared is unpivoted: a row a group and measure. Both sides of each comparison add up to 0.
-create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
-returns table (
+create type llm_private.usage_difference as (
   totals text,
   starts_at timestamptz,
   user_id uuid,
@@ -7700,141 +7711,54 @@ returns table (
   key_id uuid,
   recorder uuid,
   differences jsonb
-)
+);
+
+comment on type llm_private.usage_difference is
+'A group whose totals are wrong, and by how much they are more, by measure.';
+
+create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
+returns setof llm_private.usage_difference
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
-  v_measures constant text[] := array[
-    'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
-    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unreported',
-    'last_used_at'
-  ];
+  v_group constant text[] := '{provider,model,task,key_source}';
 begin
   return query
-  with adjustments as (
-    select
-      a.user_id, a.request_id, a.attempt, a.recorder, sum(a.cost) as cost, sum(a.cache_savings) as cache_savings
-    from public.llm_usage_adjustments as a
-    where
-      a.request_id >= llm_private.first_uuid_v7(p_from) and a.request_id < llm_private.first_uuid_v7(p_until)
-    group by a.user_id, a.request_id, a.attempt, a.recorder
-  ),
-  events as (
-    select
-      e.*, t.at, date_trunc('hour', t.at, 'UTC') as hour,
-      coalesce(e.cost, 0) + coalesce(a.cost, 0) as cost_now,
-      coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as savings_now,
-      e.cost is null and a.cost is null and e.price_id is null and a.user_id is null as unpriced,
-      e.cost is null and a.cost is null and (e.price_id is not null or a.user_id is not null) as unreported
-    from public.llm_usage_events as e
-    cross join lateral (select llm_private.uuid_v7_time(e.request_id) as at) as t
-    left join adjustments as a
-      on a.user_id = e.user_id and a.request_id = e.request_id and a.attempt = e.attempt and a.recorder = e.recorder
-    where
-      e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
-  ),
-  rolled_up as (
-    select p.*, f.starts_at + ('1 ' || f.span)::interval as ends_at
-    from llm_private.usage_rollups as f
-    inner join llm_private.project_totals as p using (span, starts_at)
-    where not f.stale and f.starts_at >= p_from and f.starts_at < p_until
-  ),
-  users as (
-    select 'users' as totals, t.hour as starts_at, t.* from public.llm_usage_totals as t
-    where t.hour >= p_from and t.hour < p_until
-    union all
-    select f.span, f.starts_at, t.* from public.llm_usage_totals as t
-    inner join llm_private.usage_rollups as f
-      on not f.stale and f.starts_at >= p_from and f.starts_at < p_until
-        and f.starts_at = date_trunc(f.span, t.hour, 'UTC')
-    where t.hour >= p_from and t.hour < p_until + interval '1 day'
-  ),
-  of_users as (
-    select
-      u.totals, u.starts_at,
-      case when u.totals = 'users' then u.user_id end as user_id, u.provider, u.model, u.task, u.key_source,
-      case when u.totals = 'users' then u.key_id end as key_id,
-      case when u.totals = 'users' then u.recorder end as recorder,
-      array[
-        sum(u.requests), sum(u.attempts), sum(u.fallbacks), sum(u.failures), sum(u.cancelled), sum(u.input_tokens),
-        sum(u.cached_input_tokens), sum(u.cache_write_tokens), sum(u.output_tokens), sum(u.reasoning_tokens),
-        sum(u.cost), sum(u.cache_savings), sum(u.unpriced), sum(u.unreported), extract(epoch from max(u.last_used_at))
-      ]::numeric[] as sums
-    from users as u
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9
-  ),
-  sides as (
+  with sides as (
     -- The users' totals are more than the events by …
-    select
-      u.totals, u.starts_at, u.user_id, u.provider, u.model, u.task, u.key_source, u.key_id, u.recorder,
-      v_measures[m.i] as measure, m.value * case when u.totals = 'users' then 1 else -1 end as value
-    from of_users as u
-    cross join lateral unnest(u.sums) with ordinality as m (value, i)
+    select 1 as sign, 'users' as totals, s.* from llm_private.sum_usage(
+      'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder}'
+    ) as s
     union all
-    select
-      'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-      v_measures[m.i], -m.value
-    from (
-      select
-        e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-        array[
-          count(*) filter (where e.attempt = 1), count(*), count(*) filter (where e.attempt = 2),
-          count(*) filter (where e.outcome = 'failed'), count(*) filter (where e.outcome = 'cancelled'),
-          coalesce(sum(e.input_tokens), 0), coalesce(sum(e.cached_input_tokens), 0),
-          coalesce(sum(e.cache_write_tokens), 0), coalesce(sum(e.output_tokens), 0),
-          coalesce(sum(e.reasoning_tokens), 0), sum(e.cost_now), sum(e.savings_now),
-          count(*) filter (where e.unpriced), count(*) filter (where e.unreported), extract(epoch from max(e.at))
-        ]::numeric[] as sums
-      from events as e
-      group by 1, 2, 3, 4, 5, 6, 7, 8
-    ) as e
-    cross join lateral unnest(e.sums) with ordinality as m (value, i)
-    union all
-    select
-      'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-      'latency_counts ' || llm_private.latency_bucket(e.latency_ms), -count(*)
-    from events as e
-    where e.latency_ms is not null
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-    union all
-    select
-      u.totals, u.starts_at,
-      case when u.totals = 'users' then u.user_id end, u.provider, u.model, u.task, u.key_source,
-      case when u.totals = 'users' then u.key_id end, case when u.totals = 'users' then u.recorder end,
-      'latency_counts ' || c.i, sum(c.n) * case when u.totals = 'users' then 1 else -1 end
-    from users as u
-    cross join lateral unnest(u.latency_counts) with ordinality as c (n, i)
-    where c.n <> 0
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, u.totals
+    select -1, 'users', e.* from llm_private.totals_of_events(p_from, p_until) as e
     union all
     -- … and the project's more than the users'.
-    select
-      f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, v_measures[m.i], m.value
-    from rolled_up as f
-    cross join lateral unnest(
-      array[
-        f.requests, f.attempts, f.fallbacks, f.failures, f.cancelled, f.input_tokens, f.cached_input_tokens,
-        f.cache_write_tokens, f.output_tokens, f.reasoning_tokens, f.cost, f.cache_savings, f.unpriced, f.unreported,
-        extract(epoch from f.last_used_at)
-      ]::numeric[]
-    ) with ordinality as m (value, i)
-    union all
-    select
-      f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, 'latency_counts ' || c.i, c.n
-    from rolled_up as f
-    cross join lateral unnest(f.latency_counts) with ordinality as c (n, i)
-    where c.n <> 0
+    select r.sign, r.span, s.*
+    from (
+      values (1, 'hour', 'hours'), (1, 'day', 'days'), (-1, 'hour', 'users'), (-1, 'day', 'users')
+    ) as r (sign, span, source)
+    cross join lateral llm_private.sum_usage(r.source, null, p_from, p_until, r.span, 'UTC', v_group) as s
+    where exists (
+      select from llm_private.usage_rollups as f
+      where f.span = r.span and not f.stale and f.starts_at = coalesce(s.hour, s.day::timestamp at time zone 'UTC')
+    )
   ),
   differing as (
     select
-      s.totals, s.starts_at, s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorder,
-      s.measure, sum(s.value) as value
+      s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
+      s.task, s.key_source, s.key_id, s.recorder, m.measure, sum(s.sign * m.value) as value
     from sides as s
+    cross join lateral (
+      select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
+      union all
+      select 'latency_counts ' || c.i, c.n from unnest(s.latency_counts) with ordinality as c (n, i) where c.n <> 0
+      union all
+      select 'last_used_at', extract(epoch from s.last_used_at)
+    ) as m
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-    having sum(s.value) <> 0
+    having sum(s.sign * m.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
@@ -7961,9 +7885,8 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.get_llm_usage,
-public.get_llm_project_usage, public.list_llm_requests, public.list_llm_usage_events,
-public.list_llm_project_usage_events, public.get_llm_forecast, public.list_llm_hints, public.recalculate_llm_costs,
-public.run_llm_maintenance, public.check_llm_usage
+public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
+public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -8060,14 +7983,13 @@ grant execute on function llm_private.explain_route, llm_private.resolve_route t
 
 grant select on table public.llm_usage_events, public.llm_usage_totals to authenticated, service_role;
 grant execute on function
-public.record_llm_usage, public.get_llm_usage, public.list_llm_requests, public.list_llm_usage_events,
-public.get_llm_forecast, public.list_llm_hints
+public.record_llm_usage, public.list_llm_requests, public.get_llm_forecast, public.list_llm_hints
 to authenticated;
 grant execute on function
 llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_private.hints
 to authenticated;
+grant execute on function public.get_llm_usage, public.list_llm_usage_events to authenticated, service_role;
 grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
-grant execute on function public.get_llm_project_usage, public.list_llm_project_usage_events to service_role;
 
 -- Maintenance ---------------------------------------------------------------------------------------------------------
 

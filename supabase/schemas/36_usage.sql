@@ -8,7 +8,8 @@
 -- provider did not count are unreported: neither is ever a cost of 0. Corrections are appended beside the events.
 --
 -- Totals are kept while recording, exact at any time, without a row that all requests of a busy user wait for: each
--- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one.
+-- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one. What is
+-- summed is listed in usage_measures. Its columns come last in every table of totals, so that a migration may add one.
 
 create table public.llm_usage_events (
   user_id uuid not null,
@@ -65,6 +66,57 @@ comment on column public.llm_usage_events.cache_savings is
 
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
+create table public.llm_usage_adjustments (
+  user_id uuid not null,
+  request_id uuid not null,
+  attempt smallint not null,
+  recorder uuid not null,
+  recalculation_id bigint not null,
+  cost numeric,
+  cache_savings numeric,
+  price_id bigint not null,
+  adjusted_at timestamptz not null default now(),
+  primary key (user_id, request_id, attempt, recorder, recalculation_id)
+);
+
+comment on table public.llm_usage_adjustments is
+'Append-only: what a recalculation added to the cost of a usage event. A user reads their own.';
+comment on column public.llm_usage_adjustments.cost is
+'US dollars to add to the event''s, less than 0 where it became cheaper; null: priced now, but its tokens were not
+counted.';
+comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
+
+create table llm_private.usage_measures (
+  requests bigint not null default 0,
+  attempts bigint not null default 0,
+  fallbacks bigint not null default 0,
+  failures bigint not null default 0,
+  cancelled bigint not null default 0,
+  input_tokens bigint not null default 0,
+  cached_input_tokens bigint not null default 0,
+  cache_write_tokens bigint not null default 0,
+  output_tokens bigint not null default 0,
+  reasoning_tokens bigint not null default 0,
+  cost numeric not null default 0,
+  cache_savings numeric not null default 0,
+  unpriced bigint not null default 0,
+  unreported bigint not null default 0
+);
+
+insert into llm_private.usage_measures default values;
+
+comment on table llm_private.usage_measures is
+'What is summed of attempts: columns of all totals, and the type of such sums. Its one row is the sum of nothing.';
+comment on column llm_private.usage_measures.requests is 'First attempts, so that a request counts once.';
+comment on column llm_private.usage_measures.fallbacks is 'Second attempts: requests whose first one failed.';
+comment on column llm_private.usage_measures.failures is 'Attempts that failed; cancelled ones did not.';
+comment on column llm_private.usage_measures.cost is
+'US dollars, adjustments included; without what is unpriced or unreported.';
+comment on column llm_private.usage_measures.cache_savings is
+'US dollars that the providers'' caches saved, less what writing to them cost; part of the cost already.';
+comment on column llm_private.usage_measures.unpriced is 'Attempts of models that no price is known for.';
+comment on column llm_private.usage_measures.unreported is 'Attempts whose tokens the provider did not count.';
+
 create table public.llm_usage_totals (
   user_id uuid not null,
   id bigint generated always as identity,
@@ -75,22 +127,9 @@ create table public.llm_usage_totals (
   key_source text not null,
   key_id uuid,
   recorder uuid not null,
-  requests bigint not null,
-  attempts bigint not null,
-  fallbacks bigint not null,
-  failures bigint not null,
-  cancelled bigint not null,
-  input_tokens bigint not null,
-  cached_input_tokens bigint not null,
-  cache_write_tokens bigint not null,
-  output_tokens bigint not null,
-  reasoning_tokens bigint not null,
-  cost numeric not null,
-  cache_savings numeric not null,
-  unpriced bigint not null,
-  unreported bigint not null,
   latency_counts integer[] not null,
   last_used_at timestamptz not null,
+  like llm_private.usage_measures including defaults including comments,
   primary key (user_id, id)
 -- Room on each page for new versions of a row that is updated by every request.
 ) with (fillfactor = 50);
@@ -103,24 +142,89 @@ comment on table public.llm_usage_totals is
 comment on column public.llm_usage_totals.hour is 'Hour in which the requests began, whenever they were recorded.';
 comment on column public.llm_usage_totals.recorder is
 'As in the events: what users say of themselves is not mixed with what a runtime says.';
-comment on column public.llm_usage_totals.requests is 'First attempts, so that a request counts once.';
-comment on column public.llm_usage_totals.fallbacks is 'Second attempts: requests whose first one failed.';
-comment on column public.llm_usage_totals.failures is 'Attempts that failed; cancelled ones did not.';
-comment on column public.llm_usage_totals.cost is
-'US dollars, adjustments included; without what is unpriced or unreported.';
-comment on column public.llm_usage_totals.unpriced is 'Attempts of models that no price is known for.';
-comment on column public.llm_usage_totals.unreported is 'Attempts whose tokens the provider did not count.';
 comment on column public.llm_usage_totals.latency_counts is
 'A histogram of the latencies, see latency_bucket(): 40 buckets, each wider than the one before by the root of 2.';
 
+create type llm_private.usage_sum as (
+  hour timestamptz,
+  day date,
+  user_id uuid,
+  provider text,
+  model text,
+  task text,
+  key_source text,
+  key_id uuid,
+  recorder uuid,
+  measures llm_private.usage_measures,
+  latency_counts bigint [],
+  last_used_at timestamptz
+);
+
+comment on type llm_private.usage_sum is
+'What a group used: null for what it is not grouped by, and of hour and day the one that it is by.';
+
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
+alter table public.llm_usage_adjustments enable row level security;
+alter table llm_private.usage_measures enable row level security;
 alter table public.llm_usage_totals enable row level security;
 
 create policy "users read their own usage events" on public.llm_usage_events
 for select to authenticated using (user_id = (select auth.uid()));
+create policy "users read their own usage adjustments" on public.llm_usage_adjustments
+for select to authenticated using (user_id = (select auth.uid()));
 create policy "users read their own usage totals" on public.llm_usage_totals
 for select to authenticated using (user_id = (select auth.uid()));
+
+-- In the order in which they are listed.
+create view llm_private.adjusted_events with (security_invoker = true) as
+select -- noqa: ST06
+  e.user_id,
+  e.request_id,
+  e.attempt,
+  e.recorder,
+  llm_private.uuid_v7_time(e.request_id) as requested_at,
+  e.task,
+  e.provider,
+  e.model,
+  e.key_source,
+  e.key_id,
+  e.outcome,
+  e.error_class,
+  e.streamed,
+  e.latency_ms,
+  e.input_tokens,
+  e.cached_input_tokens,
+  e.cache_write_tokens,
+  e.output_tokens,
+  e.reasoning_tokens,
+  e.other_tokens,
+  e.service_tier,
+  case
+    when e.cost is not null or a.cost is not null then trim_scale(coalesce(e.cost, 0) + coalesce(a.cost, 0))
+  end as cost,
+  case
+    when e.cost is not null or a.cost is not null then 'priced'
+    when coalesce(a.price_id, e.price_id) is null then 'unpriced'
+    else 'unreported'
+  end as cost_status,
+  coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
+  coalesce(a.price_id, e.price_id) as price_id,
+  e.recorded_at,
+  concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder) as cursor
+from public.llm_usage_events as e
+left join lateral (
+  select
+    sum(u.cost) as cost,
+    sum(u.cache_savings) as cache_savings,
+    (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
+  from public.llm_usage_adjustments as u
+  where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
+) as a on true;
+
+comment on view llm_private.adjusted_events is
+'Usage events with what they cost by now, as they are listed. cost_status: priced, unpriced (no price known) or
+unreported (tokens not counted); of the last two, cost is null.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -139,3 +243,71 @@ $$;
 comment on function llm_private.latency_bucket is
 'Which of 40 buckets a latency falls into: bucket b holds those from 2^((b-1)/2) to below 2^(b/2) milliseconds;
 null where it was not measured.';
+
+create function llm_private.histogram(p_latencies integer[])
+returns bigint[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_counts bigint[] := array_fill(0::bigint, '{40}'::integer[]);
+  v_latency integer;
+  v_bucket integer;
+begin
+  foreach v_latency in array p_latencies loop
+    v_bucket := llm_private.latency_bucket(v_latency);
+    if v_bucket is not null then
+      v_counts[v_bucket] := v_counts[v_bucket] + 1;
+    end if;
+  end loop;
+  return v_counts;
+end
+$$;
+
+comment on function llm_private.histogram is 'How many of these latencies fall into each bucket.';
+
+create function llm_private.totals_of_events(p_from timestamptz, p_until timestamptz)
+returns setof llm_private.usage_sum
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    date_trunc('hour', e.requested_at, 'UTC'),
+    null::date,
+    e.user_id,
+    e.provider,
+    e.model,
+    e.task,
+    e.key_source,
+    e.key_id,
+    e.recorder,
+    row(
+      count(*) filter (where e.attempt = 1),
+      count(*),
+      count(*) filter (where e.attempt = 2),
+      count(*) filter (where e.outcome = 'failed'),
+      count(*) filter (where e.outcome = 'cancelled'),
+      coalesce(sum(e.input_tokens), 0),
+      coalesce(sum(e.cached_input_tokens), 0),
+      coalesce(sum(e.cache_write_tokens), 0),
+      coalesce(sum(e.output_tokens), 0),
+      coalesce(sum(e.reasoning_tokens), 0),
+      coalesce(sum(e.cost), 0),
+      sum(e.cache_savings),
+      count(*) filter (where e.cost_status = 'unpriced'),
+      count(*) filter (where e.cost_status = 'unreported')
+    )::llm_private.usage_measures,
+    llm_private.histogram(array_agg(e.latency_ms)),
+    max(e.requested_at)
+  from llm_private.adjusted_events as e
+  where e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
+  group by 1, 3, 4, 5, 6, 7, 8, 9;
+end
+$$;
+
+comment on function llm_private.totals_of_events is
+'What the totals must be by the events of requests that began from p_from to before p_until.';

@@ -27,35 +27,17 @@ comment on column llm_private.usage_rollups.stale is
 'The users'' totals say something else by now, or it was being recorded when it was its turn.';
 
 create table llm_private.project_totals (
-  id bigint generated always as identity primary key,
   span text not null,
-  starts_at timestamptz not null,
-  provider text not null,
-  model text not null,
-  task text,
-  key_source text not null,
-  requests bigint not null,
-  attempts bigint not null,
-  fallbacks bigint not null,
-  failures bigint not null,
-  cancelled bigint not null,
-  input_tokens bigint not null,
-  cached_input_tokens bigint not null,
-  cache_write_tokens bigint not null,
-  output_tokens bigint not null,
-  reasoning_tokens bigint not null,
-  cost numeric not null,
-  cache_savings numeric not null,
-  unpriced bigint not null,
-  unreported bigint not null,
-  latency_counts integer[] not null,
-  last_used_at timestamptz not null
+  like public.llm_usage_totals including identity including defaults,
+  primary key (id)
 );
 
-create index project_totals_span on llm_private.project_totals (span, starts_at);
+create index project_totals_span on llm_private.project_totals (span, hour);
 
 comment on table llm_private.project_totals is
-'Sums of llm_usage_totals over all users, an hour or a day (UTC) at a time; only what usage_rollups holds counts.';
+'Sums of llm_usage_totals over all users and keys, an hour or a day (UTC) at a time; only what usage_rollups holds
+counts.';
+comment on column llm_private.project_totals.hour is 'The hour, or the first one of the day.';
 
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
@@ -80,7 +62,7 @@ $$;
 comment on function llm_private.hour_number is
 'Hours since 1970: together with the class usage_rollups the advisory lock on an hour.';
 
--- Of an hour that is not over, record_usage() does by itself what is done here.
+-- Of an hour that is not over, add_to_totals() does by itself what is done here.
 create function llm_private.note_hour(p_hour timestamptz)
 returns void
 language plpgsql
@@ -104,56 +86,106 @@ $$;
 comment on function llm_private.note_hour is
 'Whoever changes the totals of an hour says so in the same transaction; of several hours the earliest first.';
 
-create function llm_private.sum_usage(
-  p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
+create function llm_private.add_to_totals(
+  p_user uuid,
+  p_hour timestamptz,
+  p_provider text,
+  p_model text,
+  p_task text,
+  p_key_source text,
+  p_key_id uuid,
+  p_recorder uuid,
+  p_latency_bucket integer,
+  p_last_used_at timestamptz,
+  p_measures llm_private.usage_measures
 )
-returns table (
-  hour timestamptz,
-  day date,
-  user_id uuid,
-  provider text,
-  model text,
-  task text,
-  key_source text,
-  key_id uuid,
-  requests bigint,
-  attempts bigint,
-  fallbacks bigint,
-  failures bigint,
-  cancelled bigint,
-  input_tokens bigint,
-  cached_input_tokens bigint,
-  cache_write_tokens bigint,
-  output_tokens bigint,
-  reasoning_tokens bigint,
-  cost numeric,
-  cache_savings numeric,
-  unpriced bigint,
-  unreported bigint,
-  latency_counts bigint[],
-  last_used_at timestamptz
-)
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
-  -- Days of other zones are made of hours.
-  v_days constant boolean := p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
+  v_latency_counts integer[];
+begin
+  -- Whichever row of the group is free takes it; another is made when none is.
+  update public.llm_usage_totals as t
+  set
+    requests = t.requests + p_measures.requests,
+    attempts = t.attempts + p_measures.attempts,
+    fallbacks = t.fallbacks + p_measures.fallbacks,
+    failures = t.failures + p_measures.failures,
+    cancelled = t.cancelled + p_measures.cancelled,
+    input_tokens = t.input_tokens + p_measures.input_tokens,
+    cached_input_tokens = t.cached_input_tokens + p_measures.cached_input_tokens,
+    cache_write_tokens = t.cache_write_tokens + p_measures.cache_write_tokens,
+    output_tokens = t.output_tokens + p_measures.output_tokens,
+    reasoning_tokens = t.reasoning_tokens + p_measures.reasoning_tokens,
+    cost = t.cost + p_measures.cost,
+    cache_savings = t.cache_savings + p_measures.cache_savings,
+    unpriced = t.unpriced + p_measures.unpriced,
+    unreported = t.unreported + p_measures.unreported,
+    latency_counts[coalesce(p_latency_bucket, 1)]
+    = t.latency_counts[coalesce(p_latency_bucket, 1)] + (p_latency_bucket is not null)::integer,
+    last_used_at = greatest(t.last_used_at, p_last_used_at)
+  where
+    t.user_id = p_user and t.id = (
+      select u.id
+      from public.llm_usage_totals as u
+      where
+        u.user_id = p_user and u.hour = p_hour and u.provider = p_provider
+        and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
+        and u.key_id is not distinct from p_key_id and u.recorder = p_recorder
+      limit 1
+      for update skip locked
+    );
+  if not found then
+    v_latency_counts := array_fill(0, '{40}'::integer[]);
+    if p_latency_bucket is not null then
+      v_latency_counts[p_latency_bucket] := 1;
+    end if;
+    insert into public.llm_usage_totals overriding user value
+    values (
+      p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder, v_latency_counts,
+      p_last_used_at, (p_measures).*
+    );
+  end if;
+  -- As note_hour() does, which is only called for an hour that is over. It may wait for a rollup, so it comes before any
+  -- lock that others wait for.
+  perform pg_advisory_xact_lock_shared(
+    hashtext('llm_private.usage_rollups'), (extract(epoch from p_hour) / 3600)::integer
+  );
+  if p_hour + interval '1 hour' <= clock_timestamp() then
+    perform llm_private.note_hour(p_hour);
+  end if;
+end
+$$;
+
+comment on function llm_private.add_to_totals is
+'Add to the users'' totals of an hour, and mark it where it was rolled up already.';
+
+create type llm_private.usage_span as (
+  span text,
+  starts_at timestamptz,
+  ends_at timestamptz
+);
+
+comment on type llm_private.usage_span is
+'A time that a sum is read for; span: hour or day if it is rolled up, else null.';
+
+create function llm_private.usage_spans(p_from timestamptz, p_until timestamptz, p_days boolean)
+returns setof llm_private.usage_span
+language plpgsql
+stable
+rows 100
+set search_path = pg_catalog, pg_temp
+as $$
 begin
   return query
   with days as (
     select f.starts_at from llm_private.usage_rollups as f
     where
-      v_days and f.span = 'day' and not f.stale
+      p_days and f.span = 'day' and not f.stale
       and f.starts_at >= p_from and f.starts_at + interval '1 day' <= p_until
-  ),
-  hours as (
-    select f.starts_at, f.stale from llm_private.usage_rollups as f
-    where
-      p_source in ('project', 'hours') and f.span = 'hour' and f.starts_at >= p_from and f.starts_at < p_until
-      and not exists (select from days as d where d.starts_at = date_trunc('day', f.starts_at, 'UTC'))
   ),
   -- Hours that are rolled up have no gap between the first and the last.
   bounds as (
@@ -164,79 +196,81 @@ begin
       (
         select f.starts_at from llm_private.usage_rollups as f where f.span = 'hour' order by f.starts_at desc limit 1
       ) as last_hour
-  ),
-  not_rolled_up as (
-    select h.starts_at, h.starts_at + interval '1 hour' as ends_at from hours as h where h.stale
-    union all
-    select p_from, least(p_until, b.first_hour) from bounds as b
-    union all
-    select greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null
+  )
+  select 'day', d.starts_at, d.starts_at + interval '1 day' from days as d
+  union all
+  select case when not f.stale then 'hour' end, f.starts_at, f.starts_at + interval '1 hour'
+  from llm_private.usage_rollups as f
+  where
+    f.span = 'hour' and f.starts_at >= p_from and f.starts_at < p_until
+    and not exists (select from days as d where d.starts_at = date_trunc('day', f.starts_at, 'UTC'))
+  union all
+  select null, p_from, least(p_until, b.first_hour) from bounds as b
+  union all
+  select null, greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null;
+end
+$$;
+
+comment on function llm_private.usage_spans is
+'What a sum over the project is made of: days (if p_days) and hours that are rolled up; without a span, times that are
+not and are read from the users'' totals.';
+
+create function llm_private.sum_usage(
+  p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
+)
+returns setof llm_private.usage_sum
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Days of other zones are made of hours.
+  v_days constant boolean := p_source = 'days'
+    or p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
+begin
+  return query
+  with spans as materialized (
+    select s.* from llm_private.usage_spans(p_from, p_until, v_days) as s
+    where p_source in ('project', 'hours', 'days')
   ),
   rows_to_sum as (
-    select
-      t.hour as starts_at, t.user_id, t.provider, t.model, t.task, t.key_source, t.key_id, t.requests, t.attempts,
-      t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
-      t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unreported,
-      t.latency_counts, t.last_used_at
-    from public.llm_usage_totals as t
+    select null as span, t.* from public.llm_usage_totals as t
     where p_source = 'user' and t.user_id = p_user and t.hour >= p_from and t.hour < p_until
     union all
-    select
-      t.hour, t.user_id, t.provider, t.model, t.task, t.key_source, t.key_id, t.requests, t.attempts,
-      t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
-      t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unreported,
-      t.latency_counts, t.last_used_at
-    from public.llm_usage_totals as t
+    select null, t.* from public.llm_usage_totals as t
     where p_source = 'users' and t.hour >= p_from and t.hour < p_until
     union all
-    select
-      p.starts_at, null, p.provider, p.model, p.task, p.key_source, null, p.requests, p.attempts,
-      p.fallbacks, p.failures, p.cancelled, p.input_tokens, p.cached_input_tokens, p.cache_write_tokens,
-      p.output_tokens, p.reasoning_tokens, p.cost, p.cache_savings, p.unpriced, p.unreported,
-      p.latency_counts, p.last_used_at
-    from llm_private.project_totals as p
+    select p.* from llm_private.project_totals as p
     where
-      p.span = 'day' and p.starts_at = any(array(select d.starts_at from days as d))
-      or p.span = 'hour' and p.starts_at = any(array(select h.starts_at from hours as h where not h.stale))
+      p.span = 'day' and p.hour = any(array(select s.starts_at from spans as s where s.span = 'day'))
+      or p_source <> 'days' and p.span = 'hour'
+      and p.hour = any(array(select s.starts_at from spans as s where s.span = 'hour'))
     union all
-    select
-      t.hour, null, t.provider, t.model, t.task, t.key_source, null, t.requests, t.attempts,
-      t.fallbacks, t.failures, t.cancelled, t.input_tokens, t.cached_input_tokens, t.cache_write_tokens,
-      t.output_tokens, t.reasoning_tokens, t.cost, t.cache_savings, t.unpriced, t.unreported,
-      t.latency_counts, t.last_used_at
-    from not_rolled_up as n
+    select null, t.* from spans as s
     -- offset 0: each by itself and by its index, or the planner reads the whole table for all of them.
     cross join lateral (
-      select u.* from public.llm_usage_totals as u where u.hour >= n.starts_at and u.hour < n.ends_at offset 0
+      select u.* from public.llm_usage_totals as u where u.hour >= s.starts_at and u.hour < s.ends_at offset 0
     ) as t
-    where p_source = 'project'
+    where p_source = 'project' and s.span is null
   )
   select
-    case when p_bucket = 'hour' then r.starts_at end as hour,
+    case when p_bucket = 'hour' then r.hour end,
     case
-      when p_bucket = 'day' then (r.starts_at at time zone p_zone)::date
-      when p_bucket = 'month' then date_trunc('month', r.starts_at at time zone p_zone)::date
-    end as day,
-    case when 'user' = any(p_by) then r.user_id end as user_id,
-    case when 'provider' = any(p_by) then r.provider end as provider,
-    case when 'model' = any(p_by) then r.model end as model,
-    case when 'task' = any(p_by) then r.task end as task,
-    case when 'key_source' = any(p_by) then r.key_source end as key_source,
-    case when 'key_id' = any(p_by) then r.key_id end as key_id,
-    sum(r.requests)::bigint,
-    sum(r.attempts)::bigint,
-    sum(r.fallbacks)::bigint,
-    sum(r.failures)::bigint,
-    sum(r.cancelled)::bigint,
-    sum(r.input_tokens)::bigint,
-    sum(r.cached_input_tokens)::bigint,
-    sum(r.cache_write_tokens)::bigint,
-    sum(r.output_tokens)::bigint,
-    sum(r.reasoning_tokens)::bigint,
-    sum(r.cost),
-    sum(r.cache_savings),
-    sum(r.unpriced)::bigint,
-    sum(r.unreported)::bigint,
+      when p_bucket = 'day' then (r.hour at time zone p_zone)::date
+      when p_bucket = 'month' then date_trunc('month', r.hour at time zone p_zone)::date
+    end,
+    case when 'user' = any(p_by) then r.user_id end,
+    case when 'provider' = any(p_by) then r.provider end,
+    case when 'model' = any(p_by) then r.model end,
+    case when 'task' = any(p_by) then r.task end,
+    case when 'key_source' = any(p_by) then r.key_source end,
+    case when 'key_id' = any(p_by) then r.key_id end,
+    case when 'recorder' = any(p_by) then r.recorder end,
+    row(
+      sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
+      sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
+      sum(r.cost), sum(r.cache_savings), sum(r.unpriced), sum(r.unreported)
+    )::llm_private.usage_measures,
     -- Written out, because unnesting and summing again takes ten times as long.
     array[
       sum(r.latency_counts[1]), sum(r.latency_counts[2]), sum(r.latency_counts[3]), sum(r.latency_counts[4]),
@@ -252,15 +286,15 @@ begin
     ]::bigint[],
     max(r.last_used_at)
   from rows_to_sum as r
-  group by 1, 2, 3, 4, 5, 6, 7, 8;
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (by the day it begins with) of a
-zone, and by user, provider, model, task, key_source and key_id as named in p_by. p_source: user (one user''s totals),
-users (everybody''s), hours (the project''s, of rolled up hours) or project (of rolled_up days and hours, and everybody''s
-where nothing is rolled up).';
+zone, and by user, provider, model, task, key_source, key_id and recorder as named in p_by. p_source: user (one user''s
+totals), users (everybody''s), hours or days (the project''s, of those that are rolled up) or project (of both, and
+everybody''s where nothing is rolled up).';
 
 create function llm_private.roll_up_span(p_span text, p_starts_at timestamptz)
 returns void
@@ -269,16 +303,11 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  delete from llm_private.project_totals where span = p_span and starts_at = p_starts_at;
-  insert into llm_private.project_totals (
-    span, starts_at, provider, model, task, key_source, requests, attempts, fallbacks, failures, cancelled,
-    input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings,
-    unpriced, unreported, latency_counts, last_used_at
-  )
+  delete from llm_private.project_totals where span = p_span and hour = p_starts_at;
+  insert into llm_private.project_totals overriding user value
   select
-    p_span, p_starts_at, s.provider, s.model, s.task, s.key_source, s.requests, s.attempts, s.fallbacks, s.failures,
-    s.cancelled, s.input_tokens, s.cached_input_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens,
-    s.cost, s.cache_savings, s.unpriced, s.unreported, s.latency_counts, s.last_used_at
+    p_span, llm_private.operator_id(), 0, p_starts_at, s.provider, s.model, s.task, s.key_source, null,
+    llm_private.operator_id(), s.latency_counts, s.last_used_at, (s.measures).*
   from llm_private.sum_usage(
     case p_span when 'hour' then 'users' else 'hours' end, null,
     p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC', '{provider,model,task,key_source}'

@@ -30,78 +30,7 @@ comment on column llm_private.recalculations.position_user is
 'With the other three: the last event that was looked at. Events are looked at by user, and in the order of time.';
 comment on column llm_private.recalculations.expected is 'How many events it will about look at, by the totals.';
 
-create table public.llm_usage_adjustments (
-  user_id uuid not null,
-  request_id uuid not null,
-  attempt smallint not null,
-  recorder uuid not null,
-  recalculation_id bigint not null,
-  cost numeric,
-  cache_savings numeric,
-  price_id bigint not null,
-  adjusted_at timestamptz not null default now(),
-  primary key (user_id, request_id, attempt, recorder, recalculation_id)
-);
-
-comment on table public.llm_usage_adjustments is
-'Append-only: what a recalculation added to the cost of a usage event. A user reads their own.';
-comment on column public.llm_usage_adjustments.cost is
-'US dollars to add to the event''s, less than 0 where it became cheaper; null: priced now, but its tokens were not
-counted.';
-comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
-
 alter table llm_private.recalculations enable row level security;
-alter table public.llm_usage_adjustments enable row level security;
-
-create policy "users read their own usage adjustments" on public.llm_usage_adjustments
-for select to authenticated using (user_id = (select auth.uid()));
-
-create view llm_private.adjusted_events with (security_invoker = true) as
-select
-  e.user_id,
-  e.request_id,
-  e.attempt,
-  e.recorder,
-  e.task,
-  e.provider,
-  e.model,
-  e.key_source,
-  e.key_id,
-  e.outcome,
-  e.error_class,
-  e.streamed,
-  e.latency_ms,
-  e.input_tokens,
-  e.cached_input_tokens,
-  e.cache_write_tokens,
-  e.output_tokens,
-  e.reasoning_tokens,
-  e.other_tokens,
-  e.service_tier,
-  e.recorded_at,
-  coalesce(a.price_id, e.price_id) as price_id,
-  coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
-  case
-    when e.cost is not null or a.cost is not null then trim_scale(coalesce(e.cost, 0) + coalesce(a.cost, 0))
-  end as cost,
-  case
-    when e.cost is not null or a.cost is not null then 'priced'
-    when coalesce(a.price_id, e.price_id) is null then 'unpriced'
-    else 'unreported'
-  end as cost_status
-from public.llm_usage_events as e
-left join lateral (
-  select
-    sum(u.cost) as cost,
-    sum(u.cache_savings) as cache_savings,
-    (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
-  from public.llm_usage_adjustments as u
-  where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
-) as a on true;
-
-comment on view llm_private.adjusted_events is
-'Usage events with what they cost by now. cost_status: priced, unpriced (no price known) or unreported (tokens not
-counted); of the last two, cost is null.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -123,7 +52,7 @@ begin
   order by r.id desc limit 1;
   if not found then
     insert into llm_private.recalculations (from_at, until_at, last_price, expected)
-    select v_from, v_until, v_last_price, coalesce(sum(s.attempts), 0)
+    select v_from, v_until, v_last_price, coalesce(sum((s.measures).attempts), 0)
     from llm_private.sum_usage('project', null, v_from, v_until, null, 'UTC', '{}') as s
     returning * into v_job;
   end if;
@@ -186,8 +115,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_measures llm_private.usage_measures;
   v record;
 begin
+  select m.* into strict v_measures from llm_private.usage_measures as m;
   for v in
     select
       e.user_id, date_trunc('hour', llm_private.uuid_v7_time(e.request_id), 'UTC') as hour,
@@ -213,42 +144,42 @@ begin
     group by 1, 2, 3, 4, 5, 6, 7, 8
     order by 2
   loop
-    update public.llm_usage_totals as t
-    set
-      cost = t.cost + v.cost,
-      cache_savings = t.cache_savings + v.cache_savings,
-      unpriced = t.unpriced - v.newly_priced,
-      unreported = t.unreported + v.unreported
-    where
-      t.user_id = v.user_id and t.id = (
-        select u.id
-        from public.llm_usage_totals as u
-        where
-          u.user_id = v.user_id and u.hour = v.hour and u.provider = v.provider
-          and u.model = v.model and u.task is not distinct from v.task and u.key_source = v.key_source
-          and u.key_id is not distinct from v.key_id and u.recorder = v.recorder
-        limit 1
-        for update skip locked
-      );
-    if not found then
-      insert into public.llm_usage_totals (
-        user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
-        cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-        cache_savings, unpriced, unreported, latency_counts, last_used_at
-      )
-      values (
-        v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, 0, 0, 0, 0,
-        0, 0, 0, 0, 0, 0, v.cost,
-        v.cache_savings, -v.newly_priced, v.unreported, array_fill(0, '{40}'::integer[]), v.hour
-      );
-    end if;
-    perform llm_private.note_hour(v.hour);
+    v_measures.cost := v.cost;
+    v_measures.cache_savings := v.cache_savings;
+    v_measures.unpriced := -v.newly_priced;
+    v_measures.unreported := v.unreported;
+    perform llm_private.add_to_totals(
+      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, null, v.hour, v_measures
+    );
   end loop;
 end
 $$;
 
 comment on function llm_private.adjust_totals is
 'Bring the totals in line with what a recalculation appended beyond its position.';
+
+create function llm_private.recalculation_json(p_job llm_private.recalculations)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'id', p_job.id,
+    'from', nullif(p_job.from_at, '-infinity'),
+    'until', nullif(p_job.until_at, 'infinity'),
+    'expected', p_job.expected,
+    'events', p_job.events,
+    'changed', p_job.changed,
+    'newly_priced', p_job.newly_priced,
+    'cost_before', p_job.cost_before,
+    'cost_after', p_job.cost_after,
+    'started_at', p_job.started_at,
+    'done', p_job.finished_at is not null
+  )
+$$;
+
+comment on function llm_private.recalculation_json is 'A recalculation as recalculate_llm_costs() returns it.';
 
 create function llm_private.recalculate_costs(
   p_from timestamptz, p_until timestamptz, p_recalculation bigint, p_batch integer
@@ -321,19 +252,7 @@ begin
     finished_at = case when v_seen < p_batch then coalesce(v_job.finished_at, now()) end
   where id = v_job.id
   returning * into v_job;
-  return jsonb_build_object(
-    'id', v_job.id,
-    'from', nullif(v_job.from_at, '-infinity'),
-    'until', nullif(v_job.until_at, 'infinity'),
-    'expected', v_job.expected,
-    'events', v_job.events,
-    'changed', v_job.changed,
-    'newly_priced', v_job.newly_priced,
-    'cost_before', v_job.cost_before,
-    'cost_after', v_job.cost_after,
-    'started_at', v_job.started_at,
-    'done', v_job.finished_at is not null
-  );
+  return llm_private.recalculation_json(v_job);
 end
 $$;
 

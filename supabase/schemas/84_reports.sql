@@ -1,5 +1,5 @@
--- Reports: what was used and what it cost, of a user for themselves and of the whole project for administrators. One
--- report with two doors: the same arguments, the same columns.
+-- Reports: what was used and what it cost. Users get their own usage, an administrator that of one user or of the whole
+-- project.
 --
 -- They answer with one JSON array and not with rows: a project's API cuts rows off at a limit (1000 on a hosted one),
 -- and a report that lacks some would be wrong without a word.
@@ -25,6 +25,22 @@ $$;
 comment on function llm_private.known_cost is
 'A sum of costs as it may be shown: null where nothing but failures has a known cost, so that what has no price never
 looks free.';
+
+create function llm_private.known_measures(p_measures llm_private.usage_measures)
+returns llm_private.usage_measures
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_measures.cost := llm_private.known_cost(
+    p_measures.cost, p_measures.attempts, p_measures.failures, p_measures.unpriced, p_measures.unreported
+  );
+  return p_measures;
+end
+$$;
+
+comment on function llm_private.known_measures is 'Sums as they may be shown: see known_cost().';
 
 create function llm_private.latency_percentile(p_counts bigint[], p_fraction double precision)
 returns integer
@@ -98,9 +114,16 @@ $$;
 comment on function llm_private.report_zone is
 'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
 
--- Both doors lead here. Volatile, because an administrator's report rolls up first, which the report must see.
+-- Volatile, because a report over the project rolls up first, which the report must see.
 create function llm_private.usage_report(
-  p_since date, p_until date, p_bucket text, p_by text[], p_time_zone text, p_order text, p_limit integer
+  p_since date,
+  p_until date,
+  p_bucket text,
+  p_by text[],
+  p_time_zone text,
+  p_order text,
+  p_limit integer,
+  p_user_id uuid
 )
 returns json
 language plpgsql
@@ -111,9 +134,10 @@ set timezone = 'UTC'
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_project constant boolean := v_owner = llm_private.operator_id();
+  v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_user constant uuid := case when v_operator then p_user_id else v_owner end;
   v_by constant text[] := coalesce(p_by, '{}');
-  v_zone constant text := llm_private.report_zone(v_owner, p_time_zone);
+  v_zone constant text := llm_private.report_zone(v_user, p_time_zone);
   v_today constant date := (now() at time zone v_zone)::date;
   v_from timestamptz;
   v_until timestamptz;
@@ -127,9 +151,9 @@ begin
     llm_private.check_value(
       'invalid_argument',
       array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_project then 'user' end),
+      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'some of provider, model, task, key_source, key_id' || case when v_project then ' and user' else '' end
+      'some of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
@@ -138,7 +162,7 @@ begin
     llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or 1 and more');
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
-  if v_project then
+  if v_user is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
@@ -149,26 +173,24 @@ begin
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
       s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
-      s.requests, s.attempts, s.fallbacks, s.failures, s.cancelled,
-      s.input_tokens, s.cached_input_tokens, s.cache_write_tokens, s.output_tokens, s.reasoning_tokens,
-      llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported) as cost,
-      s.cache_savings, s.unpriced, s.unreported,
+      m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
       s.last_used_at
     from llm_private.sum_usage(
       case
-        when not v_project then 'user'
+        when v_user is not null then 'user'
         when v_by && '{user,key_id}' then 'users'
         else 'project'
       end,
-      v_owner, v_from, v_until, p_bucket, v_zone, v_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by
     ) as s
+    cross join lateral llm_private.known_measures(s.measures) as m
     order by
       case p_order
-        when 'cost' then s.cost
-        when 'requests' then s.requests
-        when 'tokens' then s.input_tokens + s.output_tokens
+        when 'cost' then (s.measures).cost
+        when 'requests' then m.requests
+        when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
       1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id
     limit p_limit
@@ -178,7 +200,8 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The caller''s usage or, with a secret key, everybody''s. Errors: see get_llm_usage().';
+'The usage of the caller or, for an administrator, of a user; of all users when none is named.
+Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -189,46 +212,26 @@ create function public.get_llm_usage(
   p_by text[] default '{provider,model,task,key_source}',
   p_time_zone text default null,
   p_order text default null,
-  p_limit integer default null
+  p_limit integer default null,
+  p_user_id uuid default null
 )
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
+  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id)
 $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
-(null where the report is not by it), requests, attempts, fallbacks, failures, cancelled, input_tokens,
-cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, cache_savings, unpriced, unreported,
+(null where the report is not by it), the sums that are columns of llm_usage_totals from requests to unreported,
 latency_p50_ms, latency_p95_ms and last_used_at.
 From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
-p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the caller''s settings, else UTC;
+p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the user''s settings, else UTC;
 they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
 most first; at most p_limit lines.
 cost is in US dollars: what is known of it, null where nothing is; unpriced and unreported attempts are not in it.
-Errors: not_signed_in, invalid_argument.';
-
-create function public.get_llm_project_usage(
-  p_since date default null,
-  p_until date default null,
-  p_bucket text default 'day',
-  p_by text[] default '{provider,model,task,key_source}',
-  p_time_zone text default null,
-  p_order text default null,
-  p_limit integer default null
-)
-returns json
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit)
-$$;
-
-comment on function public.get_llm_project_usage is
-'For administrators: the usage of all users together, as get_llm_usage() tells each of theirs; p_by may name user too.
-By user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
+p_user_id is for administrators, who without it see the usage of all users together; their p_by may name user too. By
+user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
 Errors: not_signed_in, invalid_argument.';

@@ -2,8 +2,7 @@
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.list_requests(p_limit integer, p_before uuid)
-returns table (
+create type llm_private.recorded_request as (
   request_id uuid,
   requested_at timestamptz,
   task text,
@@ -12,13 +11,17 @@ returns table (
   unpriced bigint,
   unreported bigint,
   attempts jsonb
-)
+);
+
+comment on type llm_private.recorded_request is 'A request as list_llm_requests() returns it.';
+
+create function llm_private.list_requests(p_limit integer, p_before uuid)
+returns setof llm_private.recorded_request
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
   v_user constant uuid := llm_private.require_user();
 begin
@@ -41,15 +44,8 @@ begin
     count(*) filter (where e.cost_status = 'unpriced'),
     count(*) filter (where e.cost_status = 'unreported'),
     jsonb_agg(
-      jsonb_build_object(
-        'attempt', e.attempt, 'provider', e.provider, 'model', e.model, 'key_source', e.key_source,
-        'key_id', e.key_id, 'recorder', e.recorder, 'outcome', e.outcome, 'error_class', e.error_class,
-        'streamed', e.streamed, 'latency_ms', e.latency_ms, 'service_tier', e.service_tier,
-        'input_tokens', e.input_tokens, 'cached_input_tokens', e.cached_input_tokens,
-        'cache_write_tokens', e.cache_write_tokens, 'output_tokens', e.output_tokens,
-        'reasoning_tokens', e.reasoning_tokens, 'other_tokens', e.other_tokens,
-        'cost', e.cost, 'cost_status', e.cost_status, 'cache_savings', e.cache_savings
-      ) order by e.attempt, e.recorded_at
+      to_jsonb(e) - '{user_id,request_id,requested_at,task,price_id,recorded_at,cursor}'::text[]
+      order by e.attempt, e.recorded_at
     )
   from requests as r
   inner join llm_private.adjusted_events as e on e.user_id = v_user and e.request_id = r.request_id
@@ -60,44 +56,18 @@ $$;
 
 comment on function llm_private.list_requests is 'The caller''s requests. Error not_signed_in.';
 
-create function llm_private.list_events(p_since timestamptz, p_until timestamptz, p_after text, p_limit integer)
-returns table (
-  user_id uuid,
-  request_id uuid,
-  attempt smallint,
-  recorder uuid,
-  requested_at timestamptz,
-  task text,
-  provider text,
-  model text,
-  key_source text,
-  key_id uuid,
-  outcome text,
-  error_class text,
-  streamed boolean,
-  latency_ms integer,
-  input_tokens integer,
-  cached_input_tokens integer,
-  cache_write_tokens integer,
-  output_tokens integer,
-  reasoning_tokens integer,
-  other_tokens jsonb,
-  service_tier text,
-  cost numeric,
-  cost_status text,
-  cache_savings numeric,
-  price_id bigint,
-  recorded_at timestamptz,
-  cursor text
+create function llm_private.list_events(
+  p_since timestamptz, p_until timestamptz, p_after text, p_limit integer, p_user_id uuid
 )
+returns setof llm_private.adjusted_events
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
   v_owner constant uuid := llm_private.acting_owner();
+  v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
   v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
   v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
   v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
@@ -111,29 +81,17 @@ begin
   v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
   -- Two queries, for a user's may never be planned as one over all users.
-  if v_owner <> llm_private.operator_id() then
+  if v_user is not null then
     return query
-    select
-      e.user_id, e.request_id, e.attempt, e.recorder, llm_private.uuid_v7_time(e.request_id), e.task, e.provider,
-      e.model, e.key_source, e.key_id, e.outcome, e.error_class, e.streamed, e.latency_ms, e.input_tokens,
-      e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens,
-      e.service_tier, e.cost, e.cost_status, e.cache_savings, e.price_id, e.recorded_at,
-      concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder)
-    from llm_private.adjusted_events as e
+    select e.* from llm_private.adjusted_events as e
     where
-      e.user_id = v_owner and e.request_id >= v_from and e.request_id < v_until
+      e.user_id = v_user and e.request_id >= v_from and e.request_id < v_until
       and (e.request_id, e.attempt, e.recorder) > (v_after[2]::uuid, v_after[3]::smallint, v_after[4]::uuid)
     order by e.request_id, e.attempt, e.recorder
     limit v_limit;
   else
     return query
-    select
-      e.user_id, e.request_id, e.attempt, e.recorder, llm_private.uuid_v7_time(e.request_id), e.task, e.provider,
-      e.model, e.key_source, e.key_id, e.outcome, e.error_class, e.streamed, e.latency_ms, e.input_tokens,
-      e.cached_input_tokens, e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens,
-      e.service_tier, e.cost, e.cost_status, e.cache_savings, e.price_id, e.recorded_at,
-      concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder)
-    from llm_private.adjusted_events as e
+    select e.* from llm_private.adjusted_events as e
     where
       e.request_id >= v_from and e.request_id < v_until
       and (e.user_id, e.request_id, e.attempt, e.recorder)
@@ -145,21 +103,13 @@ end
 $$;
 
 comment on function llm_private.list_events is
-'A page of the caller''s events or, with a secret key, of everybody''s. Errors: see list_llm_usage_events().';
+'A page of the events of the caller or, for an administrator, of a user; of all users when none is named.
+Errors: see list_llm_usage_events().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 create function public.list_llm_requests(p_limit integer default 50, p_before uuid default null)
-returns table (
-  request_id uuid,
-  requested_at timestamptz,
-  task text,
-  outcome text,
-  cost numeric,
-  unpriced bigint,
-  unreported bigint,
-  attempts jsonb
-)
+returns setof llm_private.recorded_request
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -176,91 +126,19 @@ create function public.list_llm_usage_events(
   p_since timestamptz default null,
   p_until timestamptz default null,
   p_after text default null,
-  p_limit integer default 1000
+  p_limit integer default 1000,
+  p_user_id uuid default null
 )
-returns table (
-  user_id uuid,
-  request_id uuid,
-  attempt smallint,
-  recorder uuid,
-  requested_at timestamptz,
-  task text,
-  provider text,
-  model text,
-  key_source text,
-  key_id uuid,
-  outcome text,
-  error_class text,
-  streamed boolean,
-  latency_ms integer,
-  input_tokens integer,
-  cached_input_tokens integer,
-  cache_write_tokens integer,
-  output_tokens integer,
-  reasoning_tokens integer,
-  other_tokens jsonb,
-  service_tier text,
-  cost numeric,
-  cost_status text,
-  cache_savings numeric,
-  price_id bigint,
-  recorded_at timestamptz,
-  cursor text
-)
+returns setof llm_private.adjusted_events
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
+  select * from llm_private.list_events(p_since, p_until, p_after, p_limit, p_user_id)
 $$;
 
 comment on function public.list_llm_usage_events is
 'The caller''s usage events of requests that began from p_since to before p_until, oldest first, at most 1000, with
-what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes.
+what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes. p_user_id is for
+administrators, who without it see the events of all users, by user and then the oldest first.
 Errors: not_signed_in, invalid_argument.';
-
-create function public.list_llm_project_usage_events(
-  p_since timestamptz default null,
-  p_until timestamptz default null,
-  p_after text default null,
-  p_limit integer default 1000
-)
-returns table (
-  user_id uuid,
-  request_id uuid,
-  attempt smallint,
-  recorder uuid,
-  requested_at timestamptz,
-  task text,
-  provider text,
-  model text,
-  key_source text,
-  key_id uuid,
-  outcome text,
-  error_class text,
-  streamed boolean,
-  latency_ms integer,
-  input_tokens integer,
-  cached_input_tokens integer,
-  cache_write_tokens integer,
-  output_tokens integer,
-  reasoning_tokens integer,
-  other_tokens jsonb,
-  service_tier text,
-  cost numeric,
-  cost_status text,
-  cache_savings numeric,
-  price_id bigint,
-  recorded_at timestamptz,
-  cursor text
-)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit)
-$$;
-
-comment on function public.list_llm_project_usage_events is
-'For administrators: the usage events of all users as list_llm_usage_events() lists each of theirs, by user and then the
-oldest first. Error invalid_argument.';

@@ -40,23 +40,23 @@ declare
   v_unreported bigint;
   v_average numeric;
 begin
-  select
-    llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported), s.unpriced, s.unreported
-  into v_so_far, v_unpriced, v_unreported
+  select m.cost, m.unpriced, m.unreported into v_so_far, v_unpriced, v_unreported
   from llm_private.sum_usage(
     'user', v_user, llm_private.day_begins(v_month, v_zone), v_month_ends, null, v_zone, '{}'
-  ) as s;
+  ) as s
+  cross join lateral llm_private.known_measures(s.measures) as m;
   if not found then
     v_so_far := 0;
     v_unpriced := 0;
     v_unreported := 0;
   end if;
   if v_days > 0 then
-    select llm_private.known_cost(s.cost, s.attempts, s.failures, s.unpriced, s.unreported) / v_days into v_average
+    select m.cost / v_days into v_average
     from llm_private.sum_usage(
       'user', v_user, llm_private.day_begins(v_today - v_days, v_zone), llm_private.day_begins(v_today, v_zone), null,
       v_zone, '{}'
-    ) as s;
+    ) as s
+    cross join lateral llm_private.known_measures(s.measures) as m;
     if not found then
       v_average := 0;
     end if;

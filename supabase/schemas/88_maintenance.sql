@@ -81,9 +81,7 @@ $$;
 
 comment on function llm_private.run_maintenance is 'See run_llm_maintenance().';
 
--- What is compared is unpivoted: a row a group and measure. Both sides of each comparison add up to 0.
-create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
-returns table (
+create type llm_private.usage_difference as (
   totals text,
   starts_at timestamptz,
   user_id uuid,
@@ -94,141 +92,54 @@ returns table (
   key_id uuid,
   recorder uuid,
   differences jsonb
-)
+);
+
+comment on type llm_private.usage_difference is
+'A group whose totals are wrong, and by how much they are more, by measure.';
+
+create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
+returns setof llm_private.usage_difference
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-#variable_conflict use_column
 declare
-  v_measures constant text[] := array[
-    'requests', 'attempts', 'fallbacks', 'failures', 'cancelled', 'input_tokens', 'cached_input_tokens',
-    'cache_write_tokens', 'output_tokens', 'reasoning_tokens', 'cost', 'cache_savings', 'unpriced', 'unreported',
-    'last_used_at'
-  ];
+  v_group constant text[] := '{provider,model,task,key_source}';
 begin
   return query
-  with adjustments as (
-    select
-      a.user_id, a.request_id, a.attempt, a.recorder, sum(a.cost) as cost, sum(a.cache_savings) as cache_savings
-    from public.llm_usage_adjustments as a
-    where
-      a.request_id >= llm_private.first_uuid_v7(p_from) and a.request_id < llm_private.first_uuid_v7(p_until)
-    group by a.user_id, a.request_id, a.attempt, a.recorder
-  ),
-  events as (
-    select
-      e.*, t.at, date_trunc('hour', t.at, 'UTC') as hour,
-      coalesce(e.cost, 0) + coalesce(a.cost, 0) as cost_now,
-      coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as savings_now,
-      e.cost is null and a.cost is null and e.price_id is null and a.user_id is null as unpriced,
-      e.cost is null and a.cost is null and (e.price_id is not null or a.user_id is not null) as unreported
-    from public.llm_usage_events as e
-    cross join lateral (select llm_private.uuid_v7_time(e.request_id) as at) as t
-    left join adjustments as a
-      on a.user_id = e.user_id and a.request_id = e.request_id and a.attempt = e.attempt and a.recorder = e.recorder
-    where
-      e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
-  ),
-  rolled_up as (
-    select p.*, f.starts_at + ('1 ' || f.span)::interval as ends_at
-    from llm_private.usage_rollups as f
-    inner join llm_private.project_totals as p using (span, starts_at)
-    where not f.stale and f.starts_at >= p_from and f.starts_at < p_until
-  ),
-  users as (
-    select 'users' as totals, t.hour as starts_at, t.* from public.llm_usage_totals as t
-    where t.hour >= p_from and t.hour < p_until
-    union all
-    select f.span, f.starts_at, t.* from public.llm_usage_totals as t
-    inner join llm_private.usage_rollups as f
-      on not f.stale and f.starts_at >= p_from and f.starts_at < p_until
-        and f.starts_at = date_trunc(f.span, t.hour, 'UTC')
-    where t.hour >= p_from and t.hour < p_until + interval '1 day'
-  ),
-  of_users as (
-    select
-      u.totals, u.starts_at,
-      case when u.totals = 'users' then u.user_id end as user_id, u.provider, u.model, u.task, u.key_source,
-      case when u.totals = 'users' then u.key_id end as key_id,
-      case when u.totals = 'users' then u.recorder end as recorder,
-      array[
-        sum(u.requests), sum(u.attempts), sum(u.fallbacks), sum(u.failures), sum(u.cancelled), sum(u.input_tokens),
-        sum(u.cached_input_tokens), sum(u.cache_write_tokens), sum(u.output_tokens), sum(u.reasoning_tokens),
-        sum(u.cost), sum(u.cache_savings), sum(u.unpriced), sum(u.unreported), extract(epoch from max(u.last_used_at))
-      ]::numeric[] as sums
-    from users as u
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9
-  ),
-  sides as (
+  with sides as (
     -- The users' totals are more than the events by …
-    select
-      u.totals, u.starts_at, u.user_id, u.provider, u.model, u.task, u.key_source, u.key_id, u.recorder,
-      v_measures[m.i] as measure, m.value * case when u.totals = 'users' then 1 else -1 end as value
-    from of_users as u
-    cross join lateral unnest(u.sums) with ordinality as m (value, i)
+    select 1 as sign, 'users' as totals, s.* from llm_private.sum_usage(
+      'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder}'
+    ) as s
     union all
-    select
-      'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-      v_measures[m.i], -m.value
-    from (
-      select
-        e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-        array[
-          count(*) filter (where e.attempt = 1), count(*), count(*) filter (where e.attempt = 2),
-          count(*) filter (where e.outcome = 'failed'), count(*) filter (where e.outcome = 'cancelled'),
-          coalesce(sum(e.input_tokens), 0), coalesce(sum(e.cached_input_tokens), 0),
-          coalesce(sum(e.cache_write_tokens), 0), coalesce(sum(e.output_tokens), 0),
-          coalesce(sum(e.reasoning_tokens), 0), sum(e.cost_now), sum(e.savings_now),
-          count(*) filter (where e.unpriced), count(*) filter (where e.unreported), extract(epoch from max(e.at))
-        ]::numeric[] as sums
-      from events as e
-      group by 1, 2, 3, 4, 5, 6, 7, 8
-    ) as e
-    cross join lateral unnest(e.sums) with ordinality as m (value, i)
-    union all
-    select
-      'users', e.hour, e.user_id, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
-      'latency_counts ' || llm_private.latency_bucket(e.latency_ms), -count(*)
-    from events as e
-    where e.latency_ms is not null
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-    union all
-    select
-      u.totals, u.starts_at,
-      case when u.totals = 'users' then u.user_id end, u.provider, u.model, u.task, u.key_source,
-      case when u.totals = 'users' then u.key_id end, case when u.totals = 'users' then u.recorder end,
-      'latency_counts ' || c.i, sum(c.n) * case when u.totals = 'users' then 1 else -1 end
-    from users as u
-    cross join lateral unnest(u.latency_counts) with ordinality as c (n, i)
-    where c.n <> 0
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, u.totals
+    select -1, 'users', e.* from llm_private.totals_of_events(p_from, p_until) as e
     union all
     -- … and the project's more than the users'.
-    select
-      f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, v_measures[m.i], m.value
-    from rolled_up as f
-    cross join lateral unnest(
-      array[
-        f.requests, f.attempts, f.fallbacks, f.failures, f.cancelled, f.input_tokens, f.cached_input_tokens,
-        f.cache_write_tokens, f.output_tokens, f.reasoning_tokens, f.cost, f.cache_savings, f.unpriced, f.unreported,
-        extract(epoch from f.last_used_at)
-      ]::numeric[]
-    ) with ordinality as m (value, i)
-    union all
-    select
-      f.span, f.starts_at, null, f.provider, f.model, f.task, f.key_source, null, null, 'latency_counts ' || c.i, c.n
-    from rolled_up as f
-    cross join lateral unnest(f.latency_counts) with ordinality as c (n, i)
-    where c.n <> 0
+    select r.sign, r.span, s.*
+    from (
+      values (1, 'hour', 'hours'), (1, 'day', 'days'), (-1, 'hour', 'users'), (-1, 'day', 'users')
+    ) as r (sign, span, source)
+    cross join lateral llm_private.sum_usage(r.source, null, p_from, p_until, r.span, 'UTC', v_group) as s
+    where exists (
+      select from llm_private.usage_rollups as f
+      where f.span = r.span and not f.stale and f.starts_at = coalesce(s.hour, s.day::timestamp at time zone 'UTC')
+    )
   ),
   differing as (
     select
-      s.totals, s.starts_at, s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorder,
-      s.measure, sum(s.value) as value
+      s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
+      s.task, s.key_source, s.key_id, s.recorder, m.measure, sum(s.sign * m.value) as value
     from sides as s
+    cross join lateral (
+      select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
+      union all
+      select 'latency_counts ' || c.i, c.n from unnest(s.latency_counts) with ordinality as c (n, i) where c.n <> 0
+      union all
+      select 'last_used_at', extract(epoch from s.last_used_at)
+    ) as m
     group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-    having sum(s.value) <> 0
+    having sum(s.sign * m.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,

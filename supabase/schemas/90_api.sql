@@ -36,9 +36,8 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.get_llm_usage,
-public.get_llm_project_usage, public.list_llm_requests, public.list_llm_usage_events,
-public.list_llm_project_usage_events, public.get_llm_forecast, public.list_llm_hints, public.recalculate_llm_costs,
-public.run_llm_maintenance, public.check_llm_usage
+public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
+public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -135,14 +134,13 @@ grant execute on function llm_private.explain_route, llm_private.resolve_route t
 
 grant select on table public.llm_usage_events, public.llm_usage_totals to authenticated, service_role;
 grant execute on function
-public.record_llm_usage, public.get_llm_usage, public.list_llm_requests, public.list_llm_usage_events,
-public.get_llm_forecast, public.list_llm_hints
+public.record_llm_usage, public.list_llm_requests, public.get_llm_forecast, public.list_llm_hints
 to authenticated;
 grant execute on function
 llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_private.hints
 to authenticated;
+grant execute on function public.get_llm_usage, public.list_llm_usage_events to authenticated, service_role;
 grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
-grant execute on function public.get_llm_project_usage, public.list_llm_project_usage_events to service_role;
 
 -- Maintenance ---------------------------------------------------------------------------------------------------------
 

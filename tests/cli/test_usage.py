@@ -171,6 +171,17 @@ def test_events_are_exported(cli: Cli, model: str, tmp_path: Path, ending: str) 
         assert model in path.read_text()
 
 
+def test_the_report_and_the_export_of_one_user_hold_no_other_users_usage(
+    cli: Cli, model: str, user: User, tmp_path: Path
+) -> None:
+    done = cli("usage", "--user", user.id, "--by", "user", "--json")
+    assert [line["user_id"] for line in json.loads(done.stdout)] == [user.id]
+    assert cli("usage", "export", "one.jsonl", "--user", user.id).returncode == 0
+    exported = [json.loads(line) for line in (tmp_path / "one.jsonl").read_text().splitlines()]
+    assert {event["user_id"] for event in exported} == {user.id}
+    assert len(exported) == 4
+
+
 def test_a_check_reports_wrong_totals_and_fails(
     cli: Cli, model: str, user: User, db: psycopg.Connection[Any]
 ) -> None:

@@ -24,17 +24,14 @@ values (
 
 _TOTALS = """
 insert into public.llm_usage_totals (
-  user_id, hour, provider, model, task, key_source, recorder, requests, attempts, fallbacks, failures,
-  cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-  cache_savings, unpriced, unreported, latency_counts, last_used_at
+  user_id, hour, provider, model, task, key_source, recorder, requests, attempts, fallbacks, input_tokens,
+  output_tokens, cost, unpriced, latency_counts, last_used_at
 )
 select
   %(user)s, date_trunc('hour', t.at, 'UTC'), %(provider)s, %(model)s, %(task)s, 'user', %(user)s,
-  (%(attempt)s = 1)::integer, 1, (%(attempt)s = 2)::integer, 0, 0, %(input_tokens)s, 0, 0, %(output_tokens)s,
-  0, coalesce(%(cost)s::numeric, 0), 0, (%(cost)s::numeric is null)::integer, 0,
-  array(
-    select (b = llm_private.latency_bucket(%(latency_ms)s))::integer from generate_series(1, 40) as b
-  ), t.at
+  (%(attempt)s = 1)::integer, 1, (%(attempt)s = 2)::integer, %(input_tokens)s, %(output_tokens)s,
+  coalesce(%(cost)s::numeric, 0), (%(cost)s::numeric is null)::integer,
+  llm_private.histogram(array[%(latency_ms)s::integer]), t.at
 from (select llm_private.uuid_v7_time(%(request_id)s) as at) as t
 """
 
@@ -75,5 +72,5 @@ def attempts(lines: Sequence[Mapping[str, Any]]) -> int:
 
 def project_attempts(tx: Transaction) -> int:
     """Of all users and times, as the project's report tells them."""
-    lines = tx.admin.rpc("get_llm_project_usage", p_since="2000-01-01", p_bucket=None, p_by=[])
+    lines = tx.admin.rpc("get_llm_usage", p_since="2000-01-01", p_bucket=None, p_by=[])
     return attempts(lines)

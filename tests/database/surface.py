@@ -63,15 +63,17 @@ RPCS: Mapping[str, Rpc] = {
             request_id=victim.request_id, key_id=victim.key_id, outcome="failed", error_class="auth"
         ),
     ),
-    "get_llm_usage": Rpc(USER, lambda _: {"p_by": ["key_id"]}),
+    "get_llm_usage": Rpc(USER | ADMIN, lambda victim: {"p_by": ["key_id"], "p_user_id": victim.id}),
     "list_llm_requests": Rpc(USER, lambda _: {"p_before": _LAST, "p_limit": 500}),
     "get_llm_forecast": Rpc(USER),
     "list_llm_hints": Rpc(USER),
     "list_llm_usage_events": Rpc(
-        USER, lambda victim: {"p_after": f"{victim.id}/{victim.request_id}/0/{victim.id}"}
+        USER | ADMIN,
+        lambda victim: {
+            "p_after": f"{victim.id}/{victim.request_id}/0/{victim.id}",
+            "p_user_id": victim.id,
+        },
     ),
-    "get_llm_project_usage": Rpc(ADMIN, lambda _: {"p_by": ["user"]}),
-    "list_llm_project_usage_events": Rpc(ADMIN),
     "check_llm_usage": Rpc(ADMIN),
     "run_llm_maintenance": Rpc(ADMIN),
     "recalculate_llm_costs": Rpc(ADMIN),

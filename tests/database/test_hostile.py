@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -283,3 +283,42 @@ def test_knowing_a_request_id_does_not_let_one_record_for_its_owner(scene: Scene
     assert scene.belongings() == before
     _, seen = select(scene, attacker, "llm_usage_events", f"request_id=eq.{scene.victim.request_id}")
     assert [event["model"] for event in seen] == ["cheap"]
+
+
+# RPCs that an administrator may point at any user: name, and arguments that ask for as much as there is.
+OF_ANY_USER: Mapping[str, Mapping[str, Any]] = {
+    "get_llm_usage": {"p_since": "2000-01-01", "p_bucket": None, "p_by": ["key_id"]},
+    "list_llm_usage_events": {},
+    "list_llm_quotas": {},
+}
+
+
+@pytest.mark.parametrize("function", OF_ANY_USER)
+def test_naming_a_user_shows_them_to_administrators_alone(scene: Scene, function: str) -> None:
+    """Everybody else gets their own or nothing: with the victim's id, nobody's, and no id."""
+    arguments = OF_ANY_USER[function]
+    own = new_user(scene.http)
+    for user in (own, own.through(scene.runtime.runtime)):
+        user.records(model="own-model")
+    sets(own, 5)
+    for aimed in (scene.user.id, "00000000-0000-0000-0000-000000000000", None):
+        for user in (
+            own,
+            own.through(scene.runtime.runtime),
+            own.with_claims(app_metadata={"role": "service_role"}),
+        ):
+            assert user.rpc(function, **arguments, p_user_id=aimed) == own.rpc(function, **arguments)
+        for nobody in (scene.http.anon, scene.runtime, own.with_claims(sub=None)):
+            with pytest.raises(Refused) as error:
+                nobody.rpc(function, **arguments, p_user_id=aimed)
+            assert error.value.status == 401
+    seen = scene.http.admin.rpc(function, **arguments, p_user_id=scene.user.id)
+    assert seen
+    assert seen != own.rpc(function, **arguments)
+
+
+def test_nobody_but_an_administrator_reports_by_user(scene: Scene) -> None:
+    for user in (scene.attacker, scene.attacker.through(scene.runtime.runtime)):
+        with pytest.raises(Refused) as error:
+            user.rpc("get_llm_usage", p_by=["user"], p_user_id=scene.user.id)
+        assert error.value.code == "invalid_argument"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import statistics
+import uuid
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -72,7 +73,7 @@ def test_a_day_is_that_of_the_time_zone_also_when_clocks_change(
             backfill(tx, user, at)
         found = user.rpc("get_llm_usage", p_since="2026-01-01", p_time_zone=zone)
         asked = user.rpc("get_llm_usage", p_since=since, p_until=until, p_time_zone=zone)
-        project = tx.admin.rpc("get_llm_project_usage", p_since="2026-01-01", p_time_zone=zone, p_by=["user"])
+        project = tx.admin.rpc("get_llm_usage", p_since="2026-01-01", p_time_zone=zone, p_by=["user"])
     starts = {line["starts_at"]: line["attempts"] for line in found}
     assert {date.fromisoformat(start[:10]): count for start, count in starts.items()} == expected
     for start in map(datetime.fromisoformat, starts):
@@ -203,11 +204,23 @@ def test_the_project_is_all_users_together_and_says_who_used_what(tx: Transactio
     ada, ben = new_user(tx), new_user(tx)
     ada.records(model="project-test", input_tokens=1)
     ben.records(model="project-test", input_tokens=2)
-    lines = tx.admin.rpc("get_llm_project_usage", p_bucket=None, p_by=["model", "user"])
+    lines = tx.admin.rpc("get_llm_usage", p_bucket=None, p_by=["model", "user"])
     mine = {line["user_id"]: line["input_tokens"] for line in lines if line["model"] == "project-test"}
     assert mine == {ada.id: 1, ben.id: 2}
-    together = tx.admin.rpc("get_llm_project_usage", p_bucket=None, p_by=["model"])
+    together = tx.admin.rpc("get_llm_usage", p_bucket=None, p_by=["model"])
     assert [line["input_tokens"] for line in together if line["model"] == "project-test"] == [3]
+
+
+def test_an_administrator_reads_one_users_report_as_they_see_it_and_by_user(
+    tx: Transaction, user: Caller
+) -> None:
+    user.rpc("set_llm_settings", p_changes={"time_zone": "Asia/Kathmandu"})
+    user.records(input_tokens=7)
+    new_user(tx).records()
+    assert tx.admin.rpc("get_llm_usage", p_user_id=user.id) == user.rpc("get_llm_usage")
+    (line,) = tx.admin.rpc("get_llm_usage", p_user_id=user.id, p_bucket=None, p_by=["user"])
+    assert (line["user_id"], line["input_tokens"]) == (user.id, 7)
+    assert tx.admin.rpc("get_llm_usage", p_user_id=str(uuid.uuid4())) == []
 
 
 def test_a_report_of_everything_is_of_everything(tx: Transaction, user: Caller) -> None:

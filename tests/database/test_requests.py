@@ -94,10 +94,11 @@ def test_events_are_read_once_each_page_by_page(tx: Transaction, user: Caller, l
     own = pages(user, "list_llm_usage_events", limit)
     assert [event["user_id"] for event in own] == [own[0]["user_id"]] * 4
     assert [event["requested_at"] for event in own] == sorted(event["requested_at"] for event in own)
-    all_events = pages(tx.admin, "list_llm_project_usage_events", limit)
+    all_events = pages(tx.admin, "list_llm_usage_events", limit)
     assert len(all_events) == tx.value("select count(*) from public.llm_usage_events")
     assert len({event["cursor"] for event in all_events}) == len(all_events)
     assert [event for event in all_events if str(event["user_id"]) == user.id] == own
+    assert pages(tx.admin, "list_llm_usage_events", limit, p_user_id=user.id) == own
 
 
 def test_events_are_of_the_time_that_was_requested(tx: Transaction, user: Caller) -> None:

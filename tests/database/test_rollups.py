@@ -31,7 +31,7 @@ from public.llm_usage_totals group by 1, 2
 
 def project(tx: Transaction) -> list[dict[str, Any]]:
     """The project's report as SUMS has it."""
-    lines = tx.admin.rpc("get_llm_project_usage", p_since="2000-01-01", p_by=["model"])
+    lines = tx.admin.rpc("get_llm_usage", p_since="2000-01-01", p_by=["model"])
     return [
         {
             **{name: line[name] for name in ("model", "attempts", "input_tokens", "unpriced")},
@@ -173,7 +173,7 @@ def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> N
     with owner(stack) as connection, connection.transaction():
         connection.execute("set transaction read only")
         connection.execute("select set_config('role', 'service_role', true)")
-        row = connection.execute("select public.get_llm_project_usage(p_by => '{model}') as it").fetchone()
+        row = connection.execute("select public.get_llm_usage(p_by => '{model}') as it").fetchone()
     assert row is not None
     assert sum(line["attempts"] for line in row["it"] if line["model"] == "read-only") >= 1
 
@@ -206,8 +206,7 @@ def told(connection: Connection) -> int:
     with connection.transaction():
         connection.execute("select set_config('role', 'service_role', true)")
         row = connection.execute(
-            "select public.get_llm_project_usage("
-            "p_since => '2000-01-01', p_bucket => null, p_by => '{model}') as it"
+            "select public.get_llm_usage(p_since => '2000-01-01', p_bucket => null, p_by => '{model}') as it"
         ).fetchone()
     assert row is not None
     return sum(line["attempts"] for line in row["it"] if line["model"] == "racing")

@@ -153,7 +153,6 @@ SHAPES: Mapping[str, Shape] = {
     "get_llm_usage": Shape(
         first("get_llm_usage"), UsageLine, "UsageLine", never_null=frozenset({"starts_at"})
     ),
-    "get_llm_project_usage": Shape(admins("get_llm_project_usage"), UsageLine, None),
     "list_llm_requests": Shape(first("list_llm_requests"), RecordedRequest, "Receipt"),
     "attempts": Shape(
         lambda scene: scene.user.rpc("list_llm_requests")[0]["attempts"][0],
@@ -161,9 +160,6 @@ SHAPES: Mapping[str, Shape] = {
         "ReceiptAttempt",
     ),
     "list_llm_usage_events": Shape(first("list_llm_usage_events"), UsageEvent, None, sql_only=CURSOR),
-    "list_llm_project_usage_events": Shape(
-        admins("list_llm_project_usage_events"), UsageEvent, None, sql_only=CURSOR
-    ),
     "get_llm_forecast": Shape(first("get_llm_forecast"), Forecast, "Forecast"),
     "list_llm_hints": Shape(first("list_llm_hints"), UsageHint, "Hint"),
     "set_llm_quota": Shape(set_quota, Quota, None),

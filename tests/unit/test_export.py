@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import pytest
@@ -20,34 +21,32 @@ from supa_llm import ConfigurationError, InvalidInputError, UsageEvent
 from supa_llm.client import export
 from supa_llm.client.export import COLUMNS, async_export_events, export_events
 
-EVENT = UsageEvent(
-    user_id=uuid.UUID(int=1),
-    request_id=uuid.UUID(int=2),
-    attempt=1,
-    recorder=uuid.UUID(int=3),
-    requested_at=datetime(2026, 11, 1, 12, 30, 0, 125000, tzinfo=UTC),
-    task="code",
-    provider="openai",
-    model="gpt-5",
-    key_source="user",
-    key_id=None,
-    outcome="succeeded",
-    error_class=None,
-    streamed=True,
-    latency_ms=1200,
-    input_tokens=1000,
-    cached_input_tokens=None,
-    cache_write_tokens=0,
-    output_tokens=20,
-    reasoning_tokens=None,
-    other_tokens={"input_audio": 5},
-    service_tier=None,
-    cost=Decimal("0.000001234567890123"),
-    cost_status="priced",
-    cache_savings=Decimal("-0.25"),
-    price_id=7,
-    recorded_at=datetime(2026, 11, 1, 12, 30, 2, tzinfo=UTC),
-)
+#: Fields without a value here are None.
+FIELDS: dict[str, Any] = {
+    **dict.fromkeys(COLUMNS),
+    "user_id": uuid.UUID(int=1),
+    "request_id": uuid.UUID(int=2),
+    "attempt": 1,
+    "recorder": uuid.UUID(int=3),
+    "requested_at": datetime(2026, 11, 1, 12, 30, 0, 125000, tzinfo=UTC),
+    "task": "code",
+    "provider": "openai",
+    "model": "gpt-5",
+    "key_source": "user",
+    "outcome": "succeeded",
+    "streamed": True,
+    "latency_ms": 1200,
+    "input_tokens": 1000,
+    "cache_write_tokens": 0,
+    "output_tokens": 20,
+    "other_tokens": {"input_audio": 5},
+    "cost": Decimal("0.000001234567890123"),
+    "cost_status": "priced",
+    "cache_savings": Decimal("-0.25"),
+    "price_id": 7,
+    "recorded_at": datetime(2026, 11, 1, 12, 30, 2, tzinfo=UTC),
+}
+EVENT = UsageEvent(**FIELDS)
 UNPRICED = replace(EVENT, attempt=2, cost=None, cost_status="unpriced", other_tokens=None, price_id=None)
 
 

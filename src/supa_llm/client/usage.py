@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, date, datetime
+from uuid import UUID
 
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import usage
@@ -136,13 +137,15 @@ class AdminUsage(Caller):
         time_zone: str | None = None,
         order: Order | None = None,
         limit: int | None = None,
+        user_id: UUID | None = None,
     ) -> list[UsageLine]:
         """Usage and cost of all users; as :meth:`UserLLM.get_usage`, and ``by`` may contain ``user``.
 
             dearest = admin.get_usage(bucket=None, by=["user"], order="cost", limit=10)
 
         Args:
-            time_zone: None is UTC.
+            time_zone: None is UTC; with ``user_id``, that of the user's settings.
+            user_id: report only this user's usage.
 
         Raises:
             InvalidInputError: a value is not allowed; the message names it and the allowed values.
@@ -156,11 +159,13 @@ class AdminUsage(Caller):
                 time_zone=time_zone,
                 order=order,
                 limit=limit,
-                project=True,
+                user_id=user_id,
             )
         )
 
-    def list_usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
+    def list_usage_events(
+        self, since: date | None = None, until: date | None = None, *, user_id: UUID | None = None
+    ) -> Iterator[UsageEvent]:
         """The recorded attempts of all users, by user and then the oldest first, read page by page.
 
             export_events(admin.list_usage_events(since=date(2027, 1, 1)), "usage.parquet")
@@ -168,12 +173,13 @@ class AdminUsage(Caller):
         Args:
             since: None begins with the first one. A date is midnight UTC; a datetime needs a time zone.
             until: end of the range, excluded; None is now.
+            user_id: list only this user's attempts.
         """
         until = until or datetime.now(UTC)
-        page = self._run(usage.list_events(since, until, project=True))
+        page = self._run(usage.list_events(since, until, user_id=user_id))
         while page.events:
             yield from page.events
-            page = self._run(usage.list_events(since, until, page.cursor, project=True))
+            page = self._run(usage.list_events(since, until, page.cursor, user_id=user_id))
 
     def check_usage(self, since: date | None = None, until: date | None = None) -> UsageCheck:
         """Compare the totals with the sums of their events. In a large project, check a few days at a time.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import date
 from uuid import UUID
 
@@ -39,14 +40,10 @@ def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[b
             "p_error_class": attempt.error_class,
             "p_streamed": attempt.streamed,
             "p_latency_ms": attempt.latency_ms,
-            "p_input_tokens": attempt.usage.input_tokens,
-            "p_cached_input_tokens": attempt.usage.cached_input_tokens,
-            "p_output_tokens": attempt.usage.output_tokens,
-            "p_reasoning_tokens": attempt.usage.reasoning_tokens,
             "p_retry_after": attempt.retry_after,
-            "p_cache_write_tokens": attempt.usage.cache_write_tokens,
-            "p_other_tokens": dict(attempt.usage.other_tokens) or None,
             "p_service_tier": attempt.service_tier,
+            **{f"p_{it.name}": getattr(attempt.usage, it.name) for it in fields(attempt.usage)},
+            "p_other_tokens": dict(attempt.usage.other_tokens) or None,
         },
         bool,
     )
@@ -61,14 +58,15 @@ def get_usage(
     time_zone: str | None = None,
     order: Order | None = None,
     limit: int | None = None,
-    project: bool = False,
+    user_id: UUID | None = None,
 ) -> Call[list[UsageLine]]:
+    """The caller's usage; an administrator's is that of one user, or of all users if ``user_id`` is None."""
     check(since=since, until=until, bucket=bucket, by=by, time_zone=time_zone, order=order)
     _in_order(since, until)
     if limit is not None:
         check(limit=limit)
     return Call(
-        "get_llm_project_usage" if project else "get_llm_usage",
+        "get_llm_usage",
         {
             "p_since": day(since),
             "p_until": day(until),
@@ -77,6 +75,7 @@ def get_usage(
             "p_time_zone": time_zone,
             "p_order": order,
             "p_limit": limit,
+            "p_user_id": str(user_id) if user_id else None,
         },
         UsageLine.list_from_json,
     )
@@ -91,13 +90,18 @@ def list_hints() -> Call[list[UsageHint]]:
 
 
 def list_events(
-    since: date | None, until: date | None, after: str | None = None, *, project: bool = False
+    since: date | None, until: date | None, after: str | None = None, *, user_id: UUID | None = None
 ) -> Call[UsagePage]:
-    """One page of events."""
+    """One page of events: of the caller, or for an administrator of one user or all users."""
     check(since=since, until=until)
     return Call(
-        "list_llm_project_usage_events" if project else "list_llm_usage_events",
-        {"p_since": timestamp(since), "p_until": timestamp(until), "p_after": after},
+        "list_llm_usage_events",
+        {
+            "p_since": timestamp(since),
+            "p_until": timestamp(until),
+            "p_after": after,
+            "p_user_id": str(user_id) if user_id else None,
+        },
         UsagePage.from_json,
     )
 
