@@ -2169,18 +2169,18 @@ before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_
 
 -- 36_usage.sql
 
--- Usage: one event an attempt, and its totals.
+-- Usage: one event per attempt, and its totals.
 --
--- An event is identified by (user, request id, attempt, recorder). The recorder is part of it so that what a runtime
--- ran, that runtime alone records: a user who knows a request id (it stands in a response header) can only add an
--- event of their own beside it, which shows no runtime.
+-- (user, request id, attempt, recorder) identifies an event. The recorder is part of the key because a user can read
+-- a request id in a response header: with it, they can only add an event of their own, which names no runtime. The
+-- event of the runtime stays as it is.
 --
--- An event keeps what it cost and the price that said so. A model that no price is known for is unpriced, tokens that a
--- provider did not count are unreported: neither is ever a cost of 0. Corrections are appended beside the events.
+-- An event keeps its cost and the price behind it. An attempt is unpriced if its model has no price, and unreported if
+-- the provider reported no tokens; neither costs 0. Corrections are appended beside the events.
 --
--- Totals are kept while recording, exact at any time, without a row that all requests of a busy user wait for: each
--- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one. What is
--- summed is listed in usage_measures. Its columns come last in every table of totals, so that a migration may add one.
+-- Recording keeps the totals exact at any time, and no row is shared by all requests of a busy user: each group (user,
+-- hour, provider, …) has a few rows, which readers sum. A writer takes any free one, or adds one. usage_measures lists
+-- the summed columns. They come last in every table of totals, so that a migration can add one.
 
 create table public.llm_usage_events (
   user_id uuid not null,
@@ -2211,29 +2211,29 @@ create table public.llm_usage_events (
 ) partition by range (request_id);
 
 comment on table public.llm_usage_events is
-'Append-only, a partition a month: one event an attempt. Never prompts or answers. A user reads their own.';
-comment on column public.llm_usage_events.request_id is 'UUIDv7 made when the request began.';
+'Append-only, one partition per month: one event per attempt, without prompts and completions. Users read their own.';
+comment on column public.llm_usage_events.request_id is 'UUIDv7, created when the request began.';
 comment on column public.llm_usage_events.recorder is
-'The runtime that ran the attempt, or the user''s own id when they ran it themselves.';
+'The runtime that ran the attempt, or the id of the user who ran it without a runtime.';
 comment on column public.llm_usage_events.key_source is 'Whose key paid: user, team or operator.';
 comment on column public.llm_usage_events.outcome is 'succeeded, failed or cancelled.';
 comment on column public.llm_usage_events.error_class is
-'Of a failed attempt: auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or
+'Why the attempt failed: auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or
 invalid_response.';
 comment on column public.llm_usage_events.latency_ms is
-'From sending the request to the end of the answer, milliseconds.';
-comment on column public.llm_usage_events.input_tokens is 'All input tokens, cached ones included; null: not said.';
-comment on column public.llm_usage_events.cached_input_tokens is 'Of the input: read from the provider''s cache.';
-comment on column public.llm_usage_events.cache_write_tokens is 'Of the input: written to the provider''s cache.';
-comment on column public.llm_usage_events.output_tokens is 'All output tokens, reasoning included; null: not said.';
+'Milliseconds from sending the request to the end of the answer.';
+comment on column public.llm_usage_events.input_tokens is 'Input tokens, including cached ones; null if not reported.';
+comment on column public.llm_usage_events.cached_input_tokens is 'Part of the input, read from the provider''s cache.';
+comment on column public.llm_usage_events.cache_write_tokens is 'Part of the input, written to the provider''s cache.';
+comment on column public.llm_usage_events.output_tokens is 'Output tokens, including reasoning; null if not reported.';
 comment on column public.llm_usage_events.other_tokens is
-'Parts of the above that some providers price by themselves: {"input_audio": 120, "cache_write_1h": 2048, …}.';
+'Parts of the other counts that some providers price separately: {"input_audio": 120, "cache_write_1h": 2048, …}.';
 comment on column public.llm_usage_events.service_tier is
-'What the provider served it as (flex, priority, …); null: standard.';
+'The tier that the provider reported (flex, priority, …); null is standard.';
 comment on column public.llm_usage_events.cost is
-'US dollars, at the price valid when the request began. Null without price_id: unpriced; null with it: unreported.';
+'US dollars, at the price when the request began. Null is unpriced without a price_id and unreported with one.';
 comment on column public.llm_usage_events.cache_savings is
-'US dollars that the provider''s cache saved, less what writing to it cost; part of the cost already.';
+'US dollars that the provider''s cache saved, less the cost of writing to it; the cost includes it.';
 
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
@@ -2251,11 +2251,11 @@ create table public.llm_usage_adjustments (
 );
 
 comment on table public.llm_usage_adjustments is
-'Append-only: what a recalculation added to the cost of a usage event. A user reads their own.';
+'Append-only: what a recalculation adds to the cost of a usage event. Users read their own.';
 comment on column public.llm_usage_adjustments.cost is
-'US dollars to add to the event''s, less than 0 where it became cheaper; null: priced now, but its tokens were not
-counted.';
-comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
+'US dollars to add to the cost of the event, negative if it became cheaper. Null if the event is now priced, but its
+tokens were not reported.';
+comment on column public.llm_usage_adjustments.price_id is 'The price of the recalculation.';
 
 create table llm_private.usage_measures (
   requests bigint not null default 0,
@@ -2277,16 +2277,16 @@ create table llm_private.usage_measures (
 insert into llm_private.usage_measures default values;
 
 comment on table llm_private.usage_measures is
-'What is summed of attempts: columns of all totals, and the type of such sums. Its one row is the sum of nothing.';
-comment on column llm_private.usage_measures.requests is 'First attempts, so that a request counts once.';
-comment on column llm_private.usage_measures.fallbacks is 'Second attempts: requests whose first one failed.';
-comment on column llm_private.usage_measures.failures is 'Attempts that failed; cancelled ones did not.';
+'The sums of attempts: the columns of all totals, and the type of a sum. Its one row is an empty sum.';
+comment on column llm_private.usage_measures.requests is 'First attempts, so that each request counts once.';
+comment on column llm_private.usage_measures.fallbacks is 'Second attempts: requests whose first attempt failed.';
+comment on column llm_private.usage_measures.failures is 'Failed attempts, without cancelled ones.';
 comment on column llm_private.usage_measures.cost is
-'US dollars, adjustments included; without what is unpriced or unreported.';
+'US dollars, including adjustments, without unpriced and unreported attempts.';
 comment on column llm_private.usage_measures.cache_savings is
-'US dollars that the providers'' caches saved, less what writing to them cost; part of the cost already.';
-comment on column llm_private.usage_measures.unpriced is 'Attempts of models that no price is known for.';
-comment on column llm_private.usage_measures.unreported is 'Attempts whose tokens the provider did not count.';
+'US dollars that the providers'' caches saved, less the cost of writing to them; the cost includes it.';
+comment on column llm_private.usage_measures.unpriced is 'Attempts of models without a price.';
+comment on column llm_private.usage_measures.unreported is 'Attempts whose provider reported no tokens.';
 
 create table public.llm_usage_totals (
   user_id uuid not null,
@@ -2302,19 +2302,20 @@ create table public.llm_usage_totals (
   last_used_at timestamptz not null,
   like llm_private.usage_measures including defaults including comments,
   primary key (user_id, id)
--- Room on each page for new versions of a row that is updated by every request.
+-- Leaves room on each page for new versions of rows, because every request updates one.
 ) with (fillfactor = 50);
 
--- Holds no column that recording updates, so that updates stay within the page.
+-- Contains no column that recording updates, so that updates stay within the page.
 create index llm_usage_totals_group on public.llm_usage_totals (user_id, hour, provider, model);
 
 comment on table public.llm_usage_totals is
-'Sums of usage events; several rows a group, to be summed again: see get_llm_usage().';
-comment on column public.llm_usage_totals.hour is 'Hour in which the requests began, whenever they were recorded.';
+'Sums of usage events, in several rows per group; get_llm_usage() adds them up.';
+comment on column public.llm_usage_totals.hour is 'The hour in which the requests began, whenever they were recorded.';
 comment on column public.llm_usage_totals.recorder is
-'As in the events: what users say of themselves is not mixed with what a runtime says.';
+'As in the events, so that usage recorded by users and by runtimes stays separate.';
 comment on column public.llm_usage_totals.latency_counts is
-'A histogram of the latencies, see latency_bucket(): 40 buckets, each wider than the one before by the root of 2.';
+'Histogram of the latencies in 40 buckets, each wider than the previous one by the square root of 2: see
+latency_bucket().';
 
 create type llm_private.usage_sum as (
   hour timestamptz,
@@ -2332,7 +2333,7 @@ create type llm_private.usage_sum as (
 );
 
 comment on type llm_private.usage_sum is
-'What a group used: null for what it is not grouped by, and of hour and day the one that it is by.';
+'The usage of a group. Columns that it is not grouped by are null; either hour or day is set.';
 
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
@@ -2347,7 +2348,7 @@ for select to authenticated using (user_id = (select auth.uid()));
 create policy "users read their own usage totals" on public.llm_usage_totals
 for select to authenticated using (user_id = (select auth.uid()));
 
--- In the order in which they are listed.
+-- The columns are in the order of list_llm_usage_events().
 create view llm_private.adjusted_events with (security_invoker = true) as
 select -- noqa: ST06
   e.user_id,
@@ -2394,8 +2395,8 @@ left join lateral (
 ) as a on true;
 
 comment on view llm_private.adjusted_events is
-'Usage events with what they cost by now, as they are listed. cost_status: priced, unpriced (no price known) or
-unreported (tokens not counted); of the last two, cost is null.';
+'Usage events with their current cost. cost_status is priced, unpriced (no price) or unreported (no tokens reported); in
+the last two cases, cost is null.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -2412,8 +2413,8 @@ end
 $$;
 
 comment on function llm_private.latency_bucket is
-'Which of 40 buckets a latency falls into: bucket b holds those from 2^((b-1)/2) to below 2^(b/2) milliseconds;
-null where it was not measured.';
+'The bucket of a latency, 1 to 40: bucket b has latencies from 2^((b-1)/2) to below 2^(b/2) milliseconds. Null if the
+latency was not measured.';
 
 create function llm_private.histogram(p_latencies integer[])
 returns bigint[]
@@ -2436,7 +2437,7 @@ begin
 end
 $$;
 
-comment on function llm_private.histogram is 'How many of these latencies fall into each bucket.';
+comment on function llm_private.histogram is 'The number of latencies in each bucket.';
 
 create function llm_private.totals_of_events(p_from timestamptz, p_until timestamptz)
 returns setof llm_private.usage_sum
@@ -2481,7 +2482,7 @@ end
 $$;
 
 comment on function llm_private.totals_of_events is
-'What the totals must be by the events of requests that began from p_from to before p_until.';
+'The correct totals of requests that began from p_from to before p_until, computed from their events.';
 
 -- 38_models.sql
 
@@ -3645,17 +3646,18 @@ Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
 
 -- 60_rollups.sql
 
--- Project totals: what all users together used, so that a report over the project does not read every user's totals.
+-- Project totals: the usage of all users together, so that a report over the project does not read every user's totals.
 --
--- No request writes them: all would wait for one row. An hour that is over is rolled up once: its users' totals
--- are summed into a few rows, and the 24 hours of a day into a day's. Reports add what is not rolled up yet from the
--- users' totals, so they are exact at any time; rolling up only makes them quick.
+-- No request writes them, because all requests would wait for one row. Instead, each hour is rolled up once after its
+-- end: the totals of its users become a few rows, and the 24 hours of a day become the rows of the day. Reports add
+-- the users' totals of hours that are not rolled up yet. They are therefore exact at any time, and faster after a
+-- rollup.
 --
--- A request may be recorded days after it began, and a cost may be recalculated. Whoever changes the totals of an
--- hour holds a shared lock on it until they commit, and marks it as stale where it is over; whoever rolls it up holds
--- the lock alone. So a rollup either sees a change, or the change sees the rollup and marks it. What is stale is
--- read from the users' totals until it is rolled up again. Rolling up never waits for that lock: it leaves an hour
--- that is being recorded for later.
+-- A request may be recorded days after it began, and a cost may be recalculated. A transaction that changes the totals
+-- of an hour holds a shared lock on the hour and marks it stale if it is over. A rollup of the hour holds the lock
+-- exclusively. So either the rollup sees the change, or the change sees the rollup and marks it. Reports read stale
+-- hours from the users' totals until they are rolled up again. A rollup never waits for the lock: it skips an hour
+-- that is being recorded.
 
 create table llm_private.usage_rollups (
   span text not null,
@@ -3669,9 +3671,9 @@ create table llm_private.usage_rollups (
 create index usage_rollups_stale on llm_private.usage_rollups (span, starts_at) where stale;
 
 comment on table llm_private.usage_rollups is
-'Which hours and days (UTC) the project totals hold. Hours without a gap from the first one on, be they stale.';
+'The hours and days (UTC) in the project totals. The hours have no gap from the first one on, but may be stale.';
 comment on column llm_private.usage_rollups.stale is
-'The users'' totals say something else by now, or it was being recorded when it was its turn.';
+'The users'' totals have changed since the rollup, or the rollup skipped the hour.';
 
 create table llm_private.project_totals (
   span text not null,
@@ -3682,15 +3684,15 @@ create table llm_private.project_totals (
 create index project_totals_span on llm_private.project_totals (span, hour);
 
 comment on table llm_private.project_totals is
-'Sums of llm_usage_totals over all users and keys, an hour or a day (UTC) at a time; only what usage_rollups holds
-counts.';
-comment on column llm_private.project_totals.hour is 'The hour, or the first one of the day.';
+'Sums of llm_usage_totals over all users and keys, per hour or day (UTC). Only rows of spans in usage_rollups count.';
+comment on column llm_private.project_totals.hour is 'The hour, or the first hour of the day.';
 
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
 
--- For what is not rolled up. Recording never updates the hour of a row, so updates stay within the page. With the user,
--- or recording would look for its row among everybody's of the hour wherever few were recorded in an hour until then.
+-- For hours that are not rolled up. Recording never updates the hour of a row, so updates stay within the page. The
+-- index includes the user because the planner would otherwise choose it for recording, which then reads the hour's rows
+-- of all users.
 create index llm_usage_totals_hour on public.llm_usage_totals (hour, user_id);
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -3707,9 +3709,9 @@ end
 $$;
 
 comment on function llm_private.hour_number is
-'Hours since 1970: together with the class usage_rollups the advisory lock on an hour.';
+'Hours since 1970; with the class usage_rollups, the key of the advisory lock on an hour.';
 
--- Of an hour that is not over, add_to_totals() does by itself what is done here.
+-- add_to_totals() repeats the lock inline and calls this only for an hour that is over.
 create function llm_private.note_hour(p_hour timestamptz)
 returns void
 language plpgsql
@@ -3718,11 +3720,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.usage_rollups'), llm_private.hour_number(p_hour));
-  -- Asked after the lock is there, and so after any rollup before it: an hour that is not over yet is not rolled up.
+  -- Checked while the lock is held, so after any earlier rollup; an hour that is not over has none.
   if p_hour + interval '1 hour' > clock_timestamp() then
     return;
   end if;
-  -- The day before its hour, whoever marks several: two of them wait for each other in one order.
+  -- The day before its hour, so that two transactions lock rows in the same order.
   update llm_private.usage_rollups set stale = true
   where span = 'day' and starts_at = date_trunc('day', p_hour, 'UTC') and not stale;
   update llm_private.usage_rollups set stale = true
@@ -3731,7 +3733,7 @@ end
 $$;
 
 comment on function llm_private.note_hour is
-'Whoever changes the totals of an hour says so in the same transaction; of several hours the earliest first.';
+'Mark an hour as stale if it is over. Call it in the transaction that changes the totals, for the earliest hour first.';
 
 create function llm_private.add_to_totals(
   p_user uuid,
@@ -3754,7 +3756,7 @@ as $$
 declare
   v_latency_counts integer[];
 begin
-  -- Whichever row of the group is free takes it; another is made when none is.
+  -- Any free row of the group takes the sums; without one, a new row does.
   update public.llm_usage_totals as t
   set
     requests = t.requests + p_measures.requests,
@@ -3796,8 +3798,8 @@ begin
       p_last_used_at, (p_measures).*
     );
   end if;
-  -- As note_hour() does, which is only called for an hour that is over. It may wait for a rollup, so it comes before any
-  -- lock that others wait for.
+  -- The same as in note_hour(), without the call. It may wait for a rollup, so it precedes every lock that other
+  -- transactions wait for.
   perform pg_advisory_xact_lock_shared(
     hashtext('llm_private.usage_rollups'), (extract(epoch from p_hour) / 3600)::integer
   );
@@ -3808,7 +3810,7 @@ end
 $$;
 
 comment on function llm_private.add_to_totals is
-'Add to the users'' totals of an hour, and mark it where it was rolled up already.';
+'Add to the users'' totals of an hour, and mark the hour as stale if it was rolled up.';
 
 create type llm_private.usage_span as (
   span text,
@@ -3817,7 +3819,7 @@ create type llm_private.usage_span as (
 );
 
 comment on type llm_private.usage_span is
-'A time that a sum is read for; span: hour or day if it is rolled up, else null.';
+'A part of the time of a sum. span is hour or day if the part is rolled up, else null.';
 
 create function llm_private.usage_spans(p_from timestamptz, p_until timestamptz, p_days boolean)
 returns setof llm_private.usage_span
@@ -3834,7 +3836,7 @@ begin
       p_days and f.span = 'day' and not f.stale
       and f.starts_at >= p_from and f.starts_at + interval '1 day' <= p_until
   ),
-  -- Hours that are rolled up have no gap between the first and the last.
+  -- Rolled up hours have no gap between the first and the last one.
   bounds as (
     select
       (
@@ -3854,13 +3856,13 @@ begin
   union all
   select null, p_from, least(p_until, b.first_hour) from bounds as b
   union all
-  select null, greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null;
-end
+  select null, greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not
+null; end
 $$;
 
 comment on function llm_private.usage_spans is
-'What a sum over the project is made of: days (if p_days) and hours that are rolled up; without a span, times that are
-not and are read from the users'' totals.';
+'The parts of a sum over the project: rolled up days (if p_days) and hours, and parts without a span, which are read
+from the users'' totals.';
 
 create function llm_private.sum_usage(
   p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
@@ -3871,7 +3873,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Days of other zones are made of hours.
+  -- Days of other time zones are sums of hours.
   v_days constant boolean := p_source = 'days'
     or p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
 begin
@@ -3894,7 +3896,7 @@ begin
       and p.hour = any(array(select s.starts_at from spans as s where s.span = 'hour'))
     union all
     select null, t.* from spans as s
-    -- offset 0: each by itself and by its index, or the planner reads the whole table for all of them.
+    -- offset 0 makes the planner read each part by the index, instead of the whole table for all parts.
     cross join lateral (
       select u.* from public.llm_usage_totals as u where u.hour >= s.starts_at and u.hour < s.ends_at offset 0
     ) as t
@@ -3918,7 +3920,7 @@ begin
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
       sum(r.cost), sum(r.cache_savings), sum(r.unpriced), sum(r.unreported)
     )::llm_private.usage_measures,
-    -- Written out, because unnesting and summing again takes ten times as long.
+    -- Written out, because unnesting the arrays and summing takes ten times as long.
     array[
       sum(r.latency_counts[1]), sum(r.latency_counts[2]), sum(r.latency_counts[3]), sum(r.latency_counts[4]),
       sum(r.latency_counts[5]), sum(r.latency_counts[6]), sum(r.latency_counts[7]), sum(r.latency_counts[8]),
@@ -3938,10 +3940,10 @@ end
 $$;
 
 comment on function llm_private.sum_usage is
-'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (by the day it begins with) of a
-zone, and by user, provider, model, task, key_source, key_id and recorder as named in p_by. p_source: user (one user''s
-totals), users (everybody''s), hours or days (the project''s, of those that are rolled up) or project (of both, and
-everybody''s where nothing is rolled up).';
+'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (named by its first day) of a
+time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id and recorder. p_source is user
+(the totals of one user), users (of all users), hours or days (project totals of that span) or project (project totals,
+and the totals of all users where nothing is rolled up).';
 
 create function llm_private.roll_up_span(p_span text, p_starts_at timestamptz)
 returns void
@@ -3965,7 +3967,7 @@ end
 $$;
 
 comment on function llm_private.roll_up_span is
-'Sum an hour of all users, or the rolled up hours of a day, whose locks the caller holds.';
+'Roll up an hour of all users, or a day from its hours. The caller holds the locks of the hours.';
 
 create function llm_private.roll_up_usage(p_budget interval)
 returns integer
@@ -3974,17 +3976,17 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Late ones mostly come within minutes.
+  -- Most late events arrive within minutes.
   v_over constant timestamptz := date_trunc('hour', clock_timestamp() - interval '15 minutes', 'UTC');
   v_give_up constant timestamptz := clock_timestamp() + p_budget;
-  -- Each holds a lock until the end of the transaction, and there are so many.
+  -- Each hour holds a lock until the end of the transaction, and the number of locks is limited.
   v_most constant integer := 500;
   v_next timestamptz;
   v_hour timestamptz;
   v_day timestamptz;
   v_left integer;
 begin
-  -- Each statement must see what was committed before it, and there must be one who rolls up.
+  -- Each statement must see earlier commits, and only one transaction may roll up.
   if current_setting('transaction_read_only')::boolean
     or current_setting('transaction_isolation') <> 'read committed'
     or not pg_try_advisory_xact_lock(hashtext('llm_private.roll_up_usage')) then
@@ -3992,7 +3994,7 @@ begin
   end if;
   select max(f.starts_at) + interval '1 hour' into v_next from llm_private.usage_rollups as f where f.span = 'hour';
   if v_next is null then
-    -- Nothing is recorded for a time before this one any more.
+    -- Events of an earlier time are no longer accepted.
     select date_trunc('day', least(min(t.hour), now() - interval '8 days'), 'UTC') into v_next
     from public.llm_usage_totals as t;
   end if;
@@ -4025,10 +4027,10 @@ begin
   loop
     exit when clock_timestamp() > v_give_up;
     if (
-      select bool_and(pg_try_advisory_xact_lock(hashtext('llm_private.usage_rollups'), llm_private.hour_number(v_day) + i))
-      from generate_series(0, 23) as i
+      select bool_and(pg_try_advisory_xact_lock(hashtext('llm_private.usage_rollups'), llm_private.hour_number(v_day) +
+i))       from generate_series(0, 23) as i
     ) and not exists (
-      -- Asked again now that the locks are held.
+      -- Checked again while the locks are held.
       select from llm_private.usage_rollups as f
       where f.span = 'hour' and f.stale and f.starts_at >= v_day and f.starts_at < v_day + interval '1 day'
     ) then
@@ -4046,8 +4048,8 @@ end
 $$;
 
 comment on function llm_private.roll_up_usage is
-'Roll up hours and days that are over, for about so long; returns how many hours are left, null where another run
-is in progress or nothing may be written.';
+'Roll up finished hours and days for about p_budget. Returns the number of hours left, or null if another run is in
+progress or the transaction cannot write.';
 
 -- 70_quotas.sql
 
@@ -4188,7 +4190,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Where nobody has any, no more is asked, and the longer query is not even begun.
+  -- A project without quotas saves the longer query.
   if not exists (select from llm_private.quotas) then
     return false;
   end if;
@@ -6261,8 +6263,8 @@ Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also inva
 
 -- 80_recording.sql
 
--- Recording: what an attempt used becomes an event and its totals, in one transaction with all that follows from it:
--- its cost, the status of the key, the counters of quotas, and the mark on an hour that was rolled up already.
+-- Recording: an attempt becomes an event with its cost. The same transaction updates the totals, the status of the key
+-- and the counters of quotas, and marks a rolled up hour as stale.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -6309,13 +6311,13 @@ begin
   end if;
   perform llm_private.check_value(
     'invalid_argument', v_ok, 'p_other_tokens',
-    'null, or whole numbers for some of ' || array_to_string(v_known, ', ') || ', none larger than what it is part of'
+    'null, or whole numbers for any of ' || array_to_string(v_known, ', ') || ', each at most the count it is part of'
   );
 end
 $$;
 
 comment on function llm_private.check_other_tokens is
-'Error invalid_argument unless these are counts of known kinds of tokens, each part of those beside them.';
+'Error invalid_argument unless p_other has counts of known kinds of tokens that fit the other counts.';
 
 create function llm_private.refuse_attempt(
   p_runtime uuid,
@@ -6344,7 +6346,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument', p_requested_at between now() - interval '7 days' and now() + interval '10 minutes',
-      'p_request_id', 'a UUIDv7 made at most 7 days ago'
+      'p_request_id', 'a UUIDv7 that is at most 7 days old'
     ),
     llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
     llm_private.check_value(
@@ -6372,33 +6374,34 @@ begin
         'invalid_response'
       ) or p_outcome <> 'failed' and p_error_class is null,
       'p_error_class',
-      'for a failed attempt auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or '
-      'invalid_response; else null'
+      'auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or invalid_response '
+      'for a failed attempt, else null'
     ),
     llm_private.check_value('invalid_argument', p_streamed is not null, 'p_streamed', 'true or false'),
     llm_private.check_value(
-      'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or 0 and more'
+      'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or at least 0'
     ),
     llm_private.check_value(
       'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
-      'null, or 1 to 32 lower-case letters, digits, _ and -'
+      'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
-  -- A team's key is only ever in the hands of a runtime.
+  -- Only runtimes get the keys of teams.
   if p_key_source = 'team' and p_runtime is null then
     perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can have used a team''s key.',
-      'Send the runtime''s secret in x-llm-runtime.'
+      403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
+      'Send the runtime''s secret in the header x-llm-runtime.'
     );
   end if;
   perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
-    'null, or 0 and more; cached and written tokens are part of the input, reasoning tokens of the output'
+    'null, or at least 0; cached and written tokens are part of the input, reasoning tokens of the output'
   );
 end
 $$;
 
 comment on function llm_private.refuse_attempt is
-'The error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with what is wrong first.';
+'Raise the error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with the first
+invalid argument.';
 
 create function llm_private.alert_operator_key(p_provider text)
 returns void
@@ -6407,7 +6410,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- The operator's keys are in no table, so nobody knows when one was replaced: told of once a day.
+  -- The operator's keys are in no table, so their replacement is unknown here: the alert repeats once a day.
   perform llm_private.add_alert(
     llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
     jsonb_build_object('provider', p_provider)
@@ -6429,17 +6432,17 @@ begin
     jsonb_build_object('provider', p_provider, 'model', p_model)
   )
   from (values (p_user), (llm_private.operator_id())) as v (owner)
-  -- Users could tell the operator of any number of models that they make up.
+  -- Without a runtime, a user could raise any number of alerts for invented models.
   where v.owner = p_user or p_runtime is not null;
 end
 $$;
 
 comment on function llm_private.alert_unpriced is
-'Alert a user, and where a runtime met it the operator, that a model has no price.';
+'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
--- Longer than other functions, because an event that is recorded by itself pays for each call: validating in a function
--- takes 2 % more, what follows in one 3 %, add_to_totals() 4 %, of 300 µs. So what every event needs stands here, and
--- what is shared or rare is called.
+-- Longer than other functions because each call inside costs time: of 300 µs per event, a function for the validation
+-- costs 2 %, one for the steps after the insert 3 %, and add_to_totals() 4 %. So the steps of every event are inline;
+-- shared or rare steps are functions.
 create function llm_private.record_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -6480,10 +6483,10 @@ declare
   v_unpriced integer := 0;
   v_unreported integer := 0;
 begin
-  -- As uuid_v7_time() has it, without a call on the hot path.
+  -- The same as uuid_v7_time(), without the call.
   v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
-  -- One test for what is nearly always right; which argument it was is asked only when something is wrong. Lengths are
-  -- compared, since a regular expression that counts to 200 takes as long as all the rest.
+  -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a
+  -- regular expression that counts to 200 takes as long as everything else.
   if (
     substr(p_request_id::text, 15, 1) = '7'
     and v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
@@ -6538,7 +6541,7 @@ begin
     end if;
   end if;
 
-  -- Until the end of the transaction: whoever opens a quota's counter waits to see this attempt.
+  -- Held until the end of the transaction, so that a new counter of a quota includes this attempt.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
@@ -6558,7 +6561,7 @@ begin
 
   perform llm_private.add_to_totals(
     v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
-    -- As latency_bucket() has it.
+    -- The same as latency_bucket(), without the call.
     case
       when p_latency_ms is not null
         then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
@@ -6574,7 +6577,7 @@ begin
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
   end if;
-  -- Asked here too, so that a project without quotas does not even pay for the call.
+  -- Checked here too, so that a project without quotas saves the call.
   if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
     perform llm_private.settle(
       v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
@@ -6597,11 +6600,12 @@ end
 $$;
 
 comment on function llm_private.record_usage is
-'Record one attempt of the caller''s; false when it is on record already. Errors: see record_llm_usage().';
+'Record one attempt of the caller; false if it is already recorded. Errors: see record_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- On the hot path, so plpgsql: it keeps its plan, and an SQL function with a search_path is planned at each call.
+-- plpgsql because this is the hot path: it keeps its plan, and an SQL function with a search_path is planned at each
+-- call.
 create function public.record_llm_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -6638,20 +6642,21 @@ end
 $$;
 
 comment on function public.record_llm_usage is
-'Record one attempt of a request: who answered, whose key paid, tokens, latency in milliseconds, outcome. Its cost is
-worked out here, at the price valid when the request began, and what was reserved for it is settled. Idempotent on
-(request id, attempt): true when recorded, false when it was on record already. The outcome updates the status of the
-user''s own key; p_retry_after: seconds that the provider asked to wait. Cached and written tokens are part of the
-input, reasoning tokens of the output; p_other_tokens: see the column of llm_usage_events.
+'Record one attempt of a request: provider, model, whose key paid, tokens, latency in milliseconds, outcome. The
+database computes its cost at the price when the request began, and settles its reservation. Idempotent on (request id,
+attempt): returns true if it recorded the attempt, false if the attempt was already recorded. The outcome updates the
+status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
+written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
+llm_usage_events.
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
 
 -- 82_recalculations.sql
 
--- Recalculations: recorded costs worked out again, after a price was corrected or came late.
+-- Recalculations: recorded costs are computed again after a price was corrected or added.
 --
--- An event is never changed. What differs is appended beside it, and the totals follow in the same transaction. It is
--- done a batch a transaction, so that it may be ended at any time and gone on with; what is right already is left
--- alone, so that doing it twice changes nothing.
+-- Events never change. A recalculation appends the difference beside the event and updates the totals in the same
+-- transaction. Each transaction processes one batch, so that a recalculation can stop at any time and continue later.
+-- Running it again changes nothing.
 
 create table llm_private.recalculations (
   id bigint generated always as identity primary key,
@@ -6674,10 +6679,10 @@ create table llm_private.recalculations (
 
 comment on table llm_private.recalculations is 'A recalculation: its range, its progress, and what it changed.';
 comment on column llm_private.recalculations.last_price is
-'The newest price when it began: with others, an unfinished one is not gone on with.';
+'The newest price at its start. After a newer price, an unfinished recalculation is not continued.';
 comment on column llm_private.recalculations.position_user is
-'With the other three: the last event that was looked at. Events are looked at by user, and in the order of time.';
-comment on column llm_private.recalculations.expected is 'How many events it will about look at, by the totals.';
+'With the other three columns: the last processed event. Events are processed by user, then by time.';
+comment on column llm_private.recalculations.expected is 'Approximate number of events, from the totals.';
 
 alter table llm_private.recalculations enable row level security;
 
@@ -6695,8 +6700,8 @@ declare
   v_last_price constant bigint := coalesce((select max(p.id) from public.llm_prices as p), 0);
   v_job llm_private.recalculations;
 begin
-  perform llm_private.check_value('invalid_argument', v_from < v_until, 'p_until', 'a time after p_from, or null for now');
-  select * into v_job from llm_private.recalculations as r
+  perform llm_private.check_value('invalid_argument', v_from < v_until, 'p_until', 'a time after p_from, or null for
+now');   select * into v_job from llm_private.recalculations as r
   where r.finished_at is null and r.from_at = v_from and r.until_at = v_until and r.last_price = v_last_price
   order by r.id desc limit 1;
   if not found then
@@ -6710,7 +6715,7 @@ end
 $$;
 
 comment on function llm_private.begin_recalculation is
-'A new recalculation, or one with the same range and prices that did not come to its end. Error invalid_argument.';
+'A new recalculation, or an unfinished one with the same range and prices. Error invalid_argument.';
 
 create function llm_private.recalculate_event(p_event llm_private.adjusted_events, p_job bigint)
 returns numeric
@@ -6730,7 +6735,7 @@ begin
     p_event.user_id, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
     llm_private.uuid_v7_time(p_event.request_id)
   );
-  -- What had a price keeps it, though there be none any more.
+  -- An event that had a price keeps it, even if the price no longer exists.
   if v_price is null or not v_reported and p_event.cost_status = 'unreported' then
     return p_event.cost;
   end if;
@@ -6755,7 +6760,8 @@ end
 $$;
 
 comment on function llm_private.recalculate_event is
-'Append what an event''s cost at the price known now differs by, if it does; returns that cost.';
+'Append the difference between an event''s cost and its cost at the current price, if there is one. Returns the new
+cost.';
 
 create function llm_private.adjust_totals(p_job llm_private.recalculations)
 returns void
@@ -6805,7 +6811,7 @@ end
 $$;
 
 comment on function llm_private.adjust_totals is
-'Bring the totals in line with what a recalculation appended beyond its position.';
+'Add the adjustments beyond the position of a recalculation to the totals.';
 
 create function llm_private.recalculation_json(p_job llm_private.recalculations)
 returns jsonb
@@ -6847,7 +6853,7 @@ declare
   v_seen integer := 0;
 begin
   perform llm_private.check_value('invalid_argument', p_batch between 1 and 10000, 'p_batch', '1 to 10000');
-  -- One at a time: two would append the same difference.
+  -- Only one at a time, because two would append the same difference.
   perform pg_advisory_xact_lock(hashtext('llm_private.recalculate_costs'));
   if p_recalculation is null then
     v_job := llm_private.begin_recalculation(p_from, p_until);
@@ -6855,7 +6861,7 @@ begin
     select * into v_job from llm_private.recalculations where id = p_recalculation;
     if not found then
       perform llm_private.fail(
-        404, 'not_found', 'There is no recalculation of this id.', 'Begin one: leave p_recalculation out.'
+        404, 'not_found', 'Recalculation not found.', 'Start a new one: omit p_recalculation.'
       );
     end if;
   end if;
@@ -6925,20 +6931,19 @@ as $$
 $$;
 
 comment on function public.recalculate_llm_costs is
-'For administrators: work out recorded costs again, at the prices known now for the times of the requests, from p_from
-to before p_until (null: all). A call looks at p_batch events; call it again with p_recalculation, the id that came back,
-until done. One that was left off is gone on with by its range too, if no price was added since. What differs is
-appended to llm_usage_adjustments and the totals follow; what had a price never loses it.
-Returns id, from, until, expected, events (looked at), changed, newly_priced, cost_before, cost_after (US dollars, of
-those looked at), started_at and done. Errors: invalid_argument, not_found.';
+'For administrators: recalculate recorded costs at the current prices for the time of each request, from p_from to
+before p_until (null is unlimited). Each call processes p_batch events. Call it again with p_recalculation, the returned
+id, until done. A call with the same range continues an unfinished recalculation if no price was added since.
+Differences are appended to llm_usage_adjustments and added to the totals; an event that had a price never loses it.
+Returns id, from, until, expected, events (processed), changed, newly_priced, cost_before, cost_after (US dollars, of
+the processed events), started_at and done. Errors: invalid_argument, not_found.';
 
 -- 84_reports.sql
 
--- Reports: what was used and what it cost. Users get their own usage, an administrator that of one user or of the whole
--- project.
+-- Reports: usage and its cost. Users get their own usage; administrators get the usage of one user or of the project.
 --
--- They answer with one JSON array and not with rows: a project's API cuts rows off at a limit (1000 on a hosted one),
--- and a report that lacks some would be wrong without a word.
+-- A report is one JSON array instead of rows, because a project's API limits the number of rows (1000 on a hosted
+-- project) and a report without its last rows would be silently wrong.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -6959,8 +6964,8 @@ end
 $$;
 
 comment on function llm_private.known_cost is
-'A sum of costs as it may be shown: null where nothing but failures has a known cost, so that what has no price never
-looks free.';
+'A sum of costs for display: null if only failures have a known cost, so that a model without a price never looks
+free.';
 
 create function llm_private.known_measures(p_measures llm_private.usage_measures)
 returns llm_private.usage_measures
@@ -6976,7 +6981,7 @@ begin
 end
 $$;
 
-comment on function llm_private.known_measures is 'Sums as they may be shown: see known_cost().';
+comment on function llm_private.known_measures is 'Sums for display: see known_cost().';
 
 create function llm_private.latency_percentile(p_counts bigint[], p_fraction double precision)
 returns integer
@@ -7003,8 +7008,8 @@ end
 $$;
 
 comment on function llm_private.latency_percentile is
-'Milliseconds below which this fraction of a histogram lies, as if latencies were spread evenly within a bucket: right
-to the width of one, so at most 42 % off and usually a few. Null without any.';
+'Milliseconds below which this fraction of a histogram lies, if latencies are evenly spread within a bucket. The error
+is at most the width of a bucket, 42 %, and usually a few percent. Null for an empty histogram.';
 
 create function llm_private.day_begins(p_day date, p_zone text)
 returns timestamptz
@@ -7015,7 +7020,7 @@ as $$
 declare
   v_at constant timestamptz := p_day::timestamp at time zone p_zone;
 begin
-  -- Where clocks go back at midnight, there are two: the day begins with the first.
+  -- If clocks go back at midnight, midnight occurs twice, and the day begins with the first one.
   if ((v_at - interval '1 hour') at time zone p_zone)::date = p_day then
     return v_at - interval '1 hour';
   end if;
@@ -7023,7 +7028,7 @@ begin
 end
 $$;
 
-comment on function llm_private.day_begins is 'When a day begins in a time zone.';
+comment on function llm_private.day_begins is 'The time at which a day begins in a time zone.';
 
 create function llm_private.report_zone(p_owner uuid, p_zone text)
 returns text
@@ -7048,9 +7053,9 @@ end
 $$;
 
 comment on function llm_private.report_zone is
-'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
+'The time zone of a report: the requested one, else that of the user''s settings, else UTC. Error invalid_argument.';
 
--- Volatile, because a report over the project rolls up first, which the report must see.
+-- Volatile, because a report over the project must see the rollup that precedes it.
 create function llm_private.usage_report(
   p_since date,
   p_until date,
@@ -7082,27 +7087,27 @@ begin
   perform
     llm_private.check_value(
       'invalid_argument', coalesce(p_bucket, 'day') in ('hour', 'day', 'month'), 'p_bucket',
-      'hour, day, month, or null for one sum over all the time'
+      'hour, day, month, or null for one sum over the whole time'
     ),
     llm_private.check_value(
       'invalid_argument',
       array_position(v_by, null) is null
       and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'some of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
+      'any of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
-      'time (the newest first), cost, requests or tokens (the most first)'
+      'time (newest first), cost, requests or tokens (highest first)'
     ),
-    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or 1 and more');
+    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or at least 1');
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
   if v_user is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
-  -- Times are written in the zone of the report, up to the end of this function.
+  -- Times in the report are in its time zone; the setting ends with this function.
   perform set_config('timezone', v_zone, true);
   select json_agg(row_to_json(l)) into v_lines
   from (
@@ -7136,7 +7141,7 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The usage of the caller or, for an administrator, of a user; of all users when none is named.
+'The usage of the caller or, for an administrator, of one user or of all users.
 Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -7160,21 +7165,21 @@ as $$
 $$;
 
 comment on function public.get_llm_usage is
-'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
-(null where the report is not by it), the sums that are columns of llm_usage_totals from requests to unreported,
+'The caller''s usage as a JSON array with one object per line: starts_at, user_id, provider, model, task, key_source,
+key_id (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
 latency_p50_ms, latency_p95_ms and last_used_at.
-From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
-p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the user''s settings, else UTC;
-they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
-most first; at most p_limit lines.
-cost is in US dollars: what is known of it, null where nothing is; unpriced and unreported attempts are not in it.
-p_user_id is for administrators, who without it see the usage of all users together; their p_by may name user too. By
-user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
+The report covers the days from p_since (default: 30 days ago) to p_until, both included. It is grouped by p_bucket
+(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id). Days
+are those of p_time_zone, else of the user''s settings, else UTC; each UTC hour counts to the day in which it begins.
+The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return.
+cost is the known cost in US dollars, without unpriced and unreported attempts; null if no cost is known.
+p_user_id is for administrators: without it, they get the usage of all users, and their p_by may contain user. Grouping
+by user or key_id, or hours of a time zone other than UTC, reads more rows and takes longer.
 Errors: not_signed_in, invalid_argument.';
 
 -- 85_requests.sql
 
--- Receipts and events: what stands behind the reports, request by request and attempt by attempt.
+-- Requests and events: the usage behind the reports, by request and by attempt.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -7252,11 +7257,11 @@ begin
   perform llm_private.check_value(
     'invalid_argument',
     p_after is null or p_after ~ '^[0-9a-f-]{36}/[0-9a-f-]{36}/[0-9]{1,4}/[0-9a-f-]{36}$',
-    'p_after', 'null, or the cursor of the last event of the page before'
+    'p_after', 'null, or the cursor of the last event of the previous page'
   );
   v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
-  -- Two queries, for a user's may never be planned as one over all users.
+  -- Two queries, so that a user's query is never planned as one over all users.
   if v_user is not null then
     return query
     select e.* from llm_private.adjusted_events as e
@@ -7279,7 +7284,7 @@ end
 $$;
 
 comment on function llm_private.list_events is
-'A page of the events of the caller or, for an administrator, of a user; of all users when none is named.
+'A page of the events of the caller or, for an administrator, of one user or of all users.
 Errors: see list_llm_usage_events().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -7294,9 +7299,9 @@ as $$
 $$;
 
 comment on function public.list_llm_requests is
-'The caller''s requests, newest first, at most 500, each with its attempts in order; p_before: the request_id of the
-last one seen, to read on. cost is in US dollars: what is known of it, null where nothing is; of an attempt, cost_status says
-why: priced, unpriced (no price known) or unreported (tokens not counted). Error not_signed_in.';
+'The caller''s requests, newest first, at most 500, each with its attempts in order. p_before is the request_id of the
+last request of the previous page. cost is the known cost in US dollars; null if no cost is known. The cost_status of an
+attempt is priced, unpriced (no price) or unreported (no tokens reported). Error not_signed_in.';
 
 create function public.list_llm_usage_events(
   p_since timestamptz default null,
@@ -7314,9 +7319,9 @@ as $$
 $$;
 
 comment on function public.list_llm_usage_events is
-'The caller''s usage events of requests that began from p_since to before p_until, oldest first, at most 1000, with
-what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes. p_user_id is for
-administrators, who without it see the events of all users, by user and then the oldest first.
+'The caller''s usage events of requests that began from p_since to before p_until, with their current cost; oldest
+first, at most 1000. p_after is the cursor of the last event of the previous page; the last page is empty. p_user_id is
+for administrators: without it, they get the events of all users, by user and then oldest first.
 Errors: not_signed_in, invalid_argument.';
 
 -- 86_hints.sql

@@ -1,15 +1,15 @@
--- Usage: one event an attempt, and its totals.
+-- Usage: one event per attempt, and its totals.
 --
--- An event is identified by (user, request id, attempt, recorder). The recorder is part of it so that what a runtime
--- ran, that runtime alone records: a user who knows a request id (it stands in a response header) can only add an
--- event of their own beside it, which shows no runtime.
+-- (user, request id, attempt, recorder) identifies an event. The recorder is part of the key because a user can read
+-- a request id in a response header: with it, they can only add an event of their own, which names no runtime. The
+-- event of the runtime stays as it is.
 --
--- An event keeps what it cost and the price that said so. A model that no price is known for is unpriced, tokens that a
--- provider did not count are unreported: neither is ever a cost of 0. Corrections are appended beside the events.
+-- An event keeps its cost and the price behind it. An attempt is unpriced if its model has no price, and unreported if
+-- the provider reported no tokens; neither costs 0. Corrections are appended beside the events.
 --
--- Totals are kept while recording, exact at any time, without a row that all requests of a busy user wait for: each
--- group (user, hour, provider, …) has a few rows, to be summed; a writer takes whichever is free, or adds one. What is
--- summed is listed in usage_measures. Its columns come last in every table of totals, so that a migration may add one.
+-- Recording keeps the totals exact at any time, and no row is shared by all requests of a busy user: each group (user,
+-- hour, provider, …) has a few rows, which readers sum. A writer takes any free one, or adds one. usage_measures lists
+-- the summed columns. They come last in every table of totals, so that a migration can add one.
 
 create table public.llm_usage_events (
   user_id uuid not null,
@@ -40,29 +40,29 @@ create table public.llm_usage_events (
 ) partition by range (request_id);
 
 comment on table public.llm_usage_events is
-'Append-only, a partition a month: one event an attempt. Never prompts or answers. A user reads their own.';
-comment on column public.llm_usage_events.request_id is 'UUIDv7 made when the request began.';
+'Append-only, one partition per month: one event per attempt, without prompts and completions. Users read their own.';
+comment on column public.llm_usage_events.request_id is 'UUIDv7, created when the request began.';
 comment on column public.llm_usage_events.recorder is
-'The runtime that ran the attempt, or the user''s own id when they ran it themselves.';
+'The runtime that ran the attempt, or the id of the user who ran it without a runtime.';
 comment on column public.llm_usage_events.key_source is 'Whose key paid: user, team or operator.';
 comment on column public.llm_usage_events.outcome is 'succeeded, failed or cancelled.';
 comment on column public.llm_usage_events.error_class is
-'Of a failed attempt: auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or
+'Why the attempt failed: auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or
 invalid_response.';
 comment on column public.llm_usage_events.latency_ms is
-'From sending the request to the end of the answer, milliseconds.';
-comment on column public.llm_usage_events.input_tokens is 'All input tokens, cached ones included; null: not said.';
-comment on column public.llm_usage_events.cached_input_tokens is 'Of the input: read from the provider''s cache.';
-comment on column public.llm_usage_events.cache_write_tokens is 'Of the input: written to the provider''s cache.';
-comment on column public.llm_usage_events.output_tokens is 'All output tokens, reasoning included; null: not said.';
+'Milliseconds from sending the request to the end of the answer.';
+comment on column public.llm_usage_events.input_tokens is 'Input tokens, including cached ones; null if not reported.';
+comment on column public.llm_usage_events.cached_input_tokens is 'Part of the input, read from the provider''s cache.';
+comment on column public.llm_usage_events.cache_write_tokens is 'Part of the input, written to the provider''s cache.';
+comment on column public.llm_usage_events.output_tokens is 'Output tokens, including reasoning; null if not reported.';
 comment on column public.llm_usage_events.other_tokens is
-'Parts of the above that some providers price by themselves: {"input_audio": 120, "cache_write_1h": 2048, …}.';
+'Parts of the other counts that some providers price separately: {"input_audio": 120, "cache_write_1h": 2048, …}.';
 comment on column public.llm_usage_events.service_tier is
-'What the provider served it as (flex, priority, …); null: standard.';
+'The tier that the provider reported (flex, priority, …); null is standard.';
 comment on column public.llm_usage_events.cost is
-'US dollars, at the price valid when the request began. Null without price_id: unpriced; null with it: unreported.';
+'US dollars, at the price when the request began. Null is unpriced without a price_id and unreported with one.';
 comment on column public.llm_usage_events.cache_savings is
-'US dollars that the provider''s cache saved, less what writing to it cost; part of the cost already.';
+'US dollars that the provider''s cache saved, less the cost of writing to it; the cost includes it.';
 
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
@@ -80,11 +80,11 @@ create table public.llm_usage_adjustments (
 );
 
 comment on table public.llm_usage_adjustments is
-'Append-only: what a recalculation added to the cost of a usage event. A user reads their own.';
+'Append-only: what a recalculation adds to the cost of a usage event. Users read their own.';
 comment on column public.llm_usage_adjustments.cost is
-'US dollars to add to the event''s, less than 0 where it became cheaper; null: priced now, but its tokens were not
-counted.';
-comment on column public.llm_usage_adjustments.price_id is 'The price that it was recalculated at.';
+'US dollars to add to the cost of the event, negative if it became cheaper. Null if the event is now priced, but its
+tokens were not reported.';
+comment on column public.llm_usage_adjustments.price_id is 'The price of the recalculation.';
 
 create table llm_private.usage_measures (
   requests bigint not null default 0,
@@ -106,16 +106,16 @@ create table llm_private.usage_measures (
 insert into llm_private.usage_measures default values;
 
 comment on table llm_private.usage_measures is
-'What is summed of attempts: columns of all totals, and the type of such sums. Its one row is the sum of nothing.';
-comment on column llm_private.usage_measures.requests is 'First attempts, so that a request counts once.';
-comment on column llm_private.usage_measures.fallbacks is 'Second attempts: requests whose first one failed.';
-comment on column llm_private.usage_measures.failures is 'Attempts that failed; cancelled ones did not.';
+'The sums of attempts: the columns of all totals, and the type of a sum. Its one row is an empty sum.';
+comment on column llm_private.usage_measures.requests is 'First attempts, so that each request counts once.';
+comment on column llm_private.usage_measures.fallbacks is 'Second attempts: requests whose first attempt failed.';
+comment on column llm_private.usage_measures.failures is 'Failed attempts, without cancelled ones.';
 comment on column llm_private.usage_measures.cost is
-'US dollars, adjustments included; without what is unpriced or unreported.';
+'US dollars, including adjustments, without unpriced and unreported attempts.';
 comment on column llm_private.usage_measures.cache_savings is
-'US dollars that the providers'' caches saved, less what writing to them cost; part of the cost already.';
-comment on column llm_private.usage_measures.unpriced is 'Attempts of models that no price is known for.';
-comment on column llm_private.usage_measures.unreported is 'Attempts whose tokens the provider did not count.';
+'US dollars that the providers'' caches saved, less the cost of writing to them; the cost includes it.';
+comment on column llm_private.usage_measures.unpriced is 'Attempts of models without a price.';
+comment on column llm_private.usage_measures.unreported is 'Attempts whose provider reported no tokens.';
 
 create table public.llm_usage_totals (
   user_id uuid not null,
@@ -131,19 +131,20 @@ create table public.llm_usage_totals (
   last_used_at timestamptz not null,
   like llm_private.usage_measures including defaults including comments,
   primary key (user_id, id)
--- Room on each page for new versions of a row that is updated by every request.
+-- Leaves room on each page for new versions of rows, because every request updates one.
 ) with (fillfactor = 50);
 
--- Holds no column that recording updates, so that updates stay within the page.
+-- Contains no column that recording updates, so that updates stay within the page.
 create index llm_usage_totals_group on public.llm_usage_totals (user_id, hour, provider, model);
 
 comment on table public.llm_usage_totals is
-'Sums of usage events; several rows a group, to be summed again: see get_llm_usage().';
-comment on column public.llm_usage_totals.hour is 'Hour in which the requests began, whenever they were recorded.';
+'Sums of usage events, in several rows per group; get_llm_usage() adds them up.';
+comment on column public.llm_usage_totals.hour is 'The hour in which the requests began, whenever they were recorded.';
 comment on column public.llm_usage_totals.recorder is
-'As in the events: what users say of themselves is not mixed with what a runtime says.';
+'As in the events, so that usage recorded by users and by runtimes stays separate.';
 comment on column public.llm_usage_totals.latency_counts is
-'A histogram of the latencies, see latency_bucket(): 40 buckets, each wider than the one before by the root of 2.';
+'Histogram of the latencies in 40 buckets, each wider than the previous one by the square root of 2: see
+latency_bucket().';
 
 create type llm_private.usage_sum as (
   hour timestamptz,
@@ -161,7 +162,7 @@ create type llm_private.usage_sum as (
 );
 
 comment on type llm_private.usage_sum is
-'What a group used: null for what it is not grouped by, and of hour and day the one that it is by.';
+'The usage of a group. Columns that it is not grouped by are null; either hour or day is set.';
 
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
@@ -176,7 +177,7 @@ for select to authenticated using (user_id = (select auth.uid()));
 create policy "users read their own usage totals" on public.llm_usage_totals
 for select to authenticated using (user_id = (select auth.uid()));
 
--- In the order in which they are listed.
+-- The columns are in the order of list_llm_usage_events().
 create view llm_private.adjusted_events with (security_invoker = true) as
 select -- noqa: ST06
   e.user_id,
@@ -223,8 +224,8 @@ left join lateral (
 ) as a on true;
 
 comment on view llm_private.adjusted_events is
-'Usage events with what they cost by now, as they are listed. cost_status: priced, unpriced (no price known) or
-unreported (tokens not counted); of the last two, cost is null.';
+'Usage events with their current cost. cost_status is priced, unpriced (no price) or unreported (no tokens reported); in
+the last two cases, cost is null.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -241,8 +242,8 @@ end
 $$;
 
 comment on function llm_private.latency_bucket is
-'Which of 40 buckets a latency falls into: bucket b holds those from 2^((b-1)/2) to below 2^(b/2) milliseconds;
-null where it was not measured.';
+'The bucket of a latency, 1 to 40: bucket b has latencies from 2^((b-1)/2) to below 2^(b/2) milliseconds. Null if the
+latency was not measured.';
 
 create function llm_private.histogram(p_latencies integer[])
 returns bigint[]
@@ -265,7 +266,7 @@ begin
 end
 $$;
 
-comment on function llm_private.histogram is 'How many of these latencies fall into each bucket.';
+comment on function llm_private.histogram is 'The number of latencies in each bucket.';
 
 create function llm_private.totals_of_events(p_from timestamptz, p_until timestamptz)
 returns setof llm_private.usage_sum
@@ -310,4 +311,4 @@ end
 $$;
 
 comment on function llm_private.totals_of_events is
-'What the totals must be by the events of requests that began from p_from to before p_until.';
+'The correct totals of requests that began from p_from to before p_until, computed from their events.';

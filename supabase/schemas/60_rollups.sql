@@ -1,14 +1,15 @@
--- Project totals: what all users together used, so that a report over the project does not read every user's totals.
+-- Project totals: the usage of all users together, so that a report over the project does not read every user's totals.
 --
--- No request writes them: all would wait for one row. An hour that is over is rolled up once: its users' totals
--- are summed into a few rows, and the 24 hours of a day into a day's. Reports add what is not rolled up yet from the
--- users' totals, so they are exact at any time; rolling up only makes them quick.
+-- No request writes them, because all requests would wait for one row. Instead, each hour is rolled up once after its
+-- end: the totals of its users become a few rows, and the 24 hours of a day become the rows of the day. Reports add
+-- the users' totals of hours that are not rolled up yet. They are therefore exact at any time, and faster after a
+-- rollup.
 --
--- A request may be recorded days after it began, and a cost may be recalculated. Whoever changes the totals of an
--- hour holds a shared lock on it until they commit, and marks it as stale where it is over; whoever rolls it up holds
--- the lock alone. So a rollup either sees a change, or the change sees the rollup and marks it. What is stale is
--- read from the users' totals until it is rolled up again. Rolling up never waits for that lock: it leaves an hour
--- that is being recorded for later.
+-- A request may be recorded days after it began, and a cost may be recalculated. A transaction that changes the totals
+-- of an hour holds a shared lock on the hour and marks it stale if it is over. A rollup of the hour holds the lock
+-- exclusively. So either the rollup sees the change, or the change sees the rollup and marks it. Reports read stale
+-- hours from the users' totals until they are rolled up again. A rollup never waits for the lock: it skips an hour
+-- that is being recorded.
 
 create table llm_private.usage_rollups (
   span text not null,
@@ -22,9 +23,9 @@ create table llm_private.usage_rollups (
 create index usage_rollups_stale on llm_private.usage_rollups (span, starts_at) where stale;
 
 comment on table llm_private.usage_rollups is
-'Which hours and days (UTC) the project totals hold. Hours without a gap from the first one on, be they stale.';
+'The hours and days (UTC) in the project totals. The hours have no gap from the first one on, but may be stale.';
 comment on column llm_private.usage_rollups.stale is
-'The users'' totals say something else by now, or it was being recorded when it was its turn.';
+'The users'' totals have changed since the rollup, or the rollup skipped the hour.';
 
 create table llm_private.project_totals (
   span text not null,
@@ -35,15 +36,15 @@ create table llm_private.project_totals (
 create index project_totals_span on llm_private.project_totals (span, hour);
 
 comment on table llm_private.project_totals is
-'Sums of llm_usage_totals over all users and keys, an hour or a day (UTC) at a time; only what usage_rollups holds
-counts.';
-comment on column llm_private.project_totals.hour is 'The hour, or the first one of the day.';
+'Sums of llm_usage_totals over all users and keys, per hour or day (UTC). Only rows of spans in usage_rollups count.';
+comment on column llm_private.project_totals.hour is 'The hour, or the first hour of the day.';
 
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
 
--- For what is not rolled up. Recording never updates the hour of a row, so updates stay within the page. With the user,
--- or recording would look for its row among everybody's of the hour wherever few were recorded in an hour until then.
+-- For hours that are not rolled up. Recording never updates the hour of a row, so updates stay within the page. The
+-- index includes the user because the planner would otherwise choose it for recording, which then reads the hour's rows
+-- of all users.
 create index llm_usage_totals_hour on public.llm_usage_totals (hour, user_id);
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -60,9 +61,9 @@ end
 $$;
 
 comment on function llm_private.hour_number is
-'Hours since 1970: together with the class usage_rollups the advisory lock on an hour.';
+'Hours since 1970; with the class usage_rollups, the key of the advisory lock on an hour.';
 
--- Of an hour that is not over, add_to_totals() does by itself what is done here.
+-- add_to_totals() repeats the lock inline and calls this only for an hour that is over.
 create function llm_private.note_hour(p_hour timestamptz)
 returns void
 language plpgsql
@@ -71,11 +72,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.usage_rollups'), llm_private.hour_number(p_hour));
-  -- Asked after the lock is there, and so after any rollup before it: an hour that is not over yet is not rolled up.
+  -- Checked while the lock is held, so after any earlier rollup; an hour that is not over has none.
   if p_hour + interval '1 hour' > clock_timestamp() then
     return;
   end if;
-  -- The day before its hour, whoever marks several: two of them wait for each other in one order.
+  -- The day before its hour, so that two transactions lock rows in the same order.
   update llm_private.usage_rollups set stale = true
   where span = 'day' and starts_at = date_trunc('day', p_hour, 'UTC') and not stale;
   update llm_private.usage_rollups set stale = true
@@ -84,7 +85,7 @@ end
 $$;
 
 comment on function llm_private.note_hour is
-'Whoever changes the totals of an hour says so in the same transaction; of several hours the earliest first.';
+'Mark an hour as stale if it is over. Call it in the transaction that changes the totals, for the earliest hour first.';
 
 create function llm_private.add_to_totals(
   p_user uuid,
@@ -107,7 +108,7 @@ as $$
 declare
   v_latency_counts integer[];
 begin
-  -- Whichever row of the group is free takes it; another is made when none is.
+  -- Any free row of the group takes the sums; without one, a new row does.
   update public.llm_usage_totals as t
   set
     requests = t.requests + p_measures.requests,
@@ -149,8 +150,8 @@ begin
       p_last_used_at, (p_measures).*
     );
   end if;
-  -- As note_hour() does, which is only called for an hour that is over. It may wait for a rollup, so it comes before any
-  -- lock that others wait for.
+  -- The same as in note_hour(), without the call. It may wait for a rollup, so it precedes every lock that other
+  -- transactions wait for.
   perform pg_advisory_xact_lock_shared(
     hashtext('llm_private.usage_rollups'), (extract(epoch from p_hour) / 3600)::integer
   );
@@ -161,7 +162,7 @@ end
 $$;
 
 comment on function llm_private.add_to_totals is
-'Add to the users'' totals of an hour, and mark it where it was rolled up already.';
+'Add to the users'' totals of an hour, and mark the hour as stale if it was rolled up.';
 
 create type llm_private.usage_span as (
   span text,
@@ -170,7 +171,7 @@ create type llm_private.usage_span as (
 );
 
 comment on type llm_private.usage_span is
-'A time that a sum is read for; span: hour or day if it is rolled up, else null.';
+'A part of the time of a sum. span is hour or day if the part is rolled up, else null.';
 
 create function llm_private.usage_spans(p_from timestamptz, p_until timestamptz, p_days boolean)
 returns setof llm_private.usage_span
@@ -187,7 +188,7 @@ begin
       p_days and f.span = 'day' and not f.stale
       and f.starts_at >= p_from and f.starts_at + interval '1 day' <= p_until
   ),
-  -- Hours that are rolled up have no gap between the first and the last.
+  -- Rolled up hours have no gap between the first and the last one.
   bounds as (
     select
       (
@@ -207,13 +208,13 @@ begin
   union all
   select null, p_from, least(p_until, b.first_hour) from bounds as b
   union all
-  select null, greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not null;
-end
+  select null, greatest(p_from, b.last_hour + interval '1 hour'), p_until from bounds as b where b.last_hour is not
+null; end
 $$;
 
 comment on function llm_private.usage_spans is
-'What a sum over the project is made of: days (if p_days) and hours that are rolled up; without a span, times that are
-not and are read from the users'' totals.';
+'The parts of a sum over the project: rolled up days (if p_days) and hours, and parts without a span, which are read
+from the users'' totals.';
 
 create function llm_private.sum_usage(
   p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
@@ -224,7 +225,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Days of other zones are made of hours.
+  -- Days of other time zones are sums of hours.
   v_days constant boolean := p_source = 'days'
     or p_source = 'project' and p_zone = 'UTC' and p_bucket is distinct from 'hour';
 begin
@@ -247,7 +248,7 @@ begin
       and p.hour = any(array(select s.starts_at from spans as s where s.span = 'hour'))
     union all
     select null, t.* from spans as s
-    -- offset 0: each by itself and by its index, or the planner reads the whole table for all of them.
+    -- offset 0 makes the planner read each part by the index, instead of the whole table for all parts.
     cross join lateral (
       select u.* from public.llm_usage_totals as u where u.hour >= s.starts_at and u.hour < s.ends_at offset 0
     ) as t
@@ -271,7 +272,7 @@ begin
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
       sum(r.cost), sum(r.cache_savings), sum(r.unpriced), sum(r.unreported)
     )::llm_private.usage_measures,
-    -- Written out, because unnesting and summing again takes ten times as long.
+    -- Written out, because unnesting the arrays and summing takes ten times as long.
     array[
       sum(r.latency_counts[1]), sum(r.latency_counts[2]), sum(r.latency_counts[3]), sum(r.latency_counts[4]),
       sum(r.latency_counts[5]), sum(r.latency_counts[6]), sum(r.latency_counts[7]), sum(r.latency_counts[8]),
@@ -291,10 +292,10 @@ end
 $$;
 
 comment on function llm_private.sum_usage is
-'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (by the day it begins with) of a
-zone, and by user, provider, model, task, key_source, key_id and recorder as named in p_by. p_source: user (one user''s
-totals), users (everybody''s), hours or days (the project''s, of those that are rolled up) or project (of both, and
-everybody''s where nothing is rolled up).';
+'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (named by its first day) of a
+time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id and recorder. p_source is user
+(the totals of one user), users (of all users), hours or days (project totals of that span) or project (project totals,
+and the totals of all users where nothing is rolled up).';
 
 create function llm_private.roll_up_span(p_span text, p_starts_at timestamptz)
 returns void
@@ -318,7 +319,7 @@ end
 $$;
 
 comment on function llm_private.roll_up_span is
-'Sum an hour of all users, or the rolled up hours of a day, whose locks the caller holds.';
+'Roll up an hour of all users, or a day from its hours. The caller holds the locks of the hours.';
 
 create function llm_private.roll_up_usage(p_budget interval)
 returns integer
@@ -327,17 +328,17 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Late ones mostly come within minutes.
+  -- Most late events arrive within minutes.
   v_over constant timestamptz := date_trunc('hour', clock_timestamp() - interval '15 minutes', 'UTC');
   v_give_up constant timestamptz := clock_timestamp() + p_budget;
-  -- Each holds a lock until the end of the transaction, and there are so many.
+  -- Each hour holds a lock until the end of the transaction, and the number of locks is limited.
   v_most constant integer := 500;
   v_next timestamptz;
   v_hour timestamptz;
   v_day timestamptz;
   v_left integer;
 begin
-  -- Each statement must see what was committed before it, and there must be one who rolls up.
+  -- Each statement must see earlier commits, and only one transaction may roll up.
   if current_setting('transaction_read_only')::boolean
     or current_setting('transaction_isolation') <> 'read committed'
     or not pg_try_advisory_xact_lock(hashtext('llm_private.roll_up_usage')) then
@@ -345,7 +346,7 @@ begin
   end if;
   select max(f.starts_at) + interval '1 hour' into v_next from llm_private.usage_rollups as f where f.span = 'hour';
   if v_next is null then
-    -- Nothing is recorded for a time before this one any more.
+    -- Events of an earlier time are no longer accepted.
     select date_trunc('day', least(min(t.hour), now() - interval '8 days'), 'UTC') into v_next
     from public.llm_usage_totals as t;
   end if;
@@ -378,10 +379,10 @@ begin
   loop
     exit when clock_timestamp() > v_give_up;
     if (
-      select bool_and(pg_try_advisory_xact_lock(hashtext('llm_private.usage_rollups'), llm_private.hour_number(v_day) + i))
-      from generate_series(0, 23) as i
+      select bool_and(pg_try_advisory_xact_lock(hashtext('llm_private.usage_rollups'), llm_private.hour_number(v_day) +
+i))       from generate_series(0, 23) as i
     ) and not exists (
-      -- Asked again now that the locks are held.
+      -- Checked again while the locks are held.
       select from llm_private.usage_rollups as f
       where f.span = 'hour' and f.stale and f.starts_at >= v_day and f.starts_at < v_day + interval '1 day'
     ) then
@@ -399,5 +400,5 @@ end
 $$;
 
 comment on function llm_private.roll_up_usage is
-'Roll up hours and days that are over, for about so long; returns how many hours are left, null where another run
-is in progress or nothing may be written.';
+'Roll up finished hours and days for about p_budget. Returns the number of hours left, or null if another run is in
+progress or the transaction cannot write.';

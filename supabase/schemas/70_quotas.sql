@@ -135,7 +135,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Where nobody has any, no more is asked, and the longer query is not even begun.
+  -- A project without quotas saves the longer query.
   if not exists (select from llm_private.quotas) then
     return false;
   end if;

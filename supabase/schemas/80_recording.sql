@@ -1,5 +1,5 @@
--- Recording: what an attempt used becomes an event and its totals, in one transaction with all that follows from it:
--- its cost, the status of the key, the counters of quotas, and the mark on an hour that was rolled up already.
+-- Recording: an attempt becomes an event with its cost. The same transaction updates the totals, the status of the key
+-- and the counters of quotas, and marks a rolled up hour as stale.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -46,13 +46,13 @@ begin
   end if;
   perform llm_private.check_value(
     'invalid_argument', v_ok, 'p_other_tokens',
-    'null, or whole numbers for some of ' || array_to_string(v_known, ', ') || ', none larger than what it is part of'
+    'null, or whole numbers for any of ' || array_to_string(v_known, ', ') || ', each at most the count it is part of'
   );
 end
 $$;
 
 comment on function llm_private.check_other_tokens is
-'Error invalid_argument unless these are counts of known kinds of tokens, each part of those beside them.';
+'Error invalid_argument unless p_other has counts of known kinds of tokens that fit the other counts.';
 
 create function llm_private.refuse_attempt(
   p_runtime uuid,
@@ -81,7 +81,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument', p_requested_at between now() - interval '7 days' and now() + interval '10 minutes',
-      'p_request_id', 'a UUIDv7 made at most 7 days ago'
+      'p_request_id', 'a UUIDv7 that is at most 7 days old'
     ),
     llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
     llm_private.check_value(
@@ -109,33 +109,34 @@ begin
         'invalid_response'
       ) or p_outcome <> 'failed' and p_error_class is null,
       'p_error_class',
-      'for a failed attempt auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or '
-      'invalid_response; else null'
+      'auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or invalid_response '
+      'for a failed attempt, else null'
     ),
     llm_private.check_value('invalid_argument', p_streamed is not null, 'p_streamed', 'true or false'),
     llm_private.check_value(
-      'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or 0 and more'
+      'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or at least 0'
     ),
     llm_private.check_value(
       'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
-      'null, or 1 to 32 lower-case letters, digits, _ and -'
+      'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
-  -- A team's key is only ever in the hands of a runtime.
+  -- Only runtimes get the keys of teams.
   if p_key_source = 'team' and p_runtime is null then
     perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can have used a team''s key.',
-      'Send the runtime''s secret in x-llm-runtime.'
+      403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
+      'Send the runtime''s secret in the header x-llm-runtime.'
     );
   end if;
   perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
-    'null, or 0 and more; cached and written tokens are part of the input, reasoning tokens of the output'
+    'null, or at least 0; cached and written tokens are part of the input, reasoning tokens of the output'
   );
 end
 $$;
 
 comment on function llm_private.refuse_attempt is
-'The error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with what is wrong first.';
+'Raise the error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with the first
+invalid argument.';
 
 create function llm_private.alert_operator_key(p_provider text)
 returns void
@@ -144,7 +145,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- The operator's keys are in no table, so nobody knows when one was replaced: told of once a day.
+  -- The operator's keys are in no table, so their replacement is unknown here: the alert repeats once a day.
   perform llm_private.add_alert(
     llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
     jsonb_build_object('provider', p_provider)
@@ -166,17 +167,17 @@ begin
     jsonb_build_object('provider', p_provider, 'model', p_model)
   )
   from (values (p_user), (llm_private.operator_id())) as v (owner)
-  -- Users could tell the operator of any number of models that they make up.
+  -- Without a runtime, a user could raise any number of alerts for invented models.
   where v.owner = p_user or p_runtime is not null;
 end
 $$;
 
 comment on function llm_private.alert_unpriced is
-'Alert a user, and where a runtime met it the operator, that a model has no price.';
+'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
--- Longer than other functions, because an event that is recorded by itself pays for each call: validating in a function
--- takes 2 % more, what follows in one 3 %, add_to_totals() 4 %, of 300 µs. So what every event needs stands here, and
--- what is shared or rare is called.
+-- Longer than other functions because each call inside costs time: of 300 µs per event, a function for the validation
+-- costs 2 %, one for the steps after the insert 3 %, and add_to_totals() 4 %. So the steps of every event are inline;
+-- shared or rare steps are functions.
 create function llm_private.record_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -217,10 +218,10 @@ declare
   v_unpriced integer := 0;
   v_unreported integer := 0;
 begin
-  -- As uuid_v7_time() has it, without a call on the hot path.
+  -- The same as uuid_v7_time(), without the call.
   v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
-  -- One test for what is nearly always right; which argument it was is asked only when something is wrong. Lengths are
-  -- compared, since a regular expression that counts to 200 takes as long as all the rest.
+  -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a
+  -- regular expression that counts to 200 takes as long as everything else.
   if (
     substr(p_request_id::text, 15, 1) = '7'
     and v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
@@ -275,7 +276,7 @@ begin
     end if;
   end if;
 
-  -- Until the end of the transaction: whoever opens a quota's counter waits to see this attempt.
+  -- Held until the end of the transaction, so that a new counter of a quota includes this attempt.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
@@ -295,7 +296,7 @@ begin
 
   perform llm_private.add_to_totals(
     v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
-    -- As latency_bucket() has it.
+    -- The same as latency_bucket(), without the call.
     case
       when p_latency_ms is not null
         then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
@@ -311,7 +312,7 @@ begin
   if p_key_source = 'user' and p_key_id is not null then
     perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
   end if;
-  -- Asked here too, so that a project without quotas does not even pay for the call.
+  -- Checked here too, so that a project without quotas saves the call.
   if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
     perform llm_private.settle(
       v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
@@ -334,11 +335,12 @@ end
 $$;
 
 comment on function llm_private.record_usage is
-'Record one attempt of the caller''s; false when it is on record already. Errors: see record_llm_usage().';
+'Record one attempt of the caller; false if it is already recorded. Errors: see record_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
--- On the hot path, so plpgsql: it keeps its plan, and an SQL function with a search_path is planned at each call.
+-- plpgsql because this is the hot path: it keeps its plan, and an SQL function with a search_path is planned at each
+-- call.
 create function public.record_llm_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -375,9 +377,10 @@ end
 $$;
 
 comment on function public.record_llm_usage is
-'Record one attempt of a request: who answered, whose key paid, tokens, latency in milliseconds, outcome. Its cost is
-worked out here, at the price valid when the request began, and what was reserved for it is settled. Idempotent on
-(request id, attempt): true when recorded, false when it was on record already. The outcome updates the status of the
-user''s own key; p_retry_after: seconds that the provider asked to wait. Cached and written tokens are part of the
-input, reasoning tokens of the output; p_other_tokens: see the column of llm_usage_events.
+'Record one attempt of a request: provider, model, whose key paid, tokens, latency in milliseconds, outcome. The
+database computes its cost at the price when the request began, and settles its reservation. Idempotent on (request id,
+attempt): returns true if it recorded the attempt, false if the attempt was already recorded. The outcome updates the
+status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
+written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
+llm_usage_events.
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';

@@ -1,8 +1,8 @@
--- Recalculations: recorded costs worked out again, after a price was corrected or came late.
+-- Recalculations: recorded costs are computed again after a price was corrected or added.
 --
--- An event is never changed. What differs is appended beside it, and the totals follow in the same transaction. It is
--- done a batch a transaction, so that it may be ended at any time and gone on with; what is right already is left
--- alone, so that doing it twice changes nothing.
+-- Events never change. A recalculation appends the difference beside the event and updates the totals in the same
+-- transaction. Each transaction processes one batch, so that a recalculation can stop at any time and continue later.
+-- Running it again changes nothing.
 
 create table llm_private.recalculations (
   id bigint generated always as identity primary key,
@@ -25,10 +25,10 @@ create table llm_private.recalculations (
 
 comment on table llm_private.recalculations is 'A recalculation: its range, its progress, and what it changed.';
 comment on column llm_private.recalculations.last_price is
-'The newest price when it began: with others, an unfinished one is not gone on with.';
+'The newest price at its start. After a newer price, an unfinished recalculation is not continued.';
 comment on column llm_private.recalculations.position_user is
-'With the other three: the last event that was looked at. Events are looked at by user, and in the order of time.';
-comment on column llm_private.recalculations.expected is 'How many events it will about look at, by the totals.';
+'With the other three columns: the last processed event. Events are processed by user, then by time.';
+comment on column llm_private.recalculations.expected is 'Approximate number of events, from the totals.';
 
 alter table llm_private.recalculations enable row level security;
 
@@ -46,8 +46,8 @@ declare
   v_last_price constant bigint := coalesce((select max(p.id) from public.llm_prices as p), 0);
   v_job llm_private.recalculations;
 begin
-  perform llm_private.check_value('invalid_argument', v_from < v_until, 'p_until', 'a time after p_from, or null for now');
-  select * into v_job from llm_private.recalculations as r
+  perform llm_private.check_value('invalid_argument', v_from < v_until, 'p_until', 'a time after p_from, or null for
+now');   select * into v_job from llm_private.recalculations as r
   where r.finished_at is null and r.from_at = v_from and r.until_at = v_until and r.last_price = v_last_price
   order by r.id desc limit 1;
   if not found then
@@ -61,7 +61,7 @@ end
 $$;
 
 comment on function llm_private.begin_recalculation is
-'A new recalculation, or one with the same range and prices that did not come to its end. Error invalid_argument.';
+'A new recalculation, or an unfinished one with the same range and prices. Error invalid_argument.';
 
 create function llm_private.recalculate_event(p_event llm_private.adjusted_events, p_job bigint)
 returns numeric
@@ -81,7 +81,7 @@ begin
     p_event.user_id, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
     llm_private.uuid_v7_time(p_event.request_id)
   );
-  -- What had a price keeps it, though there be none any more.
+  -- An event that had a price keeps it, even if the price no longer exists.
   if v_price is null or not v_reported and p_event.cost_status = 'unreported' then
     return p_event.cost;
   end if;
@@ -106,7 +106,8 @@ end
 $$;
 
 comment on function llm_private.recalculate_event is
-'Append what an event''s cost at the price known now differs by, if it does; returns that cost.';
+'Append the difference between an event''s cost and its cost at the current price, if there is one. Returns the new
+cost.';
 
 create function llm_private.adjust_totals(p_job llm_private.recalculations)
 returns void
@@ -156,7 +157,7 @@ end
 $$;
 
 comment on function llm_private.adjust_totals is
-'Bring the totals in line with what a recalculation appended beyond its position.';
+'Add the adjustments beyond the position of a recalculation to the totals.';
 
 create function llm_private.recalculation_json(p_job llm_private.recalculations)
 returns jsonb
@@ -198,7 +199,7 @@ declare
   v_seen integer := 0;
 begin
   perform llm_private.check_value('invalid_argument', p_batch between 1 and 10000, 'p_batch', '1 to 10000');
-  -- One at a time: two would append the same difference.
+  -- Only one at a time, because two would append the same difference.
   perform pg_advisory_xact_lock(hashtext('llm_private.recalculate_costs'));
   if p_recalculation is null then
     v_job := llm_private.begin_recalculation(p_from, p_until);
@@ -206,7 +207,7 @@ begin
     select * into v_job from llm_private.recalculations where id = p_recalculation;
     if not found then
       perform llm_private.fail(
-        404, 'not_found', 'There is no recalculation of this id.', 'Begin one: leave p_recalculation out.'
+        404, 'not_found', 'Recalculation not found.', 'Start a new one: omit p_recalculation.'
       );
     end if;
   end if;
@@ -276,9 +277,9 @@ as $$
 $$;
 
 comment on function public.recalculate_llm_costs is
-'For administrators: work out recorded costs again, at the prices known now for the times of the requests, from p_from
-to before p_until (null: all). A call looks at p_batch events; call it again with p_recalculation, the id that came back,
-until done. One that was left off is gone on with by its range too, if no price was added since. What differs is
-appended to llm_usage_adjustments and the totals follow; what had a price never loses it.
-Returns id, from, until, expected, events (looked at), changed, newly_priced, cost_before, cost_after (US dollars, of
-those looked at), started_at and done. Errors: invalid_argument, not_found.';
+'For administrators: recalculate recorded costs at the current prices for the time of each request, from p_from to
+before p_until (null is unlimited). Each call processes p_batch events. Call it again with p_recalculation, the returned
+id, until done. A call with the same range continues an unfinished recalculation if no price was added since.
+Differences are appended to llm_usage_adjustments and added to the totals; an event that had a price never loses it.
+Returns id, from, until, expected, events (processed), changed, newly_priced, cost_before, cost_after (US dollars, of
+the processed events), started_at and done. Errors: invalid_argument, not_found.';

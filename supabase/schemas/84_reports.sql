@@ -1,8 +1,7 @@
--- Reports: what was used and what it cost. Users get their own usage, an administrator that of one user or of the whole
--- project.
+-- Reports: usage and its cost. Users get their own usage; administrators get the usage of one user or of the project.
 --
--- They answer with one JSON array and not with rows: a project's API cuts rows off at a limit (1000 on a hosted one),
--- and a report that lacks some would be wrong without a word.
+-- A report is one JSON array instead of rows, because a project's API limits the number of rows (1000 on a hosted
+-- project) and a report without its last rows would be silently wrong.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -23,8 +22,8 @@ end
 $$;
 
 comment on function llm_private.known_cost is
-'A sum of costs as it may be shown: null where nothing but failures has a known cost, so that what has no price never
-looks free.';
+'A sum of costs for display: null if only failures have a known cost, so that a model without a price never looks
+free.';
 
 create function llm_private.known_measures(p_measures llm_private.usage_measures)
 returns llm_private.usage_measures
@@ -40,7 +39,7 @@ begin
 end
 $$;
 
-comment on function llm_private.known_measures is 'Sums as they may be shown: see known_cost().';
+comment on function llm_private.known_measures is 'Sums for display: see known_cost().';
 
 create function llm_private.latency_percentile(p_counts bigint[], p_fraction double precision)
 returns integer
@@ -67,8 +66,8 @@ end
 $$;
 
 comment on function llm_private.latency_percentile is
-'Milliseconds below which this fraction of a histogram lies, as if latencies were spread evenly within a bucket: right
-to the width of one, so at most 42 % off and usually a few. Null without any.';
+'Milliseconds below which this fraction of a histogram lies, if latencies are evenly spread within a bucket. The error
+is at most the width of a bucket, 42 %, and usually a few percent. Null for an empty histogram.';
 
 create function llm_private.day_begins(p_day date, p_zone text)
 returns timestamptz
@@ -79,7 +78,7 @@ as $$
 declare
   v_at constant timestamptz := p_day::timestamp at time zone p_zone;
 begin
-  -- Where clocks go back at midnight, there are two: the day begins with the first.
+  -- If clocks go back at midnight, midnight occurs twice, and the day begins with the first one.
   if ((v_at - interval '1 hour') at time zone p_zone)::date = p_day then
     return v_at - interval '1 hour';
   end if;
@@ -87,7 +86,7 @@ begin
 end
 $$;
 
-comment on function llm_private.day_begins is 'When a day begins in a time zone.';
+comment on function llm_private.day_begins is 'The time at which a day begins in a time zone.';
 
 create function llm_private.report_zone(p_owner uuid, p_zone text)
 returns text
@@ -112,9 +111,9 @@ end
 $$;
 
 comment on function llm_private.report_zone is
-'The time zone of a report: as asked for, else of the user''s settings, else UTC. Error invalid_argument.';
+'The time zone of a report: the requested one, else that of the user''s settings, else UTC. Error invalid_argument.';
 
--- Volatile, because a report over the project rolls up first, which the report must see.
+-- Volatile, because a report over the project must see the rollup that precedes it.
 create function llm_private.usage_report(
   p_since date,
   p_until date,
@@ -146,27 +145,27 @@ begin
   perform
     llm_private.check_value(
       'invalid_argument', coalesce(p_bucket, 'day') in ('hour', 'day', 'month'), 'p_bucket',
-      'hour, day, month, or null for one sum over all the time'
+      'hour, day, month, or null for one sum over the whole time'
     ),
     llm_private.check_value(
       'invalid_argument',
       array_position(v_by, null) is null
       and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'some of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
+      'any of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
-      'time (the newest first), cost, requests or tokens (the most first)'
+      'time (newest first), cost, requests or tokens (highest first)'
     ),
-    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or 1 and more');
+    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or at least 1');
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
   if v_user is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
-  -- Times are written in the zone of the report, up to the end of this function.
+  -- Times in the report are in its time zone; the setting ends with this function.
   perform set_config('timezone', v_zone, true);
   select json_agg(row_to_json(l)) into v_lines
   from (
@@ -200,7 +199,7 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The usage of the caller or, for an administrator, of a user; of all users when none is named.
+'The usage of the caller or, for an administrator, of one user or of all users.
 Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -224,14 +223,14 @@ as $$
 $$;
 
 comment on function public.get_llm_usage is
-'The caller''s usage, a JSON array with an object a line: starts_at, user_id, provider, model, task, key_source, key_id
-(null where the report is not by it), the sums that are columns of llm_usage_totals from requests to unreported,
+'The caller''s usage as a JSON array with one object per line: starts_at, user_id, provider, model, task, key_source,
+key_id (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
 latency_p50_ms, latency_p95_ms and last_used_at.
-From the day p_since (30 days ago) to the end of p_until, by p_bucket (hour, day, month; null: all in one) and by each of
-p_by (provider, model, task, key_source, key_id). Days are those of p_time_zone, else of the user''s settings, else UTC;
-they are made of UTC hours, each counted where it begins. The newest first, or by p_order (cost, requests, tokens) the
-most first; at most p_limit lines.
-cost is in US dollars: what is known of it, null where nothing is; unpriced and unreported attempts are not in it.
-p_user_id is for administrators, who without it see the usage of all users together; their p_by may name user too. By
-user or key_id, or in hours of another zone than UTC, it reads more and takes longer.
+The report covers the days from p_since (default: 30 days ago) to p_until, both included. It is grouped by p_bucket
+(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id). Days
+are those of p_time_zone, else of the user''s settings, else UTC; each UTC hour counts to the day in which it begins.
+The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return.
+cost is the known cost in US dollars, without unpriced and unreported attempts; null if no cost is known.
+p_user_id is for administrators: without it, they get the usage of all users, and their p_by may contain user. Grouping
+by user or key_id, or hours of a time zone other than UTC, reads more rows and takes longer.
 Errors: not_signed_in, invalid_argument.';

@@ -1,4 +1,4 @@
--- Receipts and events: what stands behind the reports, request by request and attempt by attempt.
+-- Requests and events: the usage behind the reports, by request and by attempt.
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -76,11 +76,11 @@ begin
   perform llm_private.check_value(
     'invalid_argument',
     p_after is null or p_after ~ '^[0-9a-f-]{36}/[0-9a-f-]{36}/[0-9]{1,4}/[0-9a-f-]{36}$',
-    'p_after', 'null, or the cursor of the last event of the page before'
+    'p_after', 'null, or the cursor of the last event of the previous page'
   );
   v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
-  -- Two queries, for a user's may never be planned as one over all users.
+  -- Two queries, so that a user's query is never planned as one over all users.
   if v_user is not null then
     return query
     select e.* from llm_private.adjusted_events as e
@@ -103,7 +103,7 @@ end
 $$;
 
 comment on function llm_private.list_events is
-'A page of the events of the caller or, for an administrator, of a user; of all users when none is named.
+'A page of the events of the caller or, for an administrator, of one user or of all users.
 Errors: see list_llm_usage_events().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -118,9 +118,9 @@ as $$
 $$;
 
 comment on function public.list_llm_requests is
-'The caller''s requests, newest first, at most 500, each with its attempts in order; p_before: the request_id of the
-last one seen, to read on. cost is in US dollars: what is known of it, null where nothing is; of an attempt, cost_status says
-why: priced, unpriced (no price known) or unreported (tokens not counted). Error not_signed_in.';
+'The caller''s requests, newest first, at most 500, each with its attempts in order. p_before is the request_id of the
+last request of the previous page. cost is the known cost in US dollars; null if no cost is known. The cost_status of an
+attempt is priced, unpriced (no price) or unreported (no tokens reported). Error not_signed_in.';
 
 create function public.list_llm_usage_events(
   p_since timestamptz default null,
@@ -138,7 +138,7 @@ as $$
 $$;
 
 comment on function public.list_llm_usage_events is
-'The caller''s usage events of requests that began from p_since to before p_until, oldest first, at most 1000, with
-what they cost by now; p_after: the cursor of the last one seen, to read on until nothing comes. p_user_id is for
-administrators, who without it see the events of all users, by user and then the oldest first.
+'The caller''s usage events of requests that began from p_since to before p_until, with their current cost; oldest
+first, at most 1000. p_after is the cursor of the last event of the previous page; the last page is empty. p_user_id is
+for administrators: without it, they get the events of all users, by user and then oldest first.
 Errors: not_signed_in, invalid_argument.';
