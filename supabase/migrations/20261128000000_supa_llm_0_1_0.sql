@@ -6441,8 +6441,8 @@ comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
 -- Longer than other functions because each call inside costs time: of 260 µs per event, a function for the validation
--- would cost 2 %, and one for the steps after the insert 3 %. add_to_totals() costs 5 %, but recalculating shares it. So
--- the steps of every event are inline; shared and rare steps are functions.
+-- would cost 2 %, and one for the steps after the insert 3 %. add_to_totals() costs 5 %, but recalculating shares it.
+-- So the steps of every event are inline; shared and rare steps are functions.
 create function llm_private.record_usage(
   p_request_id uuid,
   p_attempt integer,
