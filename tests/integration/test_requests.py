@@ -191,7 +191,7 @@ def test_the_operators_key_serves_a_user_without_keys(
         llm.set_settings(allow_operator_keys=False)
         with pytest.raises(NoCandidateError) as caught:
             llm.chat("Hello")
-        assert "declined" in caught.value.hint
+        assert "not allowed" in caught.value.hint
 
 
 def test_the_openai_client_runs_with_the_signed_in_users_keys(

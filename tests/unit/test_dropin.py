@@ -246,8 +246,9 @@ async def test_nothing_secret_is_sent_to_or_kept_by_the_client(both: Both) -> No
 def test_a_missing_openai_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     both = Both(False)
-    with pytest.raises(ConfigurationError, match=r"pip install 'supa-llm\[openai\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install 'supa-llm\[openai\]'") as caught:
         dropin.openai(lambda: both.account(), both.engine(Web({})), timeouts=Timeouts())
+    assert caught.value.code == "missing_extra"
 
 
 def test_importing_it_imports_neither_openai_nor_pydantic() -> None:

@@ -164,7 +164,7 @@ class Chat(ABC):
         :class:`AsyncSupaLLM` has ``async_openai()``, which returns an ``openai.AsyncOpenAI``.
 
         Raises:
-            ConfigurationError: the openai package is not installed.
+            ConfigurationError: the openai package is not installed (code ``missing_extra``).
         """
         return dropin.openai(
             self._account,

@@ -68,7 +68,7 @@ def openai(
         options: arguments of ``openai.OpenAI``. ``max_retries`` is 0 because the engine falls back itself.
 
     Raises:
-        ConfigurationError: the ``openai`` package is not installed.
+        ConfigurationError: the ``openai`` package is not installed (code ``missing_extra``).
 
     Example:
         >>> client = openai(lambda: account, engine, timeouts=Timeouts(), task="code")
@@ -278,7 +278,9 @@ def _defaults(options: Mapping[str, Any], timeouts: Timeouts) -> dict[str, Any]:
 
 def _no_openai() -> ConfigurationError:
     return ConfigurationError(
-        "The official openai package is not installed.", hint="Run: pip install 'supa-llm[openai]'"
+        "The official openai package is not installed.",
+        code="missing_extra",
+        hint="Run: pip install 'supa-llm[openai]'",
     )
 
 

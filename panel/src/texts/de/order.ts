@@ -74,7 +74,7 @@ export const order: Record<keyof typeof english, string> = {
   "preview.why.not_in_task_fallbacks": "{provider} gehört nicht zu Ihren Ersatzanbietern für diese Aufgabe.",
   "preview.why.fallbacks_off": "{provider} wäre ein Ersatz, aber das Ausweichen ist ausgeschaltet.",
   "preview.why.operator_keys_declined":
-    "Die App hat einen Schlüssel für {provider}, aber Sie haben die Schlüssel der App abgelehnt.",
+    "Die App hat einen Schlüssel für {provider}, aber Sie haben dessen Verwendung nicht erlaubt.",
   "preview.why.quota_exceeded": "Ein Nutzungslimit lässt für {provider} nichts mehr zu.",
   "preview.why.model_unpriced": "Für {provider} gilt ein Ausgabenlimit, aber das Modell hat keinen Preis.",
   "preview.why.runtime_required":

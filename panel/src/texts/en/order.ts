@@ -69,7 +69,7 @@ export const order = {
   "preview.why.other_model": "{provider} has no model comparable to the requested one.",
   "preview.why.not_in_task_fallbacks": "{provider} is not one of your fallbacks for this task.",
   "preview.why.fallbacks_off": "{provider} would be a fallback, but fallbacks are off.",
-  "preview.why.operator_keys_declined": "The app has a {provider} key, but you declined the app's keys.",
+  "preview.why.operator_keys_declined": "The app has a {provider} key, but you haven't allowed its use.",
   "preview.why.quota_exceeded": "A usage limit leaves no room for {provider}.",
   "preview.why.model_unpriced": "A spending limit applies to {provider}, but its model has no price.",
   "preview.why.runtime_required": "The app's keys have a usage limit, so only the app's server may use them.",
