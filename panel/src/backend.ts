@@ -14,7 +14,7 @@ import type {
   Receipt,
   Route,
   Settings,
-  StoredKey,
+  Key,
   Task,
   UsageLine,
 } from "./types.js";
@@ -57,7 +57,7 @@ export class Backend {
 
   settings = () => this.rpc<Settings>("get_llm_settings");
   providers = () => this.rpc<Provider[]>("list_llm_providers");
-  keys = () => this.rpc<StoredKey[]>("list_llm_keys");
+  keys = () => this.rpc<Key[]>("list_llm_keys");
   models = (provider: string) => this.rpc<KnownModel[]>("list_llm_models", { p_provider: provider });
   tasks = () =>
     this.answer<Task[]>(() => this.client.from("llm_tasks").select("task,description,provider_order"));
@@ -65,7 +65,7 @@ export class Backend {
   update = (changes: Changes, version: number) =>
     this.rpc<Settings>("set_llm_settings", { p_changes: changes, p_expected_version: version });
 
-  setKey = (provider: string, key: string) => this.rpc<StoredKey>("set_llm_key", { provider, key });
+  setKey = (provider: string, key: string) => this.rpc<Key>("set_llm_key", { provider, key });
   removeKey = (provider: string) => this.rpc<null>("remove_llm_key", { p_provider: provider });
   revealKey = (provider: string) => this.rpc<string>("reveal_llm_key", { p_provider: provider });
 

@@ -17,7 +17,7 @@ import {
 import { asPanelError, PanelError } from "./errors.js";
 import { Formats } from "./formats.js";
 import { Translator } from "./texts/index.js";
-import type { Preferences, Provider, Settings, StoredKey, Task } from "./types.js";
+import type { Preferences, Provider, Settings, Key, Task } from "./types.js";
 
 /** A signed-in user's data and unsaved changes. */
 export interface Loaded {
@@ -26,7 +26,7 @@ export interface Loaded {
   /** The settings with the user's unsaved changes. */
   draft: Preferences;
   providers: Provider[];
-  keys: Map<string, StoredKey>;
+  keys: Map<string, Key>;
   tasks: Task[];
   operatorProviders: string[];
   /** Why the data may be out of date. */
@@ -283,14 +283,14 @@ export class Store extends EventTarget {
   }
 
   /** Show the new state of a key that was checked. */
-  keyChecked(key: StoredKey): void {
+  keyChecked(key: Key): void {
     this.#edition += 1;
     this.loaded.keys = new Map(this.loaded.keys).set(key.provider, key);
     this.changed();
   }
 
   /** Show a key that was stored, or its removal. */
-  keyChanged(provider: string, key: StoredKey | null): void {
+  keyChanged(provider: string, key: Key | null): void {
     const keys = new Map(this.loaded.keys);
     if (key) keys.set(provider, key);
     else keys.delete(provider);
@@ -330,7 +330,7 @@ export class Store extends EventTarget {
   }
 }
 
-function byProvider(keys: StoredKey[]): Map<string, StoredKey> {
+function byProvider(keys: Key[]): Map<string, Key> {
   return new Map(keys.map((key) => [key.provider, key]));
 }
 

@@ -16,7 +16,7 @@ export interface Provider {
   position: number;
 }
 
-export interface StoredKey {
+export interface Key {
   id: string;
   provider: string;
   hint: string;
@@ -115,7 +115,7 @@ export interface KeyCheck {
   message: string;
   /** The provider's own error message, masked; may be empty. */
   detail: string;
-  key: StoredKey | null;
+  key: Key | null;
 }
 
 export interface UsageLine {

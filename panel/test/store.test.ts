@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { Backend, type SupabaseClientLike } from "../src/backend.js";
 import { PanelError } from "../src/errors.js";
 import { OutdatedAnswer, Store } from "../src/store.js";
-import type { Settings, StoredKey } from "../src/types.js";
+import type { Settings, Key } from "../src/types.js";
 
 const row = (changes: Partial<Settings> = {}): Settings => ({
   user_id: "ada",
@@ -137,7 +137,7 @@ describe("saving", () => {
     const looking = store.refresh();
     store.edit(["default_provider"], "groq");
     await store.save();
-    store.keyChanged("groq", { provider: "groq" } as StoredKey);
+    store.keyChanged("groq", { provider: "groq" } as Key);
     answer(row());
     await looking;
     expect([store.loaded.settings.version, store.loaded.draft.default_provider]).toEqual([2, "groq"]);

@@ -2181,6 +2181,9 @@ before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_
 -- Recording keeps the totals exact at any time, and no row is shared by all requests of a busy user: each group (user,
 -- hour, provider, …) has a few rows, which readers sum. A writer takes any free one, or adds one. usage_measures lists
 -- the summed columns. They come last in every table of totals, so that a migration can add one.
+--
+-- The other files about usage: 60 rolls up the totals, 80 records events, 82 recalculates costs, 84 reports usage, 85
+-- lists requests and events, 86 has forecasts and hints, and 88 checks the totals.
 
 create table public.llm_usage_events (
   user_id uuid not null,

@@ -26,8 +26,8 @@ from supa_llm.local import migrate
 from supa_llm.local.config import ProjectConfig, read_config
 from supa_llm.local.files import locked
 from supa_llm.local.install import cache_directory, install
-from supa_llm.local.keys import Keys, load_or_create
 from supa_llm.local.layout import layout_for
+from supa_llm.local.stack_keys import StackKeys, load_or_create
 
 #: Service → the image that version 3.1 of the Supabase CLI runs; SUPA_LLM_<SERVICE>_IMAGE names another.
 IMAGES = {
@@ -119,7 +119,7 @@ def running_containers(project: Path, directory: Path) -> Iterator[dict[str, str
         }
 
 
-def _postgres(keys: Keys) -> DockerContainer:
+def _postgres(keys: StackKeys) -> DockerContainer:
     return (
         DockerContainer(_image("postgres"))
         .with_exposed_ports(5432)
@@ -128,7 +128,7 @@ def _postgres(keys: Keys) -> DockerContainer:
     )
 
 
-def _auth(keys: Keys, config: ProjectConfig, api_url: str) -> DockerContainer:
+def _auth(keys: StackKeys, config: ProjectConfig, api_url: str) -> DockerContainer:
     settings = config.auth
     email = settings["email"]
     signing_key = {
@@ -159,7 +159,7 @@ def _auth(keys: Keys, config: ProjectConfig, api_url: str) -> DockerContainer:
     )
 
 
-def _rest(keys: Keys, config: ProjectConfig) -> DockerContainer:
+def _rest(keys: StackKeys, config: ProjectConfig) -> DockerContainer:
     return DockerContainer(_image("rest")).with_envs(
         PGRST_DB_URI=_database_url("authenticator", keys),
         PGRST_DB_SCHEMAS=",".join(config.schemas),
@@ -170,7 +170,7 @@ def _rest(keys: Keys, config: ProjectConfig) -> DockerContainer:
     )
 
 
-def _gateway(keys: Keys) -> DockerContainer:
+def _gateway(keys: StackKeys) -> DockerContainer:
     return (
         DockerContainer(_image("gateway"))
         .with_exposed_ports(8000)
@@ -188,7 +188,7 @@ def _gateway(keys: Keys) -> DockerContainer:
     )
 
 
-def _gateway_config(keys: Keys) -> dict[str, Any]:
+def _gateway_config(keys: StackKeys) -> dict[str, Any]:
     authorization = {"headers": [f"Authorization: {_BEARER.format_map(asdict(keys))}"]}
     transform = {"add": authorization, "replace": authorization}
     return {
@@ -264,14 +264,14 @@ def _connects(db_url: str) -> bool:
     return False
 
 
-def _answers(url: str, keys: Keys) -> bool:
+def _answers(url: str, keys: StackKeys) -> bool:
     # The gateway answers 5xx for a service that is not there yet, as PostgREST does until it has the schema.
     with suppress(httpx.TransportError):
         return httpx.get(url, headers={"apikey": keys.publishable_key}, timeout=5).status_code < 500
     return False
 
 
-def _database_url(role: str, keys: Keys) -> str:
+def _database_url(role: str, keys: StackKeys) -> str:
     return f"postgresql://{role}:{keys.postgres_password}@postgres:5432/postgres"
 
 

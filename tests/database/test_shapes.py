@@ -135,7 +135,7 @@ EXPLAINED = frozenset({"expires_at", "metered", "max_output_tokens"})
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
     "list_llm_providers": Shape(first("list_llm_providers"), Provider, "Provider", sql_only=FOR_OPERATORS),
-    "list_llm_keys": Shape(first("list_llm_keys"), Key, "StoredKey"),
+    "list_llm_keys": Shape(first("list_llm_keys"), Key, "Key"),
     "list_llm_models": Shape(first("list_llm_models", p_provider="groq"), KnownModel, "KnownModel"),
     "begin_llm_key_check": Shape(
         first("begin_llm_key_check", provider="groq"), KeyCheck, None, sql_only=frozenset({"key_id"})

@@ -56,6 +56,11 @@ def test_usage_is_grouped_as_requested(llm: SupaLLM) -> None:
     assert [line.starts_at.date() for line in days if line.starts_at] == [TODAY, TODAY - timedelta(days=1)]
 
 
+def test_a_new_user_has_an_empty_report(user: User) -> None:
+    with SupaLLM(user.client()) as llm:
+        assert llm.get_usage(since=date(2026, 1, 1)) == []
+
+
 def test_days_are_those_of_the_users_time_zone(llm: SupaLLM) -> None:
     lines = llm.get_usage(by=[], time_zone="Pacific/Kiritimati")
     starts = [line.starts_at for line in lines if line.starts_at]

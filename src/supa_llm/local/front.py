@@ -14,8 +14,8 @@ from supa_llm.local import processes
 from supa_llm.local.config import ProjectConfig
 from supa_llm.local.files import private_directory, write_private
 from supa_llm.local.install import Runtime
-from supa_llm.local.keys import Keys
 from supa_llm.local.layout import Layout
+from supa_llm.local.stack_keys import StackKeys
 
 _HERE = Path(__file__).parent
 _START_SECONDS = 60
@@ -25,7 +25,7 @@ def start(
     layout: Layout,
     runtime: Runtime,
     *,
-    keys: Keys,
+    keys: StackKeys,
     config: ProjectConfig,
     port: int,
     db_port: int,

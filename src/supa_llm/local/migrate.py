@@ -11,15 +11,15 @@ from pathlib import Path
 from supa_llm.errors import LocalError
 from supa_llm.local.files import private_directory, remove_tree
 from supa_llm.local.install import Runtime
-from supa_llm.local.keys import Keys
 from supa_llm.local.layout import Layout
 from supa_llm.local.postgres import connect
+from supa_llm.local.stack_keys import StackKeys
 
 _VERSION = re.compile(r"^(\d+)_.*\.sql$")
 _PUSH_SECONDS = 600
 
 
-def pending(project: Path, *, db_port: int, keys: Keys) -> list[str]:
+def pending(project: Path, *, db_port: int, keys: StackKeys) -> list[str]:
     """The versions of the migrations that the database does not have yet."""
     files = (project / "supabase" / "migrations").glob("*.sql")
     versions = sorted(match[1] for file in files if (match := _VERSION.match(file.name)))
@@ -37,7 +37,7 @@ def push(
     project: Path,
     *,
     db_port: int,
-    keys: Keys,
+    keys: StackKeys,
     seed: bool,
     lock: int,
 ) -> None:

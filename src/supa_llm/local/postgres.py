@@ -18,8 +18,8 @@ from supa_llm.local import processes
 from supa_llm.local.extras import require
 from supa_llm.local.files import private_directory, remove_tree, write_private
 from supa_llm.local.install import Runtime
-from supa_llm.local.keys import Keys
 from supa_llm.local.layout import Layout
+from supa_llm.local.stack_keys import StackKeys
 
 if TYPE_CHECKING:
     import psycopg
@@ -62,7 +62,7 @@ host all all 127.0.0.1/32 scram-sha-256
 """
 
 
-def ensure_cluster(layout: Layout, runtime: Runtime, *, port: int, keys: Keys, throwaway: bool) -> bool:
+def ensure_cluster(layout: Layout, runtime: Runtime, *, port: int, keys: StackKeys, throwaway: bool) -> bool:
     """Create the cluster if it does not exist, and write its configuration. Returns whether it is new.
 
     Raises:
@@ -116,7 +116,7 @@ def stop(layout: Layout) -> None:
     layout.pid_file("postgres").unlink(missing_ok=True)
 
 
-def bootstrap(layout: Layout, *, port: int, keys: Keys, privileges: DefaultPrivileges) -> None:
+def bootstrap(layout: Layout, *, port: int, keys: StackKeys, privileges: DefaultPrivileges) -> None:
     """Create roles, schemas and default grants in a new cluster.
 
     Raises:
@@ -146,7 +146,7 @@ def bootstrap(layout: Layout, *, port: int, keys: Keys, privileges: DefaultPrivi
 
 
 @contextlib.contextmanager
-def connect(port: int, keys: Keys) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+def connect(port: int, keys: StackKeys) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """Connect as the superuser, in autocommit mode."""
     psycopg = require("psycopg")
     with psycopg.connect(
@@ -162,7 +162,7 @@ def connect(port: int, keys: Keys) -> Iterator[psycopg.Connection[tuple[object, 
         yield connection
 
 
-def answers(port: int, keys: Keys) -> bool:
+def answers(port: int, keys: StackKeys) -> bool:
     """Return whether the server accepts connections and runs queries."""
     psycopg = require("psycopg")
     try:
@@ -173,12 +173,12 @@ def answers(port: int, keys: Keys) -> bool:
     return True
 
 
-def superuser_url(port: int, keys: Keys) -> str:
+def superuser_url(port: int, keys: StackKeys) -> str:
     """Connect as the superuser. For tests."""
     return f"postgresql://{_SUPERUSER}:{keys.superuser_password}@127.0.0.1:{port}/postgres"
 
 
-def _initdb(layout: Layout, runtime: Runtime, keys: Keys) -> None:
+def _initdb(layout: Layout, runtime: Runtime, keys: StackKeys) -> None:
     private_directory(layout.data, layout.user)
     descriptor, name = tempfile.mkstemp(dir=layout.run)
     password_file = Path(name)

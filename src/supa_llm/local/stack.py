@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from supa_llm.errors import LocalError
-from supa_llm.local import keys, ports, postgres, state
+from supa_llm.local import ports, postgres, stack_keys, state
 from supa_llm.local.extras import require
 from supa_llm.local.files import locked, private_directory, remove_tree, write_private
 from supa_llm.local.install import Progress, cache_directory, install
@@ -171,7 +171,7 @@ class LocalStack:
         settings = self._settle(recreate=recreate)
         layout = layout_for(self.directory, settings.id)
         runtime = install(cache_directory(layout.user), progress)
-        secrets = keys.load_or_create(layout.secrets)
+        secrets = stack_keys.load_or_create(layout.secrets)
         before = self.status().running and not recreate
         try:
             if recreate:
@@ -259,8 +259,8 @@ class LocalStack:
             )
         return settings
 
-    def _known(self) -> tuple[Settings, keys.Keys]:
-        return self._started(), keys.load(self.directory / "secrets.json")
+    def _known(self) -> tuple[Settings, stack_keys.StackKeys]:
+        return self._started(), stack_keys.load(self.directory / "secrets.json")
 
     @contextlib.contextmanager
     def _locked(self, progress: Progress = _silent, *, create: bool = False) -> Iterator[int]:

@@ -10,8 +10,8 @@ from supa_llm.errors import LocalError
 from supa_llm.local import front, migrate, ports, postgres, processes, rest, state
 from supa_llm.local.config import ProjectConfig, read_config
 from supa_llm.local.install import Progress, Runtime
-from supa_llm.local.keys import Keys
 from supa_llm.local.layout import Layout, prepare_run
+from supa_llm.local.stack_keys import StackKeys
 
 _ANSWER_SECONDS = 3
 
@@ -23,7 +23,7 @@ class Start:
     layout: Layout
     runtime: Runtime
     settings: state.Settings
-    keys: Keys
+    keys: StackKeys
     project: Path
     lock: int
     progress: Progress

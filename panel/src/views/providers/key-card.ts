@@ -4,7 +4,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { OutdatedAnswer } from "../../store.js";
 import type { TextName } from "../../texts/index.js";
-import type { Candidate, KeyCheck, Provider, StoredKey } from "../../types.js";
+import type { Candidate, KeyCheck, Provider, Key } from "../../types.js";
 import { View } from "../view.js";
 
 /** How long a revealed key stays visible. */
@@ -80,7 +80,7 @@ export class KeyCard extends View {
     </article>`;
   }
 
-  #state(key: StoredKey | undefined): TemplateResult {
+  #state(key: Key | undefined): TemplateResult {
     const name = key?.status ?? "none";
     const look = { working: "good", rejected: "bad", rate_limited: "warn" }[name as string] ?? "muted";
     const time = key?.rate_limited_until ? this.store.formats.time(key.rate_limited_until) : "";
@@ -89,7 +89,7 @@ export class KeyCard extends View {
     >`;
   }
 
-  #facts(key: StoredKey): TemplateResult {
+  #facts(key: Key): TemplateResult {
     const { t, formats } = this.store;
     return html`<dl class="facts small">
       <dt class="muted">${t("providers.key")}</dt>
@@ -108,7 +108,7 @@ export class KeyCard extends View {
     return html`<p class="small"><span class="muted">${t("providers.paid_by")}:</span> ${who}</p>`;
   }
 
-  #buttons(key: StoredKey | undefined): TemplateResult {
+  #buttons(key: Key | undefined): TemplateResult {
     const { store, provider } = this;
     const { t } = store;
     const of = { provider: provider.name };
@@ -154,7 +154,7 @@ export class KeyCard extends View {
     </div>`;
   }
 
-  #question(key: StoredKey): TemplateResult {
+  #question(key: Key): TemplateResult {
     const { t } = this.store;
     return html`<div class="alert warn stack tight question" role="group">
       <p>${t("providers.remove.question", { hint: key.hint })}</p>
@@ -361,7 +361,7 @@ export class KeyCard extends View {
   }
 
   /** Read the keys again when the rate limit ends. */
-  #watchRateLimit(key: StoredKey | undefined): void {
+  #watchRateLimit(key: Key | undefined): void {
     clearTimeout(this.#rateLimitTimer);
     if (!key?.rate_limited_until) return;
     const left = new Date(key.rate_limited_until).getTime() - Date.now();

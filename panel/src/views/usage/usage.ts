@@ -6,7 +6,7 @@ import type { TextName } from "../../texts/index.js";
 import type { Forecast, Hint, Alert, Quota, Receipt, UsageLine } from "../../types.js";
 import { costInWords } from "./costs.js";
 import { Loader } from "../loader.js";
-import { quotaBars } from "./quotas.js";
+import { quotaBars } from "./quota-bars.js";
 import { receiptList } from "./receipts.js";
 import "./time.js";
 import { View } from "../view.js";

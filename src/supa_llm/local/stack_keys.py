@@ -22,7 +22,7 @@ _PROJECT_REF = "supabase-self-hosted"
 
 
 @dataclass(frozen=True, repr=False)
-class Keys:
+class StackKeys:
     """Database passwords, API keys and signing keys. The repr hides them."""
 
     superuser_password: str
@@ -61,7 +61,7 @@ class Keys:
         return str(jwt.encode(claims, self.jwt_secret, "HS256"))
 
 
-def load_or_create(path: Path) -> Keys:
+def load_or_create(path: Path) -> StackKeys:
     """Read the secrets, or generate those of a new stack.
 
     Raises:
@@ -74,14 +74,14 @@ def load_or_create(path: Path) -> Keys:
     return load(path)
 
 
-def load(path: Path) -> Keys:
+def load(path: Path) -> StackKeys:
     """Read the secrets of an existing stack.
 
     Raises:
         LocalError: `local_state_broken`.
     """
     try:
-        return Keys(**json.loads(path.read_text()))
+        return StackKeys(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise LocalError(
             f"Cannot read the stack's secrets in {path}.",
@@ -91,14 +91,14 @@ def load(path: Path) -> Keys:
         ) from error
 
 
-def _generate() -> Keys:
+def _generate() -> StackKeys:
     ec = require("cryptography.hazmat.primitives.asymmetric.ec")
     serialization = require("cryptography.hazmat.primitives.serialization")
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     jwt_secret = secrets.token_urlsafe(40)
-    return Keys(
+    return StackKeys(
         superuser_password=secrets.token_hex(24),
         postgres_password=secrets.token_hex(24),
         authenticator_password=secrets.token_hex(24),
