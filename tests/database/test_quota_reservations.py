@@ -10,10 +10,10 @@ import pytest
 
 from tests.database.metering import (
     assert_exact,
+    clear_usage,
     counter,
     expire,
     figures,
-    nothing_was_used,
     prices,
     reservations,
     reserves,
@@ -407,7 +407,7 @@ def test_an_unknown_runtime_reserves_nothing(user: Caller) -> None:
 
 
 def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: Caller, runtime: str) -> None:
-    nothing_was_used(tx)
+    clear_usage(tx)
     quota = sets(tx.admin, 5, shared=True)
     resolves(user)
     assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (0, 0)
@@ -416,7 +416,7 @@ def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: 
 
 
 def test_after_everything_nothing_is_held(tx: Transaction, user: Caller, runtime: str) -> None:
-    nothing_was_used(tx)
+    clear_usage(tx)
     sets(tx.admin, 40, "requests", "lifetime", shared=True)
     for unit in ("requests", "tokens", "cost"):
         sets(user, 20_000 if unit == "tokens" else 20, unit)

@@ -12,9 +12,9 @@ import pytest
 
 from tests.database.metering import (
     assert_exact,
+    clear_usage,
     counter,
     figures,
-    nothing_was_used,
     prices,
     reserves,
     resolves,
@@ -266,7 +266,7 @@ def test_a_users_own_quota_adds_to_the_operators(tx: Transaction, user: Caller) 
 def test_shared_quotas_hold_beside_each_other(tx: Transaction, user: Caller, runtime: str) -> None:
     through = user.through(runtime)
     tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
-    nothing_was_used(tx)
+    clear_usage(tx)
     all_, trial = sets(tx.admin, 100, shared=True), sets(tx.admin, 50, shared=True, group="trial")
     request, _ = resolves(through)
     through.records(request_id=request)
@@ -279,7 +279,7 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
 ) -> None:
     other = new_user(tx).through(runtime)
     other.holds_key("groq")
-    nothing_was_used(tx)
+    clear_usage(tx)
     quota = sets(tx.admin, 1, shared=True)
     assert (quota["used"], quota["reserved"]) == (0, 0)
     through = user.through(runtime)
@@ -303,7 +303,7 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
 def test_what_users_say_of_themselves_uses_up_nothing_shared(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
-    nothing_was_used(tx)
+    clear_usage(tx)
     quota = sets(tx.admin, 1, shared=True)
     for _ in range(3):
         request, _ = resolves(user)
@@ -644,7 +644,7 @@ def test_a_limit_that_is_lowered_below_what_was_used_is_told_with_the_next_use(u
 
 
 def test_of_a_shared_quota_the_operator_is_told(tx: Transaction, user: Caller, runtime: str) -> None:
-    nothing_was_used(tx)
+    clear_usage(tx)
     quota = sets(tx.admin, 1, shared=True)
     user.through(runtime).records()
     assert told(user) == []
