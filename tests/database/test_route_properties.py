@@ -1,6 +1,6 @@
-"""What is true of every route, over random catalogs, settings, keys and requests.
+"""Properties of every route, over random catalogs, settings, keys and requests.
 
-`Model` below is the route as the documentation tells it: one step after the other, small, slow and plain.
+`Model` below follows the documentation one step at a time: small, slow and simple.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tests.support import Stack
 PROVIDERS = ("openai", "groq", "mistral", "anthropic", "google")
 TASKS = (None, "speed", "code", "other")
 NEEDS = ("tools", "vision", "embeddings")
-KEY_STATES = ("none", "untested", "working", "rejected", "rate_limited", "cooled_down")
+KEY_STATES = ("none", "untested", "working", "rejected", "rate_limited", "rate_limit_over")
 MODELS = ("gpt-x", "claude-x", "unheard-of", *(f"{provider}/m" for provider in PROVIDERS), "groq", "groq/a/b")
 
-# Whose models begin like this, in the catalog under test.
+# The prefix of each provider's models, in the catalog under test.
 PREFIXES = {"openai": "gpt", "groq": "gpt", "mistral": "mistral", "anthropic": "claude", "google": "gemini"}
 
 
@@ -43,7 +43,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Situation:
-    """All that a route depends on."""
+    """Everything that a route depends on."""
 
     providers: tuple[Provider, ...]
     task_orders: Mapping[str, Sequence[str]]
@@ -62,7 +62,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Wish:
-    """A provider and perhaps a model, that a step of the route named."""
+    """A provider, and perhaps a model, named by a step of the route."""
 
     reason: str
     provider: str
@@ -74,21 +74,21 @@ NAMED = ("requested", "task_override", "task_fallback")
 
 @dataclass
 class Model:
-    """The route, step by step, as DESIGN has it."""
+    """The route, computed step by step as documented."""
 
     now: Situation
     candidates: list[tuple[str, str, str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
 
     def run(self) -> bool:
-        """Fill in candidates and skipped; False where it is not known who has the model asked for."""
-        if self.now.model is not None and not self.asked():
+        """Fill in candidates and skipped. Return False if no provider of the requested model is known."""
+        if self.now.model is not None and not self.requested():
             return False
         named = self.named()
         wishes = [*named, *self.others({wish.provider for wish in named})]
-        theirs = [wish for wish in wishes if wish.provider in self.now.operator_providers]
+        operators = [wish for wish in wishes if wish.provider in self.now.operator_providers]
         lines = [(wish, "user") for wish in wishes]
-        lines += [(wish, "operator") for wish in self.with_openai_last(theirs)]
+        lines += [(wish, "operator") for wish in self.with_openai_last(operators)]
         only = named[0].provider if named else self.now.default_provider
         for wish, source in lines:
             reason = self.obstacle(wish, source)
@@ -108,15 +108,15 @@ class Model:
         return self.now.overrides.get(self.now.task or "", {})
 
     def named(self) -> list[Wish]:
-        """Steps 1 and 2: what was asked for, then the override of the task."""
-        wishes = [Wish("requested", *asked) for asked in self.asked()]
+        """Steps 1 and 2: the requested model, then the override of the task."""
+        wishes = [Wish("requested", *request) for request in self.requested()]
         if override := self.override():
             wishes.append(Wish("task_override", override["provider"], override.get("model")))
             for fallback in override.get("fallbacks", ()):
                 wishes.append(Wish("task_fallback", fallback["provider"], fallback.get("model")))
         return wishes
 
-    def asked(self) -> list[tuple[str, str | None]]:
+    def requested(self) -> list[tuple[str, str | None]]:
         model = self.now.model
         if model is None:
             return []
@@ -145,7 +145,7 @@ class Model:
         ]
 
     def with_openai_last(self, wishes: list[Wish]) -> list[Wish]:
-        """Step 6: the operator's OpenAI, last unless something above gave it a place."""
+        """Step 6: the operator's OpenAI key, last unless a step above ranked OpenAI."""
         last = Wish("preference_order", "openai")
         placed = "priority" in self.now.preferences.get("openai", {})
         placed |= "openai" in self.now.task_orders.get(self.now.task or "", ())
@@ -259,22 +259,22 @@ with situation as (select %(situation)s::jsonb as j), operator as (
     j -> 'overrides', (j ->> 'consent')::boolean
   from situation
 ), keys as (
-  -- Everybody else has a working key for everything.
+  -- Another user has a working key for every provider.
   insert into public.llm_keys (user_id, provider, hint, status, rate_limited_until)
   select %(user)s::uuid, k.key, 'mine',
     case when k.value in ('working', 'rejected') then k.value else 'untested' end,
     case k.value
       when 'rate_limited' then now() + interval '1 hour'
-      when 'cooled_down' then now() - interval '1 hour'
+      when 'rate_limit_over' then now() - interval '1 hour'
     end
   from situation, jsonb_each_text(j -> 'keys') as k where k.value <> 'none'
   union all
-  select %(other)s::uuid, p.id, 'theirs', 'working', null from public.llm_providers as p
+  select %(other)s::uuid, p.id, 'foreign', 'working', null from public.llm_providers as p
   returning user_id, id, provider
 )
 insert into llm_private.key_secrets (user_id, key_id, master_key_id, ciphertext)
 select k.user_id, k.id, m.id, llm_private.encrypt_key(
-  k.user_id, k.id, case when k.user_id = %(user)s then 'mine-' else 'theirs-' end || k.provider,
+  k.user_id, k.id, case when k.user_id = %(user)s then 'mine-' else 'foreign-' end || k.provider,
   llm_private.master_key(m.id)
 )
 from keys as k, llm_private.master_keys as m
@@ -328,7 +328,7 @@ def attempt(tx: Transaction, function: str, user: Any, request: Mapping[str, Any
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_a_route_is_what_the_documentation_says(connection: Connection, now: Situation) -> None:
+def test_every_route_matches_the_documented_rules(connection: Connection, now: Situation) -> None:
     request = {
         "p_task": now.task,
         "p_model": now.model,
@@ -355,8 +355,8 @@ def test_a_route_is_what_the_documentation_says(connection: Connection, now: Sit
     assert bool(explained["advice"]) == (not expected.candidates)
 
     if not expected.candidates:
-        cooling = any(reason == "key_rate_limited" for _, _, reason in expected.skipped)
-        assert resolved == ("keys_rate_limited" if cooling else "no_usable_key")
+        rate_limited = any(reason == "key_rate_limited" for _, _, reason in expected.skipped)
+        assert resolved == ("keys_rate_limited" if rate_limited else "no_usable_key")
         return
     without_keys = [{name: c[name] for name in c if name != "key"} for c in resolved["candidates"]]
     assert without_keys == explained["candidates"]
@@ -368,5 +368,5 @@ def test_a_route_is_what_the_documentation_says(connection: Connection, now: Sit
         else:
             assert candidate["key"] is candidate["key_id"] is candidate["key_hint"] is None
             assert candidate["provider"] in now.operator_providers
-    assert "theirs" not in json.dumps([explained, resolved])
+    assert "foreign" not in json.dumps([explained, resolved])
     assert other.id not in json.dumps([explained, resolved])
