@@ -133,7 +133,7 @@ def test_a_check_without_a_key_or_with_an_invalid_argument_is_refused(user: Call
     with refused("key_not_found", 404):
         user.rpc("begin_llm_key_check", provider="openai")
     with refused("unknown_provider", 404):
-        user.rpc("begin_llm_key_check", provider="nobody")
+        user.rpc("begin_llm_key_check", provider="missing")
     with refused("invalid_argument", 400):
         user.rpc("begin_llm_key_check", provider="groq", keys=KEY)
     with refused("invalid_argument", 400):

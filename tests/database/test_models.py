@@ -16,4 +16,4 @@ def test_known_models_come_from_the_catalog_and_the_callers_prices(tx: Transacti
     other_users_models = [model["model"] for model in new_user(tx).rpc("list_llm_models", p_provider="groq")]
     assert "my-model" not in other_users_models
     with refused("unknown_provider", 404):
-        user.rpc("list_llm_models", p_provider="nobody")
+        user.rpc("list_llm_models", p_provider="missing")

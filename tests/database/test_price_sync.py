@@ -257,7 +257,7 @@ def test_the_error_names_the_invalid_entry_and_the_allowed_rates(tx: Transaction
 
 def test_a_sync_of_a_missing_provider_is_refused(tx: Transaction) -> None:
     with refused("unknown_provider", 404):
-        tx.admin.rpc("sync_llm_prices", p_provider="nobody", p_entries=Jsonb([]))
+        tx.admin.rpc("sync_llm_prices", p_provider="missing", p_entries=Jsonb([]))
 
 
 def test_only_administrators_can_sync_prices(tx: Transaction, now: datetime) -> None:

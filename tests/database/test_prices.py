@@ -173,7 +173,7 @@ def test_invalid_rates_are_refused_with_a_hint(tx: Transaction, acme: str, rates
         {"model": ""}, {"model": "two words"}, {"model": "*m"}, {"model": "m*m*"}, {"model": "m" * 201},
         {"valid_until": "2020-01-01T00:00:00Z"},
         {"valid_from": "2026-01-02T00:00:00Z", "valid_until": "2026-01-02T00:00:00Z"},
-        {"key_source": "nobody"}, {"service_tier": "Not a tier"}, {"service_tier": ""},
+        {"key_source": "invalid"}, {"service_tier": "Not a tier"}, {"service_tier": ""},
     ],
 )  # fmt: skip
 def test_an_invalid_model_period_key_source_or_tier_is_refused(
@@ -185,7 +185,7 @@ def test_an_invalid_model_period_key_source_or_tier_is_refused(
 
 def test_a_price_for_a_missing_provider_is_refused(tx: Transaction) -> None:
     with refused("unknown_provider", 404):
-        tx.admin.rpc("set_llm_price", p_provider="nobody", p_model="m", p_rates=PLAIN)
+        tx.admin.rpc("set_llm_price", p_provider="missing", p_model="m", p_rates=PLAIN)
 
 
 # Precedence ----------------------------------------------------------------------------------------------

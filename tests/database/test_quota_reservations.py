@@ -82,13 +82,13 @@ def test_a_candidate_over_quota_is_skipped_and_the_next_one_is_reserved(user: Ca
 
 
 def test_a_provider_over_quota_with_one_model_is_tried_with_another(tx: Transaction, user: Caller) -> None:
-    tx.admin.rpc("set_llm_price", p_provider="groq", p_model="dear", p_rates={"output": 1000})
+    tx.admin.rpc("set_llm_price", p_provider="groq", p_model="expensive", p_rates={"output": 1000})
     sets(user, 1, "cost")
     user.rpc(
         "set_llm_settings",
         p_changes={"task_overrides": {"speed": {"provider": "groq", "model": "cheap", "fallbacks": []}}},
     )
-    _, route = resolves(user, model="groq/dear", output_tokens=2000)
+    _, route = resolves(user, model="groq/expensive", output_tokens=2000)
     assert [candidate["model"] for candidate in route["candidates"]] == ["cheap"]
 
 
@@ -152,7 +152,7 @@ def test_explaining_a_route_shows_quotas_and_reserves_nothing(user: Caller) -> N
     groq = sets(user, 1, provider="groq")
     unpriced = sets(user, 1, "cost", provider="openai")
     user.records()
-    explained = user.rpc("explain_llm_route", p_task="speed", p_model="openai/nobody-knows")
+    explained = user.rpc("explain_llm_route", p_task="speed", p_model="openai/unpriced")
     assert explained["candidates"] == [] or {c["provider"] for c in explained["candidates"]} == {"openai"}
     skipped = {line["provider"]: line for line in explained["skipped"] if line["quota"]}
     line = skipped["groq"]
@@ -167,7 +167,7 @@ def test_explaining_a_route_shows_models_without_a_price(tx: Transaction, user: 
     user = new_user(tx)
     user.holds_key("mistral")
     quota = sets(user, 1, "cost")
-    explained = user.rpc("explain_llm_route", p_model="mistral/nobody-knows")
+    explained = user.rpc("explain_llm_route", p_model="mistral/unpriced")
     (line,) = [line for line in explained["skipped"] if line["quota"]]
     assert (line["reason"], line["quota"]["id"]) == ("model_unpriced", quota["id"])
     assert "price" in explained["advice"]

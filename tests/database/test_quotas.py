@@ -100,7 +100,7 @@ def test_quotas_with_different_scopes_units_or_periods_coexist(user: Caller) -> 
         ("period", {"period": None}),
         ("period", {"period": "hour"}),
         ("key_source", {"key_source": "mine"}),
-        ("provider", {"provider": "unheard-of"}),
+        ("provider", {"provider": "missing"}),
         ("provider", {"provider": {}}),
         ("task", {"task": ""}),
         ("task", {"task": "x" * 65}),
@@ -389,14 +389,14 @@ def test_a_quota_of_zero_refuses_everything(user: Caller) -> None:
 def test_an_enforced_cost_quota_refuses_unpriced_models_unless_it_allows_them(user: Caller) -> None:
     quota = sets(user, 5, "cost")
     with refused("model_unpriced", 422) as error:
-        resolves(user, model="groq/nobody-knows")
+        resolves(user, model="groq/unpriced")
     assert "price" in error.value.message
     sets(user, 5, "cost", unpriced="allow")
-    request, _ = resolves(user, model="groq/nobody-knows")
-    user.records(request_id=request, model="nobody-knows", output_tokens=5)
+    request, _ = resolves(user, model="groq/unpriced")
+    user.records(request_id=request, model="unpriced", output_tokens=5)
     assert figures(user, quota["id"])["used"] == 0
     sets(user, 5, "cost", unpriced="refuse", enforced=False)
-    resolves(user, model="groq/nobody-knows")
+    resolves(user, model="groq/unpriced")
 
 
 def test_a_free_model_passes_a_cost_quota_of_zero(tx: Transaction, user: Caller) -> None:
@@ -405,7 +405,7 @@ def test_a_free_model_passes_a_cost_quota_of_zero(tx: Transaction, user: Caller)
     prices(tx, "groq")
     resolves(user, model="groq/free")
     with refused("quota_exceeded", 429):
-        resolves(user, model="groq/dear")
+        resolves(user, model="groq/expensive")
 
 
 def test_an_estimate_of_zero_tokens_does_not_pass_a_used_up_quota(user: Caller) -> None:

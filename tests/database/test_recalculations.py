@@ -126,11 +126,11 @@ def test_an_interrupted_recalculation_is_resumed(tx: Transaction, user: Caller) 
     for _ in range(5):
         user.records(**MILLION)
     price(tx, MODEL, input=1, output=1)
-    begun = tx.admin.rpc("recalculate_llm_costs", p_from=LONG_AGO, p_batch=2)
-    assert not begun["done"]
+    interrupted = tx.admin.rpc("recalculate_llm_costs", p_from=LONG_AGO, p_batch=2)
+    assert not interrupted["done"]
     # Without its id, the same range finds the recalculation, and no event is read twice.
     resumed = recalculate(tx, batch=2, p_from=LONG_AGO)
-    assert resumed["id"] == begun["id"]
+    assert resumed["id"] == interrupted["id"]
     assert resumed["events"] == tx.value("select count(*) from public.llm_usage_events")
     assert line(user) == (5, 0, 0)
 
@@ -139,9 +139,9 @@ def test_a_new_price_restarts_an_interrupted_recalculation(tx: Transaction, user
     for _ in range(3):
         user.records(**MILLION)
     price(tx, MODEL, input=1, output=1)
-    begun = tx.admin.rpc("recalculate_llm_costs", p_batch=1)
+    interrupted = tx.admin.rpc("recalculate_llm_costs", p_batch=1)
     price(tx, MODEL, input=2, output=2)
-    assert recalculate(tx, batch=2)["id"] != begun["id"]
+    assert recalculate(tx, batch=2)["id"] != interrupted["id"]
     assert line(user) == (6, 0, 0)
 
 

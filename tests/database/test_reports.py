@@ -131,10 +131,10 @@ def test_fields_that_a_report_is_not_grouped_by_are_null(tx: Transaction, user: 
 def test_ordering_by_cost_lists_the_highest_cost_first_and_unpriced_usage_last(
     tx: Transaction, user: Caller
 ) -> None:
-    for model, cost in (("cheap", 1), ("unpriced", None), ("dear", 3), ("middling", 2)):
+    for model, cost in (("cheap", 1), ("unpriced", None), ("expensive", 3), ("middling", 2)):
         backfill(tx, user, datetime.now(UTC), model=model, cost=cost)
     lines = user.rpc("get_llm_usage", p_bucket=None, p_by=["model"], p_order="cost", p_limit=3)
-    assert [line["model"] for line in lines] == ["dear", "middling", "cheap"]
+    assert [line["model"] for line in lines] == ["expensive", "middling", "cheap"]
     *_, last = user.rpc("get_llm_usage", p_bucket=None, p_by=["model"], p_order="cost")
     assert (last["model"], last["cost"]) == ("unpriced", None)
 

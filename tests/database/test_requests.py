@@ -23,10 +23,12 @@ def user(tx: Transaction) -> Caller:
 
 
 def test_a_receipt_lists_its_attempts_in_order_with_their_costs(tx: Transaction, user: Caller) -> None:
-    price(tx, model="dear", input=2, output=2)
+    price(tx, model="expensive", input=2, output=2)
     request = request_id()
     # The second attempt is recorded first.
-    user.records(request_id=request, attempt=2, model="dear", task="code", service_tier="flex", **MILLION)
+    user.records(
+        request_id=request, attempt=2, model="expensive", task="code", service_tier="flex", **MILLION
+    )
     user.records(request_id=request, model="other", task="code", outcome="failed", error_class="rate_limited")
     (receipt,) = user.rpc("list_llm_requests")
     assert (str(receipt["request_id"]), receipt["task"], receipt["outcome"]) == (request, "code", "succeeded")
@@ -38,17 +40,17 @@ def test_a_receipt_lists_its_attempts_in_order_with_their_costs(tx: Transaction,
         0,
         1,
     )
-    assert (second["model"], second["service_tier"], second["cost"]) == ("dear", "flex", 2)
+    assert (second["model"], second["service_tier"], second["cost"]) == ("expensive", "flex", 2)
 
 
 @pytest.mark.parametrize(
     ("model", "tokens", "status"),
-    [("unknown", MILLION, "unpriced"), ("dear", {}, "unreported"), ("dear", MILLION, "priced")],
+    [("unknown", MILLION, "unpriced"), ("expensive", {}, "unreported"), ("expensive", MILLION, "priced")],
 )
 def test_a_receipt_states_why_a_cost_is_unknown(
     tx: Transaction, user: Caller, model: str, tokens: dict[str, int], status: str
 ) -> None:
-    price(tx, model="dear", input=2, output=2)
+    price(tx, model="expensive", input=2, output=2)
     user.records(model=model, **tokens)
     (receipt,) = user.rpc("list_llm_requests")
     (attempt,) = receipt["attempts"]

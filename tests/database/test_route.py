@@ -515,4 +515,4 @@ def test_previewing_a_change_returns_the_route_after_it_and_saves_nothing(user: 
 
 def test_previewing_an_invalid_change_is_refused(user: Caller) -> None:
     with refused("invalid_setting", 400):
-        user.rpc("explain_llm_route", p_changes={"default_provider": "nobody"})
+        user.rpc("explain_llm_route", p_changes={"default_provider": "missing"})

@@ -21,7 +21,14 @@ PROVIDERS = ("openai", "groq", "mistral", "anthropic", "google")
 TASKS = (None, "speed", "code", "other")
 NEEDS = ("tools", "vision", "embeddings")
 KEY_STATES = ("none", "untested", "working", "rejected", "rate_limited", "rate_limit_over")
-MODELS = ("gpt-x", "claude-x", "unheard-of", *(f"{provider}/m" for provider in PROVIDERS), "groq", "groq/a/b")
+MODELS = (
+    "gpt-x",
+    "claude-x",
+    "unknown-model",
+    *(f"{provider}/m" for provider in PROVIDERS),
+    "groq",
+    "groq/a/b",
+)
 
 # The prefix of each provider's models, in the catalog under test.
 PREFIXES = {"openai": "gpt", "groq": "gpt", "mistral": "mistral", "anthropic": "claude", "google": "gemini"}
@@ -61,7 +68,7 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Target:
     """A provider, and perhaps a model, named by a step of the route."""
 
     reason: str
@@ -85,20 +92,20 @@ class Model:
         if self.now.model is not None and not self.requested():
             return False
         named = self.named()
-        wishes = [*named, *self.others({wish.provider for wish in named})]
-        operators = [wish for wish in wishes if wish.provider in self.now.operator_providers]
-        lines = [(wish, "user") for wish in wishes]
-        lines += [(wish, "operator") for wish in self.with_openai_last(operators)]
+        targets = [*named, *self.others({target.provider for target in named})]
+        operators = [target for target in targets if target.provider in self.now.operator_providers]
+        lines = [(target, "user") for target in targets]
+        lines += [(target, "operator") for target in self.with_openai_last(operators)]
         only = named[0].provider if named else self.now.default_provider
-        for wish, source in lines:
-            reason = self.obstacle(wish, source)
-            swapped = self.candidates or wish.provider != (only or wish.provider)
+        for target, source in lines:
+            reason = self.obstacle(target, source)
+            swapped = self.candidates or target.provider != (only or target.provider)
             if reason is None and not self.now.enable_fallbacks and swapped:
                 reason = "fallbacks_off"
             if reason is None:
-                self.candidates.append((source, wish.provider, self.model(wish), wish.reason))
+                self.candidates.append((source, target.provider, self.model(target), target.reason))
             else:
-                self.skipped.append((source, wish.provider, reason))
+                self.skipped.append((source, target.provider, reason))
         return True
 
     def provider(self, name: str) -> Provider:
@@ -107,14 +114,14 @@ class Model:
     def override(self) -> Mapping[str, Any]:
         return self.now.overrides.get(self.now.task or "", {})
 
-    def named(self) -> list[Wish]:
+    def named(self) -> list[Target]:
         """Steps 1 and 2: the requested model, then the override of the task."""
-        wishes = [Wish("requested", *request) for request in self.requested()]
+        targets = [Target("requested", *request) for request in self.requested()]
         if override := self.override():
-            wishes.append(Wish("task_override", override["provider"], override.get("model")))
+            targets.append(Target("task_override", override["provider"], override.get("model")))
             for fallback in override.get("fallbacks", ()):
-                wishes.append(Wish("task_fallback", fallback["provider"], fallback.get("model")))
-        return wishes
+                targets.append(Target("task_fallback", fallback["provider"], fallback.get("model")))
+        return targets
 
     def requested(self) -> list[tuple[str, str | None]]:
         model = self.now.model
@@ -129,7 +136,7 @@ class Model:
             return [(self.now.default_provider, model)]
         return [(p.id, model) for p in having]
 
-    def others(self, named: set[str]) -> list[Wish]:
+    def others(self, named: set[str]) -> list[Target]:
         """Steps 3 and 4: the default provider, then the rest by priority, task and catalog."""
         order = list(self.now.task_orders.get(self.now.task or "", ()))
 
@@ -139,42 +146,42 @@ class Model:
             return (provider.id != self.now.default_provider, priority, suits, provider.position, provider.id)
 
         return [
-            Wish("default_provider" if p.id == self.now.default_provider else "preference_order", p.id)
+            Target("default_provider" if p.id == self.now.default_provider else "preference_order", p.id)
             for p in sorted(self.now.providers, key=place)
             if p.id not in named
         ]
 
-    def with_openai_last(self, wishes: list[Wish]) -> list[Wish]:
+    def with_openai_last(self, targets: list[Target]) -> list[Target]:
         """Step 6: the operator's OpenAI key, last unless a step above ranked OpenAI."""
-        last = Wish("preference_order", "openai")
+        last = Target("preference_order", "openai")
         placed = "priority" in self.now.preferences.get("openai", {})
         placed |= "openai" in self.now.task_orders.get(self.now.task or "", ())
-        if placed or last not in wishes:
-            return wishes
-        return [wish for wish in wishes if wish != last] + [Wish("operator_openai", "openai")]
+        if placed or last not in targets:
+            return targets
+        return [target for target in targets if target != last] + [Target("operator_openai", "openai")]
 
-    def model(self, wish: Wish) -> str:
-        provider = self.provider(wish.provider)
-        if wish.model is not None:
-            return wish.model
+    def model(self, target: Target) -> str:
+        provider = self.provider(target.provider)
+        if target.model is not None:
+            return target.model
         if "embeddings" in self.now.needs:
             return provider.task_models()["embedding"]
         preferred = self.now.preferences.get(provider.id, {}).get("model")
         return str(preferred or provider.task_models().get(self.now.task or "", f"{provider.id}-default"))
 
-    def obstacle(self, wish: Wish, source: str) -> str | None:
-        provider = self.provider(wish.provider)
+    def obstacle(self, target: Target, source: str) -> str | None:
+        provider = self.provider(target.provider)
         if not provider.enabled:
             return "provider_off"
         if self.now.preferences.get(provider.id, {}).get("enabled") is False:
             return "provider_disabled"
-        if "embeddings" in self.now.needs and self.now.model is not None and wish.reason != "requested":
+        if "embeddings" in self.now.needs and self.now.model is not None and target.reason != "requested":
             return "other_model"
-        if "fallbacks" in self.override() and wish.reason not in NAMED:
+        if "fallbacks" in self.override() and target.reason not in NAMED:
             return "not_in_task_fallbacks"
         if not set(self.now.needs) <= provider.capabilities:
             return "lacks_capability"
-        if "embeddings" in self.now.needs and wish.model is None and not provider.embedding_model:
+        if "embeddings" in self.now.needs and target.model is None and not provider.embedding_model:
             return "no_model"
         if source == "operator":
             agreed = self.now.consent_by_default if self.now.consent is None else self.now.consent
