@@ -1,4 +1,4 @@
-"""Fixtures of the whole suite.
+"""Fixtures for the whole suite.
 
 The tests run against a Supabase project with the migrations: the one in API_URL, DB_URL, PUBLISHABLE_KEY and
 SECRET_KEY (``supabase status -o env`` prints them), or else a local stack in a temporary directory, which is
@@ -22,7 +22,9 @@ _NAMED = ("API_URL", "DB_URL", "PUBLISHABLE_KEY", "SECRET_KEY")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--exhaustive", action="store_true", help="also run the slow cases that resemble others")
+    parser.addoption(
+        "--exhaustive", action="store_true", help="also run slow cases that are similar to others"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +51,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def new_user(stack: Stack) -> Callable[[], User]:
-    """Makes a new user at each call."""
+    """A function that signs up a new user."""
     return stack.sign_up
 
 
@@ -61,7 +63,7 @@ def user(new_user: Callable[[], User]) -> User:
 
 @pytest.fixture
 def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
-    """The database as its owner, in autocommit."""
+    """A connection as the database owner, in autocommit."""
     with stack.connect() as connection:
         yield connection
 
@@ -74,7 +76,7 @@ def _emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(_emulator: Emulator) -> Iterator[Emulator]:
-    """An emulator of the providers, with nothing scripted and nothing served yet."""
+    """An emulator of the providers, without scripted behavior or earlier requests."""
     _emulator.reset()
     yield _emulator
     _emulator.reset()

@@ -1,4 +1,4 @@
-"""The classes of values/ that are read from the database."""
+"""The classes in supa_llm.values that are read from database rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from supa_llm.values.reading import Row
 
 
 def row_classes() -> list[type[Row]]:
-    """Each class in values/ that a row is read into."""
+    """Return every class in supa_llm.values that a row is read into."""
     for module in pkgutil.iter_modules(values.__path__):
         importlib.import_module(f"supa_llm.values.{module.name}")
     return sorted(_below(Row), key=lambda it: it.__name__)
@@ -20,7 +20,7 @@ def row_classes() -> list[type[Row]]:
 
 def _below(kind: type[Row]) -> Iterator[type[Row]]:
     for it in kind.__subclasses__():
-        # A dataclass with slots is made from a class that stays behind.
+        # A dataclass with slots replaces the original class, which stays in the list of subclasses.
         if getattr(sys.modules[it.__module__], it.__name__) is it:
             yield it
             yield from _below(it)

@@ -1,4 +1,4 @@
-"""What the tests use: a Supabase project, its users and administrator, and an emulator of the providers."""
+"""Test support: a Supabase project, its users and administrator, and an emulator of the providers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import supabase
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery staple"
 
-#: Provider → where the emulator speaks its format, and a key of the right shape. {} tells users apart.
+#: Provider → its path on the emulator, and a well-formed key in which {} identifies the user.
 PROVIDERS = {
     "openai": ("/v1", "sk-test-{}"),
     "groq": ("/groq/openai/v1", "gsk_test{}"),
@@ -36,13 +36,13 @@ PROVIDERS = {
 
 
 def key_for(provider: str, owner: int = 0) -> str:
-    """A key that looks like one of the provider's, made up, and different for each owner."""
+    """Return a fake key in the provider's format, different for each owner."""
     return PROVIDERS[provider][1].format(f"{owner:032d}")
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A Supabase project with the migrations in it: the local stack, or what the environment names."""
+    """A Supabase project with the migrations: the local stack, or the project named by the environment."""
 
     api_url: str
     db_url: str
@@ -61,39 +61,39 @@ class Stack:
         )
 
     def client(self) -> supabase.Client:
-        """A client of the app's, with nobody signed in."""
+        """Return a client of the app, without a signed-in user."""
         return supabase.create_client(self.api_url, self.publishable_key)
 
     async def async_client(self) -> supabase.AsyncClient:
         return await supabase.create_async_client(self.api_url, self.publishable_key)
 
     def connect(self) -> psycopg.Connection[Any]:
-        """The database as its owner, in autocommit."""
+        """Connect as the database owner, in autocommit."""
         return psycopg.connect(self.db_url, autocommit=True)
 
     def rpc(
         self, name: str, token: str | None = None, runtime: str | None = None, **arguments: Any
     ) -> httpx.Response:
-        """One RPC over HTTP; as an administrator, or as the user of a token, perhaps through a runtime."""
+        """Call an RPC over HTTP as an administrator, or as a token's user, optionally through a runtime."""
         key = self.secret_key if token is None else self.publishable_key
         headers = {"apikey": key} | ({"Authorization": f"Bearer {token}"} if token else {})
         headers |= {"x-llm-runtime": runtime} if runtime else {}
         return self._http.post(f"/rest/v1/rpc/{name}", json=arguments, headers=headers)
 
     def admin(self, name: str, **arguments: Any) -> Any:
-        """The answer of an administrator's RPC, which must succeed."""
+        """Call an RPC as an administrator. Return its result; it must succeed."""
         response = self.rpc(name, **arguments)
         assert response.is_success, response.text
         return response.json() if response.content else None
 
     def sign(self, **claims: Any) -> str:
-        """A user's access token as the project would sign it with its JWT secret, with these claims."""
-        assert self.jwt_secret is not None, "JWT_SECRET is not known"
+        """Sign an access token with these claims, as the project does with its JWT secret."""
+        assert self.jwt_secret is not None, "JWT_SECRET is not set"
         body = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part({'role': 'authenticated', **claims})}"
         return f"{body}.{_base64(hmac.digest(self.jwt_secret.encode(), body.encode(), 'sha256'))}"
 
     def sign_up(self, email: str | None = None) -> User:
-        """A new user; without an e-mail, one that nobody else has."""
+        """Sign up a new user, with a unique email address by default."""
         email = email or f"user-{uuid.uuid4().hex}@example.com"
         response = self._http.post(
             "/auth/v1/signup",
@@ -105,7 +105,7 @@ class Stack:
         return User(self, session["user"]["id"], email, session["access_token"])
 
     def crowd(self, size: int) -> list[User]:
-        """Many new users. Signing up is slow on purpose: where the JWT secret is known, SQL puts them in."""
+        """Create many users: in SQL if the JWT secret is known, because signing up is slow by design."""
         if self.jwt_secret is None:
             return [self.sign_up() for _ in range(size)]
         names = [str(uuid.uuid4()) for _ in range(size)]
@@ -124,7 +124,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class User:
-    """A signed-up user. ``access_token`` is of their own first session."""
+    """A signed-up user. ``access_token`` belongs to their first session."""
 
     stack: Stack = field(repr=False)
     id: str
@@ -133,11 +133,11 @@ class User:
 
     @property
     def credentials(self) -> Any:
-        """What ``sb.auth.sign_in_with_password`` takes."""
+        """The argument of ``sb.auth.sign_in_with_password``."""
         return {"email": self.email, "password": PASSWORD}
 
     def client(self) -> supabase.Client:
-        """A client of the app's on which they are signed in."""
+        """Return a client of the app with this user signed in."""
         sb = self.stack.client()
         sb.auth.sign_in_with_password(self.credentials)
         return sb
@@ -148,7 +148,7 @@ class User:
         return sb
 
     def rpc(self, name: str, **arguments: Any) -> Any:
-        """The answer of an RPC as this user, which must succeed."""
+        """Call an RPC as this user. Return its result; it must succeed."""
         response = self.stack.rpc(name, self.access_token, **arguments)
         assert response.is_success, response.text
         return response.json() if response.content else None
@@ -156,7 +156,7 @@ class User:
 
 @dataclass(frozen=True)
 class Emulator:
-    """The providers' wire formats, by llmock."""
+    """The providers' wire formats, emulated by llmock."""
 
     url: str
 
@@ -167,16 +167,16 @@ class Emulator:
     def base_url(self, provider: str) -> str:
         return self.url + PROVIDERS[provider][0]
 
-    def script(self, *behaviours: dict[str, Any]) -> None:
-        """Queue what the next requests meet: ``{"type": "fail", "status": 429, "match": {…}}`` and so on."""
-        self._http.post("/_llmock/scenario", json={"behaviors": list(behaviours)}).raise_for_status()
+    def script(self, *behaviors: dict[str, Any]) -> None:
+        """Queue behaviors for later requests, like ``{"type": "fail", "status": 429, "match": {…}}``."""
+        self._http.post("/_llmock/scenario", json={"behaviors": list(behaviors)}).raise_for_status()
 
     def fail(self, status: int, path: str = "*", times: int | None = 1, **fields: Any) -> None:
-        """Have the next requests to ``path`` fail; ``/groq/*`` are Groq's."""
+        """Make the next requests to ``path`` fail; ``/groq/*`` matches Groq's."""
         self.script({"type": "fail", "status": status, "times": times, "match": {"path": path}, **fields})
 
     def requests(self) -> list[dict[str, Any]]:
-        """What was served since the last reset, oldest first."""
+        """Return the requests served since the last reset, oldest first."""
         served: list[dict[str, Any]] = self._http.get("/_llmock/requests").json()["requests"]
         return served
 
@@ -186,7 +186,7 @@ class Emulator:
 
 @contextmanager
 def running_emulator(port: int) -> Iterator[Emulator]:
-    """An emulator in a process of its own."""
+    """Run an emulator in a separate process."""
     program = str(Path(sys.executable).with_name("llmock"))
     process = subprocess.Popen(
         [program, "serve", "-p", str(port), "--log-level", "error"],
@@ -207,7 +207,7 @@ def running_emulator(port: int) -> Iterator[Emulator]:
 
 
 def unsigned_token(**claims: Any) -> str:
-    """A token of the right shape that no project has signed."""
+    """Return a well-formed token without a valid signature."""
     parts = (
         json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims, {"no": "signature"})
     )
@@ -218,7 +218,7 @@ def wait_until(condition: Any, seconds: float = 10.0) -> None:
     """Wait until ``condition()`` is true."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"condition not met within {seconds} s"
         time.sleep(0.02)
 
 

@@ -1,8 +1,7 @@
-"""Run tests on a Supabase project in containers: `python -m tests.containers [what pytest takes]`.
+"""Run tests on a Supabase project in containers: `python -m tests.containers [pytest arguments]`.
 
-A command of its own rather than tests with a marker: which stack the tests run against is decided before
-pytest starts, by the same variables that name any other stack, and `make test` neither needs Docker nor
-counts as passed what it did not run.
+This is a separate command rather than a pytest marker. The same variables as for any other stack select the
+stack before pytest starts, and `make test` neither needs Docker nor reports tests that it did not run.
 """
 
 from __future__ import annotations

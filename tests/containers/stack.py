@@ -1,6 +1,6 @@
-"""A Supabase project in containers: the images that `supabase start` runs, wired as it wires them.
+"""A Supabase project in containers, with the images and the wiring of `supabase start`.
 
-Only what supa-llm needs is started: PostgreSQL, Auth, PostgREST and the gateway in front of them.
+It runs only the services that supa-llm needs: PostgreSQL, Auth, PostgREST and the gateway in front of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from supa_llm.local.install import cache_directory, install
 from supa_llm.local.layout import layout_for
 from supa_llm.local.stack_keys import StackKeys, load_or_create
 
-#: Service → the image that version 3.1 of the Supabase CLI runs; SUPA_LLM_<SERVICE>_IMAGE names another.
+#: Service → its image in version 3.1 of the Supabase CLI. SUPA_LLM_<SERVICE>_IMAGE overrides it.
 IMAGES = {
     "postgres": "supabase/postgres:17.11.0.018",
     "auth": "supabase/gotrue:v2.197.0",
@@ -39,8 +39,8 @@ IMAGES = {
 
 _READY_SECONDS = 180
 
-# The image of PostgreSQL runs this file at the end of its first start, when PGPASSWORD is POSTGRES_PASSWORD.
-# Before that the services' roles have no passwords.
+# The PostgreSQL image runs this file at the end of its first start, with POSTGRES_PASSWORD in PGPASSWORD.
+# Until then, the services' roles have no passwords.
 _PASSWORDS = r"""
 \set password `echo "$PGPASSWORD"`
 alter user postgres with password :'password';
@@ -48,8 +48,8 @@ alter user authenticator with password :'password';
 alter user supabase_auth_admin with password :'password';
 """
 
-# What `supabase start` tells Kong to put into Authorization. Nothing is refused: a key that is no token is
-# exchanged for one, anything else is handed on, and the service behind judges it.
+# The Authorization header that `supabase start` configures in Kong. Kong refuses nothing: it exchanges an API
+# key for a token and passes on anything else for the service to check.
 _BEARER = (
     "$((headers.authorization ~= nil and headers.authorization:sub(1, 10) ~= 'Bearer sb_'"
     " and headers.authorization)"
@@ -60,14 +60,14 @@ _BEARER = (
 
 
 class ContainersError(Exception):
-    """The containers could not be started; the message says why and what to do."""
+    """The containers could not be started. The message states the cause and the fix."""
 
 
 @contextmanager
 def running_containers(project: Path, directory: Path) -> Iterator[dict[str, str]]:
     """Run the project in containers with its migrations and seed, and remove them at the end.
 
-    Yields what `supabase status -o env` would print. `directory` is scratch space.
+    Yields the variables that `supabase status -o env` prints. `directory` is scratch space.
 
     Raises:
         ContainersError: no Docker, no image, or a service that does not start.
@@ -87,13 +87,13 @@ def running_containers(project: Path, directory: Path) -> Iterator[dict[str, str
 
         def start(service: str, container: DockerContainer) -> None:
             container.with_network(network).with_network_aliases(service)
-            # Registered before it starts, because one that fails half-way has to be removed too.
+            # Registered before the start, so that a container that fails to start is removed too.
             cleanup.callback(container.stop)
             _start(service, container)
             started[service] = container
 
         start("postgres", _postgres(keys))
-        # The gateway is second, because the auth service must know the URL that it is reached by.
+        # The gateway is second, because the auth service needs its own public URL.
         start("gateway", _gateway(keys))
         api_url = f"http://127.0.0.1:{_port(started, 'gateway', 8000)}"
         db_port = _port(started, "postgres", 5432)
@@ -102,7 +102,7 @@ def running_containers(project: Path, directory: Path) -> Iterator[dict[str, str
 
         start("auth", _auth(keys, config, api_url))
         _wait(started, "auth", lambda: _answers(f"{api_url}/auth/v1/health", keys))
-        # After the auth service has made its tables, and before PostgREST reads the schema.
+        # After the auth service has created its tables, and before PostgREST reads the schema.
         with locked(layout.lock, seconds=1, progress=print) as lock:
             migrate.push(layout, runtime, project, db_port=db_port, keys=keys, seed=config.seed, lock=lock)
         start("rest", _rest(keys, config))
@@ -144,7 +144,7 @@ def _auth(keys: StackKeys, config: ProjectConfig, api_url: str) -> DockerContain
         GOTRUE_SITE_URL=settings.get("site_url", api_url),
         GOTRUE_DISABLE_SIGNUP=_flag(not settings.get("enable_signup", True)),
         GOTRUE_EXTERNAL_EMAIL_ENABLED=_flag(email.get("enable_signup", True)),
-        # There is no mail server: confirming an address has to stay off, as in supabase/config.toml.
+        # There is no mail server, so email confirmation must stay off, as in supabase/config.toml.
         GOTRUE_MAILER_AUTOCONFIRM=_flag(not email.get("enable_confirmations", False)),
         GOTRUE_JWT_ISSUER=f"{api_url}/auth/v1",
         GOTRUE_JWT_AUD="authenticated",
@@ -179,7 +179,7 @@ def _gateway(keys: StackKeys) -> DockerContainer:
             KONG_DECLARATIVE_CONFIG="/home/kong/kong.json",
             KONG_PLUGINS="request-transformer,cors",
             KONG_NGINX_WORKER_PROCESSES="1",
-            # It starts before the services: a name that is unknown now may be known in a second.
+            # The gateway starts before the services, so it must retry names that do not resolve yet.
             KONG_DNS_ORDER="LAST,A,CNAME",
             KONG_DNS_NOT_FOUND_TTL="1",
             KONG_DNS_VALID_TTL="5",
@@ -213,7 +213,7 @@ def _require_docker() -> None:
         DockerClient().client.ping()
     except DockerException as error:
         raise ContainersError(
-            "This needs Docker, and no Docker daemon answers here. Start one, or name it in DOCKER_HOST; "
+            "No Docker daemon is reachable. Start one, or set DOCKER_HOST. "
             f"`make test` runs the same tests without Docker. ({error})"
         ) from error
 
@@ -224,13 +224,13 @@ def _start(service: str, container: DockerContainer) -> None:
         container.start()
     except APIError as error:
         raise ContainersError(
-            f"{container.image} cannot be started: {error.explanation or error}. "
-            f"{_variable(service)} names another image."
+            f"{container.image} could not be started: {error.explanation or error}. "
+            f"Set {_variable(service)} to use another image."
         ) from error
 
 
 def _port(started: dict[str, DockerContainer], service: str, port: int) -> int:
-    """The port of this machine that leads to one of the service's."""
+    """Return the port on this machine that maps to a port of the service."""
     try:
         return started[service].get_exposed_port(port)
     except OSError:
@@ -238,7 +238,7 @@ def _port(started: dict[str, DockerContainer], service: str, port: int) -> int:
 
 
 def _wait(started: dict[str, DockerContainer], service: str, ready: Callable[[], bool]) -> None:
-    """Wait until a service is ready, unless one of those that it needs has ended."""
+    """Wait until a service is ready. Fail if a container that was started has stopped."""
     deadline = time.monotonic() + _READY_SECONDS
     while not ready():
         for name, container in started.items():
@@ -258,14 +258,14 @@ def _failed(started: dict[str, DockerContainer], service: str) -> ContainersErro
 
 
 def _connects(db_url: str) -> bool:
-    # PostgreSQL takes no TCP connections before its first start is over, and the roles have their passwords.
+    # PostgreSQL accepts TCP connections only after its first start, when the roles have their passwords.
     with suppress(psycopg.OperationalError), psycopg.connect(db_url, connect_timeout=5):
         return True
     return False
 
 
 def _answers(url: str, keys: StackKeys) -> bool:
-    # The gateway answers 5xx for a service that is not there yet, as PostgREST does until it has the schema.
+    # The gateway returns 5xx until a service is up, and PostgREST does so until it has read the schema.
     with suppress(httpx.TransportError):
         return httpx.get(url, headers={"apikey": keys.publishable_key}, timeout=5).status_code < 500
     return False

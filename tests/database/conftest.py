@@ -1,4 +1,4 @@
-"""The database under test: over HTTP, and in a transaction as its owner and as each role of the API."""
+"""Fixtures for the database: over HTTP, and inside a transaction as its owner or as any API role."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from tests.support import ROOT, Stack
 
 @pytest.fixture(scope="session")
 def http(stack: Stack) -> Iterator[Http]:
-    """The public surface. What a test does here stays: leave the operator's switches as they were."""
+    """The public API. Changes persist, so a test must restore every operator setting that it changes."""
     if stack.jwt_secret is None:
-        pytest.skip("these tests sign tokens of their own: name the project's JWT_SECRET in the environment")
-    world = Http(stack, stack.jwt_secret)
-    with world.client:
-        yield world
+        pytest.skip(
+            "these tests sign their own tokens: set JWT_SECRET to the project's secret in the environment"
+        )
+    api = Http(stack, stack.jwt_secret)
+    with api.client:
+        yield api
 
 
 @pytest.fixture(scope="session")
@@ -30,24 +32,24 @@ def _owner(stack: Stack) -> Iterator[Connection]:
 
 @pytest.fixture
 def tx(_owner: Connection) -> Iterator[Transaction]:
-    """The database in a transaction of this test's own, rolled back at its end."""
+    """A transaction for this test, rolled back when the test ends."""
     with rolled_back(_owner) as transaction:
         yield transaction
 
 
 @pytest.fixture(scope="session")
 def adopter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopter]:
-    """A project made since 2026, with the default privileges of those, that adopts supa-llm."""
+    """An existing project with the default privileges of new projects, after installing supa-llm."""
     empty, directory = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("new_stack")
     (empty / "supabase" / "migrations").mkdir(parents=True)
-    made: dict[str, Any] = {"port": 0, "throwaway": True, "default_privileges": "new"}
-    local = LocalStack(directory, project=empty, **made)
+    options: dict[str, Any] = {"port": 0, "throwaway": True, "default_privileges": "new"}
+    local = LocalStack(directory, project=empty, **options)
     try:
         local.up()
         stack = Stack.from_env(local.env())
         with owner(stack) as connection:
             before = inventory(connection)
-        LocalStack(directory, project=ROOT, **made).up()
+        LocalStack(directory, project=ROOT, **options).up()
         yield Adopter(stack, before)
     finally:
         local.destroy()
@@ -55,5 +57,5 @@ def adopter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopter]:
 
 @pytest.fixture(scope="session")
 def new_stack(adopter: Adopter) -> Stack:
-    """A stack with the default privileges of projects made since 2026."""
+    """A stack with the default privileges of projects created since 2026."""
     return adopter.stack

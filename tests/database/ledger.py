@@ -1,4 +1,4 @@
-"""Usage for tests of the ledger: of any time, and what its sums must be."""
+"""Helpers for ledger tests: insert usage at any time, set prices, and count reported attempts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.database.support import Caller, Transaction, request_id
 
-#: A price as old as anything in the tests.
+#: Earlier than any usage in the tests.
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 _EVENT = """
@@ -41,7 +41,7 @@ select llm_private.note_hour(date_trunc('hour', llm_private.uuid_v7_time(%(reque
 
 
 def backfill(tx: Transaction, user: Caller, at: datetime, **changes: Any) -> dict[str, Any]:
-    """Put an attempt of any time into the ledger, past what recording allows."""
+    """Insert an attempt at any time into the ledger, bypassing the checks of recording."""
     event = {
         "user": user.id,
         "request_id": request_id(at.timestamp()),
@@ -62,7 +62,7 @@ def backfill(tx: Transaction, user: Caller, at: datetime, **changes: Any) -> dic
 
 
 def price(tx: Transaction, model: str = "*", provider: str = "groq", **rates: float) -> None:
-    """Say what a model has cost for as long as there are tests."""
+    """Set a price that is valid for all usage in the tests."""
     tx.admin.rpc("set_llm_price", p_provider=provider, p_model=model, p_rates=rates, p_valid_from=LONG_AGO)
 
 
@@ -71,6 +71,6 @@ def attempts(lines: Sequence[Mapping[str, Any]]) -> int:
 
 
 def project_attempts(tx: Transaction) -> int:
-    """Of all users and times, as the project's report tells them."""
+    """Return the number of attempts in the project report, for all users and times."""
     lines = tx.admin.rpc("get_llm_usage", p_since="2000-01-01", p_bucket=None, p_by=[])
     return attempts(lines)

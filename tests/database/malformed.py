@@ -1,4 +1,4 @@
-"""Every way in which a key has been, or may be, sent wrongly."""
+"""Malformed request bodies for set_llm_key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 def malformed_bodies(secret: str) -> Mapping[str, str | bytes]:
-    """Bodies for set_llm_key that must be refused; `secret` (letters and digits) is in nearly all."""
+    """Return bodies that set_llm_key must refuse. Nearly all contain `secret` (letters and digits)."""
     key = f"gsk_{secret}"
     good = body(key)
 
@@ -19,19 +19,19 @@ def malformed_bodies(secret: str) -> Mapping[str, str | bytes]:
 
     return {
         "of another provider": body(f"sk-{secret}"),
-        "of another provider that begins alike": body(f"sk-ant-{secret}", "openai"),
+        "of another provider with the same prefix": body(f"sk-ant-{secret}", "openai"),
         "with a space": body(f"gsk_ {secret}"),
-        "with a space at its end": body(f"{key} "),
-        "with a line break at its end": within("").replace(secret, f"{secret}\\n"),
+        "with a trailing space": body(f"{key} "),
+        "with a trailing line break": within("").replace(secret, f"{secret}\\n"),
         "with a tab": within("\\t"),
         "with a raw control character": within("\x01"),
         "with a delete character": within("\x7f"),
         "with NUL": within("\\u0000"),
         "with a lone high surrogate": within("\\ud800"),
         "with a lone low surrogate": within("\\udc00"),
-        "with an escape that is cut short": within("\\u12"),
+        "with a truncated escape": within("\\u12"),
         "with an unknown escape": within("\\x"),
-        "with letters like Latin ones": good.replace("gsk_", "\N{LATIN SMALL LETTER SCRIPT G}sk_"),
+        "with a Latin lookalike letter": good.replace("gsk_", "\N{LATIN SMALL LETTER SCRIPT G}sk_"),
         "with an emoji": body(f"{key}🔑"),
         "with a zero-width space": body(f"{key}\u200b"),
         "of 600 characters": body("gsk_" + (secret * 600)[:596]),
@@ -50,15 +50,15 @@ def malformed_bodies(secret: str) -> Mapping[str, str | bytes]:
         "for a provider that does not exist": body(key, "gorq"),
         "alone": json.dumps(key),
         "in a list of bodies": f"[{good}]",
-        "in a list alone": json.dumps([key]),
-        "in JSON that is cut short": good[:-2],
-        "in JSON with a comma too many": good[:-1] + ",}",
-        "in no JSON at all": key,
+        "alone in a list": json.dumps([key]),
+        "in truncated JSON": good[:-2],
+        "in JSON with a trailing comma": good[:-1] + ",}",
+        "not in JSON": key,
         "in bytes that are not UTF-8": good.encode()[:-2] + b'\xff\xfe"}',
         "in UTF-16": good.encode("utf-16"),
     }
 
 
 def body(key: str, provider: str = "groq") -> str:
-    """What set_llm_key takes, with every character as it is."""
+    """Return a body for set_llm_key, without escaping non-ASCII characters."""
     return json.dumps({"provider": provider, "key": key}, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What a runtime does for a metered user, and what must be true of the counters at any time."""
+"""A runtime's calls for a metered user, and the invariants of quota counters."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import psycopg
 
 from tests.database.support import Caller, Transaction, request_id
 
-#: What the models of these tests cost: a dollar for a million tokens, so 1000 tokens are a tenth of a cent.
+#: Model rates in these tests: a dollar per million tokens, so 1000 tokens cost a tenth of a cent.
 RATES = {"input": 1, "output": 1}
 
-# Counters whose reserved is not the sum of the reservations in them, or that say less than nothing.
+# Counters whose reserved amount differs from the sum of their reservations, or with a negative amount.
 WRONG = """
 select c.*, r.amount from llm_private.quota_counters as c
 cross join lateral (
@@ -23,17 +23,17 @@ where c.reserved <> r.amount or c.used < 0 or c.reserved < 0
 
 
 def assert_exact(connection: psycopg.Connection[Any]) -> None:
-    """Every counter holds what its reservations do, and nothing is negative."""
+    """Assert that each counter equals the sum of its reservations and that no amount is negative."""
     assert connection.execute(WRONG).fetchall() == []
 
 
-def nothing_was_used(tx: Transaction) -> None:
-    """For quotas that all share: what other tests left in the ledger is not there in this transaction."""
+def clear_usage(tx: Transaction) -> None:
+    """Delete the usage that other tests recorded, so that shared quotas start at zero."""
     tx.sql("delete from public.llm_usage_totals")
 
 
 def counter(connection: psycopg.Connection[Any], quota: int, owner: str) -> tuple[float, float]:
-    """What was used of a quota, and what is reserved."""
+    """Return the used and the reserved amount of a quota."""
     row = connection.execute(
         "select used, reserved from llm_private.quota_counters where quota_id = %s and owner = %s",
         [quota, owner],
@@ -44,7 +44,7 @@ def counter(connection: psycopg.Connection[Any], quota: int, owner: str) -> tupl
 
 
 def reservations(connection: psycopg.Connection[Any], request: str) -> int:
-    """In how many quotas a request holds something."""
+    """Return the number of quotas in which a request holds a reservation."""
     row = connection.execute(
         "select count(*) as n from llm_private.reservations where request_id = %s", [request]
     ).fetchone()
@@ -53,7 +53,7 @@ def reservations(connection: psycopg.Connection[Any], request: str) -> int:
 
 
 def expire(connection: psycopg.Connection[Any], request: str) -> None:
-    """Let the time pass after which a request is held to be lost."""
+    """Expire the reservations of a request."""
     connection.execute(
         "update llm_private.reservations set expires_at = now() - interval '1 second' where request_id = %s",
         [request],
@@ -61,18 +61,18 @@ def expire(connection: psycopg.Connection[Any], request: str) -> None:
 
 
 def resolves(user: Caller, /, request: str | None = None, **arguments: Any) -> tuple[str, dict[str, Any]]:
-    """Ask for a route, for a request that begins now unless one is named: its id, and the route."""
-    begun = request or request_id()
+    """Resolve a route for a new request, or for the one given. Return the request's id and the route."""
+    id_ = request or request_id()
     route = user.rpc(
         "resolve_llm_route",
-        p_request_id=begun,
+        p_request_id=id_,
         **{f"p_{name}": value for name, value in ({"task": "speed"} | arguments).items()},
     )
-    return begun, route
+    return id_, route
 
 
 def reserves(user: Caller, request: str, **changes: Any) -> None:
-    """Reserve for an attempt of a request."""
+    """Reserve quota for an attempt of a request."""
     arguments = {
         "request_id": request,
         "attempt": 1,
@@ -96,11 +96,11 @@ def sets(
 
 
 def prices(world: Transaction, *providers: str) -> None:
-    """Give all models of these providers the price of these tests."""
+    """Set `RATES` as the price of all models of these providers."""
     for provider in providers:
         world.admin.rpc("set_llm_price", p_provider=provider, p_model="*", p_rates=RATES)
 
 
 def figures(caller: Caller, quota: int) -> dict[str, Any]:
-    """A quota as it is listed for a caller."""
+    """Return a quota as it is listed for a caller."""
     return next(line for line in caller.rpc("list_llm_quotas") if line["id"] == quota)

@@ -1,8 +1,8 @@
-"""Who calls the database in these tests, and what an answer or a refusal looks like.
+"""Callers of the database in these tests, and the two worlds in which they call it.
 
-Two worlds have the same callers. `Http` is the public surface: PostgREST, a transaction a call.
-`Transaction` is one transaction that is rolled back at the end, in which a test may also change what is
-global (the operator's switches, the catalog) and look behind the scenes with `sql`.
+`Http` is the public API: PostgREST, with one transaction per call. `Transaction` is a single transaction that
+is rolled back at the end. In it, a test can also change global state (operator settings, the catalog) and
+query tables directly with `sql`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Connection = psycopg.Connection[dict[str, Any]]
 API_ROLES = ("anon", "authenticated", "service_role")
 
 
-class Refused(Exception):  # noqa: N818 - what the database did, not what went wrong
-    """The database said no. `code` is that of a coded error, else the SQLSTATE or PostgREST's own."""
+class Refused(Exception):  # noqa: N818 - an expected outcome, not an error
+    """The database refused a call. `code` is supa-llm's error code, or else PostgREST's or the SQLSTATE."""
 
     def __init__(self, code: str, status: int | None, message: str, hint: str, raw: str) -> None:
         super().__init__(f"{status} {code}: {message} {hint}")
@@ -40,7 +40,7 @@ class Refused(Exception):  # noqa: N818 - what the database did, not what went w
 
 @contextlib.contextmanager
 def refused(code: str, status: int | None = None) -> Iterator[pytest.ExceptionInfo[Refused]]:
-    """The body must be refused with this code, and this HTTP status if one is given."""
+    """Expect the block to be refused with this code and, if given, this HTTP status."""
     with pytest.raises(Refused) as info:
         yield info
     assert info.value.code == code, info.value
@@ -48,7 +48,7 @@ def refused(code: str, status: int | None = None) -> Iterator[pytest.ExceptionIn
 
 
 class World(Protocol):
-    """Where calls go."""
+    """A way to call the database."""
 
     def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any: ...
 
@@ -57,7 +57,7 @@ class World(Protocol):
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with credentials: a role, for a user their token's claims, perhaps a runtime's secret."""
+    """A caller with credentials: a role, a user's token claims, and an optional runtime secret."""
 
     world: World
     role: str
@@ -71,31 +71,31 @@ class Caller:
         return str(self.claims["sub"])
 
     def rpc(self, function: str, /, **arguments: Any) -> Any:
-        """Call a function of the public surface. Raises Refused."""
+        """Call an RPC. Raises Refused."""
         return self.world.call(self, function, arguments)
 
     def through(self, secret: str | None) -> Caller:
-        """The same caller through the runtime that has this secret."""
+        """Return the same caller, using the runtime with this secret."""
         return replace(self, runtime=secret)
 
     def with_claims(self, **claims: Any) -> Caller:
-        """The same user with another token; None leaves a claim out."""
+        """Return the same user with a changed token; None removes a claim."""
         merged = {**(self.claims or {}), **claims}
         return replace(self, claims={name: value for name, value in merged.items() if value is not None})
 
     def holds_key(self, provider: str, number: int = 0) -> dict[str, Any]:
-        """Store a key, and return what is told of it."""
+        """Store a key, and return its masked entry."""
         stored = self.rpc("set_llm_key", provider=provider, key=key_for(provider, number))
         assert isinstance(stored, dict)
         return stored
 
     def records(self, **changes: Any) -> bool:
-        """Record an attempt that succeeded, unless `changes` say otherwise."""
+        """Record an attempt, successful by default. Return whether it was new."""
         return bool(self.rpc("record_llm_usage", **usage_event(**changes)))
 
 
 def new_user(world: World) -> Caller:
-    """An account that has just been made, signed in."""
+    """Create an account, and return it as a signed-in caller."""
     user_id = str(uuid.uuid4())
     world.add_user(user_id)
     now = int(time.time())
@@ -114,7 +114,7 @@ def new_user(world: World) -> Caller:
 
 
 class Http:
-    """PostgREST, with the API keys of the stack, and users' tokens signed as the project would."""
+    """PostgREST, with the stack's API keys and with user tokens signed like the project's own."""
 
     def __init__(self, stack: Stack, jwt_secret: str) -> None:
         self.stack = stack
@@ -143,7 +143,7 @@ class Http:
         content: str | bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Any request, as this caller."""
+        """Send any request as this caller."""
         key = self.stack.secret_key if caller.role == "service_role" else self.stack.publishable_key
         sent = {"apikey": key, "content-type": "application/json"}
         if caller.claims is not None:
@@ -155,7 +155,7 @@ class Http:
 
 
 def read(response: httpx.Response) -> Any:
-    """The JSON of an answer. Raises Refused."""
+    """Return the JSON of a response. Raises Refused."""
     if response.is_success:
         return response.json() if response.content else None
     error = response.json()
@@ -170,7 +170,7 @@ def read(response: httpx.Response) -> Any:
 
 
 class Transaction:
-    """The database itself, as `postgres` and as each role of the API, in a transaction of the caller's."""
+    """The database in an open transaction, as `postgres` and as each API role."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -186,14 +186,14 @@ class Transaction:
         return cursor.fetchall() if cursor.description else []
 
     def value(self, query: str, *parameters: Any) -> Any:
-        """The one value that a query of the owner's returns."""
+        """Run a query as the owner of the schema, and return its only value."""
         (row,) = self.sql(query, *parameters)
         (value,) = row.values()
         return value
 
     @contextlib.contextmanager
     def as_role(self, caller: Caller) -> Iterator[Connection]:
-        """Be this caller, as PostgREST would make it so. Raises Refused; what was done before it is kept."""
+        """Act as this caller, as PostgREST does. Raises Refused and then undoes only this block."""
         headers = {} if caller.runtime is None else {"x-llm-runtime": caller.runtime}
         claims = "" if caller.claims is None else json.dumps(dict(caller.claims))
         try:
@@ -240,13 +240,13 @@ class Transaction:
 
 @contextlib.contextmanager
 def rolled_back(connection: Connection) -> Iterator[Transaction]:
-    """A transaction that leaves nothing behind."""
+    """Open a transaction, and roll it back at the end."""
     with connection.transaction(force_rollback=True):
         yield Transaction(connection)
 
 
 def owner(stack: Stack) -> Connection:
-    """The database as its owner, in autocommit; a row is a dict."""
+    """Connect as the database owner, in autocommit, with rows as dicts."""
     return psycopg.connect(stack.db_url, autocommit=True, row_factory=dict_row)
 
 
@@ -262,14 +262,14 @@ def _insert_user(connection: psycopg.Connection[Any], user_id: str) -> None:
 
 
 def request_id(at: float | None = None) -> str:
-    """A UUIDv7 of this moment, or of another (seconds since 1970)."""
+    """Return a UUIDv7 for now, or for another time in seconds since 1970."""
     milliseconds = int((time.time() if at is None else at) * 1000)
     bits = milliseconds << 80 | 7 << 76 | int.from_bytes(os.urandom(10), "big") & (1 << 76) - 1
     return str(uuid.UUID(int=bits & ~(3 << 62) | 2 << 62))
 
 
 def usage_event(**changes: Any) -> dict[str, Any]:
-    """Arguments of record_llm_usage for an attempt that succeeded; an argument is named without its p_."""
+    """Return arguments of record_llm_usage for a successful attempt; `changes` omit the p_ prefix."""
     event = {
         "request_id": request_id(),
         "attempt": 1,
@@ -284,13 +284,13 @@ def usage_event(**changes: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Adopter:
-    """A project that was there before, and what was in it before our migrations came."""
+    """An existing project, and its inventory before supa-llm's migrations."""
 
     stack: Stack
     before: dict[str, list[Any]]
 
 
-# All that is not ours, with its owner and who may do what with it.
+# Everything that is not supa-llm's, with owners and privileges.
 _INVENTORY = {
     "default privileges": "select defaclrole::regrole::text, defaclnamespace::regnamespace::text, "
     "defaclobjtype::text, defaclacl::text from pg_default_acl",
@@ -317,7 +317,7 @@ _INVENTORY = {
 
 
 def inventory(connection: Connection) -> dict[str, list[Any]]:
-    """What is in a database and is not ours."""
+    """Return everything in a database that is not supa-llm's."""
     return {
         kind: sorted(repr(row) for row in connection.execute(query).fetchall())
         for kind, query in _INVENTORY.items()

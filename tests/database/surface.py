@@ -1,8 +1,7 @@
-"""The public surface as it is meant to be: who may call what, and read what.
+"""The public API as intended: the roles that may call each RPC and read each table.
 
-Tests hold the catalog against it.
-
-Whoever adds a function or a table says here who may use it, and with which arguments to attack it.
+Tests compare the system catalog with it. When you add a function or a table, declare here which roles may use
+it and which arguments an attacker would send.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ ADMIN = frozenset({"service_role"})
 
 @dataclass(frozen=True)
 class Victim:
-    """What an attacker may have found out about somebody else."""
+    """Ids of another user that an attacker may have found out."""
 
     id: str
     key_id: str
@@ -33,7 +32,7 @@ class Victim:
 
 @dataclass(frozen=True)
 class Rpc:
-    """Who may call it, and arguments that aim at a victim as well as its parameters allow."""
+    """The roles that may call an RPC, and arguments that target a victim as far as it allows."""
 
     roles: frozenset[str]
     attack: Callable[[Victim], Mapping[str, Any]] = field(default=lambda _: {})
@@ -115,7 +114,7 @@ RPCS: Mapping[str, Rpc] = {
     "revoke_llm_runtime": Rpc(ADMIN, lambda victim: {"p_id": victim.id}),
 }
 
-# Definer functions in llm_private that a role of the API may execute: what the RPCs of that role stand on.
+# Security definer functions in llm_private that an API role may execute because its RPCs call them.
 PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "get_settings": USER,
     "set_settings": USER,
@@ -157,7 +156,7 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "revoke_runtime": ADMIN,
 }
 
-# Tables in public, and the column that names the owner of a row; None: for everybody who is signed in.
+# Tables in public, with the column that names a row's owner; None if every signed-in user may read them.
 TABLES: Mapping[str, str | None] = {
     "user_llm_settings": "user_id",
     "llm_keys": "user_id",
@@ -171,5 +170,5 @@ TABLES: Mapping[str, str | None] = {
     "llm_prices": None,
 }
 
-# Of those, the ones in which some rows are a user's own, and read by nobody else.
+# Of the tables without an owner column, those in which some rows are private to a user.
 SHARED = frozenset({"llm_prices"})

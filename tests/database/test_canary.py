@@ -1,7 +1,7 @@
-"""A known key is put through everything that can happen to one, and is then nowhere on the server's disk.
+"""A known key goes through every operation and failure, and must not be on the server's disk afterwards.
 
-On a stack of its own, which logs as PostgreSQL does by default (a statement that fails is logged, with
-details) and counts every statement, nested ones too.
+The test has its own stack, which logs as PostgreSQL does by default (failed statements, with details) and
+tracks the statistics of every statement, including nested ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LOGGING = {
 
 @dataclass
 class Scene:
-    """The stack, who knows the canary, and what the server must not know of it."""
+    """The stack, a user with the canary key, and the server's directories."""
 
     http: Http
     admin: psycopg.Connection[Any]
@@ -48,17 +48,17 @@ class Scene:
 
     @property
     def key(self) -> str:
-        return f"gsk_{self.canary}0000"  # whose last characters are its hint
+        return f"gsk_{self.canary}0000"  # The hint shows the last characters.
 
     def call(self, function: str, /, **arguments: Any) -> None:
-        with_or_without_success(lambda: self.user.rpc(function, **arguments))
+        tolerate_refusal(lambda: self.user.rpc(function, **arguments))
 
     def put(self, content: str | bytes, path: str = "rpc/set_llm_key", **headers: str) -> httpx.Response:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.http.send(self.user, "POST", path, content=content, headers=sent)
 
 
-def with_or_without_success(call: Callable[[], Any]) -> None:
+def tolerate_refusal(call: Callable[[], Any]) -> None:
     refusal = ""
     try:
         call()
@@ -94,7 +94,7 @@ def send_malformed(scene: Scene) -> None:
 
 
 def send_in_other_ways(scene: Scene) -> None:
-    """As a form, as text, in the address, to a table, to other functions, to none."""
+    """Send the key as a form, as text, in the URL, to a table, to another schema, and without access."""
     good, form = body(scene.key), urllib.parse.urlencode({"provider": "groq", "key": scene.key})
     for content_type in ("text/plain", "text/csv", "application/octet-stream", "text/xml", "image/png"):
         scene.put(good, content_type=content_type)
@@ -133,8 +133,8 @@ def paste_into_the_wrong_field(scene: Scene) -> None:
         scene.call("set_llm_settings", p_changes=changes)
 
 
-def live_a_full_life(scene: Scene) -> None:
-    """Set, read, used, rejected, replaced, revealed, revoked."""
+def run_the_life_cycle_of_a_key(scene: Scene) -> None:
+    """Set, replace, use, reveal, reject and remove the key."""
     first = scene.user.rpc("set_llm_key", provider="groq", key=scene.key)
     second = scene.user.rpc("set_llm_key", provider="groq", key=scene.key)
     assert first["id"] != second["id"]
@@ -147,14 +147,14 @@ def live_a_full_life(scene: Scene) -> None:
     scene.user.rpc("remove_llm_key", p_provider="groq")
 
 
-def ask_for_a_cast(scene: Scene) -> None:
-    """PostgREST casts a result where it is asked to, and PostgreSQL prints what it cannot cast."""
+def request_a_cast(scene: Scene) -> None:
+    """PostgREST casts a result on request, and PostgreSQL's error prints a value that it cannot cast."""
     scene.user.rpc("set_llm_key", provider="groq", key=scene.key)
-    of_route = "pgrst_scalar:pgrst_scalar->candidates->0->>key::int"
+    key_of_route = "pgrst_scalar:pgrst_scalar->candidates->0->>key::int"
     for path, arguments in (
         ("rpc/reveal_llm_key?select=pgrst_scalar::int", {"p_provider": "groq"}),
         ("rpc/reveal_llm_key?select=pgrst_scalar:pgrst_scalar::uuid", {"p_provider": "groq"}),
-        (f"rpc/resolve_llm_route?select={of_route}", {}),
+        (f"rpc/resolve_llm_route?select={key_of_route}", {}),
     ):
         answer = scene.http.send(scene.user, "POST", path, content=json.dumps(arguments))
         assert answer.json()["details"] == "invalid_argument", answer.text
@@ -169,7 +169,7 @@ def break_the_cipher(scene: Scene) -> None:
         "where t.user_id = %s and s.user_id = %s",
         [thief.id, scene.user.id],
     )
-    with_or_without_success(lambda: thief.rpc("reveal_llm_key", p_provider="groq"))
+    tolerate_refusal(lambda: thief.rpc("reveal_llm_key", p_provider="groq"))
     entry = "select vault_secret_id from llm_private.master_keys"
     scene.admin.execute(f"create table public.entry as {entry}")
     other = "select vault.create_secret('another key', 'another')"
@@ -185,7 +185,7 @@ def break_the_cipher(scene: Scene) -> None:
 
 
 def fail_half_way(scene: Scene) -> None:
-    """The call waits for a lock, which is logged, is looked at by administrators, and is then cancelled."""
+    """Let the call wait for a lock, which is logged; view it as an administrator; then cancel it."""
     waiting = "from pg_stat_activity where wait_event_type = 'Lock'"
     with scene.http.stack.connect() as blocker, ThreadPoolExecutor(1) as pool, blocker.transaction():
         blocker.execute("select from public.user_llm_settings where user_id = %s for update", [scene.user.id])
@@ -196,7 +196,7 @@ def fail_half_way(scene: Scene) -> None:
         assert scene.canary not in repr(seen)
         scene.admin.execute(f"select pg_cancel_backend(pid) {waiting}")
         assert answer.result().status_code >= 500
-    # A violated constraint, whose detail prints the row.
+    # The error detail of a violated constraint prints the row.
     scene.admin.execute("alter table public.llm_keys add constraint none check (false) not valid")
     scene.admin.execute(
         "alter table llm_private.key_secrets add constraint none check (ciphertext is null) not valid"
@@ -214,7 +214,7 @@ def logs(scene: Scene) -> list[str]:
 
 
 def found_in_tables(scene: Scene, text: str) -> list[str]:
-    """The tables and statistics that hold this text."""
+    """Return the tables and statistics views that contain this text."""
     relations = scene.admin.execute(
         "select oid::regclass::text from pg_class where relkind in ('r', 'p', 'm') "
         "union all select unnest(array['pg_stat_activity', 'extensions.pg_stat_statements', 'pg_stats', "
@@ -232,7 +232,7 @@ def found_in_tables(scene: Scene, text: str) -> list[str]:
 
 
 def found_on_disk(scene: Scene, *needles: bytes) -> list[Path]:
-    """The files of the server's, write-ahead log and service logs included, that hold one of these."""
+    """Return the server's files, including the WAL and service logs, that contain one of these."""
     paths = {path for directory in scene.directories for path in directory.rglob("*") if path.is_file()}
     assert any("pg_wal" in path.parts for path in paths)
     assert any(path.suffix == ".log" for path in paths)
@@ -247,23 +247,23 @@ def found_on_disk(scene: Scene, *needles: bytes) -> list[Path]:
 
 
 def encodings(text: str) -> list[bytes]:
-    """As it is, as UTF-16, as PostgreSQL prints bytes, and in base64 wherever it begins."""
+    """Return the text as is, in UTF-16, in hex as PostgreSQL prints bytes, and in base64 at each offset."""
     plain = text.encode()
     in_base64 = [base64.b64encode(b"x" * shift + plain)[4:-4] for shift in range(3)]
     return [plain, text.encode("utf-16-le"), plain.hex().encode(), *in_base64]
 
 
-def test_a_key_is_nowhere_on_the_server_whatever_happened_to_it(scene: Scene) -> None:
+def test_no_operation_leaves_a_readable_key_on_the_server(scene: Scene) -> None:
     scene.user.rpc("get_llm_settings")
     send_malformed(scene)
     send_in_other_ways(scene)
     paste_into_the_wrong_field(scene)
-    live_a_full_life(scene)
-    ask_for_a_cast(scene)
+    run_the_life_cycle_of_a_key(scene)
+    request_a_cast(scene)
     break_the_cipher(scene)
     fail_half_way(scene)
 
-    # A search that finds nothing must be shown to find: tables, statistics, logs and the WAL hold this one.
+    # Prove that the search works: it must find a decoy in tables, statistics, logs and the WAL.
     decoy = secrets.token_hex(16)
     scene.admin.execute(f"create table public.decoy as select '{decoy}'::text as \"{decoy}\"")
     with pytest.raises(psycopg.Error):
@@ -276,7 +276,7 @@ def test_a_key_is_nowhere_on_the_server_whatever_happened_to_it(scene: Scene) ->
     assert any("base" in path.parts for path in decoys)
     assert any(path.suffix == ".log" for path in decoys)
 
-    # The master key, as it is and as the bytes that it stands for.
+    # The master key, in base64 and as raw bytes.
     (master,) = scene.admin.execute(
         "select d.decrypted_secret from llm_private.master_keys as m "
         "inner join vault.decrypted_secrets as d on d.id = m.vault_secret_id"

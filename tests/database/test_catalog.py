@@ -1,4 +1,4 @@
-"""What may be done with each of our functions, tables and sequences, read from PostgreSQL's own catalog."""
+"""Owners, privileges and policies of supa-llm's functions, tables and sequences in the system catalog."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.database.surface import PRIVATE_GRANTS, RPCS, SHARED, TABLES
 
 @pytest.fixture(scope="module", params=["old", "new"])
 def catalog(request: pytest.FixtureRequest) -> Iterator[Connection]:
-    """The catalog of a stack with either kind of default privileges."""
+    """The system catalog of a stack with old or new default privileges."""
     with owner(request.getfixturevalue("stack" if request.param == "old" else "new_stack")) as connection:
         yield connection
 
@@ -59,19 +59,19 @@ def relations(catalog: Connection) -> list[dict[str, Any]]:
     )
 
 
-def test_every_function_in_public_is_declared_and_named_for_us(functions: list[dict[str, Any]]) -> None:
+def test_every_public_function_is_declared_and_has_llm_in_its_name(functions: list[dict[str, Any]]) -> None:
     public = {function["name"] for function in functions if function["schema"] == "public"}
     assert public == set(RPCS)
     assert all("llm" in name for name in public)
 
 
 def test_no_function_is_overloaded(functions: list[dict[str, Any]]) -> None:
-    """PostgREST chooses among overloads by the names of arguments, and a missing one may choose another."""
+    """PostgREST picks an overload by argument names, so a missing argument could select another one."""
     names = [(function["schema"], function["name"]) for function in functions]
     assert len(names) == len(set(names))
 
 
-def test_an_rpc_runs_with_the_rights_of_its_caller(functions: list[dict[str, Any]]) -> None:
+def test_every_rpc_runs_with_its_callers_privileges(functions: list[dict[str, Any]]) -> None:
     assert [f["name"] for f in functions if f["schema"] == "public" and f["definer"]] == []
 
 
@@ -81,15 +81,15 @@ def test_every_function_pins_its_search_path(functions: list[dict[str, Any]]) ->
     ] == []
 
 
-def test_every_function_belongs_to_the_role_that_migrates(functions: list[dict[str, Any]]) -> None:
+def test_every_function_is_owned_by_postgres(functions: list[dict[str, Any]]) -> None:
     assert [f["signature"] for f in functions if f["owner"] != "postgres"] == []
 
 
-def test_every_function_says_what_it_is_for(functions: list[dict[str, Any]]) -> None:
+def test_every_function_has_a_comment(functions: list[dict[str, Any]]) -> None:
     assert [f["signature"] for f in functions if not f["comment"]] == []
 
 
-def test_exactly_the_declared_roles_may_execute_each_function(functions: list[dict[str, Any]]) -> None:
+def test_each_function_is_executable_by_exactly_the_declared_roles(functions: list[dict[str, Any]]) -> None:
     for function in functions:
         declared: frozenset[str] = (
             RPCS[function["name"]].roles
@@ -101,15 +101,15 @@ def test_exactly_the_declared_roles_may_execute_each_function(functions: list[di
     assert {f["name"] for f in functions if f["schema"] == "llm_private"} >= set(PRIVATE_GRANTS)
 
 
-def test_what_the_api_may_execute_in_llm_private_runs_with_the_rights_of_its_owner(
+def test_private_functions_open_to_the_api_are_security_definer(
     functions: list[dict[str, Any]],
 ) -> None:
-    """Without them it could do nothing there, and the grant would be a leftover."""
+    """A function that runs as its caller can do nothing there, so its grant would be a leftover."""
     private = [f for f in functions if f["schema"] == "llm_private"]
     assert [f["signature"] for f in private if f["granted"] and not f["definer"]] == []
 
 
-def test_every_table_in_public_is_declared_and_named_for_us(relations: list[dict[str, Any]]) -> None:
+def test_every_public_table_is_declared_and_has_llm_in_its_name(relations: list[dict[str, Any]]) -> None:
     public = {r["name"] for r in relations if r["schema"] == "public" and r["kind"] != "S"}
     assert public == set(TABLES)
     assert all("llm" in name for name in public)
@@ -119,7 +119,7 @@ def test_every_table_has_row_level_security(relations: list[dict[str, Any]]) -> 
     assert [r["name"] for r in relations if r["kind"] in "rp" and not r["rls"]] == []
 
 
-def test_every_table_belongs_to_the_role_that_migrates_and_says_what_it_is_for(
+def test_every_table_is_owned_by_postgres_and_has_a_comment(
     relations: list[dict[str, Any]],
 ) -> None:
     assert [r["name"] for r in relations if r["owner"] != "postgres"] == []
@@ -127,8 +127,8 @@ def test_every_table_belongs_to_the_role_that_migrates_and_says_what_it_is_for(
     assert [r["name"] for r in tables if not r["comment"]] == []
 
 
-def test_the_api_may_read_public_tables_and_do_nothing_else_with_any(catalog: Connection) -> None:
-    """Not TRUNCATE either, which passes by row level security, nor a sequence."""
+def test_api_roles_may_only_select_from_public_tables(catalog: Connection) -> None:
+    """This includes sequences, and TRUNCATE, which bypasses row level security."""
     grants = rows(
         catalog,
         """
@@ -149,7 +149,7 @@ def test_the_api_may_read_public_tables_and_do_nothing_else_with_any(catalog: Co
     }
 
 
-def test_no_column_is_granted_past_its_table(catalog: Connection) -> None:
+def test_no_column_has_its_own_grants(catalog: Connection) -> None:
     columns = rows(
         catalog,
         """
@@ -163,7 +163,7 @@ def test_no_column_is_granted_past_its_table(catalog: Connection) -> None:
     assert columns == []
 
 
-def test_policies_only_let_signed_in_users_read_their_own(catalog: Connection) -> None:
+def test_policies_let_signed_in_users_read_only_their_own_rows(catalog: Connection) -> None:
     policies = rows(
         catalog,
         "select tablename, cmd, roles::text[] as roles, qual, permissive from pg_policies "
@@ -181,8 +181,8 @@ def test_policies_only_let_signed_in_users_read_their_own(catalog: Connection) -
         assert policy["qual"] == expected, table
 
 
-def test_an_index_stands_behind_every_policy(catalog: Connection) -> None:
-    """Each table leads its primary key with the owner, so that it also shards by it."""
+def test_the_primary_key_of_an_owned_table_starts_with_the_owner(catalog: Connection) -> None:
+    """The index serves the table's policy, and the table can be sharded by owner."""
     leading = rows(
         catalog,
         """
@@ -199,7 +199,7 @@ def test_an_index_stands_behind_every_policy(catalog: Connection) -> None:
 
 
 def test_every_foreign_key_is_indexed(catalog: Connection) -> None:
-    """Without, deleting one account or provider reads whole tables."""
+    """Without an index, deleting one account or provider would scan whole tables."""
     missing = rows(
         catalog,
         """
@@ -216,7 +216,7 @@ def test_every_foreign_key_is_indexed(catalog: Connection) -> None:
     assert missing == []
 
 
-def test_the_private_schema_is_open_to_nobody_without_need(catalog: Connection) -> None:
+def test_only_authenticated_and_service_role_may_use_the_private_schema(catalog: Connection) -> None:
     grants = rows(
         catalog,
         "select case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as grantee, "
@@ -230,8 +230,8 @@ def test_the_private_schema_is_open_to_nobody_without_need(catalog: Connection) 
     }
 
 
-def test_no_trigger_of_ours_sits_on_a_table_of_the_project(catalog: Connection) -> None:
-    """One on auth.users that fails would block sign-ups."""
+def test_no_supa_llm_trigger_is_on_a_table_of_the_project(catalog: Connection) -> None:
+    """A failing trigger on auth.users would block sign-ups."""
     triggers = rows(
         catalog,
         "select tgrelid::regclass::text as name from pg_trigger as t "

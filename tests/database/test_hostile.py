@@ -1,4 +1,4 @@
-"""Every RPC and every table, attacked over HTTP by everybody who has no business there."""
+"""Attacks over HTTP on every RPC and every table, by all kinds of callers without access."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.database.support import Caller, Connection, Http, Refused, new_user, 
 from tests.database.surface import RPCS, SHARED, TABLES, Victim
 from tests.support import Stack, key_for
 
-# What is a user's in llm_private. Operators may set quotas for them too.
+# A user's rows in llm_private, without the quotas that operators may set for them.
 PRIVATE = (
     "llm_private.key_secrets",
     "llm_private.leases",
@@ -30,7 +30,7 @@ PRIVATE = (
 
 @dataclass(frozen=True)
 class Scene:
-    """A victim who has used everything, and those who are after them."""
+    """A victim with data in every table, and the attackers."""
 
     http: Http
     owner: Connection
@@ -41,7 +41,7 @@ class Scene:
     revoked_runtime: Caller
 
     def intruders(self) -> dict[str, Caller]:
-        """By name; none of them is the victim or an administrator."""
+        """Return the attackers by name; none is the victim or an ordinary administrator."""
         anon, user = self.http.anon, self.attacker
         return {
             "anon": anon,
@@ -59,7 +59,7 @@ class Scene:
         }
 
     def belongings(self) -> dict[str, list[str]]:
-        """All that is stored of the victim's."""
+        """Return all stored rows of the victim, by table."""
         owned = [f"public.{table}" for table, owner in TABLES.items() if owner or table in SHARED]
         return {
             table: sorted(
@@ -73,7 +73,7 @@ class Scene:
         }
 
     def secrets(self, intruder: Caller) -> list[str]:
-        """What nobody else may hear of; an administrator may hear of usage, and see keys masked."""
+        """Return values that the intruder must not see; administrators may see usage and masked keys."""
         key, victim = key_for("groq", 1), self.victim
         secrets = [key, victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
@@ -81,7 +81,7 @@ class Scene:
         return secrets
 
 
-# What the victim pays is between them and their provider.
+# A price that the victim set is private.
 VICTIMS_RATE = "4242.125"
 
 
@@ -99,7 +99,7 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
     user.records(model="victims-own-model", key_id=key["id"])
     http.admin.rpc("set_llm_price", p_provider="groq", p_model="everybodys-model", p_rates={"input": 1})
-    # Everybody may see this price, but not whose model it was for.
+    # Everyone may see this price, but not that it applies to the victim's model.
     since = {"p_valid_from": "2025-01-01T00:00:00Z"}
     http.admin.rpc("set_llm_price", p_provider="groq", p_model="victims-*", p_rates={"request": 1}, **since)
     assert http.admin.rpc("recalculate_llm_costs", p_batch=10_000)["done"]
@@ -126,23 +126,23 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
 
 
 @pytest.mark.parametrize("function", RPCS)
-def test_no_rpc_tells_an_intruder_of_a_user_or_changes_what_is_theirs(scene: Scene, function: str) -> None:
+def test_no_rpc_lets_an_intruder_read_or_change_a_users_data(scene: Scene, function: str) -> None:
     before = scene.belongings()
     assert all(before.values())
     for name, intruder in scene.intruders().items():
         arguments = dict(RPCS[function].attack(scene.victim))
         sent = json.dumps(arguments)
-        # What an intruder recorded of themselves comes back to them.
-        told = sent + json.dumps(dict(RPCS["record_llm_usage"].attack(scene.victim)))
+        # A response may repeat what the intruder sent or recorded.
+        known = sent + json.dumps(dict(RPCS["record_llm_usage"].attack(scene.victim)))
         answer = scene.http.send(intruder, "POST", f"rpc/{function}", content=sent).text
-        assert [it for it in scene.secrets(intruder) if it in answer and it not in told] == [], name
+        assert [it for it in scene.secrets(intruder) if it in answer and it not in known] == [], name
         if intruder.role not in RPCS[function].roles:
             assert '"code"' in answer, f"{name} was let in: {answer}"
     assert scene.belongings() == before
 
 
 @pytest.mark.parametrize("function", RPCS)
-def test_an_rpc_is_closed_to_every_role_but_its_own(scene: Scene, function: str) -> None:
+def test_an_rpc_is_refused_to_undeclared_roles(scene: Scene, function: str) -> None:
     callers = {"anon": scene.http.anon, "authenticated": scene.attacker, "service_role": scene.http.admin}
     for role in callers.keys() - RPCS[function].roles:
         with pytest.raises(Refused) as error:
@@ -151,20 +151,20 @@ def test_an_rpc_is_closed_to_every_role_but_its_own(scene: Scene, function: str)
 
 
 @pytest.mark.parametrize("function", [name for name, rpc in RPCS.items() if "authenticated" in rpc.roles])
-def test_a_token_without_a_user_gets_nothing(scene: Scene, function: str) -> None:
-    """Signed by the project and of the right role, but of nobody."""
-    nobody = scene.attacker.with_claims(sub=None)
+def test_a_token_without_a_user_reads_no_user_data(scene: Scene, function: str) -> None:
+    """The token is signed by the project and has the right role, but names no user."""
+    anonymous = scene.attacker.with_claims(sub=None)
     answer = scene.http.send(
-        nobody, "POST", f"rpc/{function}", content=json.dumps(dict(RPCS[function].attack(scene.victim)))
+        anonymous, "POST", f"rpc/{function}", content=json.dumps(dict(RPCS[function].attack(scene.victim)))
     )
-    # What only reads has no row for nobody; the catalogue is for everybody who is signed in.
+    # Without a user, reads return no rows. The catalog is open to every signed-in caller.
     assert answer.status_code == 401 or answer.text == "[]" or function == "list_llm_providers"
 
 
 @pytest.mark.parametrize("function", [name for name, rpc in RPCS.items() if "authenticated" in rpc.roles])
-def test_a_token_of_another_project_or_past_its_end_is_refused(scene: Scene, function: str) -> None:
-    past = scene.user.with_claims(exp=int(time.time()) - 3600)
-    assert scene.http.send(past, "POST", f"rpc/{function}", content="{}").status_code == 401
+def test_a_foreign_or_expired_token_is_refused(scene: Scene, function: str) -> None:
+    expired = scene.user.with_claims(exp=int(time.time()) - 3600)
+    assert scene.http.send(expired, "POST", f"rpc/{function}", content="{}").status_code == 401
     for algorithm, secret in (("none", None), ("HS256", "another project's secret, of thirty-two bytes")):
         token = jwt.encode(dict(scene.user.claims or {}), secret, algorithm)  # type: ignore[arg-type]
         forged = {"authorization": f"Bearer {token}"}
@@ -177,7 +177,7 @@ def select(scene: Scene, caller: Caller, table: str, query: str = "select=*") ->
 
 
 @pytest.mark.parametrize("table", [table for table, owner in TABLES.items() if owner])
-def test_a_user_reads_their_own_rows_of_a_table_and_nobody_elses(scene: Scene, table: str) -> None:
+def test_a_user_reads_only_their_own_rows_of_a_table(scene: Scene, table: str) -> None:
     aimed = f"user_id=eq.{scene.user.id}"
     assert select(scene, scene.http.anon, table)[0] == 401
     assert select(scene, scene.runtime, table)[0] == 401
@@ -188,12 +188,12 @@ def test_a_user_reads_their_own_rows_of_a_table_and_nobody_elses(scene: Scene, t
     assert {row["user_id"] for row in own} == {scene.user.id}
     status, seen = select(scene, scene.http.admin, table, aimed)
     assert status == 200
-    # Nobody promises an order.
+    # The order of rows is not specified.
     assert sorted(seen, key=str) == sorted(own, key=str)
 
 
 @pytest.mark.parametrize("table", [table for table, owner in TABLES.items() if owner is None])
-def test_the_catalogue_is_read_by_whoever_is_signed_in(scene: Scene, table: str) -> None:
+def test_every_signed_in_user_can_read_the_catalog(scene: Scene, table: str) -> None:
     assert select(scene, scene.http.anon, table)[0] == 401
     status, lines = select(scene, scene.attacker, table)
     assert status == 200
@@ -201,8 +201,8 @@ def test_the_catalogue_is_read_by_whoever_is_signed_in(scene: Scene, table: str)
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_nobody_writes_to_a_table_past_the_rpcs(scene: Scene, table: str) -> None:
-    """Nor the rows' owner, nor an administrator: events and audit lines are append-only for all."""
+def test_no_caller_can_write_to_a_table_directly(scene: Scene, table: str) -> None:
+    """Not even the rows' owner or an administrator: events and audit entries are append-only."""
     callers = {
         "anon": scene.http.anon,
         "owner": scene.user,
@@ -232,14 +232,14 @@ def test_nobody_writes_to_a_table_past_the_rpcs(scene: Scene, table: str) -> Non
     assert scene.belongings() == before
 
 
-def test_the_private_schema_is_not_served(scene: Scene) -> None:
+def test_the_private_schema_is_not_exposed_over_http(scene: Scene) -> None:
     for caller in (scene.http.anon, scene.user, scene.http.admin):
         for path in ("key_secrets", "rpc/master_key", "rpc/resolve_route"):
             response = scene.http.send(caller, "GET", path, headers={"accept-profile": "llm_private"})
             assert response.status_code == 406
 
 
-# A sequence cannot be truncated by anybody, nor a view of several tables be written to.
+# PostgreSQL raises the last two for truncating a sequence and for writing to a view of several tables.
 REFUSED = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.WrongObjectType,
@@ -247,8 +247,8 @@ REFUSED = (
 )
 
 
-def test_the_api_reaches_nothing_private_by_sql_either(stack: Stack, scene: Scene) -> None:
-    """Partitions above all: they hold all users' rows, and the parent's row level security is not theirs."""
+def test_api_roles_cannot_reach_private_data_by_sql(stack: Stack, scene: Scene) -> None:
+    """Partitions matter most: they hold all users' rows, without the parent's row level security."""
     with owner(stack) as connection:
         relations = [
             row["name"]
@@ -268,7 +268,7 @@ def test_the_api_reaches_nothing_private_by_sql_either(stack: Stack, scene: Scen
                 ]:
                     if statement.startswith("select") and relation.startswith("public.") and role != "anon":
                         continue
-                    # The service role may read Vault on every project, which is of no use without ciphertext.
+                    # The service role may always read Vault, but a master key is useless without ciphertext.
                     if relation.startswith("vault.") and role == "service_role":
                         continue
                     with pytest.raises(REFUSED), connection.transaction():  # noqa: PT012 - one savepoint
@@ -276,7 +276,7 @@ def test_the_api_reaches_nothing_private_by_sql_either(stack: Stack, scene: Scen
                         connection.execute(statement.format(relation))
 
 
-def test_knowing_a_request_id_does_not_let_one_record_for_its_owner(scene: Scene) -> None:
+def test_a_users_request_id_does_not_let_others_record_for_them(scene: Scene) -> None:
     before = scene.belongings()
     attacker = new_user(scene.http)
     assert attacker.records(request_id=scene.victim.request_id, model="cheap", input_tokens=1)
@@ -285,7 +285,7 @@ def test_knowing_a_request_id_does_not_let_one_record_for_its_owner(scene: Scene
     assert [event["model"] for event in seen] == ["cheap"]
 
 
-# RPCs that an administrator may point at any user: name, and arguments that ask for as much as there is.
+# RPCs that return any user's data to an administrator, with arguments that request all of it.
 OF_ANY_USER: Mapping[str, Mapping[str, Any]] = {
     "get_llm_usage": {"p_since": "2000-01-01", "p_bucket": None, "p_by": ["key_id"]},
     "list_llm_usage_events": {},
@@ -294,8 +294,8 @@ OF_ANY_USER: Mapping[str, Mapping[str, Any]] = {
 
 
 @pytest.mark.parametrize("function", OF_ANY_USER)
-def test_naming_a_user_shows_them_to_administrators_alone(scene: Scene, function: str) -> None:
-    """Everybody else gets their own or nothing: with the victim's id, nobody's, and no id."""
+def test_only_administrators_can_read_another_users_data(scene: Scene, function: str) -> None:
+    """Other callers get their own data or an error for the victim's id, an unused id and no id."""
     arguments = OF_ANY_USER[function]
     own = new_user(scene.http)
     for user in (own, own.through(scene.runtime.runtime)):
@@ -308,16 +308,16 @@ def test_naming_a_user_shows_them_to_administrators_alone(scene: Scene, function
             own.with_claims(app_metadata={"role": "service_role"}),
         ):
             assert user.rpc(function, **arguments, p_user_id=aimed) == own.rpc(function, **arguments)
-        for nobody in (scene.http.anon, scene.runtime, own.with_claims(sub=None)):
+        for anonymous in (scene.http.anon, scene.runtime, own.with_claims(sub=None)):
             with pytest.raises(Refused) as error:
-                nobody.rpc(function, **arguments, p_user_id=aimed)
+                anonymous.rpc(function, **arguments, p_user_id=aimed)
             assert error.value.status == 401
     seen = scene.http.admin.rpc(function, **arguments, p_user_id=scene.user.id)
     assert seen
     assert seen != own.rpc(function, **arguments)
 
 
-def test_nobody_but_an_administrator_reports_by_user(scene: Scene) -> None:
+def test_only_administrators_can_group_a_report_by_user(scene: Scene) -> None:
     for user in (scene.attacker, scene.attacker.through(scene.runtime.runtime)):
         with pytest.raises(Refused) as error:
             user.rpc("get_llm_usage", p_by=["user"], p_user_id=scene.user.id)

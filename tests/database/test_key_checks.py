@@ -1,4 +1,4 @@
-"""Key checks: a runtime asks the provider whether a key works; checks are audited and limited."""
+"""Key checks: a runtime tests a key with its provider; checks are audited and rate-limited."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = key_for("groq", 4711)
 
 @pytest.fixture
 def user(tx: Transaction) -> Caller:
-    """Somebody with a key for Groq."""
+    """A user with a key for Groq."""
     user = new_user(tx)
     user.rpc("set_llm_key", provider="groq", key=KEY)
     return user
@@ -36,7 +36,7 @@ def settle(user: Caller, result: str, **arguments: Any) -> Any:
     return user.rpc("record_llm_key_check", p_check_id=begin(user)["check_id"], p_result=result, **arguments)
 
 
-def test_a_check_of_the_stored_key_gets_it_and_where_to_ask(user: Caller) -> None:
+def test_a_check_of_a_stored_key_returns_the_key_and_its_endpoint(user: Caller) -> None:
     begun = begin(user)
     assert begun["key"] == KEY
     assert begun["base_url"]
@@ -47,26 +47,26 @@ def test_a_check_of_the_stored_key_gets_it_and_where_to_ask(user: Caller) -> Non
     assert (entry["provider"], str(entry["key_id"])) == ("groq", begun["key_id"])
 
 
-def test_of_a_key_that_is_being_typed_nothing_is_kept(user: Caller, tx: Transaction) -> None:
-    typed = key_for("groq", 815)
-    begun = begin(user, key=typed)
+def test_a_check_of_an_unsaved_key_stores_nothing_of_it(user: Caller, tx: Transaction) -> None:
+    unsaved = key_for("groq", 815)
+    begun = begin(user, key=unsaved)
     assert (begun["key"], begun["key_id"]) == (None, None)
     assert user.rpc("record_llm_key_check", p_check_id=begun["check_id"], p_result="rejected") is None
     assert status(user) == "untested"
-    kept = json.dumps([user.rpc("get_llm_audit_log"), user.rpc("list_llm_keys")], default=str)
-    assert typed not in kept
+    stored = json.dumps([user.rpc("get_llm_audit_log"), user.rpc("list_llm_keys")], default=str)
+    assert unsaved not in stored
 
 
 @pytest.mark.parametrize(
     "key", ["sh0rt", "gsk_with a space in it", "gsk_" + "x" * 600, "sk-of-another-provider"]
 )
-def test_what_cannot_be_a_key_is_refused_and_not_repeated(user: Caller, key: str) -> None:
+def test_a_malformed_key_is_refused_without_being_echoed(user: Caller, key: str) -> None:
     with refused("key_malformed", 400) as error:
         begin(user, key=key)
     assert key not in str(vars(error.value))
 
 
-def test_the_result_of_a_check_is_on_the_key(user: Caller) -> None:
+def test_a_check_result_sets_the_status_of_the_key(user: Caller) -> None:
     assert settle(user, "works")["status"] == "working"
     assert settle(user, "rejected")["status"] == "rejected"
     assert settle(user, "unknown")["status"] == "rejected"
@@ -82,7 +82,7 @@ def test_a_rejected_key_raises_an_alert(user: Caller) -> None:
     assert [alert["kind"] for alert in user.rpc("list_llm_alerts")] == ["key_rejected"]
 
 
-def test_a_check_is_settled_once(user: Caller) -> None:
+def test_a_check_accepts_only_one_result(user: Caller) -> None:
     check = begin(user)["check_id"]
     user.rpc("record_llm_key_check", p_check_id=check, p_result="works")
     with refused("not_found", 404):
@@ -90,7 +90,7 @@ def test_a_check_is_settled_once(user: Caller) -> None:
     assert status(user) == "working"
 
 
-def test_the_result_of_a_late_check_is_refused(user: Caller, tx: Transaction) -> None:
+def test_a_late_check_result_is_refused(user: Caller, tx: Transaction) -> None:
     check = begin(user)["check_id"]
     tx.sql(
         "update llm_private.key_checks set begun_at = begun_at - interval '11 minutes' where id = %s", check
@@ -99,14 +99,14 @@ def test_the_result_of_a_late_check_is_refused(user: Caller, tx: Transaction) ->
         user.rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
 
 
-def test_a_key_that_was_replaced_meanwhile_is_left_alone(user: Caller) -> None:
+def test_a_check_result_does_not_apply_to_a_replacement_key(user: Caller) -> None:
     check = begin(user)["check_id"]
     user.rpc("set_llm_key", provider="groq", key=key_for("groq", 5))
     assert user.rpc("record_llm_key_check", p_check_id=check, p_result="rejected") is None
     assert status(user) == "untested"
 
 
-def test_others_settle_nothing(user: Caller, tx: Transaction) -> None:
+def test_only_the_caller_who_began_a_check_can_record_its_result(user: Caller, tx: Transaction) -> None:
     check = begin(user)["check_id"]
     with refused("not_found", 404):
         new_user(tx).rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
@@ -118,7 +118,7 @@ def test_others_settle_nothing(user: Caller, tx: Transaction) -> None:
         user.rpc("record_llm_key_check", p_check_id=begun, p_result="works")
 
 
-def test_where_keys_are_for_runtimes_a_stored_one_is_checked_by_one(user: Caller, tx: Transaction) -> None:
+def test_runtime_only_keys_can_be_checked_only_by_a_runtime(user: Caller, tx: Transaction) -> None:
     admin = tx.admin
     admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
     with refused("runtime_required", 403):
@@ -129,18 +129,18 @@ def test_where_keys_are_for_runtimes_a_stored_one_is_checked_by_one(user: Caller
     assert user.rpc("get_llm_settings")["reveal_allowed"] is False
 
 
-def test_what_is_not_there_is_said(user: Caller) -> None:
+def test_a_check_without_a_key_or_with_an_invalid_argument_is_refused(user: Caller) -> None:
     with refused("key_not_found", 404):
         user.rpc("begin_llm_key_check", provider="openai")
     with refused("unknown_provider", 404):
-        user.rpc("begin_llm_key_check", provider="nobody")
+        user.rpc("begin_llm_key_check", provider="missing")
     with refused("invalid_argument", 400):
         user.rpc("begin_llm_key_check", provider="groq", keys=KEY)
     with refused("invalid_argument", 400):
         user.rpc("record_llm_key_check", p_check_id=begin(user)["check_id"], p_result="maybe")
 
 
-def test_ten_checks_in_ten_minutes_and_no_more(user: Caller, tx: Transaction) -> None:
+def test_a_user_can_begin_ten_checks_in_ten_minutes(user: Caller, tx: Transaction) -> None:
     for _ in range(10):
         begin(user)
     with refused("too_many_key_checks", 429) as error:
@@ -157,7 +157,7 @@ def holder(tx: Transaction) -> Caller:
     return other
 
 
-def test_concurrent_checks_do_not_pass_the_limit_together(stack: Stack) -> None:
+def test_concurrent_checks_do_not_exceed_the_limit(stack: Stack) -> None:
     signed_up = stack.sign_up()
 
     def check(_: int) -> int:

@@ -1,4 +1,4 @@
-"""Provider keys: stored encrypted, shown masked, released on the record, marked by what became of them."""
+"""Provider keys: encrypted storage, masked display, audited reveals, and status after attempts."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def audit(user: Caller) -> list[str]:
     return [line["action"] for line in user.rpc("get_llm_audit_log")]
 
 
-# Set, replace, revoke ---------------------------------------------------------------------------
+# Set, replace, remove ---------------------------------------------------------------------------
 
 
-def test_what_one_reads_back_is_a_masked_hint_and_never_the_key(user: Caller) -> None:
+def test_a_stored_key_is_shown_only_as_a_masked_hint(user: Caller) -> None:
     stored = user.rpc("set_llm_key", provider="groq", key=KEY)
     assert user.rpc("list_llm_keys") == [stored]
     assert set(stored) == {
@@ -58,7 +58,7 @@ def test_the_hint_of_a_short_key_shows_two_characters(tx: Transaction, user: Cal
     assert user.rpc("set_llm_key", provider="groq", key=key)["hint"] == f"…{key[-2:]}"
 
 
-def test_a_replaced_key_is_a_new_one_that_was_not_tested(user: Caller) -> None:
+def test_a_replacement_key_has_a_new_id_and_is_untested(user: Caller) -> None:
     old = user.holds_key("groq", 1)
     user.records(key_id=old["id"])
     new = user.holds_key("groq", 2)
@@ -68,7 +68,7 @@ def test_a_replaced_key_is_a_new_one_that_was_not_tested(user: Caller) -> None:
     assert user.rpc("get_llm_audit_log")[1]["detail"]["replaced"] == old["id"]
 
 
-def test_of_many_replacements_at_once_one_stands_and_can_be_read(http: Http) -> None:
+def test_concurrent_replacements_leave_one_readable_key(http: Http) -> None:
     user = new_user(http)
     with ThreadPoolExecutor(8) as pool:
         stored = list(pool.map(lambda number: user.holds_key("groq", number), range(16)))
@@ -77,7 +77,7 @@ def test_of_many_replacements_at_once_one_stands_and_can_be_read(http: Http) -> 
     assert left["hint"][-4:] == user.rpc("reveal_llm_key", p_provider="groq")[-4:]
 
 
-def test_a_revoked_key_is_gone(tx: Transaction, user: Caller) -> None:
+def test_a_removed_key_is_deleted_and_cannot_be_used(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     user.rpc("remove_llm_key", p_provider="groq")
     assert user.rpc("list_llm_keys") == []
@@ -90,7 +90,7 @@ def test_a_revoked_key_is_gone(tx: Transaction, user: Caller) -> None:
         user.rpc("resolve_llm_route")
 
 
-def test_each_change_of_a_key_is_on_the_audit_log(tx: Transaction, user: Caller) -> None:
+def test_setting_revealing_and_removing_a_key_are_audited(tx: Transaction, user: Caller) -> None:
     runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
     key = user.holds_key("groq")
     user.rpc("reveal_llm_key", p_provider="groq")
@@ -105,16 +105,14 @@ def test_each_change_of_a_key_is_on_the_audit_log(tx: Transaction, user: Caller)
     assert [str(line["runtime_id"]) for line in lines if line["actor"] == "runtime"] == [runtime["id"]]
 
 
-# Refused before anything is stored ----------------------------------------------------------------
+# Malformed keys ---------------------------------------------------------------------------------
 
 
 MALFORMED = malformed_bodies("fake0fake0fake0fake0")
 
 
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED.keys())
-def test_a_malformed_key_is_refused_unrepeated_and_nothing_is_stored(
-    http: Http, content: str | bytes
-) -> None:
+def test_a_malformed_key_is_refused_without_being_echoed_or_stored(http: Http, content: str | bytes) -> None:
     user = new_user(http)
     response = http.send(user, "POST", "rpc/set_llm_key", content=content)
     assert response.status_code in (400, 404, 413), response.text
@@ -133,14 +131,14 @@ def test_a_malformed_key_is_refused_unrepeated_and_nothing_is_stored(
         ("sk-0000000000000000", "it does not look like a Groq key"),
     ],
 )
-def test_the_error_says_which_rule_a_key_breaks(user: Caller, key: str, wrong: str) -> None:
+def test_the_error_names_the_rule_that_a_key_breaks(user: Caller, key: str, wrong: str) -> None:
     with refused("key_malformed", 400) as error:
         user.rpc("set_llm_key", provider="groq", key=key)
     assert wrong in error.value.message
     assert error.value.hint
 
 
-def test_a_switched_off_provider_keeps_its_keys(tx: Transaction, user: Caller) -> None:
+def test_keys_of_a_disabled_provider_are_kept(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "enabled": False})
     assert status(user) == "untested"
@@ -149,12 +147,12 @@ def test_a_switched_off_provider_keeps_its_keys(tx: Transaction, user: Caller) -
 # Reveal -------------------------------------------------------------------------------------------
 
 
-def test_the_owner_may_reveal_a_key(user: Caller) -> None:
+def test_a_user_can_reveal_their_key(user: Caller) -> None:
     user.holds_key("groq", 7)
     assert user.rpc("reveal_llm_key", p_provider="groq") == KEY
 
 
-def test_the_operator_may_switch_revealing_off(tx: Transaction, user: Caller) -> None:
+def test_the_operator_can_disable_revealing_keys(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     tx.admin.rpc("set_llm_operator_settings", p_changes={"reveal_enabled": False})
     with refused("reveal_disabled", 403):
@@ -168,7 +166,7 @@ def test_the_operator_may_switch_revealing_off(tx: Transaction, user: Caller) ->
         ({"iat": -60}, True),
         ({"iat": -1200}, False),
         ({"iat": -60, "amr": [{"method": "password", "timestamp": -30}]}, True),
-        # A token that was refreshed just now, in a session from long ago.
+        # A newly refreshed token in an old session.
         ({"iat": -60, "amr": [{"method": "password", "timestamp": -1200}]}, False),
         (
             {
@@ -181,7 +179,7 @@ def test_the_operator_may_switch_revealing_off(tx: Transaction, user: Caller) ->
         ({"iat": -60, "amr": "password"}, True),
     ],
 )
-def test_the_operator_may_ask_for_a_recent_sign_in(
+def test_the_operator_can_require_a_recent_sign_in_to_reveal_a_key(
     tx: Transaction, user: Caller, claims: dict[str, Any], recent: bool
 ) -> None:
     user.holds_key("groq")
@@ -201,11 +199,11 @@ def test_the_operator_may_ask_for_a_recent_sign_in(
         assert "key_revealed" not in audit(user)
 
 
-# What is stored -----------------------------------------------------------------------------------
+# Encryption ---------------------------------------------------------------------------------------
 
 
-def test_ciphertext_is_not_plaintext_and_differs_each_time(tx: Transaction, user: Caller) -> None:
-    """CVE-2026-14663: an encryption that did nothing went unnoticed because it could be read back."""
+def test_ciphertext_does_not_contain_the_key_and_differs_each_time(tx: Transaction, user: Caller) -> None:
+    """CVE-2026-14663: encryption that did nothing went unnoticed because its output could be read back."""
     seen = []
     for _ in range(2):
         user.holds_key("groq", 7)
@@ -218,7 +216,7 @@ def test_ciphertext_is_not_plaintext_and_differs_each_time(tx: Transaction, user
     assert packets == "SYMKEY"
 
 
-def test_a_wrong_master_key_is_refused(tx: Transaction, user: Caller) -> None:
+def test_a_key_cannot_be_read_with_another_master_key(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     entry = tx.value("select vault.create_secret('another key', 'another master key')")
     tx.sql("update llm_private.master_keys set vault_secret_id = %s", entry)
@@ -229,7 +227,7 @@ def test_a_wrong_master_key_is_refused(tx: Transaction, user: Caller) -> None:
     assert audit(user) == ["key_set"]
 
 
-def test_without_a_master_key_nothing_is_stored_or_read(tx: Transaction, user: Caller) -> None:
+def test_keys_cannot_be_stored_or_read_without_a_master_key(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     tx.sql("delete from vault.secrets where id in (select vault_secret_id from llm_private.master_keys)")
     with refused("master_key_missing", 500):
@@ -264,14 +262,14 @@ def test_ciphertext_copied_to_another_row_is_refused(tx: Transaction, user: Call
         other.rpc("resolve_llm_route", p_model="openai/x")
 
 
-# What becomes of a key ----------------------------------------------------------------------------
+# Key status ---------------------------------------------------------------------------------------
 
 
 def failed(error_class: str, **more: Any) -> dict[str, Any]:
     return {"request_id": request_id(), "outcome": "failed", "error_class": error_class, **more}
 
 
-def test_an_attempt_that_succeeds_makes_a_key_working(user: Caller) -> None:
+def test_a_successful_attempt_marks_a_key_as_working(user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(key_id=key["id"])
     (seen,) = user.rpc("list_llm_keys")
@@ -279,7 +277,7 @@ def test_an_attempt_that_succeeds_makes_a_key_working(user: Caller) -> None:
     assert seen["last_used_at"] is not None
 
 
-def test_a_provider_that_says_no_makes_a_key_rejected_until_it_is_replaced(user: Caller) -> None:
+def test_an_auth_failure_marks_a_key_as_rejected_until_it_is_replaced(user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(**failed("auth", key_id=key["id"]))
     assert status(user) == "rejected"
@@ -287,12 +285,12 @@ def test_a_provider_that_says_no_makes_a_key_rejected_until_it_is_replaced(user:
         user.rpc("resolve_llm_route")
     assert "rejected your key gsk…0000. Replace it" in error.value.hint
     user.records(key_id=key["id"])
-    assert status(user) == "rejected", "a request that began before the key was rejected says nothing new"
+    assert status(user) == "rejected", "a success of an earlier request does not clear the rejection"
     user.holds_key("groq")
     assert status(user) == "untested"
 
 
-def test_an_answer_that_was_under_way_does_not_shorten_the_wait(user: Caller) -> None:
+def test_a_success_does_not_end_a_rate_limit(user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=600))
     user.records(key_id=key["id"])
@@ -302,7 +300,7 @@ def test_an_answer_that_was_under_way_does_not_shorten_the_wait(user: Caller) ->
 @pytest.mark.parametrize(
     ("retry_after", "seconds"), [(90, 90), (0.5, 0.5), (None, 30), (10**9, 86400), (-5, 0)]
 )
-def test_a_rate_limit_rate_limits_a_key_for_as_long_as_the_provider_asks(
+def test_a_key_is_rate_limited_for_as_long_as_the_provider_requests(
     tx: Transaction, user: Caller, retry_after: float | None, seconds: float
 ) -> None:
     key = user.holds_key("groq")
@@ -312,7 +310,7 @@ def test_a_rate_limit_rate_limits_a_key_for_as_long_as_the_provider_asks(
     assert tx.value(left, key["id"]) == pytest.approx(seconds)
 
 
-def test_a_key_that_is_no_longer_rate_limited_serves_again(tx: Transaction, user: Caller) -> None:
+def test_a_key_serves_again_after_its_rate_limit(tx: Transaction, user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(key_id=key["id"])
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=60))
@@ -324,7 +322,7 @@ def test_a_key_that_is_no_longer_rate_limited_serves_again(tx: Transaction, user
     assert user.rpc("resolve_llm_route")["candidates"]
 
 
-def test_a_shorter_wait_does_not_shorten_a_longer_one(user: Caller) -> None:
+def test_a_shorter_rate_limit_does_not_shorten_a_longer_one(user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=600))
     (before,) = user.rpc("list_llm_keys")
@@ -336,20 +334,20 @@ def test_a_shorter_wait_does_not_shorten_a_longer_one(user: Caller) -> None:
 @pytest.mark.parametrize(
     "error_class", ["bad_request", "not_found", "server_error", "timeout", "connection", "invalid_response"]
 )
-def test_a_failure_that_is_not_the_keys_leaves_its_status(user: Caller, error_class: str) -> None:
+def test_a_failure_unrelated_to_the_key_does_not_change_its_status(user: Caller, error_class: str) -> None:
     key = user.holds_key("groq")
     user.records(**failed(error_class, key_id=key["id"]))
     assert status(user) == "untested"
 
 
-def test_what_was_tried_with_a_replaced_key_does_not_mark_the_new_one(user: Caller) -> None:
+def test_an_attempt_with_a_replaced_key_does_not_mark_the_new_key(user: Caller) -> None:
     old = user.holds_key("groq", 1)
     user.holds_key("groq", 2)
     assert user.records(**failed("auth", key_id=old["id"]))
     assert status(user) == "untested"
 
 
-def test_nobody_marks_the_key_of_another(tx: Transaction, user: Caller) -> None:
+def test_a_user_cannot_mark_another_users_key(tx: Transaction, user: Caller) -> None:
     key = user.holds_key("groq")
     other = new_user(tx)
     for source in ("user", "operator"):
@@ -357,7 +355,7 @@ def test_nobody_marks_the_key_of_another(tx: Transaction, user: Caller) -> None:
     assert status(user) == "untested"
 
 
-def test_an_operators_key_marks_none_of_the_users(user: Caller) -> None:
+def test_an_attempt_with_an_operator_key_does_not_mark_a_users_key(user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(**failed("auth", key_id=key["id"], key_source="operator"))
     assert status(user) == "untested"

@@ -1,4 +1,4 @@
-"""Upkeep: events are kept as long as the operator says, reports stay, and wrong sums are found."""
+"""Maintenance: retention of events without a change of reports, and checks for wrong totals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def user(tx: Transaction) -> Caller:
 
 
 def months_ago(count: int) -> datetime:
-    """The tenth of a month before this one."""
+    """Return noon on the tenth of an earlier month."""
     at = datetime.now(UTC).replace(day=10, hour=12, minute=0, second=0, microsecond=0)
     for _ in range(count):
         at = (at.replace(day=1) - timedelta(days=1)).replace(day=10)
@@ -37,7 +37,7 @@ def kept(tx: Transaction, user: Caller) -> list[str]:
 
 @pytest.fixture
 def old(tx: Transaction, user: Caller) -> Caller:
-    """A user of five months, of which three have partitions and one has what is in the default partition."""
+    """A user with usage in five months; that of the oldest month is in the default partition."""
     for count in range(1, 5):
         if count < 4:
             tx.sql(
@@ -63,13 +63,13 @@ def maintain(tx: Transaction) -> dict[str, Any]:
     return done
 
 
-def test_events_are_kept_for_ever_unless_the_operator_says_otherwise(tx: Transaction, old: Caller) -> None:
+def test_events_are_kept_indefinitely_by_default(tx: Transaction, old: Caller) -> None:
     assert maintain(tx)["dropped_months"] == []
     assert len(kept(tx, old)) == 5
 
 
 @pytest.mark.parametrize("months", [2, 3, 4])
-def test_old_months_are_dropped_and_reports_stay(tx: Transaction, old: Caller, months: int) -> None:
+def test_old_months_are_dropped_and_reports_do_not_change(tx: Transaction, old: Caller, months: int) -> None:
     everything = {"p_since": "2000-01-01", "p_bucket": "month"}
     before = old.rpc("get_llm_usage", **everything), project_attempts(tx)
     tx.admin.rpc("set_llm_operator_settings", p_changes={"events_kept_months": months})
@@ -81,13 +81,13 @@ def test_old_months_are_dropped_and_reports_stay(tx: Transaction, old: Caller, m
     )
     assert (old.rpc("get_llm_usage", **everything), project_attempts(tx)) == before
     for count in range(1, 4):
-        there = tx.value("select to_regclass(%s) is not null", f"llm_private.{partition(months_ago(count))}")
-        assert there is (count < months)
-    assert tx.admin.rpc("check_llm_usage")["differing"] == 0, "what was dropped is not compared"
+        exists = tx.value("select to_regclass(%s) is not null", f"llm_private.{partition(months_ago(count))}")
+        assert exists is (count < months)
+    assert tx.admin.rpc("check_llm_usage")["differing"] == 0, "dropped events are not compared"
     assert maintain(tx)["dropped_months"] == []
 
 
-def test_keeping_longer_again_brings_nothing_back_and_breaks_nothing(tx: Transaction, old: Caller) -> None:
+def test_a_longer_retention_does_not_restore_dropped_events(tx: Transaction, old: Caller) -> None:
     for months in (2, 12, None):
         tx.admin.rpc("set_llm_operator_settings", p_changes={"events_kept_months": months})
         maintain(tx)
@@ -96,12 +96,12 @@ def test_keeping_longer_again_brings_nothing_back_and_breaks_nothing(tx: Transac
 
 
 @pytest.mark.parametrize("months", [0, 1, -3, 1201, "many", 2.5])
-def test_a_month_that_is_still_recorded_is_never_dropped(tx: Transaction, months: Any) -> None:
+def test_an_invalid_number_of_months_to_keep_is_refused(tx: Transaction, months: Any) -> None:
     with refused("invalid_setting", 400):
         tx.admin.rpc("set_llm_operator_settings", p_changes={"events_kept_months": months})
 
 
-def test_nobody_waits_for_old_events_to_be_dropped(stack: Stack) -> None:
+def test_dropping_old_events_does_not_wait_for_readers(stack: Stack) -> None:
     at = months_ago(6)
     with owner(stack) as connection, owner(stack) as reading:
         connection.execute(
@@ -120,14 +120,14 @@ def test_nobody_waits_for_old_events_to_be_dropped(stack: Stack) -> None:
             connection.execute("update llm_private.usage_retention set events_since = '-infinity'")
 
 
-def test_the_months_ahead_are_made(tx: Transaction) -> None:
+def test_maintenance_creates_the_partitions_of_coming_months(tx: Transaction) -> None:
     ahead = datetime.now(UTC).replace(day=1) + timedelta(days=3 * 31 + 1)
     tx.sql(f"drop table if exists llm_private.{partition(ahead)}")
     maintain(tx)
     assert tx.value("select to_regclass(%s) is not null", f"llm_private.{partition(ahead)}")
 
 
-# Whether the sums are right -----------------------------------------------------------------------
+# Usage check --------------------------------------------------------------------------------------
 
 
 def check(tx: Transaction, **days: Any) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def check(tx: Transaction, **days: Any) -> dict[str, Any]:
         ("last_used_at = last_used_at + interval '1 second'", {"last_used_at": 1}),
     ],
 )
-def test_a_wrong_total_is_found_and_named(
+def test_a_check_reports_a_wrong_total(
     tx: Transaction, user: Caller, change: str, difference: dict[str, Any]
 ) -> None:
     backfill(tx, user, datetime.now(UTC) - timedelta(days=2), task="code")
@@ -160,7 +160,7 @@ def test_a_wrong_total_is_found_and_named(
     assert line["differences"] == difference
 
 
-def test_a_total_that_is_missing_and_one_of_nothing_are_found(tx: Transaction, user: Caller) -> None:
+def test_a_check_reports_a_missing_total_and_one_without_events(tx: Transaction, user: Caller) -> None:
     backfill(tx, user, datetime.now(UTC))
     tx.sql("update public.llm_usage_totals set model = 'other' where user_id = %s", user.id)
     found = check(tx)["differences"]
@@ -168,7 +168,7 @@ def test_a_total_that_is_missing_and_one_of_nothing_are_found(tx: Transaction, u
 
 
 @pytest.mark.parametrize("span", ["hour", "day"])
-def test_a_wrong_project_total_is_found(tx: Transaction, user: Caller, span: str) -> None:
+def test_a_check_reports_a_wrong_project_total(tx: Transaction, user: Caller, span: str) -> None:
     backfill(tx, user, datetime.now(UTC) - timedelta(days=2), model="project-total")
     maintain(tx)
     assert check(tx)["differing"] == 0
@@ -185,14 +185,14 @@ def test_a_wrong_project_total_is_found(tx: Transaction, user: Caller, span: str
     )
 
 
-def test_an_empty_ledger_is_exact(tx: Transaction) -> None:
+def test_a_check_finds_no_difference_in_an_empty_ledger(tx: Transaction) -> None:
     for table in ("public.llm_usage_events", "public.llm_usage_totals", "llm_private.usage_rollups"):
         tx.sql(f"delete from {table}")
     found = check(tx)
     assert (found["first_day"], found["differing"]) == (None, 0)
 
 
-def test_a_check_is_of_the_days_that_were_requested(tx: Transaction, user: Caller) -> None:
+def test_a_check_covers_only_the_requested_days(tx: Transaction, user: Caller) -> None:
     day = datetime.now(UTC).date() - timedelta(days=2)
     backfill(tx, user, datetime.now(UTC) - timedelta(days=2))
     tx.sql("update public.llm_usage_totals set attempts = 9 where user_id = %s", user.id)

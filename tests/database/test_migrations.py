@@ -1,4 +1,4 @@
-"""The migrations in somebody's project: they leave what is there alone, and go in once."""
+"""The migrations in an existing project: they leave its own objects alone and are applied once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.database.support import Adopter, Connection, Http, inventory, new_use
 from tests.support import ROOT, Stack, key_for
 
 
-def test_nothing_of_the_project_is_changed(adopter: Adopter) -> None:
+def test_the_migrations_do_not_change_a_projects_own_objects(adopter: Adopter) -> None:
     with owner(adopter.stack) as connection:
         after = inventory(connection)
     for kind, before in adopter.before.items():
         assert after[kind] == before, kind
 
 
-def test_a_push_that_fails_late_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The CLI sends a migration as one transaction, which no statement of ours may end."""
+def test_a_failed_push_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The CLI sends a migration as one transaction, which no statement in it may end."""
     empty, failing = tmp_path / "empty", tmp_path / "failing"
     (empty / "supabase" / "migrations").mkdir(parents=True)
     shutil.copytree(ROOT / "supabase", failing / "supabase")
@@ -50,7 +50,7 @@ def test_a_push_that_fails_late_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def objects(connection: Connection) -> dict[str, int]:
-    """How many objects of supa-llm a project has, by kind; kinds without any are absent."""
+    """Count supa-llm's objects in a project by kind, without kinds that have none."""
     queries = {
         "schemas": "select from pg_namespace where nspname = 'llm_private'",
         "relations": "select from pg_class where relname ~ 'llm'",
@@ -64,7 +64,7 @@ def objects(connection: Connection) -> dict[str, int]:
     return {kind: count for kind, count in found.items() if count}
 
 
-def test_a_second_push_has_nothing_to_do(stack: Stack, tmp_path: Path) -> None:
+def test_a_second_push_changes_nothing(stack: Stack, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "supabase", tmp_path / "supabase")
     runtime = install(cache_directory(layout_for(tmp_path, "").user), print)
     pushed = subprocess.run(
@@ -80,7 +80,7 @@ def test_a_second_push_has_nothing_to_do(stack: Stack, tmp_path: Path) -> None:
     assert "WARN" not in pushed.stdout + pushed.stderr
 
 
-def test_everything_works_with_the_default_privileges_of_new_projects(adopter: Adopter) -> None:
+def test_the_api_works_with_the_default_privileges_of_new_projects(adopter: Adopter) -> None:
     assert adopter.stack.jwt_secret is not None
     http = Http(adopter.stack, adopter.stack.jwt_secret)
     user, runtime = new_user(http), http.admin.rpc("register_llm_runtime", p_name="app")

@@ -1,4 +1,4 @@
-"""The operator's settings, which administrators change."""
+"""Operator settings, which administrators change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.database.support import Transaction, refused
 
 
-def test_only_the_switches_that_are_named_change(tx: Transaction) -> None:
+def test_only_the_named_settings_change(tx: Transaction) -> None:
     before = tx.admin.rpc("get_llm_operator_settings")
     after = tx.admin.rpc("set_llm_operator_settings", p_changes={"lease_seconds": 60})
     assert after == tx.admin.rpc("get_llm_operator_settings")
@@ -37,7 +37,9 @@ def test_only_the_switches_that_are_named_change(tx: Transaction) -> None:
         ({"nonsense": 1}, "unknown_setting"),
     ],
 )
-def test_a_switch_takes_only_what_it_knows(tx: Transaction, changes: dict[str, Any], code: str) -> None:
+def test_an_unknown_setting_or_an_invalid_value_is_refused(
+    tx: Transaction, changes: dict[str, Any], code: str
+) -> None:
     before = tx.admin.rpc("get_llm_operator_settings")
     with refused(code, 400):
         tx.admin.rpc("set_llm_operator_settings", p_changes=changes)

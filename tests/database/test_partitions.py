@@ -1,4 +1,4 @@
-"""Append-only tables are partitioned by month; recording never fails for want of a partition."""
+"""Append-only tables are partitioned by month; recording never fails for lack of a partition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import Stack, wait_until
 
 @pytest.fixture
 def empty(tx: Transaction) -> Transaction:
-    """The database without any partition but the default ones."""
+    """The database with only the default partitions."""
     for partition in partitions(tx):
         if not partition.endswith("_default"):
             tx.sql(f"drop table llm_private.{partition}")
@@ -32,7 +32,7 @@ WHERE = "select tableoid::regclass::text as partition from public.llm_usage_even
 
 
 def record(connection: Connection, event: str) -> None:
-    """Record an event of any time, past the checks."""
+    """Insert an event at any time, bypassing the checks."""
     connection.execute(
         "insert into public.llm_usage_events "
         "(user_id, request_id, attempt, recorder, provider, model, key_source, outcome, streamed) "
@@ -42,7 +42,7 @@ def record(connection: Connection, event: str) -> None:
 
 
 def months(count: int) -> list[str]:
-    """The names of this month and those after it."""
+    """Return the names of this month and the months after it."""
     first = datetime.now(UTC).replace(day=1)
     found = []
     for _ in range(count):
@@ -51,7 +51,7 @@ def months(count: int) -> list[str]:
     return found
 
 
-def test_this_month_and_three_more_are_there_after_the_migration(tx: Transaction) -> None:
+def test_the_migration_creates_partitions_for_this_month_and_the_next_three(tx: Transaction) -> None:
     assert partitions(tx) == sorted(
         f"{table}_{month}"
         for table in ("llm_usage_events", "llm_audit_log")
@@ -59,7 +59,7 @@ def test_this_month_and_three_more_are_there_after_the_migration(tx: Transaction
     )
 
 
-def test_an_event_goes_to_the_partition_of_its_month(tx: Transaction) -> None:
+def test_a_row_is_stored_in_the_partition_of_its_month(tx: Transaction) -> None:
     user = new_user(tx)
     user.records()
     user.holds_key("groq")
@@ -69,7 +69,7 @@ def test_an_event_goes_to_the_partition_of_its_month(tx: Transaction) -> None:
         assert stored == f"llm_private.{table}_{this}"
 
 
-def test_recording_goes_on_without_a_partition_for_the_month(empty: Transaction) -> None:
+def test_recording_works_without_a_partition_for_the_month(empty: Transaction) -> None:
     user = new_user(empty)
     assert user.records()
     stored = empty.value("select tableoid::regclass::text from public.llm_usage_events")
@@ -77,7 +77,7 @@ def test_recording_goes_on_without_a_partition_for_the_month(empty: Transaction)
     assert user.rpc("get_llm_usage")
 
 
-def test_a_month_made_later_takes_its_rows_from_the_default_partition(empty: Transaction) -> None:
+def test_a_new_partition_takes_its_rows_from_the_default_partition(empty: Transaction) -> None:
     user = new_user(empty)
     event = request_id()
     assert user.records(request_id=event)
@@ -93,10 +93,10 @@ def test_a_month_made_later_takes_its_rows_from_the_default_partition(empty: Tra
     assert not user.records(request_id=event)
 
 
-def test_a_new_user_and_a_new_runtime_have_the_months_made(empty: Transaction) -> None:
+def test_a_new_user_and_a_new_runtime_cause_partitions_to_be_created(empty: Transaction) -> None:
     new_user(empty).rpc("get_llm_settings")
     assert len(partitions(empty)) == 8, (
-        "the next three months; the one being recorded is not moved by a sign-in"
+        "the next three months; a new user does not move the rows of this month"
     )
     for partition in partitions(empty):
         if not partition.endswith("_default"):
@@ -105,7 +105,7 @@ def test_a_new_user_and_a_new_runtime_have_the_months_made(empty: Transaction) -
     assert len(partitions(empty)) == 8
 
 
-def test_making_the_months_twice_changes_nothing(tx: Transaction) -> None:
+def test_creating_the_partitions_again_changes_nothing(tx: Transaction) -> None:
     before = partitions(tx)
     tx.sql("select llm_private.add_month_partitions()")
     assert partitions(tx) == before
@@ -134,31 +134,31 @@ def test_a_month_begins_and_ends_at_midnight_utc(
     ]
 
 
-def test_ids_made_by_the_database_carry_the_time(tx: Transaction) -> None:
+def test_ids_generated_by_the_database_contain_the_time(tx: Transaction) -> None:
     for _ in range(50):
-        made = tx.sql("select llm_private.uuid_v7() as id, clock_timestamp() as at")[0]
-        assert made["id"].version == 7
-        assert made["id"].variant == "specified in RFC 4122"
-        carried = tx.value("select llm_private.uuid_v7_time(%s)", made["id"])
-        assert abs(carried - made["at"]) < timedelta(milliseconds=50)
+        generated = tx.sql("select llm_private.uuid_v7() as id, clock_timestamp() as at")[0]
+        assert generated["id"].version == 7
+        assert generated["id"].variant == "specified in RFC 4122"
+        contained = tx.value("select llm_private.uuid_v7_time(%s)", generated["id"])
+        assert abs(contained - generated["at"]) < timedelta(milliseconds=50)
 
 
-def test_a_month_waits_for_who_is_recording_into_the_default_partition(stack: Stack) -> None:
-    make = "select llm_private.add_month_partition('llm_usage_events', 'request_id', '2031-05-01')"
+def test_a_new_partition_waits_for_inserts_into_the_default_partition(stack: Stack) -> None:
+    create = "select llm_private.add_month_partition('llm_usage_events', 'request_id', '2031-05-01')"
     waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and query = %s"
     in_may = request_id(datetime(2031, 5, 5, tzinfo=UTC).timestamp())
     with (
         owner(stack) as recording,
-        owner(stack) as making,
+        owner(stack) as creating,
         owner(stack) as watching,
         ThreadPoolExecutor(1) as pool,
     ):
         try:
             with recording.transaction():
                 record(recording, in_may)
-                made = pool.submit(making.execute, make)
-                wait_until(lambda: watching.execute(waiting, [make]).fetchall())
-            made.result()
+                created = pool.submit(creating.execute, create)
+                wait_until(lambda: watching.execute(waiting, [create]).fetchall())
+            created.result()
             stored = watching.execute(WHERE, [in_may]).fetchall()
             assert stored == [{"partition": "llm_private.llm_usage_events_2031_05"}]
         finally:
@@ -166,17 +166,17 @@ def test_a_month_waits_for_who_is_recording_into_the_default_partition(stack: St
             watching.execute("delete from public.llm_usage_events where request_id = %s", [in_may])
 
 
-def test_nobody_waits_for_the_months_while_somebody_reads(stack: Stack) -> None:
+def test_creating_partitions_does_not_wait_for_readers(stack: Stack) -> None:
     last = months(4)[-1]
-    make = "select llm_private.add_month_partitions()"
+    create = "select llm_private.add_month_partitions()"
     missing = f"select to_regclass('llm_private.llm_usage_events_{last}') is null"
-    with owner(stack) as reading, owner(stack) as making:
+    with owner(stack) as reading, owner(stack) as creating:
         for table in ("llm_usage_events", "llm_audit_log"):
-            making.execute(f"drop table llm_private.{table}_{last}")
-        making.execute("set statement_timeout = '5s'")
+            creating.execute(f"drop table llm_private.{table}_{last}")
+        creating.execute("set statement_timeout = '5s'")
         with reading.transaction():
             reading.execute("select count(*) from public.llm_usage_events")
-            making.execute(make)
-            assert making.execute(missing).fetchone() == {"?column?": True}
-        making.execute(make)
-        assert making.execute(missing).fetchone() == {"?column?": False}
+            creating.execute(create)
+            assert creating.execute(missing).fetchone() == {"?column?": True}
+        creating.execute(create)
+        assert creating.execute(missing).fetchone() == {"?column?": False}

@@ -1,8 +1,8 @@
-"""Every price of genai-prices, found and calculated in the database: equal to a billionth of a dollar.
+"""Prices found and costs calculated in the database equal those of genai-prices to a billionth of a dollar.
 
-All of its providers are put into the catalog and synced, in a transaction that is rolled back. Models are
-looked up by names that they go by, at every date and time of day at which a price of theirs changes, in each
-service tier; each distinct price is calculated for all usages, on both sides of each threshold.
+All its providers are added to the catalog and synced, in a transaction that is rolled back. Models are looked
+up by their names, on both sides of every date and time of day at which a price changes, in each service tier.
+Each distinct price is calculated for all usages, on both sides of each threshold.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 LARGEST = "openrouter"
 PROVIDERS = {provider.id: provider for provider in providers}
 
-# What cost_of() takes → as genai-prices calls it.
+# Argument of cost_of() → field of genai-prices.
 COUNTS = {
     "input": "input_tokens",
     "cached_input": "cache_read_tokens",
@@ -45,7 +45,7 @@ OTHER = {
     "input_video": "input_video_tokens",
     "output_video": "output_video_tokens",
 }
-# Rates of what is never counted, so that a model with these alone has no price here.
+# Rates that supa-llm applies. A model without any of them has no price here.
 COUNTED = {
     *("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok"),
     *("output_reasoning_mtok", "input_audio_mtok", "cache_audio_read_mtok", "output_audio_mtok"),
@@ -89,7 +89,7 @@ class Case:
 
 
 def names_of(clause: Any) -> Iterator[str]:
-    """Texts that model names are compared with."""
+    """Yield the texts with which a match clause compares model names."""
     for part in (*getattr(clause, "or_", ()), *getattr(clause, "and_", ())):
         yield from names_of(part)
     for kind in ("equals", "starts_with", "ends_with", "contains"):
@@ -102,7 +102,7 @@ def found(provider: types.Provider, name: str) -> types.ModelInfo | None:
 
 
 def names() -> Iterator[tuple[types.Provider, str]]:
-    """One name of each model that finds it, as far as there is one, and some that others go by."""
+    """Yield a name that finds each model, if there is one, and variants of some providers' names."""
     for provider in providers:
         borrowed = [PROVIDERS[other] for other in provider.fallback_model_providers or ()]
         for model in itertools.chain(provider.models, *(other.models for other in borrowed)):
@@ -122,7 +122,7 @@ def conditions(model: types.ModelInfo) -> list[Any]:
 
 
 def moments(model: types.ModelInfo) -> set[datetime]:
-    """Now, long ago, and both sides of each date and time of day at which its price changes."""
+    """Return now, a past date, and both sides of each date and time of day at which the price changes."""
     turns = []
     for it in conditions(model):
         if isinstance(it, types.StartDateConstraint):
@@ -155,7 +155,7 @@ def thresholds(price: types.ModelPrice) -> set[int]:
 
 @pytest.fixture(scope="module")
 def synced(_owner: Connection) -> Iterator[Transaction]:
-    """A catalog of all providers, with all prices."""
+    """A catalog with all providers of genai-prices and all their prices."""
     with rolled_back(_owner) as tx:
         for provider in providers:
             row = {"id": provider.id, "base_url": "https://example.com", "default_model": "m"}
@@ -191,7 +191,7 @@ def store(tx: Transaction, cases: list[Case]) -> None:
     )  # fmt: skip
 
 
-#: Each attempt by itself.
+#: Price each attempt independently.
 BY_ITSELF = """
     with prices as materialized (
       select *, llm_private.find_price(null, provider, model, 'operator', tier, at) as id
@@ -205,8 +205,8 @@ BY_ITSELF = """
       p.id, a.input, a.cached_input, a.cache_write, a.output, a.reasoning, a.other
     ) as c
 """
-#: One after the other, as they are recorded, with what is remembered of those before. Without the largest
-#: provider, whose prices are of the same kinds.
+#: Price attempts in order, as recording does, with the cache of charges. The largest provider is skipped,
+#: because its prices are of the same kinds.
 AS_RECORDED = f"""
     select a.n, c.cost
     from (select * from attempts where provider <> '{LARGEST}' order by n) as a
@@ -218,17 +218,17 @@ AS_RECORDED = f"""
 
 
 def usage_of(counts: dict[str, int]) -> types.Usage:
-    return types.Usage(**{theirs: counts.get(ours, 0) for ours, theirs in (COUNTS | OTHER).items()})
+    return types.Usage(**{field: counts.get(name, 0) for name, field in (COUNTS | OTHER).items()})
 
 
 def chosen(exhaustive: bool) -> list[tuple[types.Provider, str]]:
-    """All names, or of the largest provider a tenth, because the database tries 900 patterns for each."""
+    """Return all names, or a tenth of the largest provider's, each of which is tried with 900 patterns."""
     small = [(provider, name) for provider, name in names() if provider.id != LARGEST]
     large = [(provider, name) for provider, name in names() if provider.id == LARGEST]
     return small + large[:: 1 if exhaustive else 10]
 
 
-def test_every_attempt_costs_what_genai_prices_says(synced: Transaction, pytestconfig: pytest.Config) -> None:
+def test_every_cost_equals_that_of_genai_prices(synced: Transaction, pytestconfig: pytest.Config) -> None:
     cases: list[Case] = []
     expected: list[Decimal | None] = []
     contradictory = 0
@@ -241,8 +241,8 @@ def test_every_attempt_costs_what_genai_prices_says(synced: Transaction, pytestc
             continue
         for context, at in itertools.product(contexts(model), moments(model)):
             price = model.get_prices(at, context)
-            # The last usage has every unit, so it alone shows which price was found. The first model with a
-            # price runs through all usages.
+            # The last usage has every unit, so it alone shows which price was found. Each distinct price is
+            # also calculated once for all usages.
             usages = USAGES[-1:]
             if (rates := repr(price)) not in seen:
                 seen.add(rates)
@@ -261,24 +261,24 @@ def test_every_attempt_costs_what_genai_prices_says(synced: Transaction, pytestc
     store(synced, cases)
     for query in (BY_ITSELF, AS_RECORDED):
         wrong = [
-            (cases[row["n"]], theirs, row["cost"])
+            (cases[row["n"]], exact, row["cost"])
             for row in synced.sql(query)
-            for theirs in [expected[row["n"]]]
-            if (theirs is None) != (row["cost"] is None)
-            or (theirs is not None and abs(theirs - row["cost"]) > Decimal("1e-9"))
+            for exact in [expected[row["n"]]]
+            if (exact is None) != (row["cost"] is None)
+            or (exact is not None and abs(exact - row["cost"]) > Decimal("1e-9"))
         ]
         assert wrong[:5] == [], f"{len(wrong)} of {len(cases)}"
     assert synced.value("select count(*) from llm_private.charges") > 1000
     assert len(seen) > 800
     assert len(cases) > 25_000
     assert contradictory < len(cases) / 100
-    # Both kinds of models are among them.
+    # The cases include models that have no price here.
     unpriced = {case.model for case, cost in zip(cases, expected, strict=True) if cost is None}
     assert {"whisper-1", "mistral-ocr-2505"} <= unpriced
 
 
-def test_nearly_every_model_is_looked_up_by_a_name_of_its_own() -> None:
-    """Some are never found, since an earlier one matches all their names: in genai-prices too."""
+def test_nearly_every_model_is_found_by_a_name_of_its_own() -> None:
+    """A few are never found, in genai-prices either, because an earlier model matches all their names."""
     reached = {(provider.id, id(found(provider, name))) for provider, name in names()}
     models = sum(len(provider.models) for provider in providers)
     assert models > 2000

@@ -1,4 +1,4 @@
-"""Syncing the catalog's prices with a list: what changes, from when, and that nothing recorded does."""
+"""Price sync: the changes that a list makes to the catalog's prices, and the dates from which they apply."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOMENT = timedelta(microseconds=1)
 
 @pytest.fixture
 def now(tx: Transaction) -> datetime:
-    """The time of this transaction, which is the same in all of it."""
+    """The time of this transaction, in which a provider acme exists."""
     tx.admin.rpc(
         "set_llm_provider",
         p_provider={"id": "acme", "base_url": "https://acme.example/v1", "default_model": "m"},
@@ -35,7 +35,7 @@ def now(tx: Transaction) -> datetime:
 def price(
     rate: float, since: datetime | None = None, until: datetime | None = None, **more: Any
 ) -> dict[str, Any]:
-    """A price of a list."""
+    """Return a price for a list entry."""
     return {
         "valid_from": since and since.isoformat(),
         "valid_until": until and until.isoformat(),
@@ -63,7 +63,7 @@ def kinds(changes: list[Any]) -> list[str]:
 
 
 def paid(tx: Transaction, at: datetime, model: str = "m", tier: str | None = None) -> Any:
-    """The input rate at a time, None where there is no price."""
+    """Return the input rate at a time, or None without a price."""
     return tx.value(
         "select (select rates -> 'input' from public.llm_prices "
         "where id = llm_private.find_price(null, 'acme', %s, 'operator', %s, %s))",
@@ -71,20 +71,20 @@ def paid(tx: Transaction, at: datetime, model: str = "m", tier: str | None = Non
     )  # fmt: skip
 
 
-def test_a_new_entry_holds_as_it_stands(tx: Transaction, now: datetime) -> None:
+def test_a_new_entry_applies_on_all_of_its_dates(tx: Transaction, now: datetime) -> None:
     turn = now - timedelta(days=30)
     changes = synced(tx, entry("m", price(1, None, turn), price(2, turn)))
     assert kinds(changes) == ["added", "added"]
     assert [paid(tx, at) for at in (LONG_AGO, turn - MOMENT, turn, now)] == [1, 1, 2, 2]
 
 
-def test_nothing_is_done_unless_it_is_requested(tx: Transaction, now: datetime) -> None:
+def test_a_sync_without_apply_only_previews_changes(tx: Transaction, now: datetime) -> None:
     assert kinds(synced(tx, entry("m", price(1)), apply=False)) == ["added"]
     assert paid(tx, now) is None
     assert kinds(synced(tx, entry("m", price(1)), apply=False)) == ["added"]
 
 
-def test_the_same_list_again_changes_nothing(tx: Transaction, now: datetime) -> None:
+def test_syncing_the_same_list_again_changes_nothing(tx: Transaction, now: datetime) -> None:
     soon = now + timedelta(days=1)
     entries = [entry("m", price(1, None, soon), price(0.5, service_tier="flex"), price(2, soon))]
     assert len(synced(tx, *entries)) == 3
@@ -93,7 +93,7 @@ def test_the_same_list_again_changes_nothing(tx: Transaction, now: datetime) -> 
     assert tx.sql("select id, valid_until::text from public.llm_prices where provider = 'acme'") == rows
 
 
-def test_what_changes_without_a_date_holds_from_now_on(tx: Transaction, now: datetime) -> None:
+def test_a_change_without_a_date_applies_from_now_on(tx: Transaction, now: datetime) -> None:
     synced(tx, entry("m", price(1)))
     (change,) = synced(tx, entry("m", price(3)))
     assert (change["change"], change["before"], change["after"]) == ("changed", {"input": 1}, {"input": 3})
@@ -101,10 +101,8 @@ def test_what_changes_without_a_date_holds_from_now_on(tx: Transaction, now: dat
     assert [paid(tx, at) for at in (LONG_AGO, now - MOMENT, now)] == [1, 1, 3]
 
 
-def test_what_the_list_newly_dates_holds_from_that_date_in_the_past_too(
-    tx: Transaction, now: datetime
-) -> None:
-    """So that recalculating can correct what was recorded since."""
+def test_a_newly_dated_change_applies_from_its_date_in_the_past(tx: Transaction, now: datetime) -> None:
+    """A recalculation can then correct usage recorded since that date."""
     turn = now - timedelta(days=10)
     synced(tx, entry("m", price(1)))
     changes = synced(tx, entry("m", price(1, None, turn), price(2, turn)))
@@ -112,7 +110,7 @@ def test_what_the_list_newly_dates_holds_from_that_date_in_the_past_too(
     assert [paid(tx, at) for at in (LONG_AGO, turn - MOMENT, turn, now)] == [1, 1, 2, 2]
 
 
-def test_a_date_to_come_may_be_moved_and_called_off(tx: Transaction, now: datetime) -> None:
+def test_a_future_change_can_be_moved_and_withdrawn(tx: Transaction, now: datetime) -> None:
     soon, later = now + timedelta(days=1), now + timedelta(days=9)
     synced(tx, entry("m", price(1, None, soon), price(2, soon)))
     synced(tx, entry("m", price(1, None, later), price(2, later)))
@@ -121,7 +119,7 @@ def test_a_date_to_come_may_be_moved_and_called_off(tx: Transaction, now: dateti
     assert [paid(tx, at) for at in (now, soon, later)] == [1, 1, 1]
 
 
-def test_a_price_to_come_is_changed_for_its_own_time(tx: Transaction, now: datetime) -> None:
+def test_a_change_of_a_future_price_keeps_its_start(tx: Transaction, now: datetime) -> None:
     soon = now + timedelta(days=1)
     synced(tx, entry("m", price(1, None, soon), price(2, soon)))
     (change,) = synced(tx, entry("m", price(1, None, soon), price(3, soon)))
@@ -129,14 +127,14 @@ def test_a_price_to_come_is_changed_for_its_own_time(tx: Transaction, now: datet
     assert [paid(tx, at) for at in (now, soon - MOMENT, soon)] == [1, 1, 3]
 
 
-def test_what_the_list_corrects_in_the_past_stays_as_it_was(tx: Transaction, now: datetime) -> None:
+def test_a_correction_of_a_past_price_is_ignored(tx: Transaction, now: datetime) -> None:
     turn = now - timedelta(days=30)
     synced(tx, entry("m", price(1, None, turn), price(2, turn)))
     assert synced(tx, entry("m", price(9, None, turn), price(2, turn))) == []
     assert paid(tx, LONG_AGO) == 1
 
 
-def test_a_tier_that_is_new_or_gone_is_so_from_now_on(tx: Transaction, now: datetime) -> None:
+def test_a_service_tier_is_added_and_removed_from_now_on(tx: Transaction, now: datetime) -> None:
     flex = price(0.5, service_tier="flex")
     synced(tx, entry("m", price(1)))
     assert kinds(synced(tx, entry("m", price(1), flex))) == ["added"]
@@ -145,7 +143,7 @@ def test_a_tier_that_is_new_or_gone_is_so_from_now_on(tx: Transaction, now: date
     assert [paid(tx, at, tier="flex") for at in (now - MOMENT, now)] == [1, 1]
 
 
-def test_a_daily_window_is_a_price_of_its_own(tx: Transaction, now: datetime) -> None:
+def test_a_daily_window_has_its_own_price(tx: Transaction, now: datetime) -> None:
     night: Any = {"daily_from": "22:00", "daily_until": "06:00"}
     synced(tx, entry("m", price(2), price(1, **night)))
     assert kinds(synced(tx, entry("m", price(2), price(0.5, **night)))) == ["changed"]
@@ -154,25 +152,23 @@ def test_a_daily_window_is_a_price_of_its_own(tx: Transaction, now: datetime) ->
     assert paid(tx, datetime(2025, 1, 1, tzinfo=UTC)) == 1
 
 
-def test_an_entry_that_is_gone_has_no_price_from_now_on_but_still_the_past(
-    tx: Transaction, now: datetime
-) -> None:
+def test_a_removed_entry_keeps_only_its_past_prices(tx: Transaction, now: datetime) -> None:
     synced(tx, entry("m", price(1)), entry("n", price(2)))
     assert kinds(synced(tx, entry("n", price(2)))) == ["gone"]
     assert [paid(tx, at) for at in (LONG_AGO, now - MOMENT, now)] == [1, 1, None]
-    # It stands behind what came in its place.
+    # An entry that replaces it goes first.
     synced(tx, entry("n", price(2)), entry("o", price(3), pattern="^[mo]$", position=900_000))
     assert paid(tx, now) == 3
 
 
-def test_an_entry_that_comes_back_holds_from_now_on(tx: Transaction, now: datetime) -> None:
+def test_a_restored_entry_applies_from_now_on(tx: Transaction, now: datetime) -> None:
     synced(tx, entry("m", price(1)))
     synced(tx)
     assert kinds(synced(tx, entry("m", price(4)))) == ["added"]
     assert [paid(tx, at) for at in (now - MOMENT, now)] == [1, 4]
 
 
-def test_of_entries_that_match_the_first_counts(tx: Transaction, now: datetime) -> None:
+def test_the_first_matching_entry_wins(tx: Transaction, now: datetime) -> None:
     exact, rest = (
         entry("a", price(1), pattern="^gpt-5$", position=1),
         entry("b", price(2), pattern="^gpt", position=2),
@@ -183,7 +179,7 @@ def test_of_entries_that_match_the_first_counts(tx: Transaction, now: datetime) 
     assert paid(tx, now, "gpt-5") == 2
 
 
-def test_an_entry_without_prices_keeps_its_names_from_later_ones(tx: Transaction, now: datetime) -> None:
+def test_an_entry_without_prices_hides_its_names_from_later_entries(tx: Transaction, now: datetime) -> None:
     synced(tx, entry("whisper", position=0), entry("rest", price(1), pattern=".", position=1))
     assert [paid(tx, now, name) for name in ("whisper", "gpt")] == [None, 1]
 
@@ -196,7 +192,7 @@ def test_an_entry_without_prices_keeps_its_names_from_later_ones(tx: Transaction
         ("m-20251211:free", "^m-2025-12-11:free$"),
     ],
 )
-def test_a_date_without_dashes_is_read_as_one_with_them(
+def test_a_date_without_dashes_matches_a_pattern_with_dashes(
     tx: Transaction, now: datetime, name: str, pattern: str
 ) -> None:
     synced(tx, entry("m", price(1), pattern=pattern))
@@ -209,12 +205,12 @@ def test_a_date_without_dashes_is_read_as_one_with_them(
     assert paid(tx, now, name) == 2
 
 
-def test_no_date_is_read_out_of_a_longer_number(tx: Transaction, now: datetime) -> None:
+def test_a_number_that_is_not_a_whole_date_is_not_read_as_one(tx: Transaction, now: datetime) -> None:
     synced(tx, entry("m", price(1), pattern="2025-12-11"))
     assert [paid(tx, now, name) for name in ("m-202512110", "m-20251311", "m20251211")] == [None] * 3
 
 
-def test_prices_that_were_set_go_first_whatever_is_synced(tx: Transaction, now: datetime) -> None:
+def test_a_price_that_was_set_takes_precedence_over_synced_prices(tx: Transaction, now: datetime) -> None:
     tx.admin.rpc("set_llm_price", p_provider="acme", p_model="m", p_rates={"input": 7})
     synced(tx, entry("m", price(1)))
     synced(tx, entry("m", price(2)))
@@ -242,16 +238,16 @@ def test_prices_that_were_set_go_first_whatever_is_synced(tx: Transaction, now: 
         [entry("m", price(1)), entry("m", price(1))],
     ],
 )  # fmt: skip
-def test_a_list_that_cannot_be_taken_changes_nothing(tx: Transaction, now: datetime, entries: Any) -> None:
+def test_an_invalid_list_changes_nothing(tx: Transaction, now: datetime, entries: Any) -> None:
     synced(tx, entry("n", price(1)))
-    # What could be taken stands before it, and is not.
+    # The valid entry before the invalid one is not applied either.
     broken = [entry("good", price(2)), *entries] if isinstance(entries, list) else entries
     with refused("invalid_price_list", 400):
         tx.admin.rpc("sync_llm_prices", p_provider="acme", p_entries=Jsonb(broken), p_apply=True)
     assert (paid(tx, now, "n"), paid(tx, now, "good")) == (1, None)
 
 
-def test_the_entry_that_cannot_be_taken_is_named_and_what_is_allowed(tx: Transaction, now: datetime) -> None:
+def test_the_error_names_the_invalid_entry_and_the_allowed_rates(tx: Transaction, now: datetime) -> None:
     with refused("invalid_price_list", 400) as error:
         synced(tx, entry("good", price(1)), entry("gpt-9", {"rates": {"webs": 1}}))
     assert "gpt-9" in error.value.message
@@ -259,18 +255,18 @@ def test_the_entry_that_cannot_be_taken_is_named_and_what_is_allowed(tx: Transac
     assert "cached_input" in error.value.hint
 
 
-def test_a_provider_that_is_not_there_is_not_synced(tx: Transaction) -> None:
+def test_a_sync_of_a_missing_provider_is_refused(tx: Transaction) -> None:
     with refused("unknown_provider", 404):
-        tx.admin.rpc("sync_llm_prices", p_provider="nobody", p_entries=Jsonb([]))
+        tx.admin.rpc("sync_llm_prices", p_provider="missing", p_entries=Jsonb([]))
 
 
-def test_only_administrators_sync(tx: Transaction, now: datetime) -> None:
+def test_only_administrators_can_sync_prices(tx: Transaction, now: datetime) -> None:
     for caller in (new_user(tx), tx.anon):
         with refused("42501"):
             caller.rpc("sync_llm_prices", p_provider="acme", p_entries=Jsonb([]))
 
 
-# Days from now at which a price may begin or end, and the times to look at.
+# Days from now at which a price may begin or end, and the times to check.
 TURNS = [-2, -1, 1, 2]
 LATER = [
     timedelta(days=day) + off for day in (0, 1, 2, 3) for off in (timedelta(0), MOMENT, timedelta(hours=9))
@@ -279,15 +275,15 @@ LATER = [
 
 @st.composite
 def schedules(draw: st.DrawFn, tier: str | None) -> list[tuple[int | None, int | None, int, str | None]]:
-    """Prices of one tier, one after the other, with gaps: from and until a day, the rate, the tier."""
+    """Draw consecutive prices of one tier, with gaps: first day, last day, rate and tier."""
     edges: list[int | None] = [None, *sorted(draw(st.sets(st.sampled_from(TURNS)))), None]
     rates = draw(st.lists(st.integers(0, 3), min_size=len(edges) - 1, max_size=len(edges) - 1))
-    # 0 is no price.
+    # A rate of 0 stands for a gap.
     return [(edges[i], edges[i + 1], rate, tier) for i, rate in enumerate(rates) if rate]
 
 
 @given(lists=st.lists(st.tuples(schedules(None), schedules("flex")), min_size=1, max_size=5))
-# A price that was taken back before it began, and then the one before it lasts longer.
+# A price is withdrawn before it begins, and then the price before it is extended.
 @example(
     lists=[
         ([], [(1, 2, 1, "flex"), (2, None, 2, "flex")]),
@@ -298,7 +294,7 @@ def schedules(draw: st.DrawFn, tier: str | None) -> list[tuple[int | None, int |
 @settings(
     max_examples=60, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
-def test_from_now_on_prices_are_those_of_the_list_whatever_was_before(
+def test_prices_from_now_on_equal_the_list_after_any_earlier_lists(
     tx: Transaction, now: datetime, lists: list[Any]
 ) -> None:
     def day(number: int | None) -> datetime | None:
@@ -306,13 +302,13 @@ def test_from_now_on_prices_are_those_of_the_list_whatever_was_before(
 
     with tx.connection.transaction(force_rollback=True):
         for standard, flex in lists:
-            said = [(day(since), day(until), rate, tier) for since, until, rate, tier in standard + flex]
-            entries = [price(rate, since, until, service_tier=tier) for since, until, rate, tier in said]
+            listed = [(day(since), day(until), rate, tier) for since, until, rate, tier in standard + flex]
+            entries = [price(rate, since, until, service_tier=tier) for since, until, rate, tier in listed]
             synced(tx, entry("m", *entries))
             for at in (now + off for off in LATER):
                 rates = {
                     tier: rate
-                    for since, until, rate, tier in said
+                    for since, until, rate, tier in listed
                     if (since is None or since <= at) and (until is None or at < until)
                 }
                 assert paid(tx, at) == rates.get(None), at
@@ -320,12 +316,12 @@ def test_from_now_on_prices_are_those_of_the_list_whatever_was_before(
             assert synced(tx, entry("m", *entries)) == []
 
 
-# Races ---------------------------------------------------------------------------------------------------
+# Concurrency ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def racer(stack: Stack) -> Iterator[str]:
-    """A provider that serves nobody, whose prices are committed and gone at the end."""
+    """A disabled provider whose prices are committed, and deleted at the end."""
     provider = f"racer-{uuid.uuid4().hex[:20]}"
     with owner(stack) as connection:
         connection.execute(
@@ -339,7 +335,7 @@ def racer(stack: Stack) -> Iterator[str]:
         connection.execute("delete from public.llm_providers where id = %s", [provider])
 
 
-def sync_for_real(connection: Connection, provider: str, name: str) -> None:
+def sync_and_commit(connection: Connection, provider: str, name: str) -> None:
     connection.execute(
         "select llm_private.sync_prices(%s, %s, true)",
         [provider, Jsonb([entry(name, price(1), pattern="^m")])],
@@ -352,11 +348,11 @@ def name_of(connection: Connection, provider: str, model: str = "m") -> Any:
     return row["name"]
 
 
-def test_a_sync_waits_for_a_request_that_looks_a_name_up_and_forgets_it(stack: Stack, racer: str) -> None:
-    """Or the name would be remembered as the old list has it, for good."""
+def test_a_sync_waits_for_a_name_lookup_and_discards_its_cached_result(stack: Stack, racer: str) -> None:
+    """Otherwise the name would stay cached with the entry of the old list."""
     with owner(stack) as request, owner(stack) as administrator:
-        sync_for_real(administrator, racer, "old")
-        thread = threading.Thread(target=sync_for_real, args=(administrator, racer, "new"))
+        sync_and_commit(administrator, racer, "old")
+        thread = threading.Thread(target=sync_and_commit, args=(administrator, racer, "new"))
         with request.transaction():
             assert name_of(request, racer) == "old"
             thread.start()
@@ -367,12 +363,12 @@ def test_a_sync_waits_for_a_request_that_looks_a_name_up_and_forgets_it(stack: S
         assert name_of(request, racer) == "new"
 
 
-def test_a_request_waits_for_a_sync_and_sees_what_it_did(stack: Stack, racer: str) -> None:
+def test_a_name_lookup_waits_for_a_sync_and_sees_its_result(stack: Stack, racer: str) -> None:
     with owner(stack) as request, owner(stack) as administrator:
         seen: list[Any] = []
         thread = threading.Thread(target=lambda: seen.append(name_of(request, racer)))
         with administrator.transaction():
-            sync_for_real(administrator, racer, "new")
+            sync_and_commit(administrator, racer, "new")
             thread.start()
             thread.join(0.3)
             assert thread.is_alive()
@@ -380,20 +376,20 @@ def test_a_request_waits_for_a_sync_and_sees_what_it_did(stack: Stack, racer: st
         assert seen == ["new"]
 
 
-def test_requests_do_not_wait_for_one_another(stack: Stack, racer: str) -> None:
+def test_name_lookups_do_not_wait_for_each_other(stack: Stack, racer: str) -> None:
     with owner(stack) as first, owner(stack) as second:
-        sync_for_real(first, racer, "m")
+        sync_and_commit(first, racer, "m")
         with first.transaction():
             assert name_of(first, racer, "m-one") == "m"
             second.execute("set statement_timeout = '2s'")
             assert name_of(second, racer, "m-two") == "m"
 
 
-def test_of_two_syncs_at_once_the_second_compares_with_the_first(stack: Stack, racer: str) -> None:
+def test_concurrent_syncs_of_the_same_list_add_its_prices_once(stack: Stack, racer: str) -> None:
     with owner(stack) as first, owner(stack) as second:
-        thread = threading.Thread(target=sync_for_real, args=(second, racer, "m"))
+        thread = threading.Thread(target=sync_and_commit, args=(second, racer, "m"))
         with first.transaction():
-            sync_for_real(first, racer, "m")
+            sync_and_commit(first, racer, "m")
             thread.start()
             thread.join(0.3)
         thread.join(10)

@@ -1,4 +1,4 @@
-"""What a model costs: rates, whose price goes first, and when."""
+"""Model prices: rates, precedence, validity, the cache of charges, and listing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.database.support import Caller, Transaction, new_user, refused
 
 PLAIN = {"input": 2, "output": 10}
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
-# Everything that tokens may be, at once.
+# A price with every rate for text.
 WHOLE = {
     "request": 0.5, "input": 10, "cached_input": 1, "cache_write": 12, "cache_write_1h": 20, "output": 40,
     "reasoning": 60,
@@ -26,13 +26,13 @@ AUDIO = {
 
 @pytest.fixture
 def acme(tx: Transaction) -> str:
-    """A provider that nobody else has prices of."""
+    """A provider without prices."""
     row = {"id": "acme", "base_url": "https://acme.example/v1", "default_model": "m"}
     return str(tx.admin.rpc("set_llm_provider", p_provider=row)["id"])
 
 
 def sets(caller: Caller, rates: Any = PLAIN, model: str = "m", **options: Any) -> dict[str, Any]:
-    """Set a price of acme's; an option is named without its p_."""
+    """Set a price for acme; options omit the p_ prefix."""
     named = {f"p_{name}": value for name, value in options.items()}
     price = caller.rpc("set_llm_price", p_provider="acme", p_model=model, p_rates=rates, **named)
     assert isinstance(price, dict)
@@ -56,7 +56,7 @@ def found(
     tier: str | None = None,
     at: datetime | None = None,
 ) -> int | None:
-    """The id of the price of an attempt."""
+    """Return the id of the price that applies to an attempt."""
     price = tx.value(
         "select llm_private.find_price(%s::uuid, 'acme', %s, %s, %s, coalesce(%s, now()))",
         user and user.id, model, key, tier, at,
@@ -65,13 +65,13 @@ def found(
 
 
 def paid(tx: Transaction, **options: Any) -> Any:
-    """The input rate of the price of an attempt."""
+    """Return the input rate of the price that applies to an attempt."""
     price = found(tx, **options)
     return price and tx.value("select rates -> 'input' from public.llm_prices where id = %s", price)
 
 
 def cost(tx: Transaction, price: int, **counts: int) -> tuple[Decimal, Decimal]:
-    """Cost of an attempt in millionths of a dollar, and what caching saved."""
+    """Return the cost and cache savings of an attempt, in millionths of a dollar."""
     columns = [
         counts.pop(name, None) for name in ("input", "cached_input", "cache_write", "output", "reasoning")
     ]
@@ -93,7 +93,7 @@ def cost(tx: Transaction, price: int, **counts: int) -> tuple[Decimal, Decimal]:
         (PLAIN, {"input": 3, "output": 5}, 3 * 2 + 5 * 10),
         ({"input": 0, "output": 0}, {"input": 3, "output": 5}, 0),
         ({"request": 0.25}, {"input": 3}, 250_000),
-        # What a price says nothing of costs what it is part of.
+        # Tokens without a rate of their own are charged at the rate of the tokens that include them.
         (PLAIN, {"input": 10, "cached_input": 4, "output": 5, "reasoning": 5}, 10 * 2 + 5 * 10),
         (PLAIN, {"input": 10, "input_audio": 4, "cache_write_1h": 9}, 20),
         (WHOLE, {"input": 10, "cached_input": 4}, 500_000 + 6 * 10 + 4 * 1),
@@ -110,13 +110,13 @@ def cost(tx: Transaction, price: int, **counts: int) -> tuple[Decimal, Decimal]:
         (AUDIO, {"output": 10, "output_audio": 9}, 1 * 4 + 9 * 80),
     ],
 )
-def test_each_token_is_paid_once_at_the_rate_of_the_most_that_it_is(
+def test_each_token_is_charged_once_at_its_most_specific_rate(
     tx: Transaction, acme: str, rates: dict[str, Any], counts: dict[str, int], dollars: int
 ) -> None:
     assert cost(tx, sets(tx.admin, rates)["id"], **counts)[0] == dollars
 
 
-def test_above_a_threshold_all_tokens_pay_its_rate(tx: Transaction, acme: str) -> None:
+def test_above_a_threshold_its_rate_applies_to_all_tokens(tx: Transaction, acme: str) -> None:
     rates = {
         "input": {"base": 1, "above": {"100": 3, "1000": 5}},
         "cached_input": {"base": 0.5, "above": {"1000": 2}},
@@ -129,7 +129,7 @@ def test_above_a_threshold_all_tokens_pay_its_rate(tx: Transaction, acme: str) -
     assert cost(tx, price, input=1001, cached_input=10)[0] == 991 * 5 + 10 * 2
 
 
-def test_caching_saves_what_it_would_have_cost_without(tx: Transaction, acme: str) -> None:
+def test_cache_savings_are_the_difference_to_the_cost_without_caching(tx: Transaction, acme: str) -> None:
     price = sets(tx.admin, WHOLE)["id"]
     assert cost(tx, price, input=10, cached_input=4)[1] == 4 * (10 - 1)
     assert cost(tx, price, input=10, cache_write=4)[1] == 4 * (10 - 12)
@@ -139,7 +139,7 @@ def test_caching_saves_what_it_would_have_cost_without(tx: Transaction, acme: st
     assert cost(tx, audio, **counts)[1] == 4 * (30 - 3)
 
 
-def test_counts_that_contradict_one_another_never_pay_for_something_else(tx: Transaction, acme: str) -> None:
+def test_contradictory_token_counts_do_not_add_cost(tx: Transaction, acme: str) -> None:
     price = sets(tx.admin, AUDIO)["id"]
     assert cost(tx, price, input=0, cached_input=1000)[0] == 0
 
@@ -160,9 +160,7 @@ def test_counts_that_contradict_one_another_never_pay_for_something_else(tx: Tra
         {"input": {"base": 1, "above": {str(n): 1 for n in range(17)}}},
     ],
 )  # fmt: skip
-def test_what_can_be_no_price_is_refused_and_what_may_be_is_said(
-    tx: Transaction, acme: str, rates: Any
-) -> None:
+def test_invalid_rates_are_refused_with_a_hint(tx: Transaction, acme: str, rates: Any) -> None:
     with refused("invalid_price", 400) as error:
         sets(tx.admin, Jsonb(rates))
     assert error.value.hint
@@ -175,25 +173,25 @@ def test_what_can_be_no_price_is_refused_and_what_may_be_is_said(
         {"model": ""}, {"model": "two words"}, {"model": "*m"}, {"model": "m*m*"}, {"model": "m" * 201},
         {"valid_until": "2020-01-01T00:00:00Z"},
         {"valid_from": "2026-01-02T00:00:00Z", "valid_until": "2026-01-02T00:00:00Z"},
-        {"key_source": "nobody"}, {"service_tier": "Not a tier"}, {"service_tier": ""},
+        {"key_source": "invalid"}, {"service_tier": "Not a tier"}, {"service_tier": ""},
     ],
 )  # fmt: skip
-def test_what_a_price_is_for_is_checked_too(tx: Transaction, acme: str, options: dict[str, str]) -> None:
+def test_an_invalid_model_period_key_source_or_tier_is_refused(
+    tx: Transaction, acme: str, options: dict[str, str]
+) -> None:
     with refused("invalid_price", 400):
         sets(tx.admin, **options)
 
 
-def test_a_price_of_a_provider_that_is_not_there_is_refused(tx: Transaction) -> None:
+def test_a_price_for_a_missing_provider_is_refused(tx: Transaction) -> None:
     with refused("unknown_provider", 404):
-        tx.admin.rpc("set_llm_price", p_provider="nobody", p_model="m", p_rates=PLAIN)
+        tx.admin.rpc("set_llm_price", p_provider="missing", p_model="m", p_rates=PLAIN)
 
 
-# Whose price, and for what -------------------------------------------------------------------------------
+# Precedence ----------------------------------------------------------------------------------------------
 
 
-def test_a_users_own_goes_before_the_operators_and_that_before_the_catalogs(
-    tx: Transaction, acme: str
-) -> None:
+def test_a_users_price_overrides_the_operators_and_that_the_catalogs(tx: Transaction, acme: str) -> None:
     user, other = new_user(tx), new_user(tx)
     assert found(tx) is None
     syncs(tx, {"rates": {"input": 1}})
@@ -205,8 +203,8 @@ def test_a_users_own_goes_before_the_operators_and_that_before_the_catalogs(
     assert paid(tx, user=other, key="user") == 2
 
 
-def test_a_users_own_price_never_counts_where_somebody_elses_key_pays(tx: Transaction, acme: str) -> None:
-    """Or a user could make the operator's keys free, and pass every quota."""
+def test_a_users_price_never_applies_to_operator_or_team_keys(tx: Transaction, acme: str) -> None:
+    """Otherwise a user could make the operator's keys free, and pass every quota."""
     user = new_user(tx)
     sets(tx.admin, {"input": 2})
     assert sets(user, {"input": 0})["key_source"] == "user"
@@ -216,13 +214,13 @@ def test_a_users_own_price_never_counts_where_somebody_elses_key_pays(tx: Transa
             sets(user, {"input": 0}, key_source=key)
 
 
-def test_an_operators_price_may_be_for_keys_of_one_source(tx: Transaction, acme: str) -> None:
+def test_an_operators_price_can_apply_to_one_key_source_only(tx: Transaction, acme: str) -> None:
     sets(tx.admin, {"input": 2}, key_source="operator")
     assert paid(tx, key="operator") == 2
     assert found(tx, key="user", user=new_user(tx)) is None
 
 
-def test_the_exact_name_goes_before_the_longest_ending(tx: Transaction, acme: str) -> None:
+def test_an_exact_name_goes_before_the_longest_matching_prefix(tx: Transaction, acme: str) -> None:
     sets(tx.admin, {"input": 4}, model="gpt-5-mini")
     sets(tx.admin, {"input": 3}, model="gpt-5*")
     sets(tx.admin, {"input": 2}, model="gpt-*")
@@ -231,27 +229,27 @@ def test_the_exact_name_goes_before_the_longest_ending(tx: Transaction, acme: st
     assert [paid(tx, model=name) for name in names] == [4, 4, 3, 3, 2, 1, 1]
 
 
-def test_what_looks_like_a_pattern_in_a_name_is_none(tx: Transaction, acme: str) -> None:
+def test_pattern_characters_in_a_model_name_are_literal(tx: Transaction, acme: str) -> None:
     for name in ("a.c", "a_c", "a%", "(a|b)", "a[bc]*"):
         sets(tx.admin, model=name)
     assert [found(tx, name) for name in ("abc", "a", "b", "ab")] == [None] * 4
     assert found(tx, "a[bc]-1") is not None
 
 
-def test_a_service_tier_has_its_price_or_that_of_any(tx: Transaction, acme: str) -> None:
+def test_a_service_tier_without_its_own_price_uses_the_standard_price(tx: Transaction, acme: str) -> None:
     syncs(tx, {"rates": {"input": 2}}, {"rates": {"input": 1}, "service_tier": "flex"})
     assert [paid(tx, tier=tier) for tier in (None, "flex", "priority")] == [2, 1, 2]
     sets(tx.admin, {"input": 5}, service_tier="priority")
     assert [paid(tx, tier=tier) for tier in (None, "flex", "priority")] == [2, 1, 5]
 
 
-def test_of_two_that_hold_the_newer_one_counts(tx: Transaction, acme: str) -> None:
+def test_the_most_recently_set_price_wins(tx: Transaction, acme: str) -> None:
     sets(tx.admin, {"input": 1})
     sets(tx.admin, {"input": 2}, valid_from="2020-01-01T00:00:00Z")
     assert paid(tx) == 2
 
 
-def test_a_price_holds_from_its_first_moment_until_its_last(tx: Transaction, acme: str) -> None:
+def test_a_price_applies_from_its_start_until_just_before_its_end(tx: Transaction, acme: str) -> None:
     first, last = NOON, NOON + timedelta(days=1)
     sets(tx.admin, valid_from=first, valid_until=last)
     moment = timedelta(microseconds=1)
@@ -267,7 +265,7 @@ def test_a_price_holds_from_its_first_moment_until_its_last(tx: Transaction, acm
         ("16:00", "00:00", range(16, 24)),
     ],
 )
-def test_a_daily_window_holds_in_utc_and_over_midnight(
+def test_a_daily_window_is_in_utc_and_can_span_midnight(
     tx: Transaction, acme: str, since: str, until: str, hours: Any
 ) -> None:
     syncs(tx, {"rates": {"input": 2}}, {"rates": {"input": 1}, "daily_from": since, "daily_until": until})
@@ -280,11 +278,11 @@ def test_a_daily_window_holds_in_utc_and_over_midnight(
     )
 
 
-# On the hot path -----------------------------------------------------------------------------------------
+# The cache of charges ------------------------------------------------------------------------------------
 
 
 def charged(tx: Transaction, at: datetime | None = None, user: Caller | None = None, **counts: int) -> Any:
-    """What recording an attempt would charge, by the millionth of a dollar, remembering what it looked up."""
+    """Return the charge for an attempt in millionths of a dollar, caching it as recording does."""
     return tx.value(
         "select cost * 1000000 from llm_private.charge("
         "%s, 'acme', 'M', %s, null, coalesce(%s, now()), %s, null, null, %s, null, null)",
@@ -292,15 +290,15 @@ def charged(tx: Transaction, at: datetime | None = None, user: Caller | None = N
     )  # fmt: skip
 
 
-def remembered(tx: Transaction) -> Any:
+def cached_charges(tx: Transaction) -> Any:
     return tx.value("select count(*) from llm_private.charges where provider = 'acme'")
 
 
-def test_what_is_remembered_of_a_price_ends_with_it(tx: Transaction, acme: str) -> None:
+def test_a_cached_charge_ends_with_its_price(tx: Transaction, acme: str) -> None:
     assert charged(tx, input=1) is None
     price = sets(tx.admin, {"input": 2, "output": 3})
     assert [charged(tx, input=size, output=1) for size in (0, 5, 7)] == [3, 13, 17]
-    assert remembered(tx) == 1
+    assert cached_charges(tx) == 1
     sets(tx.admin, {"input": 4})
     assert charged(tx, input=5) == 20
     sets(tx.admin, {"input": 6}, valid_until=NOON + timedelta(days=9999))
@@ -311,7 +309,7 @@ def test_what_is_remembered_of_a_price_ends_with_it(tx: Transaction, acme: str) 
     assert price["valid_until"] == "infinity"
 
 
-def test_what_is_remembered_moves_on_with_time(tx: Transaction, acme: str) -> None:
+def test_the_cache_of_charges_moves_forward_in_time(tx: Transaction, acme: str) -> None:
     turn = NOON + timedelta(days=1)
     sets(tx.admin, {"input": 1}, valid_from=NOON, valid_until=turn)
     sets(tx.admin, {"input": 2}, valid_from=turn)
@@ -323,13 +321,13 @@ def test_what_is_remembered_moves_on_with_time(tx: Transaction, acme: str) -> No
     assert (row["rate"], row["holds_from"]) == (2, turn)
 
 
-def test_what_is_remembered_is_for_inputs_of_a_size(tx: Transaction, acme: str) -> None:
+def test_a_cached_charge_applies_only_to_inputs_of_its_size(tx: Transaction, acme: str) -> None:
     sets(tx.admin, {"input": {"base": 1, "above": {"10": 2, "20": 3}}})
     sizes = (15, 10, 11, 20, 21, 15)
     assert [charged(tx, input=size) for size in sizes] == [30, 10, 22, 40, 63, 30]
 
 
-def test_what_is_remembered_is_not_for_whoever_has_a_price_of_their_own(tx: Transaction, acme: str) -> None:
+def test_a_cached_charge_does_not_apply_to_a_user_with_their_own_price(tx: Transaction, acme: str) -> None:
     sets(tx.admin, {"input": 2})
     user, other = new_user(tx), new_user(tx)
     assert [charged(tx, user=it, input=1) for it in (user, other)] == [2, 2]
@@ -338,13 +336,13 @@ def test_what_is_remembered_is_not_for_whoever_has_a_price_of_their_own(tx: Tran
     assert charged(tx, input=1) == 2
 
 
-def test_a_price_by_the_time_of_day_is_not_remembered_for_the_whole(tx: Transaction, acme: str) -> None:
+def test_a_cached_charge_does_not_outlast_a_daily_window(tx: Transaction, acme: str) -> None:
     syncs(tx, {"rates": {"input": 2}}, {"rates": {"input": 1}, "daily_from": "00:00", "daily_until": "12:00"})
     noon = datetime(2026, 6, 1, 12, tzinfo=UTC)
     assert [charged(tx, noon + timedelta(hours=hour), input=1) for hour in (-1, 1, -1)] == [1, 2, 1]
 
 
-# For people ----------------------------------------------------------------------------------------------
+# Listing and ending --------------------------------------------------------------------------------------
 
 
 def listed(caller: Caller, model: str | None = None) -> list[dict[str, Any]]:
@@ -353,7 +351,7 @@ def listed(caller: Caller, model: str | None = None) -> list[dict[str, Any]]:
     return rows
 
 
-def test_everybody_lists_the_catalogs_and_the_operators_and_their_own(tx: Transaction, acme: str) -> None:
+def test_a_user_lists_the_catalogs_the_operators_and_their_own_prices(tx: Transaction, acme: str) -> None:
     user, other = new_user(tx), new_user(tx)
     syncs(tx, {"rates": {"input": 1}})
     sets(tx.admin, {"input": 2}, key_source="operator")
@@ -367,7 +365,7 @@ def test_everybody_lists_the_catalogs_and_the_operators_and_their_own(tx: Transa
     assert rows == []
 
 
-def test_for_a_model_the_price_that_is_paid_comes_first(tx: Transaction, acme: str) -> None:
+def test_the_price_in_force_for_a_model_is_listed_first(tx: Transaction, acme: str) -> None:
     user, other = new_user(tx), new_user(tx)
     syncs(tx, {"rates": {"input": 1}}, pattern="^m-(mini|max)$")
     sets(tx.admin, {"input": 2}, key_source="operator", model="m-*")
@@ -380,12 +378,12 @@ def test_for_a_model_the_price_that_is_paid_comes_first(tx: Transaction, acme: s
     assert [price["in_force"] for price in listed(other, "m-nano")] == [False]
 
 
-def test_a_model_without_its_provider_is_not_looked_for(tx: Transaction) -> None:
+def test_listing_the_prices_of_a_model_requires_its_provider(tx: Transaction) -> None:
     with refused("invalid_argument", 400):
         tx.admin.rpc("list_llm_prices", p_model="m")
 
 
-def test_an_end_is_a_date_and_what_was_before_it_stays(tx: Transaction, acme: str) -> None:
+def test_an_ended_price_still_applies_to_the_time_before_its_end(tx: Transaction, acme: str) -> None:
     user = new_user(tx)
     price = sets(user, valid_from=NOON)
     ended = user.rpc("end_llm_price", p_id=price["id"])
@@ -396,7 +394,7 @@ def test_an_end_is_a_date_and_what_was_before_it_stays(tx: Transaction, acme: st
     assert user.rpc("end_llm_price", p_id=price["id"]) == ended
 
 
-def test_a_price_that_is_ended_before_it_begins_never_holds(tx: Transaction, acme: str) -> None:
+def test_a_price_ended_before_its_start_never_applies(tx: Transaction, acme: str) -> None:
     begins = datetime.now(UTC) + timedelta(days=9)
     price = sets(tx.admin, valid_from=begins)
     assert [row["id"] for row in listed(tx.admin)] == [price["id"]]
@@ -405,7 +403,7 @@ def test_a_price_that_is_ended_before_it_begins_never_holds(tx: Transaction, acm
     assert found(tx, at=begins) is None
 
 
-def test_nobody_ends_a_price_of_somebody_elses(tx: Transaction, acme: str) -> None:
+def test_a_caller_cannot_end_another_owners_price(tx: Transaction, acme: str) -> None:
     user, other = new_user(tx), new_user(tx)
     own, operators = sets(user)["id"], sets(tx.admin)["id"]
     syncs(tx, {"rates": PLAIN})
@@ -419,7 +417,7 @@ def test_nobody_ends_a_price_of_somebody_elses(tx: Transaction, acme: str) -> No
     assert {found(tx, user=user, key=key) for key in ("user", "operator")} == {own, operators}
 
 
-def test_a_users_changes_are_on_their_audit_log(tx: Transaction, acme: str) -> None:
+def test_a_users_price_changes_are_audited(tx: Transaction, acme: str) -> None:
     user = new_user(tx)
     price = sets(user)
     user.rpc("end_llm_price", p_id=price["id"])
@@ -430,21 +428,21 @@ def test_a_users_changes_are_on_their_audit_log(tx: Transaction, acme: str) -> N
     assert {entry["provider"] for entry in log.values()} == {"acme"}
 
 
-def test_a_deleted_account_takes_its_prices_along(tx: Transaction, acme: str) -> None:
+def test_deleting_an_account_deletes_its_prices(tx: Transaction, acme: str) -> None:
     user = new_user(tx)
     price = sets(user)["id"]
     tx.sql("delete from auth.users where id = %s", user.id)
     assert tx.value("select count(*) from llm_private.price_tiers where price_id = %s", price) == 0
 
 
-@pytest.mark.parametrize("nobody", [None, "not a uuid"])
-def test_without_a_user_there_are_no_prices(tx: Transaction, acme: str, nobody: str | None) -> None:
-    caller = new_user(tx).with_claims(sub=nobody)
+@pytest.mark.parametrize("subject", [None, "not a uuid"])
+def test_price_rpcs_require_a_user(tx: Transaction, acme: str, subject: str | None) -> None:
+    caller = new_user(tx).with_claims(sub=subject)
     calls: dict[str, dict[str, Any]] = {
         "list_llm_prices": {},
         "set_llm_price": {"p_provider": "acme", "p_model": "m", "p_rates": PLAIN},
         "end_llm_price": {"p_id": 1},
     }
     for function, arguments in calls.items():
-        with refused("not_signed_in" if nobody is None else "22P02"):
+        with refused("not_signed_in" if subject is None else "22P02"):
             caller.rpc(function, **arguments)

@@ -13,7 +13,7 @@ from tests.support import key_for
 NEW = {"id": "together", "base_url": "https://api.together.xyz/v1", "default_model": "some/model"}
 
 
-def test_a_provider_that_speaks_openai_needs_three_values(tx: Transaction) -> None:
+def test_an_openai_compatible_provider_needs_only_three_values(tx: Transaction) -> None:
     added = tx.admin.rpc("set_llm_provider", p_provider=NEW)
     assert (added["name"], added["wire_format"], added["enabled"]) == ("Together", "openai", True)
     user = new_user(tx)
@@ -24,7 +24,7 @@ def test_a_provider_that_speaks_openai_needs_three_values(tx: Transaction) -> No
     assert candidate["base_url"] == "https://api.together.xyz/v1"
 
 
-def test_only_the_columns_that_are_named_change(tx: Transaction) -> None:
+def test_only_the_named_columns_change(tx: Transaction) -> None:
     (before,) = tx.sql("select * from public.llm_providers where id = 'groq'")
     tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "default_model": "x", "position": 1})
     (after,) = tx.sql("select * from public.llm_providers where id = 'groq'")
@@ -33,7 +33,7 @@ def test_only_the_columns_that_are_named_change(tx: Transaction) -> None:
     assert (after["default_model"], after["position"]) == ("x", 1)
 
 
-def test_a_provider_that_is_switched_off_is_offered_to_nobody(tx: Transaction) -> None:
+def test_a_disabled_provider_is_not_listed(tx: Transaction) -> None:
     tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "enabled": False})
     assert "groq" not in [row["id"] for row in new_user(tx).rpc("list_llm_providers")]
 
@@ -71,9 +71,7 @@ def test_a_provider_that_is_switched_off_is_offered_to_nobody(tx: Transaction) -
         ({**NEW, "created_at": "2020-01-01"}, "unknown_setting"),
     ],
 )
-def test_a_provider_that_cannot_work_is_not_stored(
-    tx: Transaction, provider: dict[str, Any], code: str
-) -> None:
+def test_an_invalid_provider_is_refused(tx: Transaction, provider: dict[str, Any], code: str) -> None:
     before = tx.sql("select * from public.llm_providers order by id")
     with refused(code, 400):
         tx.admin.rpc("set_llm_provider", p_provider=provider)
@@ -81,11 +79,11 @@ def test_a_provider_that_cannot_work_is_not_stored(
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:8080/v1", "http://localhost", "http://[::1]:1/v1"])
-def test_a_provider_on_this_machine_may_be_reached_in_clear(tx: Transaction, base_url: str) -> None:
+def test_a_loopback_provider_may_use_plain_http(tx: Transaction, base_url: str) -> None:
     tx.admin.rpc("set_llm_provider", p_provider={**NEW, "base_url": base_url})
 
 
-def test_the_seed_changes_nothing_that_is_there(tx: Transaction) -> None:
+def test_the_seed_does_not_change_existing_providers(tx: Transaction) -> None:
     tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "default_model": "x", "enabled": False})
     before = tx.sql("select * from public.llm_providers order by id")
     tx.sql("select llm_private.add_default_providers()")
@@ -93,7 +91,7 @@ def test_the_seed_changes_nothing_that_is_there(tx: Transaction) -> None:
 
 
 @pytest.mark.parametrize("provider", ["openai", "groq", "mistral", "anthropic", "google"])
-def test_every_provider_of_the_seed_takes_its_own_keys_and_no_others(tx: Transaction, provider: str) -> None:
+def test_a_seeded_provider_accepts_its_own_keys_and_refuses_others(tx: Transaction, provider: str) -> None:
     user = new_user(tx)
     user.holds_key(provider)
     for other in {"openai", "groq", "anthropic", "google"} - {provider}:
@@ -101,19 +99,19 @@ def test_every_provider_of_the_seed_takes_its_own_keys_and_no_others(tx: Transac
             user.rpc("set_llm_key", provider=provider, key=key_for(other))
 
 
-def test_a_capability_pattern_or_order_of_the_seed_names_what_exists(tx: Transaction) -> None:
+def test_seeded_task_orders_name_only_existing_providers(tx: Transaction) -> None:
     providers = {row["id"] for row in tx.sql("select id from public.llm_providers")}
     for task in tx.sql("select * from public.llm_tasks"):
         assert set(task["provider_order"]) <= providers, json.dumps(task)
 
 
-def test_what_is_wrong_with_a_provider_is_named(tx: Transaction) -> None:
+def test_the_error_names_the_violated_constraint(tx: Transaction) -> None:
     with pytest.raises(Refused) as error:
         tx.admin.rpc("set_llm_provider", p_provider={**NEW, "base_url": "http://api.together.xyz"})
     assert "base_url_is_https_or_loopback" in error.value.message
 
 
-def test_an_address_where_one_gets_a_key_is_a_web_page(tx: Transaction) -> None:
+def test_a_key_url_must_be_an_https_page(tx: Transaction) -> None:
     admin = tx.admin
     for url in ("javascript:alert(1)", "http://example.com", "https://user@example.com/", "https://a b"):
         with refused("invalid_provider", 400):

@@ -1,4 +1,4 @@
-"""Quotas under many requests at once, over HTTP: no limit is passed, nothing is lost, nobody deadlocks."""
+"""Quotas under concurrent requests over HTTP: none is exceeded, no usage is lost, no call deadlocks."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ def db(stack: Stack) -> Iterator[Connection]:
 
 @pytest.fixture
 def operator(http: Http) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Sets quotas of the operator's, and removes them in the end."""
-    made = []
+    """A function that sets operator quotas, which are removed at the end."""
+    quotas: list[dict[str, Any]] = []
 
     def set_one(limit: float, unit: str = "requests", **fields: Any) -> dict[str, Any]:
-        made.append(sets(http.admin, limit, unit, **fields))
-        return made[-1]
+        quotas.append(sets(http.admin, limit, unit, **fields))
+        return quotas[-1]
 
     yield set_one
-    for quota in made:
+    for quota in quotas:
         http.admin.rpc("remove_llm_quota", p_id=quota["id"])
 
 
 def account(http: Http) -> Caller:
-    """A user with keys, whose models cost a dollar for a million tokens."""
+    """Create a user with keys for models that cost a dollar per million tokens."""
     user = new_user(http)
     for provider in ("groq", "openai"):
         user.holds_key(provider)
@@ -61,7 +61,7 @@ def account(http: Http) -> Caller:
 
 
 def at_once(actions: Iterable[Callable[[], Any]]) -> Counter[str]:
-    """Run all of them at the same time; how many passed, and with which codes the others were refused."""
+    """Run all actions concurrently. Count how many passed, and the error codes of the others."""
 
     def run(action: Callable[[], Any]) -> str:
         try:
@@ -75,7 +75,7 @@ def at_once(actions: Iterable[Callable[[], Any]]) -> Counter[str]:
 
 
 def request(user: Caller, **arguments: Any) -> None:
-    """A request of 1000 tokens, as a runtime runs it."""
+    """Run a request of 1000 tokens as a runtime does."""
     begun, route = resolves(user, input_tokens=400, output_tokens=600, **arguments)
     first = route["candidates"][0]
     assert user.records(
@@ -89,7 +89,7 @@ def request(user: Caller, **arguments: Any) -> None:
 
 
 @pytest.mark.parametrize(("unit", "limit"), [("requests", 10), ("tokens", 10_000), ("cost", 0.01)])
-def test_of_64_at_once_exactly_as_many_pass_as_the_quota_has(
+def test_exactly_as_many_concurrent_requests_pass_as_the_quota_allows(
     http: Http, db: Connection, unit: str, limit: float
 ) -> None:
     user = account(http)
@@ -100,10 +100,10 @@ def test_of_64_at_once_exactly_as_many_pass_as_the_quota_has(
 
 
 @pytest.mark.parametrize("first_use", [True, False])
-def test_a_quota_that_is_opened_by_64_at_once_is_kept(
+def test_concurrent_requests_that_create_a_counter_do_not_exceed_the_quota(
     http: Http, db: Connection, operator: Callable[..., dict[str, Any]], first_use: bool
 ) -> None:
-    """An operator's quota gets a user's counter with the user's first request."""
+    """A user's first request creates their counter in an operator's quota."""
     user = account(http)
     if not first_use:
         for _ in range(4):
@@ -115,7 +115,7 @@ def test_a_quota_that_is_opened_by_64_at_once_is_kept(
     assert_exact(db)
 
 
-def test_mixed_quotas_of_several_users_are_all_kept(
+def test_concurrent_requests_of_several_users_exceed_no_quota(
     http: Http, db: Connection, operator: Callable[..., dict[str, Any]]
 ) -> None:
     task = f"mixed-{uuid.uuid4()}"
@@ -139,10 +139,10 @@ def test_mixed_quotas_of_several_users_are_all_kept(
     assert_exact(db)
 
 
-# Candidates are locked in no order of theirs ------------------------------------------------------
+# Lock order ---------------------------------------------------------------------------------------
 
 
-def test_hops_in_opposite_orders_do_not_wait_for_each_other_for_ever(http: Http, db: Connection) -> None:
+def test_reserving_candidates_in_opposite_orders_does_not_deadlock(http: Http, db: Connection) -> None:
     user = account(http)
     for provider in ("groq", "openai"):
         for unit in ("requests", "tokens"):
@@ -166,7 +166,7 @@ def test_hops_in_opposite_orders_do_not_wait_for_each_other_for_ever(http: Http,
     assert_exact(db)
 
 
-def test_routes_that_refuse_candidates_in_opposite_orders_do_not_either(http: Http, db: Connection) -> None:
+def test_refusing_candidates_in_opposite_orders_does_not_deadlock(http: Http, db: Connection) -> None:
     user = account(http)
     for provider in ("groq", "openai"):
         sets(user, 0, provider=provider)
@@ -176,7 +176,7 @@ def test_routes_that_refuse_candidates_in_opposite_orders_do_not_either(http: Ht
     assert_exact(db)
 
 
-def test_the_same_attempt_reserved_settled_and_released_at_once_leaves_nothing(
+def test_concurrent_reserving_settling_and_releasing_leaves_no_reservation(
     http: Http, db: Connection
 ) -> None:
     user = account(http)
@@ -199,23 +199,23 @@ def test_the_same_attempt_reserved_settled_and_released_at_once_leaves_nothing(
     assert_exact(db)
 
 
-def test_quotas_that_are_set_changed_and_removed_under_way_lose_nothing(http: Http, db: Connection) -> None:
+def test_setting_and_removing_quotas_during_requests_loses_no_usage(http: Http, db: Connection) -> None:
     user = account(http)
     chance = random.Random(3)
 
     def change() -> None:
         fields = {"provider": chance.choice([None, "groq", "openai"]), "limit": 10**6}
-        made = user.rpc("set_llm_quota", p_quota={"unit": "requests", "period": "day", **fields})
+        quota = user.rpc("set_llm_quota", p_quota={"unit": "requests", "period": "day", **fields})
         if chance.random() < 0.7:
-            user.rpc("remove_llm_quota", p_id=made["id"])
+            user.rpc("remove_llm_quota", p_id=quota["id"])
 
     actions = [partial(request_or_unmetered, user)] * 160 + [partial(change)] * 60
     chance.shuffle(actions)
     outcome = at_once(actions)
-    # Two who remove one quota: one of them finds it gone.
+    # If two calls remove the same quota, one of them gets not_found.
     assert outcome.keys() <= {"passed", "not_found"}
     for provider in (None, "groq", "openai"):
-        # Set where it was removed: the ledger says it; kept where it was not: it counted every attempt.
+        # A quota set now starts with the ledger's sum; one that still exists has counted every attempt.
         quota = sets(user, 10**6, provider=provider)
         counted = "select count(*) as n from public.llm_usage_events where user_id = %s"
         row = db.execute(
@@ -227,14 +227,14 @@ def test_quotas_that_are_set_changed_and_removed_under_way_lose_nothing(http: Ht
 
 
 def request_or_unmetered(user: Caller) -> None:
-    """A request whose quota may come or go while it runs."""
+    """Run a request whose quota may be set or removed while it runs."""
     begun = request_id()
     provider = random.choice(["groq", "openai"])
     reserves(user, begun, provider=provider)
     assert user.records(request_id=begun, provider=provider, model="m", input_tokens=1)
 
 
-def test_a_quota_set_among_requests_counts_each_of_them_once(http: Http, db: Connection) -> None:
+def test_a_quota_set_during_requests_counts_each_of_them_once(http: Http, db: Connection) -> None:
     for _ in range(5):
         user = account(http)
         actions: list[Callable[[], Any]] = [user.records] * 40
@@ -244,7 +244,7 @@ def test_a_quota_set_among_requests_counts_each_of_them_once(http: Http, db: Con
         assert counter(db, quota["id"], user.id) == (40, 0)
 
 
-def test_a_shared_quota_set_among_requests_counts_each_of_them_once(
+def test_a_shared_quota_set_during_requests_counts_each_of_them_once(
     http: Http, db: Connection, operator: Callable[..., dict[str, Any]]
 ) -> None:
     runtime = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
@@ -260,7 +260,7 @@ def test_a_shared_quota_set_among_requests_counts_each_of_them_once(
         assert counter(db, quota["id"], OPERATOR) == (40, 0)
 
 
-# Killed -------------------------------------------------------------------------------------------
+# Killed callers -----------------------------------------------------------------------------------
 
 CALLER = """
 import sys, httpx
@@ -280,7 +280,7 @@ for request in sys.stdin:
 """
 
 
-def test_callers_that_are_killed_between_reserving_and_settling_leak_nothing(
+def test_reservations_of_killed_callers_are_freed_when_they_expire(
     http: Http, stack: Stack, db: Connection
 ) -> None:
     user = new_user(http)

@@ -1,6 +1,6 @@
-"""What is true of periods in all time zones, and of counters after anything that users do, in any order.
+"""Properties of quota periods in all time zones, and of counters after any sequence of operations.
 
-`Model` below is what quotas are meant to be: dictionaries and sums, no locks and no SQL.
+`Model` below specifies quotas with dictionaries and sums, without locks and SQL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def connection(stack: Stack) -> Iterator[Connection]:
 
 # Periods ------------------------------------------------------------------------------------------
 
-# Among them: clocks that change at midnight, by half an hour, at the date line; offsets of quarters of hours.
+# Including clock changes at midnight, by half an hour and across the date line, and quarter-hour offsets.
 ZONES = (
     "UTC",
     "Europe/Berlin",
@@ -51,7 +51,7 @@ ZONES = (
     "Pacific/Chatham",
     "Antarctica/Troll",
 )
-# A transition in each direction, a month's end, a leap day, the day that Samoa had not.
+# Clock changes in each direction, ends of months, leap days, and the day that Samoa skipped.
 EDGES = tuple(
     datetime(*date, tzinfo=UTC)  # type: ignore[misc] # the tuples are shorter than that
     for date in (
@@ -102,12 +102,12 @@ thoroughly = settings(
 
 
 @given(period=st.sampled_from(["minute", "day", "month"]), zone=ZONE, at=INSTANT)
-# Between two midnights, and in an hour that comes twice.
+# A day with two midnights, and an hour that occurs twice.
 @example(period="day", zone="America/Havana", at=datetime(2024, 11, 3, 4, 30, tzinfo=UTC))
 @example(period="month", zone="Asia/Amman", at=datetime(1999, 9, 30, 21, 30, tzinfo=UTC))
 @example(period="minute", zone="Europe/Berlin", at=datetime(2024, 10, 27, 0, 30, tzinfo=UTC))
 @thoroughly
-def test_periods_follow_each_other_without_gap_or_overlap(
+def test_periods_have_no_gaps_or_overlaps(
     connection: Connection, period: str, zone: str, at: datetime
 ) -> None:
     starts, ends = window(connection, period, zone, at)
@@ -119,13 +119,13 @@ def test_periods_follow_each_other_without_gap_or_overlap(
 
 @given(period=st.sampled_from(["day", "month"]), zone=ZONE, at=INSTANT)
 @thoroughly
-def test_a_period_begins_when_the_clocks_of_its_zone_say_so(
+def test_a_period_begins_at_midnight_in_its_time_zone(
     connection: Connection, period: str, zone: str, at: datetime
 ) -> None:
-    """And lasts as long as a day does there: Python's zones say the same as PostgreSQL's."""
+    """It lasts as long as a day or month does there. Python's time zones check PostgreSQL's."""
     starts, ends = (moment.astimezone(ZoneInfo(zone)) for moment in window(connection, period, zone, at))
     just_before = (starts.astimezone(UTC) - timedelta(microseconds=1)).astimezone(ZoneInfo(zone))
-    # Where clocks skip midnight a day begins later; where they go back over it, with the second one.
+    # If clocks skip midnight, the day begins later; if midnight occurs twice, it begins with the second one.
     assert just_before.date() < starts.date() or (starts.hour, starts.minute) == (0, 0)
     assert period == "day" or starts.day == 1
     lasted = ends.astimezone(UTC) - starts.astimezone(UTC)
@@ -137,7 +137,7 @@ def test_a_period_begins_when_the_clocks_of_its_zone_say_so(
     zone=ZONE, before=ZONE, period=st.sampled_from(["day", "month"]), at=INSTANT, late=st.integers(0, 10**7)
 )
 @thoroughly
-def test_no_change_of_time_zones_begins_a_period_early_or_makes_it_short(
+def test_a_time_zone_change_never_starts_a_period_early_or_shortens_it(
     connection: Connection, zone: str, before: str, period: str, at: datetime, late: int
 ) -> None:
     _, previous_end = window(connection, period, before, at)
@@ -149,7 +149,7 @@ def test_no_change_of_time_zones_begins_a_period_early_or_makes_it_short(
     assert previous_end <= row["starts_at"] <= now < row["ends_at"]
     shortest = timedelta(hours=22) if period == "day" else timedelta(days=27)
     assert row["ends_at"] - row["starts_at"] >= shortest
-    # It ends with a period of the new zone, so that the one after it is by the clock again.
+    # It ends with a period of the new zone, so that later periods follow that zone's clock.
     assert window(connection, period, zone, row["ends_at"])[0] == row["ends_at"]
 
 
@@ -161,7 +161,7 @@ Hold = tuple[Decimal, int]
 
 @dataclass
 class Quota:
-    """One quota, and its counter once that is open."""
+    """One quota, and its counter once it is open."""
 
     id: int
     who: str
@@ -175,7 +175,7 @@ class Quota:
 
 @dataclass
 class Attempt:
-    """An attempt that reserved: what it holds in each quota, and in which of its periods."""
+    """An attempt with reservations: the amount and the period in each quota."""
 
     holds: dict[int, Hold] = field(default_factory=dict)
     expired: bool = False
@@ -183,7 +183,7 @@ class Attempt:
 
 @dataclass
 class Model:
-    """Quotas of one user by their meaning."""
+    """The specified state of one user's quotas."""
 
     quotas: dict[int, Quota] = field(default_factory=dict)
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
@@ -192,12 +192,12 @@ class Model:
     period: int = 0
 
     def binding(self) -> list[Quota]:
-        """The user's own, and of the operator's the one for this user before the one for everybody."""
-        closer = {(quota.unit, quota.provider) for quota in self.quotas.values() if quota.who == "close"}
+        """Return the user's and the operator's quotas, where one for this user replaces one for everyone."""
+        specific = {(quota.unit, quota.provider) for quota in self.quotas.values() if quota.who == "close"}
         return [
             quota
             for _, quota in sorted(self.quotas.items())
-            if quota.who != "every" or (quota.unit, quota.provider) not in closer
+            if quota.who != "every" or (quota.unit, quota.provider) not in specific
         ]
 
     def reserved(self, quota: Quota) -> Decimal:
@@ -205,7 +205,7 @@ class Model:
         return sum((amount for amount, period in holds if period == quota.period), Decimal(0))
 
     def open(self, quotas: list[Quota]) -> None:
-        """Each in its present period, without what expired; one not open with what the ledger says."""
+        """Move quotas to the current period without expired holds. Open others with the ledger's sum."""
         for quota in quotas:
             if quota.used is None:
                 quota.period = self.period
@@ -278,7 +278,7 @@ WHICH = st.integers(0, 1)
 
 
 class Quotas:
-    """Anything that a user, their requests, the operator and time may do."""
+    """The operations of a user, their requests, the operator and time."""
 
     def __init__(self, tx: Transaction) -> None:
         self.tx = tx
@@ -295,9 +295,9 @@ class Quotas:
         whom = {"user_id": self.user.id} if who == "close" else {}
         if who == "own":
             whom["clock"] = clock
-        made = sets(caller, float(limit), unit, provider=provider, enforced=enforced, **whom)
+        stored = sets(caller, float(limit), unit, provider=provider, enforced=enforced, **whom)
         quota = self.model.quotas.setdefault(
-            made["id"], Quota(made["id"], who, unit, provider, limit, enforced)
+            stored["id"], Quota(stored["id"], who, unit, provider, limit, enforced)
         )
         quota.limit, quota.enforced = limit, enforced
         if who == "own":
@@ -340,7 +340,7 @@ class Quotas:
                     assert free or quota.used + self.model.reserved(quota) <= quota.limit
 
     def settle(self, which: int, attempt: int, provider: str, tokens: int | None, outcome: str) -> None:
-        """Also what was settled before, in another order, or never reserved."""
+        """Record an attempt, even if it is already recorded, out of order, or not reserved."""
         request = self.running[which]
         self.model.settle((request, attempt), provider, tokens, outcome)
         self.user.records(
@@ -368,7 +368,7 @@ class Quotas:
                 attempt.expired = True
 
     def let_the_period_end(self) -> None:
-        """Time stands still in a transaction, so what there is is put into the past."""
+        """Move all state into the past, because time stands still in a transaction."""
         self.tx.sql(
             "update llm_private.quota_counters set starts_at = starts_at - interval '4 days',"
             " ends_at = ends_at - interval '4 days' where owner = %s",
@@ -385,9 +385,9 @@ class Quotas:
         self.user.rpc("set_llm_settings", p_changes={"time_zone": zone})
 
     def look(self) -> None:
-        told = {line["id"]: (line["used"], line["reserved"]) for line in self.user.rpc("list_llm_quotas")}
+        listed = {line["id"]: (line["used"], line["reserved"]) for line in self.user.rpc("list_llm_quotas")}
         self.model.open(self.model.binding())
-        assert told == {
+        assert listed == {
             quota.id: (float(quota.used or 0), float(self.model.reserved(quota)))
             for quota in self.model.binding()
         }
@@ -398,7 +398,7 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "who": st.sampled_from(["own", "own", "close", "every"]),
         "unit": st.sampled_from(["requests", "tokens", "cost"]),
         "provider": st.sampled_from([None, "groq"]),
-        # Mostly enough for some requests: what refuses all of them tells little.
+        # Most limits allow some requests, because a quota that refuses all of them tests little.
         "parts": st.sampled_from([0, 2, 4, 8, 100, 100, 100]),
         "enforced": st.sampled_from([True, True, True, False]),
         "clock": st.sampled_from(["utc", "user"]),
@@ -445,7 +445,7 @@ STEP = st.one_of(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
-def test_counters_are_what_the_model_says_after_anything(
+def test_counters_match_the_model_after_any_sequence_of_operations(
     connection: Connection, steps: list[tuple[str, dict[str, Any]]]
 ) -> None:
     with rolled_back(connection) as tx:

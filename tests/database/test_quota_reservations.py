@@ -1,4 +1,4 @@
-"""What a request reserves before it runs, and what becomes of it: settled, replaced, released or expired."""
+"""Quota reservations: made before a request runs, then settled, replaced, released or expired."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 from tests.database.metering import (
     assert_exact,
+    clear_usage,
     counter,
     expire,
     figures,
-    nothing_was_used,
     prices,
     reservations,
     reserves,
@@ -25,7 +25,7 @@ from tests.database.support import Caller, Refused, Transaction, new_user, refus
 
 @pytest.fixture
 def user(tx: Transaction) -> Caller:
-    """With a key for Groq and then OpenAI, whose models cost a dollar for a million tokens."""
+    """A user with keys for Groq, the default, and OpenAI, at a dollar per million tokens."""
     user = new_user(tx)
     for provider in ("groq", "openai"):
         user.holds_key(provider)
@@ -41,7 +41,7 @@ def runtime(tx: Transaction) -> str:
 
 
 def state(user: Caller, quota: dict[str, Any]) -> tuple[float, float]:
-    """What was used of a quota, and what is reserved."""
+    """Return the used and the reserved amount of a quota."""
     line = figures(user, quota["id"])
     return line["used"], line["reserved"]
 
@@ -49,13 +49,13 @@ def state(user: Caller, quota: dict[str, Any]) -> tuple[float, float]:
 # The route ----------------------------------------------------------------------------------------
 
 
-def test_the_route_of_a_user_without_quotas_says_nothing_of_them(user: Caller) -> None:
+def test_a_route_without_quotas_has_no_quota_fields(user: Caller) -> None:
     route = user.rpc("resolve_llm_route", p_task="speed")
     assert route.keys() == {"task", "candidates", "expires_at"}
 
 
 @pytest.mark.parametrize(("unit", "reserved"), [("requests", 1), ("tokens", 1500), ("cost", 0.0015)])
-def test_the_route_reserves_what_its_first_candidate_may_use(
+def test_a_route_reserves_the_most_that_its_first_candidate_may_use(
     user: Caller, unit: str, reserved: float
 ) -> None:
     quota = sets(user, 10_000, unit)
@@ -65,7 +65,7 @@ def test_the_route_reserves_what_its_first_candidate_may_use(
     assert state(user, quota) == (0, reserved)
 
 
-def test_output_without_a_limit_is_held_to_be_what_the_operator_says(tx: Transaction, user: Caller) -> None:
+def test_unbounded_output_reserves_the_amount_set_by_the_operator(tx: Transaction, user: Caller) -> None:
     tx.admin.rpc("set_llm_operator_settings", p_changes={"unbounded_output_tokens": 777})
     quota = sets(user, 10_000, "tokens")
     _, route = resolves(user)
@@ -73,7 +73,7 @@ def test_output_without_a_limit_is_held_to_be_what_the_operator_says(tx: Transac
     assert state(user, quota) == (0, 777)
 
 
-def test_candidates_that_a_quota_refuses_are_skipped_and_the_next_is_reserved_for(user: Caller) -> None:
+def test_a_candidate_over_quota_is_skipped_and_the_next_one_is_reserved(user: Caller) -> None:
     groq, every = sets(user, 0, provider="groq"), sets(user, 5)
     _, route = resolves(user)
     assert [candidate["provider"] for candidate in route["candidates"]] == ["openai"]
@@ -81,20 +81,18 @@ def test_candidates_that_a_quota_refuses_are_skipped_and_the_next_is_reserved_fo
     assert state(user, groq) == (0, 0)
 
 
-def test_a_candidate_that_is_refused_for_its_model_is_tried_with_another(
-    tx: Transaction, user: Caller
-) -> None:
-    tx.admin.rpc("set_llm_price", p_provider="groq", p_model="dear", p_rates={"output": 1000})
+def test_a_provider_over_quota_with_one_model_is_tried_with_another(tx: Transaction, user: Caller) -> None:
+    tx.admin.rpc("set_llm_price", p_provider="groq", p_model="expensive", p_rates={"output": 1000})
     sets(user, 1, "cost")
     user.rpc(
         "set_llm_settings",
         p_changes={"task_overrides": {"speed": {"provider": "groq", "model": "cheap", "fallbacks": []}}},
     )
-    _, route = resolves(user, model="groq/dear", output_tokens=2000)
+    _, route = resolves(user, model="groq/expensive", output_tokens=2000)
     assert [candidate["model"] for candidate in route["candidates"]] == ["cheap"]
 
 
-def test_where_all_are_refused_the_error_says_what_was_used_and_when_it_resets(user: Caller) -> None:
+def test_the_quota_error_shows_usage_reservations_and_the_reset_time(user: Caller) -> None:
     quota = sets(user, 1000, "tokens")
     user.records(output_tokens=600)
     resolves(user, output_tokens=250)
@@ -108,12 +106,11 @@ def test_where_all_are_refused_the_error_says_what_was_used_and_when_it_resets(u
     resolves(user, output_tokens=150)
 
 
-def test_of_several_refusals_one_that_waiting_helps_against_is_told(user: Caller) -> None:
+def test_a_request_over_the_quotas_of_all_candidates_is_refused(user: Caller) -> None:
     sets(user, 5, "cost", provider="openai")
     sets(user, 0, provider="groq")
-    asked = {"model": "openai/gpt"}
     with refused("quota_exceeded"):
-        resolves(user, **asked, output_tokens=2**31 - 1)
+        resolves(user, model="openai/gpt", output_tokens=2**31 - 1)
     sets(user, 1, "cost", key_source="user")
     with refused("quota_exceeded"):
         resolves(user, output_tokens=2**31 - 1)
@@ -129,23 +126,21 @@ def test_of_several_refusals_one_that_waiting_helps_against_is_told(user: Caller
         ("p_input_tokens or", {"output_tokens": -1}),
     ],
 )
-def test_what_cannot_be_a_request_is_refused_by_name(
-    user: Caller, name: str, changes: dict[str, Any]
-) -> None:
+def test_the_error_names_the_invalid_argument(user: Caller, name: str, changes: dict[str, Any]) -> None:
     sets(user, 5)
     with refused("invalid_argument", 400) as error:
         resolves(user, **changes)
     assert error.value.message.startswith(name)
 
 
-def test_a_metered_route_needs_the_id_of_its_request(user: Caller) -> None:
+def test_a_metered_route_requires_a_request_id(user: Caller) -> None:
     sets(user, 5, enforced=False)
     with refused("invalid_argument", 400) as error:
         user.rpc("resolve_llm_route", p_task="speed")
     assert error.value.message.startswith("p_request_id ")
 
 
-def test_the_largest_numbers_overflow_nothing(user: Caller) -> None:
+def test_the_largest_token_counts_do_not_overflow(user: Caller) -> None:
     quota = sets(user, 10**14, "tokens")
     largest = 2**31 - 1
     request, _ = resolves(user, input_tokens=largest, output_tokens=largest)
@@ -153,11 +148,11 @@ def test_the_largest_numbers_overflow_nothing(user: Caller) -> None:
     assert state(user, quota) == (2 * largest, 0)
 
 
-def test_explaining_tells_of_quotas_and_reserves_nothing(user: Caller) -> None:
+def test_explaining_a_route_shows_quotas_and_reserves_nothing(user: Caller) -> None:
     groq = sets(user, 1, provider="groq")
     unpriced = sets(user, 1, "cost", provider="openai")
     user.records()
-    explained = user.rpc("explain_llm_route", p_task="speed", p_model="openai/nobody-knows")
+    explained = user.rpc("explain_llm_route", p_task="speed", p_model="openai/unpriced")
     assert explained["candidates"] == [] or {c["provider"] for c in explained["candidates"]} == {"openai"}
     skipped = {line["provider"]: line for line in explained["skipped"] if line["quota"]}
     line = skipped["groq"]
@@ -168,11 +163,11 @@ def test_explaining_tells_of_quotas_and_reserves_nothing(user: Caller) -> None:
     assert state(user, unpriced) == (0, 0)
 
 
-def test_explaining_tells_of_models_without_a_price(tx: Transaction, user: Caller) -> None:
+def test_explaining_a_route_shows_models_without_a_price(tx: Transaction, user: Caller) -> None:
     user = new_user(tx)
     user.holds_key("mistral")
     quota = sets(user, 1, "cost")
-    explained = user.rpc("explain_llm_route", p_model="mistral/nobody-knows")
+    explained = user.rpc("explain_llm_route", p_model="mistral/unpriced")
     (line,) = [line for line in explained["skipped"] if line["quota"]]
     assert (line["reason"], line["quota"]["id"]) == ("model_unpriced", quota["id"])
     assert "price" in explained["advice"]
@@ -186,7 +181,7 @@ def test_explaining_tells_of_models_without_a_price(tx: Transaction, user: Calle
     [
         ({"input_tokens": 100, "output_tokens": 200}, {"requests": 1, "tokens": 300, "cost": 0.0003}),
         ({"input_tokens": 5000, "output_tokens": 4000}, {"requests": 1, "tokens": 9000, "cost": 0.009}),
-        # Not counted by the provider: it may have been all that was reserved.
+        # Without reported usage, the whole reservation counts.
         ({}, {"requests": 1, "tokens": 1500, "cost": 0.0015}),
         ({"outcome": "cancelled"}, {"requests": 1, "tokens": 1500, "cost": 0.0015}),
         ({"outcome": "cancelled", "output_tokens": 7}, {"requests": 1, "tokens": 7, "cost": 0.000007}),
@@ -197,7 +192,7 @@ def test_explaining_tells_of_models_without_a_price(tx: Transaction, user: Calle
         ),
     ],
 )
-def test_an_attempt_is_settled_with_what_it_used(
+def test_an_attempt_is_settled_with_its_usage(
     tx: Transaction, user: Caller, event: dict[str, Any], used: dict[str, float]
 ) -> None:
     quotas = {unit: sets(user, 10_000, unit) for unit in used}
@@ -218,7 +213,7 @@ def test_an_attempt_is_settled_once(tx: Transaction, user: Caller) -> None:
     assert_exact(tx.connection)
 
 
-def test_what_was_never_reserved_is_counted_too(tx: Transaction, user: Caller) -> None:
+def test_usage_without_a_reservation_is_counted(tx: Transaction, user: Caller) -> None:
     quota = sets(user, 1)
     for _ in range(3):
         user.records()
@@ -226,7 +221,7 @@ def test_what_was_never_reserved_is_counted_too(tx: Transaction, user: Caller) -
     assert_exact(tx.connection)
 
 
-def test_an_attempt_counts_where_it_ran_and_not_where_it_was_reserved(tx: Transaction, user: Caller) -> None:
+def test_an_attempt_counts_for_the_provider_that_ran_it(tx: Transaction, user: Caller) -> None:
     groq, openai = sets(user, 5, provider="groq"), sets(user, 5, provider="openai")
     request, _ = resolves(user)
     assert (state(user, groq), state(user, openai)) == ((0, 1), (0, 0))
@@ -235,9 +230,7 @@ def test_an_attempt_counts_where_it_ran_and_not_where_it_was_reserved(tx: Transa
     assert_exact(tx.connection)
 
 
-def test_a_quota_set_while_a_request_runs_counts_it_and_one_removed_is_forgotten(
-    tx: Transaction, user: Caller
-) -> None:
+def test_a_quota_set_while_a_request_runs_counts_the_request(tx: Transaction, user: Caller) -> None:
     gone = sets(user, 5)
     request, _ = resolves(user)
     user.rpc("remove_llm_quota", p_id=gone["id"])
@@ -248,7 +241,7 @@ def test_a_quota_set_while_a_request_runs_counts_it_and_one_removed_is_forgotten
     assert_exact(tx.connection)
 
 
-def test_attempts_are_settled_in_any_order(tx: Transaction, user: Caller) -> None:
+def test_attempts_can_be_settled_in_any_order(tx: Transaction, user: Caller) -> None:
     quota = sets(user, 10_000, "tokens")
     first, _ = resolves(user, output_tokens=100)
     reserves(user, first, attempt=2, output_tokens=200)
@@ -262,10 +255,10 @@ def test_attempts_are_settled_in_any_order(tx: Transaction, user: Caller) -> Non
     assert_exact(tx.connection)
 
 
-# The next hop -------------------------------------------------------------------------------------
+# Fallbacks ----------------------------------------------------------------------------------------
 
 
-def test_the_next_candidate_reserves_in_place_of_the_last_one(tx: Transaction, user: Caller) -> None:
+def test_a_fallback_candidate_replaces_the_reservation_of_its_attempt(tx: Transaction, user: Caller) -> None:
     groq, openai, every = (
         sets(user, 5000, "tokens", provider="groq"),
         sets(user, 5000, "tokens", provider="openai"),
@@ -280,7 +273,7 @@ def test_the_next_candidate_reserves_in_place_of_the_last_one(tx: Transaction, u
     assert_exact(tx.connection)
 
 
-def test_reserving_the_same_attempt_again_does_not_stand_in_its_own_way(user: Caller) -> None:
+def test_reserving_an_attempt_again_does_not_count_its_own_reservation(user: Caller) -> None:
     quota = sets(user, 1)
     request, _ = resolves(user)
     for _ in range(3):
@@ -289,7 +282,7 @@ def test_reserving_the_same_attempt_again_does_not_stand_in_its_own_way(user: Ca
     assert state(user, quota) == (0, 1)
 
 
-def test_a_hop_that_a_quota_refuses_changes_nothing(tx: Transaction, user: Caller) -> None:
+def test_a_refused_reservation_changes_nothing(tx: Transaction, user: Caller) -> None:
     sets(user, 0, provider="openai")
     every = sets(user, 5)
     request, _ = resolves(user)
@@ -312,7 +305,9 @@ def test_reserving_without_quotas_does_nothing(tx: Transaction, user: Caller) ->
 # Released and expired -----------------------------------------------------------------------------
 
 
-def test_a_request_that_is_not_run_is_released_whole_and_alone(tx: Transaction, user: Caller) -> None:
+def test_releasing_a_request_frees_all_of_its_reservations_and_no_others(
+    tx: Transaction, user: Caller
+) -> None:
     quota = sets(user, 10)
     request, _ = resolves(user)
     reserves(user, request, attempt=2)
@@ -326,7 +321,7 @@ def test_a_request_that_is_not_run_is_released_whole_and_alone(tx: Transaction, 
     assert_exact(tx.connection)
 
 
-def test_a_request_that_never_comes_back_holds_nothing_after_its_time(tx: Transaction, user: Caller) -> None:
+def test_a_lost_request_holds_no_reservation_after_it_expires(tx: Transaction, user: Caller) -> None:
     quota = sets(user, 1)
     request, _ = resolves(user)
     with refused("quota_exceeded"):
@@ -335,7 +330,7 @@ def test_a_request_that_never_comes_back_holds_nothing_after_its_time(tx: Transa
     assert state(user, quota) == (0, 0)
     assert reservations(tx.connection, request) == 0
     after, _ = resolves(user)
-    # It came back after all: it was used, whatever was said.
+    # Usage that is recorded late still counts.
     user.records(request_id=request)
     assert state(user, quota) == (1, 1)
     user.records(request_id=after)
@@ -343,7 +338,7 @@ def test_a_request_that_never_comes_back_holds_nothing_after_its_time(tx: Transa
     assert_exact(tx.connection)
 
 
-def test_expired_reservations_are_freed_under_alert_only_quotas_too(tx: Transaction, user: Caller) -> None:
+def test_expired_reservations_in_alert_only_quotas_are_freed(tx: Transaction, user: Caller) -> None:
     sets(user, 10**6, enforced=False)
     lost = [resolves(user)[0] for _ in range(5)]
     for request in lost:
@@ -352,7 +347,7 @@ def test_expired_reservations_are_freed_under_alert_only_quotas_too(tx: Transact
     assert tx.value("select count(*) from llm_private.reservations where user_id = %s", user.id) == 1
 
 
-def test_a_reservation_lasts_as_long_as_the_operator_says(tx: Transaction, user: Caller) -> None:
+def test_the_operator_sets_how_long_a_reservation_lasts(tx: Transaction, user: Caller) -> None:
     sets(user, 5)
     for seconds in (30, 86_400):
         tx.admin.rpc("set_llm_operator_settings", p_changes={"reservation_seconds": seconds})
@@ -364,10 +359,10 @@ def test_a_reservation_lasts_as_long_as_the_operator_says(tx: Transaction, user:
             tx.admin.rpc("set_llm_operator_settings", p_changes={"reservation_seconds": value})
 
 
-# Whose it is --------------------------------------------------------------------------------------
+# Ownership ----------------------------------------------------------------------------------------
 
 
-def test_what_a_runtime_reserved_it_alone_settles_and_releases(
+def test_only_the_runtime_that_reserved_can_settle_or_release(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
     other = tx.admin.rpc("register_llm_runtime", p_name="another")["secret"]
@@ -381,12 +376,12 @@ def test_what_a_runtime_reserved_it_alone_settles_and_releases(
         intruder.records(request_id=request, output_tokens=1)
         assert state(user, quota)[1] == 50
     through.records(request_id=request, output_tokens=10)
-    # The user and the other runtime each said 1 of this user.
+    # The user and the other runtime each recorded 1 token for this user.
     assert state(user, quota) == (12, 0)
     assert_exact(tx.connection)
 
 
-def test_an_unknown_runtime_reserves_nothing(user: Caller) -> None:
+def test_an_unknown_runtime_cannot_reserve_or_release(user: Caller) -> None:
     sets(user, 5)
     made_up = user.through("slr_made-up")
     for function, arguments in (
@@ -406,8 +401,10 @@ def test_an_unknown_runtime_reserves_nothing(user: Caller) -> None:
             made_up.rpc(function, **arguments)
 
 
-def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: Caller, runtime: str) -> None:
-    nothing_was_used(tx)
+def test_a_user_without_a_runtime_reserves_nothing_in_a_shared_quota(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
+    clear_usage(tx)
     quota = sets(tx.admin, 5, shared=True)
     resolves(user)
     assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (0, 0)
@@ -415,8 +412,10 @@ def test_a_user_alone_reserves_nothing_of_what_is_shared(tx: Transaction, user: 
     assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (0, 1)
 
 
-def test_after_everything_nothing_is_held(tx: Transaction, user: Caller, runtime: str) -> None:
-    nothing_was_used(tx)
+def test_no_reservation_remains_after_every_kind_of_request(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
+    clear_usage(tx)
     sets(tx.admin, 40, "requests", "lifetime", shared=True)
     for unit in ("requests", "tokens", "cost"):
         sets(user, 20_000 if unit == "tokens" else 20, unit)

@@ -1,4 +1,4 @@
-"""How quotas are set, whom they bind, what they count, and who is told."""
+"""Quotas: setting, scopes, counting, periods and alerts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 from tests.database.metering import (
     assert_exact,
+    clear_usage,
     counter,
     figures,
-    nothing_was_used,
     prices,
     reserves,
     resolves,
@@ -42,7 +42,7 @@ def runtime(tx: Transaction) -> str:
 
 
 def test_a_quota_is_set_listed_changed_and_removed(user: Caller) -> None:
-    made = sets(user, 20, "cost", "month", provider="openai", key_source="user")
+    created = sets(user, 20, "cost", "month", provider="openai", key_source="user")
     expected = {
         "set_by": "user",
         "user_id": user.id,
@@ -60,23 +60,23 @@ def test_a_quota_is_set_listed_changed_and_removed(user: Caller) -> None:
         "used": 0,
         "reserved": 0,
     }
-    assert {name: made[name] for name in expected} == expected
-    assert user.rpc("list_llm_quotas") == [made]
+    assert {name: created[name] for name in expected} == expected
+    assert user.rpc("list_llm_quotas") == [created]
     changed = sets(
         user, 30, "cost", "month", provider="openai", key_source="user", enforced=False, unpriced="allow"
     )
     assert (changed["id"], changed["limit"], changed["enforced"], changed["unpriced"]) == (
-        made["id"],
+        created["id"],
         30,
         False,
         "allow",
     )
     assert user.rpc("list_llm_quotas") == [changed]
-    user.rpc("remove_llm_quota", p_id=made["id"])
+    user.rpc("remove_llm_quota", p_id=created["id"])
     assert user.rpc("list_llm_quotas") == []
 
 
-def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) -> None:
+def test_quotas_with_different_scopes_units_or_periods_coexist(user: Caller) -> None:
     kinds: tuple[dict[str, Any], ...] = ({}, {"provider": "groq"}, {"task": "speed"}, {"key_source": "user"})
     for fields in kinds:
         sets(user, 5, **fields)
@@ -100,7 +100,7 @@ def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) 
         ("period", {"period": None}),
         ("period", {"period": "hour"}),
         ("key_source", {"key_source": "mine"}),
-        ("provider", {"provider": "unheard-of"}),
+        ("provider", {"provider": "missing"}),
         ("provider", {"provider": {}}),
         ("task", {"task": ""}),
         ("task", {"task": "x" * 65}),
@@ -114,9 +114,7 @@ def test_quotas_that_count_something_else_stand_beside_each_other(user: Caller) 
         ("A field of the quota", {"set_by": "operator"}),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused_by_name(
-    user: Caller, name: str, changes: dict[str, Any]
-) -> None:
+def test_the_error_names_the_invalid_field(user: Caller, name: str, changes: dict[str, Any]) -> None:
     quota = {"limit": 20, "unit": "cost", "period": "month", **changes}
     with refused("invalid_quota", 400) as error:
         user.rpc("set_llm_quota", p_quota=quota)
@@ -126,13 +124,13 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(
 
 
 @pytest.mark.parametrize("quota", ["[]", "1", '"text"', "null", "{}"])
-def test_what_is_no_quota_at_all_is_refused(http: Http, quota: str) -> None:
+def test_a_malformed_quota_is_refused(http: Http, quota: str) -> None:
     answer = http.send(new_user(http), "POST", "rpc/set_llm_quota", content=f'{{"p_quota": {quota}}}')
     assert (answer.status_code, answer.json()["details"]) == (400, "invalid_quota")
 
 
 @pytest.mark.parametrize("field", ["user_id", "group", "shared"])
-def test_a_user_sets_quotas_for_nobody_else(tx: Transaction, user: Caller, field: str) -> None:
+def test_a_user_cannot_set_quotas_for_others(tx: Transaction, user: Caller, field: str) -> None:
     other = new_user(tx)
     aimed: dict[str, Any] = {"user_id": other.id, "group": "all", "shared": True}
     with refused("invalid_quota", 400):
@@ -151,7 +149,7 @@ def test_a_user_sets_quotas_for_nobody_else(tx: Transaction, user: Caller, field
         ("shared", {"shared": True, "clock": "user"}),
     ],
 )
-def test_an_operators_value_that_is_not_allowed_is_refused_by_name(
+def test_the_error_names_the_invalid_field_of_an_operators_quota(
     tx: Transaction, name: str, fields: dict[str, Any]
 ) -> None:
     with refused("invalid_quota", 400) as error:
@@ -159,16 +157,14 @@ def test_an_operators_value_that_is_not_allowed_is_refused_by_name(
     assert error.value.message.startswith(name)
 
 
-def test_a_quota_is_for_one_user_or_a_group_or_shared_but_not_for_two_of_them(
-    tx: Transaction, user: Caller
-) -> None:
+def test_a_quota_for_one_user_cannot_be_for_a_group_or_shared(tx: Transaction, user: Caller) -> None:
     kinds: tuple[dict[str, Any], ...] = ({"group": "x"}, {"shared": True})
     for fields in kinds:
         with refused("invalid_quota", 400):
             sets(tx.admin, 1, user_id=user.id, **fields)
 
 
-def test_a_user_has_at_most_fifty_and_may_still_change_them(user: Caller) -> None:
+def test_a_user_with_fifty_quotas_can_change_them_but_not_add_another(user: Caller) -> None:
     for number in range(50):
         sets(user, 1, task=f"t{number}")
     with refused("invalid_quota", 400) as error:
@@ -178,7 +174,7 @@ def test_a_user_has_at_most_fifty_and_may_still_change_them(user: Caller) -> Non
     assert len(user.rpc("list_llm_quotas")) == 50
 
 
-def test_fifty_at_once_are_counted(http: Http) -> None:
+def test_concurrent_calls_cannot_set_more_than_fifty_quotas(http: Http) -> None:
     user = new_user(http)
 
     def attempt(number: int) -> str:
@@ -192,15 +188,15 @@ def test_fifty_at_once_are_counted(http: Http) -> None:
         assert Counter(pool.map(attempt, range(60))) == {"set": 50, "invalid_quota": 10}
 
 
-def test_what_a_user_sets_and_removes_is_on_their_audit_log(user: Caller) -> None:
+def test_setting_and_removing_a_quota_are_audited(user: Caller) -> None:
     quota = sets(user, 5, provider="groq")
     user.rpc("remove_llm_quota", p_id=quota["id"])
-    removed, made = user.rpc("get_llm_audit_log")[:2]
-    assert (made["action"], made["provider"], made["detail"]["limit"]) == ("quota_set", "groq", 5)
+    removed, added = user.rpc("get_llm_audit_log")[:2]
+    assert (added["action"], added["provider"], added["detail"]["limit"]) == ("quota_set", "groq", 5)
     assert (removed["action"], removed["detail"]["id"]) == ("quota_removed", quota["id"])
 
 
-def test_nobody_sees_or_removes_anothers_quota(tx: Transaction, user: Caller) -> None:
+def test_a_user_cannot_see_or_remove_another_users_quota(tx: Transaction, user: Caller) -> None:
     other = new_user(tx)
     quota = sets(user, 5)
     assert other.rpc("list_llm_quotas") == []
@@ -209,17 +205,17 @@ def test_nobody_sees_or_removes_anothers_quota(tx: Transaction, user: Caller) ->
         other.rpc("remove_llm_quota", p_id=quota["id"])
     with refused("not_found", 404):
         tx.admin.rpc("remove_llm_quota", p_id=quota["id"])
-    theirs = sets(tx.admin, 5, user_id=user.id, unit="tokens")
+    operators = sets(tx.admin, 5, user_id=user.id, unit="tokens")
     with refused("not_found", 404):
-        user.rpc("remove_llm_quota", p_id=theirs["id"])
-    assert {line["id"] for line in user.rpc("list_llm_quotas")} == {quota["id"], theirs["id"]}
+        user.rpc("remove_llm_quota", p_id=operators["id"])
+    assert {line["id"] for line in user.rpc("list_llm_quotas")} == {quota["id"], operators["id"]}
     assert [line["id"] for line in tx.admin.rpc("list_llm_quotas", p_user_id=user.id)] == [
         quota["id"],
-        theirs["id"],
+        operators["id"],
     ]
 
 
-def test_a_quota_goes_with_its_user(tx: Transaction, user: Caller) -> None:
+def test_deleting_a_user_deletes_their_quotas(tx: Transaction, user: Caller) -> None:
     quota = sets(user, 5)
     resolves(user)
     tx.sql("delete from auth.users where id = %s", user.id)
@@ -227,31 +223,31 @@ def test_a_quota_goes_with_its_user(tx: Transaction, user: Caller) -> None:
     assert tx.value("select count(*) from llm_private.quota_counters where quota_id = %s", quota["id"]) == 0
 
 
-# Whom it binds ------------------------------------------------------------------------------------
+# Scopes -------------------------------------------------------------------------------------------
 
 
-def test_of_the_operators_the_closest_one_binds(tx: Transaction, user: Caller) -> None:
-    def bound() -> list[int]:
+def test_the_most_specific_of_the_operators_quotas_applies(tx: Transaction, user: Caller) -> None:
+    def limits() -> list[int]:
         return [quota["limit"] for quota in user.rpc("list_llm_quotas")]
 
     sets(tx.admin, 100)
-    assert bound() == [100]
+    assert limits() == [100]
     sets(tx.admin, 50, group="trial")
-    assert bound() == [100]
+    assert limits() == [100]
     tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
-    assert bound() == [50]
+    assert limits() == [50]
     assert [quota["limit"] for quota in new_user(tx).rpc("list_llm_quotas")] == [100]
     close = sets(tx.admin, 200, user_id=user.id)
-    assert bound() == [200]
+    assert limits() == [200]
     sets(tx.admin, 7, provider="groq")
-    assert bound() == [200, 7]
+    assert limits() == [200, 7]
     tx.admin.rpc("remove_llm_quota", p_id=close["id"])
-    assert bound() == [50, 7]
+    assert limits() == [50, 7]
     tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group=None)
-    assert bound() == [100, 7]
+    assert limits() == [100, 7]
 
 
-def test_a_users_own_quota_adds_to_the_operators(tx: Transaction, user: Caller) -> None:
+def test_a_users_own_quota_applies_in_addition_to_the_operators(tx: Transaction, user: Caller) -> None:
     sets(tx.admin, 1, user_id=user.id)
     sets(user, 5)
     request, _ = resolves(user)
@@ -263,10 +259,10 @@ def test_a_users_own_quota_adds_to_the_operators(tx: Transaction, user: Caller) 
         user.rpc("resolve_llm_route", p_task="speed")
 
 
-def test_shared_quotas_hold_beside_each_other(tx: Transaction, user: Caller, runtime: str) -> None:
+def test_several_shared_quotas_apply_together(tx: Transaction, user: Caller, runtime: str) -> None:
     through = user.through(runtime)
     tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
-    nothing_was_used(tx)
+    clear_usage(tx)
     all_, trial = sets(tx.admin, 100, shared=True), sets(tx.admin, 50, shared=True, group="trial")
     request, _ = resolves(through)
     through.records(request_id=request)
@@ -274,12 +270,12 @@ def test_shared_quotas_hold_beside_each_other(tx: Transaction, user: Caller, run
         assert counter(tx.connection, quota["id"], "00000000-0000-0000-0000-000000000000") == (1, 0)
 
 
-def test_what_all_use_up_together_is_told_to_the_operator_alone(
+def test_only_the_operator_sees_the_usage_of_a_shared_quota(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
     other = new_user(tx).through(runtime)
     other.holds_key("groq")
-    nothing_was_used(tx)
+    clear_usage(tx)
     quota = sets(tx.admin, 1, shared=True)
     assert (quota["used"], quota["reserved"]) == (0, 0)
     through = user.through(runtime)
@@ -300,10 +296,10 @@ def test_what_all_use_up_together_is_told_to_the_operator_alone(
     assert (shown["used"], shown["reserved"]) == (1, 0)
 
 
-def test_what_users_say_of_themselves_uses_up_nothing_shared(
+def test_usage_recorded_without_a_runtime_does_not_use_up_a_shared_quota(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
-    nothing_was_used(tx)
+    clear_usage(tx)
     quota = sets(tx.admin, 1, shared=True)
     for _ in range(3):
         request, _ = resolves(user)
@@ -315,12 +311,12 @@ def test_what_users_say_of_themselves_uses_up_nothing_shared(
     assert figures(tx.admin, quota["id"])["used"] == 1
 
 
-def test_a_quota_of_a_group_leaves_others_unmetered(tx: Transaction, user: Caller) -> None:
+def test_a_groups_quota_does_not_meter_other_users(tx: Transaction, user: Caller) -> None:
     sets(tx.admin, 0, group="trial")
     assert "metered" not in user.rpc("resolve_llm_route", p_task="speed")
 
 
-# What it counts -----------------------------------------------------------------------------------
+# Counting -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -335,7 +331,7 @@ def test_a_quota_of_a_group_leaves_others_unmetered(tx: Transaction, user: Calle
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
-def test_a_quota_counts_what_matches_it(
+def test_a_quota_counts_only_matching_usage(
     user: Caller, fields: dict[str, Any], counted: int, before: bool
 ) -> None:
     def use() -> None:
@@ -375,7 +371,7 @@ def test_a_quota_counts_in_its_unit(tx: Transaction, user: Caller, before: bool)
     }
 
 
-def test_a_soft_quota_refuses_nothing(user: Caller) -> None:
+def test_an_alert_only_quota_refuses_nothing(user: Caller) -> None:
     quota = sets(user, 1, enforced=False)
     for _ in range(3):
         request, route = resolves(user)
@@ -384,60 +380,60 @@ def test_a_soft_quota_refuses_nothing(user: Caller) -> None:
     assert figures(user, quota["id"])["used"] == 3
 
 
-def test_a_quota_of_nothing_refuses_everything(user: Caller) -> None:
+def test_a_quota_of_zero_refuses_everything(user: Caller) -> None:
     sets(user, 0)
     with refused("quota_exceeded", 429):
         resolves(user)
 
 
-def test_a_model_without_a_price_passes_a_quota_of_cost_only_where_that_is_allowed(user: Caller) -> None:
+def test_an_enforced_cost_quota_refuses_unpriced_models_unless_it_allows_them(user: Caller) -> None:
     quota = sets(user, 5, "cost")
     with refused("model_unpriced", 422) as error:
-        resolves(user, model="groq/nobody-knows")
+        resolves(user, model="groq/unpriced")
     assert "price" in error.value.message
     sets(user, 5, "cost", unpriced="allow")
-    request, _ = resolves(user, model="groq/nobody-knows")
-    user.records(request_id=request, model="nobody-knows", output_tokens=5)
+    request, _ = resolves(user, model="groq/unpriced")
+    user.records(request_id=request, model="unpriced", output_tokens=5)
     assert figures(user, quota["id"])["used"] == 0
     sets(user, 5, "cost", unpriced="refuse", enforced=False)
-    resolves(user, model="groq/nobody-knows")
+    resolves(user, model="groq/unpriced")
 
 
-def test_what_is_free_passes_a_quota_of_no_dollars(tx: Transaction, user: Caller) -> None:
+def test_a_free_model_passes_a_cost_quota_of_zero(tx: Transaction, user: Caller) -> None:
     sets(user, 0, "cost")
     tx.admin.rpc("set_llm_price", p_provider="groq", p_model="free", p_rates={"input": 0, "output": 0})
     prices(tx, "groq")
     resolves(user, model="groq/free")
     with refused("quota_exceeded", 429):
-        resolves(user, model="groq/dear")
+        resolves(user, model="groq/expensive")
 
 
-def test_an_estimate_of_no_tokens_does_not_pass_a_quota_that_is_used_up(user: Caller) -> None:
+def test_an_estimate_of_zero_tokens_does_not_pass_a_used_up_quota(user: Caller) -> None:
     sets(user, 10, "tokens")
     user.records(output_tokens=10)
     with refused("quota_exceeded", 429):
         resolves(user, input_tokens=0, output_tokens=0)
 
 
-def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(
+def test_operator_keys_under_an_enforced_quota_require_a_runtime(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
     tx.sql("update llm_private.operator_settings set operator_keys_by_default = true")
     user.rpc("remove_llm_key", p_provider="groq")
-    asked: dict[str, Any] = {"operator_providers": ["groq"]}
+    arguments: dict[str, Any] = {"operator_providers": ["groq"]}
     quota = sets(tx.admin, 5, user_id=user.id)
     with refused("runtime_required", 403):
-        resolves(user, **asked)
-    assert resolves(user.through(runtime), **asked)[1]["candidates"][0]["key_source"] == "operator"
+        resolves(user, **arguments)
+    assert resolves(user.through(runtime), **arguments)[1]["candidates"][0]["key_source"] == "operator"
     sets(tx.admin, 5, user_id=user.id, enforced=False)
-    resolves(user, **asked)
+    resolves(user, **arguments)
     tx.admin.rpc("remove_llm_quota", p_id=quota["id"])
-    # One of the user's own is theirs to keep.
+    # A quota that the user set does not require a runtime.
     sets(user, 5)
-    resolves(user, **asked)
+    resolves(user, **arguments)
 
 
-# In the middle of a period ------------------------------------------------------------------------
+# Earlier usage ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -450,7 +446,7 @@ def test_the_operators_keys_under_a_hard_quota_are_for_runtimes(
         ("minute", "UTC", 0),
     ],
 )
-def test_what_was_used_before_counts(user: Caller, period: str, zone: str, seconds: int) -> None:
+def test_usage_before_the_quota_was_set_counts(user: Caller, period: str, zone: str, seconds: int) -> None:
     user.rpc("set_llm_settings", p_changes={"time_zone": zone})
     user.records(request_id=request_id(time.time() - seconds), output_tokens=40)
     user.records(output_tokens=2)
@@ -458,10 +454,10 @@ def test_what_was_used_before_counts(user: Caller, period: str, zone: str, secon
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/St_Johns", "Pacific/Kiritimati"])
-def test_of_what_was_used_before_only_the_present_day_counts(
+def test_only_usage_of_the_current_day_counts_in_a_new_daily_quota(
     tx: Transaction, user: Caller, zone: str
 ) -> None:
-    """To the millisecond, also where days begin within an hour of UTC, of which totals are kept."""
+    """Exact to the millisecond, even where days begin within a UTC hour, although totals are hourly."""
     user.rpc("set_llm_settings", p_changes={"time_zone": zone})
     midnight = tx.value("select date_trunc('day', now(), %s)", zone).timestamp()
     user.records(request_id=request_id(midnight - 0.001), output_tokens=1)
@@ -473,7 +469,9 @@ def test_of_what_was_used_before_only_the_present_day_counts(
     assert datetime.fromisoformat(quota["starts_at"]).timestamp() == midnight
 
 
-def test_a_quota_that_a_closer_one_stood_before_counts_what_it_missed(tx: Transaction, user: Caller) -> None:
+def test_a_quota_counts_usage_during_a_more_specific_one_after_its_removal(
+    tx: Transaction, user: Caller
+) -> None:
     every = sets(tx.admin, 100)
     user.records()
     assert figures(user, every["id"])["used"] == 1
@@ -487,7 +485,7 @@ def test_a_quota_that_a_closer_one_stood_before_counts_what_it_missed(tx: Transa
     assert_exact(tx.connection)
 
 
-def test_a_user_who_comes_into_a_group_brings_what_they_used(tx: Transaction, user: Caller) -> None:
+def test_a_user_who_joins_a_group_brings_their_earlier_usage(tx: Transaction, user: Caller) -> None:
     quota = sets(tx.admin, 100, group="trial")
     user.records()
     for used in (1, 2):
@@ -497,14 +495,16 @@ def test_a_user_who_comes_into_a_group_brings_what_they_used(tx: Transaction, us
         user.records()
 
 
-def test_a_shared_quota_counts_what_runtimes_ran_before(tx: Transaction, user: Caller, runtime: str) -> None:
+def test_a_new_shared_quota_counts_earlier_usage_recorded_by_runtimes(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
     other = new_user(tx)
     tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="trial")
     before = sets(tx.admin, 100, "tokens", "lifetime", shared=True, task="only-here")["used"]
     assert before == 0
-    for someone in (user, other):
-        someone.through(runtime).records(output_tokens=10, task="here")
-        someone.records(output_tokens=100, task="here")
+    for member in (user, other):
+        member.through(runtime).records(output_tokens=10, task="here")
+        member.records(output_tokens=100, task="here")
     assert sets(tx.admin, 100, "tokens", shared=True, task="here")["used"] == 20
     assert sets(tx.admin, 100, "tokens", shared=True, task="here", group="trial")["used"] == 10
 
@@ -532,7 +532,7 @@ def test_a_quota_resets_with_its_period(tx: Transaction, user: Caller) -> None:
     assert_exact(tx.connection)
 
 
-def test_an_attempt_that_began_in_a_period_that_is_over_does_not_count_in_the_next(
+def test_an_attempt_from_an_earlier_period_does_not_count_in_the_current_one(
     tx: Transaction, user: Caller
 ) -> None:
     quota = sets(user, 5)
@@ -553,16 +553,16 @@ def test_an_attempt_that_began_in_a_period_that_is_over_does_not_count_in_the_ne
     assert_exact(tx.connection)
 
 
-def test_days_begin_by_the_users_clock(user: Caller) -> None:
+def test_days_begin_in_the_users_time_zone_by_default(user: Caller) -> None:
     user.rpc("set_llm_settings", p_changes={"time_zone": "Asia/Tokyo"})
-    mine, utc = sets(user, 5), sets(user, 5, "tokens", clock="utc")
-    assert datetime.fromisoformat(mine["resets_at"]).astimezone(UTC).hour == 15
+    local, utc = sets(user, 5), sets(user, 5, "tokens", clock="utc")
+    assert datetime.fromisoformat(local["resets_at"]).astimezone(UTC).hour == 15
     assert datetime.fromisoformat(utc["resets_at"]).astimezone(UTC).hour == 0
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Etc/GMT+12", "America/New_York", "Asia/Kolkata"])
 @pytest.mark.parametrize("period", ["day", "month"])
-def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
+def test_a_time_zone_change_does_not_end_a_period_early_or_shorten_the_next(
     tx: Transaction, user: Caller, zone: str, period: str
 ) -> None:
     quota = sets(tx.admin, 1, period=period, user_id=user.id, clock="user")
@@ -573,7 +573,7 @@ def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
     assert figures(user, quota["id"]) == before
     with refused("quota_exceeded"):
         resolves(user)
-    # The period is over: the next one begins where it ended and is at least as long.
+    # Once the period is over, the next one begins at its end and is at least as long.
     tx.sql("update llm_private.quota_counters set ends_at = now() where owner = %s", user.id)
     after = figures(user, quota["id"])
     assert after["used"] == 0
@@ -586,7 +586,7 @@ def test_changing_the_time_zone_ends_no_period_sooner_and_makes_none_shorter(
 @pytest.mark.parametrize(
     "zone", ["Mars/Olympus", "", "UTC+1", "x" * 65, "utc; drop table", 1, "EST5EDT4", "+05:30"]
 )
-def test_a_time_zone_that_does_not_exist_is_refused(user: Caller, zone: Any) -> None:
+def test_an_invalid_time_zone_is_refused(user: Caller, zone: Any) -> None:
     with refused("invalid_setting", 400) as error:
         user.rpc("set_llm_settings", p_changes={"time_zone": zone})
     assert "time_zone" in error.value.message
@@ -595,7 +595,7 @@ def test_a_time_zone_that_does_not_exist_is_refused(user: Caller, zone: Any) -> 
 # Alerts ------------------------------------------------------------------------------------------
 
 
-def told(caller: Caller) -> list[tuple[str, float]]:
+def quota_alerts(caller: Caller) -> list[tuple[str, float]]:
     alerts = caller.rpc("list_llm_alerts", p_unread_only=False)
     return sorted(
         (alert["kind"], alert["detail"]["used"])
@@ -604,50 +604,50 @@ def told(caller: Caller) -> list[tuple[str, float]]:
     )
 
 
-def test_a_user_is_told_at_eighty_and_at_a_hundred_percent_and_once(user: Caller) -> None:
+def test_a_user_is_alerted_once_at_80_and_once_at_100_percent(user: Caller) -> None:
     sets(user, 10, enforced=False)
     for _ in range(7):
         user.records()
-    assert told(user) == []
+    assert quota_alerts(user) == []
     user.records()
-    assert told(user) == [("quota_warning", 8)]
+    assert quota_alerts(user) == [("quota_warning", 8)]
     for _ in range(5):
         user.records()
-    assert told(user) == [("quota_reached", 10), ("quota_warning", 8)]
+    assert quota_alerts(user) == [("quota_reached", 10), ("quota_warning", 8)]
 
 
-def test_a_alert_is_said_once_whatever_the_time_zone_of_the_session(tx: Transaction, user: Caller) -> None:
+def test_an_alert_is_not_repeated_in_sessions_with_other_time_zones(tx: Transaction, user: Caller) -> None:
     sets(user, 1, enforced=False)
     for zone in ("UTC", "Asia/Tokyo", "America/New_York"):
         tx.sql("select set_config('timezone', %s, true)", zone)
         user.records()
-    assert len(told(user)) == 2
+    assert len(quota_alerts(user)) == 2
 
 
-def test_a_user_is_told_again_in_the_next_period(tx: Transaction, user: Caller) -> None:
+def test_a_user_is_alerted_again_in_the_next_period(tx: Transaction, user: Caller) -> None:
     quota = sets(user, 1)
     user.records()
     tx.sql("update llm_private.quota_counters set ends_at = now() where owner = %s", user.id)
     request, _ = resolves(user)
     user.records(request_id=request)
     assert figures(user, quota["id"])["used"] == 1
-    assert told(user) == [("quota_reached", 1)] * 2 + [("quota_warning", 1)] * 2
+    assert quota_alerts(user) == [("quota_reached", 1)] * 2 + [("quota_warning", 1)] * 2
 
 
-def test_a_limit_that_is_lowered_below_what_was_used_is_told_with_the_next_use(user: Caller) -> None:
+def test_a_limit_lowered_below_the_usage_raises_an_alert_at_the_next_use(user: Caller) -> None:
     sets(user, 100, enforced=False)
     for _ in range(5):
         user.records()
     sets(user, 5, enforced=False)
     user.records()
-    assert told(user) == [("quota_reached", 6), ("quota_warning", 6)]
+    assert quota_alerts(user) == [("quota_reached", 6), ("quota_warning", 6)]
 
 
-def test_of_a_shared_quota_the_operator_is_told(tx: Transaction, user: Caller, runtime: str) -> None:
-    nothing_was_used(tx)
+def test_alerts_of_a_shared_quota_go_to_the_operator(tx: Transaction, user: Caller, runtime: str) -> None:
+    clear_usage(tx)
     quota = sets(tx.admin, 1, shared=True)
     user.through(runtime).records()
-    assert told(user) == []
+    assert quota_alerts(user) == []
     alerts = tx.admin.rpc("list_llm_alerts")
     assert {alert["kind"] for alert in alerts if alert["detail"].get("id") == quota["id"]} == {
         "quota_warning",
@@ -655,11 +655,11 @@ def test_of_a_shared_quota_the_operator_is_told(tx: Transaction, user: Caller, r
     }
 
 
-def test_alerts_are_read_by_whose_they_are(tx: Transaction, user: Caller) -> None:
+def test_a_user_can_list_and_dismiss_only_their_own_alerts(tx: Transaction, user: Caller) -> None:
     other = new_user(tx)
     sets(user, 1)
     user.records()
-    # A model that nobody knows the price of is told too.
+    # The model has no price, which raises an alert too.
     unread = user.rpc("list_llm_alerts")
     assert {"quota_warning", "quota_reached"} <= {alert["kind"] for alert in unread}
     assert other.rpc("list_llm_alerts") == []
@@ -672,7 +672,7 @@ def test_alerts_are_read_by_whose_they_are(tx: Transaction, user: Caller) -> Non
     assert user.rpc("dismiss_llm_alerts") == 0
 
 
-def test_removing_a_quota_frees_what_was_reserved_in_it(tx: Transaction, user: Caller) -> None:
+def test_removing_a_quota_frees_its_reservations(tx: Transaction, user: Caller) -> None:
     quota = sets(user, 5)
     request, _ = resolves(user)
     reserves(user, request, attempt=2)

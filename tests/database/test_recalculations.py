@@ -1,4 +1,4 @@
-"""Recalculating: costs at corrected prices, appended, in batches that may end anywhere; twice is once."""
+"""Recalculation: costs at corrected prices are appended, in batches that can be interrupted anywhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.database.ledger import LONG_AGO, price
 from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id
 
-# A model of these tests' own, for a recalculation is of everybody.
+# These tests use their own model, because a recalculation covers all users.
 MODEL = "recalculated"
 MILLION = {"model": MODEL, "input_tokens": 10**6, "output_tokens": 0}
 
@@ -26,7 +26,7 @@ def user(tx: Transaction) -> Caller:
 
 
 def recalculate(tx: Transaction | Http, batch: int = 10_000, **arguments: Any) -> dict[str, Any]:
-    """Recalculate to the end."""
+    """Recalculate until done."""
     state = tx.admin.rpc("recalculate_llm_costs", p_batch=batch, **arguments)
     while not state["done"]:
         state = tx.admin.rpc("recalculate_llm_costs", p_batch=batch, p_recalculation=state["id"])
@@ -47,12 +47,12 @@ def adjustments(tx: Transaction, user: Caller) -> list[dict[str, Any]]:
     )
 
 
-def test_a_corrected_price_is_appended_and_the_event_stays(tx: Transaction, user: Caller) -> None:
+def test_a_recalculation_appends_an_adjustment_and_keeps_the_event(tx: Transaction, user: Caller) -> None:
     price(tx, MODEL, input=1, output=1)
     user.records(**MILLION)
     before = tx.sql("select * from public.llm_usage_events where user_id = %s", user.id)
     price(tx, MODEL, input=3, output=1)
-    assert line(user) == (1, 0, 0), "a price that was set is none that was paid"
+    assert line(user) == (1, 0, 0), "setting a price does not change recorded costs"
     state = recalculate(tx)
     assert state["changed"] == 1
     assert Decimal(str(state["cost_after"])) - Decimal(str(state["cost_before"])) == 2
@@ -63,7 +63,7 @@ def test_a_corrected_price_is_appended_and_the_event_stays(tx: Transaction, user
     assert added["price_id"] == tx.value("select max(id) from public.llm_prices")
 
 
-def test_twice_is_once(tx: Transaction, user: Caller) -> None:
+def test_running_a_recalculation_again_changes_nothing(tx: Transaction, user: Caller) -> None:
     user.records(**MILLION)
     price(tx, MODEL, input=3, output=1)
     recalculate(tx)
@@ -74,18 +74,18 @@ def test_twice_is_once(tx: Transaction, user: Caller) -> None:
     assert (line(user), adjustments(tx, user)) == after
 
 
-def test_a_price_that_came_late_is_no_longer_missing(tx: Transaction, user: Caller) -> None:
+def test_a_recalculation_prices_unpriced_usage(tx: Transaction, user: Caller) -> None:
     user.records(**MILLION)
     user.records(model=MODEL)
     assert line(user) == (None, 2, 0)
     price(tx, MODEL, input=3, output=1)
     assert recalculate(tx)["newly_priced"] == 1
-    assert line(user) == (3, 0, 1), "of the other, the tokens are not known"
+    assert line(user) == (3, 0, 1), "no usage is reported for the other event"
     assert recalculate(tx)["changed"] == 0
     assert tx.admin.rpc("check_llm_usage")["differing"] == 0
 
 
-def test_what_had_a_price_never_loses_it(tx: Transaction, user: Caller) -> None:
+def test_priced_usage_never_becomes_unpriced(tx: Transaction, user: Caller) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     tx.admin.rpc(
         "set_llm_price",
@@ -107,7 +107,7 @@ def test_a_failure_without_tokens_stays_free(tx: Transaction, user: Caller) -> N
     assert line(user) == (0, 0, 0)
 
 
-def test_only_the_time_that_was_requested_is_recalculated(tx: Transaction, user: Caller) -> None:
+def test_only_the_requested_time_range_is_recalculated(tx: Transaction, user: Caller) -> None:
     now = time.time()
     for days in (0, 2, 4):
         user.records(request_id=request_id(now - days * 86_400), **MILLION)
@@ -122,36 +122,36 @@ def test_only_the_time_that_was_requested_is_recalculated(tx: Transaction, user:
         tx.admin.rpc("recalculate_llm_costs", p_from=middle, p_until=middle)
 
 
-def test_what_was_left_off_is_gone_on_with(tx: Transaction, user: Caller) -> None:
+def test_an_interrupted_recalculation_is_resumed(tx: Transaction, user: Caller) -> None:
     for _ in range(5):
         user.records(**MILLION)
     price(tx, MODEL, input=1, output=1)
-    begun = tx.admin.rpc("recalculate_llm_costs", p_from=LONG_AGO, p_batch=2)
-    assert not begun["done"]
-    # Whoever began it is gone: the same range leads to it, and no event is looked at twice.
-    gone_on = recalculate(tx, batch=2, p_from=LONG_AGO)
-    assert gone_on["id"] == begun["id"]
-    assert gone_on["events"] == tx.value("select count(*) from public.llm_usage_events")
+    interrupted = tx.admin.rpc("recalculate_llm_costs", p_from=LONG_AGO, p_batch=2)
+    assert not interrupted["done"]
+    # Without its id, the same range finds the recalculation, and no event is read twice.
+    resumed = recalculate(tx, batch=2, p_from=LONG_AGO)
+    assert resumed["id"] == interrupted["id"]
+    assert resumed["events"] == tx.value("select count(*) from public.llm_usage_events")
     assert line(user) == (5, 0, 0)
 
 
-def test_with_a_new_price_it_begins_anew(tx: Transaction, user: Caller) -> None:
+def test_a_new_price_restarts_an_interrupted_recalculation(tx: Transaction, user: Caller) -> None:
     for _ in range(3):
         user.records(**MILLION)
     price(tx, MODEL, input=1, output=1)
-    begun = tx.admin.rpc("recalculate_llm_costs", p_batch=1)
+    interrupted = tx.admin.rpc("recalculate_llm_costs", p_batch=1)
     price(tx, MODEL, input=2, output=2)
-    assert recalculate(tx, batch=2)["id"] != begun["id"]
+    assert recalculate(tx, batch=2)["id"] != interrupted["id"]
     assert line(user) == (6, 0, 0)
 
 
 @pytest.mark.parametrize("batch", [0, -1, 10_001, None])
-def test_a_batch_has_its_bounds(tx: Transaction, batch: int | None) -> None:
+def test_an_invalid_batch_size_is_refused(tx: Transaction, batch: int | None) -> None:
     with refused("invalid_argument", 400):
         tx.admin.rpc("recalculate_llm_costs", p_batch=batch)
 
 
-def test_a_recalculation_that_is_none_is_not_gone_on_with(tx: Transaction) -> None:
+def test_a_missing_recalculation_cannot_be_resumed(tx: Transaction) -> None:
     with refused("not_found", 404):
         tx.admin.rpc("recalculate_llm_costs", p_recalculation=-1)
 
@@ -173,10 +173,10 @@ RATES = st.lists(st.tuples(st.sampled_from(["a", "b", "*"]), st.integers(0, 5)),
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=EVENTS, prices=RATES, batch=st.integers(1, 5))
-def test_recalculated_costs_are_those_of_events_recorded_at_these_prices(
+def test_recalculated_costs_equal_those_of_events_recorded_at_these_prices(
     tx: Transaction, events: list[dict[str, Any]], prices: list[tuple[str, int]], batch: int
 ) -> None:
-    # At a time of their own, because small batches through the events of all other tests would take long.
+    # A separate time range, because small batches through the events of all other tests would take long.
     at = datetime.now(UTC) - timedelta(days=6, hours=7)
     minute = timedelta(minutes=1)
     with tx.connection.transaction(force_rollback=True):
@@ -201,7 +201,7 @@ def test_recalculated_costs_are_those_of_events_recorded_at_these_prices(
         assert recalculated_attempts == recorded_attempts
 
 
-def test_many_who_recalculate_at_once_append_each_difference_once(http: Http) -> None:
+def test_concurrent_recalculations_append_each_difference_once(http: Http) -> None:
     user = new_user(http)
     model = f"m-{user.id}"
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Reports: whole days of any time zone, sums of what was recorded, and nothing that looks free and is not."""
+"""Reports: whole days in any time zone, exact sums, and unpriced usage that never looks free."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.database.ledger import attempts, backfill, price, project_attempts
 from tests.database.support import Caller, Transaction, new_user, refused, request_id
 
-# With clocks that change at midnight, twice a day by half an hour, and hours that begin at :30 and :45.
+# Including clock changes at midnight and by half an hour, and local hours that begin at :30 and :45 UTC.
 ZONES = (
     "UTC",
     "Europe/Berlin",
@@ -30,7 +30,7 @@ ZONES = (
     "Australia/Lord_Howe",
     "Pacific/Apia",
 )
-# Around the days on which clocks change in one or the other.
+# Days on which clocks change in some of these zones.
 CHANGES = (
     datetime(2026, 3, 8, 5, tzinfo=UTC),
     datetime(2026, 3, 29, 0, tzinfo=UTC),
@@ -56,13 +56,13 @@ def user(tx: Transaction) -> Caller:
 
 
 def local_day(at: datetime, zone: str) -> date:
-    """The day that the UTC hour of a moment begins on."""
+    """Return the local day on which the UTC hour of a moment begins."""
     return at.replace(minute=0, second=0, microsecond=0).astimezone(ZoneInfo(zone)).date()
 
 
 @property_of_the_database
 @given(moments=st.lists(MOMENTS, min_size=1, max_size=12), zone=st.sampled_from(ZONES), data=st.data())
-def test_a_day_is_that_of_the_time_zone_also_when_clocks_change(
+def test_days_follow_the_time_zone_across_clock_changes(
     tx: Transaction, moments: list[datetime], zone: str, data: st.DataObject
 ) -> None:
     expected = Counter(local_day(at, zone) for at in moments)
@@ -72,21 +72,21 @@ def test_a_day_is_that_of_the_time_zone_also_when_clocks_change(
         for at in moments:
             backfill(tx, user, at)
         found = user.rpc("get_llm_usage", p_since="2026-01-01", p_time_zone=zone)
-        asked = user.rpc("get_llm_usage", p_since=since, p_until=until, p_time_zone=zone)
+        selected = user.rpc("get_llm_usage", p_since=since, p_until=until, p_time_zone=zone)
         project = tx.admin.rpc("get_llm_usage", p_since="2026-01-01", p_time_zone=zone, p_by=["user"])
     starts = {line["starts_at"]: line["attempts"] for line in found}
     assert {date.fromisoformat(start[:10]): count for start, count in starts.items()} == expected
     for start in map(datetime.fromisoformat, starts):
-        # It is the first moment of the day: there is none a second before.
+        # It is the first moment of the day: a second earlier, it was the day before.
         before = (start.astimezone(UTC) - timedelta(seconds=1)).astimezone(ZoneInfo(zone))
         assert before.date() < start.date()
     within = {day: count for day, count in expected.items() if since <= day <= until}
-    assert {date.fromisoformat(line["starts_at"][:10]): line["attempts"] for line in asked} == within
+    assert {date.fromisoformat(line["starts_at"][:10]): line["attempts"] for line in selected} == within
     mine = [line for line in project if line["user_id"] == user.id]
     assert {line["starts_at"]: line["attempts"] for line in mine} == starts
 
 
-def test_a_report_is_in_the_time_zone_of_the_settings(user: Caller, tx: Transaction) -> None:
+def test_a_report_uses_the_time_zone_of_the_users_settings(user: Caller, tx: Transaction) -> None:
     backfill(tx, user, datetime(2026, 6, 30, 23, 30, tzinfo=UTC))
     user.rpc("set_llm_settings", p_changes={"time_zone": "Europe/Berlin"})
     (line,) = user.rpc("get_llm_usage", p_since="2026-07-01", p_until="2026-07-01")
@@ -97,14 +97,16 @@ def test_a_report_is_in_the_time_zone_of_the_settings(user: Caller, tx: Transact
     assert utc["starts_at"] == "2026-06-30T00:00:00+00:00"
 
 
-def test_a_report_leaves_the_time_zone_of_its_session_alone(user: Caller, tx: Transaction) -> None:
+def test_a_report_does_not_change_the_time_zone_of_its_session(user: Caller, tx: Transaction) -> None:
     user.records()
     user.rpc("get_llm_usage", p_time_zone="Asia/Kathmandu")
     assert tx.value("select current_setting('timezone')") != "Asia/Kathmandu"
 
 
 @pytest.mark.parametrize(("bucket", "lines"), [("hour", 3), ("day", 2), ("month", 1), (None, 1)])
-def test_time_is_cut_as_asked(tx: Transaction, user: Caller, bucket: str | None, lines: int) -> None:
+def test_a_report_has_a_line_for_each_requested_bucket(
+    tx: Transaction, user: Caller, bucket: str | None, lines: int
+) -> None:
     for hour in (1, 2, 30):
         backfill(tx, user, datetime(2026, 7, 1, tzinfo=UTC) + timedelta(hours=hour))
     found = user.rpc("get_llm_usage", p_since="2026-07-01", p_bucket=bucket)
@@ -112,7 +114,7 @@ def test_time_is_cut_as_asked(tx: Transaction, user: Caller, bucket: str | None,
     assert all((line["starts_at"] is None) is (bucket is None) for line in found)
 
 
-def test_what_a_report_is_not_by_is_null_and_summed(tx: Transaction, user: Caller) -> None:
+def test_fields_that_a_report_is_not_grouped_by_are_null(tx: Transaction, user: Caller) -> None:
     key = user.holds_key("groq")["id"]
     for task in ("code", "speed", None):
         for model in ("a", "b"):
@@ -126,16 +128,18 @@ def test_what_a_report_is_not_by_is_null_and_summed(tx: Transaction, user: Calle
     assert (by_key["key_id"], by_key["attempts"]) == (key, 6)
 
 
-def test_the_dearest_come_first_and_what_has_no_price_last(tx: Transaction, user: Caller) -> None:
-    for model, cost in (("cheap", 1), ("unpriced", None), ("dear", 3), ("middling", 2)):
+def test_ordering_by_cost_lists_the_highest_cost_first_and_unpriced_usage_last(
+    tx: Transaction, user: Caller
+) -> None:
+    for model, cost in (("cheap", 1), ("unpriced", None), ("expensive", 3), ("middling", 2)):
         backfill(tx, user, datetime.now(UTC), model=model, cost=cost)
     lines = user.rpc("get_llm_usage", p_bucket=None, p_by=["model"], p_order="cost", p_limit=3)
-    assert [line["model"] for line in lines] == ["dear", "middling", "cheap"]
+    assert [line["model"] for line in lines] == ["expensive", "middling", "cheap"]
     *_, last = user.rpc("get_llm_usage", p_bucket=None, p_by=["model"], p_order="cost")
     assert (last["model"], last["cost"]) == ("unpriced", None)
 
 
-def test_what_has_no_price_never_looks_free(tx: Transaction, user: Caller) -> None:
+def test_unpriced_usage_is_never_reported_as_free(tx: Transaction, user: Caller) -> None:
     price(tx, model="priced", input=1, output=1)
     price(tx, model="free", input=0, output=0)
 
@@ -146,13 +150,11 @@ def test_what_has_no_price_never_looks_free(tx: Transaction, user: Caller) -> No
     million = {"input_tokens": 10**6, "output_tokens": 0}
     user.records(model="unpriced", **million)
     user.records(model="unpriced", outcome="failed", error_class="timeout")
-    assert line("unpriced") == (None, 1, 0), (
-        "a failure without tokens costs nothing, and says nothing of the rest"
-    )
+    assert line("unpriced") == (None, 1, 0), "a failure without tokens does not make the rest priced"
     user.records(model="priced")
     assert line("priced") == (None, 0, 1)
     user.records(model="priced", **million)
-    assert line("priced") == (1, 0, 1), "what is known is told, and what is not is counted beside it"
+    assert line("priced") == (1, 0, 1), "known costs are summed, and unknown ones are counted"
     user.records(model="free", **million)
     assert line("free") == (0, 0, 0)
     user.records(model="failed", outcome="failed", error_class="timeout")
@@ -162,7 +164,9 @@ def test_what_has_no_price_never_looks_free(tx: Transaction, user: Caller) -> No
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_latencies_are_right_to_the_width_of_a_bucket(tx: Transaction, user: Caller, seed: int) -> None:
+def test_latency_percentiles_are_accurate_to_the_width_of_a_bucket(
+    tx: Transaction, user: Caller, seed: int
+) -> None:
     chance = random.Random(seed)
     latencies = [int(chance.lognormvariate(7, 1)) for _ in range(400)]
     for latency in latencies:
@@ -170,12 +174,15 @@ def test_latencies_are_right_to_the_width_of_a_bucket(tx: Transaction, user: Cal
     backfill(tx, user, datetime.now(UTC), latency_ms=None)
     (line,) = user.rpc("get_llm_usage", p_bucket=None, p_by=[])
     percentiles = statistics.quantiles(latencies, n=100, method="inclusive")
-    for told, exact in ((line["latency_p50_ms"], percentiles[49]), (line["latency_p95_ms"], percentiles[94])):
-        assert exact / 2**0.5 <= told <= exact * 2**0.5
-        assert told == pytest.approx(exact, rel=0.1), "and usually much closer"
+    for reported, exact in (
+        (line["latency_p50_ms"], percentiles[49]),
+        (line["latency_p95_ms"], percentiles[94]),
+    ):
+        assert exact / 2**0.5 <= reported <= exact * 2**0.5
+        assert reported == pytest.approx(exact, rel=0.1), "usually much closer"
 
 
-def test_a_latency_that_was_not_measured_is_in_no_percentile(user: Caller) -> None:
+def test_a_missing_latency_is_in_no_percentile(user: Caller) -> None:
     user.records(latency_ms=None)
     (line,) = user.rpc("get_llm_usage")
     assert (line["latency_p50_ms"], line["latency_p95_ms"]) == (None, None)
@@ -193,14 +200,14 @@ def test_a_latency_that_was_not_measured_is_in_no_percentile(user: Caller) -> No
         {"p_limit": 0},
     ],
 )
-def test_an_argument_that_cannot_be_is_refused_by_name(user: Caller, arguments: dict[str, Any]) -> None:
+def test_the_error_names_the_invalid_argument(user: Caller, arguments: dict[str, Any]) -> None:
     with refused("invalid_argument", 400) as error:
         user.rpc("get_llm_usage", **arguments)
     assert error.value.message.startswith(next(iter(arguments)))
     assert "Allowed: " in error.value.hint
 
 
-def test_the_project_is_all_users_together_and_says_who_used_what(tx: Transaction) -> None:
+def test_the_project_report_sums_all_users_and_can_group_by_user(tx: Transaction) -> None:
     ada, ben = new_user(tx), new_user(tx)
     ada.records(model="project-test", input_tokens=1)
     ben.records(model="project-test", input_tokens=2)
@@ -211,9 +218,7 @@ def test_the_project_is_all_users_together_and_says_who_used_what(tx: Transactio
     assert [line["input_tokens"] for line in together if line["model"] == "project-test"] == [3]
 
 
-def test_an_administrator_reads_one_users_report_as_they_see_it_and_by_user(
-    tx: Transaction, user: Caller
-) -> None:
+def test_an_administrator_can_read_a_users_report_as_the_user_sees_it(tx: Transaction, user: Caller) -> None:
     user.rpc("set_llm_settings", p_changes={"time_zone": "Asia/Kathmandu"})
     user.records(input_tokens=7)
     new_user(tx).records()
@@ -223,7 +228,7 @@ def test_an_administrator_reads_one_users_report_as_they_see_it_and_by_user(
     assert tx.admin.rpc("get_llm_usage", p_user_id=str(uuid.uuid4())) == []
 
 
-def test_a_report_of_everything_is_of_everything(tx: Transaction, user: Caller) -> None:
+def test_an_unbounded_report_includes_all_usage(tx: Transaction, user: Caller) -> None:
     before = project_attempts(tx)
     backfill(tx, user, datetime(2021, 1, 1, tzinfo=UTC))
     user.records(request_id=request_id())

@@ -1,4 +1,4 @@
-"""Receipts, events, forecast and hints: what a user finds behind the sums, and nobody else does."""
+"""Receipts, events, forecasts and hints: the details behind a user's totals."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def user(tx: Transaction) -> Caller:
 # Receipts -----------------------------------------------------------------------------------------
 
 
-def test_a_receipt_has_its_attempts_in_order_and_what_they_cost(tx: Transaction, user: Caller) -> None:
-    price(tx, model="dear", input=2, output=2)
+def test_a_receipt_lists_its_attempts_in_order_with_their_costs(tx: Transaction, user: Caller) -> None:
+    price(tx, model="expensive", input=2, output=2)
     request = request_id()
-    # Recorded the wrong way round.
-    user.records(request_id=request, attempt=2, model="dear", task="code", service_tier="flex", **MILLION)
+    # The second attempt is recorded first.
+    user.records(
+        request_id=request, attempt=2, model="expensive", task="code", service_tier="flex", **MILLION
+    )
     user.records(request_id=request, model="other", task="code", outcome="failed", error_class="rate_limited")
     (receipt,) = user.rpc("list_llm_requests")
     assert (str(receipt["request_id"]), receipt["task"], receipt["outcome"]) == (request, "code", "succeeded")
@@ -38,17 +40,17 @@ def test_a_receipt_has_its_attempts_in_order_and_what_they_cost(tx: Transaction,
         0,
         1,
     )
-    assert (second["model"], second["service_tier"], second["cost"]) == ("dear", "flex", 2)
+    assert (second["model"], second["service_tier"], second["cost"]) == ("expensive", "flex", 2)
 
 
 @pytest.mark.parametrize(
     ("model", "tokens", "status"),
-    [("unknown", MILLION, "unpriced"), ("dear", {}, "unreported"), ("dear", MILLION, "priced")],
+    [("unknown", MILLION, "unpriced"), ("expensive", {}, "unreported"), ("expensive", MILLION, "priced")],
 )
-def test_a_receipt_says_why_a_cost_is_not_known(
+def test_a_receipt_states_why_a_cost_is_unknown(
     tx: Transaction, user: Caller, model: str, tokens: dict[str, int], status: str
 ) -> None:
-    price(tx, model="dear", input=2, output=2)
+    price(tx, model="expensive", input=2, output=2)
     user.records(model=model, **tokens)
     (receipt,) = user.rpc("list_llm_requests")
     (attempt,) = receipt["attempts"]
@@ -56,18 +58,18 @@ def test_a_receipt_says_why_a_cost_is_not_known(
     assert (receipt["cost"] is None) is (attempt["cost"] is None) is (status != "priced")
 
 
-def test_receipts_are_read_newest_first_and_page_by_page(user: Caller) -> None:
-    made = [request_id(time.time() - seconds) for seconds in range(7)]
-    for request in made:
+def test_receipts_are_paged_newest_first(user: Caller) -> None:
+    requests = [request_id(time.time() - seconds) for seconds in range(7)]
+    for request in requests:
         user.records(request_id=request)
         user.records(request_id=request, attempt=2)
     found = user.rpc("list_llm_requests")
-    assert [str(it["request_id"]) for it in found] == made
+    assert [str(it["request_id"]) for it in found] == requests
     first = user.rpc("list_llm_requests", p_limit=3)
     assert first + user.rpc("list_llm_requests", p_before=first[-1]["request_id"]) == found
 
 
-def test_receipts_are_the_users_own(tx: Transaction, user: Caller) -> None:
+def test_a_user_reads_only_their_own_receipts(tx: Transaction, user: Caller) -> None:
     user.records()
     assert new_user(tx).rpc("list_llm_requests") == []
 
@@ -76,7 +78,7 @@ def test_receipts_are_the_users_own(tx: Transaction, user: Caller) -> None:
 
 
 def pages(caller: Caller, function: str, limit: int, **arguments: Any) -> list[dict[str, Any]]:
-    """All events, read page by page."""
+    """Read all events page by page."""
     found, after = [], None
     while page := caller.rpc(function, p_limit=limit, p_after=after, **arguments):
         assert len(page) <= limit
@@ -86,7 +88,7 @@ def pages(caller: Caller, function: str, limit: int, **arguments: Any) -> list[d
 
 
 @pytest.mark.parametrize("limit", [1, 3, 1000])
-def test_events_are_read_once_each_page_by_page(tx: Transaction, user: Caller, limit: int) -> None:
+def test_paging_through_events_returns_each_one_once(tx: Transaction, user: Caller, limit: int) -> None:
     other = new_user(tx)
     for days in (40, 3, 1, 0):
         for caller in (user, other):
@@ -101,7 +103,7 @@ def test_events_are_read_once_each_page_by_page(tx: Transaction, user: Caller, l
     assert pages(tx.admin, "list_llm_usage_events", limit, p_user_id=user.id) == own
 
 
-def test_events_are_of_the_time_that_was_requested(tx: Transaction, user: Caller) -> None:
+def test_only_events_of_the_requested_time_range_are_listed(tx: Transaction, user: Caller) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     for hours in (1, 2, 3):
         backfill(tx, user, now - timedelta(hours=hours))
@@ -112,12 +114,12 @@ def test_events_are_of_the_time_that_was_requested(tx: Transaction, user: Caller
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1/2/3/4", "' or true --"])
-def test_a_cursor_that_is_none_is_refused(user: Caller, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(user: Caller, cursor: str) -> None:
     with refused("invalid_argument", 400):
         user.rpc("list_llm_usage_events", p_after=cursor)
 
 
-def test_a_foreign_cursor_shows_nothing_foreign(tx: Transaction, user: Caller) -> None:
+def test_another_users_cursor_does_not_show_their_events(tx: Transaction, user: Caller) -> None:
     user.records()
     (event,) = user.rpc("list_llm_usage_events")
     other = new_user(tx)
@@ -127,23 +129,23 @@ def test_a_foreign_cursor_shows_nothing_foreign(tx: Transaction, user: Caller) -
 # Forecast -----------------------------------------------------------------------------------------
 
 
-def test_a_forecast_goes_on_as_the_last_seven_days(tx: Transaction, user: Caller) -> None:
+def test_a_forecast_extends_the_average_of_the_last_seven_days(tx: Transaction, user: Caller) -> None:
     now = datetime.now(UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for days in range(1, 9):
         backfill(tx, user, midnight - timedelta(days=days) + timedelta(hours=5), cost=days)
     backfill(tx, user, now, cost=0.5)
-    told = user.rpc("get_llm_forecast")
-    assert told["daily_average"] == pytest.approx(sum(range(1, 8)) / 7, abs=1e-6)
+    forecast = user.rpc("get_llm_forecast")
+    assert forecast["daily_average"] == pytest.approx(sum(range(1, 8)) / 7, abs=1e-6)
     month = midnight.replace(day=1)
     so_far = 0.5 + sum(days for days in range(1, 9) if midnight - timedelta(days=days) >= month)
-    assert told["cost_so_far"] == so_far
+    assert forecast["cost_so_far"] == so_far
     month_ends = (month + timedelta(days=32)).replace(day=1)
     left = (month_ends - now) / timedelta(days=1)
-    assert told["forecast"] == pytest.approx(so_far + left * sum(range(1, 8)) / 7, abs=0.01)
+    assert forecast["forecast"] == pytest.approx(so_far + left * sum(range(1, 8)) / 7, abs=0.01)
 
 
-def test_who_began_lately_is_averaged_over_the_days_since(tx: Transaction, user: Caller) -> None:
+def test_a_new_users_average_covers_the_days_since_their_first_usage(tx: Transaction, user: Caller) -> None:
     assert user.rpc("get_llm_forecast")["forecast"] is None
     backfill(tx, user, datetime.now(UTC), cost=2)
     today = user.rpc("get_llm_forecast")
@@ -153,12 +155,12 @@ def test_who_began_lately_is_averaged_over_the_days_since(tx: Transaction, user:
     assert (two["days_averaged"], two["daily_average"]) == (2, 1.5)
 
 
-def test_what_has_no_price_is_not_forecast(tx: Transaction, user: Caller) -> None:
+def test_unpriced_usage_is_not_forecast(tx: Transaction, user: Caller) -> None:
     for days in (0, 1):
         backfill(tx, user, datetime.now(UTC) - timedelta(days=days), cost=None)
-    told = user.rpc("get_llm_forecast")
-    assert (told["daily_average"], told["forecast"]) == (None, None)
-    assert told["unpriced"] >= 1
+    forecast = user.rpc("get_llm_forecast")
+    assert (forecast["daily_average"], forecast["forecast"]) == (None, None)
+    assert forecast["unpriced"] >= 1
 
 
 # Hints --------------------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ def hints(user: Caller, kind: str) -> list[dict[str, Any]]:
     return [hint for hint in user.rpc("list_llm_hints") if hint["kind"] == kind]
 
 
-def test_a_cheaper_model_of_the_same_provider_is_named(tx: Transaction, user: Caller) -> None:
+def test_a_hint_names_a_cheaper_model_of_the_same_provider(tx: Transaction, user: Caller) -> None:
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
     price(tx, "llama-3.1-8b-instant", "groq", input=0.01, output=0.01)
@@ -201,14 +203,16 @@ def test_a_cheaper_model_of_the_same_provider_is_named(tx: Transaction, user: Ca
     ],
     ids=["the cheapest", "no text", "no price", "nothing but failures"],
 )
-def test_nothing_is_advised_without_data(tx: Transaction, user: Caller, event: dict[str, Any]) -> None:
+def test_no_hint_is_given_without_a_comparison_of_costs(
+    tx: Transaction, user: Caller, event: dict[str, Any]
+) -> None:
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
     user.records(**{"provider": "openai", "input_tokens": 1000, "output_tokens": 10, **event})
     assert user.rpc("list_llm_hints") == []
 
 
-def test_a_model_that_answers_in_vectors_is_no_advice(tx: Transaction, user: Caller) -> None:
+def test_an_embedding_model_is_not_suggested_as_a_cheaper_model(tx: Transaction, user: Caller) -> None:
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "text-embedding-3-small", "openai", input=0.02, output=0)
     user.records(provider="openai", model="gpt-5", input_tokens=1000, output_tokens=10)
@@ -216,7 +220,7 @@ def test_a_model_that_answers_in_vectors_is_no_advice(tx: Transaction, user: Cal
     assert hints(user, "cheaper_model") == []
 
 
-def test_a_cache_that_cost_more_than_it_saved_is_named(tx: Transaction, user: Caller) -> None:
+def test_a_hint_names_a_cache_that_cost_more_than_it_saved(tx: Transaction, user: Caller) -> None:
     price(tx, "cached", input=1, cached_input=0.1, cache_write=2, output=1)
     user.records(model="cached", input_tokens=10**6, cache_write_tokens=10**6, output_tokens=0)
     (hint,) = hints(user, "cache_loss")
@@ -227,7 +231,7 @@ def test_a_cache_that_cost_more_than_it_saved_is_named(tx: Transaction, user: Ca
 
 
 @pytest.mark.parametrize(("attempts", "failures", "named"), [(20, 4, True), (20, 3, False), (19, 19, False)])
-def test_a_provider_that_fails_often_is_named(
+def test_a_hint_names_a_provider_that_fails_often(
     user: Caller, attempts: int, failures: int, named: bool
 ) -> None:
     for number in range(attempts):

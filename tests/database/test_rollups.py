@@ -1,4 +1,4 @@
-"""Project totals are rolled up while everybody records, and the project's report is exact at every moment."""
+"""Project totals are rolled up during recording, and the project report is exact at every moment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support import Stack, wait_until
 
 HOUR, DAY = 3600, 24 * 3600
 
-# Whatever is in the database: the sums of everybody's totals, by the columns of a report.
+# The sums of all users' totals, by the columns of a report.
 SUMS = """
 select date_trunc('day', hour, 'UTC') as starts_at, model, sum(attempts)::bigint as attempts,
   sum(input_tokens)::bigint as input_tokens, sum(unpriced)::bigint as unpriced,
@@ -30,7 +30,7 @@ from public.llm_usage_totals group by 1, 2
 
 
 def project(tx: Transaction) -> list[dict[str, Any]]:
-    """The project's report as SUMS has it."""
+    """Return the project report with the columns of SUMS."""
     lines = tx.admin.rpc("get_llm_usage", p_since="2000-01-01", p_by=["model"])
     return [
         {
@@ -73,7 +73,7 @@ STEPS = st.one_of(
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, min_size=2, max_size=10))
-def test_the_report_is_exact_whatever_is_recorded_rolled_up_and_recalculated_in_which_order(
+def test_the_project_report_is_exact_after_any_sequence_of_operations(
     tx: Transaction, steps: list[tuple[Any, ...]]
 ) -> None:
     with tx.connection.transaction(force_rollback=True):
@@ -97,7 +97,7 @@ def test_the_report_is_exact_whatever_is_recorded_rolled_up_and_recalculated_in_
         assert tx.admin.rpc("check_llm_usage")["differing"] == 0
 
 
-def test_what_is_over_is_rolled_up_and_the_rest_is_not(tx: Transaction) -> None:
+def test_only_completed_hours_and_days_are_rolled_up(tx: Transaction) -> None:
     user = new_user(tx)
     for days in (0, 1, 3):
         user.records(request_id=request_id(time.time() - days * DAY))
@@ -112,7 +112,7 @@ def test_what_is_over_is_rolled_up_and_the_rest_is_not(tx: Transaction) -> None:
     assert rollups(tx, span="day", starts_at=today) == 0
 
 
-def test_a_rolled_up_report_reads_few_rows(tx: Transaction) -> None:
+def test_a_rolled_up_day_has_one_row_for_all_users(tx: Transaction) -> None:
     users = [new_user(tx) for _ in range(20)]
     at = datetime.now(UTC) - timedelta(days=3)
     for user in users:
@@ -143,13 +143,13 @@ def test_a_rolled_up_report_does_not_read_every_users_totals(tx: Transaction) ->
     project(tx)
     rolled_up = tx.value(read)
     assert rolled_up - before > 10_000, "to roll them up"
-    for _ in range(7):  # until the plan is one for all arguments
+    for _ in range(7):  # Until PostgreSQL uses a generic plan.
         lines = project(tx)
     assert sum(line["attempts"] for line in lines if line["model"] == "many") == 10_001
     assert tx.value(read) - rolled_up < 5_000
 
 
-def test_a_late_event_is_told_at_once_and_rolled_up_again(tx: Transaction) -> None:
+def test_a_late_event_is_reported_at_once_and_rolled_up_again(tx: Transaction) -> None:
     user = new_user(tx)
     user.records(request_id=request_id(time.time() - 3 * DAY))
     roll_up_all(tx)
@@ -161,13 +161,13 @@ def test_a_late_event_is_told_at_once_and_rolled_up_again(tx: Transaction) -> No
     assert project_attempts(tx) == before + 1
 
 
-def test_an_event_of_this_hour_marks_nothing(tx: Transaction) -> None:
+def test_an_event_of_the_current_hour_marks_no_rollup_as_stale(tx: Transaction) -> None:
     roll_up_all(tx)
     new_user(tx).records()
     assert rollups(tx, stale=True) == 0
 
 
-def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> None:
+def test_a_report_in_a_read_only_transaction_includes_all_usage(stack: Stack, http: Http) -> None:
     user = new_user(http)
     user.records(request_id=request_id(time.time() - 2 * DAY), model="read-only")
     with owner(stack) as connection, connection.transaction():
@@ -178,12 +178,12 @@ def test_a_report_that_may_not_write_is_exact_too(stack: Stack, http: Http) -> N
     assert sum(line["attempts"] for line in row["it"] if line["model"] == "read-only") >= 1
 
 
-# At the same time ---------------------------------------------------------------------------------
+# Concurrency --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def late(http: Http, stack: Stack) -> Iterator[tuple[Connection, Connection, str]]:
-    """Two connections, and an hour of days ago that is rolled up."""
+    """Two connections, and a request in an hour of two days ago that is rolled up."""
     user = new_user(http)
     event = request_id(time.time() - 2 * DAY)
     user.records(request_id=event)
@@ -195,14 +195,14 @@ def late(http: Http, stack: Stack) -> Iterator[tuple[Connection, Connection, str
 
 
 def record(connection: Connection, at: str) -> None:
-    """Record an attempt in the hour of another one."""
+    """Record an attempt in the same hour as another request."""
     event = usage_event(request_id=at[:13] + request_id()[13:], model="racing")
     named = ", ".join(f"{name} => %({name})s" for name in event)
     connection.execute(f"select public.record_llm_usage({named})", event)
 
 
-def told(connection: Connection) -> int:
-    """Attempts of the racing model, as the project's report tells them."""
+def reported(connection: Connection) -> int:
+    """Return the attempts of the model `racing` in the project report."""
     with connection.transaction():
         connection.execute("select set_config('role', 'service_role', true)")
         row = connection.execute(
@@ -212,19 +212,19 @@ def told(connection: Connection) -> int:
     return sum(line["attempts"] for line in row["it"] if line["model"] == "racing")
 
 
-def test_an_event_that_commits_after_the_rollup_began_is_not_lost(
+def test_an_event_that_commits_after_a_rollup_began_is_not_lost(
     late: tuple[Connection, Connection, str],
 ) -> None:
     recording, rolling_up, event = late
     record(recording, event)
-    before = told(rolling_up)
+    before = reported(rolling_up)
     with recording.transaction():
         record(recording, event)
-        assert told(rolling_up) == before, "rolled up or read while it is not committed"
-    assert told(rolling_up) == before + 1
+        assert reported(rolling_up) == before, "an uncommitted event is not counted"
+    assert reported(rolling_up) == before + 1
 
 
-def test_an_event_waits_for_the_rollup_of_its_hour_and_marks_it(
+def test_an_event_waits_for_the_rollup_of_its_hour_and_marks_it_as_stale(
     late: tuple[Connection, Connection, str], stack: Stack
 ) -> None:
     recording, rolling_up, event = late
@@ -243,10 +243,10 @@ def test_an_event_waits_for_the_rollup_of_its_hour_and_marks_it(
         committed = watching.execute(
             "select sum(attempts)::integer as it from public.llm_usage_totals where model = 'racing'"
         ).fetchone()
-        assert committed == {"it": told(watching)}
+        assert committed == {"it": reported(watching)}
 
 
-def test_only_one_folds_at_a_time_and_the_other_does_not_wait(stack: Stack) -> None:
+def test_a_second_concurrent_rollup_returns_without_waiting(stack: Stack) -> None:
     rollup = "select llm_private.roll_up_usage('1 second') as it"
     with owner(stack) as one, owner(stack) as other, one.transaction():
         assert one.execute(rollup).fetchone() != {"it": None}
@@ -254,7 +254,7 @@ def test_only_one_folds_at_a_time_and_the_other_does_not_wait(stack: Stack) -> N
         assert other.execute(rollup).fetchone() == {"it": None}
 
 
-def test_nothing_is_lost_while_many_record_late_and_others_report(http: Http, stack: Stack) -> None:
+def test_concurrent_late_recording_and_reporting_lose_no_usage(http: Http, stack: Stack) -> None:
     users = [new_user(http) for _ in range(4)]
     chance = random.Random(11)
     stop = threading.Event()
@@ -268,11 +268,11 @@ def test_nothing_is_lost_while_many_record_late_and_others_report(http: Http, st
         counts = []
         with owner(stack) as connection:
             while not stop.is_set():
-                counts.append(told(connection))
+                counts.append(reported(connection))
         return counts
 
     with owner(stack) as connection:
-        before = told(connection)
+        before = reported(connection)
     with ThreadPoolExecutor(6) as pool:
         reports = [pool.submit(keep_reporting) for _ in range(2)]
         for done in [pool.submit(keep_recording, user) for user in users]:
@@ -280,10 +280,10 @@ def test_nothing_is_lost_while_many_record_late_and_others_report(http: Http, st
         stop.set()
         counts = [report.result() for report in reports]
     for seen in counts:
-        assert seen == sorted(seen), "what was told once is never taken back"
+        assert seen == sorted(seen), "a reported count never decreases"
     with owner(stack) as connection:
-        assert told(connection) == before + 240
+        assert reported(connection) == before + 240
         while not http.admin.rpc("run_llm_maintenance")["done"]:
             pass
-        assert told(connection) == before + 240
+        assert reported(connection) == before + 240
     assert http.admin.rpc("check_llm_usage")["differing"] == 0

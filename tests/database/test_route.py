@@ -1,4 +1,4 @@
-"""The route: who may serve a request, in which order, and why; and the keys that come with it, on lease."""
+"""Routes: the candidates that may serve a request, their order and reasons, and the leases of their keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPERATOR = ["openai", "groq", "mistral", "anthropic", "google"]
 
 @pytest.fixture
 def user(tx: Transaction) -> Caller:
-    """Somebody with a key for each of three providers."""
+    """A user with keys for three providers."""
     user = new_user(tx)
     for provider in ("openai", "groq", "mistral"):
         user.holds_key(provider)
@@ -30,7 +30,7 @@ def settle(user: Caller, **changes: Any) -> None:
 
 
 def resolve(user: Caller, **request: Any) -> list[str]:
-    """The candidates of a route, as source:provider=reason."""
+    """Return the candidates of a route as source:provider=reason."""
     named = {f"p_{name}": value for name, value in request.items()}
     route = user.rpc("resolve_llm_route", **named)
     explained = user.rpc("explain_llm_route", **named)
@@ -46,16 +46,16 @@ def models(user: Caller, **request: Any) -> list[str]:
 
 
 def skipped(user: Caller, **request: Any) -> dict[str, str]:
-    """What a route skipped: source:provider → reason."""
+    """Return the skipped candidates of a route: source:provider → reason."""
     named = {f"p_{name}": value for name, value in request.items()}
     lines = user.rpc("explain_llm_route", **named)["skipped"]
     return {f"{line['key_source']}:{line['provider']}": line["reason"] for line in lines}
 
 
-# The order ----------------------------------------------------------------------------------------
+# Order --------------------------------------------------------------------------------------------
 
 
-def test_without_wishes_the_catalog_orders(user: Caller) -> None:
+def test_the_catalog_sets_the_default_order(user: Caller) -> None:
     assert resolve(user) == [
         "user:openai=preference_order",
         "user:groq=preference_order",
@@ -63,7 +63,7 @@ def test_without_wishes_the_catalog_orders(user: Caller) -> None:
     ]
 
 
-def test_without_wishes_the_order_of_the_task_goes_before_the_catalogs(user: Caller) -> None:
+def test_the_order_of_a_task_goes_before_the_catalogs(user: Caller) -> None:
     assert resolve(user, task="speed") == [
         "user:groq=preference_order",
         "user:mistral=preference_order",
@@ -71,11 +71,11 @@ def test_without_wishes_the_order_of_the_task_goes_before_the_catalogs(user: Cal
     ]
 
 
-def test_a_task_that_nobody_knows_is_a_task_too(user: Caller) -> None:
+def test_an_unknown_task_uses_the_order_of_the_catalog(user: Caller) -> None:
     assert resolve(user, task="writing haiku") == resolve(user)
 
 
-def test_the_users_priorities_go_before_the_tasks_order(user: Caller) -> None:
+def test_a_users_priorities_go_before_the_order_of_the_task(user: Caller) -> None:
     settle(user, provider_preferences={"openai": {"priority": 1}, "mistral": {"priority": 0}})
     assert resolve(user, task="speed") == [
         "user:mistral=preference_order",
@@ -89,14 +89,14 @@ def test_the_default_provider_goes_before_priorities(user: Caller) -> None:
     assert resolve(user)[:2] == ["user:mistral=default_provider", "user:openai=preference_order"]
 
 
-def test_the_override_of_a_task_goes_before_the_default_provider(user: Caller) -> None:
+def test_a_task_override_goes_before_the_default_provider(user: Caller) -> None:
     settle(user, default_provider="mistral", task_overrides={"code": {"provider": "groq", "model": "m"}})
     assert resolve(user, task="code")[:2] == ["user:groq=task_override", "user:mistral=default_provider"]
     assert models(user, task="code")[0] == "groq/m"
     assert resolve(user, task="speed")[0] == "user:mistral=default_provider"
 
 
-def test_what_is_requested_goes_before_the_override(user: Caller) -> None:
+def test_the_requested_model_goes_before_the_task_override(user: Caller) -> None:
     settle(user, task_overrides={"code": {"provider": "groq"}})
     assert resolve(user, task="code", model="openai/gpt-x")[:2] == [
         "user:openai=requested",
@@ -105,7 +105,7 @@ def test_what_is_requested_goes_before_the_override(user: Caller) -> None:
     assert models(user, task="code", model="openai/gpt-x")[0] == "openai/gpt-x"
 
 
-def test_the_fallbacks_of_an_override_are_all_that_is_tried(user: Caller) -> None:
+def test_an_override_with_fallbacks_excludes_all_other_providers(user: Caller) -> None:
     override = {"provider": "groq", "fallbacks": [{"provider": "mistral", "model": "m"}]}
     settle(user, task_overrides={"code": override})
     request = {"task": "code", "operator_providers": ["openai"]}
@@ -119,12 +119,12 @@ def test_the_fallbacks_of_an_override_are_all_that_is_tried(user: Caller) -> Non
     }
 
 
-def test_an_empty_list_of_fallbacks_is_closed_too(user: Caller) -> None:
+def test_an_override_with_no_fallbacks_excludes_all_other_providers(user: Caller) -> None:
     settle(user, task_overrides={"code": {"provider": "groq", "fallbacks": []}})
     assert resolve(user, task="code") == ["user:groq=task_override"]
 
 
-def test_operators_keys_follow_the_users_in_the_same_order(user: Caller) -> None:
+def test_operator_keys_follow_the_users_keys_in_the_same_order(user: Caller) -> None:
     settle(user, default_provider="mistral")
     assert resolve(user, operator_providers=["groq", "mistral"]) == [
         "user:mistral=default_provider",
@@ -135,7 +135,7 @@ def test_operators_keys_follow_the_users_in_the_same_order(user: Caller) -> None
     ]
 
 
-def test_the_operators_openai_comes_last_unless_the_user_gave_it_a_place(user: Caller) -> None:
+def test_the_operators_openai_key_is_last_unless_the_user_ranks_openai(user: Caller) -> None:
     assert resolve(user, operator_providers=["openai", "google"])[-2:] == [
         "operator:google=preference_order",
         "operator:openai=operator_openai",
@@ -147,11 +147,11 @@ def test_the_operators_openai_comes_last_unless_the_user_gave_it_a_place(user: C
     ]
 
 
-def test_an_operators_provider_that_is_not_in_the_catalog_is_none(user: Caller) -> None:
+def test_an_operator_provider_outside_the_catalog_is_ignored(user: Caller) -> None:
     assert resolve(user, operator_providers=["nope", "", "OpenAI"]) == resolve(user)
 
 
-# The model ----------------------------------------------------------------------------------------
+# Models -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -166,12 +166,12 @@ def test_an_operators_provider_that_is_not_in_the_catalog_is_none(user: Caller) 
         ("meta-llama/x", "groq/meta-llama/x"),
     ],
 )
-def test_a_model_is_requested_with_its_provider_or_bare(user: Caller, model: str, first: str) -> None:
+def test_a_model_can_be_requested_with_or_without_its_provider(user: Caller, model: str, first: str) -> None:
     assert models(user, model=model)[0] == first
     assert resolve(user, model=model)[0].endswith("=requested")
 
 
-def test_a_bare_model_that_nobody_is_known_to_have_goes_to_the_default_provider(user: Caller) -> None:
+def test_an_unknown_model_goes_to_the_default_provider_or_is_refused(user: Caller) -> None:
     for function in ("resolve_llm_route", "explain_llm_route"):
         with refused("unknown_model", 400) as error:
             user.rpc(function, p_model="brand-new")
@@ -180,7 +180,7 @@ def test_a_bare_model_that_nobody_is_known_to_have_goes_to_the_default_provider(
     assert models(user, model="brand-new")[0] == "mistral/brand-new"
 
 
-def test_the_model_of_a_candidate_is_the_users_then_the_tasks_then_the_providers(user: Caller) -> None:
+def test_the_override_then_the_users_model_then_the_tasks_model_is_used(user: Caller) -> None:
     assert models(user)[0] == "openai/gpt-5-mini"
     assert "openai/gpt-5-nano" in models(user, task="speed")
     settle(user, provider_preferences={"openai": {"model": "mine"}})
@@ -190,15 +190,15 @@ def test_the_model_of_a_candidate_is_the_users_then_the_tasks_then_the_providers
     assert models(user, task="code")[0] == "openai/mine"
 
 
-def test_embeddings_use_the_model_for_embeddings(user: Caller) -> None:
+def test_embeddings_use_the_embedding_model_of_each_provider(user: Caller) -> None:
     settle(user, provider_preferences={"openai": {"model": "mine"}})
     assert models(user, needs=["embeddings"]) == ["openai/text-embedding-3-small", "mistral/mistral-embed"]
 
 
-# What is skipped ----------------------------------------------------------------------------------
+# Skipped candidates -------------------------------------------------------------------------------
 
 
-def test_each_provider_that_cannot_serve_is_skipped_with_its_reason(tx: Transaction, user: Caller) -> None:
+def test_each_skipped_provider_has_its_reason(tx: Transaction, user: Caller) -> None:
     settle(user, provider_preferences={"openai": {"enabled": False}}, allow_operator_keys=False)
     tx.admin.rpc("set_llm_provider", p_provider={"id": "google", "enabled": False})
     key = {key["provider"]: key["id"] for key in user.rpc("list_llm_keys")}
@@ -227,7 +227,7 @@ def test_each_provider_that_cannot_serve_is_skipped_with_its_reason(tx: Transact
         assert part in error.value.hint
 
 
-def test_needs_leave_out_who_cannot_meet_them(user: Caller) -> None:
+def test_providers_without_a_needed_capability_are_skipped(user: Caller) -> None:
     assert resolve(user, needs=["vision"]) == [
         "user:openai=preference_order",
         "user:mistral=preference_order",
@@ -236,13 +236,15 @@ def test_needs_leave_out_who_cannot_meet_them(user: Caller) -> None:
     assert resolve(user, needs=["vision", "tools", "chat", "streaming", "json_schema"])
 
 
-def test_embeddings_need_a_model_for_them(tx: Transaction, user: Caller) -> None:
+def test_providers_without_an_embedding_model_are_skipped_for_embeddings(
+    tx: Transaction, user: Caller
+) -> None:
     tx.admin.rpc("set_llm_provider", p_provider={"id": "mistral", "task_models": {}})
     assert skipped(user, needs=["embeddings"])["user:mistral"] == "no_model"
     assert models(user, needs=["embeddings"], model="mistral/e")[0] == "mistral/e"
 
 
-def test_a_provider_that_was_switched_off_is_not_used_even_if_requested(user: Caller) -> None:
+def test_a_provider_disabled_by_the_user_is_not_used_even_if_requested(user: Caller) -> None:
     settle(user, provider_preferences={"openai": {"enabled": False}})
     assert "user:openai=requested" not in resolve(user, model="openai/gpt-x", operator_providers=["openai"])
     settle(user, task_overrides={"code": {"provider": "openai"}}, default_provider="openai")
@@ -252,7 +254,7 @@ def test_a_provider_that_was_switched_off_is_not_used_even_if_requested(user: Ca
     ]
 
 
-def test_with_fallbacks_off_only_the_first_candidate_is_left(user: Caller) -> None:
+def test_a_route_without_fallbacks_has_only_its_first_candidate(user: Caller) -> None:
     settle(user, enable_fallbacks=False)
     assert resolve(user, operator_providers=OPERATOR) == ["user:openai=preference_order"]
     assert set(skipped(user, operator_providers=["groq"]).values()) == {"fallbacks_off", "no_key"}
@@ -261,14 +263,14 @@ def test_with_fallbacks_off_only_the_first_candidate_is_left(user: Caller) -> No
     assert resolve(user, model="groq/x") == ["user:groq=requested"]
 
 
-def test_with_fallbacks_off_a_named_provider_is_not_swapped_for_another(user: Caller) -> None:
+def test_without_fallbacks_the_default_provider_is_not_replaced(user: Caller) -> None:
     settle(user, enable_fallbacks=False, default_provider="anthropic")
     with refused("no_usable_key", 422):
         resolve(user)
     assert resolve(user, operator_providers=["anthropic"]) == ["operator:anthropic=default_provider"]
 
 
-def test_an_empty_route_says_what_the_user_can_do(tx: Transaction) -> None:
+def test_an_empty_route_advises_the_user_what_to_do(tx: Transaction) -> None:
     user = new_user(tx)
     with refused("no_usable_key", 422) as error:
         user.rpc("resolve_llm_route")
@@ -277,7 +279,7 @@ def test_an_empty_route_says_what_the_user_can_do(tx: Transaction) -> None:
     assert new_user(tx).rpc("explain_llm_route", p_operator_providers=["groq"])["advice"] == ""
 
 
-# Who pays -----------------------------------------------------------------------------------------
+# Operator keys ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -291,7 +293,7 @@ def test_an_empty_route_says_what_the_user_can_do(tx: Transaction) -> None:
         (False, True, True),
     ],
 )
-def test_the_operators_keys_serve_who_agrees(
+def test_operator_keys_serve_only_users_who_allow_their_use(
     tx: Transaction, by_default: bool, consent: bool | None, used: bool
 ) -> None:
     tx.admin.rpc("set_llm_operator_settings", p_changes={"operator_keys_by_default": by_default})
@@ -305,7 +307,7 @@ def test_the_operators_keys_serve_who_agrees(
         assert "The operator has a key for Groq" in error.value.hint
 
 
-def test_an_operators_candidate_comes_without_a_key(user: Caller) -> None:
+def test_an_operator_candidate_has_no_key(user: Caller) -> None:
     route = user.rpc("resolve_llm_route", p_operator_providers=["openai"])
     for candidate in route["candidates"]:
         own = candidate["key_source"] == "user"
@@ -313,14 +315,14 @@ def test_an_operators_candidate_comes_without_a_key(user: Caller) -> None:
         assert candidate["key"] == (key_for(candidate["provider"]) if own else None)
 
 
-def test_somebody_without_settings_gets_the_same_as_with_untouched_ones(tx: Transaction) -> None:
+def test_a_user_without_settings_gets_the_route_of_default_settings(tx: Transaction) -> None:
     user = new_user(tx)
     before = resolve(user, operator_providers=OPERATOR)
     user.rpc("get_llm_settings")
     assert resolve(user, operator_providers=OPERATOR) == before
 
 
-# The request --------------------------------------------------------------------------------------
+# Request arguments --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("function", ["resolve_llm_route", "explain_llm_route"])
@@ -338,19 +340,19 @@ def test_somebody_without_settings_gets_the_same_as_with_untouched_ones(tx: Tran
         {"p_operator_providers": ["x"] * 101},
     ],
 )
-def test_what_cannot_be_a_request_is_refused(user: Caller, function: str, request_: dict[str, Any]) -> None:
+def test_the_error_names_the_invalid_argument(user: Caller, function: str, request_: dict[str, Any]) -> None:
     with refused("invalid_argument", 400) as error:
         user.rpc(function, **request_)
     assert next(iter(request_)) in error.value.message
 
 
-def test_nulls_are_as_good_as_nothing(user: Caller) -> None:
+def test_null_arguments_are_the_same_as_omitted_ones(user: Caller) -> None:
     nothing = {"p_task": None, "p_model": None, "p_needs": None, "p_operator_providers": None}
     assert user.rpc("explain_llm_route", **nothing) == user.rpc("explain_llm_route")
     assert user.rpc("resolve_llm_route", **nothing) == user.rpc("resolve_llm_route")
 
 
-# The lease ----------------------------------------------------------------------------------------
+# Leases -------------------------------------------------------------------------------------------
 
 
 def leases(tx: Transaction, user: Caller) -> list[dict[str, Any]]:
@@ -358,7 +360,7 @@ def leases(tx: Transaction, user: Caller) -> list[dict[str, Any]]:
 
 
 def test_resolving_again_within_a_lease_writes_nothing(http: Http) -> None:
-    """Not a row, not a transaction id: the hot path is read-only."""
+    """It writes no row and takes no transaction id: the hot path is read-only."""
     user = new_user(http)
     user.holds_key("groq")
     user.holds_key("openai")
@@ -368,7 +370,7 @@ def test_resolving_again_within_a_lease_writes_nothing(http: Http) -> None:
         def written() -> Any:
             return connection.execute("select pg_current_wal_insert_lsn()").fetchone()
 
-        # Other tests are not running; the server itself may write a record of its own now and then.
+        # No other test runs on this stack, but the server itself may write a WAL record now and then.
         quiet = []
         for _ in range(5):
             before = written()
@@ -378,7 +380,7 @@ def test_resolving_again_within_a_lease_writes_nothing(http: Http) -> None:
         assert any(quiet)
 
 
-def test_each_release_of_a_key_is_on_the_audit_log(user: Caller) -> None:
+def test_each_lease_of_a_key_is_audited(user: Caller) -> None:
     route = user.rpc("resolve_llm_route", p_model="groq/x")
     lines = [line for line in user.rpc("get_llm_audit_log") if line["action"] == "lease"]
     released = {str(line["key_id"]): line for line in lines}
@@ -390,7 +392,7 @@ def test_each_release_of_a_key_is_on_the_audit_log(user: Caller) -> None:
         assert datetime.fromisoformat(line["detail"]["until"]) == datetime.fromisoformat(route["expires_at"])
 
 
-def test_a_lease_lasts_as_long_as_the_operator_says(tx: Transaction, user: Caller) -> None:
+def test_the_operator_sets_how_long_a_lease_lasts(tx: Transaction, user: Caller) -> None:
     tx.admin.rpc("set_llm_operator_settings", p_changes={"lease_seconds": 60})
     until = datetime.fromisoformat(user.rpc("resolve_llm_route")["expires_at"])
     assert until == tx.value("select now()") + timedelta(seconds=60)
@@ -407,7 +409,7 @@ def test_an_expired_lease_is_renewed(tx: Transaction, user: Caller) -> None:
     assert all(lease["expires_at"] > tx.value("select now()") for lease in leases(tx, user))
 
 
-def test_each_session_and_each_runtime_has_a_lease_of_its_own(tx: Transaction, user: Caller) -> None:
+def test_each_session_and_each_runtime_has_its_own_lease(tx: Transaction, user: Caller) -> None:
     runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
     callers = [
         user,
@@ -425,12 +427,12 @@ def test_each_session_and_each_runtime_has_a_lease_of_its_own(tx: Transaction, u
     assert len(by_runtime) == 3
 
 
-def test_a_strange_session_in_a_token_does_not_break_the_route(user: Caller) -> None:
+def test_an_invalid_session_id_in_a_token_does_not_break_the_route(user: Caller) -> None:
     for session in ("not-a-uuid", "", "x" * 1000, 7):
         assert user.with_claims(session_id=session).rpc("resolve_llm_route")["candidates"]
 
 
-def test_a_key_that_was_stored_since_is_leased_too(tx: Transaction, user: Caller) -> None:
+def test_a_key_stored_during_a_lease_is_leased_too(tx: Transaction, user: Caller) -> None:
     user.rpc("resolve_llm_route")
     user.holds_key("anthropic")
     user.holds_key("groq", 2)
@@ -439,7 +441,7 @@ def test_a_key_that_was_stored_since_is_leased_too(tx: Transaction, user: Caller
     assert {str(lease["key_id"]) for lease in leases(tx, user)} == stored
 
 
-def test_a_key_that_is_replaced_meanwhile_is_neither_an_error_nor_handed_out_unseen(http: Http) -> None:
+def test_concurrent_key_replacement_causes_no_error_and_no_unaudited_lease(http: Http) -> None:
     user = new_user(http)
     user.holds_key("groq")
 
@@ -465,14 +467,14 @@ def test_a_key_that_is_replaced_meanwhile_is_neither_an_error_nor_handed_out_uns
     assert Counter(key for (key,) in lines) == released
 
 
-def test_what_serves_only_with_the_operators_keys_needs_no_lease(tx: Transaction) -> None:
+def test_a_route_with_only_operator_keys_takes_no_lease(tx: Transaction) -> None:
     user = new_user(tx)
     assert user.rpc("resolve_llm_route", p_operator_providers=["groq"])["expires_at"]
     assert leases(tx, user) == []
     assert user.rpc("get_llm_audit_log") == []
 
 
-def test_explaining_releases_nothing(tx: Transaction, user: Caller) -> None:
+def test_explaining_a_route_leases_no_key(tx: Transaction, user: Caller) -> None:
     before = user.rpc("get_llm_audit_log", p_limit=500)
     explained = user.rpc("explain_llm_route")
     assert all("key" not in candidate for candidate in explained["candidates"])
@@ -480,37 +482,37 @@ def test_explaining_releases_nothing(tx: Transaction, user: Caller) -> None:
     assert user.rpc("get_llm_audit_log", p_limit=500) == before
 
 
-def test_embeddings_by_a_model_requested_are_made_by_no_other(user: Caller) -> None:
+def test_embeddings_with_a_requested_model_use_no_other_model(user: Caller) -> None:
     for provider in ("openai", "mistral"):
         user.holds_key(provider)
-    asked = {
+    request = {
         "p_needs": ["embeddings"],
         "p_model": "openai/text-embedding-3-small",
         "p_operator_providers": ["mistral"],
     }
-    route = user.rpc("explain_llm_route", **asked)
+    route = user.rpc("explain_llm_route", **request)
     assert [it["provider"] for it in route["candidates"]] == ["openai"]
     assert {"other_model"} == {it["reason"] for it in route["skipped"] if it["provider"] == "mistral"}
     user.rpc("remove_llm_key", p_provider="openai")
     with refused("no_usable_key", 422):
-        user.rpc("resolve_llm_route", **asked)
+        user.rpc("resolve_llm_route", **request)
 
 
-def test_foretelling_a_change_gives_the_route_after_it_and_changes_nothing(user: Caller) -> None:
+def test_previewing_a_change_returns_the_route_after_it_and_saves_nothing(user: Caller) -> None:
     changes = {
         "default_provider": "mistral",
         "provider_preferences": {"groq": {"enabled": False}},
         "task_overrides": {"speed": {"provider": "openai", "fallbacks": []}},
     }
     settings, audit = user.rpc("get_llm_settings"), user.rpc("get_llm_audit_log")
-    foretold = [user.rpc("explain_llm_route", p_task=task, p_changes=changes) for task in (None, "speed")]
+    previewed = [user.rpc("explain_llm_route", p_task=task, p_changes=changes) for task in (None, "speed")]
     assert user.rpc("get_llm_settings") == settings
     assert user.rpc("get_llm_audit_log") == audit
     settle(user, **changes)
-    assert [user.rpc("explain_llm_route", p_task=task) for task in (None, "speed")] == foretold
-    assert foretold[0]["candidates"][0]["provider"] == "mistral"
+    assert [user.rpc("explain_llm_route", p_task=task) for task in (None, "speed")] == previewed
+    assert previewed[0]["candidates"][0]["provider"] == "mistral"
 
 
-def test_foretelling_a_change_that_is_not_allowed_says_so(user: Caller) -> None:
+def test_previewing_an_invalid_change_is_refused(user: Caller) -> None:
     with refused("invalid_setting", 400):
-        user.rpc("explain_llm_route", p_changes={"default_provider": "nobody"})
+        user.rpc("explain_llm_route", p_changes={"default_provider": "missing"})

@@ -1,6 +1,6 @@
-"""What is true of every route, over random catalogs, settings, keys and requests.
+"""Properties of every route, over random catalogs, settings, keys and requests.
 
-`Model` below is the route as the documentation tells it: one step after the other, small, slow and plain.
+`Model` below follows the documentation one step at a time: small, slow and simple.
 """
 
 from __future__ import annotations
@@ -20,10 +20,17 @@ from tests.support import Stack
 PROVIDERS = ("openai", "groq", "mistral", "anthropic", "google")
 TASKS = (None, "speed", "code", "other")
 NEEDS = ("tools", "vision", "embeddings")
-KEY_STATES = ("none", "untested", "working", "rejected", "rate_limited", "cooled_down")
-MODELS = ("gpt-x", "claude-x", "unheard-of", *(f"{provider}/m" for provider in PROVIDERS), "groq", "groq/a/b")
+KEY_STATES = ("none", "untested", "working", "rejected", "rate_limited", "rate_limit_over")
+MODELS = (
+    "gpt-x",
+    "claude-x",
+    "unknown-model",
+    *(f"{provider}/m" for provider in PROVIDERS),
+    "groq",
+    "groq/a/b",
+)
 
-# Whose models begin like this, in the catalog under test.
+# The prefix of each provider's models, in the catalog under test.
 PREFIXES = {"openai": "gpt", "groq": "gpt", "mistral": "mistral", "anthropic": "claude", "google": "gemini"}
 
 
@@ -43,7 +50,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Situation:
-    """All that a route depends on."""
+    """Everything that a route depends on."""
 
     providers: tuple[Provider, ...]
     task_orders: Mapping[str, Sequence[str]]
@@ -61,8 +68,8 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A provider and perhaps a model, that a step of the route named."""
+class Target:
+    """A provider, and perhaps a model, named by a step of the route."""
 
     reason: str
     provider: str
@@ -74,31 +81,31 @@ NAMED = ("requested", "task_override", "task_fallback")
 
 @dataclass
 class Model:
-    """The route, step by step, as DESIGN has it."""
+    """The route, computed step by step as documented."""
 
     now: Situation
     candidates: list[tuple[str, str, str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
 
     def run(self) -> bool:
-        """Fill in candidates and skipped; False where it is not known who has the model asked for."""
-        if self.now.model is not None and not self.asked():
+        """Fill in candidates and skipped. Return False if no provider of the requested model is known."""
+        if self.now.model is not None and not self.requested():
             return False
         named = self.named()
-        wishes = [*named, *self.others({wish.provider for wish in named})]
-        theirs = [wish for wish in wishes if wish.provider in self.now.operator_providers]
-        lines = [(wish, "user") for wish in wishes]
-        lines += [(wish, "operator") for wish in self.with_openai_last(theirs)]
+        targets = [*named, *self.others({target.provider for target in named})]
+        operators = [target for target in targets if target.provider in self.now.operator_providers]
+        lines = [(target, "user") for target in targets]
+        lines += [(target, "operator") for target in self.with_openai_last(operators)]
         only = named[0].provider if named else self.now.default_provider
-        for wish, source in lines:
-            reason = self.obstacle(wish, source)
-            swapped = self.candidates or wish.provider != (only or wish.provider)
+        for target, source in lines:
+            reason = self.obstacle(target, source)
+            swapped = self.candidates or target.provider != (only or target.provider)
             if reason is None and not self.now.enable_fallbacks and swapped:
                 reason = "fallbacks_off"
             if reason is None:
-                self.candidates.append((source, wish.provider, self.model(wish), wish.reason))
+                self.candidates.append((source, target.provider, self.model(target), target.reason))
             else:
-                self.skipped.append((source, wish.provider, reason))
+                self.skipped.append((source, target.provider, reason))
         return True
 
     def provider(self, name: str) -> Provider:
@@ -107,16 +114,16 @@ class Model:
     def override(self) -> Mapping[str, Any]:
         return self.now.overrides.get(self.now.task or "", {})
 
-    def named(self) -> list[Wish]:
-        """Steps 1 and 2: what was asked for, then the override of the task."""
-        wishes = [Wish("requested", *asked) for asked in self.asked()]
+    def named(self) -> list[Target]:
+        """Steps 1 and 2: the requested model, then the override of the task."""
+        targets = [Target("requested", *request) for request in self.requested()]
         if override := self.override():
-            wishes.append(Wish("task_override", override["provider"], override.get("model")))
+            targets.append(Target("task_override", override["provider"], override.get("model")))
             for fallback in override.get("fallbacks", ()):
-                wishes.append(Wish("task_fallback", fallback["provider"], fallback.get("model")))
-        return wishes
+                targets.append(Target("task_fallback", fallback["provider"], fallback.get("model")))
+        return targets
 
-    def asked(self) -> list[tuple[str, str | None]]:
+    def requested(self) -> list[tuple[str, str | None]]:
         model = self.now.model
         if model is None:
             return []
@@ -129,7 +136,7 @@ class Model:
             return [(self.now.default_provider, model)]
         return [(p.id, model) for p in having]
 
-    def others(self, named: set[str]) -> list[Wish]:
+    def others(self, named: set[str]) -> list[Target]:
         """Steps 3 and 4: the default provider, then the rest by priority, task and catalog."""
         order = list(self.now.task_orders.get(self.now.task or "", ()))
 
@@ -139,42 +146,42 @@ class Model:
             return (provider.id != self.now.default_provider, priority, suits, provider.position, provider.id)
 
         return [
-            Wish("default_provider" if p.id == self.now.default_provider else "preference_order", p.id)
+            Target("default_provider" if p.id == self.now.default_provider else "preference_order", p.id)
             for p in sorted(self.now.providers, key=place)
             if p.id not in named
         ]
 
-    def with_openai_last(self, wishes: list[Wish]) -> list[Wish]:
-        """Step 6: the operator's OpenAI, last unless something above gave it a place."""
-        last = Wish("preference_order", "openai")
+    def with_openai_last(self, targets: list[Target]) -> list[Target]:
+        """Step 6: the operator's OpenAI key, last unless a step above ranked OpenAI."""
+        last = Target("preference_order", "openai")
         placed = "priority" in self.now.preferences.get("openai", {})
         placed |= "openai" in self.now.task_orders.get(self.now.task or "", ())
-        if placed or last not in wishes:
-            return wishes
-        return [wish for wish in wishes if wish != last] + [Wish("operator_openai", "openai")]
+        if placed or last not in targets:
+            return targets
+        return [target for target in targets if target != last] + [Target("operator_openai", "openai")]
 
-    def model(self, wish: Wish) -> str:
-        provider = self.provider(wish.provider)
-        if wish.model is not None:
-            return wish.model
+    def model(self, target: Target) -> str:
+        provider = self.provider(target.provider)
+        if target.model is not None:
+            return target.model
         if "embeddings" in self.now.needs:
             return provider.task_models()["embedding"]
         preferred = self.now.preferences.get(provider.id, {}).get("model")
         return str(preferred or provider.task_models().get(self.now.task or "", f"{provider.id}-default"))
 
-    def obstacle(self, wish: Wish, source: str) -> str | None:
-        provider = self.provider(wish.provider)
+    def obstacle(self, target: Target, source: str) -> str | None:
+        provider = self.provider(target.provider)
         if not provider.enabled:
             return "provider_off"
         if self.now.preferences.get(provider.id, {}).get("enabled") is False:
             return "provider_disabled"
-        if "embeddings" in self.now.needs and self.now.model is not None and wish.reason != "requested":
+        if "embeddings" in self.now.needs and self.now.model is not None and target.reason != "requested":
             return "other_model"
-        if "fallbacks" in self.override() and wish.reason not in NAMED:
+        if "fallbacks" in self.override() and target.reason not in NAMED:
             return "not_in_task_fallbacks"
         if not set(self.now.needs) <= provider.capabilities:
             return "lacks_capability"
-        if "embeddings" in self.now.needs and wish.model is None and not provider.embedding_model:
+        if "embeddings" in self.now.needs and target.model is None and not provider.embedding_model:
             return "no_model"
         if source == "operator":
             agreed = self.now.consent_by_default if self.now.consent is None else self.now.consent
@@ -259,22 +266,22 @@ with situation as (select %(situation)s::jsonb as j), operator as (
     j -> 'overrides', (j ->> 'consent')::boolean
   from situation
 ), keys as (
-  -- Everybody else has a working key for everything.
+  -- Another user has a working key for every provider.
   insert into public.llm_keys (user_id, provider, hint, status, rate_limited_until)
   select %(user)s::uuid, k.key, 'mine',
     case when k.value in ('working', 'rejected') then k.value else 'untested' end,
     case k.value
       when 'rate_limited' then now() + interval '1 hour'
-      when 'cooled_down' then now() - interval '1 hour'
+      when 'rate_limit_over' then now() - interval '1 hour'
     end
   from situation, jsonb_each_text(j -> 'keys') as k where k.value <> 'none'
   union all
-  select %(other)s::uuid, p.id, 'theirs', 'working', null from public.llm_providers as p
+  select %(other)s::uuid, p.id, 'foreign', 'working', null from public.llm_providers as p
   returning user_id, id, provider
 )
 insert into llm_private.key_secrets (user_id, key_id, master_key_id, ciphertext)
 select k.user_id, k.id, m.id, llm_private.encrypt_key(
-  k.user_id, k.id, case when k.user_id = %(user)s then 'mine-' else 'theirs-' end || k.provider,
+  k.user_id, k.id, case when k.user_id = %(user)s then 'mine-' else 'foreign-' end || k.provider,
   llm_private.master_key(m.id)
 )
 from keys as k, llm_private.master_keys as m
@@ -328,7 +335,7 @@ def attempt(tx: Transaction, function: str, user: Any, request: Mapping[str, Any
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_a_route_is_what_the_documentation_says(connection: Connection, now: Situation) -> None:
+def test_every_route_matches_the_documented_rules(connection: Connection, now: Situation) -> None:
     request = {
         "p_task": now.task,
         "p_model": now.model,
@@ -355,8 +362,8 @@ def test_a_route_is_what_the_documentation_says(connection: Connection, now: Sit
     assert bool(explained["advice"]) == (not expected.candidates)
 
     if not expected.candidates:
-        cooling = any(reason == "key_rate_limited" for _, _, reason in expected.skipped)
-        assert resolved == ("keys_rate_limited" if cooling else "no_usable_key")
+        rate_limited = any(reason == "key_rate_limited" for _, _, reason in expected.skipped)
+        assert resolved == ("keys_rate_limited" if rate_limited else "no_usable_key")
         return
     without_keys = [{name: c[name] for name in c if name != "key"} for c in resolved["candidates"]]
     assert without_keys == explained["candidates"]
@@ -368,5 +375,5 @@ def test_a_route_is_what_the_documentation_says(connection: Connection, now: Sit
         else:
             assert candidate["key"] is candidate["key_id"] is candidate["key_hint"] is None
             assert candidate["provider"] in now.operator_providers
-    assert "theirs" not in json.dumps([explained, resolved])
+    assert "foreign" not in json.dumps([explained, resolved])
     assert other.id not in json.dumps([explained, resolved])

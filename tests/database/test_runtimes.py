@@ -1,4 +1,4 @@
-"""Runtimes: a secret shown once, that opens nothing without a user, and what may require one."""
+"""Runtimes: secrets that are shown once and grant nothing without a user, and calls that require one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def register(tx: Transaction, name: str = "app") -> dict[str, str]:
     return registered
 
 
-def test_the_secret_is_shown_once_and_only_its_hash_is_stored(tx: Transaction) -> None:
+def test_a_secret_is_shown_once_and_only_its_hash_is_stored(tx: Transaction) -> None:
     first, second = register(tx), register(tx)
     assert first["secret"] != second["secret"]
     assert first["secret"].startswith("slr_")
@@ -38,7 +38,7 @@ def test_the_secret_is_shown_once_and_only_its_hash_is_stored(tx: Transaction) -
 
 
 @pytest.mark.parametrize("name", ["", "x" * 101, None])
-def test_a_runtime_has_a_name_of_a_sensible_length(tx: Transaction, name: str | None) -> None:
+def test_a_missing_empty_or_too_long_runtime_name_is_refused(tx: Transaction, name: str | None) -> None:
     with refused("invalid_argument", 400):
         tx.admin.rpc("register_llm_runtime", p_name=name)
 
@@ -53,7 +53,7 @@ CALLS: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("function", CALLS)
-def test_a_secret_that_is_unknown_or_revoked_is_an_error_and_not_a_missing_one(
+def test_an_unknown_or_revoked_secret_is_refused_rather_than_ignored(
     tx: Transaction, user: Caller, function: str
 ) -> None:
     user.holds_key("groq")
@@ -70,18 +70,18 @@ def test_recording_through_an_unknown_runtime_is_refused(user: Caller) -> None:
         user.through("slr_unknown").records()
 
 
-def test_a_secret_without_a_user_opens_nothing(tx: Transaction) -> None:
+def test_a_secret_without_a_user_grants_no_access(tx: Transaction) -> None:
     secret = register(tx)["secret"]
     for function, arguments in CALLS.items():
         for caller in (tx.anon.through(secret), tx.admin.through(secret)):
             with refused("42501"):
                 caller.rpc(function, **arguments)
-        nobody = new_user(tx).through(secret).with_claims(sub=None)
+        anonymous = new_user(tx).through(secret).with_claims(sub=None)
         with refused("not_signed_in", 401):
-            nobody.rpc(function, **arguments)
+            anonymous.rpc(function, **arguments)
 
 
-def test_revoking_twice_is_fine_and_an_unknown_one_is_not(tx: Transaction) -> None:
+def test_revoking_again_changes_nothing_and_a_missing_runtime_is_refused(tx: Transaction) -> None:
     runtime = register(tx)
     tx.admin.rpc("revoke_llm_runtime", p_id=runtime["id"])
     before = tx.admin.rpc("list_llm_runtimes")
@@ -91,7 +91,7 @@ def test_revoking_twice_is_fine_and_an_unknown_one_is_not(tx: Transaction) -> No
         tx.admin.rpc("revoke_llm_runtime", p_id=str(uuid.uuid4()))
 
 
-def test_a_runtime_is_seen_to_the_minute(tx: Transaction, user: Caller) -> None:
+def test_last_seen_is_updated_at_most_once_a_minute(tx: Transaction, user: Caller) -> None:
     runtime = register(tx)
     served = user.through(runtime["secret"])
 
@@ -110,7 +110,7 @@ def test_a_runtime_is_seen_to_the_minute(tx: Transaction, user: Caller) -> None:
     assert seen() != before
 
 
-def test_where_keys_are_for_runtimes_a_token_alone_reads_none(tx: Transaction, user: Caller) -> None:
+def test_runtime_only_keys_cannot_be_read_with_a_token_alone(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     secret = register(tx)["secret"]
     tx.admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
@@ -121,20 +121,20 @@ def test_where_keys_are_for_runtimes_a_token_alone_reads_none(tx: Transaction, u
     assert [line["action"] for line in user.rpc("get_llm_audit_log")] == ["key_set"]
     assert user.through(secret).rpc("resolve_llm_route")["candidates"][0]["key"]
     assert user.through(secret).rpc("reveal_llm_key", p_provider="groq")
-    # What shows no key stays open: the panel works without a server.
+    # Calls that show no key still work, so the panel works without a server.
     user.rpc("explain_llm_route")
     user.rpc("list_llm_keys")
     user.holds_key("openai")
 
 
-def test_only_a_runtime_can_have_used_a_teams_key(tx: Transaction, user: Caller) -> None:
+def test_only_a_runtime_can_record_the_use_of_a_team_key(tx: Transaction, user: Caller) -> None:
     with refused("runtime_required", 403):
         user.records(key_source="team")
     assert user.through(register(tx)["secret"]).records(key_source="team")
 
 
-def test_what_a_runtime_ran_a_user_cannot_record_first(tx: Transaction, user: Caller) -> None:
-    """Both may record the same attempt: side by side, each under its own name."""
+def test_a_user_cannot_record_an_attempt_in_place_of_its_runtime(tx: Transaction, user: Caller) -> None:
+    """Both can record the same attempt: each event is stored under its recorder."""
     runtime = register(tx)
     event = request_id()
     assert user.records(request_id=event, input_tokens=1)

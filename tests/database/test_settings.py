@@ -1,4 +1,4 @@
-"""A user's settings: one row each, changed by what was given, never silently by two at once."""
+"""User settings: one row per user, partial changes, and no silent overwrites."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def change(user: Caller, **changes: Any) -> dict[str, Any]:
     return settings
 
 
-def test_the_first_call_makes_the_row_and_the_next_finds_it(tx: Transaction, user: Caller) -> None:
+def test_the_first_read_creates_the_default_settings(tx: Transaction, user: Caller) -> None:
     assert tx.value("select count(*) from public.user_llm_settings where user_id = %s", user.id) == 0
     first = user.rpc("get_llm_settings")
     assert user.rpc("get_llm_settings") == first
@@ -34,18 +34,18 @@ def test_the_first_call_makes_the_row_and_the_next_finds_it(tx: Transaction, use
     assert tx.value("select count(*) from public.user_llm_settings where user_id = %s", user.id) == 1
 
 
-def test_a_change_is_as_good_a_first_call_as_any(user: Caller) -> None:
+def test_the_first_call_can_be_a_change(user: Caller) -> None:
     assert change(user, default_provider="groq")["default_provider"] == "groq"
 
 
-def test_the_row_of_a_new_user_is_made_once_when_many_ask_at_once(http: Http) -> None:
+def test_concurrent_first_reads_create_the_settings_once(http: Http) -> None:
     user = new_user(http)
     with ThreadPoolExecutor(16) as pool:
         versions = [s["version"] for s in pool.map(lambda _: user.rpc("get_llm_settings"), range(32))]
     assert versions == [1] * 32
 
 
-def test_a_token_that_outlived_its_account_is_told_so(http: Http) -> None:
+def test_a_token_of_a_deleted_account_is_refused(http: Http) -> None:
     user = new_user(http)
     user.rpc("get_llm_settings")
     http.delete_user(user)
@@ -71,7 +71,7 @@ def test_deleting_an_account_deletes_its_settings_and_keys(tx: Transaction, user
         assert tx.value(f"select count(*) from {table} where user_id = %s", user.id) == 0, table
 
 
-def test_only_what_is_given_changes(user: Caller) -> None:
+def test_only_the_given_settings_change(user: Caller) -> None:
     change(user, default_provider="groq", enable_fallbacks=False)
     change(user, provider_preferences={"groq": {"priority": 1, "model": "a"}, "openai": {"enabled": False}})
     change(user, task_overrides={"speed": {"provider": "groq"}, "code": {"provider": "openai", "model": "m"}})
@@ -85,7 +85,7 @@ def test_only_what_is_given_changes(user: Caller) -> None:
     assert settings["task_overrides"] == {"code": {"provider": "openai", "model": "m"}}
 
 
-def test_null_resets(tx: Transaction, user: Caller) -> None:
+def test_null_resets_a_setting_to_its_default(tx: Transaction, user: Caller) -> None:
     change(user, default_provider="groq", allow_operator_keys=False)
     change(user, provider_preferences={"groq": {"priority": 1, "model": "a"}, "openai": {"enabled": False}})
     settings = change(user, provider_preferences={"groq": {"model": None, "priority": None}, "openai": None})
@@ -97,14 +97,14 @@ def test_null_resets(tx: Transaction, user: Caller) -> None:
     assert user.rpc("get_llm_settings")["allow_operator_keys"] is False
 
 
-def test_a_change_that_changes_nothing_is_no_change(user: Caller) -> None:
+def test_a_change_to_the_same_value_adds_no_version_or_audit_entry(user: Caller) -> None:
     version = change(user, default_provider="groq")["version"]
     assert change(user, default_provider="groq")["version"] == version
     assert change(user)["version"] == version
     assert len(user.rpc("get_llm_audit_log")) == 1
 
 
-def test_a_change_is_on_the_audit_log_with_the_runtime_that_made_it(tx: Transaction, user: Caller) -> None:
+def test_the_audit_entry_of_a_change_names_its_runtime(tx: Transaction, user: Caller) -> None:
     runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
     change(user.through(runtime["secret"]), default_provider="groq")
     (line,) = user.rpc("get_llm_audit_log")
@@ -116,7 +116,7 @@ def test_a_change_is_on_the_audit_log_with_the_runtime_that_made_it(tx: Transact
     assert line["detail"] == {"changes": {"default_provider": "groq"}, "version": 2}
 
 
-def test_a_panel_that_has_not_seen_the_last_change_is_refused(user: Caller) -> None:
+def test_a_change_based_on_an_old_version_is_refused(user: Caller) -> None:
     seen = user.rpc("get_llm_settings")["version"]
     user.rpc("set_llm_settings", p_changes={"default_provider": "groq"}, p_expected_version=seen)
     with refused("settings_changed", 409) as error:
@@ -126,7 +126,7 @@ def test_a_panel_that_has_not_seen_the_last_change_is_refused(user: Caller) -> N
     user.rpc("set_llm_settings", p_changes={"default_provider": "openai"}, p_expected_version=seen + 1)
 
 
-def test_of_two_panels_at_once_exactly_one_wins(http: Http) -> None:
+def test_exactly_one_of_several_concurrent_saves_of_a_version_succeeds(http: Http) -> None:
     user = new_user(http)
     seen = user.rpc("get_llm_settings")["version"]
 
@@ -143,7 +143,7 @@ def test_of_two_panels_at_once_exactly_one_wins(http: Http) -> None:
     assert user.rpc("get_llm_settings")["default_provider"] == winner
 
 
-def test_changes_to_different_fields_at_once_are_all_kept(http: Http) -> None:
+def test_concurrent_changes_to_different_fields_are_all_kept(http: Http) -> None:
     user = new_user(http)
     tasks = [f"task-{number}" for number in range(16)]
     with ThreadPoolExecutor(16) as pool:
@@ -242,7 +242,7 @@ def preference(value: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_an_error_names_the_path_and_what_is_allowed(
+def test_the_error_names_the_path_and_the_allowed_values(
     user: Caller, changes: dict[str, Any], code: str, path: str, allowed: str
 ) -> None:
     before = user.rpc("get_llm_settings")
@@ -273,14 +273,14 @@ def test_changes_must_be_an_object(http: Http, changes: str) -> None:
         {"task_overrides": {"speed": {"provider": "sk-pasted0by0mistake1234"}}},
     ],
 )
-def test_a_key_pasted_into_the_wrong_field_is_not_repeated(user: Caller, changes: dict[str, Any]) -> None:
-    """The message of an error stands in the server's log."""
+def test_a_key_pasted_into_the_wrong_field_is_not_echoed(user: Caller, changes: dict[str, Any]) -> None:
+    """Error messages are written to the server's log."""
     with pytest.raises(Refused) as error:
         change(user, **changes)
     assert "pasted" not in error.value.raw
 
 
-def test_the_settings_tell_how_much_was_used_and_when(user: Caller) -> None:
+def test_the_settings_include_the_number_of_requests_and_the_last_use(user: Caller) -> None:
     user.records()
     user.records(attempt=2, model="other")
     settings = user.rpc("get_llm_settings")

@@ -1,6 +1,6 @@
 """A row has the same fields in SQL, in Python and in the panel's TypeScript.
 
-``SHAPES`` names all three for each row. Real rows are compared, so a field that one side forgot is found.
+``SHAPES`` names all three for each row. Comparing real rows finds a field that is missing on one side.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tests.support import ROOT
 
 @dataclass(frozen=True)
 class Scene:
-    """A user who has one of everything."""
+    """A user with at least one row of each kind."""
 
     tx: Transaction
     user: Caller
@@ -46,12 +46,12 @@ class Scene:
 
 @dataclass(frozen=True)
 class Shape:
-    """One row: where it comes from, the class that it becomes, and the interface in panel/src/types.ts.
+    """One kind of row: its source, its Python class, and its interface in panel/src/types.ts.
 
     Attributes:
         sql_only: fields that Python ignores on purpose.
-        absent: fields that this RPC leaves out; the class has a default for each.
-        never_null: fields that are never null in what the panel requests, though they may be elsewhere.
+        absent: fields that this RPC omits; the class has a default for each.
+        never_null: fields that are never null in the panel's requests, though they may be in others.
     """
 
     row: Callable[[Scene], Mapping[str, Any]]
@@ -63,7 +63,7 @@ class Shape:
 
 
 def first(function: str, **arguments: Any) -> Callable[[Scene], Mapping[str, Any]]:
-    """The first row that an RPC returns to the user."""
+    """Return a getter for the first row that an RPC returns to the user."""
     return lambda scene: _only(scene.user.rpc(function, **arguments))
 
 
@@ -196,7 +196,7 @@ OTHER_RPCS = {
     "list_llm_runtimes",
     "revoke_llm_runtime",
 }
-# Interfaces of what the panel sends or what stands inside a row's JSON, and of the endpoint's own answer.
+# Interfaces for the panel's requests, for JSON inside a row, and for the endpoint's own response.
 NO_ROWS = {"Preference", "Choice", "TaskOverride", "Preferences", "KeyCheck"}
 
 
@@ -219,7 +219,7 @@ def scene(tx: Transaction) -> Scene:
 
 @dataclass(frozen=True)
 class Interface:
-    """An interface of panel/src/types.ts: its fields, and which of them may be null."""
+    """An interface in panel/src/types.ts: its fields, and those that may be null."""
 
     fields: frozenset[str]
     nullable: frozenset[str]
@@ -245,7 +245,7 @@ INTERFACES = interfaces()
 
 
 def columns(shape: type[Row]) -> dict[str, bool]:
-    """Each field of a class as the database calls it, and whether it may be None."""
+    """Return the column name of each field of a class, and whether the field may be None."""
     hints = get_type_hints(shape)
     described: Any = fields(shape)  # type: ignore[arg-type]
     return {it.metadata.get("column", it.name): NoneType in get_args(hints[it.name]) for it in described}
@@ -272,7 +272,7 @@ def test_a_row_has_the_fields_of_its_class_and_interface(scene: Scene, name: str
 
 
 @pytest.mark.parametrize("name", [name for name, it in SHAPES.items() if it.python and it.typescript])
-def test_class_and_interface_agree_on_what_may_be_null(name: str) -> None:
+def test_class_and_interface_agree_on_nullable_fields(name: str) -> None:
     shape = SHAPES[name]
     assert shape.python
     assert shape.typescript
@@ -290,7 +290,7 @@ def test_class_and_interface_agree_on_what_may_be_null(name: str) -> None:
         ("llm_tasks", None, "Task"),
     ],
 )
-def test_a_column_that_may_be_null_may_be_none(
+def test_class_and_interface_allow_null_exactly_for_nullable_columns(
     tx: Transaction, table: str, python: type[Row] | None, typescript: str
 ) -> None:
     described = tx.sql(
@@ -306,7 +306,7 @@ def test_a_column_that_may_be_null_may_be_none(
         assert {field for field, optional in known.items() if optional} == nullable & set(known)
 
 
-def test_every_rpc_class_and_interface_is_in_the_table() -> None:
+def test_every_rpc_class_and_interface_is_listed() -> None:
     rpcs = {name for name in SHAPES if "llm_" in name} - {"llm_tasks"}
     assert rpcs | OTHER_RPCS == set(RPCS)
     assert {it.python for it in SHAPES.values() if it.python} == set(row_classes())

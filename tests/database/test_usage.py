@@ -1,4 +1,4 @@
-"""Usage: one event an attempt, recorded once, never changed; totals that are right at any time."""
+"""Usage: one event per attempt, recorded once and never changed, and totals that are always exact."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COUNTS = {
     "unpriced": "count(*) filter (where cost is null)",
 }
 
-# The totals by hand, from the events.
+# The expected totals, computed from the events.
 SUMS = f"""
 select date_trunc('day', llm_private.uuid_v7_time(request_id), 'UTC') as starts_at,
   provider, model, task, key_source,
@@ -53,7 +53,7 @@ order by starts_at desc, provider, model, task, key_source
 """
 
 
-# Once ---------------------------------------------------------------------------------------------
+# Recording ----------------------------------------------------------------------------------------
 
 
 def test_an_attempt_is_recorded_once(tx: Transaction, user: Caller) -> None:
@@ -67,14 +67,14 @@ def test_an_attempt_is_recorded_once(tx: Transaction, user: Caller) -> None:
     assert tx.value("select count(*) from public.llm_usage_events where user_id = %s", user.id) == 2
 
 
-def test_two_users_may_use_one_request_id(tx: Transaction, user: Caller) -> None:
+def test_two_users_can_use_the_same_request_id(tx: Transaction, user: Caller) -> None:
     shared, other = request_id(), new_user(tx)
     assert user.records(request_id=shared)
     assert other.records(request_id=shared)
     assert len(user.rpc("get_llm_usage")) == len(other.rpc("get_llm_usage")) == 1
 
 
-def test_of_many_who_record_the_same_attempt_one_does(http: Http) -> None:
+def test_concurrent_recording_stores_an_attempt_once(http: Http) -> None:
     user, event = new_user(http), request_id()
     with ThreadPoolExecutor(16) as pool:
         recorded = list(pool.map(lambda _: user.records(request_id=event, input_tokens=1), range(32)))
@@ -83,7 +83,7 @@ def test_of_many_who_record_the_same_attempt_one_does(http: Http) -> None:
     assert (line["attempts"], line["input_tokens"]) == (1, 1)
 
 
-def test_totals_equal_the_sum_of_the_events_after_many_at_once(http: Http) -> None:
+def test_totals_equal_the_sums_of_events_after_concurrent_recording(http: Http) -> None:
     user = new_user(http)
     key = user.holds_key("groq")["id"]
     chance = random.Random(7)
@@ -111,14 +111,14 @@ def test_totals_equal_the_sum_of_the_events_after_many_at_once(http: Http) -> No
         recorded = list(pool.map(lambda changes: user.records(**changes), again))
     assert recorded.count(True) == 300
     with owner(http.stack) as connection:
-        by_hand = connection.execute(SUMS, [user.id]).fetchall()
+        expected = connection.execute(SUMS, [user.id]).fetchall()
     lines = user.rpc("get_llm_usage")
     for line in lines:
         line.update({name: datetime.fromisoformat(line[name]) for name in ("starts_at", "last_used_at")})
-    assert [{name: line[name] for name in by_hand[0]} for line in lines] == by_hand
+    assert [{name: line[name] for name in expected[0]} for line in lines] == expected
 
 
-def test_two_who_recorded_one_request_are_both_counted_and_told_apart(tx: Transaction, user: Caller) -> None:
+def test_an_attempt_recorded_by_two_recorders_counts_once_for_each(tx: Transaction, user: Caller) -> None:
     runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
     event = request_id()
     user.through(runtime["secret"]).records(request_id=event, output_tokens=7)
@@ -128,10 +128,10 @@ def test_two_who_recorded_one_request_are_both_counted_and_told_apart(tx: Transa
     assert tx.sql(SUMS, user.id)[0]["output_tokens"] == user.rpc("get_llm_usage")[0]["output_tokens"] == 14
 
 
-# What is told -------------------------------------------------------------------------------------
+# Reports ------------------------------------------------------------------------------------------
 
 
-def test_usage_is_told_by_day_provider_model_task_and_key_source(user: Caller) -> None:
+def test_usage_is_reported_by_day_provider_model_task_and_key_source(user: Caller) -> None:
     for changes in (
         {},
         {"model": "b"},
@@ -145,7 +145,7 @@ def test_usage_is_told_by_day_provider_model_task_and_key_source(user: Caller) -
     assert {line["starts_at"] for line in lines} == {f"{datetime.now(UTC).date()}T00:00:00+00:00"}
 
 
-def test_a_day_is_that_of_the_request_in_utc(user: Caller) -> None:
+def test_usage_counts_on_the_utc_day_of_its_request(user: Caller) -> None:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     user.records(request_id=request_id(today.timestamp() - 0.001), model="yesterday")
     user.records(request_id=request_id(today.timestamp()), model="today")
@@ -155,29 +155,29 @@ def test_a_day_is_that_of_the_request_in_utc(user: Caller) -> None:
     }
 
 
-def test_a_report_covers_what_is_requested(user: Caller) -> None:
+def test_a_report_covers_only_the_requested_days(user: Caller) -> None:
     today = datetime.now(UTC).date()
     for days in (0, 2, 4):
         user.records(request_id=request_id(time.time() - days * DAY), model=f"m{days}")
 
-    def told(since: int | None, until: int | None) -> list[str]:
+    def models(since: int | None, until: int | None) -> list[str]:
         dates = [None if days is None else today - timedelta(days=days) for days in (since, until)]
         return [line["model"] for line in user.rpc("get_llm_usage", p_since=dates[0], p_until=dates[1])]
 
-    assert told(None, None) == ["m0", "m2", "m4"]
-    assert told(2, None) == ["m0", "m2"]
-    assert told(None, 1) == ["m2", "m4"]
-    assert told(3, 1) == ["m2"]
-    assert told(1, 3) == []
+    assert models(None, None) == ["m0", "m2", "m4"]
+    assert models(2, None) == ["m0", "m2"]
+    assert models(None, 1) == ["m2", "m4"]
+    assert models(3, 1) == ["m2"]
+    assert models(1, 3) == []
 
 
-def test_what_was_cancelled_did_not_fail(user: Caller) -> None:
+def test_a_cancelled_attempt_is_not_a_failure(user: Caller) -> None:
     user.records(outcome="cancelled", output_tokens=3)
     (line,) = user.rpc("get_llm_usage")
     assert (line["attempts"], line["failures"], line["output_tokens"]) == (1, 0, 3)
 
 
-# What is refused ----------------------------------------------------------------------------------
+# Invalid events -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_what_was_cancelled_did_not_fail(user: Caller) -> None:
         ("latency_ms", -1),
     ],
 )
-def test_an_argument_that_cannot_be_is_refused_by_name(
+def test_the_error_names_the_invalid_argument(
     tx: Transaction, user: Caller, argument: str, value: Any
 ) -> None:
     with refused("invalid_argument", 400) as error:
@@ -221,7 +221,7 @@ def test_an_argument_that_cannot_be_is_refused_by_name(
 
 
 @pytest.mark.parametrize("error_class", [None, "", "oops"])
-def test_a_failure_says_of_which_kind_it_was(user: Caller, error_class: str | None) -> None:
+def test_a_failure_requires_a_valid_error_class(user: Caller, error_class: str | None) -> None:
     with refused("invalid_argument", 400) as error:
         user.records(outcome="failed", error_class=error_class)
     assert error.value.message.startswith("p_error_class ")
@@ -240,7 +240,7 @@ def test_a_failure_says_of_which_kind_it_was(user: Caller, error_class: str | No
         {"reasoning_tokens": 6},
     ],
 )
-def test_token_counts_that_cannot_be_are_refused(user: Caller, tokens: dict[str, int]) -> None:
+def test_invalid_token_counts_are_refused(user: Caller, tokens: dict[str, int]) -> None:
     with refused("invalid_argument", 400) as error:
         user.records(**tokens)
     assert "token" in error.value.message
@@ -251,7 +251,7 @@ def test_token_counts_that_cannot_be_are_refused(user: Caller, tokens: dict[str,
     ("seconds", "taken"),
     [(-7 * DAY + 60, True), (-7 * DAY - 60, False), (9 * 60, True), (11 * 60, False)],
 )
-def test_a_request_is_recorded_for_a_week_and_not_ahead_of_its_time(
+def test_a_request_from_the_future_or_older_than_a_week_is_refused(
     user: Caller, seconds: int, taken: bool
 ) -> None:
     event = request_id(time.time() + seconds)
@@ -264,7 +264,7 @@ def test_a_request_is_recorded_for_a_week_and_not_ahead_of_its_time(
 
 
 @pytest.mark.parametrize("value", ["2147483648", "1e400", '"many"', "1.5", "[]"])
-def test_a_number_that_is_none_is_refused_over_http(http: Http, value: str) -> None:
+def test_an_invalid_number_is_refused_over_http(http: Http, value: str) -> None:
     user = new_user(http)
     event = ", ".join(f'"{name}": "{given}"' for name, given in usage_event().items())
     content = f'{{{event}, "p_input_tokens": {value}}}'
@@ -272,11 +272,11 @@ def test_a_number_that_is_none_is_refused_over_http(http: Http, value: str) -> N
     assert user.rpc("get_llm_usage") == []
 
 
-# Never changed ------------------------------------------------------------------------------------
+# Append-only tables -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("table", ["llm_usage_events", "llm_usage_totals", "llm_audit_log"])
-def test_what_is_recorded_is_changed_by_nobody(tx: Transaction, user: Caller, table: str) -> None:
+def test_no_caller_can_change_recorded_rows(tx: Transaction, user: Caller, table: str) -> None:
     user.records()
     user.holds_key("groq")
     column = "action" if table == "llm_audit_log" else "model"
@@ -299,7 +299,7 @@ def test_what_is_recorded_is_changed_by_nobody(tx: Transaction, user: Caller, ta
 # The audit log ------------------------------------------------------------------------------------
 
 
-def test_the_audit_log_is_read_newest_first_and_page_by_page(user: Caller) -> None:
+def test_the_audit_log_is_paged_newest_first(user: Caller) -> None:
     for number in range(7):
         user.rpc("set_llm_settings", p_changes={"task_overrides": {f"t{number}": {"provider": "groq"}}})
     lines = user.rpc("get_llm_audit_log")
@@ -310,7 +310,7 @@ def test_the_audit_log_is_read_newest_first_and_page_by_page(user: Caller) -> No
 
 
 @pytest.mark.parametrize(("limit", "lines"), [(0, 1), (-5, 1), (None, 2), (10**6, 2)])
-def test_a_strange_limit_is_brought_within_bounds(user: Caller, limit: int | None, lines: int) -> None:
+def test_an_out_of_range_limit_is_clamped(user: Caller, limit: int | None, lines: int) -> None:
     user.holds_key("groq")
     user.holds_key("groq")
     assert len(user.rpc("get_llm_audit_log", p_limit=limit)) == lines
