@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from tests.database.support import API_ROLES, Connection, owner
 from tests.database.surface import PRIVATE_GRANTS, RPCS, SHARED, TABLES
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module", params=["old", "new"])
@@ -251,3 +254,27 @@ def test_no_supa_llm_trigger_is_on_a_table_of_the_project(catalog: Connection) -
         "and tgrelid::regclass::text !~ 'llm'",
     )
     assert triggers == []
+
+
+def calls_of_the_client() -> Iterator[tuple[str, set[str]]]:
+    """Return each RPC that the client calls, with the parameters that the call names."""
+    for path in (ROOT / "src" / "supa_llm" / "database").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="Call"), args=[ast.Constant(value=str(name)), arguments, _]):
+                    texts = [str(it.value) for it in ast.walk(arguments) if isinstance(it, ast.Constant)]
+                    yield name, {text for text in texts if re.fullmatch(r"p_\w+", text)}
+
+
+def test_the_client_calls_rpcs_by_their_names_and_parameters(catalog: Connection) -> None:
+    """A client method that only calls one RPC therefore needs no test of its own."""
+    found = rows(
+        catalog,
+        "select proname as name, proargnames[:pronargs] as parameters from pg_proc "
+        "where pronamespace = 'public'::regnamespace",
+    )
+    parameters = {row["name"]: set(row["parameters"] or ()) for row in found}
+    calls = list(calls_of_the_client())
+    assert len(calls) > 30
+    assert [(name, named) for name, named in calls if not named <= parameters.get(name, set())] == []
+    assert {name for name, _ in calls} <= set(RPCS)

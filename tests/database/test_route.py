@@ -46,10 +46,14 @@ def models(user: Caller, **request: Any) -> list[str]:
 
 
 def skipped(user: Caller, **request: Any) -> dict[str, str]:
-    """Return the skipped candidates of a route: source:provider → reason."""
+    """Return the skipped candidates of the providers in OPERATOR: source:provider → reason."""
     named = {f"p_{name}": value for name, value in request.items()}
     lines = user.rpc("explain_llm_route", **named)["skipped"]
-    return {f"{line['key_source']}:{line['provider']}": line["reason"] for line in lines}
+    return {
+        f"{line['key_source']}:{line['provider']}": line["reason"]
+        for line in lines
+        if line["provider"] in OPERATOR
+    }
 
 
 # Order --------------------------------------------------------------------------------------------
@@ -274,7 +278,8 @@ def test_an_empty_route_advises_the_user_what_to_do(tx: Transaction) -> None:
     user = new_user(tx)
     with refused("no_usable_key", 422) as error:
         user.rpc("resolve_llm_route")
-    assert error.value.hint == "Add a key for one of: OpenAI, Groq, Mistral, Anthropic, Google."
+    names = ", ".join(provider["name"] for provider in user.rpc("list_llm_providers"))
+    assert error.value.hint == f"Add a key for one of: {names}."
     assert user.rpc("explain_llm_route")["advice"] == error.value.hint
     assert new_user(tx).rpc("explain_llm_route", p_operator_providers=["groq"])["advice"] == ""
 
