@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from supa_llm.wire import WIRES
 from tests.database.support import Refused, Transaction, new_user, refused
 from tests.support import key_for
 
@@ -81,6 +83,13 @@ def test_an_invalid_provider_is_refused(tx: Transaction, provider: dict[str, Any
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:8080/v1", "http://localhost", "http://[::1]:1/v1"])
 def test_a_loopback_provider_may_use_plain_http(tx: Transaction, base_url: str) -> None:
     tx.admin.rpc("set_llm_provider", p_provider={**NEW, "base_url": base_url})
+
+
+def test_the_catalog_accepts_the_wire_formats_of_the_client(tx: Transaction) -> None:
+    accepted = tx.value(
+        "select pg_get_constraintdef(oid) from pg_constraint where conname = 'wire_format_is_known'"
+    )
+    assert set(re.findall(r"'(\w+)'", accepted)) == set(WIRES)
 
 
 def test_the_seed_does_not_change_existing_providers(tx: Transaction) -> None:
