@@ -9,7 +9,7 @@ from tests.support import Emulator
 from tests.unit.engine_support import Both, candidate
 
 #: Provider → wire format, header and scheme of its key, its parameter names.
-CATALOGUE: dict[str, tuple[str, str, str, dict[str, str | None]]] = {
+CATALOG: dict[str, tuple[str, str, str, dict[str, str | None]]] = {
     "openai": ("openai", "authorization", "Bearer", {}),
     "groq": ("openai", "authorization", "Bearer", {}),
     "mistral": (
@@ -30,7 +30,7 @@ class Providers:
         self.emulator = emulator
 
     def __call__(self, provider: str) -> Candidate:
-        wire_format, header, scheme, names = CATALOGUE[provider]
+        wire_format, header, scheme, names = CATALOG[provider]
         return candidate(
             provider,
             wire_format=wire_format,

@@ -11,7 +11,7 @@ from supa_llm.client.answers import chat_body
 from supa_llm.engine import AsyncEngine, Engine
 from supa_llm.engine.estimate import estimate
 from supa_llm.errors import BadRequestError, ProviderError, StreamInterruptedError
-from tests.providers.conftest import CATALOGUE, Providers
+from tests.providers.conftest import CATALOG, Providers
 from tests.unit.engine_support import Both, fast
 
 WEATHER = {
@@ -29,7 +29,7 @@ SCHEMA = {
     "additionalProperties": False,
 }
 
-each_provider = pytest.mark.parametrize("provider", CATALOGUE)
+each_provider = pytest.mark.parametrize("provider", CATALOG)
 
 
 @pytest.fixture

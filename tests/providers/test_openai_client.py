@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from supa_llm.client import dropin
 from supa_llm.engine import AsyncEngine, Engine, Timeouts
-from tests.providers.conftest import CATALOGUE, Providers
+from tests.providers.conftest import CATALOG, Providers
 from tests.unit.engine_support import AsyncMemoryAccount, Both, MemoryAccount
 
 ASK: dict[str, Any] = {
@@ -18,7 +18,7 @@ ASK: dict[str, Any] = {
     "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
 }
 SCHEMALESS = [
-    name for name in CATALOGUE if name != "anthropic"
+    name for name in CATALOG if name != "anthropic"
 ]  # the emulator supports only the older parameter
 
 
@@ -46,7 +46,7 @@ async def test_structured_outputs(to: Providers, provider: str) -> None:
     assert parsed.choices[0].message.parsed == City(name="mock-name", people=1)
 
 
-@pytest.mark.parametrize("provider", CATALOGUE)
+@pytest.mark.parametrize("provider", CATALOG)
 async def test_the_streaming_helper(to: Providers, provider: str) -> None:
     to.emulator.script({"type": "reply", "text": "It is warm.", "times": 2})
     with client(MemoryAccount((to(provider),))).chat.completions.stream(**ASK) as stream:
@@ -62,7 +62,7 @@ async def test_the_streaming_helper(to: Providers, provider: str) -> None:
     assert final.usage.completion_tokens > 0
 
 
-@pytest.mark.parametrize("provider", CATALOGUE)
+@pytest.mark.parametrize("provider", CATALOG)
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 async def test_a_tool_loop(both: Both, to: Providers, provider: str, streamed: bool) -> None:
     tool: Any = {
