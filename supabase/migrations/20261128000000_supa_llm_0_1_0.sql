@@ -2274,7 +2274,9 @@ create table llm_private.usage_measures (
   cost numeric not null default 0,
   cache_savings numeric not null default 0,
   unpriced bigint not null default 0,
-  unreported bigint not null default 0
+  unreported bigint not null default 0,
+  -- For its one row; totals do not take it over.
+  primary key (attempts)
 );
 
 insert into llm_private.usage_measures default values;
@@ -7722,7 +7724,7 @@ create type llm_private.usage_difference as (
 );
 
 comment on type llm_private.usage_difference is
-'A group whose totals are wrong, and by how much they are more, by measure.';
+'A group whose totals are wrong, with the excess of each measure.';
 
 create function llm_private.usage_differences(p_from timestamptz, p_until timestamptz)
 returns setof llm_private.usage_difference
@@ -7731,18 +7733,18 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_group constant text[] := '{provider,model,task,key_source}';
+  v_group constant text[] := '{provider,model,task,key_source}'::text[];
 begin
   return query
   with sides as (
-    -- The users' totals are more than the events by …
+    -- The users' totals minus the events.
     select 1 as sign, 'users' as totals, s.* from llm_private.sum_usage(
       'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder}'
     ) as s
     union all
     select -1, 'users', e.* from llm_private.totals_of_events(p_from, p_until) as e
     union all
-    -- … and the project's more than the users'.
+    -- The project's totals minus the users' totals.
     select r.sign, r.span, s.*
     from (
       values (1, 'hour', 'hours'), (1, 'day', 'days'), (-1, 'hour', 'users'), (-1, 'day', 'users')
@@ -7778,9 +7780,9 @@ end
 $$;
 
 comment on function llm_private.usage_differences is
-'Groups whose totals are not the sums of what they are made of, and by how much they are more, for hours that begin from
-p_from to before p_until: the users'' against the events and their adjustments, the project''s (rolled up hours and days)
-against the users''.';
+'Groups whose totals differ from the sums of their parts, with the excess, for hours that begin from p_from to before
+p_until. The users'' totals are compared with the events and adjustments, the project''s rolled up hours and days with
+the users'' totals.';
 
 create function llm_private.check_usage(p_since date, p_until date)
 returns jsonb

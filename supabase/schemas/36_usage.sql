@@ -103,7 +103,9 @@ create table llm_private.usage_measures (
   cost numeric not null default 0,
   cache_savings numeric not null default 0,
   unpriced bigint not null default 0,
-  unreported bigint not null default 0
+  unreported bigint not null default 0,
+  -- For its one row; totals do not take it over.
+  primary key (attempts)
 );
 
 insert into llm_private.usage_measures default values;
