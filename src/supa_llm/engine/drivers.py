@@ -47,7 +47,7 @@ class Engine:
     """
 
     def __init__(self, client: httpx.Client | None = None) -> None:
-        self.client = client or httpx.Client(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - requests bring theirs
+        self.client = client or httpx.Client(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
         self._owned = client is None
 
     def answer(self, account: SyncAccount, call: ModelCall) -> Answer:
@@ -109,7 +109,7 @@ class AsyncEngine:
     """
 
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
-        self.client = client or httpx.AsyncClient(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - requests bring theirs
+        self.client = client or httpx.AsyncClient(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
         self._owned = client is None
 
     async def answer(self, account: AsyncAccount, call: ModelCall) -> Answer:

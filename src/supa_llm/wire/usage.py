@@ -36,7 +36,7 @@ _REASONING = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("reasoning_tokens",),  # Perplexity, Databricks
 )
-#: What providers call the service that everybody gets.
+#: Names of the tier that requests get by default.
 _STANDARD = frozenset({"auto", "default", "standard", "on_demand"})
 
 
