@@ -118,3 +118,12 @@ async def test_an_unreachable_provider_says_nothing_about_the_key(error: Excepti
 async def test_a_key_that_is_invalid_in_a_header_is_rejected_unsent() -> None:
     said = await ask(answering(200), key="sk-ключ")
     assert (said.result, said.reason) == ("rejected", "auth")
+
+
+async def test_an_unknown_wire_format_is_inconclusive_and_sends_nothing() -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    result = await ask(refuse, wire_format="format-of-a-newer-database")
+    assert (result.result, result.reason) == ("unknown", "unknown_wire_format")
+    assert "format-of-a-newer-database" in result.message

@@ -15,7 +15,7 @@ from supa_llm.values.key_checks import KeyCheck
 from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.secrets import Secret
 from supa_llm.wire import WIRES
-from supa_llm.wire.base import FaultError
+from supa_llm.wire.base import FaultError, Wire
 from supa_llm.wire.waits import believable, retry_after
 
 Result = Literal["works", "rejected", "unknown"]
@@ -43,7 +43,7 @@ class KeyCheckResult:
     """The result of a key check.
 
     Attributes:
-        reason: ``ok``, or the error class.
+        reason: ``ok``, the error class, or ``unknown_wire_format``.
         message: a sentence for the user.
         detail: the provider's own error message, or empty; never contains the key.
         retry_after: seconds that the provider asked to wait; None if it did not.
@@ -64,8 +64,15 @@ async def check_key(check: KeyCheck, key: Secret, http: httpx.AsyncClient) -> Ke
 
         result = await check_key(check, check.key, http)
     """
+    wire = WIRES.get(check.wire_format)
+    if wire is None:  # a newer database may have formats that this version lacks
+        return KeyCheckResult(
+            "unknown",
+            "unknown_wire_format",
+            f"This version of supa-llm does not support the wire format {check.wire_format!r}.",
+        )
     try:
-        status, headers, body = await async_guarded(_get(check, key, http), _PATIENCE)
+        status, headers, body = await async_guarded(_get(wire, check, key, http), _PATIENCE)
     except FaultError as fault:
         return _inconclusive(fault, key)
     if 200 <= status < 300:
@@ -75,7 +82,7 @@ async def check_key(check: KeyCheck, key: Secret, http: httpx.AsyncClient) -> Ke
             FaultError("invalid_response", "it redirects, and keys are never sent to a redirect"), key
         )
     try:
-        refusal = WIRES[check.wire_format].fault(status, _json_or_text(body))
+        refusal = wire.fault(status, _json_or_text(body))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         refusal = FaultError("invalid_response", "")
     if refusal.error_class == "auth":
@@ -85,8 +92,9 @@ async def check_key(check: KeyCheck, key: Secret, http: httpx.AsyncClient) -> Ke
     return _inconclusive(refusal, key, retry_after(headers) or believable(refusal.retry_after))
 
 
-async def _get(check: KeyCheck, key: Secret, http: httpx.AsyncClient) -> tuple[int, Mapping[str, str], bytes]:
-    wire = WIRES[check.wire_format]
+async def _get(
+    wire: Wire, check: KeyCheck, key: Secret, http: httpx.AsyncClient
+) -> tuple[int, Mapping[str, str], bytes]:
     value = f"{check.key_scheme} {key.reveal()}" if check.key_scheme else key.reveal()
     # Built without the client, which might add headers or cookies.
     request = httpx.Request(
