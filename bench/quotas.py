@@ -60,6 +60,7 @@ def quota_overspend(lab: Lab, rounds: int = 3) -> Measured:
 
 def _use_up(project: Project, user: User) -> int:
     """Send requests until all are refused; returns the number of refusals."""
+    _lease(project, user)
     start = threading.Barrier(_AT_ONCE)
 
     def run(_: int) -> int:
@@ -81,15 +82,26 @@ def _use_up(project: Project, user: User) -> int:
         return sum(threads.map(run, range(_AT_ONCE)))
 
 
-def _request(project: Project, user: User, connection: Connection) -> bool:
-    """Send one request; returns whether it was allowed."""
-    request_id = new_id().decode()
+def _lease(project: Project, user: User) -> None:
+    """Lease the key, which reserves nothing, so that each later call returns a route and reserves."""
+    connection = Connection(project.url)
+    connection.seconds(_resolve(project, user, new_id().decode()))
+    connection.close()
+
+
+def _resolve(project: Project, user: User, request_id: str) -> bytes:
     route = {
         "p_task": "speed", "p_model": f"groq/{_MODEL}", "p_request_id": request_id,
         "p_input_tokens": _INPUT, "p_output_tokens": _OUTPUT,
     }  # fmt: skip
+    return rpc(project.url, "resolve_llm_route", route, user.access_token)()
+
+
+def _request(project: Project, user: User, connection: Connection) -> bool:
+    """Send one request; returns whether it was allowed."""
+    request_id = new_id().decode()
     try:
-        connection.seconds(rpc(project.url, "resolve_llm_route", route, user.access_token)())
+        connection.seconds(_resolve(project, user, request_id))
     except RefusedError as refused:
         if refused.status != 429:
             raise

@@ -81,6 +81,7 @@ def set_quota(project: Project, user: User, **quota: Any) -> None:
 
 
 def _route(project: Project, user: User) -> Side:
+    """Requests within a lease, which the first request of the side has written."""
     return project.request(user, "resolve_llm_route", **_ROUTE)
 
 

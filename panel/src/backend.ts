@@ -67,7 +67,15 @@ export class Backend {
 
   setKey = (provider: string, key: string) => this.rpc<Key>("set_llm_key", { provider, key });
   removeKey = (provider: string) => this.rpc<null>("remove_llm_key", { p_provider: provider });
-  revealKey = (provider: string) => this.rpc<string>("reveal_llm_key", { p_provider: provider });
+
+  /** The database returns a key only after it has committed the record of that, so the first call asks for another. */
+  async revealKey(provider: string): Promise<string> {
+    for (let tries = 0; tries < 3; tries++) {
+      const { key } = await this.rpc<{ key?: string }>("reveal_llm_key", { p_provider: provider });
+      if (key !== undefined) return key;
+    }
+    throw new PanelError("unavailable", "");
+  }
 
   /**
    * The route of a task, as it would be with these changes. The runtime answers if it can, because it knows the app's

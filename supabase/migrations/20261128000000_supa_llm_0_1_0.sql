@@ -244,26 +244,6 @@ comment on function llm_private.add_month_partitions is
 'Create the partitions of the next three months, unless another transaction holds the tables. Called off the hot path:
 when a user calls for the first time and when a runtime is registered. A project with pg_cron may call it daily.';
 
--- PostgREST casts a result on request (?select=…::int), and writes CAST in capitals for nothing else. A failed cast
--- prints the value, here a key, and rolls back the audit log's entry about its release.
-create function llm_private.refuse_cast()
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if strpos(current_query(), 'CAST') > 0 then
-    perform llm_private.fail(
-      400, 'invalid_argument', 'The result holds a key and cannot be cast.', 'Remove the cast from select.'
-    );
-  end if;
-end
-$$;
-
-comment on function llm_private.refuse_cast is
-'Error invalid_argument if the caller''s statement has a cast. For functions that return keys.';
-
 -- 05_operator.sql
 
 -- The operator's settings: one row that every policy decision reads and administrators change.
@@ -421,7 +401,7 @@ comment on table public.llm_audit_log is
 'Settings and key changes, reveals and leases. Append-only, one partition a month. Users read their own entries.';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
-lease (a runtime or session got keys until a time).';
+lease (a runtime or session may get keys until a time).';
 comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
 comment on column public.llm_audit_log.detail is 'The changes, masked hints or expiry; never a secret.';
 
@@ -2975,6 +2955,13 @@ Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
 -- The database creates a random master key (95_data.sql) and keeps it in Vault, so no migration, setting or backup of
 -- these tables contains it. Because it is random, deriving the cipher key with one salted hash is as safe as the slow
 -- derivation, which protects passwords that people make up.
+--
+-- A key leaves only under a record that is already committed. The transaction that returns a key cannot record that,
+-- because its caller can roll it back: PostgREST applies filters, orders and casts to a result, and an error in them
+-- undoes the record and, by its presence, reveals the key. So the first call writes a grant (a lease, reveal or key
+-- check) and the audit log's entry, and returns {"again": true} without reading the key. A call in a later transaction
+-- finds the grant and returns the key. One transaction can call several functions, so a grant stores the transaction
+-- that wrote it in granted_in. The row's xmin would not do, because a subtransaction has a number of its own.
 
 -- The newest master key encrypts new keys, and each ciphertext names the master key that it needs.
 create table llm_private.master_keys (
@@ -3017,9 +3004,26 @@ create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
 
 comment on table llm_private.key_secrets is 'The encrypted keys. Each plaintext contains its key id and owner.';
 
+create table llm_private.key_reveals (
+  user_id uuid not null,
+  key_id uuid not null,
+  holder text not null,
+  granted_in xid8 not null default pg_current_xact_id(),
+  expires_at timestamptz not null,
+  primary key (user_id, key_id, holder),
+  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+);
+
+comment on table llm_private.key_reveals is
+'Reveals that are on the audit log, whose key was not returned yet. Returning the key deletes the row.';
+comment on column llm_private.key_reveals.holder is 'See key_holder().';
+comment on column llm_private.key_reveals.granted_in is
+'The transaction that wrote the row. Only a later transaction returns the key.';
+
 alter table llm_private.master_keys enable row level security;
 alter table public.llm_keys enable row level security;
 alter table llm_private.key_secrets enable row level security;
+alter table llm_private.key_reveals enable row level security;
 
 create policy "users read their own keys" on public.llm_keys
 for select to authenticated using (user_id = (select auth.uid()));
@@ -3150,6 +3154,23 @@ $$;
 comment on function llm_private.validate_key is
 'Error key_malformed unless this can be a key of the provider; the message does not repeat the key.';
 
+create function llm_private.is_readable_body(p_body json)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    octet_length(p_body::text) <= 8192 and p_body::text !~ '\\u' and json_typeof(p_body) = 'object', false
+  );
+end
+$$;
+
+comment on function llm_private.is_readable_body is
+'Whether a body is a short object without escapes. PostgreSQL''s own error about an invalid escape would print the line
+with the key to the server log.';
+
 create function llm_private.read_key_body(p_body json, p_key_needed boolean)
 returns public.llm_providers
 language plpgsql
@@ -3159,11 +3180,9 @@ as $$
 declare
   v_provider public.llm_providers;
 begin
-  -- Checks the body before reading from the JSON, because PostgreSQL's own error about an invalid escape would print the
-  -- line with the key to the server log.
   if
-    p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
-    or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'provider') is distinct from 'string'
+    not llm_private.is_readable_body(p_body)
+    or json_typeof(p_body -> 'provider') is distinct from 'string'
     or coalesce(json_typeof(p_body -> 'key'), case when not p_key_needed then 'string' end) is distinct from 'string'
   then
     perform llm_private.fail(
@@ -3322,23 +3341,31 @@ $$;
 
 comment on function llm_private.signed_in_at is 'When the caller signed in, according to their token.';
 
-create function llm_private.reveal_key(p_provider text)
+create function llm_private.key_holder(p_user uuid, p_runtime uuid)
 returns text
 language plpgsql
-volatile
-security definer
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce('runtime:' || p_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || p_user);
+end
+$$;
+
+comment on function llm_private.key_holder is
+'Who gets a key: runtime:… or session:… with its id; user:… for a token without a session.';
+
+create function llm_private.check_reveal(p_runtime uuid)
+returns void
+language plpgsql
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
-  v_runtime constant uuid := llm_private.current_runtime();
   v_operator llm_private.operator_settings;
-  v_row public.llm_keys;
-  v_key text;
 begin
-  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
-  perform llm_private.require_readable_keys(v_runtime, v_operator);
+  perform llm_private.require_readable_keys(p_runtime, v_operator);
   if not v_operator.reveal_enabled then
     perform llm_private.fail(
       403, 'reveal_disabled', 'Stored keys cannot be shown in this project.',
@@ -3353,15 +3380,74 @@ begin
       403, 'recent_sign_in_required', 'Showing a key requires a recent sign-in.', 'Sign in again and retry.'
     );
   end if;
+end
+$$;
+
+comment on function llm_private.check_reveal is
+'Error runtime_required, reveal_disabled or recent_sign_in_required unless the caller may reveal their keys.';
+
+create function llm_private.grant_reveal(p_key public.llm_keys, p_runtime uuid, p_holder text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Locks the key before its reveals, in the same order as replacing it.
+  perform from public.llm_keys as k where k.user_id = p_key.user_id and k.id = p_key.id for key share;
+  if not found then
+    return;
+  end if;
+  insert into llm_private.key_reveals (user_id, key_id, holder, expires_at)
+  values (p_key.user_id, p_key.id, p_holder, now() + interval '1 minute')
+  on conflict (user_id, key_id, holder) do update
+  set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
+  delete from llm_private.key_reveals as r
+  using (
+    select e.key_id, e.holder from llm_private.key_reveals as e
+    where e.user_id = p_key.user_id and e.expires_at <= now()
+    for update skip locked
+  ) as ended
+  where r.user_id = p_key.user_id and r.key_id = ended.key_id and r.holder = ended.holder;
+  perform llm_private.audit(
+    p_key.user_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
+  );
+end
+$$;
+
+comment on function llm_private.grant_reveal is
+'Record that this holder may reveal a key within a minute; nothing if the key was replaced or revoked meanwhile.';
+
+create function llm_private.reveal_key(p_provider text)
+returns json
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_holder constant text := llm_private.key_holder(v_user, v_runtime);
+  v_row public.llm_keys;
+  v_key text;
+begin
+  perform llm_private.check_reveal(v_runtime);
   v_row := llm_private.own_key(v_user, p_provider);
+  -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.
+  delete from llm_private.key_reveals as r
+  where
+    r.user_id = v_user and r.key_id = v_row.id and r.holder = v_holder and r.expires_at > now()
+    and r.granted_in is distinct from pg_current_xact_id_if_assigned();
+  if not found then
+    perform llm_private.grant_reveal(v_row, v_runtime, v_holder);
+    return json_build_object('again', true);
+  end if;
   select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
   into strict v_key
   from llm_private.key_secrets as s
   where s.user_id = v_user and s.key_id = v_row.id;
-  perform llm_private.audit(
-    v_user, 'key_revealed', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
-  );
-  return v_key;
+  return json_build_object('key', v_key);
 end
 $$;
 
@@ -3474,7 +3560,7 @@ comment on function public.remove_llm_key is
 'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
 
 create function public.reveal_llm_key(p_provider text)
-returns text
+returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -3483,7 +3569,8 @@ as $$
 $$;
 
 comment on function public.reveal_llm_key is
-'The caller''s own key for a provider, in plain text; the audit log records each call.
+'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
+{"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
 Errors: not_signed_in, runtime_unknown, runtime_required, reveal_disabled, recent_sign_in_required, key_not_found,
 key_unreadable.';
 
@@ -3498,6 +3585,8 @@ create table llm_private.key_checks (
   provider text not null,
   key_id uuid,
   runtime_id uuid,
+  holder text not null,
+  granted_in xid8 not null default pg_current_xact_id(),
   begun_at timestamptz not null default clock_timestamp(),
   settled_at timestamptz,
   primary key (user_id, id)
@@ -3506,9 +3595,86 @@ create table llm_private.key_checks (
 comment on table llm_private.key_checks is
 'Key checks of the last hour. Without key_id, the check was of a key that is not stored; nothing of it is kept.';
 
+comment on column llm_private.key_checks.holder is 'See key_holder().';
+comment on column llm_private.key_checks.granted_in is
+'The transaction that wrote the row. Only a later transaction returns the key.';
+
 alter table llm_private.key_checks enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.add_key_check(
+  p_user uuid, p_runtime uuid, p_holder text, p_provider text, p_stored public.llm_keys
+)
+returns uuid
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_most constant integer := 10;
+  v_window constant interval := interval '10 minutes';
+  v_check uuid;
+  v_free_at timestamptz;
+begin
+  perform llm_private.ensure_settings(p_user);
+  -- Serializes concurrent calls, so that together they cannot pass the limit.
+  perform 1 from public.user_llm_settings where user_id = p_user for update;
+  delete from llm_private.key_checks where user_id = p_user and begun_at < clock_timestamp() - interval '1 hour';
+  select c.begun_at + v_window into v_free_at
+  from llm_private.key_checks as c
+  where c.user_id = p_user and c.begun_at > clock_timestamp() - v_window
+  order by c.begun_at desc
+  offset v_most - 1 limit 1;
+  if found then
+    perform llm_private.fail(
+      429, 'too_many_key_checks', format('You have checked %s keys within 10 minutes.', v_most),
+      format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
+    );
+  end if;
+  insert into llm_private.key_checks (user_id, provider, key_id, runtime_id, holder)
+  values (p_user, p_provider, p_stored.id, p_runtime, p_holder)
+  returning id into v_check;
+  perform llm_private.audit(
+    p_user, 'key_checked', p_provider, p_stored.id, p_runtime,
+    jsonb_strip_nulls(jsonb_build_object('hint', p_stored.hint, 'check', v_check))
+  );
+  return v_check;
+end
+$$;
+
+comment on function llm_private.add_key_check is
+'Count and record a check of a stored key or, if p_stored is null, of a typed one. Error too_many_key_checks.';
+
+create function llm_private.added_key_check(p_user uuid, p_holder text, p_body json)
+returns llm_private.key_checks
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_check llm_private.key_checks;
+begin
+  if exists (select from json_object_keys(p_body) as k where k <> 'check_id') then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed with check_id: no other field.'
+    );
+  end if;
+  select * into v_check from llm_private.key_checks as c
+  where
+    c.user_id = p_user and c.id::text = p_body ->> 'check_id' and c.holder = p_holder and c.settled_at is null
+    and c.begun_at > clock_timestamp() - interval '1 minute';
+  if not found then
+    perform llm_private.fail(
+      404, 'not_found', 'Key check not found, or it began more than a minute ago.', 'Begin another check.'
+    );
+  end if;
+  return v_check;
+end
+$$;
+
+comment on function llm_private.added_key_check is
+'The check {"check_id": "…"} that this holder began within the last minute. Errors: invalid_argument, not_found.';
 
 create function llm_private.begin_key_check(p_body json)
 returns json
@@ -3520,50 +3686,40 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_most constant integer := 10;
-  v_window constant interval := interval '10 minutes';
+  v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
   v_provider public.llm_providers;
+  v_check llm_private.key_checks;
   v_stored public.llm_keys;
   v_key text;
-  v_check uuid;
-  v_free_at timestamptz;
 begin
-  perform llm_private.refuse_cast();
-  v_provider := llm_private.read_key_body(p_body, false);
-  select * into strict v_operator from llm_private.operator_settings;
-  perform llm_private.ensure_settings(v_user);
-  -- Serializes concurrent calls, so that together they cannot pass the limit.
-  perform 1 from public.user_llm_settings where user_id = v_user for update;
-  delete from llm_private.key_checks where user_id = v_user and begun_at < clock_timestamp() - interval '1 hour';
-  select c.begun_at + v_window into v_free_at
-  from llm_private.key_checks as c
-  where c.user_id = v_user and c.begun_at > clock_timestamp() - v_window
-  order by c.begun_at desc
-  offset v_most - 1 limit 1;
-  if found then
-    perform llm_private.fail(
-      429, 'too_many_key_checks', format('You have checked %s keys within 10 minutes.', v_most),
-      format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
-    );
+  if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
+    v_check := llm_private.added_key_check(v_user, v_holder, p_body);
+    select * into strict v_provider from public.llm_providers where id = v_check.provider;
+  else
+    v_provider := llm_private.read_key_body(p_body, false);
   end if;
-  if p_body ->> 'key' is null then
+  if v_check.key_id is not null or v_check.id is null and p_body ->> 'key' is null then
+    select * into strict v_operator from llm_private.operator_settings;
     perform llm_private.require_readable_keys(v_runtime, v_operator);
     v_stored := llm_private.own_key(v_user, v_provider.id);
+  end if;
+  -- A key that was replaced since the first call needs a check of its own.
+  if v_check.id is null or v_check.key_id is distinct from v_stored.id then
+    return json_build_object(
+      'again', true, 'check_id', llm_private.add_key_check(v_user, v_runtime, v_holder, v_provider.id, v_stored)
+    );
+  elsif v_check.granted_in is not distinct from pg_current_xact_id_if_assigned() then
+    return json_build_object('again', true, 'check_id', v_check.id);
+  end if;
+  if v_stored.id is not null then
     select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
     into strict v_key
     from llm_private.key_secrets as s
     where s.user_id = v_user and s.key_id = v_stored.id;
   end if;
-  insert into llm_private.key_checks (user_id, provider, key_id, runtime_id)
-  values (v_user, v_provider.id, v_stored.id, v_runtime)
-  returning id into v_check;
-  perform llm_private.audit(
-    v_user, 'key_checked', v_provider.id, v_stored.id, v_runtime,
-    jsonb_strip_nulls(jsonb_build_object('hint', v_stored.hint, 'check', v_check))
-  );
   return json_build_object(
-    'check_id', v_check, 'provider', v_provider.id, 'base_url', v_provider.base_url,
+    'check_id', v_check.id, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
     'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id, 'key', v_key
   );
@@ -3626,11 +3782,13 @@ as $$
 $$;
 
 comment on function public.begin_llm_key_check is
-'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key, which is returned in
-plain text and recorded in the audit log. {"provider": "groq", "key": "gsk_…"} checks a key that is not stored: its format
-is checked, and nothing of it is kept. Returns check_id, and where and how to send the request. At most 10 checks in 10
-minutes. Errors: not_signed_in, runtime_unknown, runtime_required, key_malformed, unknown_provider, invalid_argument,
-key_not_found, key_unreadable, too_many_key_checks.';
+'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key. {"provider": "groq",
+"key": "gsk_…"} checks a key that is not stored: its format is checked, and nothing of it is kept. Records the check in the
+audit log and returns {"again": true, "check_id": "…"}. Then, within a minute and in a transaction of its own,
+{"check_id": "…"} returns where and how to send the request, with the stored key in plain text; if the key was replaced
+meanwhile, it begins another check. At most 10 checks in 10 minutes. Errors: not_signed_in, runtime_unknown,
+runtime_required, key_malformed, unknown_provider, invalid_argument, key_not_found, not_found, key_unreadable,
+too_many_key_checks.';
 
 create function public.record_llm_key_check(
   p_check_id uuid, p_result text, p_retry_after double precision default null
@@ -5521,6 +5679,7 @@ create table llm_private.leases (
   user_id uuid not null,
   key_id uuid not null,
   holder text not null,
+  granted_in xid8 not null default pg_current_xact_id(),
   expires_at timestamptz not null,
   primary key (user_id, key_id, holder),
   foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
@@ -5528,8 +5687,9 @@ create table llm_private.leases (
 
 comment on table llm_private.leases is
 'Until when a runtime or a user''s session may keep a decrypted key. Until then, resolving again writes nothing.';
-comment on column llm_private.leases.holder is
-'runtime:… or session:… with its id; user:… for a token without a session.';
+comment on column llm_private.leases.holder is 'See key_holder().';
+comment on column llm_private.leases.granted_in is
+'The transaction that wrote the row. Only later transactions return the key.';
 
 alter table llm_private.leases enable row level security;
 
@@ -5582,8 +5742,8 @@ create type llm_private.keyed_route as (
 );
 
 comment on type llm_private.keyed_route is
-'Candidates with their keys in plain text, the ids of these keys, whether one of them is not on lease, and when the
-first of the leases ends.';
+'Candidates with their leased keys in plain text, the ids of all their keys, whether one of them is not on lease, and
+when the first of the leases ends.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -5960,7 +6120,7 @@ comment on function llm_private.explain_route is 'See explain_llm_route().';
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
 )
-returns boolean
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -5972,11 +6132,12 @@ begin
   perform from public.llm_keys as k where k.user_id = p_user and k.id = any(p_keys) for key share;
   get diagnostics v_found = row_count;
   if v_found < cardinality(p_keys) then
-    return false;
+    return;
   end if;
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
   select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
-  on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
+  on conflict (user_id, key_id, holder) do update
+  set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
   -- Removes expired leases, except those that their holder is renewing right now.
   delete from llm_private.leases as l
   using (
@@ -5991,13 +6152,12 @@ begin
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
   where k.user_id = p_user and k.id = any(p_keys);
-  return true;
 end
 $$;
 
 comment on function llm_private.lease_keys is
-'Record in leases and audit log that this holder gets these keys. Returns false and records nothing if one of them was
-replaced or revoked meanwhile.';
+'Record in leases and audit log that this holder gets these keys; nothing if one of them was replaced or revoked
+meanwhile.';
 
 create function llm_private.reserve_route(
   p_user uuid,
@@ -6022,7 +6182,6 @@ declare
   v_reported jsonb;
   v_refused text[] := '{}'::text[];
 begin
-  perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens);
   v_quotas := llm_private.begin_reserving(p_user, p_runtime, p_request_id, 1);
   for v_line in
     select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
@@ -6051,7 +6210,7 @@ $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow. Returns the candidates before it, which they refuse, as
-"key source provider model". Errors: invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
+"key source provider model". Errors: quota_exceeded, model_unpriced, runtime_required.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -6087,8 +6246,7 @@ create function llm_private.keyed_route(
   p_task text,
   p_model text,
   p_needs text[],
-  p_operator_providers text[],
-  p_refused text[]
+  p_operator_providers text[]
 )
 returns llm_private.keyed_route
 language plpgsql
@@ -6112,7 +6270,7 @@ begin
         'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
         'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
         'key', case
-          when r.key_id is not null
+          when l.key_id is not null
             then llm_private.decrypt_key(
               p_user, r.key_id, s.ciphertext,
               coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
@@ -6129,14 +6287,36 @@ begin
   left join master as m on s.master_key_id = m.id
   left join llm_private.leases as l
     on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
-  where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(p_refused);
+    and l.granted_in is distinct from pg_current_xact_id_if_assigned()
+  where r.skipped is null;
   return v_route;
 end
 $$;
 
 comment on function llm_private.keyed_route is
-'The candidates with their keys in plain text, without those that p_refused names, and the lease that this holder has.
+'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction.
 Error key_unreadable.';
+
+create function llm_private.without_refused(p_candidates json, p_refused text[])
+returns json
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_refused = '{}' then
+    return p_candidates;
+  end if;
+  return (
+    select json_agg(c.value order by c.ordinality)
+    from json_array_elements(p_candidates) with ordinality as c
+    where concat_ws(' ', c.value ->> 'key_source', c.value ->> 'provider', c.value ->> 'model') <> all(p_refused)
+  );
+end
+$$;
+
+comment on function llm_private.without_refused is
+'Candidates without those that reserve_route() returned; null if none is left.';
 
 create function llm_private.resolve_route(
   p_task text,
@@ -6156,15 +6336,13 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_holder constant text := coalesce(
-    'runtime:' || v_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || v_user
-  );
+  v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
   v_route llm_private.keyed_route;
   v_metered constant boolean := llm_private.has_quotas(v_user);
-  v_refused text[] := '{}'::text[];
+  v_input_tokens constant integer := coalesce(p_input_tokens, 0);
+  v_output_tokens integer;
 begin
-  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   -- Also refuses the token of a deleted account.
@@ -6175,28 +6353,36 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
 
   if v_metered then
-    v_refused := llm_private.reserve_route(
-      v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id,
-      coalesce(p_input_tokens, 0), coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
-    );
+    v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
+    perform llm_private.check_reservation(p_request_id, 1, v_input_tokens, v_output_tokens);
   end if;
 
-  -- Repeats if a key is replaced or revoked between reading the route and leasing its keys.
-  loop
-    v_route := llm_private.keyed_route(
-      v_user, v_holder, p_task, p_model, p_needs, p_operator_providers, v_refused
-    );
-    if v_route.candidates is null then
-      perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
-    end if;
+  v_route := llm_private.keyed_route(v_user, v_holder, p_task, p_model, p_needs, p_operator_providers);
+  if v_route.candidates is null then
+    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
+  end if;
+  -- Nothing is written while leases cover all keys.
+  if v_route.unleased or v_route.expires_at is null then
+    v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+  end if;
+  if v_route.unleased then
+    perform llm_private.lease_keys(v_user, v_runtime, v_holder, v_route.key_ids, v_route.expires_at);
+    return json_build_object('again', true);
+  end if;
 
-    -- Nothing is written while leases cover all keys.
-    if v_route.unleased or v_route.expires_at is null then
-      v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+  if v_metered then
+    v_route.candidates := llm_private.without_refused(
+      v_route.candidates,
+      llm_private.reserve_route(
+        v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens,
+        v_output_tokens
+      )
+    );
+    -- The settings or keys changed since the candidates were read. The next call frees the reservation.
+    if v_route.candidates is null then
+      return json_build_object('again', true);
     end if;
-    exit when v_route.unleased is not true
-      or llm_private.lease_keys(v_user, v_runtime, v_holder, v_route.key_ids, v_route.expires_at);
-  end loop;
+  end if;
   if not v_metered then
     return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
   end if;
@@ -6204,7 +6390,7 @@ begin
     'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,
     'max_output_tokens', case
       when exists (select from llm_private.binding_quotas(v_user) as q where q.enforced and q.unit <> 'requests')
-        then coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
+        then v_output_tokens
     end
   );
 end
@@ -6238,7 +6424,9 @@ $$;
 
 comment on function public.resolve_llm_route is
 'The ordered candidates for a request, each with its reason and, for the caller''s own keys, the key in plain text; the
-operator''s keys stay with the operator. The caller may keep them until expires_at.
+operator''s keys stay with the operator. The caller may keep them until expires_at. If one of the keys is not on lease to
+the caller, the call records the lease, reserves nothing and returns {"again": true}; the next call, in a transaction of
+its own, returns the route. Within the lease, the route comes at once.
 p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
 operator has a key for. If a quota applies to the caller, the route is metered: it serves only the request p_request_id (a
 UUIDv7), and the most that this may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which the

@@ -239,23 +239,3 @@ $$;
 comment on function llm_private.add_month_partitions is
 'Create the partitions of the next three months, unless another transaction holds the tables. Called off the hot path:
 when a user calls for the first time and when a runtime is registered. A project with pg_cron may call it daily.';
-
--- PostgREST casts a result on request (?select=…::int), and writes CAST in capitals for nothing else. A failed cast
--- prints the value, here a key, and rolls back the audit log's entry about its release.
-create function llm_private.refuse_cast()
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if strpos(current_query(), 'CAST') > 0 then
-    perform llm_private.fail(
-      400, 'invalid_argument', 'The result holds a key and cannot be cast.', 'Remove the cast from select.'
-    );
-  end if;
-end
-$$;
-
-comment on function llm_private.refuse_cast is
-'Error invalid_argument if the caller''s statement has a cast. For functions that return keys.';

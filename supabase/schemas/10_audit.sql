@@ -18,7 +18,7 @@ comment on table public.llm_audit_log is
 'Settings and key changes, reveals and leases. Append-only, one partition a month. Users read their own entries.';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
-lease (a runtime or session got keys until a time).';
+lease (a runtime or session may get keys until a time).';
 comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
 comment on column public.llm_audit_log.detail is 'The changes, masked hints or expiry; never a secret.';
 

@@ -3,6 +3,13 @@
 -- The database creates a random master key (95_data.sql) and keeps it in Vault, so no migration, setting or backup of
 -- these tables contains it. Because it is random, deriving the cipher key with one salted hash is as safe as the slow
 -- derivation, which protects passwords that people make up.
+--
+-- A key leaves only under a record that is already committed. The transaction that returns a key cannot record that,
+-- because its caller can roll it back: PostgREST applies filters, orders and casts to a result, and an error in them
+-- undoes the record and, by its presence, reveals the key. So the first call writes a grant (a lease, reveal or key
+-- check) and the audit log's entry, and returns {"again": true} without reading the key. A call in a later transaction
+-- finds the grant and returns the key. One transaction can call several functions, so a grant stores the transaction
+-- that wrote it in granted_in. The row's xmin would not do, because a subtransaction has a number of its own.
 
 -- The newest master key encrypts new keys, and each ciphertext names the master key that it needs.
 create table llm_private.master_keys (
@@ -45,9 +52,26 @@ create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
 
 comment on table llm_private.key_secrets is 'The encrypted keys. Each plaintext contains its key id and owner.';
 
+create table llm_private.key_reveals (
+  user_id uuid not null,
+  key_id uuid not null,
+  holder text not null,
+  granted_in xid8 not null default pg_current_xact_id(),
+  expires_at timestamptz not null,
+  primary key (user_id, key_id, holder),
+  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+);
+
+comment on table llm_private.key_reveals is
+'Reveals that are on the audit log, whose key was not returned yet. Returning the key deletes the row.';
+comment on column llm_private.key_reveals.holder is 'See key_holder().';
+comment on column llm_private.key_reveals.granted_in is
+'The transaction that wrote the row. Only a later transaction returns the key.';
+
 alter table llm_private.master_keys enable row level security;
 alter table public.llm_keys enable row level security;
 alter table llm_private.key_secrets enable row level security;
+alter table llm_private.key_reveals enable row level security;
 
 create policy "users read their own keys" on public.llm_keys
 for select to authenticated using (user_id = (select auth.uid()));
@@ -178,6 +202,23 @@ $$;
 comment on function llm_private.validate_key is
 'Error key_malformed unless this can be a key of the provider; the message does not repeat the key.';
 
+create function llm_private.is_readable_body(p_body json)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    octet_length(p_body::text) <= 8192 and p_body::text !~ '\\u' and json_typeof(p_body) = 'object', false
+  );
+end
+$$;
+
+comment on function llm_private.is_readable_body is
+'Whether a body is a short object without escapes. PostgreSQL''s own error about an invalid escape would print the line
+with the key to the server log.';
+
 create function llm_private.read_key_body(p_body json, p_key_needed boolean)
 returns public.llm_providers
 language plpgsql
@@ -187,11 +228,9 @@ as $$
 declare
   v_provider public.llm_providers;
 begin
-  -- Checks the body before reading from the JSON, because PostgreSQL's own error about an invalid escape would print the
-  -- line with the key to the server log.
   if
-    p_body is null or octet_length(p_body::text) > 8192 or p_body::text ~ '\\u'
-    or json_typeof(p_body) <> 'object' or json_typeof(p_body -> 'provider') is distinct from 'string'
+    not llm_private.is_readable_body(p_body)
+    or json_typeof(p_body -> 'provider') is distinct from 'string'
     or coalesce(json_typeof(p_body -> 'key'), case when not p_key_needed then 'string' end) is distinct from 'string'
   then
     perform llm_private.fail(
@@ -350,23 +389,31 @@ $$;
 
 comment on function llm_private.signed_in_at is 'When the caller signed in, according to their token.';
 
-create function llm_private.reveal_key(p_provider text)
+create function llm_private.key_holder(p_user uuid, p_runtime uuid)
 returns text
 language plpgsql
-volatile
-security definer
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce('runtime:' || p_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || p_user);
+end
+$$;
+
+comment on function llm_private.key_holder is
+'Who gets a key: runtime:… or session:… with its id; user:… for a token without a session.';
+
+create function llm_private.check_reveal(p_runtime uuid)
+returns void
+language plpgsql
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
-  v_runtime constant uuid := llm_private.current_runtime();
   v_operator llm_private.operator_settings;
-  v_row public.llm_keys;
-  v_key text;
 begin
-  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
-  perform llm_private.require_readable_keys(v_runtime, v_operator);
+  perform llm_private.require_readable_keys(p_runtime, v_operator);
   if not v_operator.reveal_enabled then
     perform llm_private.fail(
       403, 'reveal_disabled', 'Stored keys cannot be shown in this project.',
@@ -381,15 +428,74 @@ begin
       403, 'recent_sign_in_required', 'Showing a key requires a recent sign-in.', 'Sign in again and retry.'
     );
   end if;
+end
+$$;
+
+comment on function llm_private.check_reveal is
+'Error runtime_required, reveal_disabled or recent_sign_in_required unless the caller may reveal their keys.';
+
+create function llm_private.grant_reveal(p_key public.llm_keys, p_runtime uuid, p_holder text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Locks the key before its reveals, in the same order as replacing it.
+  perform from public.llm_keys as k where k.user_id = p_key.user_id and k.id = p_key.id for key share;
+  if not found then
+    return;
+  end if;
+  insert into llm_private.key_reveals (user_id, key_id, holder, expires_at)
+  values (p_key.user_id, p_key.id, p_holder, now() + interval '1 minute')
+  on conflict (user_id, key_id, holder) do update
+  set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
+  delete from llm_private.key_reveals as r
+  using (
+    select e.key_id, e.holder from llm_private.key_reveals as e
+    where e.user_id = p_key.user_id and e.expires_at <= now()
+    for update skip locked
+  ) as ended
+  where r.user_id = p_key.user_id and r.key_id = ended.key_id and r.holder = ended.holder;
+  perform llm_private.audit(
+    p_key.user_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
+  );
+end
+$$;
+
+comment on function llm_private.grant_reveal is
+'Record that this holder may reveal a key within a minute; nothing if the key was replaced or revoked meanwhile.';
+
+create function llm_private.reveal_key(p_provider text)
+returns json
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_holder constant text := llm_private.key_holder(v_user, v_runtime);
+  v_row public.llm_keys;
+  v_key text;
+begin
+  perform llm_private.check_reveal(v_runtime);
   v_row := llm_private.own_key(v_user, p_provider);
+  -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.
+  delete from llm_private.key_reveals as r
+  where
+    r.user_id = v_user and r.key_id = v_row.id and r.holder = v_holder and r.expires_at > now()
+    and r.granted_in is distinct from pg_current_xact_id_if_assigned();
+  if not found then
+    perform llm_private.grant_reveal(v_row, v_runtime, v_holder);
+    return json_build_object('again', true);
+  end if;
   select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
   into strict v_key
   from llm_private.key_secrets as s
   where s.user_id = v_user and s.key_id = v_row.id;
-  perform llm_private.audit(
-    v_user, 'key_revealed', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
-  );
-  return v_key;
+  return json_build_object('key', v_key);
 end
 $$;
 
@@ -502,7 +608,7 @@ comment on function public.remove_llm_key is
 'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
 
 create function public.reveal_llm_key(p_provider text)
-returns text
+returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -511,6 +617,7 @@ as $$
 $$;
 
 comment on function public.reveal_llm_key is
-'The caller''s own key for a provider, in plain text; the audit log records each call.
+'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
+{"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
 Errors: not_signed_in, runtime_unknown, runtime_required, reveal_disabled, recent_sign_in_required, key_not_found,
 key_unreadable.';

@@ -19,6 +19,7 @@ create table llm_private.leases (
   user_id uuid not null,
   key_id uuid not null,
   holder text not null,
+  granted_in xid8 not null default pg_current_xact_id(),
   expires_at timestamptz not null,
   primary key (user_id, key_id, holder),
   foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
@@ -26,8 +27,9 @@ create table llm_private.leases (
 
 comment on table llm_private.leases is
 'Until when a runtime or a user''s session may keep a decrypted key. Until then, resolving again writes nothing.';
-comment on column llm_private.leases.holder is
-'runtime:… or session:… with its id; user:… for a token without a session.';
+comment on column llm_private.leases.holder is 'See key_holder().';
+comment on column llm_private.leases.granted_in is
+'The transaction that wrote the row. Only later transactions return the key.';
 
 alter table llm_private.leases enable row level security;
 
@@ -80,8 +82,8 @@ create type llm_private.keyed_route as (
 );
 
 comment on type llm_private.keyed_route is
-'Candidates with their keys in plain text, the ids of these keys, whether one of them is not on lease, and when the
-first of the leases ends.';
+'Candidates with their leased keys in plain text, the ids of all their keys, whether one of them is not on lease, and
+when the first of the leases ends.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -458,7 +460,7 @@ comment on function llm_private.explain_route is 'See explain_llm_route().';
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
 )
-returns boolean
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -470,11 +472,12 @@ begin
   perform from public.llm_keys as k where k.user_id = p_user and k.id = any(p_keys) for key share;
   get diagnostics v_found = row_count;
   if v_found < cardinality(p_keys) then
-    return false;
+    return;
   end if;
   insert into llm_private.leases (user_id, key_id, holder, expires_at)
   select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
-  on conflict (user_id, key_id, holder) do update set expires_at = excluded.expires_at;
+  on conflict (user_id, key_id, holder) do update
+  set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
   -- Removes expired leases, except those that their holder is renewing right now.
   delete from llm_private.leases as l
   using (
@@ -489,13 +492,12 @@ begin
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
   where k.user_id = p_user and k.id = any(p_keys);
-  return true;
 end
 $$;
 
 comment on function llm_private.lease_keys is
-'Record in leases and audit log that this holder gets these keys. Returns false and records nothing if one of them was
-replaced or revoked meanwhile.';
+'Record in leases and audit log that this holder gets these keys; nothing if one of them was replaced or revoked
+meanwhile.';
 
 create function llm_private.reserve_route(
   p_user uuid,
@@ -520,7 +522,6 @@ declare
   v_reported jsonb;
   v_refused text[] := '{}'::text[];
 begin
-  perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens);
   v_quotas := llm_private.begin_reserving(p_user, p_runtime, p_request_id, 1);
   for v_line in
     select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
@@ -549,7 +550,7 @@ $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow. Returns the candidates before it, which they refuse, as
-"key source provider model". Errors: invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
+"key source provider model". Errors: quota_exceeded, model_unpriced, runtime_required.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -585,8 +586,7 @@ create function llm_private.keyed_route(
   p_task text,
   p_model text,
   p_needs text[],
-  p_operator_providers text[],
-  p_refused text[]
+  p_operator_providers text[]
 )
 returns llm_private.keyed_route
 language plpgsql
@@ -610,7 +610,7 @@ begin
         'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
         'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
         'key', case
-          when r.key_id is not null
+          when l.key_id is not null
             then llm_private.decrypt_key(
               p_user, r.key_id, s.ciphertext,
               coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
@@ -627,14 +627,36 @@ begin
   left join master as m on s.master_key_id = m.id
   left join llm_private.leases as l
     on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
-  where r.skipped is null and concat_ws(' ', r.key_source, r.provider, r.model) <> all(p_refused);
+    and l.granted_in is distinct from pg_current_xact_id_if_assigned()
+  where r.skipped is null;
   return v_route;
 end
 $$;
 
 comment on function llm_private.keyed_route is
-'The candidates with their keys in plain text, without those that p_refused names, and the lease that this holder has.
+'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction.
 Error key_unreadable.';
+
+create function llm_private.without_refused(p_candidates json, p_refused text[])
+returns json
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_refused = '{}' then
+    return p_candidates;
+  end if;
+  return (
+    select json_agg(c.value order by c.ordinality)
+    from json_array_elements(p_candidates) with ordinality as c
+    where concat_ws(' ', c.value ->> 'key_source', c.value ->> 'provider', c.value ->> 'model') <> all(p_refused)
+  );
+end
+$$;
+
+comment on function llm_private.without_refused is
+'Candidates without those that reserve_route() returned; null if none is left.';
 
 create function llm_private.resolve_route(
   p_task text,
@@ -654,15 +676,13 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_holder constant text := coalesce(
-    'runtime:' || v_runtime, 'session:' || (auth.jwt() ->> 'session_id'), 'user:' || v_user
-  );
+  v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
   v_route llm_private.keyed_route;
   v_metered constant boolean := llm_private.has_quotas(v_user);
-  v_refused text[] := '{}'::text[];
+  v_input_tokens constant integer := coalesce(p_input_tokens, 0);
+  v_output_tokens integer;
 begin
-  perform llm_private.refuse_cast();
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   -- Also refuses the token of a deleted account.
@@ -673,28 +693,36 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
 
   if v_metered then
-    v_refused := llm_private.reserve_route(
-      v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id,
-      coalesce(p_input_tokens, 0), coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
-    );
+    v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
+    perform llm_private.check_reservation(p_request_id, 1, v_input_tokens, v_output_tokens);
   end if;
 
-  -- Repeats if a key is replaced or revoked between reading the route and leasing its keys.
-  loop
-    v_route := llm_private.keyed_route(
-      v_user, v_holder, p_task, p_model, p_needs, p_operator_providers, v_refused
-    );
-    if v_route.candidates is null then
-      perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
-    end if;
+  v_route := llm_private.keyed_route(v_user, v_holder, p_task, p_model, p_needs, p_operator_providers);
+  if v_route.candidates is null then
+    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
+  end if;
+  -- Nothing is written while leases cover all keys.
+  if v_route.unleased or v_route.expires_at is null then
+    v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+  end if;
+  if v_route.unleased then
+    perform llm_private.lease_keys(v_user, v_runtime, v_holder, v_route.key_ids, v_route.expires_at);
+    return json_build_object('again', true);
+  end if;
 
-    -- Nothing is written while leases cover all keys.
-    if v_route.unleased or v_route.expires_at is null then
-      v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
+  if v_metered then
+    v_route.candidates := llm_private.without_refused(
+      v_route.candidates,
+      llm_private.reserve_route(
+        v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens,
+        v_output_tokens
+      )
+    );
+    -- The settings or keys changed since the candidates were read. The next call frees the reservation.
+    if v_route.candidates is null then
+      return json_build_object('again', true);
     end if;
-    exit when v_route.unleased is not true
-      or llm_private.lease_keys(v_user, v_runtime, v_holder, v_route.key_ids, v_route.expires_at);
-  end loop;
+  end if;
   if not v_metered then
     return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
   end if;
@@ -702,7 +730,7 @@ begin
     'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,
     'max_output_tokens', case
       when exists (select from llm_private.binding_quotas(v_user) as q where q.enforced and q.unit <> 'requests')
-        then coalesce(p_output_tokens, v_operator.unbounded_output_tokens)
+        then v_output_tokens
     end
   );
 end
@@ -736,7 +764,9 @@ $$;
 
 comment on function public.resolve_llm_route is
 'The ordered candidates for a request, each with its reason and, for the caller''s own keys, the key in plain text; the
-operator''s keys stay with the operator. The caller may keep them until expires_at.
+operator''s keys stay with the operator. The caller may keep them until expires_at. If one of the keys is not on lease to
+the caller, the call records the lease, reserves nothing and returns {"again": true}; the next call, in a transaction of
+its own, returns the route. Within the lease, the route comes at once.
 p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
 operator has a key for. If a quota applies to the caller, the route is metered: it serves only the request p_request_id (a
 UUIDv7), and the most that this may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which the

@@ -139,7 +139,7 @@ def run_the_life_cycle_of_a_key(scene: Scene) -> None:
     second = scene.user.rpc("set_llm_key", provider="groq", key=scene.key)
     assert first["id"] != second["id"]
     assert scene.user.rpc("resolve_llm_route")["candidates"][0]["key"] == scene.key
-    assert scene.user.rpc("reveal_llm_key", p_provider="groq") == scene.key
+    assert scene.user.rpc("reveal_llm_key", p_provider="groq")["key"] == scene.key
     for outcome in ({}, {"outcome": "failed", "error_class": "auth"}):
         scene.user.records(key_id=second["id"], **outcome)
     for function in ("list_llm_keys", "get_llm_settings", "explain_llm_route", "get_llm_audit_log"):
@@ -148,16 +148,18 @@ def run_the_life_cycle_of_a_key(scene: Scene) -> None:
 
 
 def request_a_cast(scene: Scene) -> None:
-    """PostgREST casts a result on request, and PostgreSQL's error prints a value that it cannot cast."""
+    """PostgREST casts a result on request, and PostgreSQL's error prints a value that it cannot cast.
+
+    A first response holds no key. Users who cast a second response print their own key.
+    """
     scene.user.rpc("set_llm_key", provider="groq", key=scene.key)
-    key_of_route = "pgrst_scalar:pgrst_scalar->candidates->0->>key::int"
     for path, arguments in (
         ("rpc/reveal_llm_key?select=pgrst_scalar::int", {"p_provider": "groq"}),
-        ("rpc/reveal_llm_key?select=pgrst_scalar:pgrst_scalar::uuid", {"p_provider": "groq"}),
-        (f"rpc/resolve_llm_route?select={key_of_route}", {}),
+        ("rpc/resolve_llm_route?select=pgrst_scalar:pgrst_scalar->>again::int", {}),
+        ("rpc/begin_llm_key_check?select=pgrst_scalar::uuid", {"provider": "groq"}),
     ):
         answer = scene.http.send(scene.user, "POST", path, content=json.dumps(arguments))
-        assert answer.json()["details"] == "invalid_argument", answer.text
+        assert answer.is_client_error, answer.text
 
 
 def break_the_cipher(scene: Scene) -> None:
@@ -181,7 +183,7 @@ def break_the_cipher(scene: Scene) -> None:
     scene.call("set_llm_key", provider="groq", key=scene.key)
     restored = "select vault_secret_id from public.entry"
     scene.admin.execute(f"update llm_private.master_keys set vault_secret_id = ({restored})")
-    assert scene.user.rpc("reveal_llm_key", p_provider="groq") == scene.key
+    assert scene.user.rpc("reveal_llm_key", p_provider="groq")["key"] == scene.key
 
 
 def fail_half_way(scene: Scene) -> None:

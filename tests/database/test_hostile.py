@@ -15,12 +15,13 @@ import pytest
 from tests.database.metering import reserves, sets
 from tests.database.support import Caller, Connection, Http, Refused, new_user, owner, request_id
 from tests.database.surface import RPCS, SHARED, TABLES, Victim
-from tests.support import Stack, key_for
+from tests.support import Stack, asks_again, key_for, next_arguments
 
 # A user's rows in llm_private, without the quotas that operators may set for them.
 PRIVATE = (
     "llm_private.key_secrets",
     "llm_private.leases",
+    "llm_private.key_reveals",
     "llm_private.reservations",
     "(select * from llm_private.quotas where set_by = 'user')",
     "(select c.*, q.user_id from llm_private.quota_counters as c"
@@ -95,6 +96,7 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     attacker.holds_key("openai", 2)
     user.rpc("set_llm_settings", p_changes={"provider_preferences": {"groq": {"model": "victims-own-model"}}})
     user.rpc("resolve_llm_route", p_task="speed")
+    user.once("reveal_llm_key", p_provider="groq")
     quota, event = sets(user, 2), request_id()
     user.records(request_id=event, model="victims-own-model", key_id=key["id"])
     user.records(model="victims-own-model", key_id=key["id"])
@@ -134,7 +136,11 @@ def test_no_rpc_lets_an_intruder_read_or_change_a_users_data(scene: Scene, funct
         sent = json.dumps(arguments)
         # A response may repeat what the intruder sent or recorded.
         known = sent + json.dumps(dict(RPCS["record_llm_usage"].attack(scene.victim)))
-        answer = scene.http.send(intruder, "POST", f"rpc/{function}", content=sent).text
+        response = scene.http.send(intruder, "POST", f"rpc/{function}", content=sent)
+        answer = response.text
+        if response.content and asks_again(response.json()):
+            again = json.dumps(next_arguments(response.json(), arguments))
+            answer += scene.http.send(intruder, "POST", f"rpc/{function}", content=again).text
         assert [it for it in scene.secrets(intruder) if it in answer and it not in known] == [], name
         if intruder.role not in RPCS[function].roles:
             assert '"code"' in answer, f"{name} was let in: {answer}"

@@ -93,7 +93,7 @@ def test_the_api_works_with_the_default_privileges_of_new_projects(adopter: Adop
     assert user.records(key_id=key["id"])
     assert user.rpc("get_llm_usage")[0]["requests"] == user.rpc("get_llm_settings")["total_requests"] == 1
     assert user.rpc("list_llm_keys")[0]["status"] == "working"
-    assert user.rpc("reveal_llm_key", p_provider="groq") == key_for("groq")
+    assert user.rpc("reveal_llm_key", p_provider="groq")["key"] == key_for("groq")
     user.rpc("remove_llm_key", p_provider="groq")
     assert len(user.rpc("get_llm_audit_log")) == 5
     assert http.admin.rpc("set_llm_provider", p_provider={"id": "groq", "position": 20})

@@ -267,7 +267,9 @@ import sys, httpx
 url, key, token, function = sys.argv[1:]
 headers = {"apikey": key, "authorization": "Bearer " + token}
 def call(name, **arguments):
-    httpx.post(f"{url}/rest/v1/rpc/{name}", json=arguments, headers=headers).raise_for_status()
+    answer = httpx.post(f"{url}/rest/v1/rpc/{name}", json=arguments, headers=headers).raise_for_status()
+    if b'"again"' in answer.content:
+        call(name, **arguments)
 for request in sys.stdin:
     request = request.strip()
     call("resolve_llm_route", p_task="speed", p_request_id=request, p_output_tokens=1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -463,13 +464,14 @@ def test_concurrent_key_replacement_causes_no_error_and_no_unaudited_lease(http:
         while not all(future.done() for future in resolved):
             number += 1
             user.holds_key("groq", number)
+            time.sleep(0.02)  # so that some keys are not replaced between a caller's two calls
     released = Counter(key for future in resolved for key in future.result())
     assert len(released) > 1
     with http.stack.connect() as connection:
         lines = connection.execute(
             "select key_id::text from public.llm_audit_log where user_id = %s and action = 'lease'", [user.id]
         ).fetchall()
-    assert Counter(key for (key,) in lines) == released
+    assert released <= Counter(key for (key,) in lines)
 
 
 def test_a_route_with_only_operator_keys_takes_no_lease(tx: Transaction) -> None:

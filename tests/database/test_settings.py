@@ -61,12 +61,14 @@ def test_a_token_of_a_deleted_account_is_refused(http: Http) -> None:
 def test_deleting_an_account_deletes_its_settings_and_keys(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     user.rpc("resolve_llm_route")
+    user.once("reveal_llm_key", p_provider="groq")
     tx.sql("delete from auth.users where id = %s", user.id)
     for table in (
         "public.user_llm_settings",
         "public.llm_keys",
         "llm_private.key_secrets",
         "llm_private.leases",
+        "llm_private.key_reveals",
     ):
         assert tx.value(f"select count(*) from {table} where user_id = %s", user.id) == 0, table
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from supa_llm.database import keys, prices, settings
+from supa_llm.database import key_checks, keys, prices, routes, settings
 from supa_llm.database.transport import AsyncDatabase, Database, Project
 from supa_llm.errors import (
     ConfigurationError,
@@ -222,3 +222,77 @@ def test_a_repr_shows_no_secret() -> None:
     assert "the-runtime" not in repr(PROJECT)
     assert "sb_publishable" not in repr(PROJECT)
     assert "sk-1" not in repr(keys.set_key("openai", "sk-1"))
+
+
+# A key leaves only under a committed record -----------------------------------------------------------
+
+
+def in_turn(bodies: list[dict[str, Any]], *answers: Any) -> Answer:
+    """Responds with one answer after the other, and keeps what was sent."""
+    left = list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json=left.pop(0))
+
+    return answer
+
+
+AGAIN: dict[str, Any] = {"again": True}
+CHECK = {
+    "check_id": "01990000-0000-7000-8000-000000000001",
+    "provider": "groq",
+    "base_url": "https://groq.test",
+    "wire_format": "openai",
+    "key_header": "authorization",
+    "key_scheme": "Bearer",
+    "key_check_path": None,
+    "key": "gsk_x",
+}
+
+
+def test_a_key_is_requested_again_once_its_record_is_committed() -> None:
+    sent: list[dict[str, Any]] = []
+    key = database(in_turn(sent, AGAIN, {"key": "gsk_x"})).run(keys.reveal_key("groq"), TOKEN)
+    assert key == "gsk_x"
+    assert sent == [{"p_provider": "groq"}] * 2
+
+    sent.clear()
+    route: dict[str, Any] = {"task": None, "candidates": [], "expires_at": None}
+    call = routes.resolve_route(None, None, ["chat"], ())
+    database(in_turn(sent, AGAIN, AGAIN, route)).run(call, TOKEN)
+    assert sent == [dict(call.args)] * 3
+
+
+def test_a_key_check_goes_on_with_the_check_that_has_begun() -> None:
+    sent: list[dict[str, Any]] = []
+    answers = in_turn(sent, AGAIN | {"check_id": CHECK["check_id"]}, CHECK)
+    begun = database(answers).run(key_checks.begin_key_check("groq", "gsk_typed"), TOKEN)
+    assert str(begun.check_id) == CHECK["check_id"]
+    assert sent == [{"provider": "groq", "key": "gsk_typed"}, {"check_id": CHECK["check_id"]}]
+
+
+def test_a_key_that_never_comes_is_not_requested_forever() -> None:
+    sent: list[dict[str, Any]] = []
+    with pytest.raises(DatabaseUnavailableError):
+        database(in_turn(sent, *[AGAIN] * 9)).run(keys.reveal_key("groq"), TOKEN)
+    assert len(sent) == 3
+
+
+async def test_tasks_request_a_key_again_too() -> None:
+    sent: list[dict[str, Any]] = []
+    http = httpx.AsyncClient(transport=httpx.MockTransport(in_turn(sent, AGAIN, {"key": "gsk_x"})))
+    assert await AsyncDatabase(PROJECT, http).run(keys.reveal_key("groq"), TOKEN) == "gsk_x"
+    sent.clear()
+    http = httpx.AsyncClient(transport=httpx.MockTransport(in_turn(sent, *[AGAIN] * 9)))
+    with pytest.raises(DatabaseUnavailableError):
+        await AsyncDatabase(PROJECT, http).run(keys.reveal_key("groq"), TOKEN)
+    assert len(sent) == 3
+
+
+def test_other_answers_that_say_again_are_answers() -> None:
+    """Only calls that return a key are repeated."""
+    sent: list[dict[str, Any]] = []
+    with pytest.raises(DatabaseError):
+        database(in_turn(sent, AGAIN)).run(keys.list_keys(), TOKEN)
+    assert len(sent) == 1

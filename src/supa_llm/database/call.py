@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -11,8 +11,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One RPC. ``args`` may contain a provider key, so the repr omits them."""
+    """One RPC. ``args`` may contain a provider key, so the repr omits them.
+
+    Attributes:
+        again: for RPCs that return a key: the arguments of the next call after the response
+            ``{"again": true}``. The database commits a record of the key's release before it returns the key.
+    """
 
     name: str
     args: Mapping[str, Any] = field(repr=False)
     parse: Callable[[Any], T] = field(repr=False)
+    again: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = field(default=None, repr=False)
+
+    def following(self, data: Any) -> Call[T] | None:
+        """The call that must follow this one if the database responded with ``data``; None if that is all."""
+        if self.again is None or not isinstance(data, Mapping) or data.get("again") is not True:
+            return None
+        return replace(self, args=self.again(data))

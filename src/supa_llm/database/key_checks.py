@@ -15,7 +15,12 @@ def begin_key_check(provider: str, key: str | None = None) -> Call[KeyCheck]:
     """Begin a check of the stored key or, if given, of a key that is not stored yet."""
     check(provider=provider)
     body = {"provider": provider} | ({} if key is None else {"key": key})
-    return Call("begin_llm_key_check", body, KeyCheck.from_json)
+    return Call(
+        "begin_llm_key_check",
+        body,
+        KeyCheck.from_json,
+        again=lambda row: {"check_id": row.get("check_id")},
+    )
 
 
 def record_key_check(

@@ -23,4 +23,5 @@ def remove_key(provider: str) -> Call[None]:
 
 def reveal_key(provider: str) -> Call[str]:
     check(provider=provider)
-    return Call("reveal_llm_key", {"p_provider": provider}, str)
+    args = {"p_provider": provider}
+    return Call("reveal_llm_key", args, lambda row: str(row["key"]), again=lambda _: args)

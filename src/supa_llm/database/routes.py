@@ -19,8 +19,8 @@ def resolve_route(
     demand: Demand | None = None,
 ) -> Call[Route]:
     """The route. With ``demand``, usage is reserved for its first candidate if quotas apply to the user."""
-    args = _route_args(task, model, needs, operator_providers)
-    return Call("resolve_llm_route", args | (_demand_args(demand) if demand else {}), Route.from_json)
+    args = _route_args(task, model, needs, operator_providers) | (_demand_args(demand) if demand else {})
+    return Call("resolve_llm_route", args, Route.from_json, again=lambda _: args)
 
 
 def reserve_attempt(demand: Demand, task: str | None, number: int, candidate: Candidate) -> Call[None]:

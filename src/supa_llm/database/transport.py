@@ -35,6 +35,9 @@ _SIGN_IN = "Sign in again or pass a new access token."
 # the SQLSTATE classes of connection failures, deadlocks, exhausted resources and shutdown.
 _NOT_NOW = {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "502", "503", "504", "520", "57014"}
 _NOT_NOW_CLASSES = {"08", "40", "53", "57P"}
+#: Enough for a call that returns a key: one records, one returns the key, and one is spare in case another
+#: process replaces the key in between.
+_TRIES = 3
 
 # ValueError and TypeError: the arguments are not JSON. RuntimeError: the HTTP client or its event loop is
 # closed.
@@ -88,20 +91,27 @@ class Database:
         Raises:
             SupaLLMError: the database refused the call or could not be reached.
         """
-        failure: SupaLLMError | None = None
+        for _ in range(_TRIES):
+            data = self._send(call, token)
+            following = call.following(data)
+            if following is None:
+                return parsed(call, data)
+            call = following
+        raise _still_changing(call)
+
+    def _send(self, call: Call[Any], token: Secret | None) -> Any:
+        failure: SupaLLMError
         try:
             request = self._client.rpc(call.name, dict(call.args))
             request.request.headers.update(self._project.headers(token))
-            data = request.execute().data
+            return request.execute().data
         except _EXPECTED as error:
             failure = failure_of(call, error)
             if token is None and isinstance(failure, NotSignedInError):
                 failure = _not_an_administrator(call)
         # Raised outside the except block, so that its context is not the httpx exception, which holds the
         # request headers.
-        if failure is not None:
-            raise failure
-        return parsed(call, data)
+        raise failure
 
 
 class AsyncDatabase:
@@ -117,16 +127,23 @@ class AsyncDatabase:
         Raises:
             SupaLLMError: the database refused the call or could not be reached.
         """
-        failure: SupaLLMError | None = None
+        for _ in range(_TRIES):
+            data = await self._send(call, token)
+            following = call.following(data)
+            if following is None:
+                return parsed(call, data)
+            call = following
+        raise _still_changing(call)
+
+    async def _send(self, call: Call[Any], token: Secret) -> Any:
+        failure: SupaLLMError
         try:
             request = self._client.rpc(call.name, dict(call.args))
             request.request.headers.update(self._project.headers(token))
-            data = (await request.execute()).data
+            return (await request.execute()).data
         except _EXPECTED as error:
             failure = failure_of(call, error)
-        if failure is not None:
-            raise failure
-        return parsed(call, data)
+        raise failure
 
 
 def parsed(call: Call[T], data: Any) -> T:
@@ -177,6 +194,12 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
                 f"The arguments of {call.name} are not valid JSON.",
                 hint="Use strings, finite numbers, booleans, None, lists and mappings.",
             )
+
+
+def _still_changing(call: Call[Any]) -> DatabaseUnavailableError:
+    return DatabaseUnavailableError(
+        f"The user's keys kept changing while {call.name} ran.", hint="Try again in a moment."
+    )
 
 
 def _not_an_administrator(call: Call[Any]) -> ForbiddenError:
