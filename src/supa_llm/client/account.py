@@ -110,6 +110,11 @@ def _lease(route: Route) -> float:
 _METERED: Slot[Route] = Slot("metered", None, _lease)
 
 
+#: A user's first route, which leases their keys. Routes of other requests at that moment wait for it, so that
+#: each of them takes one call instead of two.
+_FIRST: Slot[Route] = Slot("route", "first", _lease)
+
+
 def _slot(request: _Request) -> Slot[Route]:
     """A route is cached for its lease, which lets a runtime hold its keys, unless it has a reservation."""
     return Slot("route", request, lambda route: 0.0 if route.metered else _lease(route))
@@ -196,7 +201,22 @@ class UserAccount(_Account):
             return self._run(effect)
 
         def resolve() -> Route:
+            first = False
+
+            def lease() -> Route:
+                nonlocal first
+                first = True
+                return self._run(effect.call)
+
             effect.ran = True
+            try:
+                route = self._cache.fetch(self._identity.token, _FIRST, lease)
+            except SupaLLMError:
+                if first:
+                    raise
+            else:
+                if first:
+                    return route
             return self._run(effect.call)
 
         return self._cache.fetch(self._identity.token, effect.slot, resolve)
@@ -250,7 +270,22 @@ class AsyncUserAccount(_Account):
             return await self._run(effect)
 
         async def resolve() -> Route:
+            first = False
+
+            async def lease() -> Route:
+                nonlocal first
+                first = True
+                return await self._run(effect.call)
+
             effect.ran = True
+            try:
+                route = await self._cache.fetch(self._identity.token, _FIRST, lease)
+            except SupaLLMError:
+                if first:
+                    raise
+            else:
+                if first:
+                    return route
             return await self._run(effect.call)
 
         return await self._cache.fetch(self._identity.token, effect.slot, resolve)
