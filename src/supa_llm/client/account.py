@@ -44,15 +44,15 @@ class _Request:
 
 @dataclass(slots=True)
 class _Fetch:
-    """Effect: get the route from the cache, or run ``call`` and cache its result.
+    """Effect: get the route from the cache, or run ``load`` and cache its result.
 
     Attributes:
-        ran: whether this effect ran ``call``. It did not if the route was cached, or if another request was
-            already resolving it.
+        ran: whether this effect ran ``load``. It did not if the route was cached, or if another request was
+            already loading it.
     """
 
     slot: Slot[Route]
-    call: Call[Route] = field(repr=False)
+    load: Callable[[], _RouteFlow] = field(repr=False)
     ran: bool = False
 
 
@@ -72,7 +72,7 @@ def _find_route(request: _Request, demand: Demand, store: Store, token: AccessTo
     try:
         if store.kept(token, _METERED):
             return (yield resolve)  # type: ignore[no-any-return]
-        fetch = _Fetch(_slot(request), resolve)
+        fetch = _Fetch(_slot(request), lambda: _resolve_after_first(resolve))
         try:
             route: Route = yield fetch
         except QuotaExceededError:
@@ -93,6 +93,27 @@ def _find_route(request: _Request, demand: Demand, store: Store, token: AccessTo
     raise empty
 
 
+def _resolve_after_first(resolve: Call[Route]) -> _RouteFlow:
+    """Resolve a route once the user's first route, which leases their keys, is there.
+
+    Other requests of the same moment wait for the first one. Each of them then takes one call instead of two.
+    """
+    first = _Fetch(_FIRST, lambda: _resolve(resolve))
+    try:
+        route: Route = yield first
+    except SupaLLMError:
+        if first.ran:
+            raise
+    else:
+        if first.ran:
+            return route
+    return (yield resolve)  # type: ignore[no-any-return]
+
+
+def _resolve(resolve: Call[Route]) -> _RouteFlow:
+    return (yield resolve)  # type: ignore[no-any-return]
+
+
 def _soonest(keys: list[Key], empty: NoCandidateError) -> float | None:
     """Seconds until the first rate limit ends or the first quota resets."""
     ends = [key.rate_limited_until.timestamp() for key in keys if key.rate_limited_until]
@@ -110,8 +131,7 @@ def _lease(route: Route) -> float:
 _METERED: Slot[Route] = Slot("metered", None, _lease)
 
 
-#: A user's first route, which leases their keys. Routes of other requests at that moment wait for it, so that
-#: each of them takes one call instead of two.
+#: A user's first route.
 _FIRST: Slot[Route] = Slot("route", "first", _lease)
 
 
@@ -173,7 +193,19 @@ class UserAccount(_Account):
             NoCandidateError: no provider can serve it; it says what the user can do, and what was skipped.
         """
         self._identity = self._identify()
-        flow = _find_route(self._request(task, model, needs), demand, self._store, self._identity.token)
+        request, token = self._request(task, model, needs), self._identity.token
+        return self._drive(_find_route(request, demand, self._store, token))
+
+    def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        """Reserve for another candidate of a metered route. Raises SupaLLMError if a quota refuses."""
+        self._run(routes.reserve_attempt(demand, task, number, candidate))
+
+    def explain_route(self, task: str | None) -> Route:
+        """The route of a chat for this task, without keys."""
+        self._identity = self._identify()
+        return self._run(self._request(task, None, ["chat"]).explain())
+
+    def _drive(self, flow: _RouteFlow) -> Route:
         failure: SupaLLMError | None = None
         result: Any = None
         try:
@@ -187,39 +219,15 @@ class UserAccount(_Account):
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
-        """Reserve for another candidate of a metered route. Raises SupaLLMError if a quota refuses."""
-        self._run(routes.reserve_attempt(demand, task, number, candidate))
-
-    def explain_route(self, task: str | None) -> Route:
-        """The route of a chat for this task, without keys."""
-        self._identity = self._identify()
-        return self._run(self._request(task, None, ["chat"]).explain())
-
     def _do(self, effect: _Effect) -> Any:
         if isinstance(effect, Call):
             return self._run(effect)
 
-        def resolve() -> Route:
-            first = False
-
-            def lease() -> Route:
-                nonlocal first
-                first = True
-                return self._run(effect.call)
-
+        def load() -> Route:
             effect.ran = True
-            try:
-                route = self._cache.fetch(self._identity.token, _FIRST, lease)
-            except SupaLLMError:
-                if first:
-                    raise
-            else:
-                if first:
-                    return route
-            return self._run(effect.call)
+            return self._drive(effect.load())
 
-        return self._cache.fetch(self._identity.token, effect.slot, resolve)
+        return self._cache.fetch(self._identity.token, effect.slot, load)
 
     def _run(self, call: Call[T]) -> T:
         return self._database.run(call, self._identity.token.secret)
@@ -242,7 +250,19 @@ class AsyncUserAccount(_Account):
     async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
         """See :meth:`UserAccount.route`."""
         self._identity = await self._identify()
-        flow = _find_route(self._request(task, model, needs), demand, self._store, self._identity.token)
+        request, token = self._request(task, model, needs), self._identity.token
+        return await self._drive(_find_route(request, demand, self._store, token))
+
+    async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
+        """See :meth:`UserAccount.reserve`."""
+        await self._run(routes.reserve_attempt(demand, task, number, candidate))
+
+    async def explain_route(self, task: str | None) -> Route:
+        """See :meth:`UserAccount.explain_route`."""
+        self._identity = await self._identify()
+        return await self._run(self._request(task, None, ["chat"]).explain())
+
+    async def _drive(self, flow: _RouteFlow) -> Route:
         failure: SupaLLMError | None = None
         result: Any = None
         try:
@@ -256,39 +276,15 @@ class AsyncUserAccount(_Account):
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
-        """See :meth:`UserAccount.reserve`."""
-        await self._run(routes.reserve_attempt(demand, task, number, candidate))
-
-    async def explain_route(self, task: str | None) -> Route:
-        """See :meth:`UserAccount.explain_route`."""
-        self._identity = await self._identify()
-        return await self._run(self._request(task, None, ["chat"]).explain())
-
     async def _do(self, effect: _Effect) -> Any:
         if isinstance(effect, Call):
             return await self._run(effect)
 
-        async def resolve() -> Route:
-            first = False
-
-            async def lease() -> Route:
-                nonlocal first
-                first = True
-                return await self._run(effect.call)
-
+        async def load() -> Route:
             effect.ran = True
-            try:
-                route = await self._cache.fetch(self._identity.token, _FIRST, lease)
-            except SupaLLMError:
-                if first:
-                    raise
-            else:
-                if first:
-                    return route
-            return await self._run(effect.call)
+            return await self._drive(effect.load())
 
-        return await self._cache.fetch(self._identity.token, effect.slot, resolve)
+        return await self._cache.fetch(self._identity.token, effect.slot, load)
 
     async def _run(self, call: Call[T]) -> T:
         return await self._database.run(call, self._identity.token.secret)
