@@ -3341,6 +3341,26 @@ $$;
 
 comment on function llm_private.signed_in_at is 'When the caller signed in, according to their token.';
 
+create function llm_private.stored_key(p_user uuid, p_key_id uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text;
+begin
+  select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
+  into strict v_key
+  from llm_private.key_secrets as s
+  where s.user_id = p_user and s.key_id = p_key_id;
+  return v_key;
+end
+$$;
+
+comment on function llm_private.stored_key is
+'A stored key in plain text. Only call it under a grant that an earlier transaction committed. Error key_unreadable.';
+
 create function llm_private.key_holder(p_user uuid, p_runtime uuid)
 returns text
 language plpgsql
@@ -3430,7 +3450,6 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_row public.llm_keys;
-  v_key text;
 begin
   perform llm_private.check_reveal(v_runtime);
   v_row := llm_private.own_key(v_user, p_provider);
@@ -3443,11 +3462,7 @@ begin
     perform llm_private.grant_reveal(v_row, v_runtime, v_holder);
     return json_build_object('again', true);
   end if;
-  select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
-  into strict v_key
-  from llm_private.key_secrets as s
-  where s.user_id = v_user and s.key_id = v_row.id;
-  return json_build_object('key', v_key);
+  return json_build_object('key', llm_private.stored_key(v_user, v_row.id));
 end
 $$;
 
@@ -3691,7 +3706,6 @@ declare
   v_provider public.llm_providers;
   v_check llm_private.key_checks;
   v_stored public.llm_keys;
-  v_key text;
 begin
   if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
     v_check := llm_private.added_key_check(v_user, v_holder, p_body);
@@ -3712,16 +3726,11 @@ begin
   elsif v_check.granted_in is not distinct from pg_current_xact_id_if_assigned() then
     return json_build_object('again', true, 'check_id', v_check.id);
   end if;
-  if v_stored.id is not null then
-    select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
-    into strict v_key
-    from llm_private.key_secrets as s
-    where s.user_id = v_user and s.key_id = v_stored.id;
-  end if;
   return json_build_object(
     'check_id', v_check.id, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
-    'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id, 'key', v_key
+    'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id,
+    'key', case when v_stored.id is not null then llm_private.stored_key(v_user, v_stored.id) end
   );
 end
 $$;
@@ -6370,21 +6379,18 @@ begin
     return json_build_object('again', true);
   end if;
 
-  if v_metered then
-    v_route.candidates := llm_private.without_refused(
-      v_route.candidates,
-      llm_private.reserve_route(
-        v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens,
-        v_output_tokens
-      )
-    );
-    -- The settings or keys changed since the candidates were read. The next call frees the reservation.
-    if v_route.candidates is null then
-      return json_build_object('again', true);
-    end if;
-  end if;
   if not v_metered then
     return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
+  end if;
+  v_route.candidates := llm_private.without_refused(
+    v_route.candidates,
+    llm_private.reserve_route(
+      v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens, v_output_tokens
+    )
+  );
+  -- The settings or keys changed since the candidates were read. The next call frees the reservation.
+  if v_route.candidates is null then
+    return json_build_object('again', true);
   end if;
   return json_build_object(
     'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,

@@ -389,6 +389,26 @@ $$;
 
 comment on function llm_private.signed_in_at is 'When the caller signed in, according to their token.';
 
+create function llm_private.stored_key(p_user uuid, p_key_id uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_key text;
+begin
+  select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
+  into strict v_key
+  from llm_private.key_secrets as s
+  where s.user_id = p_user and s.key_id = p_key_id;
+  return v_key;
+end
+$$;
+
+comment on function llm_private.stored_key is
+'A stored key in plain text. Only call it under a grant that an earlier transaction committed. Error key_unreadable.';
+
 create function llm_private.key_holder(p_user uuid, p_runtime uuid)
 returns text
 language plpgsql
@@ -478,7 +498,6 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_row public.llm_keys;
-  v_key text;
 begin
   perform llm_private.check_reveal(v_runtime);
   v_row := llm_private.own_key(v_user, p_provider);
@@ -491,11 +510,7 @@ begin
     perform llm_private.grant_reveal(v_row, v_runtime, v_holder);
     return json_build_object('again', true);
   end if;
-  select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
-  into strict v_key
-  from llm_private.key_secrets as s
-  where s.user_id = v_user and s.key_id = v_row.id;
-  return json_build_object('key', v_key);
+  return json_build_object('key', llm_private.stored_key(v_user, v_row.id));
 end
 $$;
 

@@ -113,7 +113,6 @@ declare
   v_provider public.llm_providers;
   v_check llm_private.key_checks;
   v_stored public.llm_keys;
-  v_key text;
 begin
   if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
     v_check := llm_private.added_key_check(v_user, v_holder, p_body);
@@ -134,16 +133,11 @@ begin
   elsif v_check.granted_in is not distinct from pg_current_xact_id_if_assigned() then
     return json_build_object('again', true, 'check_id', v_check.id);
   end if;
-  if v_stored.id is not null then
-    select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
-    into strict v_key
-    from llm_private.key_secrets as s
-    where s.user_id = v_user and s.key_id = v_stored.id;
-  end if;
   return json_build_object(
     'check_id', v_check.id, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
-    'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id, 'key', v_key
+    'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id,
+    'key', case when v_stored.id is not null then llm_private.stored_key(v_user, v_stored.id) end
   );
 end
 $$;

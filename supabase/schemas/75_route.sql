@@ -710,21 +710,18 @@ begin
     return json_build_object('again', true);
   end if;
 
-  if v_metered then
-    v_route.candidates := llm_private.without_refused(
-      v_route.candidates,
-      llm_private.reserve_route(
-        v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens,
-        v_output_tokens
-      )
-    );
-    -- The settings or keys changed since the candidates were read. The next call frees the reservation.
-    if v_route.candidates is null then
-      return json_build_object('again', true);
-    end if;
-  end if;
   if not v_metered then
     return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
+  end if;
+  v_route.candidates := llm_private.without_refused(
+    v_route.candidates,
+    llm_private.reserve_route(
+      v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens, v_output_tokens
+    )
+  );
+  -- The settings or keys changed since the candidates were read. The next call frees the reservation.
+  if v_route.candidates is null then
+    return json_build_object('again', true);
   end if;
   return json_build_object(
     'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,

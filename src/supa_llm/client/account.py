@@ -44,7 +44,7 @@ class _Request:
 
 @dataclass(slots=True)
 class _Fetch:
-    """Effect: get the route from the cache, or run ``load`` and cache its result.
+    """Effect: get the route from the cache, or run the flow ``load`` and cache its result.
 
     Attributes:
         ran: whether this effect ran ``load``. It did not if the route was cached, or if another request was
@@ -52,7 +52,7 @@ class _Fetch:
     """
 
     slot: Slot[Route]
-    load: Callable[[], _RouteFlow] = field(repr=False)
+    load: _RouteFlow = field(repr=False)
     ran: bool = False
 
 
@@ -68,19 +68,18 @@ def _find_route(request: _Request, demand: Demand, store: Store, token: AccessTo
     Raises (out of the generator):
         NoCandidateError: no provider can serve the request; it says what the user can do.
     """
-    resolve = request.resolve(demand)
     try:
         if store.kept(token, _METERED):
-            return (yield resolve)  # type: ignore[no-any-return]
-        fetch = _Fetch(_slot(request), lambda: _resolve_after_first(resolve))
+            return (yield from _resolve(request, demand))
+        fetch = _Fetch(_slot(request), _resolve_after_first(request, demand))
         try:
             route: Route = yield fetch
         except QuotaExceededError:
             if fetch.ran:
                 raise
-            route = yield resolve  # the refused request of the same moment may have been a larger one
+            route = yield from _resolve(request, demand)  # the refused one may have been larger
         if route.metered and not fetch.ran:
-            route = yield resolve  # the cached one is reserved for another request
+            route = yield from _resolve(request, demand)  # the cached one is reserved for another request
         if route.metered:
             store.keep(token, _METERED, replace(route, candidates=()))
         return route
@@ -93,12 +92,12 @@ def _find_route(request: _Request, demand: Demand, store: Store, token: AccessTo
     raise empty
 
 
-def _resolve_after_first(resolve: Call[Route]) -> _RouteFlow:
+def _resolve_after_first(request: _Request, demand: Demand) -> _RouteFlow:
     """Resolve a route once the user's first route, which leases their keys, is there.
 
     Other requests of the same moment wait for the first one. Each of them then takes one call instead of two.
     """
-    first = _Fetch(_FIRST, lambda: _resolve(resolve))
+    first = _Fetch(_FIRST, _resolve(request, demand))
     try:
         route: Route = yield first
     except SupaLLMError:
@@ -107,11 +106,11 @@ def _resolve_after_first(resolve: Call[Route]) -> _RouteFlow:
     else:
         if first.ran:
             return route
-    return (yield resolve)  # type: ignore[no-any-return]
+    return (yield from _resolve(request, demand))
 
 
-def _resolve(resolve: Call[Route]) -> _RouteFlow:
-    return (yield resolve)  # type: ignore[no-any-return]
+def _resolve(request: _Request, demand: Demand) -> _RouteFlow:
+    return (yield request.resolve(demand))  # type: ignore[no-any-return]
 
 
 def _soonest(keys: list[Key], empty: NoCandidateError) -> float | None:
@@ -129,7 +128,6 @@ def _lease(route: Route) -> float:
 #: For the time of a lease, the cache holds that quotas apply to the user. Their requests then resolve routes
 #: of their own, without waiting for each other.
 _METERED: Slot[Route] = Slot("metered", None, _lease)
-
 
 #: A user's first route.
 _FIRST: Slot[Route] = Slot("route", "first", _lease)
@@ -225,7 +223,7 @@ class UserAccount(_Account):
 
         def load() -> Route:
             effect.ran = True
-            return self._drive(effect.load())
+            return self._drive(effect.load)
 
         return self._cache.fetch(self._identity.token, effect.slot, load)
 
@@ -282,7 +280,7 @@ class AsyncUserAccount(_Account):
 
         async def load() -> Route:
             effect.ran = True
-            return await self._drive(effect.load())
+            return await self._drive(effect.load)
 
         return await self._cache.fetch(self._identity.token, effect.slot, load)
 

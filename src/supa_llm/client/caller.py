@@ -1,4 +1,4 @@
-"""What each noun of the client needs: somebody who runs its RPCs, and one set of docs for both twins."""
+"""The base classes of the client's nouns, and the decorator that shares docs between twins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a SupaLLM and its users share: connections, caches, usage recorder, operator keys, engine."""
+"""The resources of a SupaLLM and its users: connections, caches, recorder, operator keys, engine."""
 
 from __future__ import annotations
 

@@ -81,11 +81,7 @@ class UserUsage(Caller):
             since: None begins with the first one. A date is midnight UTC; a datetime needs a time zone.
             until: end of the range, excluded; None is now.
         """
-        until = until or datetime.now(UTC)
-        page = self._run(usage.list_events(since, until))
-        while page.events:
-            yield from page.events
-            page = self._run(usage.list_events(since, until, page.cursor))
+        return _read_events(self, since, until)
 
 
 @documented_by(UserUsage)
@@ -175,11 +171,7 @@ class AdminUsage(Caller):
             until: end of the range, excluded; None is now.
             user_id: list only this user's attempts.
         """
-        until = until or datetime.now(UTC)
-        page = self._run(usage.list_events(since, until, user_id=user_id))
-        while page.events:
-            yield from page.events
-            page = self._run(usage.list_events(since, until, page.cursor, user_id=user_id))
+        return _read_events(self, since, until, user_id)
 
     def check_usage(self, since: date | None = None, until: date | None = None) -> UsageCheck:
         """Compare the totals with the sums of their events. In a large project, check a few days at a time.
@@ -191,3 +183,13 @@ class AdminUsage(Caller):
             until: last day; None is today.
         """
         return self._run(usage.check_usage(since, until))
+
+
+def _read_events(
+    caller: Caller, since: date | None, until: date | None, user_id: UUID | None = None
+) -> Iterator[UsageEvent]:
+    until = until or datetime.now(UTC)
+    page = caller._run(usage.list_events(since, until, user_id=user_id))
+    while page.events:
+        yield from page.events
+        page = caller._run(usage.list_events(since, until, page.cursor, user_id=user_id))

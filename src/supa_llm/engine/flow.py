@@ -52,6 +52,7 @@ from supa_llm.wire.base import (
     Wire,
     WireRequest,
     bears_content,
+    json_or_text,
 )
 from supa_llm.wire.usage import read_usage, served_tier
 from supa_llm.wire.waits import believable, retry_after
@@ -205,7 +206,7 @@ class _RunningAttempt:
             # Some providers answer a stream request with a JSON error, whatever the status.
             unstreamed = self._call.stream and "json" in self._head.headers.get("content-type", "")
             if unstreamed or not 200 <= self._head.status < 300:
-                body = _json_or_text((yield from self._body(_ERROR_BODY)))
+                body = json_or_text((yield from self._body(_ERROR_BODY)))
                 if self._head.status < 300 and not (isinstance(body, dict) and body.get("error")):
                     raise FaultError("invalid_response", "the answer is not a stream")
                 raise _understand(self._wire.fault, self._head.status, body)
@@ -329,10 +330,3 @@ def _understand(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         pass
     raise FaultError("invalid_response", "the answer is not in its provider's format")
-
-
-def _json_or_text(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return body.decode("utf-8", "replace")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
 
@@ -15,7 +14,7 @@ from supa_llm.values.key_checks import KeyCheck
 from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.secrets import Secret
 from supa_llm.wire import WIRES
-from supa_llm.wire.base import FaultError, Wire
+from supa_llm.wire.base import FaultError, Wire, json_or_text
 from supa_llm.wire.waits import believable, retry_after
 
 Result = Literal["works", "rejected", "unknown"]
@@ -82,7 +81,7 @@ async def check_key(check: KeyCheck, key: Secret, http: httpx.AsyncClient) -> Ke
             FaultError("invalid_response", "it redirects, and keys are never sent to a redirect"), key
         )
     try:
-        refusal = wire.fault(status, _json_or_text(body))
+        refusal = wire.fault(status, json_or_text(body))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         refusal = FaultError("invalid_response", "")
     if refusal.error_class == "auth":
@@ -124,10 +123,3 @@ def _inconclusive(fault: FaultError, key: Secret, wait: float | None = None) -> 
     if reason == "auth":
         return KeyCheckResult("rejected", "auth", "The key contains a character that cannot be sent.", detail)
     return KeyCheckResult("unknown", reason, _INCONCLUSIVE[reason], detail, wait)
-
-
-def _json_or_text(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return body.decode("utf-8", "replace")

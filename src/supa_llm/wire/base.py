@@ -209,6 +209,14 @@ def bears_content(payload: Mapping[str, Any]) -> bool:
     return False
 
 
+def json_or_text(body: bytes) -> Any:
+    """The JSON of an error body, or its text if it is not JSON."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
+
+
 def first_error(payload: Any) -> Json:
     """The error object in a provider's error body, from any of the usual places."""
     if isinstance(payload, Sequence) and not isinstance(payload, str) and payload:
