@@ -21,19 +21,17 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_claims constant bytea := uuid_send(p_user) || int8send(p_expires);
+  v_secret bytea;
 begin
-  return p_user || '.' || p_expires || '.' || (
-    select
-      encode(
-        extensions.hmac(convert_to(p_user || '.' || p_runtime || '.' || p_expires, 'UTF8'), t.secret, 'sha256'), 'hex'
-      )
-    from llm_private.ticket_key as t
-  );
+  select t.secret into strict v_secret from llm_private.ticket_key as t;
+  return encode(v_claims || extensions.hmac(v_claims || uuid_send(p_runtime), v_secret, 'sha256'), 'hex');
 end
 $$;
 
 comment on function llm_private.sign_ticket is
-'The ticket of a runtime for a user: user, expiry in seconds since 1970, and an HMAC, separated by dots.';
+'The ticket of a runtime for a user, in hexadecimal: 16 bytes of user, 8 of expiry in seconds since 1970, and 32 of HMAC.';
 
 create function llm_private.new_ticket(p_user uuid, p_runtime uuid)
 returns text
@@ -55,29 +53,30 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_parts text[];
+  v_user uuid;
+  v_expires bigint;
 begin
-  if length(p_ticket) <= 128 then
-    v_parts := regexp_match(p_ticket, '^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9]{1,11})\.[0-9a-f]{64}$');
+  -- Cheaper than a regular expression that counts the digits.
+  if length(p_ticket) = 112 and p_ticket ~ '^[0-9a-f]*$' then
+    v_user := left(p_ticket, 32)::uuid;
+    v_expires := ('x' || substr(p_ticket, 33, 16))::bit(64)::bigint;
   end if;
   -- Compares hashes, so that the time of the comparison tells nothing about the signature.
   if
-    v_parts is null
-    or sha256(convert_to(p_ticket, 'UTF8')) is distinct from sha256(
-      convert_to(llm_private.sign_ticket(v_parts[1]::uuid, p_runtime, v_parts[2]::bigint), 'UTF8')
-    )
+    v_user is null
+    or sha256(convert_to(p_ticket, 'UTF8'))
+    <> sha256(convert_to(llm_private.sign_ticket(v_user, p_runtime, v_expires), 'UTF8'))
   then
     perform llm_private.fail(
       403, 'ticket_invalid', 'The ticket is not valid for this runtime.',
       'Send the ticket that came with the route, from the runtime that resolved the route.'
     );
-  end if;
-  if to_timestamp(v_parts[2]::bigint) <= now() then
+  elsif v_expires <= extract(epoch from now()) then
     perform llm_private.fail(
       403, 'ticket_expired', 'The ticket has expired.', 'Record usage within a day of resolving the route.'
     );
   end if;
-  return v_parts[1]::uuid;
+  return v_user;
 end
 $$;
 

@@ -558,7 +558,8 @@ begin
     ) with ordinality as e
   ),
 
-  caller as (
+  -- Materialized, so that each ticket is read once.
+  caller as materialized (
     select d.ticket, llm_private.event_user(d.ticket, p_user, p_runtime) as user_id
     from (select distinct e.ticket from event as e) as d
   ),
