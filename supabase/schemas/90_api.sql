@@ -48,6 +48,9 @@ grant usage on schema llm_private to authenticated, service_role;
 -- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
 
+-- Policies call this.
+grant execute on function llm_private.user_id to authenticated;
+
 -- Operator settings ---------------------------------------------------------------------------------------------------
 
 grant execute on function public.get_llm_operator_settings, public.set_llm_operator_settings to service_role;

@@ -143,6 +143,7 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "reserve_attempt": USER,
     "release_request": USER,
     "acting_owner": USER | ADMIN,
+    "user_id": USER,
     "list_quotas": USER | ADMIN,
     "set_quota": USER | ADMIN,
     "remove_quota": USER | ADMIN,
