@@ -119,6 +119,30 @@ $$;
 comment on function llm_private.user_id is
 'The id of the signed-in user; null without a user''s token, or if Supabase Auth has no account for it.';
 
+-- For `Prefer: count=planned` and `count=estimated`, PostgREST returns the planner's estimate, which is based on the rows
+-- of all users: a filter on user_id would tell how many rows another user has. Declared immutable, so that the planner
+-- evaluates a policy with this function while it plans the EXPLAIN, and no row pays for it.
+create function llm_private.is_not_estimate()
+returns boolean
+language plpgsql
+immutable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- request.path: an administrator may run EXPLAIN as another role in psql.
+  if current_query() ~* '^\s*explain' and current_setting('request.path', true) <> '' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'Estimates of this table''s rows are not available.', 'Use Prefer: count=exact.'
+    );
+  end if;
+  return true;
+end
+$$;
+
+comment on function llm_private.is_not_estimate is
+'Always true. Error invalid_argument if PostgREST asks for the planner''s estimate of a user''s rows.';
+
 create function llm_private.refuse_user()
 returns void
 language plpgsql
@@ -520,7 +544,7 @@ alter table public.llm_audit_log enable row level security;
 alter table llm_private.llm_audit_log_default enable row level security;
 
 create policy "users read their own audit log" on public.llm_audit_log
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -755,7 +779,7 @@ comment on column public.llm_alerts.read_at is 'When the alert was dismissed; nu
 alter table public.llm_alerts enable row level security;
 
 create policy "users read their own alerts" on public.llm_alerts
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -1189,7 +1213,7 @@ alter table llm_private.price_list enable row level security;
 alter table llm_private.price_names enable row level security;
 
 create policy "users read the catalog's, the operator's and their own prices" on public.llm_prices
-for select to authenticated using (user_id is null or user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and (user_id is null or user_id = (select llm_private.user_id())));
 
 -- Adding a price ------------------------------------------------------------------------------------------------------
 
@@ -2437,11 +2461,11 @@ alter table llm_private.usage_measures enable row level security;
 alter table public.llm_usage_totals enable row level security;
 
 create policy "users read their own usage events" on public.llm_usage_events
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 create policy "users read their own usage adjustments" on public.llm_usage_adjustments
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 create policy "users read their own usage totals" on public.llm_usage_totals
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- The columns are in the order of list_llm_usage_events().
 create view llm_private.adjusted_events with (security_invoker = true) as
@@ -2688,7 +2712,7 @@ comment on column public.user_llm_settings.version is 'Counts changes, so that a
 alter table public.user_llm_settings enable row level security;
 
 create policy "users read their own settings" on public.user_llm_settings
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -3136,7 +3160,7 @@ alter table llm_private.key_secrets enable row level security;
 alter table llm_private.key_reveals enable row level security;
 
 create policy "users read their own keys" on public.llm_keys
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -8258,8 +8282,8 @@ grant usage on schema llm_private to authenticated, service_role;
 -- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
 
--- Policies call this.
-grant execute on function llm_private.user_id to authenticated;
+-- Policies call these.
+grant execute on function llm_private.user_id, llm_private.is_not_estimate to authenticated;
 
 -- Operator settings ---------------------------------------------------------------------------------------------------
 

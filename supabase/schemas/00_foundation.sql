@@ -115,6 +115,30 @@ $$;
 comment on function llm_private.user_id is
 'The id of the signed-in user; null without a user''s token, or if Supabase Auth has no account for it.';
 
+-- For `Prefer: count=planned` and `count=estimated`, PostgREST returns the planner's estimate, which is based on the rows
+-- of all users: a filter on user_id would tell how many rows another user has. Declared immutable, so that the planner
+-- evaluates a policy with this function while it plans the EXPLAIN, and no row pays for it.
+create function llm_private.is_not_estimate()
+returns boolean
+language plpgsql
+immutable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- request.path: an administrator may run EXPLAIN as another role in psql.
+  if current_query() ~* '^\s*explain' and current_setting('request.path', true) <> '' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'Estimates of this table''s rows are not available.', 'Use Prefer: count=exact.'
+    );
+  end if;
+  return true;
+end
+$$;
+
+comment on function llm_private.is_not_estimate is
+'Always true. Error invalid_argument if PostgREST asks for the planner''s estimate of a user''s rows.';
+
 create function llm_private.refuse_user()
 returns void
 language plpgsql

@@ -28,7 +28,7 @@ alter table public.llm_audit_log enable row level security;
 alter table llm_private.llm_audit_log_default enable row level security;
 
 create policy "users read their own audit log" on public.llm_audit_log
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 

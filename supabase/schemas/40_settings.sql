@@ -32,7 +32,7 @@ comment on column public.user_llm_settings.version is 'Counts changes, so that a
 alter table public.user_llm_settings enable row level security;
 
 create policy "users read their own settings" on public.user_llm_settings
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 

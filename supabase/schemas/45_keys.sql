@@ -74,7 +74,7 @@ alter table llm_private.key_secrets enable row level security;
 alter table llm_private.key_reveals enable row level security;
 
 create policy "users read their own keys" on public.llm_keys
-for select to authenticated using (user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 

@@ -48,8 +48,8 @@ grant usage on schema llm_private to authenticated, service_role;
 -- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
 
--- Policies call this.
-grant execute on function llm_private.user_id to authenticated;
+-- Policies call these.
+grant execute on function llm_private.user_id, llm_private.is_not_estimate to authenticated;
 
 -- Operator settings ---------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -168,7 +168,7 @@ class Http:
         path: str,
         *,
         content: str | bytes = b"",
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     ) -> httpx.Response:
         """Send any request as this caller."""
         key = self.stack.secret_key if caller.role == "service_role" else self.stack.publishable_key
@@ -178,7 +178,8 @@ class Http:
             sent["authorization"] = f"Bearer {token}"
         if caller.runtime is not None:
             sent["x-llm-runtime"] = caller.runtime
-        return self.client.request(method, path, content=content, headers={**sent, **(headers or {})})
+        more = headers.items() if isinstance(headers, Mapping) else headers
+        return self.client.request(method, path, content=content, headers=[*sent.items(), *more])
 
 
 def read(response: httpx.Response) -> Any:

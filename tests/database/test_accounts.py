@@ -107,6 +107,33 @@ def test_a_user_still_reads_their_own_rows(http: Http) -> None:
     assert event["user_id"] == user.id
 
 
+@pytest.mark.parametrize("limit", ["", "&limit=0"])
+@pytest.mark.parametrize("preferences", [["count=planned"], ["count=planned", "return=minimal"]])
+def test_no_user_learns_the_planners_estimate_of_other_users_rows(
+    http: Http, db: Connection, preferences: list[str], limit: str
+) -> None:
+    user, other = new_user(http), new_user(http)
+    other.records(model="a-model")
+    db.execute("analyze public.llm_usage_events")
+    headers = [("prefer", preference) for preference in preferences]
+    for table, column in TABLES.items():
+        if column is not None:
+            response = http.send(user, "GET", f"{table}?{column}=eq.{other.id}{limit}", headers=headers)
+            assert response.status_code == 400, (table, response.headers)
+            assert response.json()["details"] == "invalid_argument"
+            assert "content-range" not in response.headers
+
+
+def test_exact_counts_are_of_the_users_own_rows(http: Http) -> None:
+    user, other = new_user(http), new_user(http)
+    other.records()
+    user.records()
+    user.records()
+    for _ in range(8):  # beyond the executions after which PostgreSQL may keep one plan
+        response = http.send(user, "GET", "llm_usage_events", headers=[("prefer", "count=exact")])
+        assert response.headers["content-range"] == "0-1/2"
+
+
 # Bans and sessions -----------------------------------------------------------------------------------
 
 
