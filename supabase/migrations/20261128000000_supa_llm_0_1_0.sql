@@ -119,9 +119,9 @@ $$;
 comment on function llm_private.user_id is
 'The id of the signed-in user; null without a user''s token, or if Supabase Auth has no account for it.';
 
--- For `Prefer: count=planned` and `count=estimated`, PostgREST returns the planner's estimate, which is based on the rows
--- of all users: a filter on user_id would tell how many rows another user has. Declared immutable, so that the planner
--- evaluates a policy with this function while it plans the EXPLAIN, and no row pays for it.
+-- For `Prefer: count=planned` and `count=estimated`, PostgREST returns the planner's estimate, which is based on the
+-- rows of all users: with a filter on user_id, it shows how many rows another user has. Declared immutable, so that the
+-- planner evaluates the function while it plans the EXPLAIN, and so that queries do not evaluate it for each row.
 create function llm_private.is_not_estimate()
 returns boolean
 language plpgsql
@@ -1213,7 +1213,9 @@ alter table llm_private.price_list enable row level security;
 alter table llm_private.price_names enable row level security;
 
 create policy "users read the catalog's, the operator's and their own prices" on public.llm_prices
-for select to authenticated using (llm_private.is_not_estimate() and (user_id is null or user_id = (select llm_private.user_id())));
+for select to authenticated using (
+  llm_private.is_not_estimate() and (user_id is null or user_id = (select llm_private.user_id()))
+);
 
 -- Adding a price ------------------------------------------------------------------------------------------------------
 
