@@ -106,7 +106,7 @@ declare
   v_user uuid;
 begin
   begin
-    v_user := auth.jwt() ->> 'sub';
+    v_user := (auth.jwt() ->> 'sub')::uuid;
   exception when invalid_text_representation then
     return null;
   end;
@@ -198,8 +198,8 @@ declare
   v_banned_until timestamptz;
 begin
   begin
-    v_user := v_claims ->> 'sub';
-    v_session := v_claims ->> 'session_id';
+    v_user := (v_claims ->> 'sub')::uuid;
+    v_session := (v_claims ->> 'session_id')::uuid;
   exception when invalid_text_representation then
     -- Tokens that Supabase Auth did not issue may name a session of another kind, or none.
     null;
