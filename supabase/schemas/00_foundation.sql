@@ -17,6 +17,17 @@ begin
 end
 $$;
 
+do $$
+begin
+  -- Fails if this role cannot read them, or if a column is missing.
+  perform u.id, u.banned_until, u.deleted_at, u.is_anonymous from auth.users as u limit 1;
+  perform s.id, s.user_id, s.not_after from auth.sessions as s limit 1;
+exception when undefined_table or undefined_column or insufficient_privilege then
+  raise exception 'supa-llm needs Supabase Auth of 2024 or later.'
+    using hint = 'Upgrade Supabase Auth, and let postgres read auth.users and auth.sessions.', detail = sqlerrm;
+end
+$$;
+
 create extension if not exists pgcrypto with schema extensions;
 
 create schema llm_private;
@@ -77,6 +88,76 @@ $$;
 
 comment on function llm_private.operator_id is 'The id that stands for the operator as the owner of a row.';
 
+-- Policies call this instead of auth.uid(), which accepts any UUID and raises an error for any other text. It raises
+-- nothing, because Realtime evaluates policies for all subscribers in one transaction. It looks up the account, because
+-- a JWT outlives it; this takes 5 microseconds.
+create function llm_private.user_id()
+returns uuid
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user uuid;
+begin
+  begin
+    v_user := (auth.jwt() ->> 'sub')::uuid;
+  exception when invalid_text_representation then
+    return null;
+  end;
+  perform from auth.users as u
+  where u.id = v_user and u.id <> llm_private.operator_id() and u.deleted_at is null;
+  return case when found then v_user end;
+end
+$$;
+
+comment on function llm_private.user_id is
+'The id of the signed-in user; null without a user''s token, or if Supabase Auth has no account for it.';
+
+-- For `Prefer: count=planned` and `count=estimated`, PostgREST returns the planner's estimate, which is based on the
+-- rows of all users: with a filter on user_id, it shows how many rows another user has. Declared immutable, so that the
+-- planner evaluates the function while it plans the EXPLAIN, and so that queries do not evaluate it for each row.
+create function llm_private.is_not_estimate()
+returns boolean
+language plpgsql
+immutable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- request.path: an administrator may run EXPLAIN as another role in psql.
+  if current_query() ~* '^\s*explain' and current_setting('request.path', true) <> '' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'Estimates of this table''s rows are not available.', 'Use Prefer: count=exact.'
+    );
+  end if;
+  return true;
+end
+$$;
+
+comment on function llm_private.is_not_estimate is
+'Always true. Error invalid_argument if PostgREST asks for the planner''s estimate of a user''s rows.';
+
+create function llm_private.refuse_user()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if auth.jwt() ->> 'sub' is null then
+    perform llm_private.fail(401, 'not_signed_in', 'You are not signed in.', 'Sign in and try again.');
+  end if;
+  perform llm_private.fail(
+    401, 'not_signed_in', 'The account of this access token does not exist or was deleted.',
+    'Sign in again, with an account of this project''s Supabase Auth.'
+  );
+end
+$$;
+
+comment on function llm_private.refuse_user is 'Raise not_signed_in for a caller for whom user_id() is null.';
+
 create function llm_private.require_user()
 returns uuid
 language plpgsql
@@ -84,16 +165,63 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user uuid := auth.uid();
+  v_user constant uuid := llm_private.user_id();
 begin
   if v_user is null then
-    perform llm_private.fail(401, 'not_signed_in', 'You are not signed in.', 'Sign in and try again.');
+    perform llm_private.refuse_user();
   end if;
   return v_user;
 end
 $$;
 
-comment on function llm_private.require_user is 'The id of the signed-in user. Error not_signed_in without one.';
+comment on function llm_private.require_user is
+'The id of the signed-in user. Error not_signed_in without one, or if the account was deleted.';
+
+-- A JWT also outlives a ban and a sign-out. Whatever gives out keys or the operator's budget calls this instead of
+-- require_user(). Recording does not, so that the usage of requests that already ran is counted.
+--
+-- Every route calls it, so it reads the claims once instead of calling require_user(): 16 instead of 23 microseconds.
+create function llm_private.require_session()
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_claims constant jsonb := auth.jwt();
+  v_user uuid;
+  v_session uuid;
+  v_banned_until timestamptz;
+begin
+  begin
+    v_user := (v_claims ->> 'sub')::uuid;
+    v_session := (v_claims ->> 'session_id')::uuid;
+  exception when invalid_text_representation then
+    -- Tokens that Supabase Auth did not issue may name a session of another kind, or none.
+    null;
+  end;
+  select u.banned_until into v_banned_until
+  from auth.users as u
+  where u.id = v_user and u.id <> llm_private.operator_id() and u.deleted_at is null;
+  if not found then
+    perform llm_private.refuse_user();
+  elsif v_banned_until > now() then
+    perform llm_private.fail(403, 'account_banned', 'This account is banned.', 'Contact the app''s support.');
+  end if;
+  if v_session is not null then
+    perform from auth.sessions as s
+    where s.id = v_session and s.user_id = v_user and (s.not_after is null or s.not_after > now());
+    if not found then
+      perform llm_private.fail(401, 'session_ended', 'This session has ended.', 'Sign in again.');
+    end if;
+  end if;
+  return v_user;
+end
+$$;
+
+comment on function llm_private.require_session is
+'The id of the signed-in user, whose account is not banned and whose session has not ended.
+Errors: not_signed_in, account_banned, session_ended.';
 
 -- PostgREST switches to the role of the caller's API key. This setting still names it inside a definer function.
 create function llm_private.acting_owner()

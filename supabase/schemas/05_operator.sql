@@ -6,6 +6,7 @@ create table llm_private.operator_settings (
   reveal_enabled boolean not null default true,
   reveal_sign_in_within interval check (reveal_sign_in_within > interval '0'),
   operator_keys_by_default boolean not null default true,
+  operator_keys_for_anonymous boolean not null default false,
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
   unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
@@ -26,6 +27,8 @@ comment on column llm_private.operator_settings.reveal_sign_in_within is
 'To reveal a key, the user must have signed in within this time; null: any session is recent enough.';
 comment on column llm_private.operator_settings.operator_keys_by_default is
 'Whether the operator''s keys serve users who have neither accepted nor declined them.';
+comment on column llm_private.operator_settings.operator_keys_for_anonymous is
+'Whether the operator''s keys serve users who signed in anonymously. Anyone can make any number of such users.';
 comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
@@ -77,8 +80,9 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
-      'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations.'
+      'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, '
+      'operator_keys_for_anonymous, reservation_seconds, reveal_enabled, reveal_sign_in_within, '
+      'unbounded_output_tokens, unsettled_reservations.'
     );
   end if;
   begin
@@ -89,6 +93,7 @@ begin
       reveal_enabled = v_row.reveal_enabled,
       reveal_sign_in_within = v_row.reveal_sign_in_within,
       operator_keys_by_default = v_row.operator_keys_by_default,
+      operator_keys_for_anonymous = v_row.operator_keys_for_anonymous,
       lease_seconds = v_row.lease_seconds,
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
@@ -99,9 +104,9 @@ begin
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
-      'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
-      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000; '
-      'unsettled_reservations: count or free.'
+      'operator_keys_by_default, operator_keys_for_anonymous and reveal_enabled: true or false; '
+      'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
+      'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free.'
     );
   end;
   return llm_private.operator_settings_json();

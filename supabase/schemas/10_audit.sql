@@ -28,7 +28,7 @@ alter table public.llm_audit_log enable row level security;
 alter table llm_private.llm_audit_log_default enable row level security;
 
 create policy "users read their own audit log" on public.llm_audit_log
-for select to authenticated using (user_id = (select auth.uid()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -63,10 +63,11 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
   select * from public.llm_audit_log
-  where user_id = (select auth.uid()) and (p_before is null or id < p_before)
+  where user_id = (select llm_private.acting_owner()) and (p_before is null or id < p_before)
   order by id desc
   limit least(greatest(coalesce(p_limit, 50), 1), 500)
 $$;
 
 comment on function public.get_llm_audit_log is
-'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page.';
+'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page.
+Error not_signed_in.';

@@ -25,7 +25,7 @@ comment on column public.llm_alerts.read_at is 'When the alert was dismissed; nu
 alter table public.llm_alerts enable row level security;
 
 create policy "users read their own alerts" on public.llm_alerts
-for select to authenticated using (user_id = (select auth.uid()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 

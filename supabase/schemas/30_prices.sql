@@ -112,7 +112,9 @@ alter table llm_private.price_list enable row level security;
 alter table llm_private.price_names enable row level security;
 
 create policy "users read the catalog's, the operator's and their own prices" on public.llm_prices
-for select to authenticated using (user_id is null or user_id = (select auth.uid()));
+for select to authenticated using (
+  llm_private.is_not_estimate() and (user_id is null or user_id = (select llm_private.user_id()))
+);
 
 -- Adding a price ------------------------------------------------------------------------------------------------------
 

@@ -213,11 +213,11 @@ alter table llm_private.usage_measures enable row level security;
 alter table public.llm_usage_totals enable row level security;
 
 create policy "users read their own usage events" on public.llm_usage_events
-for select to authenticated using (user_id = (select auth.uid()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 create policy "users read their own usage adjustments" on public.llm_usage_adjustments
-for select to authenticated using (user_id = (select auth.uid()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 create policy "users read their own usage totals" on public.llm_usage_totals
-for select to authenticated using (user_id = (select auth.uid()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- The columns are in the order of list_llm_usage_events().
 create view llm_private.adjusted_events with (security_invoker = true) as

@@ -32,7 +32,7 @@ comment on column public.user_llm_settings.version is 'Counts changes, so that a
 alter table public.user_llm_settings enable row level security;
 
 create policy "users read their own settings" on public.user_llm_settings
-for select to authenticated using (user_id = (select auth.uid()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -49,8 +49,8 @@ begin
   perform llm_private.add_month_partitions();
   insert into public.user_llm_settings (user_id) values (p_user) on conflict (user_id) do nothing;
 exception when foreign_key_violation then
-  -- A token may outlive its account.
-  perform llm_private.fail(401, 'not_signed_in', 'This account no longer exists.', 'Sign in again.');
+  -- The account was deleted after require_user() found it.
+  perform llm_private.refuse_user();
 end
 $$;
 

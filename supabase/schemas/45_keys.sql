@@ -74,7 +74,7 @@ alter table llm_private.key_secrets enable row level security;
 alter table llm_private.key_reveals enable row level security;
 
 create policy "users read their own keys" on public.llm_keys
-for select to authenticated using (user_id = (select auth.uid()));
+for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -494,7 +494,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
+  v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_row public.llm_keys;
@@ -634,5 +634,6 @@ $$;
 comment on function public.reveal_llm_key is
 'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
 {"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
-Errors: not_signed_in, runtime_unknown, runtime_required, reveal_disabled, recent_sign_in_required, key_not_found,
+Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, reveal_disabled,
+recent_sign_in_required, key_not_found,
 key_unreadable.';

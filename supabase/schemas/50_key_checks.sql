@@ -106,7 +106,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
+  v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
@@ -202,7 +202,8 @@ comment on function public.begin_llm_key_check is
 "key": "gsk_…"} checks a key that is not stored: its format is checked, and nothing of it is kept. Records the check in the
 audit log and returns {"again": true, "check_id": "…"}. Then, within a minute and in a transaction of its own,
 {"check_id": "…"} returns where and how to send the request, with the stored key in plain text; if the key was replaced
-meanwhile, it begins another check. At most 10 checks in 10 minutes. Errors: not_signed_in, runtime_unknown,
+meanwhile, it begins another check. At most 10 checks in 10 minutes.
+Errors: not_signed_in, account_banned, session_ended, runtime_unknown,
 runtime_required, key_malformed, unknown_provider, invalid_argument, key_not_found, not_found, key_unreadable,
 too_many_key_checks.';
 

@@ -27,7 +27,7 @@ create table llm_private.user_groups (
   group_name text not null check (group_name ~ '^[^[:cntrl:]]{1,64}$')
 );
 
-comment on table llm_private.user_groups is 'The group of a user, for quotas; a user is in at most one.';
+comment on table llm_private.user_groups is 'The group of a user, for quotas: at most one. See user_group().';
 
 create table llm_private.quotas (
   id bigint generated always as identity primary key,
@@ -136,6 +136,39 @@ comment on type llm_private.weighed_attempt is
 
 -- Which quotas apply --------------------------------------------------------------------------------------------------
 
+create function llm_private.user_group(p_user uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(
+    (select g.group_name from llm_private.user_groups as g where g.user_id = p_user),
+    (select 'anonymous' from auth.users as u where u.id = p_user and u.is_anonymous)
+  );
+end
+$$;
+
+comment on function llm_private.user_group is
+'The group of a user: what set_llm_user_group() set, else anonymous for users who signed in anonymously, else null.';
+
+create function llm_private.group_members(p_group text)
+returns setof uuid
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select g.user_id from llm_private.user_groups as g where g.group_name = p_group
+  union all
+  select u.id from auth.users as u
+  where
+    p_group = 'anonymous' and u.is_anonymous
+    and not exists (select from llm_private.user_groups as g where g.user_id = u.id)
+$$;
+
+comment on function llm_private.group_members is 'The users whose user_group() this is.';
+
 create function llm_private.has_quotas(p_user uuid)
 returns boolean
 language plpgsql
@@ -154,7 +187,7 @@ begin
     where
       q.user_id is null and (
         q.group_name is null
-        or q.group_name = (select g.group_name from llm_private.user_groups as g where g.user_id = p_user)
+        or q.group_name = (select llm_private.user_group(p_user))
       )
   );
 end
@@ -180,7 +213,7 @@ begin
     q.user_id = p_user
     or q.user_id is null and (
       q.group_name is null
-      or q.group_name = (select g.group_name from llm_private.user_groups as g where g.user_id = p_user)
+      or q.group_name = (select llm_private.user_group(p_user))
     )
   order by
     q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared then q.id end,
@@ -369,7 +402,7 @@ begin
       and (not p_quota.shared or u.recorder <> u.user_id)
       and (
         not p_quota.shared or p_quota.group_name is null
-        or u.user_id in (select g.user_id from llm_private.user_groups as g where g.group_name = p_quota.group_name)
+        or u.user_id in (select m from llm_private.group_members(p_quota.group_name) as m)
       )
   );
 end
@@ -1107,7 +1140,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
+  v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
   v_quotas constant llm_private.quotas[] := array(
     select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m
@@ -1597,7 +1630,8 @@ $$;
 comment on function public.reserve_llm_attempt is
 'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
-Errors: not_signed_in, runtime_unknown, invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
+Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
+model_unpriced, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void

@@ -60,13 +60,13 @@ create type llm_private.route_settings as (
   preferences jsonb,
   override jsonb,
   closed boolean,
-  allow_operator_keys boolean,
+  operator_keys_skipped text,
   task_order text []
 );
 
 comment on type llm_private.route_settings is
 'What the user''s and the operator''s settings say about the route of a task. closed: the task''s override has fallbacks
-of its own, so nothing else is tried.';
+of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys do not serve this user.';
 
 create type llm_private.named_model as (provider text, model text, reason text);
 
@@ -208,7 +208,13 @@ begin
     coalesce(s.provider_preferences, '{}'),
     s.task_overrides -> p_task,
     s.task_overrides -> p_task ? 'fallbacks',
-    coalesce(s.allow_operator_keys, o.operator_keys_by_default),
+    case
+      when
+        not o.operator_keys_for_anonymous
+        and (select u.is_anonymous from auth.users as u where u.id = p_user)
+        then 'operator_keys_not_for_anonymous'
+      when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
+    end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task)
   into strict v_settings
   from llm_private.operator_settings as o
@@ -258,7 +264,7 @@ begin
           when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
           when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
-          when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
+          when s.source = 'operator' then v_settings.operator_keys_skipped
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
           when k.rate_limited_until > now() then 'key_rate_limited'
@@ -330,6 +336,9 @@ as $$
       p_line.name, ceil(extract(epoch from p_line.rate_limited_until - now()))::integer
     )
     when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you have not allowed its use.'
+    when 'operator_keys_not_for_anonymous' then format(
+      'The operator has a key for %s, but not for anonymous users. Sign in with an account.', p_line.name
+    )
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
     when 'runtime_required' then p_line.quota ->> 'message'
@@ -348,7 +357,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as fixable,
+      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
@@ -379,7 +388,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
+  v_user constant uuid := llm_private.require_session();
   v_runtime uuid;
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
@@ -707,7 +716,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
+  v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
@@ -811,7 +820,8 @@ of the same size, as far as no quota is near its limit: reserved_requests in all
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
-Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
+Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
+unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
 
 create function public.explain_llm_route(
@@ -832,4 +842,5 @@ $$;
 comment on function public.explain_llm_route is
 'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
 candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
-Errors: not_signed_in, invalid_argument, unknown_model; with p_changes also invalid_setting and unknown_setting.';
+Errors: not_signed_in, account_banned, session_ended, invalid_argument, unknown_model; with p_changes also
+invalid_setting and unknown_setting.';

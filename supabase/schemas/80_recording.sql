@@ -652,7 +652,7 @@ as $$
 declare
   -- A runtime may record what it ran before it was revoked.
   v_runtime constant uuid := llm_private.current_runtime(p_revoked => true);
-  v_user constant uuid := auth.uid();
+  v_user constant uuid := llm_private.user_id();
 begin
   if v_runtime is null then
     perform llm_private.require_user();

@@ -49,6 +49,9 @@ grant usage on schema llm_private to anon, authenticated, service_role;
 -- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
 
+-- Policies call these.
+grant execute on function llm_private.user_id, llm_private.is_not_estimate to authenticated;
+
 -- Operator settings ---------------------------------------------------------------------------------------------------
 
 grant execute on function public.get_llm_operator_settings, public.set_llm_operator_settings to service_role;

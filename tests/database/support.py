@@ -12,7 +12,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -59,6 +59,8 @@ class World(Protocol):
 
     def add_user(self, user_id: str) -> None: ...
 
+    def add_session(self, user_id: str, session_id: str) -> None: ...
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -99,6 +101,12 @@ class Caller:
         merged = {**(self.claims or {}), **claims}
         return replace(self, claims={name: value for name, value in merged.items() if value is not None})
 
+    def in_new_session(self) -> Caller:
+        """Return the same user, signed in once more."""
+        session_id = str(uuid.uuid4())
+        self.world.add_session(self.id, session_id)
+        return self.with_claims(session_id=session_id)
+
     def holds_key(self, provider: str, number: int = 0) -> dict[str, Any]:
         """Store a key, and return its masked entry."""
         stored = self.rpc("set_llm_key", provider=provider, key=key_for(provider, number))
@@ -115,18 +123,14 @@ def new_user(world: World) -> Caller:
     user_id = str(uuid.uuid4())
     world.add_user(user_id)
     now = int(time.time())
-    return Caller(
-        world,
-        "authenticated",
-        {
-            "sub": user_id,
-            "role": "authenticated",
-            "aud": "authenticated",
-            "session_id": str(uuid.uuid4()),
-            "iat": now,
-            "exp": now + 3600,
-        },
-    )
+    claims = {
+        "sub": user_id,
+        "role": "authenticated",
+        "aud": "authenticated",
+        "iat": now,
+        "exp": now + 3600,
+    }
+    return Caller(world, "authenticated", claims).in_new_session()
 
 
 class Http:
@@ -142,6 +146,10 @@ class Http:
     def add_user(self, user_id: str) -> None:
         with self.stack.connect() as connection:
             _insert_user(connection, user_id)
+
+    def add_session(self, user_id: str, session_id: str) -> None:
+        with self.stack.connect() as connection:
+            _insert_session(connection, user_id, session_id)
 
     def commit_grants(self) -> None:
         """Nothing to do: each call is a transaction."""
@@ -160,7 +168,7 @@ class Http:
         path: str,
         *,
         content: str | bytes = b"",
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     ) -> httpx.Response:
         """Send any request as this caller."""
         key = self.stack.secret_key if caller.role == "service_role" else self.stack.publishable_key
@@ -170,7 +178,8 @@ class Http:
             sent["authorization"] = f"Bearer {token}"
         if caller.runtime is not None:
             sent["x-llm-runtime"] = caller.runtime
-        return self.client.request(method, path, content=content, headers={**sent, **(headers or {})})
+        more = headers.items() if isinstance(headers, Mapping) else headers
+        return self.client.request(method, path, content=content, headers=[*sent.items(), *more])
 
 
 def read(response: httpx.Response) -> Any:
@@ -198,6 +207,9 @@ class Transaction:
 
     def add_user(self, user_id: str) -> None:
         _insert_user(self.connection, user_id)
+
+    def add_session(self, user_id: str, session_id: str) -> None:
+        _insert_session(self.connection, user_id, session_id)
 
     def commit_grants(self) -> None:
         """Make this transaction's grants look as if an earlier transaction had committed them.
@@ -291,6 +303,10 @@ def _insert_user(connection: psycopg.Connection[Any], user_id: str) -> None:
         "insert into auth.users (id, aud, role, email) values (%s, 'authenticated', 'authenticated', %s)",
         [user_id, f"{user_id}@example.com"],
     )
+
+
+def _insert_session(connection: psycopg.Connection[Any], user_id: str, session_id: str) -> None:
+    connection.execute("insert into auth.sessions (id, user_id) values (%s, %s)", [session_id, user_id])
 
 
 def request_id(at: float | None = None) -> str:

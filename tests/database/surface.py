@@ -154,6 +154,8 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "reserve_attempt": USER,
     "release_request": USER,
     "acting_owner": USER | ADMIN,
+    "user_id": USER,
+    "is_not_estimate": USER,
     "list_quotas": USER | ADMIN,
     "set_quota": USER | ADMIN,
     "remove_quota": USER | ADMIN,

@@ -189,9 +189,10 @@ def test_policies_let_signed_in_users_read_only_their_own_rows(catalog: Connecti
         owner = "user_id" if table in SHARED else TABLES[table]
         assert policy["cmd"] == "SELECT"
         assert policy["roles"] == ["authenticated"]
-        expected = "true" if owner is None else f"({owner} = ( SELECT auth.uid() AS uid))"
+        expected = f"({owner} = ( SELECT llm_private.user_id() AS user_id))"
         if table in SHARED:
             expected = f"((user_id IS NULL) OR {expected})"
+        expected = "true" if owner is None else f"(llm_private.is_not_estimate() AND {expected})"
         assert policy["qual"] == expected, table
 
 

@@ -12,7 +12,6 @@ import contextlib
 import json
 import re
 import socket
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -152,7 +151,7 @@ class Scene:
     def sessions(self) -> tuple[Caller, Caller]:
         """Both users, in new sessions and without earlier key checks."""
         self.admin.execute("delete from llm_private.key_checks")
-        one, other = (user.with_claims(session_id=str(uuid.uuid4())) for user in self.users)
+        one, other = (user.in_new_session() for user in self.users)
         return one, other
 
     def records(self, rpc: Rpc, user: Caller) -> int:
@@ -333,7 +332,7 @@ def test_a_grant_releases_the_key_to_its_holder_only(tx: Transaction, rpc: Rpc) 
     someone = new_user(tx)
     someone.holds_key("groq", 2)
     runtime = tx.admin.rpc("register_llm_runtime", p_name="app")["secret"]
-    session = user.with_claims(session_id=str(uuid.uuid4()))
+    session = user.in_new_session()
     for other in (session, user.with_claims(session_id=None), user.through(runtime), someone):
         assert asks_again(other.once(rpc.name, **rpc.arguments))
         if "check_id" in first:

@@ -444,5 +444,5 @@ def test_price_rpcs_require_a_user(tx: Transaction, acme: str, subject: str | No
         "end_llm_price": {"p_id": 1},
     }
     for function, arguments in calls.items():
-        with refused("not_signed_in" if subject is None else "22P02"):
+        with refused("not_signed_in", 401):
             caller.rpc(function, **arguments)

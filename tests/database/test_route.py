@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -419,7 +418,7 @@ def test_each_session_and_each_runtime_has_its_own_lease(tx: Transaction, user: 
     runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
     callers = [
         user,
-        user.with_claims(session_id="00000000-0000-4000-8000-000000000001"),
+        user.in_new_session(),
         user.through(runtime["secret"]),
         user.with_claims(session_id=None),
     ]
@@ -454,7 +453,7 @@ def test_concurrent_key_replacement_causes_no_error_and_no_unaudited_lease(http:
     def resolve_for_a_while(_: int) -> list[str]:
         released = []
         for _ in range(25):
-            session = user.with_claims(session_id=str(uuid.uuid4()))
+            session = user.in_new_session()
             released += [c["key_id"] for c in session.rpc("resolve_llm_route")["candidates"]]
         return released
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -295,4 +299,132 @@ def test_other_answers_that_say_again_are_answers() -> None:
     sent: list[dict[str, Any]] = []
     with pytest.raises(DatabaseError):
         database(in_turn(sent, AGAIN)).run(keys.list_keys(), TOKEN)
+    assert len(sent) == 1
+
+
+# Requests that are sent once more ---------------------------------------------------------------------
+
+
+class Forgetful:
+    """A server that answers the first request of a connection, and hangs up at the second."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self._server = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def project(self) -> Project:
+        return replace(PROJECT, rest_url=f"http://127.0.0.1:{self._server.getsockname()[1]}")
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            with connection:
+                self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        self._read(connection)
+        body = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
+        connection.sendall(body)
+        self._read(connection)
+
+    def _read(self, connection: socket.socket) -> None:
+        received = b""
+        while b"\r\n\r\n{" not in received and (more := connection.recv(65536)):
+            received += more
+        self.requests += bool(received)
+
+    def close(self) -> None:
+        self._server.close()
+
+
+@pytest.fixture
+def forgetful() -> Iterator[Forgetful]:
+    server = Forgetful()
+    yield server
+    server.close()
+
+
+def test_a_call_is_repeated_if_an_idle_connection_was_closed(forgetful: Forgetful) -> None:
+    with httpx.Client(trust_env=False) as http:
+        database = Database(forgetful.project, http)
+        for _ in range(3):
+            assert database.run(keys.list_keys(), TOKEN) == []
+    assert forgetful.requests == 5
+
+
+async def test_tasks_repeat_a_call_if_an_idle_connection_was_closed(forgetful: Forgetful) -> None:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        database = AsyncDatabase(forgetful.project, http)
+        for _ in range(3):
+            assert await database.run(keys.list_keys(), TOKEN) == []
+    assert forgetful.requests == 5
+
+
+def test_a_change_is_not_repeated_if_it_may_have_happened(forgetful: Forgetful) -> None:
+    with httpx.Client(trust_env=False) as http:
+        database = Database(forgetful.project, http)
+        assert database.run(keys.list_keys(), TOKEN) == []
+        with pytest.raises(DatabaseUnavailableError):
+            database.run(keys.remove_key("groq"), TOKEN)
+    assert forgetful.requests == 2
+
+
+def test_a_call_is_repeated_only_once() -> None:
+    sent: list[httpx.Request] = []
+
+    def hang_up(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+
+    assert type(failure(hang_up)) is DatabaseUnavailableError
+    assert len(sent) == 2
+
+
+NOT_YET = [
+    ("PGRST301", "JWTIssuedAtFuture"),
+    ("PGRST303", "JWT issued at future"),
+    ("PGRST303", "JWT not yet valid"),
+]
+
+
+def not_yet(code: str, message: str, sent: list[httpx.Request], times: int) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        if len(sent) <= times:
+            return httpx.Response(401, json={"code": code, "message": message, "details": None, "hint": None})
+        return httpx.Response(200, json=[])
+
+    return answer
+
+
+@pytest.mark.parametrize(("code", "message"), NOT_YET)
+def test_a_token_that_is_not_valid_yet_is_sent_again(code: str, message: str) -> None:
+    sent: list[httpx.Request] = []
+    assert database(not_yet(code, message, sent, 2)).run(keys.remove_key("groq"), TOKEN) is None
+    assert len(sent) == 3
+
+
+def test_a_token_that_stays_invalid_for_now_is_a_transient_failure() -> None:
+    sent: list[httpx.Request] = []
+    began = time.monotonic()
+    assert type(failure(not_yet(*NOT_YET[1], sent, 99))) is DatabaseUnavailableError
+    assert (len(sent), time.monotonic() - began < 2.5) == (4, True)
+
+
+async def test_tasks_send_a_token_that_is_not_valid_yet_again() -> None:
+    sent: list[httpx.Request] = []
+    transport = httpx.MockTransport(not_yet(*NOT_YET[0], sent, 1))
+    async with httpx.AsyncClient(transport=transport) as http:
+        assert await AsyncDatabase(PROJECT, http).run(keys.list_keys(), TOKEN) == []
+    assert len(sent) == 2
+
+
+def test_an_expired_token_is_not_sent_again() -> None:
+    sent: list[httpx.Request] = []
+    assert type(failure(not_yet("PGRST303", "JWT expired", sent, 1))) is NotSignedInError
     assert len(sent) == 1

@@ -8,6 +8,20 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
+# RPCs with the same effect if they run twice. The others may report an error the second time, such as that a
+# key to remove does not exist, or store an entry of their own.
+_REPEATABLE = (
+    "get_",
+    "list_",
+    "explain_",
+    "check_",
+    "resolve_",
+    "reveal_",
+    "reserve_",
+    "release_",
+    "record_llm_usage",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
@@ -22,6 +36,11 @@ class Call(Generic[T]):
     args: Mapping[str, Any] = field(repr=False)
     parse: Callable[[Any], T] = field(repr=False)
     again: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = field(default=None, repr=False)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether to send the call again if it is unknown whether it ran."""
+        return self.name.startswith(_REPEATABLE)
 
     def following(self, data: Any) -> Call[T] | None:
         """The call that must follow this one if the database responded with ``data``; None if that is all."""

@@ -6,12 +6,15 @@ object serves any number of users concurrently.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 import postgrest
 
+from supa_llm.database.retries import Retries, is_not_yet_valid
 from supa_llm.errors import (
     BY_CODE,
     BY_STATUS,
@@ -100,18 +103,22 @@ class Database:
         raise _still_changing(call)
 
     def _send(self, call: Call[Any], token: Secret | None) -> Any:
-        failure: SupaLLMError
-        try:
-            request = self._client.rpc(call.name, dict(call.args))
-            request.request.headers.update(self._project.headers(token))
-            return request.execute().data
-        except _EXPECTED as error:
-            failure = failure_of(call, error)
-            if token is None and isinstance(failure, NotSignedInError):
-                failure = _not_an_administrator(call)
-        # Raised outside the except block, so that its context is not the httpx exception, which holds the
-        # request headers.
-        raise failure
+        retries = Retries(call)
+        while True:
+            failure: SupaLLMError
+            try:
+                request = self._client.rpc(call.name, dict(call.args))
+                request.request.headers.update(self._project.headers(token))
+                return request.execute().data
+            except _EXPECTED as error:
+                failure, pause = failure_of(call, error), retries.pause(error)
+                if token is None and isinstance(failure, NotSignedInError):
+                    failure = _not_an_administrator(call)
+            # Raised outside the except block, so that its context is not the httpx exception, which holds the
+            # request headers.
+            if pause is None:
+                raise failure
+            time.sleep(pause)
 
 
 class AsyncDatabase:
@@ -136,14 +143,18 @@ class AsyncDatabase:
         raise _still_changing(call)
 
     async def _send(self, call: Call[Any], token: Secret) -> Any:
-        failure: SupaLLMError
-        try:
-            request = self._client.rpc(call.name, dict(call.args))
-            request.request.headers.update(self._project.headers(token))
-            return (await request.execute()).data
-        except _EXPECTED as error:
-            failure = failure_of(call, error)
-        raise failure
+        retries = Retries(call)
+        while True:
+            failure: SupaLLMError
+            try:
+                request = self._client.rpc(call.name, dict(call.args))
+                request.request.headers.update(self._project.headers(token))
+                return (await request.execute()).data
+            except _EXPECTED as error:
+                failure, pause = failure_of(call, error), retries.pause(error)
+            if pause is None:
+                raise failure
+            await asyncio.sleep(pause)
 
 
 def parsed(call: Call[T], data: Any) -> T:
@@ -216,6 +227,11 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
         coded = str(error.details) if error.details else None
         kind = BY_CODE.get(coded or "") or BY_STATUS.get(int(code[2:]), DatabaseError)
         return kind(message, code=coded, hint=error.hint or "")
+    if is_not_yet_valid(error):
+        return DatabaseUnavailableError(
+            "The Supabase project does not accept the access token yet: the clocks of its services differ.",
+            hint="Try again in a moment.",
+        )
     if code in {"PGRST300", "PGRST301", "PGRST302", "PGRST303", "401"}:
         return NotSignedInError("The access token is invalid or has expired.", hint=_SIGN_IN)
     if code == "PGRST202":

@@ -75,6 +75,8 @@ export const order: Record<keyof typeof english, string> = {
   "preview.why.fallbacks_off": "{provider} wäre ein Ersatz, aber das Ausweichen ist ausgeschaltet.",
   "preview.why.operator_keys_declined":
     "Die App hat einen Schlüssel für {provider}, aber Sie haben dessen Verwendung nicht erlaubt.",
+  "preview.why.operator_keys_not_for_anonymous":
+    "Die App hat einen Schlüssel für {provider}, aber nicht für anonyme Nutzer. Melden Sie sich mit einem Konto an.",
   "preview.why.quota_exceeded": "Ein Nutzungslimit lässt für {provider} nichts mehr zu.",
   "preview.why.model_unpriced": "Für {provider} gilt ein Ausgabenlimit, aber das Modell hat keinen Preis.",
   "preview.why.runtime_required":

@@ -39,6 +39,7 @@ export const shell: Record<keyof typeof english, string> = {
   "source.user": "Ihr Schlüssel",
   "source.team": "Schlüssel Ihres Teams",
   "source.operator": "Schlüssel der App",
+  "error.account_banned": "Dieses Konto ist gesperrt. Bitte wenden Sie sich an den Support der App.",
   "error.api_key_refused":
     "Das Projekt hat den API-Schlüssel der App abgelehnt. Bitte wenden Sie sich an den Support der App.",
   "error.database_error": "Unerwartete Antwort des Projekts. Bitte wenden Sie sich an den Support der App.",
@@ -76,6 +77,7 @@ export const shell: Record<keyof typeof english, string> = {
   "error.runtime_required": "Diese App gibt Schlüssel nur an ihren eigenen Server weiter.",
   "error.runtime_unknown":
     "Der Server der App ist beim Projekt nicht registriert. Bitte wenden Sie sich an den Support der App.",
+  "error.session_ended": "Ihre Sitzung wurde beendet. Melden Sie sich erneut an.",
   "error.settings_changed": "Ihre Einstellungen wurden an anderer Stelle geändert.",
   "error.timeout": "Das Projekt hat nicht rechtzeitig geantwortet. Versuchen Sie es gleich noch einmal.",
   "error.too_many_key_checks":

@@ -70,6 +70,8 @@ export const order = {
   "preview.why.not_in_task_fallbacks": "{provider} is not one of your fallbacks for this task.",
   "preview.why.fallbacks_off": "{provider} would be a fallback, but fallbacks are off.",
   "preview.why.operator_keys_declined": "The app has a {provider} key, but you haven't allowed its use.",
+  "preview.why.operator_keys_not_for_anonymous":
+    "The app has a {provider} key, but not for anonymous users. Sign in with an account.",
   "preview.why.quota_exceeded": "A usage limit leaves no room for {provider}.",
   "preview.why.model_unpriced": "A spending limit applies to {provider}, but its model has no price.",
   "preview.why.runtime_required": "The app's keys have a usage limit, so only the app's server may use them.",

@@ -36,6 +36,7 @@ export const shell = {
   "source.user": "your key",
   "source.team": "your team's key",
   "source.operator": "the app's key",
+  "error.account_banned": "This account is banned. Please contact the app's support.",
   "error.api_key_refused": "The project refused the app's API key. Please contact the app's support.",
   "error.database_error": "Unexpected response from the project. Please contact the app's support.",
   "error.configuration": "The app's server is misconfigured. Please contact the app's support.",
@@ -66,6 +67,7 @@ export const shell = {
   "error.runtime_required": "This app gives keys only to its own server.",
   "error.runtime_unknown":
     "The app's server is not registered with the project. Please contact the app's support.",
+  "error.session_ended": "Your session has ended. Sign in again.",
   "error.settings_changed": "Your settings were changed elsewhere.",
   "error.timeout": "The project took too long to respond. Try again in a moment.",
   "error.too_many_key_checks": "You've checked too many keys. Try again in a few minutes.",
