@@ -19,7 +19,7 @@ declare
   v_ok boolean;
   v record;
 begin
-  v_ok := jsonb_typeof(p_other) = 'object';
+  v_ok := pg_column_size(p_other) <= 2048 and jsonb_typeof(p_other) = 'object';
   if v_ok then
     select bool_and(o.key = any(v_known) and jsonb_typeof(o.value) = 'number' and o.value::text ~ '^[0-9]{1,9}$')
     into v_ok
@@ -89,7 +89,7 @@ begin
       'null, or 1 to 64 printable characters'
     ),
     llm_private.check_value(
-      'invalid_argument', p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
+      'invalid_argument', length(p_provider) <= 32 and p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
     ),
     llm_private.check_value(
       'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
@@ -117,7 +117,8 @@ begin
       'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or at least 0'
     ),
     llm_private.check_value(
-      'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
+      'invalid_argument', p_service_tier is null or length(p_service_tier) <= 32 and p_service_tier ~ '^[a-z0-9_-]{1,32}$',
+      'p_service_tier',
       'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
   -- Only runtimes get the keys of teams.
@@ -246,7 +247,7 @@ begin
     and coalesce(p_cache_write_tokens, 0) >= 0
     and coalesce(p_output_tokens, 0) >= coalesce(p_reasoning_tokens, 0)
     and coalesce(p_reasoning_tokens, 0) >= 0
-    and (p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$')
+    and (p_service_tier is null or length(p_service_tier) <= 32 and p_service_tier ~ '^[a-z0-9_-]{1,32}$')
   ) is not true then
     perform llm_private.refuse_attempt(
       v_runtime, p_request_id, v_requested_at, p_attempt, p_task, p_provider, p_model, p_key_source, p_outcome,
