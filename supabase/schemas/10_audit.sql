@@ -23,8 +23,10 @@ comment on column public.llm_audit_log.action is
 lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
 price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered, runtime_revoked,
 recalculation_started, recalculation_finished or months_dropped.';
-comment on column public.llm_audit_log.actor is 'user, runtime when a registered runtime acted for the user, or administrator.';
-comment on column public.llm_audit_log.detail is 'The changes, masked hints or expiry; never a secret. On the operator''s log: by (the role, and the sub and email of the
+comment on column public.llm_audit_log.actor is
+'user, runtime (a registered runtime acted for the user) or administrator.';
+comment on column public.llm_audit_log.detail is
+'The changes, masked hints or expiry; never a secret. On the operator''s log: by (the role, and the sub and email of the
 token if it has them), and old and new: the fields that changed.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;

@@ -186,7 +186,8 @@ as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
   v_price bigint;
-  v_cost llm_private.attempt_cost;
+  -- Not null as a whole, because callers read its fields.
+  v_cost llm_private.attempt_cost := row(null, null, null);
 begin
   if v_plain then
     select

@@ -74,7 +74,7 @@ def test_old_months_are_dropped_and_reports_do_not_change(tx: Transaction, old: 
     before = old.rpc("get_llm_usage", **everything), project_attempts(tx)
     tx.admin.rpc("set_llm_operator_settings", p_changes={"events_kept_months": months})
     dropped = maintain(tx)["dropped_months"]
-    assert dropped == [f"{months_ago(count):%Y-%m}" for count in (3, 2, 1) if count >= months]
+    assert dropped == [f"{months_ago(count):%Y-%m}" for count in (4, 3, 2, 1) if count >= months]
     assert kept(tx, old) == [f"{months_ago(count):%Y-%m}" for count in reversed(range(months))]
     assert (
         tx.value("select count(*) from public.llm_usage_adjustments where user_id = %s", old.id) == months - 1
