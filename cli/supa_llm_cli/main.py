@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import alerts, demo, local, maintenance, migrations, panel, prices, quotas, usage
+from supa_llm_cli import alerts, audit, demo, local, maintenance, migrations, panel, prices, quotas, usage
 
 app = typer.Typer(
     name="supa-llm",
@@ -28,6 +28,7 @@ app.add_typer(quotas.app)
 app.add_typer(usage.app)
 app.add_typer(maintenance.app)
 app.add_typer(alerts.app)
+app.command()(audit.audit)
 app.command()(panel.panel)
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Codes whose HTTP status is not that of their class.
 _STATUS_OF_CODE: Mapping[str, int] = {
     "keys_rate_limited": 429,
+    "too_many_changes": 429,
     "too_many_key_checks": 429,
     "unsupported_request": 400,
 }

@@ -77,6 +77,49 @@ $$;
 comment on function llm_private.check_value is
 'Unless p_ok, raise an error with this code that names the value and the allowed values.';
 
+-- Every RPC checks the size of its arguments first, because regular expressions, casts and indexes take long with
+-- megabytes. docs/rpc.md lists the limits.
+create function llm_private.check_length(
+  p_name text, p_value text, p_most integer, p_code text default 'invalid_argument'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if length(p_value) > p_most then
+    perform llm_private.fail(
+      400, p_code, format('%s is too long.', p_name), format('Allowed: at most %s characters.', p_most)
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_length is
+'If p_value has more than p_most characters, raise an error with p_code that names the argument and the limit.';
+
+create function llm_private.check_size(
+  p_name text, p_value jsonb, p_most_kb integer, p_code text default 'invalid_argument'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The size in memory, because a short number such as 1e100000 is long as text.
+  if pg_column_size(p_value) > p_most_kb * 1024 then
+    perform llm_private.fail(
+      400, p_code, format('%s is too large.', p_name), format('Allowed: at most %s kB.', p_most_kb)
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_size is
+'If p_value has more than p_most_kb kilobytes, raise an error with p_code that names the argument and the limit.';
+
 -- Counters, alerts and reservations name the owner of each row. Rows of the operator, and rows that all users share,
 -- carry an id that no user has.
 create function llm_private.operator_id()
@@ -388,6 +431,9 @@ create table llm_private.operator_settings (
   unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
+  audit_kept_months integer check (audit_kept_months between 2 and 1200),
+  changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
+  own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   updated_at timestamptz not null default now()
 );
 
@@ -418,6 +464,13 @@ comment on column llm_private.operator_settings.unbounded_output_tokens is
 -- At least two, because a request can be recorded for a week after it began.
 comment on column llm_private.operator_settings.events_kept_months is
 'For how many months events are kept, including this one; null: indefinitely. Reports use totals, which are kept.';
+comment on column llm_private.operator_settings.audit_kept_months is
+'For how many months entries of the audit log are kept, including this one; null: indefinitely.';
+comment on column llm_private.operator_settings.changes_per_day is
+'How often a user can do each of these within 24 hours: change settings, set a key, a price or a quota, reveal a key.
+The entries of each in the audit log have at most 2 kB on average.';
+comment on column llm_private.operator_settings.own_prices_per_user is
+'How many current and future prices of their own a user can have.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -443,22 +496,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row llm_private.operator_settings;
+  v_old jsonb;
   v_unknown text;
 begin
+  perform llm_private.check_size('p_changes', p_changes, 4);
   if jsonb_typeof(p_changes) is distinct from 'object' then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_changes has an invalid value.', 'Allowed: a JSON object.'
     );
   end if;
   select * into strict v_row from llm_private.operator_settings for update;
+  v_old := llm_private.operator_settings_json() - 'updated_at';
   select k into v_unknown from jsonb_object_keys(p_changes) as k
   where not to_jsonb(v_row) - '{only_row,updated_at}'::text[] ? k limit 1;
   if found then
     perform llm_private.fail(
-      400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
-      'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, '
-      'operator_keys_for_anonymous, reservation_seconds, reveal_enabled, reveal_sign_in_within, '
-      'unbounded_output_tokens, unsettled_reservations.'
+      400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
+      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, lease_seconds, '
+      'operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations.'
     );
   end if;
   begin
@@ -475,16 +531,23 @@ begin
       unbounded_output_tokens = v_row.unbounded_output_tokens,
       unsettled_reservations = v_row.unsettled_reservations,
       events_kept_months = v_row.events_kept_months,
+      audit_kept_months = v_row.audit_kept_months,
+      changes_per_day = v_row.changes_per_day,
+      own_prices_per_user = v_row.own_prices_per_user,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
-      'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
-      'operator_keys_by_default, operator_keys_for_anonymous and reveal_enabled: true or false; '
+      'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
+      'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default, '
+      'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free.'
     );
   end;
+  perform llm_private.audit_operator(
+    'operator_settings_changed', v_old, llm_private.operator_settings_json() - 'updated_at'
+  );
   return llm_private.operator_settings_json();
 end
 $$;
@@ -520,7 +583,8 @@ Errors: invalid_argument, unknown_setting, invalid_setting.';
 
 -- 10_audit.sql
 
--- The audit log: who changed, revealed or leased what. It is append-only, and users read their own entries.
+-- The audit log: who changed, revealed or leased what. It is append-only. Users read their own entries; what
+-- administrators change is on the operator's log, under the user id of llm_private.operator_id().
 -- It never holds a secret: a key appears as its id and masked hint.
 
 create table public.llm_audit_log (
@@ -537,12 +601,18 @@ create table public.llm_audit_log (
 ) partition by range (id);
 
 comment on table public.llm_audit_log is
-'Settings and key changes, reveals and leases. Append-only, one partition a month. Users read their own entries.';
+'Users'' changes, reveals and leases, and administrators'' changes. Append-only, one partition a month. Users read their
+own entries; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
-lease (a runtime or session may get keys until a time).';
-comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
-comment on column public.llm_audit_log.detail is 'The changes, masked hints or expiry; never a secret.';
+lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
+price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered, runtime_revoked,
+recalculation_started, recalculation_finished or months_dropped.';
+comment on column public.llm_audit_log.actor is
+'user, runtime (a registered runtime acted for the user) or administrator.';
+comment on column public.llm_audit_log.detail is
+'The changes, masked hints or expiry; never a secret. On the operator''s log: by (the role, and the sub and email of the
+token if it has them), and old and new: the fields that changed.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
@@ -576,23 +646,146 @@ $$;
 
 comment on function llm_private.audit is 'Append an entry to a user''s audit log.';
 
+create function llm_private.audit_change(
+  p_user uuid,
+  p_action text,
+  p_provider text default null,
+  p_key_id uuid default null,
+  p_runtime uuid default null,
+  p_detail jsonb default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_per_day constant integer := (select o.changes_per_day from llm_private.operator_settings as o);
+  v_entries bigint;
+  v_bytes bigint;
+  v_first timestamptz;
+begin
+  -- Serializes a user's changes, so that together they cannot pass the limit.
+  perform pg_advisory_xact_lock(hashtext('llm_private.audit_change'), hashtext(p_user::text));
+  select count(*), coalesce(sum(octet_length(l.detail::text)), 0), min(l.at) into v_entries, v_bytes, v_first
+  from public.llm_audit_log as l
+  where
+    l.user_id = p_user and l.id >= llm_private.first_uuid_v7(now() - interval '1 day') and l.action = p_action;
+  -- A single entry is never too large.
+  if v_entries >= v_per_day or v_entries > 0 and v_bytes + octet_length(p_detail::text) > v_per_day * 2048::bigint then
+    perform llm_private.fail(
+      429, 'too_many_changes', 'You have done this too often within 24 hours.',
+      format(
+        'Try again after %s UTC. The limit is %s times a day, or fewer if the changes are large.',
+        to_char((v_first + interval '1 day') at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), v_per_day
+      )
+    );
+  end if;
+  perform llm_private.audit(p_user, p_action, p_provider, p_key_id, p_runtime, p_detail);
+end
+$$;
+
+comment on function llm_private.audit_change is
+'Append an entry for an action that users can repeat. Each action has its own limit, so that many changes of one kind do
+not prevent others. Error too_many_changes.';
+
+create function llm_private.administrator()
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(
+    jsonb_build_object(
+      -- In a definer function, current_user is its owner.
+      'role', coalesce(nullif(current_setting('role'), 'none'), session_user),
+      'sub', left(auth.jwt() ->> 'sub', 200),
+      'email', left(auth.jwt() ->> 'email', 320)
+    )
+  );
+end
+$$;
+
+comment on function llm_private.administrator is
+'Who makes an administrator''s call: the role, and the sub and email of the token if it has them.';
+
+create function llm_private.audit_operator(
+  p_action text,
+  p_old jsonb default null,
+  p_new jsonb default null,
+  p_provider text default null,
+  p_runtime uuid default null,
+  p_detail jsonb default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old jsonb := p_old;
+  v_new jsonb := p_new;
+begin
+  if p_old = p_new then
+    return;
+  end if;
+  if p_old is not null and p_new is not null then
+    select jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, p_new -> o.key) into v_old, v_new
+    from jsonb_each(p_old) as o
+    where o.value is distinct from p_new -> o.key;
+  end if;
+  insert into public.llm_audit_log (user_id, action, actor, provider, runtime_id, detail)
+  values (
+    llm_private.operator_id(), p_action, 'administrator', p_provider, p_runtime,
+    jsonb_build_object('by', llm_private.administrator()) || p_detail
+    || case when p_old is null and p_new is null then '{}' else jsonb_build_object('old', v_old, 'new', v_new) end
+  );
+end
+$$;
+
+comment on function llm_private.audit_operator is
+'Append an administrator''s change to the operator''s audit log, with the fields that differ between p_old and p_new;
+nothing if none differs.';
+
+create function llm_private.audit_log(p_limit integer, p_before uuid, p_user_id uuid)
+returns setof public.llm_audit_log
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+begin
+  return query
+  select l.* from public.llm_audit_log as l
+  where
+    l.user_id = case when v_owner = llm_private.operator_id() then coalesce(p_user_id, v_owner) else v_owner end
+    and (p_before is null or l.id < p_before)
+  order by l.id desc
+  limit least(greatest(coalesce(p_limit, 50), 1), 500);
+end
+$$;
+
+comment on function llm_private.audit_log is 'See get_llm_audit_log().';
+
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
-create function public.get_llm_audit_log(p_limit integer default 50, p_before uuid default null)
+create function public.get_llm_audit_log(
+  p_limit integer default 50, p_before uuid default null, p_user_id uuid default null
+)
 returns setof public.llm_audit_log
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from public.llm_audit_log
-  where user_id = (select llm_private.acting_owner()) and (p_before is null or id < p_before)
-  order by id desc
-  limit least(greatest(coalesce(p_limit, 50), 1), 500)
+  select * from llm_private.audit_log(p_limit, p_before, p_user_id)
 $$;
 
 comment on function public.get_llm_audit_log is
-'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page.
-Error not_signed_in.';
+'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. For
+administrators: the log of p_user_id or, without it, the operator''s: what administrators changed. Error not_signed_in.';
 
 -- 15_runtimes.sql
 
@@ -639,10 +832,13 @@ begin
   if v_secret is null then
     return null;
   end if;
-  select * into v_runtime from llm_private.runtimes
-  where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
+  -- A secret has 48 characters; longer headers are not hashed.
+  if length(v_secret) <= 100 then
+    select * into v_runtime from llm_private.runtimes
+    where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
+  end if;
   -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
-  if not found then
+  if v_runtime.id is null then
     perform llm_private.fail(
       403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered or was revoked.',
       'Register the runtime again and configure the new secret.'
@@ -681,6 +877,9 @@ begin
   insert into llm_private.runtimes (name, secret_hash)
   values (p_name, sha256(convert_to(v_secret, 'UTF8')))
   returning * into v_runtime;
+  perform llm_private.audit_operator(
+    'runtime_registered', p_new => jsonb_build_object('name', p_name), p_runtime => v_runtime.id
+  );
   return jsonb_build_object(
     'id', v_runtime.id, 'name', v_runtime.name, 'secret', v_secret, 'created_at', v_runtime.created_at
   );
@@ -697,10 +896,18 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_runtime llm_private.runtimes;
 begin
-  update llm_private.runtimes set revoked_at = coalesce(revoked_at, now()) where id = p_id;
+  select * into v_runtime from llm_private.runtimes where id = p_id for update;
   if not found then
     perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
+  end if;
+  if v_runtime.revoked_at is null then
+    update llm_private.runtimes set revoked_at = now() where id = p_id;
+    perform llm_private.audit_operator(
+      'runtime_revoked', p_old => jsonb_build_object('name', v_runtime.name), p_runtime => p_id
+    );
   end if;
 end
 $$;
@@ -1111,31 +1318,36 @@ declare
   v_row public.llm_providers;
   v_columns constant jsonb := to_jsonb(jsonb_populate_record(null::public.llm_providers, '{}'));
   v_defaults constant jsonb := jsonb_build_object(
-    'name', initcap(p_provider ->> 'id'), 'wire_format', 'openai', 'key_header', 'authorization',
+    'wire_format', 'openai', 'key_header', 'authorization',
     'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '', 'key_url', '',
     'capabilities', '["chat", "streaming", "tools", "json_schema"]'::jsonb, 'task_models', '{}'::jsonb,
     'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now()
   );
+  v_old jsonb;
   v_unknown text;
   v_constraint text;
 begin
+  perform llm_private.check_size('p_provider', p_provider, 16);
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_provider has an invalid value.', 'Allowed: a JSON object with an id.'
     );
   end if;
   select * into v_row from public.llm_providers where id = p_provider ->> 'id' for update;
+  v_old := case when found then to_jsonb(v_row) - 'updated_at' end;
   select k into v_unknown from jsonb_object_keys(p_provider) as k
   where not v_columns ? k or k in ('created_at', 'updated_at') limit 1;
   if found then
     perform llm_private.fail(
-      400, 'unknown_setting', format('%s is not a column of a provider.', v_unknown),
+      400, 'unknown_setting', format('%s is not a column of a provider.', left(v_unknown, 60)),
       'See the comments on the columns of public.llm_providers.'
     );
   end if;
   begin
     if v_row.id is null then
-      v_row := jsonb_populate_record(v_row, v_defaults);
+      v_row := jsonb_populate_record(
+        v_row, v_defaults || jsonb_build_object('name', initcap(p_provider ->> 'id'))
+      );
     end if;
     v_row := jsonb_populate_record(v_row, p_provider);
     v_row.updated_at := now();
@@ -1154,11 +1366,12 @@ begin
       400, 'invalid_provider',
       case
         when v_constraint <> '' then format('The provider violates the constraint %s.', v_constraint)
-        else format('The provider cannot be stored: %s.', sqlerrm)
+        else format('The provider cannot be stored: %s.', left(sqlerrm, 300))
       end,
       'Required: id, base_url (https, or http on this machine, without a trailing slash) and default_model.'
     );
   end;
+  perform llm_private.audit_operator('provider_set', v_old, to_jsonb(v_row) - 'updated_at', v_row.id);
   return to_jsonb(v_row);
 end
 $$;
@@ -1320,7 +1533,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_typeof(p_value) = 'number'
+  return jsonb_typeof(p_value) = 'number' and length(p_value #>> '{}') <= 40
     and (p_value #>> '{}')::numeric between 0 and 1000000 and scale(trim_scale((p_value #>> '{}')::numeric)) <= 12;
 end
 $$;
@@ -1621,6 +1834,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.check_length('p_provider', p_provider, 32);
   if not exists (select from public.llm_providers where id = p_provider) then
     perform llm_private.fail(
       404, 'unknown_provider', 'Provider not found.',
@@ -1653,10 +1867,14 @@ as $$
 declare
   -- Null for an administrator.
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
-  v_model constant text := lower(p_model);
+  v_model text;
   v_name text;
   v_in_force bigint;
 begin
+  perform
+    llm_private.check_length('p_provider', p_provider, 32),
+    llm_private.check_length('p_model', p_model, 200);
+  v_model := lower(p_model);
   if p_model is not null and p_provider is null then
     perform llm_private.fail(400, 'invalid_argument', 'p_model is given without p_provider.', 'Add p_provider.');
   end if;
@@ -1693,6 +1911,57 @@ $$;
 
 comment on function llm_private.list_prices is 'See list_llm_prices().';
 
+create function llm_private.operator_rates(p_price public.llm_prices)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select o.rates from public.llm_prices as o
+    where
+      o.source = 'operator' and o.provider = p_price.provider and o.model = p_price.model
+      and o.key_source is not distinct from p_price.key_source
+      and o.service_tier is not distinct from p_price.service_tier
+      and o.valid_from <= now() and now() < o.valid_until
+    order by o.id desc limit 1
+  );
+end
+$$;
+
+comment on function llm_private.operator_rates is
+'The rates of the operator''s current price with the same scope; null without one.';
+
+create function llm_private.audit_own_price(p_price public.llm_prices)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_most constant integer := (select o.own_prices_per_user from llm_private.operator_settings as o);
+begin
+  perform
+    llm_private.audit_change(
+      p_price.user_id, 'price_set', p_price.provider, p_runtime => llm_private.current_runtime(),
+      p_detail => jsonb_build_object('price_id', p_price.id, 'model', p_price.model, 'rates', p_price.rates)
+    ),
+    llm_private.check_value(
+      'invalid_price',
+      (
+        select count(*) <= v_most from public.llm_prices as o
+        where o.source = 'user' and o.user_id = p_price.user_id and o.valid_until > greatest(now(), o.valid_from)
+      ),
+      'The number of prices', format('at most %s of your own; end_llm_price() ends one', v_most)
+    );
+end
+$$;
+
+comment on function llm_private.audit_own_price is
+'Append a price that a user set to their audit log. Errors: too_many_changes, and invalid_price if they have too many
+prices.';
+
 create function llm_private.set_price(
   p_provider text,
   p_model text,
@@ -1711,9 +1980,14 @@ as $$
 declare
   -- Null for an administrator.
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
+  v_before jsonb;
   v_price public.llm_prices;
 begin
-  perform llm_private.check_provider(p_provider);
+  perform
+    llm_private.check_provider(p_provider),
+    llm_private.check_length('p_model', p_model, 200, 'invalid_price'),
+    llm_private.check_size('p_rates', p_rates, 16, 'invalid_price'),
+    llm_private.check_length('p_service_tier', p_service_tier, 32, 'invalid_price');
   if (p_model ~ '^[!-~]{1,200}$' and strpos(p_model, '*') in (0, length(p_model))) is not true then
     perform llm_private.fail(
       400, 'invalid_price', 'p_model has an invalid value.',
@@ -1749,12 +2023,16 @@ begin
   v_price.valid_until := p_valid_until;
   v_price.key_source := case when v_user is null then p_key_source else 'user' end;
   v_price.service_tier := p_service_tier;
-  v_price := llm_private.add_price(v_price);
-  if v_user is not null then
-    perform llm_private.audit(
-      v_user, 'price_set', p_provider, p_runtime => llm_private.current_runtime(),
-      p_detail => jsonb_build_object('price_id', v_price.id, 'model', v_price.model, 'rates', v_price.rates)
+  if v_user is null then
+    v_before := llm_private.operator_rates(v_price);
+    v_price := llm_private.add_price(v_price);
+    perform llm_private.audit_operator(
+      'price_set', null, llm_private.price_json(v_price) - 'in_force', p_provider,
+      p_detail => jsonb_build_object('rates_before', v_before)
     );
+  else
+    v_price := llm_private.add_price(v_price);
+    perform llm_private.audit_own_price(v_price);
   end if;
   return llm_private.price_json(v_price);
 end
@@ -1772,6 +2050,7 @@ as $$
 declare
   -- Null for an administrator.
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
+  v_before public.llm_prices;
   v_price public.llm_prices;
 begin
   select * into v_price from public.llm_prices
@@ -1785,9 +2064,15 @@ begin
       'list_llm_prices() returns prices with their source. To replace a price of the catalog, set your own.'
     );
   end if;
+  v_before := v_price;
   if v_price.valid_until > greatest(now(), v_price.valid_from) then
     update public.llm_prices set valid_until = greatest(now(), valid_from) where id = p_id returning * into v_price;
-    if v_user is not null then
+    if v_user is null then
+      perform llm_private.audit_operator(
+        'price_ended', llm_private.price_json(v_before) - 'in_force', llm_private.price_json(v_price) - 'in_force',
+        v_price.provider, p_detail => jsonb_build_object('price_id', p_id, 'model', v_price.model)
+      );
+    else
       perform llm_private.audit(
         v_user, 'price_ended', v_price.provider, p_runtime => llm_private.current_runtime(),
         p_detail => jsonb_build_object('price_id', v_price.id, 'model', v_price.model)
@@ -1841,7 +2126,7 @@ comment on function public.set_llm_price is
 'Set the price of a model: a user for their own keys, an administrator for all users or for keys of one source. p_model
 may end with *, which matches any ending. p_rates: {"input": 2.5, "output": 10} in US dollars per million tokens; see
 the table llm_prices. Valid from now on unless dates are given, and applies before older prices with the same scope.
-Errors: not_signed_in, unknown_provider, invalid_price.';
+Errors: not_signed_in, unknown_provider, invalid_argument, invalid_price, too_many_changes.';
 
 create function public.end_llm_price(p_id bigint)
 returns jsonb
@@ -2024,6 +2309,27 @@ $$;
 comment on function llm_private.remember_charge is
 'Cache the price that find_price() found, for attempts of the same model, time and size.';
 
+create function llm_private.trim_price_caches()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_most constant integer := 10000;
+begin
+  if (select count(*) from llm_private.charges as c where c.price_id is null) > v_most then
+    delete from llm_private.charges where price_id is null;
+  end if;
+  if (select count(*) from llm_private.price_names as n where n.name is null) > v_most then
+    delete from llm_private.price_names where name is null;
+  end if;
+end
+$$;
+
+comment on function llm_private.trim_price_caches is
+'Empty the caches of models without a price if they are long, because users can invent model names.';
+
 create function llm_private.charge(
   p_user uuid,
   p_provider text,
@@ -2046,7 +2352,8 @@ as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
   v_price bigint;
-  v_cost llm_private.attempt_cost;
+  -- Not null as a whole, because callers read its fields.
+  v_cost llm_private.attempt_cost := row(null, null, null);
 begin
   if v_plain then
     select
@@ -2162,6 +2469,9 @@ begin
     raise data_exception using message = 'An entry must be an object with name, pattern, position and prices.';
   end if;
   select * into v_entry from jsonb_to_record(p_entry) as e (name text, pattern text, position integer, prices jsonb);
+  if length(v_entry.name) > 200 or length(v_entry.pattern) > 2000 then
+    raise data_exception using message = 'name is longer than 200 characters, or pattern is longer than 2000.';
+  end if;
   if (v_entry.name ~ '^[!-~]{1,200}$' and v_entry.position between 0 and 999999) is not true then
     raise data_exception using message = 'name must have 1 to 200 characters without spaces, and position must be 0 to 999999.';
   elsif ('' ~ v_entry.pattern) is null then
@@ -2190,7 +2500,7 @@ begin
       v_price.valid_from < v_price.valid_until
       and (v_price.daily_from is null) = (v_price.daily_until is null)
       and (v_price.daily_from = v_price.daily_until) is not true
-      and coalesce(v_price.service_tier, 'any') ~ '^[a-z0-9_-]{1,32}$'
+      and coalesce(length(v_price.service_tier), 0) <= 32 and coalesce(v_price.service_tier, 'any') ~ '^[a-z0-9_-]{1,32}$'
     ) is not true then
       raise data_exception using message = 'A price has invalid dates, times of day or service tier.';
     end if;
@@ -2213,6 +2523,7 @@ declare
   v_name text;
   v_hint text;
 begin
+  perform llm_private.check_size('p_entries', p_entries, 4096, 'invalid_price_list');
   if jsonb_typeof(p_entries) is distinct from 'array' then
     perform llm_private.fail(
       400, 'invalid_price_list', 'p_entries has an invalid value.', 'Allowed: a JSON array of entries.'
@@ -2225,7 +2536,7 @@ begin
       get stacked diagnostics v_hint = pg_exception_hint;
       perform llm_private.fail(
         400, 'invalid_price_list',
-        format('The entry %s is invalid: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), sqlerrm),
+        format('The entry %s is invalid: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), left(sqlerrm, 300)),
         v_hint
       );
     end;
@@ -2301,6 +2612,33 @@ comment on function llm_private.price_list_changes is
 'What a price list changes, compared with the last synced list. added: valid from its date for a new entry, else from
 now on; dated: valid from the list''s date; changed: valid from now on; until: ends at another time; gone: ends now.';
 
+create function llm_private.audit_price_sync(p_provider text, p_changes jsonb, p_entries bigint, p_gone bigint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_entries + p_gone > 0 then
+    perform llm_private.audit_operator(
+      'prices_synced', p_provider => p_provider,
+      p_detail => jsonb_build_object(
+        'entries_changed', p_entries, 'entries_gone', p_gone,
+        'price_changes', (
+          select coalesce(jsonb_object_agg(c.change, c.number), '{}')
+          from (
+            select e ->> 'change' as change, count(*) as number from jsonb_array_elements(p_changes) as e group by 1
+          ) as c
+        )
+      )
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.audit_price_sync is
+'Append a sync to the operator''s audit log, with how many entries and prices it changed; nothing if it changed none.';
+
 create function llm_private.sync_prices(p_provider text, p_entries jsonb, p_apply boolean)
 returns jsonb
 language plpgsql
@@ -2310,6 +2648,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_changes jsonb;
+  v_changed bigint;
+  v_gone bigint;
 begin
   perform llm_private.check_provider(p_provider);
   perform llm_private.check_price_list(p_entries);
@@ -2342,13 +2682,19 @@ begin
     select p_provider, e.name, e.pattern, e.position, e.prices
     from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)
     on conflict (provider, name) do update
-    set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices;
+    set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices
+    where
+      (price_list.pattern, price_list.position, price_list.prices)
+      is distinct from (excluded.pattern, excluded.position, excluded.prices);
+    get diagnostics v_changed = row_count;
     -- Entries that are gone stay behind the others, for attempts from before they were gone.
     update llm_private.price_list as l
     set position = l.position % 1000000 + 1000000, prices = '[]'
     where
-      l.provider = p_provider
+      l.provider = p_provider and (l.position < 1000000 or l.prices <> '[]')
       and not exists (select from jsonb_to_recordset(p_entries) as e (name text) where e.name = l.name);
+    get diagnostics v_gone = row_count;
+    perform llm_private.audit_price_sync(p_provider, v_changes, v_changed, v_gone);
     delete from llm_private.price_names where provider = p_provider;
     delete from llm_private.charges where provider = p_provider;
   end if;
@@ -2752,6 +3098,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.check_length('p_provider', p_provider, 32);
   perform from public.llm_providers as p where p.id = p_provider;
   if not found then
     perform llm_private.fail(
@@ -2807,7 +3154,7 @@ $$;
 comment on function public.list_llm_models is
 'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
 Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
-price. Errors: not_signed_in, unknown_provider.';
+price. Errors: not_signed_in, invalid_argument, unknown_provider.';
 
 -- 40_settings.sql
 
@@ -2953,7 +3300,7 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_typeof(p_value) = 'string' and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
+  select coalesce(jsonb_typeof(p_value) = 'string' and length(p_value #>> '{}') <= 200 and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
 $$;
 
 comment on function llm_private.is_model_name is
@@ -3030,7 +3377,7 @@ begin
   );
   for v_task, v_change in select * from jsonb_each(p_changes) loop
     perform llm_private.check_value(
-      'invalid_setting', v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
+      'invalid_setting', length(v_task) <= 64 and v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
     );
     v_path := 'task_overrides.' || v_task;
     if v_change = 'null' then
@@ -3110,7 +3457,7 @@ begin
   if p_changes ? 'time_zone' then
     perform llm_private.check_value(
       'invalid_setting',
-      jsonb_typeof(p_changes -> 'time_zone') = 'string'
+      jsonb_typeof(p_changes -> 'time_zone') = 'string' and length(p_changes ->> 'time_zone') <= 64
       and exists (select from pg_timezone_names as z where z.name = p_changes ->> 'time_zone'),
       'time_zone', 'the name of a time zone, such as Europe/Berlin or UTC'
     );
@@ -3133,25 +3480,24 @@ $$;
 comment on function llm_private.changed_settings is
 'Settings with the changes in p_changes. Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
-returns jsonb
+create function llm_private.change_settings(p_user uuid, p_changes jsonb, p_expected_version bigint)
+returns bigint
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
   v_old public.user_llm_settings;
   v_new public.user_llm_settings;
 begin
+  perform llm_private.check_size('p_changes', p_changes, 64, 'invalid_setting');
   perform llm_private.check_known_settings(
     p_changes, '',
     '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
   );
-  perform llm_private.ensure_settings(v_user);
+  perform llm_private.ensure_settings(p_user);
   -- The lock serializes concurrent changes, so that none is lost.
-  select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
+  select * into strict v_old from public.user_llm_settings where user_id = p_user for update;
   if p_expected_version is not null and p_expected_version <> v_old.version then
     perform llm_private.fail(
       409, 'settings_changed',
@@ -3161,30 +3507,53 @@ begin
   end if;
 
   v_new := llm_private.changed_settings(v_old, p_changes);
-  if v_new is distinct from v_old then
-    update public.user_llm_settings
-    set
-      default_provider = v_new.default_provider,
-      enable_fallbacks = v_new.enable_fallbacks,
-      allow_operator_keys = v_new.allow_operator_keys,
-      time_zone = v_new.time_zone,
-      provider_preferences = v_new.provider_preferences,
-      task_overrides = v_new.task_overrides,
-      version = v_old.version + 1,
-      updated_at = now()
-    where user_id = v_user;
-    perform llm_private.audit(
+  if v_new is not distinct from v_old then
+    return null;
+  end if;
+  perform
+    llm_private.check_size('provider_preferences', v_new.provider_preferences, 64, 'invalid_setting'),
+    llm_private.check_size('task_overrides', v_new.task_overrides, 64, 'invalid_setting');
+  update public.user_llm_settings
+  set
+    default_provider = v_new.default_provider,
+    enable_fallbacks = v_new.enable_fallbacks,
+    provider_preferences = v_new.provider_preferences,
+    task_overrides = v_new.task_overrides,
+    allow_operator_keys = v_new.allow_operator_keys,
+    time_zone = v_new.time_zone,
+    version = v_old.version + 1,
+    updated_at = now()
+  where user_id = p_user;
+  return v_old.version + 1;
+end
+$$;
+
+comment on function llm_private.change_settings is
+'Apply p_changes to a user''s settings. Returns their new version, or null if nothing changed.
+Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
+
+create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_version constant bigint := llm_private.change_settings(v_user, p_changes, p_expected_version);
+begin
+  if v_version is not null then
+    perform llm_private.audit_change(
       v_user, 'settings_changed', p_runtime => llm_private.current_runtime(),
-      p_detail => jsonb_build_object('changes', p_changes, 'version', v_old.version + 1)
+      p_detail => jsonb_build_object('changes', p_changes, 'version', v_version)
     );
   end if;
   return llm_private.settings_json(v_user);
 end
 $$;
 
-comment on function llm_private.set_settings is
-'Apply p_changes to the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
-settings_changed.';
+comment on function llm_private.set_settings is 'See set_llm_settings().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -3213,7 +3582,7 @@ $$;
 comment on function public.set_llm_settings is
 'Apply p_changes to the caller''s settings: provider_preferences by provider and field, task_overrides by task; null
 resets. With p_expected_version, the change is refused if the settings have another version.
-Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
+Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed, too_many_changes.';
 
 -- 45_keys.sql
 
@@ -3454,7 +3823,7 @@ begin
   then
     perform llm_private.fail(
       400, 'key_malformed', 'The key was not stored: it is too long or contains an invalid character.',
-      'Send {"provider": "…", "key": "…"} with the key exactly as the provider shows it.'
+      'Send {"provider": "…", "key": "…"}, at most 8192 bytes, with the key exactly as the provider shows it.'
     );
   end if;
   if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
@@ -3515,7 +3884,7 @@ begin
     v_user, v_row.id, v_master,
     llm_private.encrypt_key(v_user, v_row.id, v_key, llm_private.master_key(v_master))
   );
-  perform llm_private.audit(
+  perform llm_private.audit_change(
     v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
     jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
   );
@@ -3534,6 +3903,7 @@ as $$
 declare
   v_row public.llm_keys;
 begin
+  perform llm_private.check_length('p_provider', p_provider, 32);
   select * into v_row from public.llm_keys where user_id = p_user and provider = p_provider;
   if not found then
     perform llm_private.fail(
@@ -3544,7 +3914,7 @@ begin
 end
 $$;
 
-comment on function llm_private.own_key is 'A user''s key for a provider. Error key_not_found.';
+comment on function llm_private.own_key is 'A user''s key for a provider. Errors: invalid_argument, key_not_found.';
 
 create function llm_private.remove_key(p_provider text)
 returns void
@@ -3696,7 +4066,7 @@ begin
     for update skip locked
   ) as ended
   where r.user_id = p_key.user_id and r.key_id = ended.key_id and r.holder = ended.holder;
-  perform llm_private.audit(
+  perform llm_private.audit_change(
     p_key.user_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
   );
 end
@@ -3827,7 +4197,7 @@ $$;
 
 comment on function public.set_llm_key is
 'Store or replace the caller''s key for a provider: {"provider": "groq", "key": "gsk_…"}.
-Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument.';
+Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument, too_many_changes.';
 
 create function public.remove_llm_key(p_provider text)
 returns void
@@ -3839,7 +4209,7 @@ as $$
 $$;
 
 comment on function public.remove_llm_key is
-'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
+'Delete the caller''s key for a provider. Errors: not_signed_in, invalid_argument, key_not_found.';
 
 create function public.reveal_llm_key(p_provider text)
 returns json
@@ -3854,8 +4224,7 @@ comment on function public.reveal_llm_key is
 'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
 {"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, reveal_disabled,
-recent_sign_in_required, key_not_found,
-key_unreadable.';
+recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_changes.';
 
 -- 50_key_checks.sql
 
@@ -5631,6 +6000,41 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
+create function llm_private.check_candidate(p_task text, p_provider text, p_model text, p_key_source text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- One condition for the usual case, because this is on the path of metered requests.
+  if (
+    (p_task is null or length(p_task) between 1 and 64)
+    and length(p_provider) between 1 and 32
+    and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
+    and p_key_source in ('user', 'team', 'operator')
+  ) is not true then
+    perform
+      llm_private.check_value(
+        'invalid_argument', p_task is null or length(p_task) between 1 and 64, 'p_task', 'null, or 1 to 64 characters'
+      ),
+      llm_private.check_value(
+        'invalid_argument', length(p_provider) between 1 and 32, 'p_provider', 'the id of a provider'
+      ),
+      llm_private.check_value(
+        'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
+        'a model name of 1 to 200 characters, no spaces'
+      ),
+      llm_private.check_value(
+        'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
+      );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_candidate is
+'Error invalid_argument unless these arguments can name a candidate.';
+
 create function llm_private.reserve_attempt(
   p_request_id uuid,
   p_attempt integer,
@@ -5650,12 +6054,12 @@ as $$
 declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_quotas constant llm_private.quotas[] := array(
-    select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m
-  );
+  v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
+  perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
+  v_quotas := array(select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m);
   v_weighed := llm_private.weigh_attempt(
     v_user, v_runtime, v_quotas,
     llm_private.begin_reserving(
@@ -5922,7 +6326,7 @@ begin
     'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = p_user and q.set_by = 'user'),
     'The number of quotas', 'at most 50 of your own'
   );
-  perform llm_private.audit(
+  perform llm_private.audit_change(
     p_user, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
     p_detail => llm_private.quota_json(v_row)
   );
@@ -5933,6 +6337,48 @@ $$;
 
 comment on function llm_private.set_own_quota is 'Set a user''s own quota. Error invalid_quota beyond 50 quotas.';
 
+create function llm_private.operator_quota(p_quota jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select llm_private.quota_json(q) from llm_private.quotas as q
+    where
+      q.set_by = 'operator' and q.unit = p_quota ->> 'unit' and q.period = p_quota ->> 'period'
+      and q.shared = coalesce((p_quota ->> 'shared')::boolean, false)
+      and q.user_id is not distinct from (p_quota ->> 'user_id')::uuid
+      and q.group_name is not distinct from p_quota ->> 'group'
+      and q.key_source is not distinct from p_quota ->> 'key_source'
+      and q.provider is not distinct from p_quota ->> 'provider'
+      and q.task is not distinct from p_quota ->> 'task'
+  );
+end
+$$;
+
+comment on function llm_private.operator_quota is 'The operator''s quota with the scope of p_quota; null without one.';
+
+create function llm_private.audit_operator_quota(p_action text, p_old jsonb, p_quota llm_private.quotas)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_quota constant jsonb := llm_private.quota_json(p_quota);
+begin
+  perform llm_private.audit_operator(
+    p_action, p_old, case p_action when 'quota_set' then v_quota end, p_quota.provider,
+    p_detail => jsonb_build_object('quota', v_quota)
+  );
+end
+$$;
+
+comment on function llm_private.audit_operator_quota is
+'Append a quota that an administrator set or removed to the operator''s audit log.';
+
 create function llm_private.set_operator_quota(p_quota jsonb)
 returns jsonb
 language plpgsql
@@ -5940,14 +6386,18 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_old constant jsonb := llm_private.operator_quota(p_quota);
   v_row llm_private.quotas;
 begin
   if p_quota -> 'shared' is distinct from 'true' then
-    return llm_private.quota_json(llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid));
+    v_row := llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid);
+    perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+    return llm_private.quota_json(v_row);
   end if;
   -- Locks the usage before the quota, as the order of locks asks.
   perform llm_private.lock_usage(llm_private.operator_id());
   v_row := llm_private.save_quota(p_quota, 'operator', null);
+  perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
   -- Opened now, so that no user's request waits for the sum over all users; recording waits for it.
   perform llm_private.open_counter(v_row, llm_private.operator_id());
   perform llm_private.open_counters(llm_private.operator_id(), array[v_row.id]);
@@ -5968,6 +6418,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
 begin
+  perform llm_private.check_size('p_quota', p_quota, 4, 'invalid_quota');
   perform llm_private.check_quota(
     p_quota,
     '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
@@ -6015,7 +6466,9 @@ begin
   );
   delete from llm_private.quotas where id = p_id;
   delete from llm_private.reservations where quota_id = p_id;
-  if not v_operator then
+  if v_operator then
+    perform llm_private.audit_operator_quota('quota_removed', llm_private.quota_json(v_row), v_row);
+  else
     perform llm_private.audit(
       v_owner, 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
       p_detail => llm_private.quota_json(v_row)
@@ -6033,7 +6486,10 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_old constant text := (select g.group_name from llm_private.user_groups as g where g.user_id = p_user_id);
 begin
+  perform llm_private.check_length('p_group', p_group, 64);
   perform llm_private.check_value(
     'invalid_argument', exists (select from auth.users as u where u.id = p_user_id), 'p_user_id', 'the id of a user'
   );
@@ -6048,6 +6504,10 @@ begin
   -- Other quotas apply from now on.
   perform llm_private.forget_counters(
     array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared), p_user_id
+  );
+  perform llm_private.audit_operator(
+    'user_group_set', jsonb_build_object('group', v_old), jsonb_build_object('group', p_group),
+    p_detail => jsonb_build_object('user_id', p_user_id)
   );
 end
 $$;
@@ -6086,7 +6546,7 @@ unit: requests, tokens or cost (US dollars). period: minute, day, month or lifet
 matching attempts. clock: days and months begin in UTC (utc) or in the user''s time zone (user, the default of users'' own
 quotas). enforced: true (default) refuses attempts beyond the limit, false is alert-only. unpriced: whether an enforced
 quota of cost refuses (default) or allows unpriced models. shared: true makes all users in the scope share one limit.
-Errors: not_signed_in, invalid_quota.';
+Errors: not_signed_in, invalid_quota, too_many_changes.';
 
 create function public.remove_llm_quota(p_id bigint)
 returns void
@@ -6274,9 +6734,11 @@ begin
       400, 'invalid_argument', 'p_needs has an unknown capability, or too many.',
       'Allowed: chat, streaming, tools, json_schema, vision and embeddings, each once.'
     );
-  elsif cardinality(p_operator_providers) > 100 then
+  -- The size of 100 ids of 32 characters, with what an array needs for each.
+  elsif cardinality(p_operator_providers) > 100 or pg_column_size(p_operator_providers) > 5000 then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_operator_providers has too many providers.', 'Allowed: at most 100 providers.'
+      400, 'invalid_argument', 'p_operator_providers has too many providers, or ids that are too long.',
+      'Allowed: at most 100 ids of at most 32 characters.'
     );
   end if;
 end
@@ -6624,7 +7086,7 @@ begin
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
-    perform llm_private.set_settings(p_changes, null);
+    perform llm_private.change_settings(llm_private.require_user(), p_changes, null);
     v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
@@ -7026,7 +7488,7 @@ declare
   v_ok boolean;
   v record;
 begin
-  v_ok := jsonb_typeof(p_other) = 'object';
+  v_ok := pg_column_size(p_other) <= 2048 and jsonb_typeof(p_other) = 'object';
   if v_ok then
     select bool_and(o.key = any(v_known) and jsonb_typeof(o.value) = 'number' and o.value::text ~ '^[0-9]{1,9}$')
     into v_ok
@@ -7819,6 +8281,9 @@ now');   select * into v_job from llm_private.recalculations as r
     select v_from, v_until, v_last_price, coalesce(sum((s.measures).attempts), 0)
     from llm_private.sum_usage('project', null, v_from, v_until, null, 'UTC', '{}') as s
     returning * into v_job;
+    perform llm_private.audit_operator(
+      'recalculation_started', p_detail => jsonb_build_object('recalculation', llm_private.recalculation_json(v_job))
+    );
   end if;
   return v_job;
 end
@@ -8017,6 +8482,11 @@ begin
     finished_at = case when v_seen < p_batch then coalesce(v_job.finished_at, now()) end
   where id = v_job.id
   returning * into v_job;
+  if v_before.finished_at is null and v_job.finished_at is not null then
+    perform llm_private.audit_operator(
+      'recalculation_finished', p_detail => jsonb_build_object('recalculation', llm_private.recalculation_json(v_job))
+    );
+  end if;
   return llm_private.recalculation_json(v_job);
 end
 $$;
@@ -8151,6 +8621,7 @@ declare
     p_zone, (select s.time_zone from public.user_llm_settings as s where s.user_id = p_owner), 'UTC'
   );
 begin
+  perform llm_private.check_length('p_time_zone', p_zone, 64);
   begin
     perform now() at time zone v_zone;
   exception when invalid_parameter_value then
@@ -8201,7 +8672,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument',
-      array_position(v_by, null) is null
+      cardinality(v_by) <= 10 and array_position(v_by, null) is null
       and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
       'any of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
@@ -8362,14 +8833,15 @@ declare
   v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
   v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
   v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
-  v_after text[] := string_to_array(p_after, '/');
+  v_after text[];
 begin
+  perform llm_private.check_length('p_after', p_after, 120);
   perform llm_private.check_value(
     'invalid_argument',
     p_after is null or p_after ~ '^[0-9a-f-]{36}/[0-9a-f-]{36}/[0-9]{1,4}/[0-9a-f-]{36}$',
     'p_after', 'null, or the cursor of the last event of the previous page'
   );
-  v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
+  v_after := coalesce(string_to_array(p_after, '/'), '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
   -- Two queries, so that a user's query is never planned as one over all users.
   if v_user is not null then
@@ -8747,6 +9219,58 @@ alter table llm_private.usage_retention enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
+create function llm_private.drop_months(p_table text, p_column text, p_since timestamptz)
+returns text[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_partition text;
+  v_dropped text[] := '{}'::text[];
+  v_deleted text[];
+begin
+  for v_partition in
+    select c.relname from pg_inherits as i inner join pg_class as c on c.oid = i.inhrelid
+    where
+      i.inhparent = format('public.%I', p_table)::regclass
+      and c.relname ~ '_[0-9]{4}_[0-9]{2}$'
+      and right(c.relname, 7) < to_char(p_since at time zone 'UTC', 'YYYY_MM')
+    order by 1
+  loop
+    execute format('drop table llm_private.%I', v_partition);
+    v_dropped := v_dropped || replace(right(v_partition, 7), '_', '-');
+  end loop;
+  -- Months without a partition have their rows in the default partition.
+  execute format(
+    'with deleted as (delete from public.%I where %I < %L returning %I as id) '
+    'select array_agg(distinct to_char(llm_private.uuid_v7_time(d.id) at time zone ''UTC'', ''YYYY-MM'')) '
+    'from deleted as d',
+    p_table, p_column, llm_private.first_uuid_v7(p_since), p_column
+  ) into v_deleted;
+  return array(
+    select distinct m.month from unnest(v_dropped || v_deleted) as m (month) order by m.month
+  );
+end
+$$;
+
+comment on function llm_private.drop_months is
+'Drop the rows of an append-only table from months before p_since. Returns these months.';
+
+create function llm_private.first_kept_month(p_months integer)
+returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (date_trunc('month', now() at time zone 'UTC') - make_interval(months => p_months - 1)) at time zone 'UTC';
+end
+$$;
+
+comment on function llm_private.first_kept_month is
+'When the oldest of the last p_months months began, including this one; null for null.';
+
 create function llm_private.drop_old_events()
 returns text[]
 language plpgsql
@@ -8755,31 +9279,16 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 as $$
 declare
-  v_months constant integer := (select o.events_kept_months from llm_private.operator_settings as o);
-  v_since constant timestamptz := (
-    date_trunc('month', now() at time zone 'UTC') - make_interval(months => v_months - 1)
-  ) at time zone 'UTC';
-  v_oldest constant uuid := llm_private.first_uuid_v7(v_since);
-  v_partition text;
-  v_dropped text[] := '{}'::text[];
+  v_since constant timestamptz := llm_private.first_kept_month(
+    (select o.events_kept_months from llm_private.operator_settings as o)
+  );
+  v_dropped text[];
 begin
   if v_since is null or exists (select from llm_private.usage_retention as r where r.events_since >= v_since) then
     return '{}'::text[];
   end if;
-  for v_partition in
-    select c.relname from pg_inherits as i inner join pg_class as c on c.oid = i.inhrelid
-    where
-      i.inhparent = 'public.llm_usage_events'::regclass
-      and c.relname ~ '_[0-9]{4}_[0-9]{2}$'
-      and right(c.relname, 7) < to_char(v_since at time zone 'UTC', 'YYYY_MM')
-    order by 1
-  loop
-    execute format('drop table llm_private.%I', v_partition);
-    v_dropped := v_dropped || replace(right(v_partition, 7), '_', '-');
-  end loop;
-  -- Months without a partition have their events in the default partition.
-  delete from public.llm_usage_events where request_id < v_oldest;
-  delete from public.llm_usage_adjustments where request_id < v_oldest;
+  v_dropped := llm_private.drop_months('llm_usage_events', 'request_id', v_since);
+  delete from public.llm_usage_adjustments where request_id < llm_private.first_uuid_v7(v_since);
   update llm_private.usage_retention set events_since = v_since;
   return v_dropped;
 exception when lock_not_available then
@@ -8791,6 +9300,31 @@ $$;
 comment on function llm_private.drop_old_events is
 'Drop events of months that the operator no longer keeps. Returns these months; null if another transaction blocks it.';
 
+create function llm_private.drop_old_audit()
+returns text[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
+as $$
+declare
+  v_since constant timestamptz := llm_private.first_kept_month(
+    (select o.audit_kept_months from llm_private.operator_settings as o)
+  );
+begin
+  if v_since is null then
+    return '{}'::text[];
+  end if;
+  return llm_private.drop_months('llm_audit_log', 'id', v_since);
+exception when lock_not_available then
+  return null;
+end
+$$;
+
+comment on function llm_private.drop_old_audit is
+'Drop the audit log''s entries of months that the operator no longer keeps. Returns these months; null if another
+transaction blocks it.';
+
 create function llm_private.run_maintenance()
 returns jsonb
 language plpgsql
@@ -8801,14 +9335,23 @@ as $$
 declare
   v_left integer;
   v_dropped text[];
+  v_dropped_audit text[];
 begin
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
+  perform llm_private.trim_price_caches();
   v_dropped := llm_private.drop_old_events();
+  v_dropped_audit := llm_private.drop_old_audit();
+  if v_dropped <> '{}' or v_dropped_audit <> '{}' then
+    perform llm_private.audit_operator(
+      'months_dropped', p_detail => jsonb_build_object('events', v_dropped, 'audit', v_dropped_audit)
+    );
+  end if;
   return jsonb_build_object(
     'hours_left', v_left,
     'dropped_months', v_dropped,
-    'done', coalesce(v_left, 1) = 0 and v_dropped is not null
+    'dropped_audit_months', v_dropped_audit,
+    'done', coalesce(v_left, 1) = 0 and v_dropped is not null and v_dropped_audit is not null
   );
 end
 $$;
@@ -8941,9 +9484,9 @@ $$;
 
 comment on function public.run_llm_maintenance is
 'For administrators or pg_cron: roll up finished hours into the project''s totals for a few seconds, create the next
-months'' partitions, and drop events that are no longer kept. Returns hours_left (null: another run is in progress),
-dropped_months (null: another transaction blocked it) and done; call again until done is true. Without maintenance,
-reports are correct but slower.';
+months'' partitions, and drop events and the audit log''s entries that are no longer kept. Returns hours_left (null:
+another run is in progress), dropped_months (of events) and dropped_audit_months (null: another transaction blocked it)
+and done; call again until done is true. Without maintenance, reports are correct but slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)
 returns jsonb
@@ -9024,7 +9567,8 @@ grant execute on function llm_private.operator_settings_json, llm_private.set_op
 -- Audit log -----------------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_audit_log to authenticated, service_role;
-grant execute on function public.get_llm_audit_log to authenticated;
+grant execute on function public.get_llm_audit_log to authenticated, service_role;
+grant execute on function llm_private.audit_log to authenticated, service_role;
 
 -- Runtimes ------------------------------------------------------------------------------------------------------------
 

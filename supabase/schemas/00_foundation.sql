@@ -73,6 +73,49 @@ $$;
 comment on function llm_private.check_value is
 'Unless p_ok, raise an error with this code that names the value and the allowed values.';
 
+-- Every RPC checks the size of its arguments first, because regular expressions, casts and indexes take long with
+-- megabytes. docs/rpc.md lists the limits.
+create function llm_private.check_length(
+  p_name text, p_value text, p_most integer, p_code text default 'invalid_argument'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if length(p_value) > p_most then
+    perform llm_private.fail(
+      400, p_code, format('%s is too long.', p_name), format('Allowed: at most %s characters.', p_most)
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_length is
+'If p_value has more than p_most characters, raise an error with p_code that names the argument and the limit.';
+
+create function llm_private.check_size(
+  p_name text, p_value jsonb, p_most_kb integer, p_code text default 'invalid_argument'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The size in memory, because a short number such as 1e100000 is long as text.
+  if pg_column_size(p_value) > p_most_kb * 1024 then
+    perform llm_private.fail(
+      400, p_code, format('%s is too large.', p_name), format('Allowed: at most %s kB.', p_most_kb)
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_size is
+'If p_value has more than p_most_kb kilobytes, raise an error with p_code that names the argument and the limit.';
+
 -- Counters, alerts and reservations name the owner of each row. Rows of the operator, and rows that all users share,
 -- carry an id that no user has.
 create function llm_private.operator_id()

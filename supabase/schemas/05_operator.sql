@@ -12,6 +12,9 @@ create table llm_private.operator_settings (
   unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
+  audit_kept_months integer check (audit_kept_months between 2 and 1200),
+  changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
+  own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   updated_at timestamptz not null default now()
 );
 
@@ -42,6 +45,13 @@ comment on column llm_private.operator_settings.unbounded_output_tokens is
 -- At least two, because a request can be recorded for a week after it began.
 comment on column llm_private.operator_settings.events_kept_months is
 'For how many months events are kept, including this one; null: indefinitely. Reports use totals, which are kept.';
+comment on column llm_private.operator_settings.audit_kept_months is
+'For how many months entries of the audit log are kept, including this one; null: indefinitely.';
+comment on column llm_private.operator_settings.changes_per_day is
+'How often a user can do each of these within 24 hours: change settings, set a key, a price or a quota, reveal a key.
+The entries of each in the audit log have at most 2 kB on average.';
+comment on column llm_private.operator_settings.own_prices_per_user is
+'How many current and future prices of their own a user can have.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -67,22 +77,25 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_row llm_private.operator_settings;
+  v_old jsonb;
   v_unknown text;
 begin
+  perform llm_private.check_size('p_changes', p_changes, 4);
   if jsonb_typeof(p_changes) is distinct from 'object' then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_changes has an invalid value.', 'Allowed: a JSON object.'
     );
   end if;
   select * into strict v_row from llm_private.operator_settings for update;
+  v_old := llm_private.operator_settings_json() - 'updated_at';
   select k into v_unknown from jsonb_object_keys(p_changes) as k
   where not to_jsonb(v_row) - '{only_row,updated_at}'::text[] ? k limit 1;
   if found then
     perform llm_private.fail(
-      400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
-      'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, '
-      'operator_keys_for_anonymous, reservation_seconds, reveal_enabled, reveal_sign_in_within, '
-      'unbounded_output_tokens, unsettled_reservations.'
+      400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
+      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, lease_seconds, '
+      'operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations.'
     );
   end if;
   begin
@@ -99,16 +112,23 @@ begin
       unbounded_output_tokens = v_row.unbounded_output_tokens,
       unsettled_reservations = v_row.unsettled_reservations,
       events_kept_months = v_row.events_kept_months,
+      audit_kept_months = v_row.audit_kept_months,
+      changes_per_day = v_row.changes_per_day,
+      own_prices_per_user = v_row.own_prices_per_user,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
-      'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
-      'operator_keys_by_default, operator_keys_for_anonymous and reveal_enabled: true or false; '
+      'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
+      'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default, '
+      'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free.'
     );
   end;
+  perform llm_private.audit_operator(
+    'operator_settings_changed', v_old, llm_private.operator_settings_json() - 'updated_at'
+  );
   return llm_private.operator_settings_json();
 end
 $$;

@@ -1,4 +1,5 @@
--- The audit log: who changed, revealed or leased what. It is append-only, and users read their own entries.
+-- The audit log: who changed, revealed or leased what. It is append-only. Users read their own entries; what
+-- administrators change is on the operator's log, under the user id of llm_private.operator_id().
 -- It never holds a secret: a key appears as its id and masked hint.
 
 create table public.llm_audit_log (
@@ -15,12 +16,18 @@ create table public.llm_audit_log (
 ) partition by range (id);
 
 comment on table public.llm_audit_log is
-'Settings and key changes, reveals and leases. Append-only, one partition a month. Users read their own entries.';
+'Users'' changes, reveals and leases, and administrators'' changes. Append-only, one partition a month. Users read their
+own entries; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
-lease (a runtime or session may get keys until a time).';
-comment on column public.llm_audit_log.actor is 'user, or runtime when a registered runtime acted for the user.';
-comment on column public.llm_audit_log.detail is 'The changes, masked hints or expiry; never a secret.';
+lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
+price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered, runtime_revoked,
+recalculation_started, recalculation_finished or months_dropped.';
+comment on column public.llm_audit_log.actor is
+'user, runtime (a registered runtime acted for the user) or administrator.';
+comment on column public.llm_audit_log.detail is
+'The changes, masked hints or expiry; never a secret. On the operator''s log: by (the role, and the sub and email of the
+token if it has them), and old and new: the fields that changed.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
@@ -54,20 +61,143 @@ $$;
 
 comment on function llm_private.audit is 'Append an entry to a user''s audit log.';
 
+create function llm_private.audit_change(
+  p_user uuid,
+  p_action text,
+  p_provider text default null,
+  p_key_id uuid default null,
+  p_runtime uuid default null,
+  p_detail jsonb default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_per_day constant integer := (select o.changes_per_day from llm_private.operator_settings as o);
+  v_entries bigint;
+  v_bytes bigint;
+  v_first timestamptz;
+begin
+  -- Serializes a user's changes, so that together they cannot pass the limit.
+  perform pg_advisory_xact_lock(hashtext('llm_private.audit_change'), hashtext(p_user::text));
+  select count(*), coalesce(sum(octet_length(l.detail::text)), 0), min(l.at) into v_entries, v_bytes, v_first
+  from public.llm_audit_log as l
+  where
+    l.user_id = p_user and l.id >= llm_private.first_uuid_v7(now() - interval '1 day') and l.action = p_action;
+  -- A single entry is never too large.
+  if v_entries >= v_per_day or v_entries > 0 and v_bytes + octet_length(p_detail::text) > v_per_day * 2048::bigint then
+    perform llm_private.fail(
+      429, 'too_many_changes', 'You have done this too often within 24 hours.',
+      format(
+        'Try again after %s UTC. The limit is %s times a day, or fewer if the changes are large.',
+        to_char((v_first + interval '1 day') at time zone 'UTC', 'YYYY-MM-DD HH24:MI'), v_per_day
+      )
+    );
+  end if;
+  perform llm_private.audit(p_user, p_action, p_provider, p_key_id, p_runtime, p_detail);
+end
+$$;
+
+comment on function llm_private.audit_change is
+'Append an entry for an action that users can repeat. Each action has its own limit, so that many changes of one kind do
+not prevent others. Error too_many_changes.';
+
+create function llm_private.administrator()
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_strip_nulls(
+    jsonb_build_object(
+      -- In a definer function, current_user is its owner.
+      'role', coalesce(nullif(current_setting('role'), 'none'), session_user),
+      'sub', left(auth.jwt() ->> 'sub', 200),
+      'email', left(auth.jwt() ->> 'email', 320)
+    )
+  );
+end
+$$;
+
+comment on function llm_private.administrator is
+'Who makes an administrator''s call: the role, and the sub and email of the token if it has them.';
+
+create function llm_private.audit_operator(
+  p_action text,
+  p_old jsonb default null,
+  p_new jsonb default null,
+  p_provider text default null,
+  p_runtime uuid default null,
+  p_detail jsonb default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old jsonb := p_old;
+  v_new jsonb := p_new;
+begin
+  if p_old = p_new then
+    return;
+  end if;
+  if p_old is not null and p_new is not null then
+    select jsonb_object_agg(o.key, o.value), jsonb_object_agg(o.key, p_new -> o.key) into v_old, v_new
+    from jsonb_each(p_old) as o
+    where o.value is distinct from p_new -> o.key;
+  end if;
+  insert into public.llm_audit_log (user_id, action, actor, provider, runtime_id, detail)
+  values (
+    llm_private.operator_id(), p_action, 'administrator', p_provider, p_runtime,
+    jsonb_build_object('by', llm_private.administrator()) || p_detail
+    || case when p_old is null and p_new is null then '{}' else jsonb_build_object('old', v_old, 'new', v_new) end
+  );
+end
+$$;
+
+comment on function llm_private.audit_operator is
+'Append an administrator''s change to the operator''s audit log, with the fields that differ between p_old and p_new;
+nothing if none differs.';
+
+create function llm_private.audit_log(p_limit integer, p_before uuid, p_user_id uuid)
+returns setof public.llm_audit_log
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+begin
+  return query
+  select l.* from public.llm_audit_log as l
+  where
+    l.user_id = case when v_owner = llm_private.operator_id() then coalesce(p_user_id, v_owner) else v_owner end
+    and (p_before is null or l.id < p_before)
+  order by l.id desc
+  limit least(greatest(coalesce(p_limit, 50), 1), 500);
+end
+$$;
+
+comment on function llm_private.audit_log is 'See get_llm_audit_log().';
+
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
-create function public.get_llm_audit_log(p_limit integer default 50, p_before uuid default null)
+create function public.get_llm_audit_log(
+  p_limit integer default 50, p_before uuid default null, p_user_id uuid default null
+)
 returns setof public.llm_audit_log
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from public.llm_audit_log
-  where user_id = (select llm_private.acting_owner()) and (p_before is null or id < p_before)
-  order by id desc
-  limit least(greatest(coalesce(p_limit, 50), 1), 500)
+  select * from llm_private.audit_log(p_limit, p_before, p_user_id)
 $$;
 
 comment on function public.get_llm_audit_log is
-'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page.
-Error not_signed_in.';
+'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. For
+administrators: the log of p_user_id or, without it, the operator''s: what administrators changed. Error not_signed_in.';

@@ -41,10 +41,13 @@ begin
   if v_secret is null then
     return null;
   end if;
-  select * into v_runtime from llm_private.runtimes
-  where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
+  -- A secret has 48 characters; longer headers are not hashed.
+  if length(v_secret) <= 100 then
+    select * into v_runtime from llm_private.runtimes
+    where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
+  end if;
   -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
-  if not found then
+  if v_runtime.id is null then
     perform llm_private.fail(
       403, 'runtime_unknown', 'The runtime secret in x-llm-runtime is not registered or was revoked.',
       'Register the runtime again and configure the new secret.'
@@ -83,6 +86,9 @@ begin
   insert into llm_private.runtimes (name, secret_hash)
   values (p_name, sha256(convert_to(v_secret, 'UTF8')))
   returning * into v_runtime;
+  perform llm_private.audit_operator(
+    'runtime_registered', p_new => jsonb_build_object('name', p_name), p_runtime => v_runtime.id
+  );
   return jsonb_build_object(
     'id', v_runtime.id, 'name', v_runtime.name, 'secret', v_secret, 'created_at', v_runtime.created_at
   );
@@ -99,10 +105,18 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_runtime llm_private.runtimes;
 begin
-  update llm_private.runtimes set revoked_at = coalesce(revoked_at, now()) where id = p_id;
+  select * into v_runtime from llm_private.runtimes where id = p_id for update;
   if not found then
     perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
+  end if;
+  if v_runtime.revoked_at is null then
+    update llm_private.runtimes set revoked_at = now() where id = p_id;
+    perform llm_private.audit_operator(
+      'runtime_revoked', p_old => jsonb_build_object('name', v_runtime.name), p_runtime => p_id
+    );
   end if;
 end
 $$;

@@ -157,31 +157,36 @@ declare
   v_row public.llm_providers;
   v_columns constant jsonb := to_jsonb(jsonb_populate_record(null::public.llm_providers, '{}'));
   v_defaults constant jsonb := jsonb_build_object(
-    'name', initcap(p_provider ->> 'id'), 'wire_format', 'openai', 'key_header', 'authorization',
+    'wire_format', 'openai', 'key_header', 'authorization',
     'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '', 'key_url', '',
     'capabilities', '["chat", "streaming", "tools", "json_schema"]'::jsonb, 'task_models', '{}'::jsonb,
     'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now()
   );
+  v_old jsonb;
   v_unknown text;
   v_constraint text;
 begin
+  perform llm_private.check_size('p_provider', p_provider, 16);
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_provider has an invalid value.', 'Allowed: a JSON object with an id.'
     );
   end if;
   select * into v_row from public.llm_providers where id = p_provider ->> 'id' for update;
+  v_old := case when found then to_jsonb(v_row) - 'updated_at' end;
   select k into v_unknown from jsonb_object_keys(p_provider) as k
   where not v_columns ? k or k in ('created_at', 'updated_at') limit 1;
   if found then
     perform llm_private.fail(
-      400, 'unknown_setting', format('%s is not a column of a provider.', v_unknown),
+      400, 'unknown_setting', format('%s is not a column of a provider.', left(v_unknown, 60)),
       'See the comments on the columns of public.llm_providers.'
     );
   end if;
   begin
     if v_row.id is null then
-      v_row := jsonb_populate_record(v_row, v_defaults);
+      v_row := jsonb_populate_record(
+        v_row, v_defaults || jsonb_build_object('name', initcap(p_provider ->> 'id'))
+      );
     end if;
     v_row := jsonb_populate_record(v_row, p_provider);
     v_row.updated_at := now();
@@ -200,11 +205,12 @@ begin
       400, 'invalid_provider',
       case
         when v_constraint <> '' then format('The provider violates the constraint %s.', v_constraint)
-        else format('The provider cannot be stored: %s.', sqlerrm)
+        else format('The provider cannot be stored: %s.', left(sqlerrm, 300))
       end,
       'Required: id, base_url (https, or http on this machine, without a trailing slash) and default_model.'
     );
   end;
+  perform llm_private.audit_operator('provider_set', v_old, to_jsonb(v_row) - 'updated_at', v_row.id);
   return to_jsonb(v_row);
 end
 $$;

@@ -125,7 +125,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return jsonb_typeof(p_value) = 'number'
+  return jsonb_typeof(p_value) = 'number' and length(p_value #>> '{}') <= 40
     and (p_value #>> '{}')::numeric between 0 and 1000000 and scale(trim_scale((p_value #>> '{}')::numeric)) <= 12;
 end
 $$;
@@ -426,6 +426,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.check_length('p_provider', p_provider, 32);
   if not exists (select from public.llm_providers where id = p_provider) then
     perform llm_private.fail(
       404, 'unknown_provider', 'Provider not found.',
@@ -458,10 +459,14 @@ as $$
 declare
   -- Null for an administrator.
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
-  v_model constant text := lower(p_model);
+  v_model text;
   v_name text;
   v_in_force bigint;
 begin
+  perform
+    llm_private.check_length('p_provider', p_provider, 32),
+    llm_private.check_length('p_model', p_model, 200);
+  v_model := lower(p_model);
   if p_model is not null and p_provider is null then
     perform llm_private.fail(400, 'invalid_argument', 'p_model is given without p_provider.', 'Add p_provider.');
   end if;
@@ -498,6 +503,57 @@ $$;
 
 comment on function llm_private.list_prices is 'See list_llm_prices().';
 
+create function llm_private.operator_rates(p_price public.llm_prices)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select o.rates from public.llm_prices as o
+    where
+      o.source = 'operator' and o.provider = p_price.provider and o.model = p_price.model
+      and o.key_source is not distinct from p_price.key_source
+      and o.service_tier is not distinct from p_price.service_tier
+      and o.valid_from <= now() and now() < o.valid_until
+    order by o.id desc limit 1
+  );
+end
+$$;
+
+comment on function llm_private.operator_rates is
+'The rates of the operator''s current price with the same scope; null without one.';
+
+create function llm_private.audit_own_price(p_price public.llm_prices)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_most constant integer := (select o.own_prices_per_user from llm_private.operator_settings as o);
+begin
+  perform
+    llm_private.audit_change(
+      p_price.user_id, 'price_set', p_price.provider, p_runtime => llm_private.current_runtime(),
+      p_detail => jsonb_build_object('price_id', p_price.id, 'model', p_price.model, 'rates', p_price.rates)
+    ),
+    llm_private.check_value(
+      'invalid_price',
+      (
+        select count(*) <= v_most from public.llm_prices as o
+        where o.source = 'user' and o.user_id = p_price.user_id and o.valid_until > greatest(now(), o.valid_from)
+      ),
+      'The number of prices', format('at most %s of your own; end_llm_price() ends one', v_most)
+    );
+end
+$$;
+
+comment on function llm_private.audit_own_price is
+'Append a price that a user set to their audit log. Errors: too_many_changes, and invalid_price if they have too many
+prices.';
+
 create function llm_private.set_price(
   p_provider text,
   p_model text,
@@ -516,9 +572,14 @@ as $$
 declare
   -- Null for an administrator.
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
+  v_before jsonb;
   v_price public.llm_prices;
 begin
-  perform llm_private.check_provider(p_provider);
+  perform
+    llm_private.check_provider(p_provider),
+    llm_private.check_length('p_model', p_model, 200, 'invalid_price'),
+    llm_private.check_size('p_rates', p_rates, 16, 'invalid_price'),
+    llm_private.check_length('p_service_tier', p_service_tier, 32, 'invalid_price');
   if (p_model ~ '^[!-~]{1,200}$' and strpos(p_model, '*') in (0, length(p_model))) is not true then
     perform llm_private.fail(
       400, 'invalid_price', 'p_model has an invalid value.',
@@ -554,12 +615,16 @@ begin
   v_price.valid_until := p_valid_until;
   v_price.key_source := case when v_user is null then p_key_source else 'user' end;
   v_price.service_tier := p_service_tier;
-  v_price := llm_private.add_price(v_price);
-  if v_user is not null then
-    perform llm_private.audit(
-      v_user, 'price_set', p_provider, p_runtime => llm_private.current_runtime(),
-      p_detail => jsonb_build_object('price_id', v_price.id, 'model', v_price.model, 'rates', v_price.rates)
+  if v_user is null then
+    v_before := llm_private.operator_rates(v_price);
+    v_price := llm_private.add_price(v_price);
+    perform llm_private.audit_operator(
+      'price_set', null, llm_private.price_json(v_price) - 'in_force', p_provider,
+      p_detail => jsonb_build_object('rates_before', v_before)
     );
+  else
+    v_price := llm_private.add_price(v_price);
+    perform llm_private.audit_own_price(v_price);
   end if;
   return llm_private.price_json(v_price);
 end
@@ -577,6 +642,7 @@ as $$
 declare
   -- Null for an administrator.
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
+  v_before public.llm_prices;
   v_price public.llm_prices;
 begin
   select * into v_price from public.llm_prices
@@ -590,9 +656,15 @@ begin
       'list_llm_prices() returns prices with their source. To replace a price of the catalog, set your own.'
     );
   end if;
+  v_before := v_price;
   if v_price.valid_until > greatest(now(), v_price.valid_from) then
     update public.llm_prices set valid_until = greatest(now(), valid_from) where id = p_id returning * into v_price;
-    if v_user is not null then
+    if v_user is null then
+      perform llm_private.audit_operator(
+        'price_ended', llm_private.price_json(v_before) - 'in_force', llm_private.price_json(v_price) - 'in_force',
+        v_price.provider, p_detail => jsonb_build_object('price_id', p_id, 'model', v_price.model)
+      );
+    else
       perform llm_private.audit(
         v_user, 'price_ended', v_price.provider, p_runtime => llm_private.current_runtime(),
         p_detail => jsonb_build_object('price_id', v_price.id, 'model', v_price.model)
@@ -646,7 +718,7 @@ comment on function public.set_llm_price is
 'Set the price of a model: a user for their own keys, an administrator for all users or for keys of one source. p_model
 may end with *, which matches any ending. p_rates: {"input": 2.5, "output": 10} in US dollars per million tokens; see
 the table llm_prices. Valid from now on unless dates are given, and applies before older prices with the same scope.
-Errors: not_signed_in, unknown_provider, invalid_price.';
+Errors: not_signed_in, unknown_provider, invalid_argument, invalid_price, too_many_changes.';
 
 create function public.end_llm_price(p_id bigint)
 returns jsonb

@@ -164,6 +164,27 @@ $$;
 comment on function llm_private.remember_charge is
 'Cache the price that find_price() found, for attempts of the same model, time and size.';
 
+create function llm_private.trim_price_caches()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_most constant integer := 10000;
+begin
+  if (select count(*) from llm_private.charges as c where c.price_id is null) > v_most then
+    delete from llm_private.charges where price_id is null;
+  end if;
+  if (select count(*) from llm_private.price_names as n where n.name is null) > v_most then
+    delete from llm_private.price_names where name is null;
+  end if;
+end
+$$;
+
+comment on function llm_private.trim_price_caches is
+'Empty the caches of models without a price if they are long, because users can invent model names.';
+
 create function llm_private.charge(
   p_user uuid,
   p_provider text,
@@ -186,7 +207,8 @@ as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
   v_price bigint;
-  v_cost llm_private.attempt_cost;
+  -- Not null as a whole, because callers read its fields.
+  v_cost llm_private.attempt_cost := row(null, null, null);
 begin
   if v_plain then
     select

@@ -65,6 +65,9 @@ begin
     raise data_exception using message = 'An entry must be an object with name, pattern, position and prices.';
   end if;
   select * into v_entry from jsonb_to_record(p_entry) as e (name text, pattern text, position integer, prices jsonb);
+  if length(v_entry.name) > 200 or length(v_entry.pattern) > 2000 then
+    raise data_exception using message = 'name is longer than 200 characters, or pattern is longer than 2000.';
+  end if;
   if (v_entry.name ~ '^[!-~]{1,200}$' and v_entry.position between 0 and 999999) is not true then
     raise data_exception using message = 'name must have 1 to 200 characters without spaces, and position must be 0 to 999999.';
   elsif ('' ~ v_entry.pattern) is null then
@@ -93,7 +96,7 @@ begin
       v_price.valid_from < v_price.valid_until
       and (v_price.daily_from is null) = (v_price.daily_until is null)
       and (v_price.daily_from = v_price.daily_until) is not true
-      and coalesce(v_price.service_tier, 'any') ~ '^[a-z0-9_-]{1,32}$'
+      and coalesce(length(v_price.service_tier), 0) <= 32 and coalesce(v_price.service_tier, 'any') ~ '^[a-z0-9_-]{1,32}$'
     ) is not true then
       raise data_exception using message = 'A price has invalid dates, times of day or service tier.';
     end if;
@@ -116,6 +119,7 @@ declare
   v_name text;
   v_hint text;
 begin
+  perform llm_private.check_size('p_entries', p_entries, 4096, 'invalid_price_list');
   if jsonb_typeof(p_entries) is distinct from 'array' then
     perform llm_private.fail(
       400, 'invalid_price_list', 'p_entries has an invalid value.', 'Allowed: a JSON array of entries.'
@@ -128,7 +132,7 @@ begin
       get stacked diagnostics v_hint = pg_exception_hint;
       perform llm_private.fail(
         400, 'invalid_price_list',
-        format('The entry %s is invalid: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), sqlerrm),
+        format('The entry %s is invalid: %s', coalesce(left(v_entry ->> 'name', 200), 'without a name'), left(sqlerrm, 300)),
         v_hint
       );
     end;
@@ -204,6 +208,33 @@ comment on function llm_private.price_list_changes is
 'What a price list changes, compared with the last synced list. added: valid from its date for a new entry, else from
 now on; dated: valid from the list''s date; changed: valid from now on; until: ends at another time; gone: ends now.';
 
+create function llm_private.audit_price_sync(p_provider text, p_changes jsonb, p_entries bigint, p_gone bigint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_entries + p_gone > 0 then
+    perform llm_private.audit_operator(
+      'prices_synced', p_provider => p_provider,
+      p_detail => jsonb_build_object(
+        'entries_changed', p_entries, 'entries_gone', p_gone,
+        'price_changes', (
+          select coalesce(jsonb_object_agg(c.change, c.number), '{}')
+          from (
+            select e ->> 'change' as change, count(*) as number from jsonb_array_elements(p_changes) as e group by 1
+          ) as c
+        )
+      )
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.audit_price_sync is
+'Append a sync to the operator''s audit log, with how many entries and prices it changed; nothing if it changed none.';
+
 create function llm_private.sync_prices(p_provider text, p_entries jsonb, p_apply boolean)
 returns jsonb
 language plpgsql
@@ -213,6 +244,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_changes jsonb;
+  v_changed bigint;
+  v_gone bigint;
 begin
   perform llm_private.check_provider(p_provider);
   perform llm_private.check_price_list(p_entries);
@@ -245,13 +278,19 @@ begin
     select p_provider, e.name, e.pattern, e.position, e.prices
     from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)
     on conflict (provider, name) do update
-    set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices;
+    set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices
+    where
+      (price_list.pattern, price_list.position, price_list.prices)
+      is distinct from (excluded.pattern, excluded.position, excluded.prices);
+    get diagnostics v_changed = row_count;
     -- Entries that are gone stay behind the others, for attempts from before they were gone.
     update llm_private.price_list as l
     set position = l.position % 1000000 + 1000000, prices = '[]'
     where
-      l.provider = p_provider
+      l.provider = p_provider and (l.position < 1000000 or l.prices <> '[]')
       and not exists (select from jsonb_to_recordset(p_entries) as e (name text) where e.name = l.name);
+    get diagnostics v_gone = row_count;
+    perform llm_private.audit_price_sync(p_provider, v_changes, v_changed, v_gone);
     delete from llm_private.price_names where provider = p_provider;
     delete from llm_private.charges where provider = p_provider;
   end if;

@@ -12,6 +12,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.check_length('p_provider', p_provider, 32);
   perform from public.llm_providers as p where p.id = p_provider;
   if not found then
     perform llm_private.fail(
@@ -67,4 +68,4 @@ $$;
 comment on function public.list_llm_models is
 'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
 Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
-price. Errors: not_signed_in, unknown_provider.';
+price. Errors: not_signed_in, invalid_argument, unknown_provider.';

@@ -140,7 +140,7 @@ language sql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_typeof(p_value) = 'string' and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
+  select coalesce(jsonb_typeof(p_value) = 'string' and length(p_value #>> '{}') <= 200 and p_value #>> '{}' ~ '^[!-~]{1,200}$', false)
 $$;
 
 comment on function llm_private.is_model_name is
@@ -217,7 +217,7 @@ begin
   );
   for v_task, v_change in select * from jsonb_each(p_changes) loop
     perform llm_private.check_value(
-      'invalid_setting', v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
+      'invalid_setting', length(v_task) <= 64 and v_task ~ '^[^[:cntrl:]]{1,64}$', 'task_overrides', 'task names of 1 to 64 printable characters'
     );
     v_path := 'task_overrides.' || v_task;
     if v_change = 'null' then
@@ -297,7 +297,7 @@ begin
   if p_changes ? 'time_zone' then
     perform llm_private.check_value(
       'invalid_setting',
-      jsonb_typeof(p_changes -> 'time_zone') = 'string'
+      jsonb_typeof(p_changes -> 'time_zone') = 'string' and length(p_changes ->> 'time_zone') <= 64
       and exists (select from pg_timezone_names as z where z.name = p_changes ->> 'time_zone'),
       'time_zone', 'the name of a time zone, such as Europe/Berlin or UTC'
     );
@@ -320,25 +320,24 @@ $$;
 comment on function llm_private.changed_settings is
 'Settings with the changes in p_changes. Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
-returns jsonb
+create function llm_private.change_settings(p_user uuid, p_changes jsonb, p_expected_version bigint)
+returns bigint
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
   v_old public.user_llm_settings;
   v_new public.user_llm_settings;
 begin
+  perform llm_private.check_size('p_changes', p_changes, 64, 'invalid_setting');
   perform llm_private.check_known_settings(
     p_changes, '',
     '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
   );
-  perform llm_private.ensure_settings(v_user);
+  perform llm_private.ensure_settings(p_user);
   -- The lock serializes concurrent changes, so that none is lost.
-  select * into strict v_old from public.user_llm_settings where user_id = v_user for update;
+  select * into strict v_old from public.user_llm_settings where user_id = p_user for update;
   if p_expected_version is not null and p_expected_version <> v_old.version then
     perform llm_private.fail(
       409, 'settings_changed',
@@ -348,30 +347,53 @@ begin
   end if;
 
   v_new := llm_private.changed_settings(v_old, p_changes);
-  if v_new is distinct from v_old then
-    update public.user_llm_settings
-    set
-      default_provider = v_new.default_provider,
-      enable_fallbacks = v_new.enable_fallbacks,
-      allow_operator_keys = v_new.allow_operator_keys,
-      time_zone = v_new.time_zone,
-      provider_preferences = v_new.provider_preferences,
-      task_overrides = v_new.task_overrides,
-      version = v_old.version + 1,
-      updated_at = now()
-    where user_id = v_user;
-    perform llm_private.audit(
+  if v_new is not distinct from v_old then
+    return null;
+  end if;
+  perform
+    llm_private.check_size('provider_preferences', v_new.provider_preferences, 64, 'invalid_setting'),
+    llm_private.check_size('task_overrides', v_new.task_overrides, 64, 'invalid_setting');
+  update public.user_llm_settings
+  set
+    default_provider = v_new.default_provider,
+    enable_fallbacks = v_new.enable_fallbacks,
+    provider_preferences = v_new.provider_preferences,
+    task_overrides = v_new.task_overrides,
+    allow_operator_keys = v_new.allow_operator_keys,
+    time_zone = v_new.time_zone,
+    version = v_old.version + 1,
+    updated_at = now()
+  where user_id = p_user;
+  return v_old.version + 1;
+end
+$$;
+
+comment on function llm_private.change_settings is
+'Apply p_changes to a user''s settings. Returns their new version, or null if nothing changed.
+Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
+
+create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_user();
+  v_version constant bigint := llm_private.change_settings(v_user, p_changes, p_expected_version);
+begin
+  if v_version is not null then
+    perform llm_private.audit_change(
       v_user, 'settings_changed', p_runtime => llm_private.current_runtime(),
-      p_detail => jsonb_build_object('changes', p_changes, 'version', v_old.version + 1)
+      p_detail => jsonb_build_object('changes', p_changes, 'version', v_version)
     );
   end if;
   return llm_private.settings_json(v_user);
 end
 $$;
 
-comment on function llm_private.set_settings is
-'Apply p_changes to the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
-settings_changed.';
+comment on function llm_private.set_settings is 'See set_llm_settings().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -400,4 +422,4 @@ $$;
 comment on function public.set_llm_settings is
 'Apply p_changes to the caller''s settings: provider_preferences by provider and field, task_overrides by task; null
 resets. With p_expected_version, the change is refused if the settings have another version.
-Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed.';
+Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed, too_many_changes.';

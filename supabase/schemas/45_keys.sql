@@ -235,7 +235,7 @@ begin
   then
     perform llm_private.fail(
       400, 'key_malformed', 'The key was not stored: it is too long or contains an invalid character.',
-      'Send {"provider": "…", "key": "…"} with the key exactly as the provider shows it.'
+      'Send {"provider": "…", "key": "…"}, at most 8192 bytes, with the key exactly as the provider shows it.'
     );
   end if;
   if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
@@ -296,7 +296,7 @@ begin
     v_user, v_row.id, v_master,
     llm_private.encrypt_key(v_user, v_row.id, v_key, llm_private.master_key(v_master))
   );
-  perform llm_private.audit(
+  perform llm_private.audit_change(
     v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
     jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
   );
@@ -315,6 +315,7 @@ as $$
 declare
   v_row public.llm_keys;
 begin
+  perform llm_private.check_length('p_provider', p_provider, 32);
   select * into v_row from public.llm_keys where user_id = p_user and provider = p_provider;
   if not found then
     perform llm_private.fail(
@@ -325,7 +326,7 @@ begin
 end
 $$;
 
-comment on function llm_private.own_key is 'A user''s key for a provider. Error key_not_found.';
+comment on function llm_private.own_key is 'A user''s key for a provider. Errors: invalid_argument, key_not_found.';
 
 create function llm_private.remove_key(p_provider text)
 returns void
@@ -477,7 +478,7 @@ begin
     for update skip locked
   ) as ended
   where r.user_id = p_key.user_id and r.key_id = ended.key_id and r.holder = ended.holder;
-  perform llm_private.audit(
+  perform llm_private.audit_change(
     p_key.user_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
   );
 end
@@ -608,7 +609,7 @@ $$;
 
 comment on function public.set_llm_key is
 'Store or replace the caller''s key for a provider: {"provider": "groq", "key": "gsk_…"}.
-Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument.';
+Errors: not_signed_in, key_malformed, unknown_provider, invalid_argument, too_many_changes.';
 
 create function public.remove_llm_key(p_provider text)
 returns void
@@ -620,7 +621,7 @@ as $$
 $$;
 
 comment on function public.remove_llm_key is
-'Delete the caller''s key for a provider. Errors: not_signed_in, key_not_found.';
+'Delete the caller''s key for a provider. Errors: not_signed_in, invalid_argument, key_not_found.';
 
 create function public.reveal_llm_key(p_provider text)
 returns json
@@ -635,5 +636,4 @@ comment on function public.reveal_llm_key is
 'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
 {"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, reveal_disabled,
-recent_sign_in_required, key_not_found,
-key_unreadable.';
+recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_changes.';

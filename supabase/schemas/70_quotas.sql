@@ -1123,6 +1123,41 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
+create function llm_private.check_candidate(p_task text, p_provider text, p_model text, p_key_source text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- One condition for the usual case, because this is on the path of metered requests.
+  if (
+    (p_task is null or length(p_task) between 1 and 64)
+    and length(p_provider) between 1 and 32
+    and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
+    and p_key_source in ('user', 'team', 'operator')
+  ) is not true then
+    perform
+      llm_private.check_value(
+        'invalid_argument', p_task is null or length(p_task) between 1 and 64, 'p_task', 'null, or 1 to 64 characters'
+      ),
+      llm_private.check_value(
+        'invalid_argument', length(p_provider) between 1 and 32, 'p_provider', 'the id of a provider'
+      ),
+      llm_private.check_value(
+        'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
+        'a model name of 1 to 200 characters, no spaces'
+      ),
+      llm_private.check_value(
+        'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
+      );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_candidate is
+'Error invalid_argument unless these arguments can name a candidate.';
+
 create function llm_private.reserve_attempt(
   p_request_id uuid,
   p_attempt integer,
@@ -1142,12 +1177,12 @@ as $$
 declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_quotas constant llm_private.quotas[] := array(
-    select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m
-  );
+  v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
+  perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
+  v_quotas := array(select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m);
   v_weighed := llm_private.weigh_attempt(
     v_user, v_runtime, v_quotas,
     llm_private.begin_reserving(
@@ -1414,7 +1449,7 @@ begin
     'invalid_quota', (select count(*) <= 50 from llm_private.quotas as q where q.user_id = p_user and q.set_by = 'user'),
     'The number of quotas', 'at most 50 of your own'
   );
-  perform llm_private.audit(
+  perform llm_private.audit_change(
     p_user, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
     p_detail => llm_private.quota_json(v_row)
   );
@@ -1425,6 +1460,48 @@ $$;
 
 comment on function llm_private.set_own_quota is 'Set a user''s own quota. Error invalid_quota beyond 50 quotas.';
 
+create function llm_private.operator_quota(p_quota jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select llm_private.quota_json(q) from llm_private.quotas as q
+    where
+      q.set_by = 'operator' and q.unit = p_quota ->> 'unit' and q.period = p_quota ->> 'period'
+      and q.shared = coalesce((p_quota ->> 'shared')::boolean, false)
+      and q.user_id is not distinct from (p_quota ->> 'user_id')::uuid
+      and q.group_name is not distinct from p_quota ->> 'group'
+      and q.key_source is not distinct from p_quota ->> 'key_source'
+      and q.provider is not distinct from p_quota ->> 'provider'
+      and q.task is not distinct from p_quota ->> 'task'
+  );
+end
+$$;
+
+comment on function llm_private.operator_quota is 'The operator''s quota with the scope of p_quota; null without one.';
+
+create function llm_private.audit_operator_quota(p_action text, p_old jsonb, p_quota llm_private.quotas)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_quota constant jsonb := llm_private.quota_json(p_quota);
+begin
+  perform llm_private.audit_operator(
+    p_action, p_old, case p_action when 'quota_set' then v_quota end, p_quota.provider,
+    p_detail => jsonb_build_object('quota', v_quota)
+  );
+end
+$$;
+
+comment on function llm_private.audit_operator_quota is
+'Append a quota that an administrator set or removed to the operator''s audit log.';
+
 create function llm_private.set_operator_quota(p_quota jsonb)
 returns jsonb
 language plpgsql
@@ -1432,14 +1509,18 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_old constant jsonb := llm_private.operator_quota(p_quota);
   v_row llm_private.quotas;
 begin
   if p_quota -> 'shared' is distinct from 'true' then
-    return llm_private.quota_json(llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid));
+    v_row := llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid);
+    perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+    return llm_private.quota_json(v_row);
   end if;
   -- Locks the usage before the quota, as the order of locks asks.
   perform llm_private.lock_usage(llm_private.operator_id());
   v_row := llm_private.save_quota(p_quota, 'operator', null);
+  perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
   -- Opened now, so that no user's request waits for the sum over all users; recording waits for it.
   perform llm_private.open_counter(v_row, llm_private.operator_id());
   perform llm_private.open_counters(llm_private.operator_id(), array[v_row.id]);
@@ -1460,6 +1541,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
 begin
+  perform llm_private.check_size('p_quota', p_quota, 4, 'invalid_quota');
   perform llm_private.check_quota(
     p_quota,
     '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
@@ -1507,7 +1589,9 @@ begin
   );
   delete from llm_private.quotas where id = p_id;
   delete from llm_private.reservations where quota_id = p_id;
-  if not v_operator then
+  if v_operator then
+    perform llm_private.audit_operator_quota('quota_removed', llm_private.quota_json(v_row), v_row);
+  else
     perform llm_private.audit(
       v_owner, 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
       p_detail => llm_private.quota_json(v_row)
@@ -1525,7 +1609,10 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_old constant text := (select g.group_name from llm_private.user_groups as g where g.user_id = p_user_id);
 begin
+  perform llm_private.check_length('p_group', p_group, 64);
   perform llm_private.check_value(
     'invalid_argument', exists (select from auth.users as u where u.id = p_user_id), 'p_user_id', 'the id of a user'
   );
@@ -1540,6 +1627,10 @@ begin
   -- Other quotas apply from now on.
   perform llm_private.forget_counters(
     array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared), p_user_id
+  );
+  perform llm_private.audit_operator(
+    'user_group_set', jsonb_build_object('group', v_old), jsonb_build_object('group', p_group),
+    p_detail => jsonb_build_object('user_id', p_user_id)
   );
 end
 $$;
@@ -1578,7 +1669,7 @@ unit: requests, tokens or cost (US dollars). period: minute, day, month or lifet
 matching attempts. clock: days and months begin in UTC (utc) or in the user''s time zone (user, the default of users'' own
 quotas). enforced: true (default) refuses attempts beyond the limit, false is alert-only. unpriced: whether an enforced
 quota of cost refuses (default) or allows unpriced models. shared: true makes all users in the scope share one limit.
-Errors: not_signed_in, invalid_quota.';
+Errors: not_signed_in, invalid_quota, too_many_changes.';
 
 create function public.remove_llm_quota(p_id bigint)
 returns void

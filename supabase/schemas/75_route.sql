@@ -116,9 +116,11 @@ begin
       400, 'invalid_argument', 'p_needs has an unknown capability, or too many.',
       'Allowed: chat, streaming, tools, json_schema, vision and embeddings, each once.'
     );
-  elsif cardinality(p_operator_providers) > 100 then
+  -- The size of 100 ids of 32 characters, with what an array needs for each.
+  elsif cardinality(p_operator_providers) > 100 or pg_column_size(p_operator_providers) > 5000 then
     perform llm_private.fail(
-      400, 'invalid_argument', 'p_operator_providers has too many providers.', 'Allowed: at most 100 providers.'
+      400, 'invalid_argument', 'p_operator_providers has too many providers, or ids that are too long.',
+      'Allowed: at most 100 ids of at most 32 characters.'
     );
   end if;
 end
@@ -466,7 +468,7 @@ begin
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
-    perform llm_private.set_settings(p_changes, null);
+    perform llm_private.change_settings(llm_private.require_user(), p_changes, null);
     v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then

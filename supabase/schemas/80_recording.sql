@@ -19,7 +19,7 @@ declare
   v_ok boolean;
   v record;
 begin
-  v_ok := jsonb_typeof(p_other) = 'object';
+  v_ok := pg_column_size(p_other) <= 2048 and jsonb_typeof(p_other) = 'object';
   if v_ok then
     select bool_and(o.key = any(v_known) and jsonb_typeof(o.value) = 'number' and o.value::text ~ '^[0-9]{1,9}$')
     into v_ok

@@ -55,6 +55,9 @@ now');   select * into v_job from llm_private.recalculations as r
     select v_from, v_until, v_last_price, coalesce(sum((s.measures).attempts), 0)
     from llm_private.sum_usage('project', null, v_from, v_until, null, 'UTC', '{}') as s
     returning * into v_job;
+    perform llm_private.audit_operator(
+      'recalculation_started', p_detail => jsonb_build_object('recalculation', llm_private.recalculation_json(v_job))
+    );
   end if;
   return v_job;
 end
@@ -253,6 +256,11 @@ begin
     finished_at = case when v_seen < p_batch then coalesce(v_job.finished_at, now()) end
   where id = v_job.id
   returning * into v_job;
+  if v_before.finished_at is null and v_job.finished_at is not null then
+    perform llm_private.audit_operator(
+      'recalculation_finished', p_detail => jsonb_build_object('recalculation', llm_private.recalculation_json(v_job))
+    );
+  end if;
   return llm_private.recalculation_json(v_job);
 end
 $$;

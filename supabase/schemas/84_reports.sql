@@ -99,6 +99,7 @@ declare
     p_zone, (select s.time_zone from public.user_llm_settings as s where s.user_id = p_owner), 'UTC'
   );
 begin
+  perform llm_private.check_length('p_time_zone', p_zone, 64);
   begin
     perform now() at time zone v_zone;
   exception when invalid_parameter_value then
@@ -149,7 +150,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument',
-      array_position(v_by, null) is null
+      cardinality(v_by) <= 10 and array_position(v_by, null) is null
       and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
       'p_by',
       'any of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end

@@ -71,14 +71,15 @@ declare
   v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
   v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
   v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
-  v_after text[] := string_to_array(p_after, '/');
+  v_after text[];
 begin
+  perform llm_private.check_length('p_after', p_after, 120);
   perform llm_private.check_value(
     'invalid_argument',
     p_after is null or p_after ~ '^[0-9a-f-]{36}/[0-9a-f-]{36}/[0-9]{1,4}/[0-9a-f-]{36}$',
     'p_after', 'null, or the cursor of the last event of the previous page'
   );
-  v_after := coalesce(v_after, '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
+  v_after := coalesce(string_to_array(p_after, '/'), '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
   -- Two queries, so that a user's query is never planned as one over all users.
   if v_user is not null then

@@ -13,6 +13,58 @@ alter table llm_private.usage_retention enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
+create function llm_private.drop_months(p_table text, p_column text, p_since timestamptz)
+returns text[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_partition text;
+  v_dropped text[] := '{}'::text[];
+  v_deleted text[];
+begin
+  for v_partition in
+    select c.relname from pg_inherits as i inner join pg_class as c on c.oid = i.inhrelid
+    where
+      i.inhparent = format('public.%I', p_table)::regclass
+      and c.relname ~ '_[0-9]{4}_[0-9]{2}$'
+      and right(c.relname, 7) < to_char(p_since at time zone 'UTC', 'YYYY_MM')
+    order by 1
+  loop
+    execute format('drop table llm_private.%I', v_partition);
+    v_dropped := v_dropped || replace(right(v_partition, 7), '_', '-');
+  end loop;
+  -- Months without a partition have their rows in the default partition.
+  execute format(
+    'with deleted as (delete from public.%I where %I < %L returning %I as id) '
+    'select array_agg(distinct to_char(llm_private.uuid_v7_time(d.id) at time zone ''UTC'', ''YYYY-MM'')) '
+    'from deleted as d',
+    p_table, p_column, llm_private.first_uuid_v7(p_since), p_column
+  ) into v_deleted;
+  return array(
+    select distinct m.month from unnest(v_dropped || v_deleted) as m (month) order by m.month
+  );
+end
+$$;
+
+comment on function llm_private.drop_months is
+'Drop the rows of an append-only table from months before p_since. Returns these months.';
+
+create function llm_private.first_kept_month(p_months integer)
+returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (date_trunc('month', now() at time zone 'UTC') - make_interval(months => p_months - 1)) at time zone 'UTC';
+end
+$$;
+
+comment on function llm_private.first_kept_month is
+'When the oldest of the last p_months months began, including this one; null for null.';
+
 create function llm_private.drop_old_events()
 returns text[]
 language plpgsql
@@ -21,31 +73,16 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 as $$
 declare
-  v_months constant integer := (select o.events_kept_months from llm_private.operator_settings as o);
-  v_since constant timestamptz := (
-    date_trunc('month', now() at time zone 'UTC') - make_interval(months => v_months - 1)
-  ) at time zone 'UTC';
-  v_oldest constant uuid := llm_private.first_uuid_v7(v_since);
-  v_partition text;
-  v_dropped text[] := '{}'::text[];
+  v_since constant timestamptz := llm_private.first_kept_month(
+    (select o.events_kept_months from llm_private.operator_settings as o)
+  );
+  v_dropped text[];
 begin
   if v_since is null or exists (select from llm_private.usage_retention as r where r.events_since >= v_since) then
     return '{}'::text[];
   end if;
-  for v_partition in
-    select c.relname from pg_inherits as i inner join pg_class as c on c.oid = i.inhrelid
-    where
-      i.inhparent = 'public.llm_usage_events'::regclass
-      and c.relname ~ '_[0-9]{4}_[0-9]{2}$'
-      and right(c.relname, 7) < to_char(v_since at time zone 'UTC', 'YYYY_MM')
-    order by 1
-  loop
-    execute format('drop table llm_private.%I', v_partition);
-    v_dropped := v_dropped || replace(right(v_partition, 7), '_', '-');
-  end loop;
-  -- Months without a partition have their events in the default partition.
-  delete from public.llm_usage_events where request_id < v_oldest;
-  delete from public.llm_usage_adjustments where request_id < v_oldest;
+  v_dropped := llm_private.drop_months('llm_usage_events', 'request_id', v_since);
+  delete from public.llm_usage_adjustments where request_id < llm_private.first_uuid_v7(v_since);
   update llm_private.usage_retention set events_since = v_since;
   return v_dropped;
 exception when lock_not_available then
@@ -57,6 +94,31 @@ $$;
 comment on function llm_private.drop_old_events is
 'Drop events of months that the operator no longer keeps. Returns these months; null if another transaction blocks it.';
 
+create function llm_private.drop_old_audit()
+returns text[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms'
+as $$
+declare
+  v_since constant timestamptz := llm_private.first_kept_month(
+    (select o.audit_kept_months from llm_private.operator_settings as o)
+  );
+begin
+  if v_since is null then
+    return '{}'::text[];
+  end if;
+  return llm_private.drop_months('llm_audit_log', 'id', v_since);
+exception when lock_not_available then
+  return null;
+end
+$$;
+
+comment on function llm_private.drop_old_audit is
+'Drop the audit log''s entries of months that the operator no longer keeps. Returns these months; null if another
+transaction blocks it.';
+
 create function llm_private.run_maintenance()
 returns jsonb
 language plpgsql
@@ -67,14 +129,23 @@ as $$
 declare
   v_left integer;
   v_dropped text[];
+  v_dropped_audit text[];
 begin
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
+  perform llm_private.trim_price_caches();
   v_dropped := llm_private.drop_old_events();
+  v_dropped_audit := llm_private.drop_old_audit();
+  if v_dropped <> '{}' or v_dropped_audit <> '{}' then
+    perform llm_private.audit_operator(
+      'months_dropped', p_detail => jsonb_build_object('events', v_dropped, 'audit', v_dropped_audit)
+    );
+  end if;
   return jsonb_build_object(
     'hours_left', v_left,
     'dropped_months', v_dropped,
-    'done', coalesce(v_left, 1) = 0 and v_dropped is not null
+    'dropped_audit_months', v_dropped_audit,
+    'done', coalesce(v_left, 1) = 0 and v_dropped is not null and v_dropped_audit is not null
   );
 end
 $$;
@@ -207,9 +278,9 @@ $$;
 
 comment on function public.run_llm_maintenance is
 'For administrators or pg_cron: roll up finished hours into the project''s totals for a few seconds, create the next
-months'' partitions, and drop events that are no longer kept. Returns hours_left (null: another run is in progress),
-dropped_months (null: another transaction blocked it) and done; call again until done is true. Without maintenance,
-reports are correct but slower.';
+months'' partitions, and drop events and the audit log''s entries that are no longer kept. Returns hours_left (null:
+another run is in progress), dropped_months (of events) and dropped_audit_months (null: another transaction blocked it)
+and done; call again until done is true. Without maintenance, reports are correct but slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)
 returns jsonb

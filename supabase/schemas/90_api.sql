@@ -60,7 +60,8 @@ grant execute on function llm_private.operator_settings_json, llm_private.set_op
 -- Audit log -----------------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_audit_log to authenticated, service_role;
-grant execute on function public.get_llm_audit_log to authenticated;
+grant execute on function public.get_llm_audit_log to authenticated, service_role;
+grant execute on function llm_private.audit_log to authenticated, service_role;
 
 -- Runtimes ------------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,9 @@ from supa_llm.values.receipts import KeySource
 from supa_llm.values.usage import Bucket, Dimension, Order
 from tests.cli.command import run
 
-NOUNS = ("alerts", "demo", "local", "maintenance", "migrations", "panel", "prices", "quotas", "usage")
+NOUNS = (
+    "alerts", "audit", "demo", "local", "maintenance", "migrations", "panel", "prices", "quotas", "usage",
+)  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
     "Check", "Copy", "Dismiss", "End", "Export", "Limit", "List", "Manage", "Print", "Recalculate",

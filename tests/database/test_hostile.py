@@ -73,10 +73,12 @@ class Scene:
             for table in [*owned, *PRIVATE]
         }
 
-    def secrets(self, intruder: Caller) -> list[str]:
+    def secrets(self, intruder: Caller, function: str) -> list[str]:
         """Return values that the intruder must not see; administrators may see usage and masked keys."""
         key, victim = key_for("groq", 1), self.victim
-        secrets = [key, victim.audit_id, VICTIMS_RATE]
+        secrets = [key]
+        if intruder.role != "service_role" or function != "get_llm_audit_log":
+            secrets += [victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
             secrets += [key[-4:], victim.id, victim.key_id, "victims-own-model"]
         return secrets
@@ -141,7 +143,9 @@ def test_no_rpc_lets_an_intruder_read_or_change_a_users_data(scene: Scene, funct
         if response.content and asks_again(response.json()):
             again = json.dumps(next_arguments(response.json(), arguments))
             answer += scene.http.send(intruder, "POST", f"rpc/{function}", content=again).text
-        assert [it for it in scene.secrets(intruder) if it in answer and it not in known] == [], name
+        assert [it for it in scene.secrets(intruder, function) if it in answer and it not in known] == [], (
+            name
+        )
         if intruder.role not in RPCS[function].roles:
             assert '"code"' in answer, f"{name} was let in: {answer}"
     assert scene.belongings() == before
@@ -296,6 +300,7 @@ OF_ANY_USER: Mapping[str, Mapping[str, Any]] = {
     "get_llm_usage": {"p_since": "2000-01-01", "p_bucket": None, "p_by": ["key_id"]},
     "list_llm_usage_events": {},
     "list_llm_quotas": {},
+    "get_llm_audit_log": {},
 }
 
 

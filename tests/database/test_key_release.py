@@ -169,14 +169,18 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(http: Http, stack: Stack) -> Iterator[Scene]:
-    before = http.admin.rpc("get_llm_operator_settings")["keys_readable_by"]
-    http.admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})
+    settings = http.admin.rpc("get_llm_operator_settings")
+    before = {name: settings[name] for name in ("keys_readable_by", "changes_per_day")}
+    # These tests reveal keys more often than a user may.
+    http.admin.rpc(
+        "set_llm_operator_settings", p_changes={"keys_readable_by": "owner", "changes_per_day": 100_000}
+    )
     one, other = new_user(http), new_user(http)
     for user, key in zip((one, other), KEYS, strict=True):
         user.rpc("set_llm_key", provider="groq", key=key)
     with owner(stack) as connection:
         yield Scene(http, connection, (one, other))
-    http.admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": before})
+    http.admin.rpc("set_llm_operator_settings", p_changes=before)
 
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -74,7 +74,7 @@ def test_old_months_are_dropped_and_reports_do_not_change(tx: Transaction, old: 
     before = old.rpc("get_llm_usage", **everything), project_attempts(tx)
     tx.admin.rpc("set_llm_operator_settings", p_changes={"events_kept_months": months})
     dropped = maintain(tx)["dropped_months"]
-    assert dropped == [f"{months_ago(count):%Y-%m}" for count in (3, 2, 1) if count >= months]
+    assert dropped == [f"{months_ago(count):%Y-%m}" for count in (4, 3, 2, 1) if count >= months]
     assert kept(tx, old) == [f"{months_ago(count):%Y-%m}" for count in reversed(range(months))]
     assert (
         tx.value("select count(*) from public.llm_usage_adjustments where user_id = %s", old.id) == months - 1
@@ -125,6 +125,28 @@ def test_maintenance_creates_the_partitions_of_coming_months(tx: Transaction) ->
     tx.sql(f"drop table if exists llm_private.{partition(ahead)}")
     maintain(tx)
     assert tx.value("select to_regclass(%s) is not null", f"llm_private.{partition(ahead)}")
+
+
+def test_maintenance_empties_long_caches_of_models_without_a_price(tx: Transaction) -> None:
+    unpriced = "select count(*) from llm_private.charges where price_id is null"
+    cached = "select count(*) from llm_private.price_names where name is null"
+    for number, kept in ((10_000, True), (10_001, False)):
+        tx.sql("delete from llm_private.charges")
+        tx.sql("delete from llm_private.price_names")
+        tx.sql(
+            "insert into llm_private.charges"
+            " (provider, model, key_source, holds_from, holds_until, input_above, input_up_to)"
+            " select 'groq', 'invented-' || i, 'user', '-infinity', 'infinity', -1, 9"
+            " from generate_series(1, %s) as i",
+            number,
+        )
+        tx.sql(
+            "insert into llm_private.price_names (provider, model)"
+            " select 'groq', 'invented-' || i from generate_series(1, %s) as i",
+            number,
+        )
+        maintain(tx)
+        assert (tx.value(unpriced) > 0, tx.value(cached) > 0) == (kept, kept)
 
 
 # Usage check --------------------------------------------------------------------------------------

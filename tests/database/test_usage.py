@@ -29,6 +29,15 @@ def user(tx: Transaction) -> Caller:
     return new_user(tx)
 
 
+@pytest.mark.parametrize("detail", [{"service_tier": "flex"}, {"other_tokens": {"input_audio": 1}}])
+def test_an_attempt_of_an_unpriced_model_is_recorded_with_all_details(
+    user: Caller, detail: dict[str, Any]
+) -> None:
+    assert user.records(model="unpriced-model", input_tokens=1, **detail)
+    (event,) = user.rpc("list_llm_usage_events")
+    assert (event["cost_status"], event["cost"]) == ("unpriced", None)
+
+
 COUNTS = {
     "requests": "count(*) filter (where attempt = 1)",
     "attempts": "count(*)",

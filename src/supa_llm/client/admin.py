@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 import httpx
 
 from supa_llm.client.alerts import Alerts
+from supa_llm.client.audit import AdminAudit
 from supa_llm.client.maintenance import Maintenance
 from supa_llm.client.operator import Operator
 from supa_llm.client.prices import AdminPrices
@@ -24,7 +25,15 @@ T = TypeVar("T")
 
 
 class Admin(
-    AdminProviders, AdminPrices, AdminQuotas, AdminUsage, Alerts, Operator, Recalculations, Maintenance
+    AdminProviders,
+    AdminPrices,
+    AdminQuotas,
+    AdminUsage,
+    AdminAudit,
+    Alerts,
+    Operator,
+    Recalculations,
+    Maintenance,
 ):
     """An administrator's access to a Supabase project with supa-llm, through the project's secret key.
 

@@ -9,10 +9,17 @@ from supa_llm.values.arguments import check
 from supa_llm.values.audit import AuditEntry
 
 
-def get_audit_log(limit: int = 50, before: UUID | None = None) -> Call[list[AuditEntry]]:
+def get_audit_log(
+    limit: int = 50, before: UUID | None = None, *, user_id: UUID | None = None
+) -> Call[list[AuditEntry]]:
+    """The caller's log; an administrator's is that of one user, or the operator's if ``user_id`` is None."""
     check(limit=limit, before=before)
     return Call(
         "get_llm_audit_log",
-        {"p_limit": limit, "p_before": str(before) if before else None},
+        {
+            "p_limit": limit,
+            "p_before": str(before) if before else None,
+            "p_user_id": str(user_id) if user_id else None,
+        },
         AuditEntry.list_from_json,
     )

@@ -1,4 +1,4 @@
-"""The audit log: changes to a user's settings and keys, and who received a key."""
+"""The audit log: changes by users and administrators, and who received a key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from supa_llm.values.reading import Row
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry(Row):
-    """One entry of a user's audit log. It never contains a secret."""
+    """One entry of the audit log of a user or the operator. It never contains a secret."""
 
     id: UUID
     at: datetime

@@ -14,9 +14,11 @@ class Maintenance(Row):
     Attributes:
         hours_left: hours not yet rolled up into the project's totals; None if another run is in progress.
         dropped_months: months whose events were dropped; None if a lock prevented it.
+        dropped_audit_months: months whose audit entries were dropped; None if a lock prevented it.
         done: whether all maintenance is complete.
     """
 
     hours_left: int | None
     dropped_months: tuple[str, ...] | None
+    dropped_audit_months: tuple[str, ...] | None
     done: bool

@@ -80,6 +80,7 @@ export const shell: Record<keyof typeof english, string> = {
   "error.session_ended": "Ihre Sitzung wurde beendet. Melden Sie sich erneut an.",
   "error.settings_changed": "Ihre Einstellungen wurden an anderer Stelle geändert.",
   "error.timeout": "Das Projekt hat nicht rechtzeitig geantwortet. Versuchen Sie es gleich noch einmal.",
+  "error.too_many_changes": "Sie haben das heute zu oft getan. Versuchen Sie es später noch einmal.",
   "error.too_many_key_checks":
     "Sie haben zu viele Schlüssel geprüft. Versuchen Sie es in ein paar Minuten noch einmal.",
   "error.unavailable": "Das Projekt ist nicht verfügbar. Versuchen Sie es gleich noch einmal.",

@@ -70,6 +70,7 @@ export const shell = {
   "error.session_ended": "Your session has ended. Sign in again.",
   "error.settings_changed": "Your settings were changed elsewhere.",
   "error.timeout": "The project took too long to respond. Try again in a moment.",
+  "error.too_many_changes": "You've done this too often today. Try again later.",
   "error.too_many_key_checks": "You've checked too many keys. Try again in a few minutes.",
   "error.unavailable": "The project is unavailable. Try again in a moment.",
   "error.unexpected": "Something went wrong. Try again.",

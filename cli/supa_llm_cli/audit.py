@@ -1,0 +1,73 @@
+"""`supa-llm audit`: what administrators changed, or a user's audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from supa_llm_cli.options import HOME, AsJson, Directory, Url
+from supa_llm_cli.project import administrator
+from supa_llm_cli.tables import print_json, print_table
+
+if TYPE_CHECKING:
+    from supa_llm import AuditEntry
+
+
+def audit(
+    user: Annotated[
+        UUID | None, typer.Option("--user", help="Show the log of this user instead of the operator's.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Maximum number of entries.")] = 50,
+    before: Annotated[
+        UUID | None, typer.Option(help="Show entries before this one, an ID from an earlier page.")
+    ] = None,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Show the audit log, newest first: what administrators changed, or one user's log."""
+    with administrator(url, directory) as admin:
+        entries = admin.get_audit_log(limit, before, user_id=user)
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+    elif entries:
+        rows = [
+            (
+                f"{entry.at:%Y-%m-%d %H:%M}",
+                _who(entry),
+                entry.action,
+                entry.provider or "",
+                _what(entry.detail),
+                entry.id,
+            )
+            for entry in entries
+        ]
+        print_table(("time (UTC)", "by", "action", "provider", "details", "id"), rows)
+    else:
+        typer.echo("No entries.")
+
+
+def _who(entry: AuditEntry) -> str:
+    by = entry.detail.get("by", {})
+    return str(by.get("email") or by.get("sub") or by.get("role") or entry.actor)
+
+
+def _what(detail: Mapping[str, Any]) -> str:
+    """Return the details in one line; a changed field as `field old → new`."""
+    parts = [f"{name} {_short(value)}" for name, value in detail.items() if name not in ("by", "old", "new")]
+    old, new = detail.get("old") or {}, detail.get("new") or {}
+    for name in [*old, *(name for name in new if name not in old)]:
+        if name in old and name in new:
+            parts.append(f"{name} {_short(old[name])} → {_short(new[name])}")
+        else:
+            parts.append(f"{name} {_short(old.get(name, new.get(name)))}")
+    return ", ".join(parts)
+
+
+def _short(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

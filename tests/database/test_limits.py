@@ -1,0 +1,283 @@
+"""Limits of what callers can send: every argument has one, which is checked before anything else."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from tests.database.support import (
+    Caller,
+    Connection,
+    Http,
+    Refused,
+    Transaction,
+    new_user,
+    owner,
+    request_id,
+    usage_event,
+)
+from tests.database.surface import ADMIN, RPCS, Victim
+from tests.support import ROOT, Stack
+
+MEGABYTE = 1_000_000
+#: The second one is slow in other regular expressions, and shorter in characters than in bytes.
+HUGE = ("a" * MEGABYTE, "A-\u00e9" * (MEGABYTE // 4))
+
+NOBODY = "0198a000-0000-7000-8000-000000000001"
+VICTIM = Victim(NOBODY, NOBODY, NOBODY, NOBODY, 1, 1, NOBODY)
+
+#: Complete, valid arguments. Those of `RPCS` omit optional ones.
+COMPLETE: Mapping[str, Mapping[str, Any]] = {
+    "set_llm_settings": {
+        "p_changes": {
+            "default_provider": "groq",
+            "time_zone": "Europe/Berlin",
+            "provider_preferences": {"groq": {"enabled": True, "priority": 1, "model": "m"}},
+            "task_overrides": {
+                "speed": {
+                    "provider": "groq",
+                    "model": "m",
+                    "fallbacks": [{"provider": "openai", "model": "m"}],
+                }
+            },
+        }
+    },
+    "explain_llm_route": {
+        "p_task": "speed",
+        "p_model": "groq/m",
+        "p_needs": ["chat"],
+        "p_operator_providers": ["openai"],
+        "p_changes": {"task_overrides": {"speed": {"provider": "groq", "model": "m"}}},
+    },
+    "resolve_llm_route": {
+        "p_task": "speed",
+        "p_model": "groq/m",
+        "p_needs": ["chat"],
+        "p_operator_providers": ["openai"],
+    },
+    "record_llm_usage": {
+        **usage_event(outcome="failed", error_class="auth", task="t", service_tier="flex", input_tokens=9),
+        "p_other_tokens": {"input_audio": 1},
+    },
+    "get_llm_usage": {
+        "p_by": ["provider"],
+        "p_bucket": "day",
+        "p_order": "cost",
+        "p_time_zone": "Europe/Berlin",
+    },
+    "list_llm_usage_events": {"p_after": f"{NOBODY}/{NOBODY}/0/{NOBODY}"},
+    "list_llm_prices": {"p_provider": "groq", "p_model": "m"},
+    "set_llm_price": {
+        "p_provider": "groq",
+        "p_model": "limits-*",
+        "p_rates": {"input": {"base": 1, "above": {"200000": 2}}},
+        "p_key_source": "user",
+        "p_service_tier": "flex",
+    },
+    "set_llm_quota": {
+        "p_quota": {
+            "limit": 9,
+            "unit": "cost",
+            "period": "day",
+            "clock": "utc",
+            "unpriced": "allow",
+            "key_source": "user",
+            "provider": "groq",
+            "task": "t",
+        }
+    },
+    "set_llm_provider": {
+        "p_provider": {
+            "id": "limits",
+            "name": "Limits",
+            "base_url": "https://limits.test",
+            "default_model": "m",
+            "task_models": {"speed": "m"},
+            "parameter_names": {"seed": "random_seed"},
+            "capabilities": ["chat"],
+        }
+    },
+    "set_llm_operator_settings": {"p_changes": {"keys_readable_by": "owner"}},
+    "sync_llm_prices": {
+        "p_provider": "mistral",
+        "p_entries": [
+            {
+                "name": "m",
+                "pattern": "^m$",
+                "position": 1,
+                "prices": [{"service_tier": "flex", "rates": {"input": 1}}],
+            }
+        ],
+    },
+    "reserve_llm_attempt": {
+        **RPCS["reserve_llm_attempt"].attack(VICTIM),
+        "p_request_id": request_id(),
+        "p_task": "t",
+    },
+}
+
+
+def arguments_of(function: str) -> dict[str, Any]:
+    return deepcopy(dict(COMPLETE.get(function, RPCS[function].attack(VICTIM))))
+
+
+def enlarged(value: Any, huge: str) -> Iterator[tuple[str, Any]]:
+    """Yield each variant of a value in which one text, name, list or number is huge, with its path."""
+    yield "", huge
+    if isinstance(value, str):
+        return
+    yield "[]", [huge]
+    yield "{}", {huge: {"provider": "groq"}}
+    match value:
+        case dict():
+            for name, inner in value.items():
+                for path, changed in enlarged(inner, huge):
+                    yield f".{name}{path}", {**value, name: changed}
+            yield "{} more", {**value, huge: 1}
+            yield "{} unknown", {**value, "speed": huge}
+        case list():
+            yield "[] many", ["chat"] * (MEGABYTE // 10)
+            for number, inner in enumerate(value):
+                for path, changed in enlarged(inner, huge):
+                    yield f"[{number}]{path}", [*value[:number], changed, *value[number + 1 :]]
+
+
+@pytest.fixture(scope="module")
+def db(stack: Stack) -> Iterator[Connection]:
+    with owner(stack) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def texts(db: Connection) -> Mapping[str, Mapping[str, str]]:
+    """The arguments of each public function that can hold text, with their types."""
+    found: dict[str, dict[str, str]] = {}
+    for row in db.execute(
+        """
+        select p.proname as function, coalesce(p.proargnames[a.number], '') as argument,
+          a.type::regtype::text as type
+        from pg_proc as p cross join lateral unnest(p.proargtypes::oid[]) with ordinality as a (type, number)
+        where p.pronamespace = 'public'::regnamespace
+        """
+    ).fetchall():
+        if row["type"] in ("text", "text[]", "json", "jsonb", "json[]", "jsonb[]", "character varying"):
+            found.setdefault(row["function"], {})[row["argument"]] = row["type"]
+    return found
+
+
+def counts(db: Connection) -> dict[str, int]:
+    """Return the number of rows in each of supa-llm's tables."""
+    tables = db.execute(
+        "select oid::regclass::text as name from pg_class where relkind in ('r', 'p') and not relispartition"
+        " and (relnamespace = 'llm_private'::regnamespace"
+        " or relnamespace = 'public'::regnamespace and relname like '%llm%')"
+    ).fetchall()
+    found = {}
+    for table in tables:
+        row = db.execute(f"select count(*) as n from {table['name']}").fetchone()
+        assert row
+        found[table["name"]] = row["n"]
+    return found
+
+
+def caller_of(world: Http | Transaction, function: str) -> Caller:
+    if RPCS[function].roles == ADMIN:
+        return world.admin
+    user = new_user(world)
+    user.rpc("get_llm_settings")
+    return user
+
+
+def variants(function: str, types: Mapping[str, str], huge: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield calls with one huge argument each."""
+    arguments = arguments_of(function)
+    if "" in types:  # the body is the only argument
+        for path, changed in enlarged(arguments, huge):
+            if isinstance(changed, dict):  # PostgREST itself refuses other types
+                yield f"body{path}", changed
+        return
+    for name, kind in types.items():
+        for path, changed in enlarged(arguments.get(name), huge):
+            # PostgREST itself refuses other types.
+            if kind == "text" and not isinstance(changed, str):
+                continue
+            if kind == "text[]" and not (
+                isinstance(changed, list) and all(isinstance(it, str) for it in changed)
+            ):
+                continue
+            yield f"{name}{path}", {**arguments, name: changed}
+
+
+@pytest.mark.parametrize("function", RPCS)
+def test_the_arguments_without_a_huge_one_are_valid(tx: Transaction, function: str) -> None:
+    arguments = {
+        name: Jsonb(value) if name == "p_entries" else value for name, value in arguments_of(function).items()
+    }
+    status = None
+    try:
+        caller_of(tx, function).rpc(function, **arguments)
+    except Refused as error:
+        status = error.status
+    # 404, and 400 of one function: they refer to something that does not exist.
+    assert status in (None, 404) or function == "set_llm_user_group"
+
+
+@pytest.mark.parametrize("function", RPCS)
+def test_a_huge_argument_is_refused_at_once_and_leaves_no_row(
+    http: Http, db: Connection, texts: Mapping[str, Mapping[str, str]], function: str
+) -> None:
+    caller = caller_of(http, function)
+    before = counts(db)
+    for huge in HUGE:
+        for path, arguments in variants(function, texts.get(function, {}), huge):
+            started = time.perf_counter()
+            response = http.send(caller, "POST", f"rpc/{function}", content=json.dumps(arguments))
+            seconds = time.perf_counter() - started
+            where = f"{path} {huge[:3]}: {response.text[:300]}"
+            assert 400 <= response.status_code < 500, where
+            assert str(response.json()["code"]).startswith("PT"), where
+            assert response.json()["details"] in codes(), where
+            assert len(response.text) < 2000, where
+            if re.fullmatch(r"p_\w+", path):
+                assert path in response.json()["message"], where
+            assert seconds < 1, where
+    assert counts(db) == before
+
+
+def test_a_number_that_is_long_as_text_is_refused(http: Http) -> None:
+    """8 bytes of JSON such as 1e131071 are 131 kB as text."""
+    user = new_user(http)
+    for rate in ("1e131071", "0e-16383", f"[{'1e131071,' * 100_000}1]"):
+        body = f'{{"p_provider": "groq", "p_model": "m", "p_rates": {{"input": {rate}}}}}'
+        started = time.perf_counter()
+        response = http.send(user, "POST", "rpc/set_llm_price", content=body)
+        assert (response.status_code, response.json()["details"]) == (400, "invalid_price")
+        assert time.perf_counter() - started < 1
+
+
+def test_a_huge_runtime_secret_is_refused_like_any_other(http: Http) -> None:
+    user = new_user(http).through("slr_" + "a" * 20_000)
+    response = http.send(user, "POST", "rpc/list_llm_keys", content="{}")
+    assert response.status_code in (200, 403, 431)  # this one does not look at the secret
+    response = http.send(user, "POST", "rpc/resolve_llm_route", content="{}")
+    assert response.status_code in (403, 431)
+    if response.status_code == 403:
+        assert response.json()["details"] == "runtime_unknown"
+
+
+def test_every_text_argument_is_in_the_table_of_limits(texts: Mapping[str, Mapping[str, str]]) -> None:
+    section = (ROOT / "docs" / "rpc.md").read_text().split("## Limits", 1)[1]
+    listed = set(re.findall(r"`(p_\w+)`", section.split("\n## ")[0]))
+    arguments = {name for types in texts.values() for name in types if name}
+    assert arguments - listed == set()
+
+
+def codes() -> set[str]:
+    return set(re.findall(r"^\| `(\w+)` \| \d{3}", (ROOT / "docs" / "errors.md").read_text(), re.M))
