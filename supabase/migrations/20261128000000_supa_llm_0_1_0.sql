@@ -66,6 +66,55 @@ $$;
 comment on function llm_private.check_value is
 'Unless p_ok, raise an error with this code that names the value and the allowed values.';
 
+-- A function's locks last until its transaction ends, and PostgREST computes the rest of a request in that transaction:
+-- filters, casts and orders on the result, counts, other formats. A slow filter would hold up everyone who needs the
+-- same rows. So functions that lock or write accept only the statement that PostgREST sends for a plain call. It is
+-- compared as a whole, because words to forbid would never be complete. This is safe: names and literals from a request
+-- are quoted, with quotes in them doubled, so they cannot spell the quoted names and literals below.
+--
+-- PostgREST 12.0 to 16.2 (callPlanToQuery, readPlanToQuery and prepareCall, since 14 mainCall) send the same text for a
+-- function with one result, except for spaces before LIMIT. LIMIT and OFFSET are always there in a project with a
+-- maximum of rows, so a request's own cannot be told apart; they compute nothing. Another function that calls this one,
+-- such as pg_graphql's, which runs all mutations of a request in one transaction, has another name and is refused.
+create function llm_private.require_plain_call(p_function text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_query text collate "C";
+  v_end text collate "C";
+begin
+  -- A direct connection may compute what it likes. An API with another login role still says which request it serves.
+  if session_user <> 'authenticator' and coalesce(current_setting('request.method', true), '') = '' then
+    return;
+  end if;
+  v_query := current_query();
+  v_end := ltrim(split_part(
+    v_query,
+    ') pgrst_scalar) pgrst_call) SELECT null::bigint AS total_result_set, 1 AS page_total, '
+    'coalesce(json_agg(_postgrest_t.pgrst_scalar)->0, ''null'') AS body, '
+    'nullif(current_setting(''response.headers'', true), '''') AS response_headers, '
+    'nullif(current_setting(''response.status'', true), '''') AS response_status, '''' AS response_inserted '
+    'FROM (SELECT "' || p_function || '".* FROM "pgrst_source" AS "' || p_function || '"',
+    2
+  ));
+  if v_query like 'WITH pgrst\_source AS (SELECT pgrst\_call.pgrst\_scalar FROM %'
+    and (v_end like 'LIMIT $% OFFSET $%) \_postgrest\_t' or v_end = ') _postgrest_t') then
+    return;
+  end if;
+  perform llm_private.fail(
+    400, 'plain_call_required', format('%s() accepts only a plain call.', p_function),
+    format('Send POST /rpc/%s without select, filters, order or count, and ask for JSON.', p_function)
+  );
+end
+$$;
+
+comment on function llm_private.require_plain_call is
+'Error plain_call_required if a request through the API does more than call this public function. Call it first in every
+function that locks or writes.';
+
 -- Counters, alerts and reservations name the owner of each row. Rows of the operator, and rows that all users share,
 -- carry an id that no user has.
 create function llm_private.operator_id()
@@ -310,6 +359,7 @@ declare
   v_row llm_private.operator_settings;
   v_unknown text;
 begin
+  perform llm_private.require_plain_call('set_llm_operator_settings');
   if jsonb_typeof(p_changes) is distinct from 'object' then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_changes has an invalid value.', 'Allowed: a JSON object.'
@@ -485,11 +535,10 @@ comment on type public.llm_runtime is 'A runtime as administrators see it, witho
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.current_runtime()
-returns uuid
+create function llm_private.calling_runtime()
+returns llm_private.runtimes
 language plpgsql
-volatile
-security definer
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -508,6 +557,23 @@ begin
       'Register the runtime again and configure the new secret.'
     );
   end if;
+  return v_runtime;
+end
+$$;
+
+comment on function llm_private.calling_runtime is
+'The runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
+
+create function llm_private.current_runtime()
+returns uuid
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runtime constant llm_private.runtimes := llm_private.calling_runtime();
+begin
   -- Written at most once a minute, so that requests do not all write the same row.
   if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
     update llm_private.runtimes set last_seen_at = now()
@@ -518,7 +584,7 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
+'The id of calling_runtime(), noting that the runtime was seen. Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -531,6 +597,7 @@ declare
   v_secret text := 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
   v_runtime llm_private.runtimes;
 begin
+  perform llm_private.require_plain_call('register_llm_runtime');
   if p_name is null or length(p_name) not between 1 and 100 then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_name has an invalid value.', 'Allowed: 1 to 100 characters.'
@@ -557,6 +624,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.require_plain_call('revoke_llm_runtime');
   update llm_private.runtimes set revoked_at = coalesce(revoked_at, now()) where id = p_id;
   if not found then
     perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
@@ -678,6 +746,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_read integer;
 begin
+  perform llm_private.require_plain_call('dismiss_llm_alerts');
   update public.llm_alerts set read_at = now()
   where user_id = v_owner and read_at is null and (p_ids is null or id = any(p_ids));
   get diagnostics v_read = row_count;
@@ -891,6 +960,7 @@ declare
   v_unknown text;
   v_constraint text;
 begin
+  perform llm_private.require_plain_call('set_llm_provider');
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_provider has an invalid value.', 'Allowed: a JSON object with an id.'
@@ -1294,7 +1364,7 @@ comment on function llm_private.add_price is
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1305,8 +1375,6 @@ begin
   if found then
     return v_name;
   end if;
-  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
-  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   loop
     select l.name into v_name from llm_private.price_list as l
     where l.provider = p_provider and v_model ~ l.pattern
@@ -1318,23 +1386,70 @@ begin
     );
     exit when v_model = p_model;
   end loop;
-  insert into llm_private.price_names (provider, model, name)
-  select p_provider, p_model, v_name
-  where exists (select from llm_private.price_list as l where l.provider = p_provider)
-  on conflict do nothing;
   return v_name;
 end
 $$;
 
 comment on function llm_private.price_name is
-'The price list''s entry for a model name in lower case; null if no entry matches.';
+'The price list''s entry for a model name in lower case; null if no entry matches. From the cache, if it is there.';
+
+create function llm_private.remember_price_name(p_provider text, p_model text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = p_model)
+    or not exists (select from llm_private.price_list as l where l.provider = p_provider) then
+    return;
+  end if;
+  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  insert into llm_private.price_names (provider, model, name)
+  values (p_provider, p_model, llm_private.price_name(p_provider, p_model))
+  on conflict do nothing;
+end
+$$;
+
+comment on function llm_private.remember_price_name is
+'Cache price_name() of a model name in lower case. Only for functions that record: its lock delays changes of prices.';
+
+create function llm_private.remember_price_names(p_provider text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_models constant text[] := array(
+    select l.name from llm_private.price_list as l where l.provider = p_provider
+    union
+    select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
+    union
+    select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    where p.id = p_provider
+  );
+begin
+  insert into llm_private.price_names (provider, model, name)
+  select distinct on (m.model) p_provider, m.model, l.name
+  from llm_private.price_list as l
+  -- offset 0 keeps the patterns in the outer loop, because compiling one takes longer than matching it.
+  cross join lateral (select u as model from unnest(v_models) as u where u ~ l.pattern offset 0) as m
+  where l.provider = p_provider
+  order by m.model, l.position;
+end
+$$;
+
+comment on function llm_private.remember_price_names is
+'Cache price_name() of the models that reports list: those of the price list and of the provider''s catalog row.';
 
 create function llm_private.find_price(
   p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
 )
 returns bigint
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1416,7 +1531,7 @@ comment on function llm_private.price_json is 'A price as JSON.';
 create function llm_private.list_prices(p_provider text, p_model text)
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1483,6 +1598,7 @@ declare
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
   v_price public.llm_prices;
 begin
+  perform llm_private.require_plain_call('set_llm_price');
   perform llm_private.check_provider(p_provider);
   if (p_model ~ '^[!-~]{1,200}$' and strpos(p_model, '*') in (0, length(p_model))) is not true then
     perform llm_private.fail(
@@ -1544,6 +1660,7 @@ declare
   v_user constant uuid := nullif(llm_private.acting_owner(), llm_private.operator_id());
   v_price public.llm_prices;
 begin
+  perform llm_private.require_plain_call('end_llm_price');
   select * into v_price from public.llm_prices
   where
     id = p_id
@@ -1573,11 +1690,10 @@ comment on function llm_private.end_price is 'See end_llm_price().';
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 -- Returns an array, because PostgREST cuts a set of rows off at its limit and a catalog is longer.
--- Volatile, because it caches which entry of the price list a name belongs to.
 create function public.list_llm_prices(p_provider text default null, p_model text default null)
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_prices(p_provider, p_model)
@@ -1842,6 +1958,7 @@ begin
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
+  perform llm_private.remember_price_name(p_provider, lower(p_model));
   v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
   if v_price is not null then
     v_cost := llm_private.cost_of(
@@ -2081,6 +2198,7 @@ as $$
 declare
   v_changes jsonb;
 begin
+  perform llm_private.require_plain_call('sync_llm_prices');
   perform llm_private.check_provider(p_provider);
   perform llm_private.check_price_list(p_entries);
   if p_apply then
@@ -2120,6 +2238,7 @@ begin
       l.provider = p_provider
       and not exists (select from jsonb_to_recordset(p_entries) as e (name text) where e.name = l.name);
     delete from llm_private.price_names where provider = p_provider;
+    perform llm_private.remember_price_names(p_provider);
     delete from llm_private.charges where provider = p_provider;
   end if;
   return v_changes;
@@ -2478,7 +2597,7 @@ comment on function llm_private.totals_of_events is
 create function llm_private.list_models(p_provider text)
 returns json
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -2531,7 +2650,7 @@ comment on function llm_private.list_models is 'See list_llm_models().';
 create function public.list_llm_models(p_provider text)
 returns json
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_models(p_provider)
@@ -2641,6 +2760,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('get_llm_settings');
   perform llm_private.ensure_settings(v_user);
   return llm_private.settings_json(v_user);
 end
@@ -2866,11 +2986,10 @@ $$;
 comment on function llm_private.changed_settings is
 'Settings with the changes in p_changes. Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+create function llm_private.save_settings(p_changes jsonb, p_expected_version bigint)
 returns jsonb
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -2915,9 +3034,23 @@ begin
 end
 $$;
 
-comment on function llm_private.set_settings is
-'Apply p_changes to the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
-settings_changed.';
+comment on function llm_private.save_settings is
+'Apply p_changes to the caller''s settings. Errors: see set_llm_settings().';
+
+create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.require_plain_call('set_llm_settings');
+  return llm_private.save_settings(p_changes, p_expected_version);
+end
+$$;
+
+comment on function llm_private.set_settings is 'See set_llm_settings().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -3230,6 +3363,7 @@ declare
   v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('set_llm_key');
   v_provider := llm_private.read_key_body(p_body, true);
   v_key := p_body ->> 'key';
   perform llm_private.ensure_settings(v_user);
@@ -3291,6 +3425,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_row public.llm_keys := llm_private.own_key(v_user, p_provider);
 begin
+  perform llm_private.require_plain_call('remove_llm_key');
   delete from public.llm_keys where user_id = v_user and id = v_row.id;
   perform llm_private.audit(
     v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
@@ -3451,6 +3586,7 @@ declare
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('reveal_llm_key');
   perform llm_private.check_reveal(v_runtime);
   v_row := llm_private.own_key(v_user, p_provider);
   -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.
@@ -3707,6 +3843,7 @@ declare
   v_check llm_private.key_checks;
   v_stored public.llm_keys;
 begin
+  perform llm_private.require_plain_call('begin_llm_key_check');
   if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
     v_check := llm_private.added_key_check(v_user, v_holder, p_body);
     select * into strict v_provider from public.llm_providers where id = v_check.provider;
@@ -3749,6 +3886,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_check llm_private.key_checks;
 begin
+  perform llm_private.require_plain_call('record_llm_key_check');
   perform llm_private.check_value(
     'invalid_argument', p_result in ('works', 'rejected', 'unknown'), 'p_result', 'works, rejected or unknown'
   );
@@ -4704,6 +4842,48 @@ comment on function llm_private.open_counters is
 'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
 ended, and free expired reservations.';
 
+create function llm_private.counter_now(p_quota llm_private.quotas, p_user uuid)
+returns llm_private.quota_counters
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := case when p_quota.shared then llm_private.operator_id() else p_user end;
+  v_zone constant text := llm_private.quota_zone(p_quota, v_owner);
+  v_counter llm_private.quota_counters;
+  v_window llm_private.quota_period;
+begin
+  select c.* into v_counter from llm_private.quota_counters as c
+  where c.owner = v_owner and c.quota_id = p_quota.id;
+  if not found then
+    v_window := llm_private.quota_window(p_quota.period, v_zone, now());
+    v_counter := row(
+      v_owner, p_quota.id, v_window.starts_at, v_window.ends_at,
+      llm_private.used_before(p_quota, v_owner, v_window.starts_at),
+      (
+        select coalesce(sum(r.amount), 0) from llm_private.reservations as r
+        where
+          r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_window.starts_at and r.expires_at > now()
+      )
+    );
+  elsif v_counter.ends_at <= now() then
+    v_window := llm_private.next_window(p_quota.period, v_zone, v_counter.ends_at, now());
+    v_counter := row(v_owner, p_quota.id, v_window.starts_at, v_window.ends_at, 0, 0);
+  else
+    v_counter.reserved := v_counter.reserved - (
+      select coalesce(sum(r.amount), 0) from llm_private.reservations as r
+      where
+        r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_counter.starts_at and r.expires_at <= now()
+    );
+  end if;
+  return v_counter;
+end
+$$;
+
+comment on function llm_private.counter_now is
+'The counter of a quota for a user''s attempts as open_counters() would leave it, without a lock or a change.';
+
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
 language plpgsql
@@ -4718,15 +4898,13 @@ begin
       'starts_at', case when p_quota.period <> 'lifetime' then c.starts_at end,
       'resets_at', case when p_quota.period <> 'lifetime' then c.ends_at end
     )
-    from llm_private.quota_counters as c
-    where
-      c.quota_id = p_quota.id and c.owner = case when p_quota.shared then llm_private.operator_id() else p_user end
+    from llm_private.counter_now(p_quota, p_user) as c
   );
 end
 $$;
 
 comment on function llm_private.quota_status is
-'A quota as JSON with its usage and reservations in the current period. Call open_counters() first.';
+'A quota as JSON with its usage and reservations in the current period.';
 
 create function llm_private.alert_quota(
   p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
@@ -4872,7 +5050,8 @@ create function llm_private.weigh_attempt(
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_preview boolean default false
 )
 returns llm_private.weighed_attempt
 language plpgsql
@@ -4892,11 +5071,15 @@ begin
       v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
       return v_weighed;
     end if;
-    select c.* into v_counter from llm_private.quota_counters as c
-    where
-      c.quota_id = v_quota.id and c.quota_id = any(p_quotas)
-      and c.owner = case when v_quota.shared then llm_private.operator_id() else p_user end;
-    continue when not found;
+    continue when v_quota.id <> all(p_quotas);
+    if p_preview then
+      v_counter := llm_private.counter_now(v_quota, p_user);
+    else
+      select c.* into v_counter from llm_private.quota_counters as c
+      where
+        c.quota_id = v_quota.id and c.owner = case when v_quota.shared then llm_private.operator_id() else p_user end;
+      continue when not found;
+    end if;
     v_amount := case v_quota.unit
       when 'requests' then 1
       -- At least one token, because an estimate of 0 would pass a quota that is used up.
@@ -4904,9 +5087,15 @@ begin
       else 0
     end;
     if v_quota.unit = 'cost' then
-      v_charge := llm_private.charge(
-        p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
-      );
+      v_charge := case
+        when p_preview then llm_private.cost_of(
+          llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()),
+          p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+        else llm_private.charge(
+          p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+      end;
       if v_charge.price_id is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
@@ -4933,7 +5122,7 @@ $$;
 
 comment on function llm_private.weigh_attempt is
 'Whether the counters leave enough for an attempt: the first refusal, or the reservation for each quota that counts it.
-Call open_counters() first.';
+Call open_counters() first, or pass p_preview, which takes no lock and changes nothing.';
 
 create function llm_private.countable_quotas(p_user uuid, p_runtime uuid)
 returns bigint[]
@@ -5191,6 +5380,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_refusal jsonb;
 begin
+  perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens);
   v_refusal := llm_private.reserve(
     v_user, v_runtime, llm_private.begin_reserving(v_user, v_runtime, p_request_id, p_attempt), p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source,
@@ -5216,6 +5406,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('release_llm_request');
   -- Excludes opening a counter meanwhile, which would sum these reservations.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   perform llm_private.release(v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, null);
@@ -5229,7 +5420,7 @@ comment on function llm_private.release_request is 'See release_llm_request().';
 create function llm_private.list_quotas(p_user_id uuid)
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -5238,7 +5429,6 @@ declare
   v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
 begin
   if v_user is null then
-    perform llm_private.open_counters(v_owner, array(select q.id from llm_private.quotas as q where q.shared));
     return (
       select coalesce(
         jsonb_agg(
@@ -5248,7 +5438,6 @@ begin
       from llm_private.quotas as q
     );
   end if;
-  perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
   -- Only the operator sees the figures of a shared quota.
   return (
     select coalesce(
@@ -5481,6 +5670,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
 begin
+  perform llm_private.require_plain_call('set_llm_quota');
   perform llm_private.check_quota(
     p_quota,
     '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
@@ -5507,6 +5697,7 @@ declare
   v_operator constant boolean := v_owner = llm_private.operator_id();
   v_row llm_private.quotas;
 begin
+  perform llm_private.require_plain_call('remove_llm_quota');
   select q.* into v_row from llm_private.quotas as q
   where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
   for update;
@@ -5547,6 +5738,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.require_plain_call('set_llm_user_group');
   perform llm_private.check_value(
     'invalid_argument', exists (select from auth.users as u where u.id = p_user_id), 'p_user_id', 'the id of a user'
   );
@@ -5572,7 +5764,7 @@ comment on function llm_private.set_user_group is 'See set_llm_user_group().';
 create function public.list_llm_quotas(p_user_id uuid default null)
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_quotas(p_user_id)
@@ -6038,7 +6230,7 @@ comment on function llm_private.route_advice is 'What a user can do about a rout
 create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -6050,16 +6242,15 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
-    v_runtime := llm_private.current_runtime();
+    v_runtime := (llm_private.calling_runtime()).id;
     v_quotas := llm_private.countable_quotas(v_user, v_runtime);
-    perform llm_private.open_counters(v_user, v_quotas);
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
         -- For one token in and one out, so that only a quota that is used up refuses.
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1
+            v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -6110,12 +6301,13 @@ as $$
 declare
   v_route jsonb;
 begin
+  perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
     return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
-    perform llm_private.set_settings(p_changes, null);
+    perform llm_private.save_settings(p_changes, null);
     v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
@@ -6352,6 +6544,7 @@ declare
   v_input_tokens constant integer := coalesce(p_input_tokens, 0);
   v_output_tokens integer;
 begin
+  perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   -- Also refuses the token of a deleted account.
@@ -6682,6 +6875,7 @@ declare
   v_unpriced integer := 0;
   v_unreported integer := 0;
 begin
+  perform llm_private.require_plain_call('record_llm_usage');
   -- The same as uuid_v7_time(), without the call.
   v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
   -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a
@@ -6930,6 +7124,7 @@ begin
   if p_event.outcome = 'failed' and not v_reported then
     return p_event.cost;
   end if;
+  perform llm_private.remember_price_name(p_event.provider, lower(p_event.model));
   v_price := llm_private.find_price(
     p_event.user_id, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
     llm_private.uuid_v7_time(p_event.request_id)
@@ -7051,6 +7246,7 @@ declare
   v_cost numeric;
   v_seen integer := 0;
 begin
+  perform llm_private.require_plain_call('recalculate_llm_costs');
   perform llm_private.check_value('invalid_argument', p_batch between 1 and 10000, 'p_batch', '1 to 10000');
   -- Only one at a time, because two would append the same difference.
   perform pg_advisory_xact_lock(hashtext('llm_private.recalculate_costs'));
@@ -7283,6 +7479,7 @@ declare
   v_until timestamptz;
   v_lines json;
 begin
+  perform llm_private.require_plain_call('get_llm_usage');
   perform
     llm_private.check_value(
       'invalid_argument', coalesce(p_bucket, 'day') in ('hour', 'day', 'month'), 'p_bucket',
@@ -7609,7 +7806,7 @@ comment on function llm_private.forecast is 'See get_llm_forecast().';
 create function llm_private.cheaper_models(p_user uuid)
 returns setof llm_private.cheaper_model
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7679,7 +7876,7 @@ latest 200 attempts of each task and model.';
 create function llm_private.cheaper_model_hints(p_user uuid)
 returns jsonb
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7774,7 +7971,7 @@ comment on function llm_private.failure_hints is
 create function llm_private.hints()
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -7808,7 +8005,7 @@ dollars; null if all usage is unpriced. They do not include unpriced and unrepor
 create function public.list_llm_hints()
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.hints()
@@ -7891,6 +8088,7 @@ declare
   v_left integer;
   v_dropped text[];
 begin
+  perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
   v_dropped := llm_private.drop_old_events();

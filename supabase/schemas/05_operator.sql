@@ -62,6 +62,7 @@ declare
   v_row llm_private.operator_settings;
   v_unknown text;
 begin
+  perform llm_private.require_plain_call('set_llm_operator_settings');
   if jsonb_typeof(p_changes) is distinct from 'object' then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_changes has an invalid value.', 'Allowed: a JSON object.'

@@ -27,11 +27,10 @@ comment on type public.llm_runtime is 'A runtime as administrators see it, witho
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.current_runtime()
-returns uuid
+create function llm_private.calling_runtime()
+returns llm_private.runtimes
 language plpgsql
-volatile
-security definer
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -50,6 +49,23 @@ begin
       'Register the runtime again and configure the new secret.'
     );
   end if;
+  return v_runtime;
+end
+$$;
+
+comment on function llm_private.calling_runtime is
+'The runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
+
+create function llm_private.current_runtime()
+returns uuid
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runtime constant llm_private.runtimes := llm_private.calling_runtime();
+begin
   -- Written at most once a minute, so that requests do not all write the same row.
   if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
     update llm_private.runtimes set last_seen_at = now()
@@ -60,7 +76,7 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
+'The id of calling_runtime(), noting that the runtime was seen. Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -73,6 +89,7 @@ declare
   v_secret text := 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
   v_runtime llm_private.runtimes;
 begin
+  perform llm_private.require_plain_call('register_llm_runtime');
   if p_name is null or length(p_name) not between 1 and 100 then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_name has an invalid value.', 'Allowed: 1 to 100 characters.'
@@ -99,6 +116,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.require_plain_call('revoke_llm_runtime');
   update llm_private.runtimes set revoked_at = coalesce(revoked_at, now()) where id = p_id;
   if not found then
     perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');

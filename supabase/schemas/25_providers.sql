@@ -165,6 +165,7 @@ declare
   v_unknown text;
   v_constraint text;
 begin
+  perform llm_private.require_plain_call('set_llm_provider');
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_provider has an invalid value.', 'Allowed: a JSON object with an id.'

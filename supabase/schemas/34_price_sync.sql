@@ -214,6 +214,7 @@ as $$
 declare
   v_changes jsonb;
 begin
+  perform llm_private.require_plain_call('sync_llm_prices');
   perform llm_private.check_provider(p_provider);
   perform llm_private.check_price_list(p_entries);
   if p_apply then
@@ -253,6 +254,7 @@ begin
       l.provider = p_provider
       and not exists (select from jsonb_to_recordset(p_entries) as e (name text) where e.name = l.name);
     delete from llm_private.price_names where provider = p_provider;
+    perform llm_private.remember_price_names(p_provider);
     delete from llm_private.charges where provider = p_provider;
   end if;
   return v_changes;

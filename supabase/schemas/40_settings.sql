@@ -95,6 +95,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('get_llm_settings');
   perform llm_private.ensure_settings(v_user);
   return llm_private.settings_json(v_user);
 end
@@ -320,11 +321,10 @@ $$;
 comment on function llm_private.changed_settings is
 'Settings with the changes in p_changes. Errors: invalid_setting, unknown_setting.';
 
-create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+create function llm_private.save_settings(p_changes jsonb, p_expected_version bigint)
 returns jsonb
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -369,9 +369,23 @@ begin
 end
 $$;
 
-comment on function llm_private.set_settings is
-'Apply p_changes to the caller''s settings. Errors: not_signed_in, invalid_setting, unknown_setting,
-settings_changed.';
+comment on function llm_private.save_settings is
+'Apply p_changes to the caller''s settings. Errors: see set_llm_settings().';
+
+create function llm_private.set_settings(p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.require_plain_call('set_llm_settings');
+  return llm_private.save_settings(p_changes, p_expected_version);
+end
+$$;
+
+comment on function llm_private.set_settings is 'See set_llm_settings().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 

@@ -477,6 +477,48 @@ comment on function llm_private.open_counters is
 'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
 ended, and free expired reservations.';
 
+create function llm_private.counter_now(p_quota llm_private.quotas, p_user uuid)
+returns llm_private.quota_counters
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := case when p_quota.shared then llm_private.operator_id() else p_user end;
+  v_zone constant text := llm_private.quota_zone(p_quota, v_owner);
+  v_counter llm_private.quota_counters;
+  v_window llm_private.quota_period;
+begin
+  select c.* into v_counter from llm_private.quota_counters as c
+  where c.owner = v_owner and c.quota_id = p_quota.id;
+  if not found then
+    v_window := llm_private.quota_window(p_quota.period, v_zone, now());
+    v_counter := row(
+      v_owner, p_quota.id, v_window.starts_at, v_window.ends_at,
+      llm_private.used_before(p_quota, v_owner, v_window.starts_at),
+      (
+        select coalesce(sum(r.amount), 0) from llm_private.reservations as r
+        where
+          r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_window.starts_at and r.expires_at > now()
+      )
+    );
+  elsif v_counter.ends_at <= now() then
+    v_window := llm_private.next_window(p_quota.period, v_zone, v_counter.ends_at, now());
+    v_counter := row(v_owner, p_quota.id, v_window.starts_at, v_window.ends_at, 0, 0);
+  else
+    v_counter.reserved := v_counter.reserved - (
+      select coalesce(sum(r.amount), 0) from llm_private.reservations as r
+      where
+        r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_counter.starts_at and r.expires_at <= now()
+    );
+  end if;
+  return v_counter;
+end
+$$;
+
+comment on function llm_private.counter_now is
+'The counter of a quota for a user''s attempts as open_counters() would leave it, without a lock or a change.';
+
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
 language plpgsql
@@ -491,15 +533,13 @@ begin
       'starts_at', case when p_quota.period <> 'lifetime' then c.starts_at end,
       'resets_at', case when p_quota.period <> 'lifetime' then c.ends_at end
     )
-    from llm_private.quota_counters as c
-    where
-      c.quota_id = p_quota.id and c.owner = case when p_quota.shared then llm_private.operator_id() else p_user end
+    from llm_private.counter_now(p_quota, p_user) as c
   );
 end
 $$;
 
 comment on function llm_private.quota_status is
-'A quota as JSON with its usage and reservations in the current period. Call open_counters() first.';
+'A quota as JSON with its usage and reservations in the current period.';
 
 create function llm_private.alert_quota(
   p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
@@ -645,7 +685,8 @@ create function llm_private.weigh_attempt(
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_preview boolean default false
 )
 returns llm_private.weighed_attempt
 language plpgsql
@@ -665,11 +706,15 @@ begin
       v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
       return v_weighed;
     end if;
-    select c.* into v_counter from llm_private.quota_counters as c
-    where
-      c.quota_id = v_quota.id and c.quota_id = any(p_quotas)
-      and c.owner = case when v_quota.shared then llm_private.operator_id() else p_user end;
-    continue when not found;
+    continue when v_quota.id <> all(p_quotas);
+    if p_preview then
+      v_counter := llm_private.counter_now(v_quota, p_user);
+    else
+      select c.* into v_counter from llm_private.quota_counters as c
+      where
+        c.quota_id = v_quota.id and c.owner = case when v_quota.shared then llm_private.operator_id() else p_user end;
+      continue when not found;
+    end if;
     v_amount := case v_quota.unit
       when 'requests' then 1
       -- At least one token, because an estimate of 0 would pass a quota that is used up.
@@ -677,9 +722,15 @@ begin
       else 0
     end;
     if v_quota.unit = 'cost' then
-      v_charge := llm_private.charge(
-        p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
-      );
+      v_charge := case
+        when p_preview then llm_private.cost_of(
+          llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()),
+          p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+        else llm_private.charge(
+          p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+      end;
       if v_charge.price_id is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
@@ -706,7 +757,7 @@ $$;
 
 comment on function llm_private.weigh_attempt is
 'Whether the counters leave enough for an attempt: the first refusal, or the reservation for each quota that counts it.
-Call open_counters() first.';
+Call open_counters() first, or pass p_preview, which takes no lock and changes nothing.';
 
 create function llm_private.countable_quotas(p_user uuid, p_runtime uuid)
 returns bigint[]
@@ -964,6 +1015,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_refusal jsonb;
 begin
+  perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens);
   v_refusal := llm_private.reserve(
     v_user, v_runtime, llm_private.begin_reserving(v_user, v_runtime, p_request_id, p_attempt), p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source,
@@ -989,6 +1041,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('release_llm_request');
   -- Excludes opening a counter meanwhile, which would sum these reservations.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   perform llm_private.release(v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, null);
@@ -1002,7 +1055,7 @@ comment on function llm_private.release_request is 'See release_llm_request().';
 create function llm_private.list_quotas(p_user_id uuid)
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1011,7 +1064,6 @@ declare
   v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
 begin
   if v_user is null then
-    perform llm_private.open_counters(v_owner, array(select q.id from llm_private.quotas as q where q.shared));
     return (
       select coalesce(
         jsonb_agg(
@@ -1021,7 +1073,6 @@ begin
       from llm_private.quotas as q
     );
   end if;
-  perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
   -- Only the operator sees the figures of a shared quota.
   return (
     select coalesce(
@@ -1254,6 +1305,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
 begin
+  perform llm_private.require_plain_call('set_llm_quota');
   perform llm_private.check_quota(
     p_quota,
     '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
@@ -1280,6 +1332,7 @@ declare
   v_operator constant boolean := v_owner = llm_private.operator_id();
   v_row llm_private.quotas;
 begin
+  perform llm_private.require_plain_call('remove_llm_quota');
   select q.* into v_row from llm_private.quotas as q
   where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
   for update;
@@ -1320,6 +1373,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.require_plain_call('set_llm_user_group');
   perform llm_private.check_value(
     'invalid_argument', exists (select from auth.users as u where u.id = p_user_id), 'p_user_id', 'the id of a user'
   );
@@ -1345,7 +1399,7 @@ comment on function llm_private.set_user_group is 'See set_llm_user_group().';
 create function public.list_llm_quotas(p_user_id uuid default null)
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_quotas(p_user_id)

@@ -369,7 +369,7 @@ comment on function llm_private.route_advice is 'What a user can do about a rout
 create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -381,16 +381,15 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
-    v_runtime := llm_private.current_runtime();
+    v_runtime := (llm_private.calling_runtime()).id;
     v_quotas := llm_private.countable_quotas(v_user, v_runtime);
-    perform llm_private.open_counters(v_user, v_quotas);
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
         -- For one token in and one out, so that only a quota that is used up refuses.
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1
+            v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -441,12 +440,13 @@ as $$
 declare
   v_route jsonb;
 begin
+  perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
     return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
-    perform llm_private.set_settings(p_changes, null);
+    perform llm_private.save_settings(p_changes, null);
     v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
@@ -683,6 +683,7 @@ declare
   v_input_tokens constant integer := coalesce(p_input_tokens, 0);
   v_output_tokens integer;
 begin
+  perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   -- Also refuses the token of a deleted account.

@@ -218,6 +218,7 @@ declare
   v_unpriced integer := 0;
   v_unreported integer := 0;
 begin
+  perform llm_private.require_plain_call('record_llm_usage');
   -- The same as uuid_v7_time(), without the call.
   v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
   -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a

@@ -68,6 +68,7 @@ declare
   v_left integer;
   v_dropped text[];
 begin
+  perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
   v_dropped := llm_private.drop_old_events();
