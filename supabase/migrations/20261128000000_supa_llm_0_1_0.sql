@@ -3423,9 +3423,10 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_row public.llm_keys := llm_private.own_key(v_user, p_provider);
+  v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('remove_llm_key');
+  v_row := llm_private.own_key(v_user, p_provider);
   delete from public.llm_keys where user_id = v_user and id = v_row.id;
   perform llm_private.audit(
     v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
