@@ -372,8 +372,8 @@ def slowly(scene: Scene, function: str, arguments: Mapping[str, Any]) -> Iterato
 
 
 def test_a_slow_list_of_quotas_delays_no_other_user(scene: Scene) -> None:
-    """They share the counter of the operator's quota."""
-    other = new_user(scene.http)
+    """Through a runtime, both use the counter of the operator's shared quota."""
+    other = new_user(scene.http).through(scene.runtime.runtime)
     other.rpc("set_llm_key", provider=scene.provider, key="locks_test_0000000000000000000000000001")
     with slowly(scene, "list_llm_quotas", {}):
         other.rpc("resolve_llm_route", p_request_id=request_id(), p_model=f"{scene.provider}/m-1")
@@ -382,7 +382,7 @@ def test_a_slow_list_of_quotas_delays_no_other_user(scene: Scene) -> None:
 
 
 def test_a_slow_list_of_prices_delays_no_administrator(scene: Scene) -> None:
-    with slowly(scene, "list_llm_prices", {"p_provider": scene.provider, "p_model": "m-2"}):
-        rates = {"p_provider": scene.provider, "p_model": "m-2", "p_rates": {"input": 2}}
-        price = scene.http.admin.rpc("set_llm_price", **rates)
-    assert price["model"] == "m-2"
+    model = {"p_provider": scene.provider, "p_model": "m-3"}
+    with slowly(scene, "list_llm_prices", model):
+        price = scene.http.admin.rpc("set_llm_price", **model, p_rates={"input": 2})
+    assert price["model"] == "m-3"
