@@ -535,10 +535,11 @@ comment on type public.llm_runtime is 'A runtime as administrators see it, witho
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.calling_runtime()
-returns llm_private.runtimes
+create function llm_private.current_runtime(p_note boolean default true)
+returns uuid
 language plpgsql
-stable
+volatile
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -557,25 +558,8 @@ begin
       'Register the runtime again and configure the new secret.'
     );
   end if;
-  return v_runtime;
-end
-$$;
-
-comment on function llm_private.calling_runtime is
-'The runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
-
-create function llm_private.current_runtime()
-returns uuid
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_runtime constant llm_private.runtimes := llm_private.calling_runtime();
-begin
   -- Written at most once a minute, so that requests do not all write the same row.
-  if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
+  if p_note and (v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute') then
     update llm_private.runtimes set last_seen_at = now()
     where id = (select id from llm_private.runtimes where id = v_runtime.id for update skip locked);
   end if;
@@ -584,7 +568,8 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of calling_runtime(), noting that the runtime was seen. Error runtime_unknown.';
+'The id of the runtime whose secret came with this request; null without a secret. Notes that it was seen, unless p_note
+is false: then it only reads. Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -6243,7 +6228,7 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
-    v_runtime := (llm_private.calling_runtime()).id;
+    v_runtime := llm_private.current_runtime(false);
     v_quotas := llm_private.countable_quotas(v_user, v_runtime);
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then

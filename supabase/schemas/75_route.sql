@@ -381,7 +381,7 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
-    v_runtime := (llm_private.calling_runtime()).id;
+    v_runtime := llm_private.current_runtime(false);
     v_quotas := llm_private.countable_quotas(v_user, v_runtime);
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
