@@ -77,6 +77,54 @@ $$;
 comment on function llm_private.check_value is
 'Unless p_ok, raise an error with this code that names the value and the allowed values.';
 
+-- A function's locks last until its transaction ends, and PostgREST computes the rest of a request in that transaction:
+-- filters, casts and orders on the result, counts, other formats. A slow filter would hold up everyone who needs the
+-- same rows. So functions that lock or write accept only the statement that PostgREST sends for a plain call. It is
+-- compared as a whole, because words to forbid would never be complete. This is safe: names and literals from a request
+-- are quoted, with quotes in them doubled, so they cannot spell the quoted names and literals below.
+--
+-- PostgREST 12.0 to 16.2 (callPlanToQuery, readPlanToQuery and prepareCall, since 14 mainCall) send the same text for a
+-- function with one result, except for spaces before LIMIT. LIMIT and OFFSET are always there in a project with a
+-- maximum of rows, so a request's own cannot be told apart; they compute nothing. Another function that calls this one,
+-- such as pg_graphql's, which runs all mutations of a request in one transaction, has another name and is refused.
+create function llm_private.require_plain_call(p_function text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_query text collate "C";
+  v_end text collate "C";
+begin
+  -- A direct connection may compute what it likes. An API with another login role still says which request it serves.
+  if session_user <> 'authenticator' and coalesce(current_setting('request.method', true), '') = '' then
+    return;
+  end if;
+  v_query := current_query();
+  v_end := ltrim(split_part(
+    v_query,
+    ') pgrst_scalar) pgrst_call) SELECT null::bigint AS total_result_set, 1 AS page_total, '
+    'coalesce(json_agg(_postgrest_t.pgrst_scalar)->0, ''null'') AS body, '
+    'nullif(current_setting(''response.headers'', true), '''') AS response_headers, '
+    'nullif(current_setting(''response.status'', true), '''') AS response_status, '''' AS response_inserted '
+    'FROM (SELECT "' || p_function || '".* FROM "pgrst_source" AS "' || p_function || '"',
+    2
+  ));
+  if v_query like 'WITH pgrst\_source AS (SELECT pgrst\_call.pgrst\_scalar FROM %'
+    and (v_end like 'LIMIT $% OFFSET $%) \_postgrest\_t' or v_end = ') _postgrest_t') then
+    return;
+  end if;
+  perform llm_private.fail(
+    400, 'plain_call_required', format('%s() accepts only a plain call.', p_function),
+    format('Send POST /rpc/%s without select, filters, order or count, and ask for JSON.', p_function)
+  );
+end
+$$;
+
+comment on function llm_private.require_plain_call is
+'Error plain_call_required if a request through the API does more than call this public function. Call it first in every
+function that locks or writes.';
 -- Every RPC checks the size of its arguments first, because regular expressions, casts and indexes take long with
 -- megabytes. docs/rpc.md lists the limits.
 create function llm_private.check_length(
@@ -499,6 +547,7 @@ declare
   v_old jsonb;
   v_unknown text;
 begin
+  perform llm_private.require_plain_call('set_llm_operator_settings');
   perform llm_private.check_size('p_changes', p_changes, 4);
   if jsonb_typeof(p_changes) is distinct from 'object' then
     perform llm_private.fail(
@@ -818,7 +867,7 @@ comment on type public.llm_runtime is 'A runtime as administrators see it, witho
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.current_runtime(p_revoked boolean default false)
+create function llm_private.current_runtime(p_revoked boolean default false, p_note boolean default true)
 returns uuid
 language plpgsql
 volatile
@@ -845,7 +894,7 @@ begin
     );
   end if;
   -- Written at most once a minute, so that requests do not all write the same row.
-  if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
+  if p_note and (v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute') then
     update llm_private.runtimes set last_seen_at = now()
     where id = (select id from llm_private.runtimes where id = v_runtime.id for update skip locked);
   end if;
@@ -855,7 +904,7 @@ $$;
 
 comment on function llm_private.current_runtime is
 'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one.
-Error runtime_unknown.';
+Notes that it was seen, unless p_note is false: then it only reads. Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -868,6 +917,7 @@ declare
   v_secret text := 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
   v_runtime llm_private.runtimes;
 begin
+  perform llm_private.require_plain_call('register_llm_runtime');
   if p_name is null or length(p_name) not between 1 and 100 then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_name has an invalid value.', 'Allowed: 1 to 100 characters.'
@@ -899,6 +949,7 @@ as $$
 declare
   v_runtime llm_private.runtimes;
 begin
+  perform llm_private.require_plain_call('revoke_llm_runtime');
   select * into v_runtime from llm_private.runtimes where id = p_id for update;
   if not found then
     perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
@@ -1113,6 +1164,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_read integer;
 begin
+  perform llm_private.require_plain_call('dismiss_llm_alerts');
   update public.llm_alerts set read_at = now()
   where user_id = v_owner and read_at is null and (p_ids is null or id = any(p_ids));
   get diagnostics v_read = row_count;
@@ -1327,6 +1379,7 @@ declare
   v_unknown text;
   v_constraint text;
 begin
+  perform llm_private.require_plain_call('set_llm_provider');
   perform llm_private.check_size('p_provider', p_provider, 16);
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
     perform llm_private.fail(
@@ -1737,7 +1790,7 @@ comment on function llm_private.add_price is
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1748,8 +1801,6 @@ begin
   if found then
     return v_name;
   end if;
-  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
-  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   loop
     select l.name into v_name from llm_private.price_list as l
     where l.provider = p_provider and v_model ~ l.pattern
@@ -1761,23 +1812,70 @@ begin
     );
     exit when v_model = p_model;
   end loop;
-  insert into llm_private.price_names (provider, model, name)
-  select p_provider, p_model, v_name
-  where exists (select from llm_private.price_list as l where l.provider = p_provider)
-  on conflict do nothing;
   return v_name;
 end
 $$;
 
 comment on function llm_private.price_name is
-'The price list''s entry for a model name in lower case; null if no entry matches.';
+'The price list''s entry for a model name in lower case; null if no entry matches. From the cache, if it is there.';
+
+create function llm_private.remember_price_name(p_provider text, p_model text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = p_model)
+    or not exists (select from llm_private.price_list as l where l.provider = p_provider) then
+    return;
+  end if;
+  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  insert into llm_private.price_names (provider, model, name)
+  values (p_provider, p_model, llm_private.price_name(p_provider, p_model))
+  on conflict do nothing;
+end
+$$;
+
+comment on function llm_private.remember_price_name is
+'Cache price_name() of a model name in lower case. Only for functions that record: its lock delays changes of prices.';
+
+create function llm_private.remember_price_names(p_provider text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_models constant text[] := array(
+    select l.name from llm_private.price_list as l where l.provider = p_provider
+    union
+    select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
+    union
+    select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    where p.id = p_provider
+  );
+begin
+  insert into llm_private.price_names (provider, model, name)
+  select distinct on (m.model) p_provider, m.model, l.name
+  from llm_private.price_list as l
+  -- offset 0 keeps the patterns in the outer loop, because compiling one takes longer than matching it.
+  cross join lateral (select u as model from unnest(v_models) as u where u ~ l.pattern offset 0) as m
+  where l.provider = p_provider
+  order by m.model, l.position;
+end
+$$;
+
+comment on function llm_private.remember_price_names is
+'Cache price_name() of the models that reports list: those of the price list and of the provider''s catalog row.';
 
 create function llm_private.find_price(
   p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
 )
 returns bigint
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1860,7 +1958,7 @@ comment on function llm_private.price_json is 'A price as JSON.';
 create function llm_private.list_prices(p_provider text, p_model text)
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1983,6 +2081,7 @@ declare
   v_before jsonb;
   v_price public.llm_prices;
 begin
+  perform llm_private.require_plain_call('set_llm_price');
   perform
     llm_private.check_provider(p_provider),
     llm_private.check_length('p_model', p_model, 200, 'invalid_price'),
@@ -2053,6 +2152,7 @@ declare
   v_before public.llm_prices;
   v_price public.llm_prices;
 begin
+  perform llm_private.require_plain_call('end_llm_price');
   select * into v_price from public.llm_prices
   where
     id = p_id
@@ -2088,11 +2188,10 @@ comment on function llm_private.end_price is 'See end_llm_price().';
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 -- Returns an array, because PostgREST cuts a set of rows off at its limit and a catalog is longer.
--- Volatile, because it caches which entry of the price list a name belongs to.
 create function public.list_llm_prices(p_provider text default null, p_model text default null)
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_prices(p_provider, p_model)
@@ -2379,6 +2478,7 @@ begin
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
+  perform llm_private.remember_price_name(p_provider, lower(p_model));
   v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
   if v_price is not null then
     v_cost := llm_private.cost_of(
@@ -2651,6 +2751,7 @@ declare
   v_changed bigint;
   v_gone bigint;
 begin
+  perform llm_private.require_plain_call('sync_llm_prices');
   perform llm_private.check_provider(p_provider);
   perform llm_private.check_price_list(p_entries);
   if p_apply then
@@ -2696,6 +2797,7 @@ begin
     get diagnostics v_gone = row_count;
     perform llm_private.audit_price_sync(p_provider, v_changes, v_changed, v_gone);
     delete from llm_private.price_names where provider = p_provider;
+    perform llm_private.remember_price_names(p_provider);
     delete from llm_private.charges where provider = p_provider;
   end if;
   return v_changes;
@@ -3091,7 +3193,7 @@ comment on function llm_private.totals_of_events is
 create function llm_private.list_models(p_provider text)
 returns json
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -3145,7 +3247,7 @@ comment on function llm_private.list_models is 'See list_llm_models().';
 create function public.list_llm_models(p_provider text)
 returns json
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_models(p_provider)
@@ -3255,6 +3357,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('get_llm_settings');
   perform llm_private.ensure_settings(v_user);
   return llm_private.settings_json(v_user);
 end
@@ -3541,8 +3644,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
-  v_version constant bigint := llm_private.change_settings(v_user, p_changes, p_expected_version);
+  v_version bigint;
 begin
+  perform llm_private.require_plain_call('set_llm_settings');
+  v_version := llm_private.change_settings(v_user, p_changes, p_expected_version);
   if v_version is not null then
     perform llm_private.audit_change(
       v_user, 'settings_changed', p_runtime => llm_private.current_runtime(),
@@ -3866,6 +3971,7 @@ declare
   v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('set_llm_key');
   v_provider := llm_private.read_key_body(p_body, true);
   v_key := p_body ->> 'key';
   perform llm_private.ensure_settings(v_user);
@@ -3926,8 +4032,10 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_row public.llm_keys := llm_private.own_key(v_user, p_provider);
+  v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('remove_llm_key');
+  v_row := llm_private.own_key(v_user, p_provider);
   delete from public.llm_keys where user_id = v_user and id = v_row.id;
   perform llm_private.audit(
     v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
@@ -4088,6 +4196,7 @@ declare
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('reveal_llm_key');
   perform llm_private.check_reveal(v_runtime);
   v_row := llm_private.own_key(v_user, p_provider);
   -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.
@@ -4344,6 +4453,7 @@ declare
   v_check llm_private.key_checks;
   v_stored public.llm_keys;
 begin
+  perform llm_private.require_plain_call('begin_llm_key_check');
   if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
     v_check := llm_private.added_key_check(v_user, v_holder, p_body);
     select * into strict v_provider from public.llm_providers where id = v_check.provider;
@@ -4386,6 +4496,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_check llm_private.key_checks;
 begin
+  perform llm_private.require_plain_call('record_llm_key_check');
   perform llm_private.check_value(
     'invalid_argument', p_result in ('works', 'rejected', 'unknown'), 'p_result', 'works, rejected or unknown'
   );
@@ -5354,6 +5465,22 @@ $$;
 comment on function llm_private.lock_counters is
 'Lock the counters of these quotas for a user''s attempts, in the order of locks, and return them.';
 
+create function llm_private.counts_unsettled(p_quota llm_private.quotas)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_quota.enforced and p_quota.set_by = 'operator' and exists (
+    select from llm_private.operator_settings as o where o.unsettled_reservations = 'count'
+  );
+end
+$$;
+
+comment on function llm_private.counts_unsettled is
+'Whether a reservation in this quota that expires without being settled counts as used.';
+
 create function llm_private.expire_reservations(p_user uuid, p_quotas bigint[])
 returns void
 language plpgsql
@@ -5364,10 +5491,9 @@ begin
   with expired as (
     select
       r.user_id, r.request_id, r.attempt, r.holder, r.quota_id, r.owner, r.starts_at, r.amount * r.requests as amount,
-      c.starts_at is not null and q.enforced and q.set_by = 'operator' and o.unsettled_reservations = 'count' as counts
+      c.starts_at is not null and llm_private.counts_unsettled(q) as counts
     from llm_private.reservations as r
     inner join llm_private.quotas as q on r.quota_id = q.id
-    cross join llm_private.operator_settings as o
     left join llm_private.quota_counters as c
       on r.owner = c.owner and r.quota_id = c.quota_id and r.starts_at = c.starts_at
     where
@@ -5464,6 +5590,51 @@ comment on function llm_private.open_counters is
 'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
 ended, and free expired reservations. Returns the counters.';
 
+create function llm_private.counter_now(p_quota llm_private.quotas, p_user uuid)
+returns llm_private.quota_counters
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := case when p_quota.shared then llm_private.operator_id() else p_user end;
+  v_zone constant text := llm_private.quota_zone(p_quota, v_owner);
+  v_counter llm_private.quota_counters;
+  v_window llm_private.quota_period;
+begin
+  select c.* into v_counter from llm_private.quota_counters as c
+  where c.owner = v_owner and c.quota_id = p_quota.id;
+  if found and v_counter.ends_at <= now() then
+    v_window := llm_private.next_window(p_quota.period, v_zone, v_counter.ends_at, now());
+    return row(v_owner, p_quota.id, v_window.starts_at, v_window.ends_at, 0, 0)::llm_private.quota_counters;
+  elsif not found then
+    v_window := llm_private.quota_window(p_quota.period, v_zone, now());
+    v_counter := row(
+      v_owner, p_quota.id, v_window.starts_at, v_window.ends_at,
+      llm_private.used_before(p_quota, v_owner, v_window.starts_at), 0
+    );
+    select
+      v_counter.used + coalesce(sum(r.amount * r.requests) filter (where r.counted), 0),
+      coalesce(sum(r.amount * r.requests) filter (where not r.counted), 0)
+    into v_counter.used, v_counter.reserved
+    from llm_private.reservations as r
+    where r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_window.starts_at;
+  end if;
+  select
+    v_counter.used + coalesce(sum(r.amount * r.requests) filter (where llm_private.counts_unsettled(p_quota)), 0),
+    v_counter.reserved - coalesce(sum(r.amount * r.requests), 0)
+  into v_counter.used, v_counter.reserved
+  from llm_private.reservations as r
+  where
+    r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_counter.starts_at and not r.counted
+    and r.expires_at <= now();
+  return v_counter;
+end
+$$;
+
+comment on function llm_private.counter_now is
+'The counter of a quota for a user''s attempts as open_counters() would leave it, without a lock or a change.';
+
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
 language plpgsql
@@ -5478,15 +5649,13 @@ begin
       'starts_at', case when p_quota.period <> 'lifetime' then c.starts_at end,
       'resets_at', case when p_quota.period <> 'lifetime' then c.ends_at end
     )
-    from llm_private.quota_counters as c
-    where
-      c.quota_id = p_quota.id and c.owner = case when p_quota.shared then llm_private.operator_id() else p_user end
+    from llm_private.counter_now(p_quota, p_user) as c
   );
 end
 $$;
 
 comment on function llm_private.quota_status is
-'A quota as JSON with its usage and reservations in the current period. Call open_counters() first.';
+'A quota as JSON with its usage and reservations in the current period.';
 
 create function llm_private.alert_quota(
   p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
@@ -5671,9 +5840,15 @@ begin
       else 0
     end;
     if v_quota.unit = 'cost' then
-      v_charge := llm_private.charge(
-        p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
-      );
+      v_charge := case
+        when p_preview then llm_private.cost_of(
+          llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()),
+          p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+        else llm_private.charge(
+          p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+      end;
       if v_charge.price_id is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
@@ -6057,6 +6232,7 @@ declare
   v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
+  perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
   v_quotas := array(select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m);
@@ -6104,6 +6280,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('release_llm_request');
   perform llm_private.check_value(
     'invalid_argument', p_requests is null or p_requests between 1 and 1000, 'p_requests', 'null, or 1 to 1000'
   );
@@ -6120,7 +6297,7 @@ comment on function llm_private.release_request is 'See release_llm_request().';
 create function llm_private.list_quotas(p_user_id uuid)
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -6129,7 +6306,6 @@ declare
   v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
 begin
   if v_user is null then
-    perform llm_private.open_counters(v_owner, array(select q.id from llm_private.quotas as q where q.shared));
     return (
       select coalesce(
         jsonb_agg(
@@ -6139,7 +6315,6 @@ begin
       from llm_private.quotas as q
     );
   end if;
-  perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
   -- Only the operator sees the figures of a shared quota.
   return (
     select coalesce(
@@ -6418,6 +6593,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
 begin
+  perform llm_private.require_plain_call('set_llm_quota');
   perform llm_private.check_size('p_quota', p_quota, 4, 'invalid_quota');
   perform llm_private.check_quota(
     p_quota,
@@ -6445,6 +6621,7 @@ declare
   v_operator constant boolean := v_owner = llm_private.operator_id();
   v_row llm_private.quotas;
 begin
+  perform llm_private.require_plain_call('remove_llm_quota');
   select q.* into v_row from llm_private.quotas as q
   where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
   for update;
@@ -6489,6 +6666,7 @@ as $$
 declare
   v_old constant text := (select g.group_name from llm_private.user_groups as g where g.user_id = p_user_id);
 begin
+  perform llm_private.require_plain_call('set_llm_user_group');
   perform llm_private.check_length('p_group', p_group, 64);
   perform llm_private.check_value(
     'invalid_argument', exists (select from auth.users as u where u.id = p_user_id), 'p_user_id', 'the id of a user'
@@ -6519,7 +6697,7 @@ comment on function llm_private.set_user_group is 'See set_llm_user_group().';
 create function public.list_llm_quotas(p_user_id uuid default null)
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_quotas(p_user_id)
@@ -7004,7 +7182,7 @@ comment on function llm_private.route_advice is 'What a user can do about a rout
 create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -7017,9 +7195,12 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
-    v_runtime := llm_private.current_runtime();
+    v_runtime := llm_private.current_runtime(p_note => false);
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
-    v_counters := llm_private.open_counters(v_user, llm_private.countable_quotas(v_quotas, v_runtime));
+    v_counters := array(
+      select llm_private.counter_now(q, v_user) from unnest(v_quotas) as q
+      where q.id = any(llm_private.countable_quotas(v_quotas, v_runtime))
+    );
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
         -- For one token in and one out, so that only a quota that is used up refuses.
@@ -7081,6 +7262,7 @@ as $$
 declare
   v_route jsonb;
 begin
+  perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
     return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
   end if;
@@ -7345,6 +7527,7 @@ declare
   v_reserved llm_private.reserved_route;
   v_output_tokens integer;
 begin
+  perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   -- Also refuses the token of a deleted account.
@@ -7913,6 +8096,7 @@ declare
     p_reservation, null, null, null, null, null, null
   );
 begin
+  perform llm_private.require_plain_call('record_llm_usage');
   v_attempt := llm_private.priced_attempt(v_attempt);
   -- The same as record_attempts(), for one attempt.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
@@ -8123,6 +8307,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime(p_revoked => true);
   v_user constant uuid := llm_private.user_id();
 begin
+  perform llm_private.require_plain_call('record_llm_usage_batch');
   if v_runtime is null then
     perform llm_private.require_user();
   end if;
@@ -8306,6 +8491,7 @@ begin
   if p_event.outcome = 'failed' and not v_reported then
     return p_event.cost;
   end if;
+  perform llm_private.remember_price_name(p_event.provider, lower(p_event.model));
   v_price := llm_private.find_price(
     p_event.user_id, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
     llm_private.uuid_v7_time(p_event.request_id)
@@ -8427,6 +8613,7 @@ declare
   v_cost numeric;
   v_seen integer := 0;
 begin
+  perform llm_private.require_plain_call('recalculate_llm_costs');
   perform llm_private.check_value('invalid_argument', p_batch between 1 and 10000, 'p_batch', '1 to 10000');
   -- Only one at a time, because two would append the same difference.
   perform pg_advisory_xact_lock(hashtext('llm_private.recalculate_costs'));
@@ -8665,6 +8852,7 @@ declare
   v_until timestamptz;
   v_lines json;
 begin
+  perform llm_private.require_plain_call('get_llm_usage');
   perform
     llm_private.check_value(
       'invalid_argument', coalesce(p_bucket, 'day') in ('hour', 'day', 'month'), 'p_bucket',
@@ -8992,7 +9180,7 @@ comment on function llm_private.forecast is 'See get_llm_forecast().';
 create function llm_private.cheaper_models(p_user uuid)
 returns setof llm_private.cheaper_model
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -9062,7 +9250,7 @@ latest 200 attempts of each task and model.';
 create function llm_private.cheaper_model_hints(p_user uuid)
 returns jsonb
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -9157,7 +9345,7 @@ comment on function llm_private.failure_hints is
 create function llm_private.hints()
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -9191,7 +9379,7 @@ dollars; null if all usage is unpriced. They do not include unpriced and unrepor
 create function public.list_llm_hints()
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.hints()
@@ -9337,6 +9525,7 @@ declare
   v_dropped text[];
   v_dropped_audit text[];
 begin
+  perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
   perform llm_private.trim_price_caches();

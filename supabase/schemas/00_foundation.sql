@@ -73,6 +73,54 @@ $$;
 comment on function llm_private.check_value is
 'Unless p_ok, raise an error with this code that names the value and the allowed values.';
 
+-- A function's locks last until its transaction ends, and PostgREST computes the rest of a request in that transaction:
+-- filters, casts and orders on the result, counts, other formats. A slow filter would hold up everyone who needs the
+-- same rows. So functions that lock or write accept only the statement that PostgREST sends for a plain call. It is
+-- compared as a whole, because words to forbid would never be complete. This is safe: names and literals from a request
+-- are quoted, with quotes in them doubled, so they cannot spell the quoted names and literals below.
+--
+-- PostgREST 12.0 to 16.2 (callPlanToQuery, readPlanToQuery and prepareCall, since 14 mainCall) send the same text for a
+-- function with one result, except for spaces before LIMIT. LIMIT and OFFSET are always there in a project with a
+-- maximum of rows, so a request's own cannot be told apart; they compute nothing. Another function that calls this one,
+-- such as pg_graphql's, which runs all mutations of a request in one transaction, has another name and is refused.
+create function llm_private.require_plain_call(p_function text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_query text collate "C";
+  v_end text collate "C";
+begin
+  -- A direct connection may compute what it likes. An API with another login role still says which request it serves.
+  if session_user <> 'authenticator' and coalesce(current_setting('request.method', true), '') = '' then
+    return;
+  end if;
+  v_query := current_query();
+  v_end := ltrim(split_part(
+    v_query,
+    ') pgrst_scalar) pgrst_call) SELECT null::bigint AS total_result_set, 1 AS page_total, '
+    'coalesce(json_agg(_postgrest_t.pgrst_scalar)->0, ''null'') AS body, '
+    'nullif(current_setting(''response.headers'', true), '''') AS response_headers, '
+    'nullif(current_setting(''response.status'', true), '''') AS response_status, '''' AS response_inserted '
+    'FROM (SELECT "' || p_function || '".* FROM "pgrst_source" AS "' || p_function || '"',
+    2
+  ));
+  if v_query like 'WITH pgrst\_source AS (SELECT pgrst\_call.pgrst\_scalar FROM %'
+    and (v_end like 'LIMIT $% OFFSET $%) \_postgrest\_t' or v_end = ') _postgrest_t') then
+    return;
+  end if;
+  perform llm_private.fail(
+    400, 'plain_call_required', format('%s() accepts only a plain call.', p_function),
+    format('Send POST /rpc/%s without select, filters, order or count, and ask for JSON.', p_function)
+  );
+end
+$$;
+
+comment on function llm_private.require_plain_call is
+'Error plain_call_required if a request through the API does more than call this public function. Call it first in every
+function that locks or writes.';
 -- Every RPC checks the size of its arguments first, because regular expressions, casts and indexes take long with
 -- megabytes. docs/rpc.md lists the limits.
 create function llm_private.check_length(

@@ -80,6 +80,7 @@ declare
   v_old jsonb;
   v_unknown text;
 begin
+  perform llm_private.require_plain_call('set_llm_operator_settings');
   perform llm_private.check_size('p_changes', p_changes, 4);
   if jsonb_typeof(p_changes) is distinct from 'object' then
     perform llm_private.fail(

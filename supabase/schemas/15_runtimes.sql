@@ -27,7 +27,7 @@ comment on type public.llm_runtime is 'A runtime as administrators see it, witho
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.current_runtime(p_revoked boolean default false)
+create function llm_private.current_runtime(p_revoked boolean default false, p_note boolean default true)
 returns uuid
 language plpgsql
 volatile
@@ -54,7 +54,7 @@ begin
     );
   end if;
   -- Written at most once a minute, so that requests do not all write the same row.
-  if v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute' then
+  if p_note and (v_runtime.last_seen_at is null or v_runtime.last_seen_at < now() - interval '1 minute') then
     update llm_private.runtimes set last_seen_at = now()
     where id = (select id from llm_private.runtimes where id = v_runtime.id for update skip locked);
   end if;
@@ -64,7 +64,7 @@ $$;
 
 comment on function llm_private.current_runtime is
 'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one.
-Error runtime_unknown.';
+Notes that it was seen, unless p_note is false: then it only reads. Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -77,6 +77,7 @@ declare
   v_secret text := 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
   v_runtime llm_private.runtimes;
 begin
+  perform llm_private.require_plain_call('register_llm_runtime');
   if p_name is null or length(p_name) not between 1 and 100 then
     perform llm_private.fail(
       400, 'invalid_argument', 'p_name has an invalid value.', 'Allowed: 1 to 100 characters.'
@@ -108,6 +109,7 @@ as $$
 declare
   v_runtime llm_private.runtimes;
 begin
+  perform llm_private.require_plain_call('revoke_llm_runtime');
   select * into v_runtime from llm_private.runtimes where id = p_id for update;
   if not found then
     perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');

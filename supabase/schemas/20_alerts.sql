@@ -58,6 +58,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_read integer;
 begin
+  perform llm_private.require_plain_call('dismiss_llm_alerts');
   update public.llm_alerts set read_at = now()
   where user_id = v_owner and read_at is null and (p_ids is null or id = any(p_ids));
   get diagnostics v_read = row_count;

@@ -166,6 +166,7 @@ declare
   v_unknown text;
   v_constraint text;
 begin
+  perform llm_private.require_plain_call('set_llm_provider');
   perform llm_private.check_size('p_provider', p_provider, 16);
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
     perform llm_private.fail(

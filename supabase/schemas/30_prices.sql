@@ -329,7 +329,7 @@ comment on function llm_private.add_price is
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -340,8 +340,6 @@ begin
   if found then
     return v_name;
   end if;
-  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
-  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   loop
     select l.name into v_name from llm_private.price_list as l
     where l.provider = p_provider and v_model ~ l.pattern
@@ -353,23 +351,70 @@ begin
     );
     exit when v_model = p_model;
   end loop;
-  insert into llm_private.price_names (provider, model, name)
-  select p_provider, p_model, v_name
-  where exists (select from llm_private.price_list as l where l.provider = p_provider)
-  on conflict do nothing;
   return v_name;
 end
 $$;
 
 comment on function llm_private.price_name is
-'The price list''s entry for a model name in lower case; null if no entry matches.';
+'The price list''s entry for a model name in lower case; null if no entry matches. From the cache, if it is there.';
+
+create function llm_private.remember_price_name(p_provider text, p_model text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = p_model)
+    or not exists (select from llm_private.price_list as l where l.provider = p_provider) then
+    return;
+  end if;
+  -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
+  perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  insert into llm_private.price_names (provider, model, name)
+  values (p_provider, p_model, llm_private.price_name(p_provider, p_model))
+  on conflict do nothing;
+end
+$$;
+
+comment on function llm_private.remember_price_name is
+'Cache price_name() of a model name in lower case. Only for functions that record: its lock delays changes of prices.';
+
+create function llm_private.remember_price_names(p_provider text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_models constant text[] := array(
+    select l.name from llm_private.price_list as l where l.provider = p_provider
+    union
+    select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
+    union
+    select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    where p.id = p_provider
+  );
+begin
+  insert into llm_private.price_names (provider, model, name)
+  select distinct on (m.model) p_provider, m.model, l.name
+  from llm_private.price_list as l
+  -- offset 0 keeps the patterns in the outer loop, because compiling one takes longer than matching it.
+  cross join lateral (select u as model from unnest(v_models) as u where u ~ l.pattern offset 0) as m
+  where l.provider = p_provider
+  order by m.model, l.position;
+end
+$$;
+
+comment on function llm_private.remember_price_names is
+'Cache price_name() of the models that reports list: those of the price list and of the provider''s catalog row.';
 
 create function llm_private.find_price(
   p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
 )
 returns bigint
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -452,7 +497,7 @@ comment on function llm_private.price_json is 'A price as JSON.';
 create function llm_private.list_prices(p_provider text, p_model text)
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -575,6 +620,7 @@ declare
   v_before jsonb;
   v_price public.llm_prices;
 begin
+  perform llm_private.require_plain_call('set_llm_price');
   perform
     llm_private.check_provider(p_provider),
     llm_private.check_length('p_model', p_model, 200, 'invalid_price'),
@@ -645,6 +691,7 @@ declare
   v_before public.llm_prices;
   v_price public.llm_prices;
 begin
+  perform llm_private.require_plain_call('end_llm_price');
   select * into v_price from public.llm_prices
   where
     id = p_id
@@ -680,11 +727,10 @@ comment on function llm_private.end_price is 'See end_llm_price().';
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 -- Returns an array, because PostgREST cuts a set of rows off at its limit and a catalog is longer.
--- Volatile, because it caches which entry of the price list a name belongs to.
 create function public.list_llm_prices(p_provider text default null, p_model text default null)
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_prices(p_provider, p_model)

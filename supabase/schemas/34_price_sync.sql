@@ -247,6 +247,7 @@ declare
   v_changed bigint;
   v_gone bigint;
 begin
+  perform llm_private.require_plain_call('sync_llm_prices');
   perform llm_private.check_provider(p_provider);
   perform llm_private.check_price_list(p_entries);
   if p_apply then
@@ -292,6 +293,7 @@ begin
     get diagnostics v_gone = row_count;
     perform llm_private.audit_price_sync(p_provider, v_changes, v_changed, v_gone);
     delete from llm_private.price_names where provider = p_provider;
+    perform llm_private.remember_price_names(p_provider);
     delete from llm_private.charges where provider = p_provider;
   end if;
   return v_changes;

@@ -5,7 +5,7 @@
 create function llm_private.list_models(p_provider text)
 returns json
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -59,7 +59,7 @@ comment on function llm_private.list_models is 'See list_llm_models().';
 create function public.list_llm_models(p_provider text)
 returns json
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_models(p_provider)

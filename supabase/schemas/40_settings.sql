@@ -95,6 +95,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('get_llm_settings');
   perform llm_private.ensure_settings(v_user);
   return llm_private.settings_json(v_user);
 end
@@ -381,8 +382,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
-  v_version constant bigint := llm_private.change_settings(v_user, p_changes, p_expected_version);
+  v_version bigint;
 begin
+  perform llm_private.require_plain_call('set_llm_settings');
+  v_version := llm_private.change_settings(v_user, p_changes, p_expected_version);
   if v_version is not null then
     perform llm_private.audit_change(
       v_user, 'settings_changed', p_runtime => llm_private.current_runtime(),

@@ -278,6 +278,7 @@ declare
   v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('set_llm_key');
   v_provider := llm_private.read_key_body(p_body, true);
   v_key := p_body ->> 'key';
   perform llm_private.ensure_settings(v_user);
@@ -338,8 +339,10 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_row public.llm_keys := llm_private.own_key(v_user, p_provider);
+  v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('remove_llm_key');
+  v_row := llm_private.own_key(v_user, p_provider);
   delete from public.llm_keys where user_id = v_user and id = v_row.id;
   perform llm_private.audit(
     v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
@@ -500,6 +503,7 @@ declare
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_row public.llm_keys;
 begin
+  perform llm_private.require_plain_call('reveal_llm_key');
   perform llm_private.check_reveal(v_runtime);
   v_row := llm_private.own_key(v_user, p_provider);
   -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.

@@ -114,6 +114,7 @@ declare
   v_check llm_private.key_checks;
   v_stored public.llm_keys;
 begin
+  perform llm_private.require_plain_call('begin_llm_key_check');
   if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
     v_check := llm_private.added_key_check(v_user, v_holder, p_body);
     select * into strict v_provider from public.llm_providers where id = v_check.provider;
@@ -156,6 +157,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_check llm_private.key_checks;
 begin
+  perform llm_private.require_plain_call('record_llm_key_check');
   perform llm_private.check_value(
     'invalid_argument', p_result in ('works', 'rejected', 'unknown'), 'p_result', 'works, rejected or unknown'
   );

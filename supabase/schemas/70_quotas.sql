@@ -477,6 +477,22 @@ $$;
 comment on function llm_private.lock_counters is
 'Lock the counters of these quotas for a user''s attempts, in the order of locks, and return them.';
 
+create function llm_private.counts_unsettled(p_quota llm_private.quotas)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_quota.enforced and p_quota.set_by = 'operator' and exists (
+    select from llm_private.operator_settings as o where o.unsettled_reservations = 'count'
+  );
+end
+$$;
+
+comment on function llm_private.counts_unsettled is
+'Whether a reservation in this quota that expires without being settled counts as used.';
+
 create function llm_private.expire_reservations(p_user uuid, p_quotas bigint[])
 returns void
 language plpgsql
@@ -487,10 +503,9 @@ begin
   with expired as (
     select
       r.user_id, r.request_id, r.attempt, r.holder, r.quota_id, r.owner, r.starts_at, r.amount * r.requests as amount,
-      c.starts_at is not null and q.enforced and q.set_by = 'operator' and o.unsettled_reservations = 'count' as counts
+      c.starts_at is not null and llm_private.counts_unsettled(q) as counts
     from llm_private.reservations as r
     inner join llm_private.quotas as q on r.quota_id = q.id
-    cross join llm_private.operator_settings as o
     left join llm_private.quota_counters as c
       on r.owner = c.owner and r.quota_id = c.quota_id and r.starts_at = c.starts_at
     where
@@ -587,6 +602,51 @@ comment on function llm_private.open_counters is
 'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
 ended, and free expired reservations. Returns the counters.';
 
+create function llm_private.counter_now(p_quota llm_private.quotas, p_user uuid)
+returns llm_private.quota_counters
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := case when p_quota.shared then llm_private.operator_id() else p_user end;
+  v_zone constant text := llm_private.quota_zone(p_quota, v_owner);
+  v_counter llm_private.quota_counters;
+  v_window llm_private.quota_period;
+begin
+  select c.* into v_counter from llm_private.quota_counters as c
+  where c.owner = v_owner and c.quota_id = p_quota.id;
+  if found and v_counter.ends_at <= now() then
+    v_window := llm_private.next_window(p_quota.period, v_zone, v_counter.ends_at, now());
+    return row(v_owner, p_quota.id, v_window.starts_at, v_window.ends_at, 0, 0)::llm_private.quota_counters;
+  elsif not found then
+    v_window := llm_private.quota_window(p_quota.period, v_zone, now());
+    v_counter := row(
+      v_owner, p_quota.id, v_window.starts_at, v_window.ends_at,
+      llm_private.used_before(p_quota, v_owner, v_window.starts_at), 0
+    );
+    select
+      v_counter.used + coalesce(sum(r.amount * r.requests) filter (where r.counted), 0),
+      coalesce(sum(r.amount * r.requests) filter (where not r.counted), 0)
+    into v_counter.used, v_counter.reserved
+    from llm_private.reservations as r
+    where r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_window.starts_at;
+  end if;
+  select
+    v_counter.used + coalesce(sum(r.amount * r.requests) filter (where llm_private.counts_unsettled(p_quota)), 0),
+    v_counter.reserved - coalesce(sum(r.amount * r.requests), 0)
+  into v_counter.used, v_counter.reserved
+  from llm_private.reservations as r
+  where
+    r.quota_id = p_quota.id and r.owner = v_owner and r.starts_at = v_counter.starts_at and not r.counted
+    and r.expires_at <= now();
+  return v_counter;
+end
+$$;
+
+comment on function llm_private.counter_now is
+'The counter of a quota for a user''s attempts as open_counters() would leave it, without a lock or a change.';
+
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
 language plpgsql
@@ -601,15 +661,13 @@ begin
       'starts_at', case when p_quota.period <> 'lifetime' then c.starts_at end,
       'resets_at', case when p_quota.period <> 'lifetime' then c.ends_at end
     )
-    from llm_private.quota_counters as c
-    where
-      c.quota_id = p_quota.id and c.owner = case when p_quota.shared then llm_private.operator_id() else p_user end
+    from llm_private.counter_now(p_quota, p_user) as c
   );
 end
 $$;
 
 comment on function llm_private.quota_status is
-'A quota as JSON with its usage and reservations in the current period. Call open_counters() first.';
+'A quota as JSON with its usage and reservations in the current period.';
 
 create function llm_private.alert_quota(
   p_quota llm_private.quotas, p_user uuid, p_starts_at timestamptz, p_used numeric
@@ -794,9 +852,15 @@ begin
       else 0
     end;
     if v_quota.unit = 'cost' then
-      v_charge := llm_private.charge(
-        p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
-      );
+      v_charge := case
+        when p_preview then llm_private.cost_of(
+          llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()),
+          p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+        else llm_private.charge(
+          p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+        )
+      end;
       if v_charge.price_id is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
@@ -1180,6 +1244,7 @@ declare
   v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
+  perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
   v_quotas := array(select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m);
@@ -1227,6 +1292,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
+  perform llm_private.require_plain_call('release_llm_request');
   perform llm_private.check_value(
     'invalid_argument', p_requests is null or p_requests between 1 and 1000, 'p_requests', 'null, or 1 to 1000'
   );
@@ -1243,7 +1309,7 @@ comment on function llm_private.release_request is 'See release_llm_request().';
 create function llm_private.list_quotas(p_user_id uuid)
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -1252,7 +1318,6 @@ declare
   v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
 begin
   if v_user is null then
-    perform llm_private.open_counters(v_owner, array(select q.id from llm_private.quotas as q where q.shared));
     return (
       select coalesce(
         jsonb_agg(
@@ -1262,7 +1327,6 @@ begin
       from llm_private.quotas as q
     );
   end if;
-  perform llm_private.open_counters(v_user, array(select q.id from llm_private.binding_quotas(v_user) as q));
   -- Only the operator sees the figures of a shared quota.
   return (
     select coalesce(
@@ -1541,6 +1605,7 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
 begin
+  perform llm_private.require_plain_call('set_llm_quota');
   perform llm_private.check_size('p_quota', p_quota, 4, 'invalid_quota');
   perform llm_private.check_quota(
     p_quota,
@@ -1568,6 +1633,7 @@ declare
   v_operator constant boolean := v_owner = llm_private.operator_id();
   v_row llm_private.quotas;
 begin
+  perform llm_private.require_plain_call('remove_llm_quota');
   select q.* into v_row from llm_private.quotas as q
   where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
   for update;
@@ -1612,6 +1678,7 @@ as $$
 declare
   v_old constant text := (select g.group_name from llm_private.user_groups as g where g.user_id = p_user_id);
 begin
+  perform llm_private.require_plain_call('set_llm_user_group');
   perform llm_private.check_length('p_group', p_group, 64);
   perform llm_private.check_value(
     'invalid_argument', exists (select from auth.users as u where u.id = p_user_id), 'p_user_id', 'the id of a user'
@@ -1642,7 +1709,7 @@ comment on function llm_private.set_user_group is 'See set_llm_user_group().';
 create function public.list_llm_quotas(p_user_id uuid default null)
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.list_quotas(p_user_id)

@@ -386,7 +386,7 @@ comment on function llm_private.route_advice is 'What a user can do about a rout
 create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
 returns jsonb
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -399,9 +399,12 @@ begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
-    v_runtime := llm_private.current_runtime();
+    v_runtime := llm_private.current_runtime(p_note => false);
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
-    v_counters := llm_private.open_counters(v_user, llm_private.countable_quotas(v_quotas, v_runtime));
+    v_counters := array(
+      select llm_private.counter_now(q, v_user) from unnest(v_quotas) as q
+      where q.id = any(llm_private.countable_quotas(v_quotas, v_runtime))
+    );
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
         -- For one token in and one out, so that only a quota that is used up refuses.
@@ -463,6 +466,7 @@ as $$
 declare
   v_route jsonb;
 begin
+  perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
     return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
   end if;
@@ -727,6 +731,7 @@ declare
   v_reserved llm_private.reserved_route;
   v_output_tokens integer;
 begin
+  perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   -- Also refuses the token of a deleted account.

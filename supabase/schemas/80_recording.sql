@@ -444,6 +444,7 @@ declare
     p_reservation, null, null, null, null, null, null
   );
 begin
+  perform llm_private.require_plain_call('record_llm_usage');
   v_attempt := llm_private.priced_attempt(v_attempt);
   -- The same as record_attempts(), for one attempt.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
@@ -654,6 +655,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime(p_revoked => true);
   v_user constant uuid := llm_private.user_id();
 begin
+  perform llm_private.require_plain_call('record_llm_usage_batch');
   if v_runtime is null then
     perform llm_private.require_user();
   end if;

@@ -80,6 +80,7 @@ begin
   if p_event.outcome = 'failed' and not v_reported then
     return p_event.cost;
   end if;
+  perform llm_private.remember_price_name(p_event.provider, lower(p_event.model));
   v_price := llm_private.find_price(
     p_event.user_id, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
     llm_private.uuid_v7_time(p_event.request_id)
@@ -201,6 +202,7 @@ declare
   v_cost numeric;
   v_seen integer := 0;
 begin
+  perform llm_private.require_plain_call('recalculate_llm_costs');
   perform llm_private.check_value('invalid_argument', p_batch between 1 and 10000, 'p_batch', '1 to 10000');
   -- Only one at a time, because two would append the same difference.
   perform pg_advisory_xact_lock(hashtext('llm_private.recalculate_costs'));

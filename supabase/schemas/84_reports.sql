@@ -143,6 +143,7 @@ declare
   v_until timestamptz;
   v_lines json;
 begin
+  perform llm_private.require_plain_call('get_llm_usage');
   perform
     llm_private.check_value(
       'invalid_argument', coalesce(p_bucket, 'day') in ('hour', 'day', 'month'), 'p_bucket',

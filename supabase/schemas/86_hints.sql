@@ -82,7 +82,7 @@ comment on function llm_private.forecast is 'See get_llm_forecast().';
 create function llm_private.cheaper_models(p_user uuid)
 returns setof llm_private.cheaper_model
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -152,7 +152,7 @@ latest 200 attempts of each task and model.';
 create function llm_private.cheaper_model_hints(p_user uuid)
 returns jsonb
 language plpgsql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -247,7 +247,7 @@ comment on function llm_private.failure_hints is
 create function llm_private.hints()
 returns jsonb
 language plpgsql
-volatile
+stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -281,7 +281,7 @@ dollars; null if all usage is unpriced. They do not include unpriced and unrepor
 create function public.list_llm_hints()
 returns jsonb
 language sql
-volatile
+stable
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.hints()

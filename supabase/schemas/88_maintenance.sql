@@ -131,6 +131,7 @@ declare
   v_dropped text[];
   v_dropped_audit text[];
 begin
+  perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
   perform llm_private.trim_price_caches();

@@ -348,25 +348,32 @@ def name_of(connection: Connection, provider: str, model: str = "m") -> Any:
     return row["name"]
 
 
-def test_a_sync_waits_for_a_name_lookup_and_discards_its_cached_result(stack: Stack, racer: str) -> None:
+def remembers(connection: Connection, provider: str, model: str) -> Any:
+    """Cache a name, as recording does."""
+    connection.execute("select llm_private.remember_price_name(%s, %s)", [provider, model])
+    return name_of(connection, provider, model)
+
+
+def test_a_sync_waits_until_a_name_is_cached_and_discards_it(stack: Stack, racer: str) -> None:
     """Otherwise the name would stay cached with the entry of the old list."""
     with owner(stack) as request, owner(stack) as administrator:
         sync_and_commit(administrator, racer, "old")
         thread = threading.Thread(target=sync_and_commit, args=(administrator, racer, "new"))
         with request.transaction():
-            assert name_of(request, racer) == "old"
+            assert remembers(request, racer, "m-1") == "old"
             thread.start()
             thread.join(0.3)
             assert thread.is_alive()
         thread.join(10)
         assert not thread.is_alive()
-        assert name_of(request, racer) == "new"
+        assert name_of(request, racer, "m-1") == "new"
 
 
-def test_a_name_lookup_waits_for_a_sync_and_sees_its_result(stack: Stack, racer: str) -> None:
+def test_caching_a_name_waits_for_a_sync_and_sees_its_result(stack: Stack, racer: str) -> None:
     with owner(stack) as request, owner(stack) as administrator:
+        sync_and_commit(administrator, racer, "old")
         seen: list[Any] = []
-        thread = threading.Thread(target=lambda: seen.append(name_of(request, racer)))
+        thread = threading.Thread(target=lambda: seen.append(remembers(request, racer, "m-1")))
         with administrator.transaction():
             sync_and_commit(administrator, racer, "new")
             thread.start()
@@ -376,13 +383,25 @@ def test_a_name_lookup_waits_for_a_sync_and_sees_its_result(stack: Stack, racer:
         assert seen == ["new"]
 
 
-def test_name_lookups_do_not_wait_for_each_other(stack: Stack, racer: str) -> None:
+def test_calls_that_cache_names_do_not_wait_for_each_other(stack: Stack, racer: str) -> None:
     with owner(stack) as first, owner(stack) as second:
         sync_and_commit(first, racer, "m")
         with first.transaction():
-            assert name_of(first, racer, "m-one") == "m"
+            assert remembers(first, racer, "m-one") == "m"
             second.execute("set statement_timeout = '2s'")
-            assert name_of(second, racer, "m-two") == "m"
+            assert remembers(second, racer, "m-two") == "m"
+
+
+def test_a_sync_caches_the_names_that_lists_of_models_need(stack: Stack, racer: str) -> None:
+    """Reading caches nothing, and matching a name with hundreds of patterns takes milliseconds."""
+    with owner(stack) as administrator:
+        for name in ("old", "new"):
+            sync_and_commit(administrator, racer, name)
+            cached = administrator.execute(
+                "select model, name from llm_private.price_names where provider = %s", [racer]
+            ).fetchall()
+            # The provider's default model; neither name matches the pattern.
+            assert cached == [{"model": "m", "name": name}]
 
 
 def test_concurrent_syncs_of_the_same_list_add_its_prices_once(stack: Stack, racer: str) -> None:

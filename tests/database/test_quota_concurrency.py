@@ -320,8 +320,8 @@ def test_reservations_of_killed_callers_are_freed_when_they_expire(
     for id_ in begun[::2]:
         expire(db, id_)
     assert (figures(user, enforced["id"])["used"], figures(user, enforced["id"])["reserved"]) == (4, 0)
-    assert [reservations(db, id_) for id_ in begun] == [0] * 8
     assert at_once([partial(request, user)] * 16) == {"passed": 4, "quota_exceeded": 12}
+    assert [reservations(db, id_) for id_ in begun] == [0] * 8
     assert counter(db, enforced["id"], user.id) == (8, 0)
     assert counter(db, tokens["id"], user.id) == (5000, 0)
     assert_exact(db)

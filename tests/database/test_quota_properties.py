@@ -407,11 +407,12 @@ class Quotas:
         self.user.rpc("set_llm_settings", p_changes={"time_zone": zone})
 
     def look(self) -> None:
+        """List the quotas: as if their counters were open, but without opening them."""
         listed = {line["id"]: (line["used"], line["reserved"]) for line in self.user.rpc("list_llm_quotas")}
-        self.model.open(self.model.binding())
+        model = copy.deepcopy(self.model)
+        model.open(model.binding())
         assert listed == {
-            quota.id: (float(quota.used or 0), float(self.model.reserved(quota)))
-            for quota in self.model.binding()
+            quota.id: (float(quota.used or 0), float(model.reserved(quota))) for quota in model.binding()
         }
 
 

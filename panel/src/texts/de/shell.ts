@@ -68,6 +68,8 @@ export const shell: Record<keyof typeof english, string> = {
   "error.not_found": "Dieser Eintrag ist nicht mehr vorhanden.",
   "error.not_signed_in": "Ihre Sitzung ist abgelaufen. Melden Sie sich erneut an.",
   "error.offline": "Das Projekt ist nicht erreichbar. Prüfen Sie Ihre Verbindung.",
+  "error.plain_call_required":
+    "Das Projekt hat diesen Aufruf abgelehnt. Bitte wenden Sie sich an den Support der App.",
   "error.price_not_found": "Dieser Preis ist nicht mehr vorhanden.",
   "error.quota_exceeded": "Sie haben ein Nutzungslimit erreicht.",
   "error.setup_failed": "Die Verbindung zum Projekt ist fehlgeschlagen. Prüfen Sie die URL.",

@@ -59,6 +59,7 @@ export const shell = {
   "error.not_found": "This item no longer exists.",
   "error.not_signed_in": "Your session has ended. Sign in again.",
   "error.offline": "Can't reach the project. Check your connection.",
+  "error.plain_call_required": "The project refused this call. Please contact the app's support.",
   "error.price_not_found": "This price no longer exists.",
   "error.quota_exceeded": "You've reached a usage limit.",
   "error.setup_failed": "Can't connect to the project. Check its URL.",
