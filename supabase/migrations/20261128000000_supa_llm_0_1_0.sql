@@ -5803,7 +5803,8 @@ create function llm_private.weigh_attempt(
   p_key_source text,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_requests integer
+  p_requests integer,
+  p_preview boolean default false
 )
 returns llm_private.weighed_attempt
 language plpgsql
@@ -5884,7 +5885,8 @@ $$;
 
 comment on function llm_private.weigh_attempt is
 'Whether these counters, of those of these quotas that count it, leave enough for an attempt: the first refusal, or the
-reservation for it and for up to p_requests - 1 more. A quota without a counter only refuses.';
+reservation for it and for up to p_requests - 1 more. A quota without a counter only refuses.
+p_preview: without caching the price, which writes.';
 
 create function llm_private.countable_quotas(p_quotas llm_private.quotas[], p_runtime uuid)
 returns bigint[]
@@ -6235,7 +6237,8 @@ begin
   perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
-  v_quotas := array(select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m);
+  -- All quotas, because another reservation of this attempt may be in any of them.
+  v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   v_weighed := llm_private.weigh_attempt(
     v_user, v_runtime, v_quotas,
     llm_private.begin_reserving(
@@ -7208,7 +7211,7 @@ begin
           select w.refusal
           from llm_private.weigh_attempt(
             v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
-            v_lines[i].key_source, 1, 1, 1
+            v_lines[i].key_source, 1, 1, 1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';

@@ -412,7 +412,7 @@ begin
           select w.refusal
           from llm_private.weigh_attempt(
             v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
-            v_lines[i].key_source, 1, 1, 1
+            v_lines[i].key_source, 1, 1, 1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';

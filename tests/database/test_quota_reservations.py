@@ -442,8 +442,7 @@ def test_no_reservation_remains_after_every_kind_of_request(
             case 4:
                 caller.records(request_id=request, outcome="cancelled")
         assert_exact(tx.connection)
-    user.rpc("explain_llm_route", p_task="speed")
-    user.through(runtime).rpc("explain_llm_route", p_task="speed")
+    tx.sql("select llm_private.open_counters(%s, array(select id from llm_private.quotas))", user.id)
     assert tx.value("select count(*) from llm_private.reservations where not counted") == 0
     assert tx.value("select sum(reserved) from llm_private.quota_counters where owner = %s", user.id) == 0
     assert_exact(tx.connection)
