@@ -70,6 +70,8 @@ class Route(Row):
         metered: whether quotas apply to the user. Such a route serves one request: usage is reserved for its
             first candidate, and must be reserved for each further one before it is tried.
         max_output_tokens: maximum number of output tokens for the request; None if unlimited.
+        ticket: lets the runtime that resolved the route record its usage for a day, without the user's token;
+            None without a runtime.
     """
 
     task: str | None
@@ -79,3 +81,4 @@ class Route(Row):
     advice: str = ""
     metered: bool = False
     max_output_tokens: int | None = None
+    ticket: str | None = field(default=None, repr=False)
