@@ -357,6 +357,7 @@ def test_a_forked_process_records_its_own_usage_on_its_own_connections(
         view = llm.for_user(user.access_token)
         view.chat("Hello")
         assert llm.flush()
+        drop_in = view.openai(max_retries=0)
         connections = sockets()
         assert connections
         send, llm._resources.recorder._send = llm._resources.recorder._send, _away
@@ -369,8 +370,9 @@ def test_a_forked_process_records_its_own_usage_on_its_own_connections(
             llm._resources.recorder._send = send
             assert llm.flush(0)
             story.close()  # it belongs to the parent
-            for _ in range(5):
+            for _ in range(4):
                 view.chat("Hello")
+            drop_in.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
             assert llm.flush()
             assert llm.dropped_usage == 0
             mine = {end for end in sockets() if end not in connections}

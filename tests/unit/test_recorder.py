@@ -331,8 +331,10 @@ def test_a_full_queue_drops_the_oldest_event_with_a_warning(caplog: pytest.LogCa
 
 @pytest.mark.parametrize("error", [ForbiddenError("No.", code="runtime_unknown"), DatabaseError("No.")])
 def test_usage_that_the_database_refuses_is_dropped_with_a_warning(
-    error: SupaLLMError, caplog: pytest.LogCaptureFixture
+    error: SupaLLMError, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("supa_llm.client.recorder._FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("supa_llm.client.recorder._LONGEST_PAUSE", 0.01)
     database = Database()
     database.error = error
     with recorder(database) as usage:
@@ -341,6 +343,19 @@ def test_usage_that_the_database_refuses_is_dropped_with_a_warning(
         assert usage.flush(5)
         assert usage.dropped == 4
     assert error.code in caplog.text
+
+
+def test_a_failure_without_a_clear_cause_is_retried() -> None:
+    """Such as a proxy's own error while the project restarts."""
+    database = Database()
+    database.error = DatabaseError("error 500")
+    with recorder(database) as usage:
+        usage.put(ticketed("1"), ANNA)
+        wait_until(lambda: database.tries == 1)
+        database.error = None
+        assert usage.flush(5)
+        assert usage.dropped == 0
+    assert database.taken == ["1"]
 
 
 def test_retries_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -144,12 +144,12 @@ class _Account:
 
     _identity: Identity
     _ticket: str | None = None
+    _process: int
 
     def __init__(self, store: Store, operator_keys: OperatorKeys, recorder: Recorder) -> None:
         self._store = store
         self._operator_keys = operator_keys
         self._recorder = recorder
-        self._process = os.getpid()
 
     def operator_key(self, provider: str) -> Secret | None:
         return self._operator_keys.get(provider)
@@ -201,7 +201,7 @@ class UserAccount(_Account):
         self._identity = self._identify()
         request, token = self._request(task, model, needs), self._identity.token
         route = self._drive(_find_route(request, demand, self._store, token))
-        self._ticket = route.ticket
+        self._ticket, self._process = route.ticket, os.getpid()
         return route
 
     def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
@@ -260,7 +260,7 @@ class AsyncUserAccount(_Account):
         self._identity = await self._identify()
         request, token = self._request(task, model, needs), self._identity.token
         route = await self._drive(_find_route(request, demand, self._store, token))
-        self._ticket = route.ticket
+        self._ticket, self._process = route.ticket, os.getpid()
         return route
 
     async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:

@@ -20,6 +20,7 @@ from supa_llm.database.call import Call
 from supa_llm.database.usage import record_usage_batch
 from supa_llm.errors import (
     ConfigurationError,
+    DatabaseError,
     DatabaseUnavailableError,
     ForbiddenError,
     NotSignedInError,
@@ -37,15 +38,17 @@ _BATCH = 200  # most events in one call
 _IDLE = 5.0  # seconds after which an idle worker ends
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0  # seconds between retries while the database is unavailable
 _REFUSED_PAUSE = 5.0  # seconds until a token that was refused before its expiry is tried again
+_TRIES = 3  # calls with one event alone whose failures nothing explains
 _WARN_EVERY = 10.0  # seconds between two warnings of the same kind
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Event:
     fields: Mapping[str, Any] = field(repr=False)
     then: Callable[[], None] | None = field(default=None, repr=False)
     spooled: int | None = None
     queued: float = field(default_factory=time.monotonic)
+    failures: int = 0
 
 
 class _Lane:
@@ -327,6 +330,10 @@ class Recorder:
                     self._abandon(reason, list(lane.waiting))
                     lane.waiting.clear()
                 return
+            case DatabaseError() if len(batch) == 1 and batch[0].failures < _TRIES - 1:
+                batch[0].failures += 1  # it may be the database's fault, or the event's
+                self._back_off()
+                lane.waiting.extendleft(batch)
             case SupaLLMError() if _refuses_all(error) or len(batch) == 1:
                 self._drop(f"the database refused it ({error.code})", batch)
             case _ if len(batch) == 1:

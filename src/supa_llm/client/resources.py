@@ -59,6 +59,7 @@ class _Resources(ABC):
 
     cache: Store
     recorder: Recorder
+    engine: Engine | AsyncEngine
 
     def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options[H]) -> None:
         check(
@@ -107,10 +108,11 @@ class _Resources(ABC):
         """Share no connection and no lock with the parent of this forked process."""
         if not self._closed:
             self._open()
+            self.engine.begin_child()
 
     @abstractmethod
     def _open(self) -> None:
-        """Make new connections and empty caches."""
+        """Open the connections to the project, and an empty cache."""
 
     def _make_recorder(self, send: Send) -> Recorder:
         patience = _TEN_MINUTES if self._spool is None else _DAY
@@ -121,6 +123,7 @@ class Resources(_Resources):
     """For threads."""
 
     cache: Cache
+    engine: Engine
 
     def __init__(self, sb: supabase.Client, options: Options[httpx.Client]) -> None:
         if _is_asynchronous(sb) is not False:
@@ -128,9 +131,10 @@ class Resources(_Resources):
                 "SupaLLM needs a supabase.Client.", hint="For an asynchronous client, use AsyncSupaLLM."
             )
         super().__init__(sb, options)
-        # The app's own HTTP clients, if there are any, may have a proxy or a certificate.
-        self._app_http, self._provider_http = sb.options.httpx_client, options.http_client
+        # The app's own HTTP client, if there is one, may have a proxy or a certificate.
+        self._app_http = sb.options.httpx_client
         self._open()
+        self.engine = Engine(options.http_client)
         self.recorder = self._make_recorder(lambda call, token: self._database.run(call, token))
         begin_in_children(self)
 
@@ -139,7 +143,6 @@ class Resources(_Resources):
         self._own_http = None if self._app_http else http
         self._database = Database(self.project, http)
         self.cache = Cache()
-        self.engine = Engine(self._provider_http)
 
     def account(self, identify: Callable[[], Identity]) -> UserAccount:
         return UserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
@@ -171,6 +174,7 @@ class AsyncResources(_Resources):
     """For tasks of one event loop."""
 
     cache: AsyncCache
+    engine: AsyncEngine
 
     def __init__(self, sb: supabase.AsyncClient, options: Options[httpx.AsyncClient]) -> None:
         if _is_asynchronous(sb) is not True:
@@ -178,8 +182,9 @@ class AsyncResources(_Resources):
                 "AsyncSupaLLM needs a supabase.AsyncClient.", hint="For a synchronous client, use SupaLLM."
             )
         super().__init__(sb, options)
-        self._app_http, self._provider_http = sb.options.httpx_client, options.http_client
+        self._app_http = sb.options.httpx_client
         self._open()
+        self.engine = AsyncEngine(options.http_client)
         self.recorder = self._make_recorder(lambda call, token: self._recording.run(call, token))
         begin_in_children(self)
 
@@ -191,7 +196,6 @@ class AsyncResources(_Resources):
         self._recording_http = _sync_http(self._database_timeout)
         self._recording = Database(self.project, self._recording_http)
         self.cache = AsyncCache()
-        self.engine = AsyncEngine(self._provider_http)
 
     def account(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserAccount:
         return AsyncUserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
