@@ -143,7 +143,7 @@ class _Account:
     """The part without I/O. One object serves one request, of the user who is signed in when it begins."""
 
     _identity: Identity
-    _ticket: str | None = None
+    _ticket: Secret | None = None
     _process: int
 
     def __init__(self, store: Store, operator_keys: OperatorKeys, recorder: Recorder) -> None:

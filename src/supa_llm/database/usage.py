@@ -13,6 +13,7 @@ from supa_llm.database.encoding import day, timestamp
 from supa_llm.errors import InvalidInputError
 from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt
+from supa_llm.values.secrets import Secret
 from supa_llm.values.usage import (
     Bucket,
     Dimension,
@@ -27,7 +28,7 @@ from supa_llm.values.usage import (
 
 
 def usage_event(
-    request_id: UUID, task: str | None, attempt: Attempt, ticket: str | None = None
+    request_id: UUID, task: str | None, attempt: Attempt, ticket: Secret | None = None
 ) -> dict[str, Any]:
     """One attempt, for :func:`record_usage_batch`.
 
@@ -36,7 +37,7 @@ def usage_event(
     """
     fields_of_usage = {it.name: getattr(attempt.usage, it.name) for it in fields(attempt.usage)}
     event = {
-        "ticket": ticket,
+        "ticket": ticket.reveal() if ticket else None,
         "request_id": str(request_id),
         "attempt": attempt.number,
         "task": task,
@@ -56,9 +57,9 @@ def usage_event(
     return {name: value for name, value in event.items() if value is not None}
 
 
-def release_event(request_id: UUID, ticket: str | None = None) -> dict[str, Any]:
+def release_event(request_id: UUID, ticket: Secret | None = None) -> dict[str, Any]:
     """Release the reservations of a request whose attempts did not all run, in the same batch."""
-    return {"request_id": str(request_id), "release": True} | ({"ticket": ticket} if ticket else {})
+    return {"request_id": str(request_id), "release": True} | ({"ticket": ticket.reveal()} if ticket else {})
 
 
 def record_usage_batch(events: Sequence[Mapping[str, Any]]) -> Call[list[Recording]]:

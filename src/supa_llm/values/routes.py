@@ -69,9 +69,9 @@ class Route(Row):
         expires_at: end of the lease, until which the keys may be kept; None for an explained route.
         metered: whether quotas apply to the user. Such a route serves one request: usage is reserved for its
             first candidate, and must be reserved for each further one before it is tried.
-        max_output_tokens: maximum number of output tokens for the request; None if unlimited.
         ticket: lets the runtime that resolved the route record its usage for a day, without the user's token;
             None without a runtime.
+        max_output_tokens: maximum number of output tokens for the request; None if unlimited.
     """
 
     task: str | None
@@ -80,5 +80,5 @@ class Route(Row):
     expires_at: datetime | None = None
     advice: str = ""
     metered: bool = False
+    ticket: Secret | None = None
     max_output_tokens: int | None = None
-    ticket: str | None = field(default=None, repr=False)
