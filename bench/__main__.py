@@ -19,6 +19,7 @@ from bench.quotas import quota_overspend
 from bench.reports import report_10m
 from bench.routes import route_calls, route_p50, route_p50_quota, route_scale
 from bench.usage import (
+    usage_batch,
     usage_p50,
     usage_p50_quota,
     usage_rps_hot_user,
@@ -44,6 +45,14 @@ BENCHMARKS = (
         "the same RPC, requests/s",
         aim=0.85,
         run=usage_rps_hot_user,
+        more_is_better=True,
+    ),
+    Benchmark(
+        "usage_batch",
+        "record usage in calls of 100 events of 20 users, events/s at one connection",
+        "an RPC that inserts a bare row, requests/s",
+        aim=8,
+        run=usage_batch,
         more_is_better=True,
     ),
     Benchmark(

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 Request = Callable[[], bytes]
 
-_UUID_BYTES = 36
+#: Stands for a new id in the arguments of requests; as long as one.
+NEW_ID = "?" * 36
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,22 @@ def new_id() -> bytes:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-b{text[17:20]}-{text[20:32]}".encode()
 
 
-def rpc_with_new_id(
+def rpc_with_new_ids(
     url: str,
     name: str,
     arguments: Mapping[str, Any],
     token: str,
-    field: str,
     make_id: Callable[[], bytes] = new_id,
+    runtime: str | None = None,
 ) -> Request:
-    """Requests of one RPC, each with a new UUIDv7 in ``field``."""
-    mark = "?" * _UUID_BYTES
-    request = _post(url, name, json.dumps({**arguments, field: mark}).encode(), token)
-    before, after = request.split(mark.encode())
-    return lambda: before + make_id() + after
+    """Requests of one RPC, each with new UUIDv7s in place of ``NEW_ID``.
+
+    Args:
+        runtime: secret of the runtime that sends the requests.
+    """
+    request = _post(url, name, json.dumps(arguments).encode(), token, runtime)
+    first, *others = request.split(NEW_ID.encode())
+    return lambda: b"".join([first, *(part for other in others for part in (make_id(), other))])
 
 
 class Connection:
@@ -124,9 +128,10 @@ def requests_per_second(url: str, request: Request, *, connections: int, seconds
     return done / (now - start)
 
 
-def _post(url: str, name: str, body: bytes, token: str) -> bytes:
+def _post(url: str, name: str, body: bytes, token: str, runtime: str | None = None) -> bytes:
+    secret = f"x-llm-runtime: {runtime}\r\n" if runtime else ""
     head = (
-        f"POST /rpc/{name} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {token}\r\n"
+        f"POST /rpc/{name} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {token}\r\n{secret}"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

@@ -80,9 +80,19 @@ def compare_p50(measured: Side, baseline: Side, *, rounds: int = 15, requests: i
 
 
 def compare_throughput(
-    measured: Side, baseline: Side, *, connections: int, rounds: int = 21, seconds: float = 0.7
+    measured: Side,
+    baseline: Side,
+    *,
+    connections: int,
+    measured_weight: int = 1,
+    rounds: int = 21,
+    seconds: float = 0.7,
 ) -> Measured:
-    """Compare requests per second over many connections; the sides take turns in going first."""
+    """Compare requests per second over many connections; the sides take turns in going first.
+
+    Args:
+        measured_weight: for how many requests of the baseline a request of the measured side counts.
+    """
     ratios, measured_rps, baseline_rps = [], [], []
 
     def run(side: Side) -> float:
@@ -98,7 +108,7 @@ def compare_throughput(
             b, a = run(baseline), run(measured)
         measured_rps.append(a)
         baseline_rps.append(b)
-        ratios.append(a / b)
+        ratios.append(measured_weight * a / b)
     return Measured(
         ratios,
         {

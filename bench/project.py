@@ -87,7 +87,23 @@ class Project:
         **arguments: Any,
     ) -> Side:
         """The same, each with a new UUIDv7 in ``field``."""
-        return self._known(load.rpc_with_new_id(self.url, name, arguments, user.access_token, field, make_id))
+        return self._known(
+            load.rpc_with_new_ids(
+                self.url, name, {**arguments, field: load.NEW_ID}, user.access_token, make_id
+            )
+        )
+
+    def runtime(self) -> str:
+        """The secret of a new runtime."""
+        return str(self.stack.admin("register_llm_runtime", p_name="bench")["secret"])
+
+    def batch(self, secret: str, events: Sequence[dict[str, Any]]) -> Side:
+        """Calls of a runtime that record these events, each time with new ids and without a user's token."""
+        anon = self.stack.sign(role="anon", exp=_END)
+        arguments = {"p_events": [{**event, "request_id": load.NEW_ID} for event in events]}
+        return self._known(
+            load.rpc_with_new_ids(self.url, "record_llm_usage_batch", arguments, anon, runtime=secret)
+        )
 
     def in_turn(self, sides: Sequence[Side]) -> Side:
         """The requests of several users in turn."""

@@ -14,6 +14,7 @@ from bench.routes import CROWD, set_quota
 from tests.support import User
 
 _CONNECTIONS = 32
+_BATCH, _BATCH_USERS = 100, 20
 _RESERVED_AHEAD = 3000
 _EVENT: dict[str, Any] = {
     "p_attempt": 1,
@@ -42,6 +43,21 @@ def usage_rps_hot_user(lab: Lab) -> Measured:
     """One user, one model and one hour, so that all requests update the same totals."""
     user = lab.small.user()
     return compare_throughput(_record(lab.small, user), _insert(lab.small, user), connections=_CONNECTIONS)
+
+
+def usage_batch(lab: Lab) -> Measured:
+    """A runtime records events of many users in one call, as the client's recorder does."""
+    secret = lab.small.runtime()
+    events = []
+    for user in (lab.small.user() for _ in range(_BATCH_USERS)):
+        event = {name.removeprefix("p_"): value for name, value in _event(user).items()}
+        event["ticket"] = _ticket(user, secret)
+        events += [event] * (_BATCH // _BATCH_USERS)
+    measured = compare_throughput(
+        lab.small.batch(secret, events), _insert(lab.small, user), connections=1, measured_weight=_BATCH
+    )
+    measured.detail.update(events_a_call=_BATCH, users_a_call=_BATCH_USERS)
+    return measured
 
 
 def usage_p50_quota(lab: Lab) -> Measured:
@@ -99,6 +115,13 @@ def _settle(project: Project, user: User) -> Side:
     reserve()
     side = project.request_with_new_id(user, "record_llm_usage", "p_request_id", ids.popleft, **_event(user))
     return Side(side.url, side.request, reserve)
+
+
+def _ticket(user: User, secret: str) -> str:
+    """The ticket of a route; the first call only leases the keys."""
+    for _ in range(2):
+        route = user.stack.rpc("resolve_llm_route", user.access_token, secret, p_task="speed").json()
+    return str(route["ticket"])
 
 
 def _event(user: User) -> dict[str, Any]:

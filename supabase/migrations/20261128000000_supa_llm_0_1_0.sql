@@ -256,6 +256,7 @@ create table llm_private.operator_settings (
   operator_keys_by_default boolean not null default true,
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
+  unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
   updated_at timestamptz not null default now()
@@ -277,6 +278,9 @@ comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
 'When a reservation of a quota expires; set it longer than the longest request.';
+comment on column llm_private.operator_settings.unsettled_reservations is
+'What an expired reservation that was never settled does in an enforced quota of the operator''s. count: it counts as
+used, so that not reporting usage never pays. free: it counts as nothing.';
 comment on column llm_private.operator_settings.unbounded_output_tokens is
 'Output limit of a request that sets none, where an enforced quota of tokens or cost applies to its user.';
 
@@ -322,7 +326,7 @@ begin
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
       'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens.'
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations.'
     );
   end if;
   begin
@@ -336,6 +340,7 @@ begin
       lease_seconds = v_row.lease_seconds,
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
+      unsettled_reservations = v_row.unsettled_reservations,
       events_kept_months = v_row.events_kept_months,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
@@ -343,7 +348,8 @@ begin
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
       'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
-      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000.'
+      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000; '
+      'unsettled_reservations: count or free.'
     );
   end;
   return llm_private.operator_settings_json();
@@ -485,7 +491,7 @@ comment on type public.llm_runtime is 'A runtime as administrators see it, witho
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.current_runtime()
+create function llm_private.current_runtime(p_revoked boolean default false)
 returns uuid
 language plpgsql
 volatile
@@ -500,7 +506,7 @@ begin
     return null;
   end if;
   select * into v_runtime from llm_private.runtimes
-  where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and revoked_at is null;
+  where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
   -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
   if not found then
     perform llm_private.fail(
@@ -518,7 +524,8 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
+'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, a revoked one as well.
+Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -615,6 +622,93 @@ $$;
 
 comment on function public.list_llm_runtimes is
 'For administrators: all runtimes, with when each was registered, revoked and last seen (to the minute).';
+
+-- 17_tickets.sql
+
+-- Tickets: with one, a runtime can record what it ran for a user after the user's access token has expired.
+--
+-- Each route that a runtime resolves comes with a ticket: the user, the time at which the ticket expires, and a
+-- signature over both and the runtime. A ticket is only good together with the secret of its runtime, and only to
+-- record usage and to release reservations. It opens no key and no settings.
+
+create table llm_private.ticket_key (
+  only_row boolean primary key default true check (only_row),
+  secret bytea not null default extensions.gen_random_bytes(32)
+);
+
+comment on table llm_private.ticket_key is 'The secret that signs tickets; exactly one row.';
+
+alter table llm_private.ticket_key enable row level security;
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.sign_ticket(p_user uuid, p_runtime uuid, p_expires bigint)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_claims constant bytea := uuid_send(p_user) || int8send(p_expires);
+  v_secret bytea;
+begin
+  select t.secret into strict v_secret from llm_private.ticket_key as t;
+  return encode(v_claims || extensions.hmac(v_claims || uuid_send(p_runtime), v_secret, 'sha256'), 'hex');
+end
+$$;
+
+comment on function llm_private.sign_ticket is
+'The ticket of a runtime for a user, in hexadecimal: 16 bytes of user, 8 of expiry in seconds since 1970, and 32 of HMAC.';
+
+create function llm_private.new_ticket(p_user uuid, p_runtime uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return llm_private.sign_ticket(p_user, p_runtime, extract(epoch from now())::bigint + 86400);
+end
+$$;
+
+comment on function llm_private.new_ticket is 'A ticket that is valid for a day.';
+
+create function llm_private.read_ticket(p_ticket text, p_runtime uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user uuid;
+  v_expires bigint;
+begin
+  -- Cheaper than a regular expression that counts the digits.
+  if length(p_ticket) = 112 and p_ticket ~ '^[0-9a-f]*$' then
+    v_user := left(p_ticket, 32)::uuid;
+    v_expires := ('x' || substr(p_ticket, 33, 16))::bit(64)::bigint;
+  end if;
+  -- Compares hashes, so that the time of the comparison tells nothing about the signature.
+  if
+    v_user is null
+    or sha256(convert_to(p_ticket, 'UTF8'))
+    <> sha256(convert_to(llm_private.sign_ticket(v_user, p_runtime, v_expires), 'UTF8'))
+  then
+    perform llm_private.fail(
+      403, 'ticket_invalid', 'The ticket is not valid for this runtime.',
+      'Send the ticket that came with the route, from the runtime that resolved the route.'
+    );
+  elsif v_expires <= extract(epoch from now()) then
+    perform llm_private.fail(
+      403, 'ticket_expired', 'The ticket has expired.', 'Record usage within a day of resolving the route.'
+    );
+  end if;
+  return v_user;
+end
+$$;
+
+comment on function llm_private.read_ticket is
+'The user of a runtime''s ticket. Errors: ticket_invalid, ticket_expired.';
 
 -- 20_alerts.sql
 
@@ -2302,6 +2396,43 @@ comment on column public.llm_usage_totals.latency_counts is
 'Histogram of the latencies in 40 buckets, each wider than the previous one by the square root of 2: see
 latency_bucket().';
 
+create type llm_private.attempt as (
+  user_id uuid,
+  request_id uuid,
+  attempt integer,
+  recorder uuid,
+  requested_at timestamptz,
+  task text,
+  provider text,
+  model text,
+  key_source text,
+  key_id uuid,
+  outcome text,
+  error_class text,
+  streamed boolean,
+  latency_ms integer,
+  input_tokens integer,
+  cached_input_tokens integer,
+  cache_write_tokens integer,
+  output_tokens integer,
+  reasoning_tokens integer,
+  other_tokens jsonb,
+  service_tier text,
+  retry_after double precision,
+  reservation uuid,
+  released_requests integer,
+  cost numeric,
+  cache_savings numeric,
+  price_id bigint,
+  unpriced boolean,
+  unreported boolean
+);
+
+comment on type llm_private.attempt is
+'An attempt to record: an event, and what recording needs besides. retry_after: seconds that the provider asked to wait.
+reservation: the request that reserved for this one, if not itself. Without a number, it is a request that did not run:
+its reservation is released, for released_requests requests or for all of them.';
+
 create type llm_private.usage_sum as (
   hour timestamptz,
   day date,
@@ -3907,6 +4038,24 @@ $$;
 comment on function llm_private.note_hour is
 'Mark an hour as stale if it is over. Call it in the transaction that changes the totals, for the earliest hour first.';
 
+create function llm_private.counted(p_counts integer[], p_buckets integer[])
+returns integer[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bucket integer;
+begin
+  foreach v_bucket in array p_buckets loop
+    p_counts[v_bucket] := p_counts[v_bucket] + 1;
+  end loop;
+  return p_counts;
+end
+$$;
+
+comment on function llm_private.counted is 'A histogram with one more latency in each of these buckets.';
+
 create function llm_private.add_to_totals(
   p_user uuid,
   p_hour timestamptz,
@@ -3916,7 +4065,7 @@ create function llm_private.add_to_totals(
   p_key_source text,
   p_key_id uuid,
   p_recorder uuid,
-  p_latency_bucket integer,
+  p_latency_buckets integer[],
   p_last_used_at timestamptz,
   p_measures llm_private.usage_measures
 )
@@ -3925,8 +4074,6 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_latency_counts integer[];
 begin
   -- Any free row of the group takes the sums; without one, a new row does.
   update public.llm_usage_totals as t
@@ -3945,8 +4092,7 @@ begin
     cache_savings = t.cache_savings + p_measures.cache_savings,
     unpriced = t.unpriced + p_measures.unpriced,
     unreported = t.unreported + p_measures.unreported,
-    latency_counts[coalesce(p_latency_bucket, 1)]
-    = t.latency_counts[coalesce(p_latency_bucket, 1)] + (p_latency_bucket is not null)::integer,
+    latency_counts = llm_private.counted(t.latency_counts, p_latency_buckets),
     last_used_at = greatest(t.last_used_at, p_last_used_at)
   where
     t.user_id = p_user and t.id = (
@@ -3960,13 +4106,10 @@ begin
       for update skip locked
     );
   if not found then
-    v_latency_counts := array_fill(0, '{40}'::integer[]);
-    if p_latency_bucket is not null then
-      v_latency_counts[p_latency_bucket] := 1;
-    end if;
     insert into public.llm_usage_totals overriding user value
     values (
-      p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder, v_latency_counts,
+      p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder,
+      llm_private.counted(array_fill(0, '{40}'::integer[]), p_latency_buckets),
       p_last_used_at, (p_measures).*
     );
   end if;
@@ -4325,11 +4468,13 @@ create table llm_private.reservations (
   owner uuid not null,
   starts_at timestamptz not null,
   amount numeric not null,
+  requests integer not null,
   expires_at timestamptz not null,
+  counted boolean not null default false,
   primary key (user_id, request_id, attempt, holder, quota_id)
 );
 
-create index reservations_expiry on llm_private.reservations (quota_id, owner, expires_at);
+create index reservations_expiry on llm_private.reservations (quota_id, owner, expires_at) where not counted;
 
 comment on table llm_private.reservations is
 'How much of a quota a running attempt may still use. It is settled with the attempt''s usage, or expires.';
@@ -4337,6 +4482,11 @@ comment on column llm_private.reservations.holder is
 'The runtime or user that made the reservation; only they can settle or release it.';
 comment on column llm_private.reservations.owner is 'Names the counter together with quota_id.';
 comment on column llm_private.reservations.starts_at is 'The period of the counter.';
+comment on column llm_private.reservations.amount is 'The most that each request may use.';
+comment on column llm_private.reservations.requests is
+'For how many more requests of the holder it is. Beyond the first one, they name its request_id when they are recorded.';
+comment on column llm_private.reservations.counted is
+'Expired without being settled, and therefore counted as used; corrected if the request is recorded after all.';
 
 alter table llm_private.quota_counters enable row level security;
 alter table llm_private.reservations enable row level security;
@@ -4347,11 +4497,12 @@ comment on type llm_private.quota_period is 'A period of a quota, including its 
 
 create type llm_private.weighed_attempt as (
   refusal jsonb,
+  requests integer,
   holds llm_private.reservations []
 );
 
 comment on type llm_private.weighed_attempt is
-'Why a quota refuses an attempt, or what to reserve for it in each quota that counts it.';
+'Why a quota refuses an attempt; or for how many such requests to reserve, and what in each quota that counts them.';
 
 -- Which quotas apply --------------------------------------------------------------------------------------------------
 
@@ -4411,6 +4562,24 @@ comment on function llm_private.binding_quotas is
 'The quotas that apply to a user: their own, all shared ones, and among the operator''s quotas that differ only in their
 scope the most specific one.';
 
+create function llm_private.quota_counts(
+  p_quota llm_private.quotas, p_task text, p_provider text, p_key_source text
+)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return
+    (p_quota.key_source is null or p_quota.key_source = p_key_source)
+    and (p_quota.provider is null or p_quota.provider = p_provider)
+    and (p_quota.task is null or p_quota.task = p_task);
+end
+$$;
+
+comment on function llm_private.quota_counts is 'Whether a quota counts such an attempt.';
+
 create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
 returns setof llm_private.quotas
 language plpgsql
@@ -4421,10 +4590,7 @@ as $$
 begin
   return query
   select q.* from llm_private.binding_quotas(p_user) as q
-  where
-    (q.key_source is null or q.key_source = p_key_source)
-    and (q.provider is null or q.provider = p_provider)
-    and (q.task is null or q.task = p_task)
+  where llm_private.quota_counts(q, p_task, p_provider, p_key_source)
   order by q.id;
 end
 $$;
@@ -4609,15 +4775,17 @@ begin
   perform llm_private.lock_usage(p_owner);
   insert into llm_private.quota_counters (owner, quota_id, starts_at, ends_at, used, reserved)
   select
-    p_owner, p_quota.id, w.starts_at, w.ends_at, llm_private.used_before(p_quota, p_owner, w.starts_at),
-    -- Reservations from before the counter was dropped by forget_counters().
-    coalesce(
-      (
-        select sum(r.amount) from llm_private.reservations as r
-        where r.quota_id = p_quota.id and r.owner = p_owner and r.starts_at = w.starts_at
-      ), 0
-    )
+    p_owner, p_quota.id, w.starts_at, w.ends_at,
+    llm_private.used_before(p_quota, p_owner, w.starts_at) + h.counted, h.reserved
   from llm_private.quota_window(p_quota.period, llm_private.quota_zone(p_quota, p_owner), now()) as w
+  -- Reservations from before the counter was dropped by forget_counters().
+  cross join lateral (
+    select
+      coalesce(sum(r.amount * r.requests) filter (where r.counted), 0) as counted,
+      coalesce(sum(r.amount * r.requests) filter (where not r.counted), 0) as reserved
+    from llm_private.reservations as r
+    where r.quota_id = p_quota.id and r.owner = p_owner and r.starts_at = w.starts_at
+  ) as h
   -- Unless the quota was removed meanwhile.
   where exists (select from llm_private.quotas as q where q.id = p_quota.id for key share)
   on conflict (owner, quota_id) do nothing;
@@ -4628,24 +4796,82 @@ comment on function llm_private.open_counter is
 'Open a counter with the usage so far in its period. The caller must not hold the lock of another counter.';
 
 create function llm_private.lock_counters(p_user uuid, p_quotas bigint[])
+returns llm_private.quota_counters[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select c from llm_private.quota_counters as c
+    where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id())
+    order by c.quota_id
+    for update
+  );
+end
+$$;
+
+comment on function llm_private.lock_counters is
+'Lock the counters of these quotas for a user''s attempts, in the order of locks, and return them.';
+
+create function llm_private.expire_reservations(p_user uuid, p_quotas bigint[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform from llm_private.quota_counters as c
-  where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id())
-  order by c.quota_id
-  for update;
+  with expired as (
+    select
+      r.user_id, r.request_id, r.attempt, r.holder, r.quota_id, r.owner, r.starts_at, r.amount * r.requests as amount,
+      c.starts_at is not null and q.enforced and q.set_by = 'operator' and o.unsettled_reservations = 'count' as counts
+    from llm_private.reservations as r
+    inner join llm_private.quotas as q on r.quota_id = q.id
+    cross join llm_private.operator_settings as o
+    left join llm_private.quota_counters as c
+      on r.owner = c.owner and r.quota_id = c.quota_id and r.starts_at = c.starts_at
+    where
+      r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and not r.counted
+      and r.expires_at <= now()
+  ),
+
+  kept as (
+    update llm_private.reservations as r
+    set counted = true
+    from expired as e
+    where
+      e.counts and r.user_id = e.user_id and r.request_id = e.request_id and r.attempt = e.attempt
+      and r.holder = e.holder and r.quota_id = e.quota_id
+  ),
+
+  gone as (
+    delete from llm_private.reservations as r
+    using expired as e
+    where
+      not e.counts and r.user_id = e.user_id and r.request_id = e.request_id and r.attempt = e.attempt
+      and r.holder = e.holder and r.quota_id = e.quota_id
+  )
+
+  update llm_private.quota_counters as c
+  set used = c.used + s.counted, reserved = c.reserved - s.amount
+  from (
+    select
+      e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount,
+      coalesce(sum(e.amount) filter (where e.counts), 0) as counted
+    from expired as e
+    group by e.owner, e.quota_id, e.starts_at
+  ) as s
+  where c.owner = s.owner and c.quota_id = s.quota_id and c.starts_at = s.starts_at;
 end
 $$;
 
-comment on function llm_private.lock_counters is
-'Lock the counters of these quotas for a user''s attempts, in the order of locks.';
+comment on function llm_private.expire_reservations is
+'Free the expired reservations in these quotas. In an enforced quota of the operator''s, they count as used instead, if
+the operator''s settings say so: otherwise whoever does not report usage would not pay for it. The caller has locked the
+counters.';
 
 create function llm_private.open_counters(p_user uuid, p_quotas bigint[])
-returns void
+returns llm_private.quota_counters[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -4653,6 +4879,7 @@ as $$
 declare
   v_quota llm_private.quotas;
   v_ended record;
+  v_counters llm_private.quota_counters[];
 begin
   -- Counters of shared quotas are opened when the quota is set.
   for v_quota in
@@ -4665,44 +4892,37 @@ begin
   loop
     perform llm_private.open_counter(v_quota, p_user);
   end loop;
-  perform llm_private.lock_counters(p_user, p_quotas);
 
+  v_counters := llm_private.lock_counters(p_user, p_quotas);
+  if not exists (select from unnest(v_counters) as c where c.ends_at <= now()) and not exists (
+    select from llm_private.reservations as r
+    where
+      r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and not r.counted
+      and r.expires_at <= now()
+  ) then
+    return v_counters;
+  end if;
   for v_ended in
     select c.owner, c.quota_id, w.starts_at, w.ends_at
-    from llm_private.quota_counters as c
+    from unnest(v_counters) as c
     inner join llm_private.quotas as q on c.quota_id = q.id
     cross join lateral llm_private.next_window(q.period, llm_private.quota_zone(q, c.owner), c.ends_at, now()) as w
-    where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id()) and c.ends_at <= now()
+    where c.ends_at <= now()
   loop
     update llm_private.quota_counters as c
     set starts_at = v_ended.starts_at, ends_at = v_ended.ends_at, used = 0, reserved = 0
     where c.owner = v_ended.owner and c.quota_id = v_ended.quota_id;
+    delete from llm_private.reservations as r
+    where r.quota_id = v_ended.quota_id and r.owner = v_ended.owner and r.counted;
   end loop;
-
-  perform from llm_private.reservations as r
-  where r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and r.expires_at <= now()
-  limit 1;
-  if found then
-    with gone as (
-      delete from llm_private.reservations as r
-      where r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and r.expires_at <= now()
-      returning r.owner, r.quota_id, r.starts_at, r.amount
-    )
-
-    update llm_private.quota_counters as c
-    set reserved = c.reserved - g.amount
-    from (
-      select e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount from gone as e
-      group by e.owner, e.quota_id, e.starts_at
-    ) as g
-    where c.owner = g.owner and c.quota_id = g.quota_id and c.starts_at = g.starts_at;
-  end if;
+  perform llm_private.expire_reservations(p_user, p_quotas);
+  return llm_private.lock_counters(p_user, p_quotas);
 end
 $$;
 
 comment on function llm_private.open_counters is
 'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
-ended, and free expired reservations.';
+ended, and free expired reservations. Returns the counters.';
 
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
@@ -4866,37 +5086,44 @@ comment on function llm_private.refuse is
 create function llm_private.weigh_attempt(
   p_user uuid,
   p_runtime uuid,
-  p_quotas bigint[],
+  p_quotas llm_private.quotas[],
+  p_counters llm_private.quota_counters[],
   p_task text,
   p_provider text,
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_requests integer
 )
 returns llm_private.weighed_attempt
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_line record;
   v_quota llm_private.quotas;
   v_counter llm_private.quota_counters;
   v_charge llm_private.attempt_cost;
   v_amount numeric;
   v_hold llm_private.reservations;
-  v_weighed llm_private.weighed_attempt := row(null, '{}');
+  v_weighed llm_private.weighed_attempt := row(null, p_requests, '{}');
 begin
-  for v_quota in select q.* from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as q loop
+  for v_line in
+    select q as quota, c as counter
+    from unnest(p_quotas) as q
+    left join unnest(p_counters) as c on q.id = c.quota_id
+    where llm_private.quota_counts(q, p_task, p_provider, p_key_source)
+    order by q.id
+  loop
+    v_quota := v_line.quota;
+    v_counter := v_line.counter;
     if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
       v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
       return v_weighed;
     end if;
-    select c.* into v_counter from llm_private.quota_counters as c
-    where
-      c.quota_id = v_quota.id and c.quota_id = any(p_quotas)
-      and c.owner = case when v_quota.shared then llm_private.operator_id() else p_user end;
-    continue when not found;
+    continue when v_counter.quota_id is null;
     v_amount := case v_quota.unit
       when 'requests' then 1
       -- At least one token, because an estimate of 0 would pass a quota that is used up.
@@ -4915,11 +5142,20 @@ begin
       end if;
     end if;
     -- An attempt that costs nothing is never beyond a quota of cost.
-    if v_quota.enforced and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
-      v_weighed.refusal := llm_private.quota_refusal(
-        v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
+    if v_quota.enforced and v_amount > 0 then
+      if v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
+        v_weighed.refusal := llm_private.quota_refusal(
+          v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
+        );
+        return v_weighed;
+      end if;
+      -- Reserving ahead takes at most an eighth of what is left, so that it does not refuse requests of other processes.
+      v_weighed.requests := greatest(
+        1,
+        least(
+          v_weighed.requests, floor((v_quota.amount - v_counter.used - v_counter.reserved) / 8 / v_amount)
+        )
       );
-      return v_weighed;
     end if;
     v_hold.quota_id := v_quota.id;
     v_hold.owner := v_counter.owner;
@@ -4932,27 +5168,68 @@ end
 $$;
 
 comment on function llm_private.weigh_attempt is
-'Whether the counters leave enough for an attempt: the first refusal, or the reservation for each quota that counts it.
-Call open_counters() first.';
+'Whether these counters, of those of these quotas that count it, leave enough for an attempt: the first refusal, or the
+reservation for it and for up to p_requests - 1 more. A quota without a counter only refuses.';
 
-create function llm_private.countable_quotas(p_user uuid, p_runtime uuid)
+create function llm_private.countable_quotas(p_quotas llm_private.quotas[], p_runtime uuid)
 returns bigint[]
 language plpgsql
-stable
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Usage that users report themselves cannot use up a shared quota.
-  return array(
-    select q.id from llm_private.binding_quotas(p_user) as q where not q.shared or p_runtime is not null
-  );
+  return array(select q.id from unnest(p_quotas) as q where not q.shared or p_runtime is not null);
 end
 $$;
 
 comment on function llm_private.countable_quotas is
-'The quotas that may count an attempt of a user through a runtime or, without p_runtime, their own.';
+'The ids of those quotas that count attempts through a runtime or, without p_runtime, of the user''s own process.';
 
-create function llm_private.release(p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer)
+create function llm_private.take_reserved(
+  p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer, p_quotas bigint[], p_requests integer
+)
+returns setof llm_private.reservations
+language plpgsql
+volatile
+rows 5
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  delete from llm_private.reservations as r
+  where
+    r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
+    and (p_attempt is null or r.attempt = p_attempt) and r.quota_id = any(p_quotas)
+    and r.requests <= coalesce(p_requests, r.requests)
+  returning r.*;
+  if p_requests is null then
+    return;
+  end if;
+  return query
+  with reduced as (
+    update llm_private.reservations as r
+    set requests = r.requests - p_requests
+    where
+      r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
+      and (p_attempt is null or r.attempt = p_attempt) and r.quota_id = any(p_quotas) and r.requests > p_requests
+    returning r.*
+  )
+
+  select
+    r.user_id, r.request_id, r.attempt, r.holder, r.quota_id, r.owner, r.starts_at, r.amount, p_requests,
+    r.expires_at, r.counted
+  from reduced as r;
+end
+$$;
+
+comment on function llm_private.take_reserved is
+'Take p_requests requests, or all of them, out of what a holder reserved in these quotas for an attempt or, without
+p_attempt, for all attempts of a request. Returns what was taken; the caller has locked the counters and corrects them.';
+
+create function llm_private.release(
+  p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer, p_requests integer
+)
 returns void
 language plpgsql
 volatile
@@ -4970,118 +5247,57 @@ begin
     return;
   end if;
   perform llm_private.lock_counters(p_user, v_quotas);
-  with gone as (
-    delete from llm_private.reservations as r
-    where
-      r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
-      and (p_attempt is null or r.attempt = p_attempt) and r.quota_id = any(v_quotas)
-    returning r.owner, r.quota_id, r.starts_at, r.amount
-  )
-
   update llm_private.quota_counters as c
-  set reserved = c.reserved - g.amount
+  set reserved = c.reserved - t.reserved, used = c.used - t.counted
   from (
-    select e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount from gone as e
-    group by e.owner, e.quota_id, e.starts_at
-  ) as g
-  where c.owner = g.owner and c.quota_id = g.quota_id and c.starts_at = g.starts_at;
+    select
+      r.owner, r.quota_id, r.starts_at,
+      coalesce(sum(r.amount * r.requests) filter (where not r.counted), 0) as reserved,
+      coalesce(sum(r.amount * r.requests) filter (where r.counted), 0) as counted
+    from llm_private.take_reserved(p_user, p_holder, p_request_id, p_attempt, v_quotas, p_requests) as r
+    group by r.owner, r.quota_id, r.starts_at
+  ) as t
+  where c.owner = t.owner and c.quota_id = t.quota_id and c.starts_at = t.starts_at;
 end
 $$;
 
 comment on function llm_private.release is
-'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request.';
+'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request; with p_requests, only
+for so many requests.';
 
-create function llm_private.begin_reserving(p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer)
-returns bigint[]
+create function llm_private.begin_reserving(
+  p_user uuid, p_runtime uuid, p_quotas bigint[], p_request_id uuid, p_attempt integer
+)
+returns llm_private.quota_counters[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_holder constant uuid := coalesce(p_runtime, p_user);
-  v_quotas constant bigint[] := llm_private.countable_quotas(p_user, p_runtime);
-begin
   -- Includes quotas that no longer apply but have a reservation of the attempt.
-  perform llm_private.open_counters(
-    p_user,
-    v_quotas || array(
-      select r.quota_id from llm_private.reservations as r
-      where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
-    )
+  v_held constant bigint[] := array(
+    select r.quota_id from llm_private.reservations as r
+    where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
   );
-  -- An attempt reserves again if its candidate could not be tried or the response was lost.
-  perform llm_private.release(p_user, v_holder, p_request_id, p_attempt);
-  return v_quotas;
+  v_counters llm_private.quota_counters[];
+begin
+  v_counters := llm_private.open_counters(p_user, p_quotas || v_held);
+  if v_held <> '{}' then
+    -- An attempt reserves again if its candidate could not be tried or the response was lost.
+    perform llm_private.release(p_user, v_holder, p_request_id, p_attempt, null);
+    v_counters := llm_private.lock_counters(p_user, p_quotas);
+  end if;
+  return v_counters;
 end
 $$;
 
 comment on function llm_private.begin_reserving is
-'Lock all counters that an attempt of this user may need, and free what the attempt reserved before. Returns the quotas
-that may count the attempt.';
+'Lock the counters of these quotas, all that an attempt of this user may need, and free what the attempt reserved before.
+Returns the counters.';
 
 create function llm_private.reserve(
-  p_user uuid,
-  p_runtime uuid,
-  p_quotas bigint[],
-  p_request_id uuid,
-  p_attempt integer,
-  p_task text,
-  p_provider text,
-  p_model text,
-  p_key_source text,
-  p_input_tokens integer,
-  p_output_tokens integer
-)
-returns jsonb
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_refusal jsonb;
-  v_holds llm_private.reservations[];
-  v_expires_at timestamptz;
-begin
-  select w.refusal, w.holds into v_refusal, v_holds
-  from llm_private.weigh_attempt(
-    p_user, p_runtime, p_quotas, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens
-  ) as w;
-  if v_refusal is null then
-    select now() + make_interval(secs => o.reservation_seconds) into v_expires_at
-    from llm_private.operator_settings as o;
-    insert into llm_private.reservations (
-      user_id, request_id, attempt, holder, quota_id, owner, starts_at, amount, expires_at
-    )
-    select
-      p_user, p_request_id, p_attempt, coalesce(p_runtime, p_user), h.quota_id, h.owner, h.starts_at, h.amount,
-      v_expires_at
-    from unnest(v_holds) as h;
-    update llm_private.quota_counters as c
-    set reserved = c.reserved + h.amount
-    from unnest(v_holds) as h
-    where c.owner = h.owner and c.quota_id = h.quota_id;
-  end if;
-  return v_refusal;
-end
-$$;
-
-comment on function llm_private.reserve is
-'Reserve the most that an attempt may use, in each quota that counts it. p_quotas is the result of begin_reserving().
-Returns null, or the refusal if a quota refuses; then nothing is reserved.';
-
-create function llm_private.settle(
-  p_user uuid,
-  p_runtime uuid,
-  p_request_id uuid,
-  p_attempt integer,
-  p_task text,
-  p_provider text,
-  p_key_source text,
-  p_requested_at timestamptz,
-  p_answered boolean,
-  p_tokens bigint,
-  p_cost numeric,
-  p_unreported boolean
+  p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer, p_weighed llm_private.weighed_attempt
 )
 returns void
 language plpgsql
@@ -5089,62 +5305,130 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_holder constant uuid := coalesce(p_runtime, p_user);
+  v_expires_at timestamptz;
+begin
+  -- What is reserved ahead may be used until the end of the lease.
+  select now() + make_interval(
+    secs => o.reservation_seconds + case when p_weighed.requests > 1 then o.lease_seconds else 0 end
+  ) into v_expires_at
+  from llm_private.operator_settings as o;
+  insert into llm_private.reservations (
+    user_id, request_id, attempt, holder, quota_id, owner, starts_at, amount, requests, expires_at
+  )
+  select
+    p_user, p_request_id, p_attempt, coalesce(p_runtime, p_user), h.quota_id, h.owner, h.starts_at, h.amount,
+    p_weighed.requests, v_expires_at
+  from unnest(p_weighed.holds) as h;
+  update llm_private.quota_counters as c
+  set reserved = c.reserved + h.amount * p_weighed.requests
+  from unnest(p_weighed.holds) as h
+  where c.owner = h.owner and c.quota_id = h.quota_id;
+end
+$$;
+
+comment on function llm_private.reserve is
+'Reserve what weigh_attempt() returned without a refusal. The caller has locked the counters.';
+
+create function llm_private.lock_settled(p_attempts llm_private.attempt[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from llm_private.quota_counters as c
+  inner join (
+    select u.user_id, q.id as quota_id
+    from (
+      select distinct a.user_id, nullif(a.recorder, a.user_id) as runtime from unnest(p_attempts) as a
+    ) as u
+    cross join lateral llm_private.binding_quotas(u.user_id) as q
+    where not q.shared or u.runtime is not null
+    union
+    select r.user_id, r.quota_id
+    from unnest(p_attempts) as a
+    inner join llm_private.reservations as r
+      on a.user_id = r.user_id and coalesce(a.reservation, a.request_id) = r.request_id and a.attempt = r.attempt
+      and a.recorder = r.holder
+  ) as n on c.quota_id = n.quota_id and c.owner in (n.user_id, llm_private.operator_id())
+  order by c.quota_id, c.owner
+  for update of c;
+end
+$$;
+
+comment on function llm_private.lock_settled is
+'Lock all counters that settling these attempts of several users may need, in the order of locks.';
+
+create function llm_private.settle(p_attempt llm_private.attempt)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := p_attempt.user_id;
+  v_trusted constant boolean := p_attempt.recorder <> p_attempt.user_id;
+  v_reserved_by constant uuid := coalesce(p_attempt.reservation, p_attempt.request_id);
+  v_answered constant boolean := p_attempt.outcome <> 'failed';
+  v_tokens constant bigint := case
+    when not v_answered or p_attempt.input_tokens is not null or p_attempt.output_tokens is not null
+      then coalesce(p_attempt.input_tokens, 0)::bigint + coalesce(p_attempt.output_tokens, 0)
+  end;
   v_counting constant bigint[] := array(
-    select m.id from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as m
-    where not m.shared or p_runtime is not null
+    select m.id from llm_private.matching_quotas(v_user, p_attempt.task, p_attempt.provider, p_attempt.key_source) as m
+    -- Usage that users report themselves cannot use up a shared quota.
+    where not m.shared or v_trusted
   );
   v_quotas constant bigint[] := v_counting || array(
     select r.quota_id from llm_private.reservations as r
-    where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+    where
+      r.user_id = v_user and r.request_id = v_reserved_by and r.attempt = p_attempt.attempt
+      and r.holder = p_attempt.recorder
   );
   v_line record;
   v_used numeric;
 begin
-  perform llm_private.lock_counters(p_user, v_quotas);
+  perform llm_private.lock_counters(v_user, v_quotas);
   -- A missing counter will be opened with the recorded usage, which already includes this attempt.
   for v_line in
-    with held as (
-      delete from llm_private.reservations as r
-      where
-        r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
-        and r.quota_id = any(v_quotas)
-      returning r.quota_id, r.starts_at, r.amount
-    )
-
     select
-      q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held, coalesce(h.starts_at = c.starts_at, false) as here,
+      q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held,
+      h.starts_at = c.starts_at and not h.counted as reserved, h.starts_at = c.starts_at and h.counted as counted,
       -- An attempt from a past period does not count in the current one.
       q.id = any(v_counting) and c.ends_at > now()
-      and coalesce(h.starts_at = c.starts_at, p_requested_at >= c.starts_at) as counts
+      and (h.starts_at = c.starts_at or p_attempt.requested_at >= c.starts_at) as counts
     from llm_private.quota_counters as c
     inner join llm_private.quotas as q on c.quota_id = q.id
-    left join held as h on c.quota_id = h.quota_id
-    where c.quota_id = any(v_quotas) and c.owner in (p_user, llm_private.operator_id())
+    left join llm_private.take_reserved(
+      v_user, p_attempt.recorder, v_reserved_by, p_attempt.attempt, v_quotas, 1
+    ) as h on c.quota_id = h.quota_id
+    where c.quota_id = any(v_quotas) and c.owner in (v_user, llm_private.operator_id())
   loop
     -- Usage that the provider did not report counts as the reservation, the most that it can be.
     v_used := case
-      when not v_line.counts then 0
-      when (v_line.quota).unit = 'requests' then p_answered::integer
-      when (v_line.quota).unit = 'tokens' then coalesce(p_tokens, case when p_answered then v_line.held else 0 end)
-      else coalesce(p_cost, case when p_unreported then v_line.held else 0 end)
+      when v_line.counts is not true then 0
+      when (v_line.quota).unit = 'requests' then v_answered::integer
+      when (v_line.quota).unit = 'tokens' then coalesce(v_tokens, v_line.held)
+      else coalesce(p_attempt.cost, case when p_attempt.unreported then v_line.held else 0 end)
     end;
     update llm_private.quota_counters as c
-    set used = c.used + v_used, reserved = c.reserved - case when v_line.here then v_line.held else 0 end
+    set
+      used = c.used + v_used - case when v_line.counted then v_line.held else 0 end,
+      reserved = c.reserved - case when v_line.reserved then v_line.held else 0 end
     where c.owner = v_line.owner and c.quota_id = (v_line.quota).id
     returning c.used into v_used;
     if v_line.counts then
-      perform llm_private.alert_quota(v_line.quota, p_user, v_line.starts_at, v_used);
+      perform llm_private.alert_quota(v_line.quota, v_user, v_line.starts_at, v_used);
     end if;
   end loop;
 end
 $$;
 
 comment on function llm_private.settle is
-'Count an attempt''s usage in each quota that counts it, and free its reservations.';
+'Count an attempt''s usage in each quota that counts it, and free what was reserved for it.';
 
 create function llm_private.check_reservation(
-  p_request_id uuid, p_attempt integer, p_input_tokens integer, p_output_tokens integer
+  p_request_id uuid, p_attempt integer, p_input_tokens integer, p_output_tokens integer, p_requests integer
 )
 returns void
 language plpgsql
@@ -5163,7 +5447,8 @@ begin
     llm_private.check_value(
       'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
       'p_input_tokens or p_output_tokens', 'null, or 0 or more'
-    );
+    ),
+    llm_private.check_value('invalid_argument', p_requests between 1 and 1000, 'p_requests', '1 to 1000');
 end
 $$;
 
@@ -5189,24 +5474,47 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_refusal jsonb;
-begin
-  perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens);
-  v_refusal := llm_private.reserve(
-    v_user, v_runtime, llm_private.begin_reserving(v_user, v_runtime, p_request_id, p_attempt), p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source,
-    coalesce(p_input_tokens, 0),
-    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o))
+  v_quotas constant llm_private.quotas[] := array(
+    select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m
   );
-  if v_refusal is not null then
-    perform llm_private.refuse(v_refusal);
+  v_weighed llm_private.weighed_attempt;
+begin
+  perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
+  v_weighed := llm_private.weigh_attempt(
+    v_user, v_runtime, v_quotas,
+    llm_private.begin_reserving(
+      v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
+    ),
+    p_task, p_provider, p_model, p_key_source, coalesce(p_input_tokens, 0),
+    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1
+  );
+  if v_weighed.refusal is not null then
+    perform llm_private.refuse(v_weighed.refusal);
   end if;
+  perform llm_private.reserve(v_user, v_runtime, p_request_id, p_attempt, v_weighed);
 end
 $$;
 
 comment on function llm_private.reserve_attempt is
 'Reserve for the next candidate of a request. Errors: see reserve_llm_attempt().';
 
-create function llm_private.release_request(p_request_id uuid)
+create function llm_private.release_reserved(p_user uuid, p_holder uuid, p_request_id uuid, p_requests integer)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Excludes opening a counter meanwhile, which would sum these reservations.
+  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(p_user));
+  perform llm_private.release(p_user, p_holder, p_request_id, null, p_requests);
+end
+$$;
+
+comment on function llm_private.release_reserved is
+'Free what this holder reserved for a request, all of it or for p_requests requests.';
+
+create function llm_private.release_request(p_request_id uuid, p_requests integer)
 returns void
 language plpgsql
 volatile
@@ -5216,9 +5524,12 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
-  -- Excludes opening a counter meanwhile, which would sum these reservations.
-  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
-  perform llm_private.release(v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, null);
+  perform llm_private.check_value(
+    'invalid_argument', p_requests is null or p_requests between 1 and 1000, 'p_requests', 'null, or 1 to 1000'
+  );
+  perform llm_private.release_reserved(
+    v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, p_requests
+  );
 end
 $$;
 
@@ -5653,17 +5964,18 @@ comment on function public.reserve_llm_attempt is
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 Errors: not_signed_in, runtime_unknown, invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
 
-create function public.release_llm_request(p_request_id uuid)
+create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.release_request(p_request_id)
+  select llm_private.release_request(p_request_id, p_requests)
 $$;
 
 comment on function public.release_llm_request is
-'Free the caller''s reservations for a request that does not run. Errors: not_signed_in, runtime_unknown.';
+'Free the caller''s reservations for a request that does not run. With p_requests, only for so many of the requests that
+resolve_llm_route() reserved for. Errors: not_signed_in, runtime_unknown, invalid_argument.';
 
 -- 75_route.sql
 
@@ -5753,6 +6065,12 @@ create type llm_private.keyed_route as (
 comment on type llm_private.keyed_route is
 'Candidates with their leased keys in plain text, the ids of all their keys, whether one of them is not on lease, and
 when the first of the leases ends.';
+
+create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
+
+comment on type llm_private.reserved_route is
+'How many candidates before the first allowed one the quotas refuse, for how many requests is reserved, and when the
+first period of these quotas ends; null if the first allowed candidate is not metered.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -6044,22 +6362,24 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime uuid;
-  v_quotas bigint[];
+  v_quotas llm_private.quotas[];
+  v_counters llm_private.quota_counters[];
   v_lines llm_private.route_line[];
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
     v_runtime := llm_private.current_runtime();
-    v_quotas := llm_private.countable_quotas(v_user, v_runtime);
-    perform llm_private.open_counters(v_user, v_quotas);
+    v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
+    v_counters := llm_private.open_counters(v_user, llm_private.countable_quotas(v_quotas, v_runtime));
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
         -- For one token in and one out, so that only a quota that is used up refuses.
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1
+            v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
+            v_lines[i].key_source, 1, 1, 1
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -6171,55 +6491,68 @@ meanwhile.';
 create function llm_private.reserve_route(
   p_user uuid,
   p_runtime uuid,
+  p_quotas llm_private.quotas[],
   p_task text,
-  p_model text,
-  p_needs text[],
-  p_operator_providers text[],
+  p_candidates json,
   p_request_id uuid,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_requests integer
 )
-returns text[]
+returns llm_private.reserved_route
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_quotas bigint[];
-  v_line llm_private.route_line;
+  v_counters llm_private.quota_counters[];
+  v_candidate record;
+  v_weighed llm_private.weighed_attempt;
   v_refusal jsonb;
-  v_reported jsonb;
-  v_refused text[] := '{}'::text[];
+  v_reserved llm_private.reserved_route := row(0, null, null);
 begin
-  v_quotas := llm_private.begin_reserving(p_user, p_runtime, p_request_id, 1);
-  for v_line in
-    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
-    where r.skipped is null
+  for v_candidate in
+    select c.* from json_to_recordset(p_candidates)
+    as c (provider text, model text, key_source text, metered boolean)
   loop
-    v_refusal := llm_private.reserve(
-      p_user, p_runtime, v_quotas, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
-      p_input_tokens, p_output_tokens
+    -- A candidate that no quota counts needs no reservation.
+    if v_candidate.metered is not true then
+      return v_reserved;
+    end if;
+    if v_counters is null then
+      v_counters := llm_private.begin_reserving(
+        p_user, p_runtime, llm_private.countable_quotas(p_quotas, p_runtime), p_request_id, 1
+      );
+    end if;
+    v_weighed := llm_private.weigh_attempt(
+      p_user, p_runtime, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
+      p_input_tokens, p_output_tokens, p_requests
     );
-    exit when v_refusal is null;
-    v_refused := v_refused || concat_ws(' ', v_line.key_source, v_line.provider, v_line.model);
+    if v_weighed.refusal is null then
+      perform llm_private.reserve(p_user, p_runtime, p_request_id, 1, v_weighed);
+      v_reserved.requests := v_weighed.requests;
+      v_reserved.until := (
+        select min(c.ends_at) from unnest(v_counters) as c
+        inner join unnest(v_weighed.holds) as h on c.quota_id = h.quota_id
+      );
+      return v_reserved;
+    end if;
+    v_reserved.refused := v_reserved.refused + 1;
     -- Reports the first refusal, but prefers one that waiting resolves.
     if
-      v_reported is null
-      or v_reported ->> 'reason' <> 'quota_exceeded' and v_refusal ->> 'reason' = 'quota_exceeded'
+      v_refusal is null
+      or v_refusal ->> 'reason' <> 'quota_exceeded' and v_weighed.refusal ->> 'reason' = 'quota_exceeded'
     then
-      v_reported := v_refusal;
+      v_refusal := v_weighed.refusal;
     end if;
   end loop;
-  if v_refusal is not null then
-    perform llm_private.refuse(v_reported);
-  end if;
-  return v_refused;
+  perform llm_private.refuse(v_refusal);
 end
 $$;
 
 comment on function llm_private.reserve_route is
-'Reserve for the first candidate that the user''s quotas allow. Returns the candidates before it, which they refuse, as
-"key source provider model". Errors: quota_exceeded, model_unpriced, runtime_required.';
+'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
+model_unpriced, runtime_required.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -6252,6 +6585,7 @@ comment on function llm_private.refuse_route is
 create function llm_private.keyed_route(
   p_user uuid,
   p_holder text,
+  p_quotas llm_private.quotas[],
   p_task text,
   p_model text,
   p_needs text[],
@@ -6284,7 +6618,10 @@ begin
               p_user, r.key_id, s.ciphertext,
               coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
             )
-        end
+        end,
+        'metered', p_quotas is not null and exists (
+          select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
+        )
       ) order by r.ordinality
     ),
     array_agg(distinct r.key_id) filter (where r.key_id is not null),
@@ -6303,29 +6640,28 @@ end
 $$;
 
 comment on function llm_private.keyed_route is
-'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction.
-Error key_unreadable.';
+'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction, and whether
+one of these quotas counts them. Error key_unreadable.';
 
-create function llm_private.without_refused(p_candidates json, p_refused text[])
+create function llm_private.without_first(p_candidates json, p_refused integer)
 returns json
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_refused = '{}' then
+  if p_refused = 0 then
     return p_candidates;
   end if;
   return (
     select json_agg(c.value order by c.ordinality)
     from json_array_elements(p_candidates) with ordinality as c
-    where concat_ws(' ', c.value ->> 'key_source', c.value ->> 'provider', c.value ->> 'model') <> all(p_refused)
+    where c.ordinality > p_refused
   );
 end
 $$;
 
-comment on function llm_private.without_refused is
-'Candidates without those that reserve_route() returned; null if none is left.';
+comment on function llm_private.without_first is 'Candidates without the first ones, which reserve_route() refused.';
 
 create function llm_private.resolve_route(
   p_task text,
@@ -6334,7 +6670,8 @@ create function llm_private.resolve_route(
   p_operator_providers text[],
   p_request_id uuid,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_requests integer
 )
 returns json
 language plpgsql
@@ -6347,9 +6684,9 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
+  v_quotas llm_private.quotas[];
   v_route llm_private.keyed_route;
-  v_metered constant boolean := llm_private.has_quotas(v_user);
-  v_input_tokens constant integer := coalesce(p_input_tokens, 0);
+  v_reserved llm_private.reserved_route;
   v_output_tokens integer;
 begin
   select * into strict v_operator from llm_private.operator_settings;
@@ -6360,13 +6697,13 @@ begin
     perform llm_private.ensure_settings(v_user);
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-
-  if v_metered then
+  if llm_private.has_quotas(v_user) then
     v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
-    perform llm_private.check_reservation(p_request_id, 1, v_input_tokens, v_output_tokens);
+    perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, v_output_tokens, p_requests);
+    v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
 
-  v_route := llm_private.keyed_route(v_user, v_holder, p_task, p_model, p_needs, p_operator_providers);
+  v_route := llm_private.keyed_route(v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers);
   if v_route.candidates is null then
     perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
   end if;
@@ -6379,25 +6716,22 @@ begin
     return json_build_object('again', true);
   end if;
 
-  if not v_metered then
-    return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
-  end if;
-  v_route.candidates := llm_private.without_refused(
-    v_route.candidates,
-    llm_private.reserve_route(
-      v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens, v_output_tokens
-    )
-  );
-  -- The settings or keys changed since the candidates were read. The next call frees the reservation.
-  if v_route.candidates is null then
-    return json_build_object('again', true);
+  if v_quotas is not null then
+    v_reserved := llm_private.reserve_route(
+      v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0),
+      v_output_tokens, p_requests
+    );
   end if;
   return json_build_object(
-    'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,
+    'task', p_task,
+    'candidates', llm_private.without_first(v_route.candidates, coalesce(v_reserved.refused, 0)),
+    'expires_at', v_route.expires_at,
+    'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end,
     'max_output_tokens', case
-      when exists (select from llm_private.binding_quotas(v_user) as q where q.enforced and q.unit <> 'requests')
-        then v_output_tokens
-    end
+      when exists (select from unnest(v_quotas) as q where q.enforced and q.unit <> 'requests') then v_output_tokens
+    end,
+    'reserved_requests', v_reserved.requests,
+    'reserved_until', least(v_route.expires_at, v_reserved.until)
   );
 end
 $$;
@@ -6414,7 +6748,8 @@ create function public.resolve_llm_route(
   p_operator_providers text[] default '{}',
   p_request_id uuid default null,
   p_input_tokens integer default null,
-  p_output_tokens integer default null
+  p_output_tokens integer default null,
+  p_requests integer default 1
 )
 returns json
 language plpgsql
@@ -6423,7 +6758,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return llm_private.resolve_route(
-    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens
+    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests
   );
 end
 $$;
@@ -6434,9 +6769,14 @@ operator''s keys stay with the operator. The caller may keep them until expires_
 the caller, the call records the lease, reserves nothing and returns {"again": true}; the next call, in a transaction of
 its own, returns the route. Within the lease, the route comes at once.
 p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
-operator has a key for. If a quota applies to the caller, the route is metered: it serves only the request p_request_id (a
-UUIDv7), and the most that this may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which the
-request must then keep to) is reserved for the first candidate until record_llm_usage() settles it.
+operator has a key for.
+A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
+p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
+attempt must then keep to), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
+of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
+The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
+reserve_llm_attempt() when its turn comes.
+For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
 
@@ -6518,21 +6858,7 @@ $$;
 comment on function llm_private.check_other_tokens is
 'Error invalid_argument unless p_other has counts of known kinds of tokens that fit the other counts.';
 
-create function llm_private.refuse_attempt(
-  p_runtime uuid,
-  p_request_id uuid,
-  p_requested_at timestamptz,
-  p_attempt integer,
-  p_task text,
-  p_provider text,
-  p_model text,
-  p_key_source text,
-  p_outcome text,
-  p_error_class text,
-  p_streamed boolean,
-  p_latency_ms integer,
-  p_service_tier text
-)
+create function llm_private.refuse_attempt(p_attempt llm_private.attempt)
 returns void
 language plpgsql
 volatile
@@ -6541,51 +6867,56 @@ as $$
 begin
   perform
     llm_private.check_value(
-      'invalid_argument', substr(p_request_id::text, 15, 1) = '7', 'p_request_id', 'a UUIDv7'
+      'invalid_argument', substr(p_attempt.request_id::text, 15, 1) = '7', 'p_request_id', 'a UUIDv7'
     ),
     llm_private.check_value(
-      'invalid_argument', p_requested_at between now() - interval '7 days' and now() + interval '10 minutes',
+      'invalid_argument', p_attempt.requested_at between now() - interval '7 days' and now() + interval '10 minutes',
       'p_request_id', 'a UUIDv7 that is at most 7 days old'
     ),
-    llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
+    llm_private.check_value('invalid_argument', p_attempt.attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
     llm_private.check_value(
-      'invalid_argument', p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]', 'p_task',
+      'invalid_argument',
+      p_attempt.task is null or length(p_attempt.task) between 1 and 64 and p_attempt.task !~ '[[:cntrl:]]', 'p_task',
       'null, or 1 to 64 printable characters'
     ),
     llm_private.check_value(
-      'invalid_argument', p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
+      'invalid_argument', length(p_attempt.provider) <= 32 and p_attempt.provider ~ '^[a-z][a-z0-9_-]{0,31}$',
+      'p_provider', 'the id of a provider'
     ),
     llm_private.check_value(
-      'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
+      'invalid_argument', length(p_attempt.model) between 1 and 200 and p_attempt.model !~ '[^!-~]', 'p_model',
       'a model name of 1 to 200 characters, no spaces'
     ),
     llm_private.check_value(
-      'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
+      'invalid_argument', p_attempt.key_source in ('user', 'team', 'operator'), 'p_key_source',
+      'user, team or operator'
     ),
     llm_private.check_value(
-      'invalid_argument', p_outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome',
+      'invalid_argument', p_attempt.outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome',
       'succeeded, failed or cancelled'
     ),
     llm_private.check_value(
       'invalid_argument',
-      p_outcome = 'failed' and p_error_class in (
+      p_attempt.outcome = 'failed' and p_attempt.error_class in (
         'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
         'invalid_response'
-      ) or p_outcome <> 'failed' and p_error_class is null,
+      ) or p_attempt.outcome <> 'failed' and p_attempt.error_class is null,
       'p_error_class',
       'auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or invalid_response '
       'for a failed attempt, else null'
     ),
-    llm_private.check_value('invalid_argument', p_streamed is not null, 'p_streamed', 'true or false'),
+    llm_private.check_value('invalid_argument', p_attempt.streamed is not null, 'p_streamed', 'true or false'),
     llm_private.check_value(
-      'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or at least 0'
+      'invalid_argument', coalesce(p_attempt.latency_ms, 0) >= 0, 'p_latency_ms', 'null, or at least 0'
     ),
     llm_private.check_value(
-      'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
-      'null, or 1 to 32 lowercase letters, digits, _ and -'
+      'invalid_argument',
+      p_attempt.service_tier is null
+      or length(p_attempt.service_tier) <= 32 and p_attempt.service_tier ~ '^[a-z0-9_-]{1,32}$',
+      'p_service_tier', 'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
   -- Only runtimes get the keys of teams.
-  if p_key_source = 'team' and p_runtime is null then
+  if p_attempt.key_source = 'team' and p_attempt.recorder = p_attempt.user_id then
     perform llm_private.fail(
       403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
       'Send the runtime''s secret in the header x-llm-runtime.'
@@ -6599,7 +6930,7 @@ end
 $$;
 
 comment on function llm_private.refuse_attempt is
-'Raise the error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with the first
+'Raise the error for an attempt that priced_attempt() refuses: runtime_required, or invalid_argument with the first
 invalid argument.';
 
 create function llm_private.alert_operator_key(p_provider text)
@@ -6639,9 +6970,246 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
--- Longer than other functions because each call inside costs time: of 260 µs per event, a function for the validation
--- would cost 2 %, and one for the steps after the insert 3 %. add_to_totals() costs 5 %, but recalculating shares it.
--- So the steps of every event are inline; shared and rare steps are functions.
+create function llm_private.priced_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_charge llm_private.attempt_cost;
+begin
+  -- The same as uuid_v7_time(), without the call.
+  p_attempt.requested_at := to_timestamp(
+    ('x' || translate(left(p_attempt.request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0
+  );
+  -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a
+  -- regular expression that counts to 200 takes as long as everything else.
+  if (
+    substr(p_attempt.request_id::text, 15, 1) = '7'
+    and p_attempt.requested_at between now() - interval '7 days' and now() + interval '10 minutes'
+    and p_attempt.attempt between 1 and 1000
+    and (p_attempt.task is null or length(p_attempt.task) between 1 and 64 and p_attempt.task !~ '[[:cntrl:]]')
+    and length(p_attempt.provider) <= 32 and p_attempt.provider ~ '^[a-z][a-z0-9_-]*$'
+    and length(p_attempt.model) between 1 and 200 and p_attempt.model !~ '[^!-~]'
+    and (
+      p_attempt.key_source in ('user', 'operator')
+      or p_attempt.key_source = 'team' and p_attempt.recorder <> p_attempt.user_id
+    )
+    and p_attempt.outcome in ('succeeded', 'failed', 'cancelled')
+    and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
+    and (
+      p_attempt.error_class is null or p_attempt.error_class in (
+        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
+        'invalid_response'
+      )
+    )
+    and p_attempt.streamed is not null
+    and coalesce(p_attempt.latency_ms, 0) >= 0
+    and coalesce(p_attempt.input_tokens, 0)::bigint
+    >= coalesce(p_attempt.cached_input_tokens, 0)::bigint + coalesce(p_attempt.cache_write_tokens, 0)
+    and coalesce(p_attempt.cached_input_tokens, 0) >= 0
+    and coalesce(p_attempt.cache_write_tokens, 0) >= 0
+    and coalesce(p_attempt.output_tokens, 0) >= coalesce(p_attempt.reasoning_tokens, 0)
+    and coalesce(p_attempt.reasoning_tokens, 0) >= 0
+    and (
+      p_attempt.service_tier is null
+      or length(p_attempt.service_tier) <= 32 and p_attempt.service_tier ~ '^[a-z0-9_-]+$'
+    )
+  ) is not true then
+    perform llm_private.refuse_attempt(p_attempt);
+  end if;
+  if p_attempt.other_tokens is not null then
+    perform llm_private.check_other_tokens(
+      p_attempt.other_tokens, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
+      p_attempt.output_tokens
+    );
+  end if;
+
+  p_attempt.unpriced := false;
+  p_attempt.unreported := p_attempt.input_tokens is null and p_attempt.output_tokens is null;
+  if p_attempt.outcome = 'failed' and p_attempt.unreported then
+    p_attempt.unreported := false;
+    p_attempt.cost := 0;
+    return p_attempt;
+  end if;
+  v_charge := llm_private.charge(
+    p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
+    p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
+    p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
+  );
+  p_attempt.price_id := v_charge.price_id;
+  if v_charge.price_id is null then
+    p_attempt.unpriced := true;
+    p_attempt.unreported := false;
+  elsif not p_attempt.unreported then
+    p_attempt.cost := v_charge.cost;
+    p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
+  end if;
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.priced_attempt is
+'A valid attempt with its time, price and cost. Errors: see record_llm_usage().';
+
+create function llm_private.add_events(p_attempts llm_private.attempt[])
+returns llm_private.attempt[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_added llm_private.attempt[];
+begin
+  with added as (
+    insert into public.llm_usage_events (
+      user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
+      latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
+      service_tier, cost, cache_savings, price_id
+    )
+    select
+      a.user_id, a.request_id, a.attempt, a.recorder, a.task, a.provider, a.model, a.key_source, a.key_id, a.outcome,
+      a.error_class, a.streamed, a.latency_ms, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens,
+      a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.price_id
+    from unnest(p_attempts) as a
+    where a.attempt is not null
+    -- In the same order everywhere, because the same attempt in another transaction is waited for.
+    order by a.user_id, a.request_id, a.attempt
+    on conflict do nothing
+    returning user_id, request_id, attempt, recorder
+  )
+
+  select coalesce(array_agg(n.a), '{}') into v_added
+  from (
+    select distinct on (d.user_id, d.request_id, d.attempt, d.recorder) a
+    from unnest(p_attempts) as a
+    inner join added as d using (user_id, request_id, attempt, recorder)
+  ) as n;
+  return v_added;
+end
+$$;
+
+comment on function llm_private.add_events is 'Insert the events of these attempts. Returns those that are new.';
+
+create function llm_private.add_attempts_to_totals(p_attempts llm_private.attempt[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_group record;
+begin
+  -- One update per group: a row that one transaction updates many times becomes slower each time.
+  for v_group in
+    select
+      a.user_id, date_trunc('hour', a.requested_at, 'UTC') as hour, a.provider, a.model, a.task, a.key_source, a.key_id,
+      a.recorder,
+      coalesce(
+        array_agg(llm_private.latency_bucket(a.latency_ms)) filter (where a.latency_ms is not null), '{}'
+      ) as buckets,
+      max(a.requested_at) as last_used_at,
+      row(
+        count(*) filter (where a.attempt = 1), count(*), count(*) filter (where a.attempt = 2),
+        count(*) filter (where a.outcome = 'failed'), count(*) filter (where a.outcome = 'cancelled'),
+        coalesce(sum(a.input_tokens), 0), coalesce(sum(a.cached_input_tokens), 0),
+        coalesce(sum(a.cache_write_tokens), 0), coalesce(sum(a.output_tokens), 0),
+        coalesce(sum(a.reasoning_tokens), 0), coalesce(sum(a.cost), 0), coalesce(sum(a.cache_savings), 0),
+        count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
+      )::llm_private.usage_measures as measures
+    from unnest(p_attempts) as a
+    group by 1, 2, 3, 4, 5, 6, 7, 8
+    -- The order in which hours are locked.
+    order by 2, 1
+  loop
+    perform llm_private.add_to_totals(
+      v_group.user_id, v_group.hour, v_group.provider, v_group.model, v_group.task, v_group.key_source, v_group.key_id,
+      v_group.recorder, v_group.buckets, v_group.last_used_at, v_group.measures
+    );
+  end loop;
+end
+$$;
+
+comment on function llm_private.add_attempts_to_totals is 'Add new events to the users'' totals.';
+
+create function llm_private.settle_attempts(p_attempts llm_private.attempt[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_attempt llm_private.attempt;
+begin
+  if cardinality(p_attempts) > 1 then
+    perform llm_private.lock_settled(p_attempts);
+  end if;
+  foreach v_attempt in array p_attempts loop
+    if v_attempt.attempt is null then
+      perform llm_private.release(
+        v_attempt.user_id, v_attempt.recorder, v_attempt.request_id, null, v_attempt.released_requests
+      );
+    else
+      perform llm_private.settle(v_attempt);
+    end if;
+  end loop;
+end
+$$;
+
+comment on function llm_private.settle_attempts is
+'Settle attempts of several users, and release the reservations of those without a number, in the order given.';
+
+create function llm_private.record_attempts(p_attempts llm_private.attempt[])
+returns llm_private.attempt[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new llm_private.attempt[];
+begin
+  -- Held until the end of the transaction, so that a new counter of a quota includes these attempts.
+  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(u.user_id))
+  from (select distinct a.user_id from unnest(p_attempts) as a order by a.user_id) as u;
+  v_new := llm_private.add_events(p_attempts);
+  perform llm_private.add_attempts_to_totals(v_new);
+  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.outcome, k.error_class, k.retry_after)
+  from (
+    select a.user_id, a.key_id, a.outcome, a.error_class, max(a.retry_after) as retry_after
+    from unnest(v_new) as a
+    where a.key_source = 'user' and a.key_id is not null
+    group by a.user_id, a.key_id, a.outcome, a.error_class
+    order by a.user_id, a.key_id
+  ) as k;
+  -- A project without quotas saves the calls.
+  if exists (select from llm_private.quotas) then
+    perform llm_private.settle_attempts(
+      array(select a from unnest(v_new) as a where llm_private.has_quotas(a.user_id))
+      || array(select a from unnest(p_attempts) as a where a.attempt is null)
+    );
+  end if;
+  perform llm_private.alert_unpriced(u.user_id, u.runtime, u.provider, u.model)
+  from (
+    select distinct a.provider, a.model, a.user_id, nullif(a.recorder, a.user_id) as runtime
+    from unnest(v_new) as a
+    where a.unpriced
+    order by a.provider, a.model
+  ) as u;
+  perform llm_private.alert_operator_key(o.provider)
+  from (
+    select distinct a.provider from unnest(v_new) as a
+    where a.key_source = 'operator' and a.error_class = 'auth' and a.recorder <> a.user_id
+    order by a.provider
+  ) as o;
+  return v_new;
+end
+$$;
+
+comment on function llm_private.record_attempts is
+'Record priced attempts of any users, and release the reservations of those without a number. Returns the attempts that
+are new.';
+
 create function llm_private.record_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -6661,7 +7229,8 @@ create function llm_private.record_usage(
   p_retry_after double precision,
   p_cache_write_tokens integer,
   p_other_tokens jsonb,
-  p_service_tier text
+  p_service_tier text,
+  p_reservation uuid
 )
 returns boolean
 language plpgsql
@@ -6672,75 +7241,15 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_recorder constant uuid := coalesce(v_runtime, v_user);
-  v_reported constant boolean := p_input_tokens is not null or p_output_tokens is not null;
-  v_requested_at timestamptz;
-  v_charge record;
-  v_price bigint;
-  v_cost numeric;
-  v_savings numeric;
-  v_unpriced integer := 0;
-  v_unreported integer := 0;
+  v_attempt llm_private.attempt := row(
+    v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), null, p_task, p_provider, p_model,
+    p_key_source, p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens,
+    p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, p_retry_after,
+    p_reservation, null, null, null, null, null, null
+  );
 begin
-  -- The same as uuid_v7_time(), without the call.
-  v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
-  -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a
-  -- regular expression that counts to 200 takes as long as everything else.
-  if (
-    substr(p_request_id::text, 15, 1) = '7'
-    and v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
-    and p_attempt between 1 and 1000
-    and (p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]')
-    and length(p_provider) <= 32 and p_provider ~ '^[a-z][a-z0-9_-]*$'
-    and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
-    and (p_key_source in ('user', 'operator') or p_key_source = 'team' and v_runtime is not null)
-    and p_outcome in ('succeeded', 'failed', 'cancelled')
-    and (p_outcome = 'failed') = (p_error_class is not null)
-    and (
-      p_error_class is null or p_error_class in (
-        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
-        'invalid_response'
-      )
-    )
-    and p_streamed is not null
-    and coalesce(p_latency_ms, 0) >= 0
-    and coalesce(p_input_tokens, 0)::bigint
-    >= coalesce(p_cached_input_tokens, 0)::bigint + coalesce(p_cache_write_tokens, 0)
-    and coalesce(p_cached_input_tokens, 0) >= 0
-    and coalesce(p_cache_write_tokens, 0) >= 0
-    and coalesce(p_output_tokens, 0) >= coalesce(p_reasoning_tokens, 0)
-    and coalesce(p_reasoning_tokens, 0) >= 0
-    and (p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$')
-  ) is not true then
-    perform llm_private.refuse_attempt(
-      v_runtime, p_request_id, v_requested_at, p_attempt, p_task, p_provider, p_model, p_key_source, p_outcome,
-      p_error_class, p_streamed, p_latency_ms, p_service_tier
-    );
-  end if;
-  if p_other_tokens is not null then
-    perform llm_private.check_other_tokens(
-      p_other_tokens, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens
-    );
-  end if;
-  if p_outcome = 'failed' and not v_reported then
-    v_cost := 0;
-  else
-    v_charge := llm_private.charge(
-      v_user, p_provider, p_model, p_key_source, p_service_tier, v_requested_at, p_input_tokens,
-      p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens
-    );
-    v_price := v_charge.price_id;
-    if v_price is null then
-      v_unpriced := 1;
-    elsif v_reported then
-      v_cost := v_charge.cost;
-      v_savings := nullif(v_charge.cache_savings, 0);
-    else
-      v_unreported := 1;
-    end if;
-  end if;
-
-  -- Held until the end of the transaction, so that a new counter of a quota includes this attempt.
+  v_attempt := llm_private.priced_attempt(v_attempt);
+  -- The same as record_attempts(), for one attempt.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
@@ -6748,29 +7257,26 @@ begin
     service_tier, cost, cache_savings, price_id
   )
   values (
-    v_user, p_request_id, p_attempt, v_recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
-    p_outcome, p_error_class, p_streamed,
-    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
-    p_other_tokens, p_service_tier, v_cost, v_savings, v_price
+    v_user, p_request_id, p_attempt, v_attempt.recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
+    p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
+    p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
+    v_attempt.price_id
   )
   on conflict do nothing;
   if not found then
     return false;
   end if;
-
   perform llm_private.add_to_totals(
-    v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
-    -- The same as latency_bucket(), without the call.
-    case
-      when p_latency_ms is not null
-        then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
-    end,
-    v_requested_at,
+    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id,
+    v_attempt.recorder,
+    case when p_latency_ms is null then '{}' else array[llm_private.latency_bucket(p_latency_ms)] end,
+    v_attempt.requested_at,
     row(
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unreported
+      coalesce(v_attempt.cost, 0), coalesce(v_attempt.cache_savings, 0), v_attempt.unpriced::integer,
+      v_attempt.unreported::integer
     )::llm_private.usage_measures
   );
   if p_key_source = 'user' and p_key_id is not null then
@@ -6778,17 +7284,9 @@ begin
   end if;
   -- Checked here too, so that a project without quotas saves the call.
   if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
-    perform llm_private.settle(
-      v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
-      p_outcome <> 'failed',
-      case
-        when v_reported or p_outcome = 'failed'
-          then coalesce(p_input_tokens, 0)::bigint + coalesce(p_output_tokens, 0)
-      end,
-      v_cost, v_unreported = 1
-    );
+    perform llm_private.settle(v_attempt);
   end if;
-  if v_unpriced = 1 then
+  if v_attempt.unpriced then
     perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, p_model);
   end if;
   if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
@@ -6800,6 +7298,193 @@ $$;
 
 comment on function llm_private.record_usage is
 'Record one attempt of the caller; false if it is already recorded. Errors: see record_llm_usage().';
+
+create function llm_private.event_user(p_ticket text, p_user uuid, p_runtime uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_ticket is null then
+    return coalesce(p_user, llm_private.require_user());
+  elsif p_runtime is null then
+    perform llm_private.fail(
+      403, 'runtime_required', 'Only a registered runtime can use a ticket.',
+      'Send the runtime''s secret in the header x-llm-runtime.'
+    );
+  end if;
+  return llm_private.read_ticket(p_ticket, p_runtime);
+end
+$$;
+
+comment on function llm_private.event_user is
+'Whose event it is: the ticket''s user or, without a ticket, the caller. Errors: not_signed_in, runtime_required,
+ticket_invalid, ticket_expired.';
+
+create function llm_private.checked_release(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+    llm_private.check_value('invalid_argument', p_attempt.request_id is not null, 'request_id', 'a UUID'),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_attempt.released_requests, 1) between 1 and 1000, 'requests', 'null, or 1 to 1000'
+    );
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.checked_release is 'The same release. Error invalid_argument.';
+
+create function llm_private.record_events(p_events json, p_user uuid, p_runtime uuid)
+returns json
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_attempts llm_private.attempt[];
+  v_new llm_private.attempt[];
+begin
+  with event as (
+    select e.* from rows from (
+      json_to_recordset(p_events) as (
+        ticket text, request_id uuid, attempt integer, task text, provider text, model text, key_source text,
+        key_id uuid, outcome text, error_class text, streamed boolean, latency_ms integer, input_tokens integer,
+        cached_input_tokens integer, cache_write_tokens integer, output_tokens integer, reasoning_tokens integer,
+        other_tokens jsonb, service_tier text, retry_after double precision, reservation uuid, release boolean,
+        requests integer
+      )
+    ) with ordinality as e
+  ),
+
+  -- Materialized, so that each ticket is read once.
+  caller as materialized (
+    select d.ticket, llm_private.event_user(d.ticket, p_user, p_runtime) as user_id
+    from (select distinct e.ticket from event as e) as d
+  ),
+
+  attempt as (
+    select
+      e.ordinality,
+      row(
+        c.user_id, e.request_id, case when e.release is not true then coalesce(e.attempt, 0) end,
+        coalesce(p_runtime, c.user_id), null, e.task, e.provider, e.model, e.key_source, e.key_id, e.outcome,
+        e.error_class, coalesce(e.streamed, false), e.latency_ms, e.input_tokens, e.cached_input_tokens,
+        e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens, e.service_tier, e.retry_after,
+        e.reservation, e.requests, null, null, null, null, null
+      )::llm_private.attempt as attempt
+    from event as e
+    inner join caller as c on e.ticket is not distinct from c.ticket
+  )
+
+  select
+    array_agg(
+      case
+        when (a.attempt).attempt is null then llm_private.checked_release(a.attempt)
+        else llm_private.priced_attempt(a.attempt)
+      end order by a.ordinality
+    )
+  into v_attempts
+  from attempt as a;
+  v_new := llm_private.record_attempts(v_attempts);
+  return (
+    select
+      json_agg(
+        json_build_object(
+          'status', case
+            when a.attempt is null then 'released' when n.user_id is null then 'known' else 'recorded'
+          end
+        ) order by a.ordinality
+      )
+    from unnest(v_attempts) with ordinality as a
+    left join unnest(v_new) as n using (user_id, request_id, attempt)
+  );
+end
+$$;
+
+comment on function llm_private.record_events is
+'Record events; all or none. Returns an array with the status of each. Errors: see record_llm_usage_batch().';
+
+create function llm_private.record_events_singly(p_events json, p_user uuid, p_runtime uuid)
+returns json
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_event json;
+  v_answers json[] := '{}';
+  v_state text;
+  v_message text;
+  v_code text;
+begin
+  for v_event in select e.value from json_array_elements(p_events) as e loop
+    begin
+      v_answers := v_answers || (llm_private.record_events(json_build_array(v_event), p_user, p_runtime) -> 0);
+    exception when others then
+      get stacked diagnostics
+        v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
+      if v_state ~ '^(40|53|55|57|58|XX)' then
+        raise;
+      -- PostgreSQL's own messages quote the value.
+      elsif v_state !~ '^PT' then
+        v_code := 'invalid_argument';
+        v_message := 'The event has a field with an invalid type.';
+      end if;
+      v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
+    end;
+  end loop;
+  return array_to_json(v_answers);
+end
+$$;
+
+comment on function llm_private.record_events_singly is
+'Record events one by one, so that an event that is refused fails no other. Returns an array with the status of each.';
+
+create function llm_private.record_batch(p_events json)
+returns json
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- A runtime may record what it ran before it was revoked.
+  v_runtime constant uuid := llm_private.current_runtime(p_revoked => true);
+  v_user constant uuid := auth.uid();
+begin
+  if v_runtime is null then
+    perform llm_private.require_user();
+  end if;
+  perform llm_private.check_value(
+    'invalid_argument', json_typeof(p_events) = 'array', 'p_events', 'an array of at most 500 events'
+  );
+  perform llm_private.check_value(
+    'invalid_argument', json_array_length(p_events) <= 500 and octet_length(p_events::text) <= 1000000, 'p_events',
+    'an array of at most 500 events and 1 MB'
+  );
+  if json_array_length(p_events) = 0 then
+    return '[]';
+  end if;
+  begin
+    return llm_private.record_events(p_events, v_user, v_runtime);
+  exception when raise_exception or data_exception or invalid_parameter_value then
+    null;
+  when others then
+    if sqlstate !~ '^PT' then
+      raise;
+    end if;
+  end;
+  return llm_private.record_events_singly(p_events, v_user, v_runtime);
+end
+$$;
+
+comment on function llm_private.record_batch is 'See record_llm_usage_batch().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -6824,7 +7509,8 @@ create function public.record_llm_usage(
   p_retry_after double precision default null,
   p_cache_write_tokens integer default null,
   p_other_tokens jsonb default null,
-  p_service_tier text default null
+  p_service_tier text default null,
+  p_reservation uuid default null
 )
 returns boolean
 language plpgsql
@@ -6835,7 +7521,7 @@ begin
   return llm_private.record_usage(
     p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_key_id, p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens, p_retry_after,
-    p_cache_write_tokens, p_other_tokens, p_service_tier
+    p_cache_write_tokens, p_other_tokens, p_service_tier, p_reservation
   );
 end
 $$;
@@ -6846,8 +7532,30 @@ database computes its cost at the price when the request began, and settles its 
 attempt): returns true if it recorded the attempt, false if the attempt was already recorded. The outcome updates the
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
-llm_usage_events.
+llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
+
+create function public.record_llm_usage_batch(p_events json)
+returns json
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return llm_private.record_batch(p_events);
+end
+$$;
+
+comment on function public.record_llm_usage_batch is
+'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage(), without p_. A runtime
+records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
+event can be recorded up to a day after the route was resolved, also if the token has expired or the runtime was revoked
+meanwhile. Without tickets, the events are the caller''s own. {"request_id": …, "release": true} frees what is reserved
+for a request that does not run, and with "requests", only for so many requests.
+Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
+"refused" with code and message. An event that is refused fails no other.
+Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, ticket_invalid and
+ticket_expired.';
 
 -- 82_recalculations.sql
 
@@ -7003,7 +7711,7 @@ begin
     v_measures.unpriced := -v.newly_priced;
     v_measures.unreported := v.unreported;
     perform llm_private.add_to_totals(
-      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, null, v.hour, v_measures
+      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, '{}', v.hour, v_measures
     );
   end loop;
 end
@@ -8055,7 +8763,7 @@ groups, each with how much higher its totals are.';
 --
 --   authenticated   a signed-in user, who sees their own rows under row level security
 --   service_role    an administrator with a secret key
---   anon            anyone else, who has no access
+--   anon            anyone else; a runtime also calls as this role when it records with tickets
 --
 -- An RPC in public runs with the rights of its caller. Where it needs more, it calls a function in llm_private that
 -- runs with the owner's rights and checks whose rows it touches. So both functions are granted to the same roles.
@@ -8088,7 +8796,8 @@ public.list_llm_prices, public.set_llm_price, public.end_llm_price, public.sync_
 public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
-public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.get_llm_usage,
+public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
+public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
 from public, anon, authenticated, service_role;
@@ -8096,7 +8805,7 @@ from public, anon, authenticated, service_role;
 -- Shared --------------------------------------------------------------------------------------------------------------
 
 -- Needed to call the functions that are granted below; no role gets access to a table in llm_private.
-grant usage on schema llm_private to authenticated, service_role;
+grant usage on schema llm_private to anon, authenticated, service_role;
 
 -- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
@@ -8189,6 +8898,9 @@ grant select on table public.llm_usage_events, public.llm_usage_totals to authen
 grant execute on function
 public.record_llm_usage, public.list_llm_requests, public.get_llm_forecast, public.list_llm_hints
 to authenticated;
+-- A runtime records without a user's access token: see 17_tickets.sql.
+grant execute on function public.record_llm_usage_batch to anon, authenticated;
+grant execute on function llm_private.record_batch to anon, authenticated;
 grant execute on function
 llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_private.hints
 to authenticated;
@@ -8212,6 +8924,7 @@ to service_role;
 -- These tables have exactly one row.
 insert into llm_private.operator_settings default values;
 insert into llm_private.usage_retention default values;
+insert into llm_private.ticket_key default values;
 
 -- A unit comes after the units that it is part of.
 insert into llm_private.price_units (unit, position, dimensions)

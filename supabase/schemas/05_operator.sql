@@ -8,6 +8,7 @@ create table llm_private.operator_settings (
   operator_keys_by_default boolean not null default true,
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
+  unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
   updated_at timestamptz not null default now()
@@ -29,6 +30,9 @@ comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
 'When a reservation of a quota expires; set it longer than the longest request.';
+comment on column llm_private.operator_settings.unsettled_reservations is
+'What an expired reservation that was never settled does in an enforced quota of the operator''s. count: it counts as
+used, so that not reporting usage never pays. free: it counts as nothing.';
 comment on column llm_private.operator_settings.unbounded_output_tokens is
 'Output limit of a request that sets none, where an enforced quota of tokens or cost applies to its user.';
 
@@ -74,7 +78,7 @@ begin
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
       'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens.'
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations.'
     );
   end if;
   begin
@@ -88,6 +92,7 @@ begin
       lease_seconds = v_row.lease_seconds,
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
+      unsettled_reservations = v_row.unsettled_reservations,
       events_kept_months = v_row.events_kept_months,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
@@ -95,7 +100,8 @@ begin
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
       'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
-      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000.'
+      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000; '
+      'unsettled_reservations: count or free.'
     );
   end;
   return llm_private.operator_settings_json();

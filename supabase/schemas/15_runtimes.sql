@@ -27,7 +27,7 @@ comment on type public.llm_runtime is 'A runtime as administrators see it, witho
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.current_runtime()
+create function llm_private.current_runtime(p_revoked boolean default false)
 returns uuid
 language plpgsql
 volatile
@@ -42,7 +42,7 @@ begin
     return null;
   end if;
   select * into v_runtime from llm_private.runtimes
-  where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and revoked_at is null;
+  where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
   -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
   if not found then
     perform llm_private.fail(
@@ -60,7 +60,8 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. Error runtime_unknown.';
+'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, a revoked one as well.
+Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb

@@ -151,6 +151,43 @@ comment on column public.llm_usage_totals.latency_counts is
 'Histogram of the latencies in 40 buckets, each wider than the previous one by the square root of 2: see
 latency_bucket().';
 
+create type llm_private.attempt as (
+  user_id uuid,
+  request_id uuid,
+  attempt integer,
+  recorder uuid,
+  requested_at timestamptz,
+  task text,
+  provider text,
+  model text,
+  key_source text,
+  key_id uuid,
+  outcome text,
+  error_class text,
+  streamed boolean,
+  latency_ms integer,
+  input_tokens integer,
+  cached_input_tokens integer,
+  cache_write_tokens integer,
+  output_tokens integer,
+  reasoning_tokens integer,
+  other_tokens jsonb,
+  service_tier text,
+  retry_after double precision,
+  reservation uuid,
+  released_requests integer,
+  cost numeric,
+  cache_savings numeric,
+  price_id bigint,
+  unpriced boolean,
+  unreported boolean
+);
+
+comment on type llm_private.attempt is
+'An attempt to record: an event, and what recording needs besides. retry_after: seconds that the provider asked to wait.
+reservation: the request that reserved for this one, if not itself. Without a number, it is a request that did not run:
+its reservation is released, for released_requests requests or for all of them.';
+
 create type llm_private.usage_sum as (
   hour timestamptz,
   day date,

@@ -87,6 +87,24 @@ $$;
 comment on function llm_private.note_hour is
 'Mark an hour as stale if it is over. Call it in the transaction that changes the totals, for the earliest hour first.';
 
+create function llm_private.counted(p_counts integer[], p_buckets integer[])
+returns integer[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_bucket integer;
+begin
+  foreach v_bucket in array p_buckets loop
+    p_counts[v_bucket] := p_counts[v_bucket] + 1;
+  end loop;
+  return p_counts;
+end
+$$;
+
+comment on function llm_private.counted is 'A histogram with one more latency in each of these buckets.';
+
 create function llm_private.add_to_totals(
   p_user uuid,
   p_hour timestamptz,
@@ -96,7 +114,7 @@ create function llm_private.add_to_totals(
   p_key_source text,
   p_key_id uuid,
   p_recorder uuid,
-  p_latency_bucket integer,
+  p_latency_buckets integer[],
   p_last_used_at timestamptz,
   p_measures llm_private.usage_measures
 )
@@ -105,8 +123,6 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_latency_counts integer[];
 begin
   -- Any free row of the group takes the sums; without one, a new row does.
   update public.llm_usage_totals as t
@@ -125,8 +141,7 @@ begin
     cache_savings = t.cache_savings + p_measures.cache_savings,
     unpriced = t.unpriced + p_measures.unpriced,
     unreported = t.unreported + p_measures.unreported,
-    latency_counts[coalesce(p_latency_bucket, 1)]
-    = t.latency_counts[coalesce(p_latency_bucket, 1)] + (p_latency_bucket is not null)::integer,
+    latency_counts = llm_private.counted(t.latency_counts, p_latency_buckets),
     last_used_at = greatest(t.last_used_at, p_last_used_at)
   where
     t.user_id = p_user and t.id = (
@@ -140,13 +155,10 @@ begin
       for update skip locked
     );
   if not found then
-    v_latency_counts := array_fill(0, '{40}'::integer[]);
-    if p_latency_bucket is not null then
-      v_latency_counts[p_latency_bucket] := 1;
-    end if;
     insert into public.llm_usage_totals overriding user value
     values (
-      p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder, v_latency_counts,
+      p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder,
+      llm_private.counted(array_fill(0, '{40}'::integer[]), p_latency_buckets),
       p_last_used_at, (p_measures).*
     );
   end if;

@@ -98,11 +98,13 @@ create table llm_private.reservations (
   owner uuid not null,
   starts_at timestamptz not null,
   amount numeric not null,
+  requests integer not null,
   expires_at timestamptz not null,
+  counted boolean not null default false,
   primary key (user_id, request_id, attempt, holder, quota_id)
 );
 
-create index reservations_expiry on llm_private.reservations (quota_id, owner, expires_at);
+create index reservations_expiry on llm_private.reservations (quota_id, owner, expires_at) where not counted;
 
 comment on table llm_private.reservations is
 'How much of a quota a running attempt may still use. It is settled with the attempt''s usage, or expires.';
@@ -110,6 +112,11 @@ comment on column llm_private.reservations.holder is
 'The runtime or user that made the reservation; only they can settle or release it.';
 comment on column llm_private.reservations.owner is 'Names the counter together with quota_id.';
 comment on column llm_private.reservations.starts_at is 'The period of the counter.';
+comment on column llm_private.reservations.amount is 'The most that each request may use.';
+comment on column llm_private.reservations.requests is
+'For how many more requests of the holder it is. Beyond the first one, they name its request_id when they are recorded.';
+comment on column llm_private.reservations.counted is
+'Expired without being settled, and therefore counted as used; corrected if the request is recorded after all.';
 
 alter table llm_private.quota_counters enable row level security;
 alter table llm_private.reservations enable row level security;
@@ -120,11 +127,12 @@ comment on type llm_private.quota_period is 'A period of a quota, including its 
 
 create type llm_private.weighed_attempt as (
   refusal jsonb,
+  requests integer,
   holds llm_private.reservations []
 );
 
 comment on type llm_private.weighed_attempt is
-'Why a quota refuses an attempt, or what to reserve for it in each quota that counts it.';
+'Why a quota refuses an attempt; or for how many such requests to reserve, and what in each quota that counts them.';
 
 -- Which quotas apply --------------------------------------------------------------------------------------------------
 
@@ -184,6 +192,24 @@ comment on function llm_private.binding_quotas is
 'The quotas that apply to a user: their own, all shared ones, and among the operator''s quotas that differ only in their
 scope the most specific one.';
 
+create function llm_private.quota_counts(
+  p_quota llm_private.quotas, p_task text, p_provider text, p_key_source text
+)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return
+    (p_quota.key_source is null or p_quota.key_source = p_key_source)
+    and (p_quota.provider is null or p_quota.provider = p_provider)
+    and (p_quota.task is null or p_quota.task = p_task);
+end
+$$;
+
+comment on function llm_private.quota_counts is 'Whether a quota counts such an attempt.';
+
 create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
 returns setof llm_private.quotas
 language plpgsql
@@ -194,10 +220,7 @@ as $$
 begin
   return query
   select q.* from llm_private.binding_quotas(p_user) as q
-  where
-    (q.key_source is null or q.key_source = p_key_source)
-    and (q.provider is null or q.provider = p_provider)
-    and (q.task is null or q.task = p_task)
+  where llm_private.quota_counts(q, p_task, p_provider, p_key_source)
   order by q.id;
 end
 $$;
@@ -382,15 +405,17 @@ begin
   perform llm_private.lock_usage(p_owner);
   insert into llm_private.quota_counters (owner, quota_id, starts_at, ends_at, used, reserved)
   select
-    p_owner, p_quota.id, w.starts_at, w.ends_at, llm_private.used_before(p_quota, p_owner, w.starts_at),
-    -- Reservations from before the counter was dropped by forget_counters().
-    coalesce(
-      (
-        select sum(r.amount) from llm_private.reservations as r
-        where r.quota_id = p_quota.id and r.owner = p_owner and r.starts_at = w.starts_at
-      ), 0
-    )
+    p_owner, p_quota.id, w.starts_at, w.ends_at,
+    llm_private.used_before(p_quota, p_owner, w.starts_at) + h.counted, h.reserved
   from llm_private.quota_window(p_quota.period, llm_private.quota_zone(p_quota, p_owner), now()) as w
+  -- Reservations from before the counter was dropped by forget_counters().
+  cross join lateral (
+    select
+      coalesce(sum(r.amount * r.requests) filter (where r.counted), 0) as counted,
+      coalesce(sum(r.amount * r.requests) filter (where not r.counted), 0) as reserved
+    from llm_private.reservations as r
+    where r.quota_id = p_quota.id and r.owner = p_owner and r.starts_at = w.starts_at
+  ) as h
   -- Unless the quota was removed meanwhile.
   where exists (select from llm_private.quotas as q where q.id = p_quota.id for key share)
   on conflict (owner, quota_id) do nothing;
@@ -401,24 +426,82 @@ comment on function llm_private.open_counter is
 'Open a counter with the usage so far in its period. The caller must not hold the lock of another counter.';
 
 create function llm_private.lock_counters(p_user uuid, p_quotas bigint[])
+returns llm_private.quota_counters[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select c from llm_private.quota_counters as c
+    where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id())
+    order by c.quota_id
+    for update
+  );
+end
+$$;
+
+comment on function llm_private.lock_counters is
+'Lock the counters of these quotas for a user''s attempts, in the order of locks, and return them.';
+
+create function llm_private.expire_reservations(p_user uuid, p_quotas bigint[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform from llm_private.quota_counters as c
-  where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id())
-  order by c.quota_id
-  for update;
+  with expired as (
+    select
+      r.user_id, r.request_id, r.attempt, r.holder, r.quota_id, r.owner, r.starts_at, r.amount * r.requests as amount,
+      c.starts_at is not null and q.enforced and q.set_by = 'operator' and o.unsettled_reservations = 'count' as counts
+    from llm_private.reservations as r
+    inner join llm_private.quotas as q on r.quota_id = q.id
+    cross join llm_private.operator_settings as o
+    left join llm_private.quota_counters as c
+      on r.owner = c.owner and r.quota_id = c.quota_id and r.starts_at = c.starts_at
+    where
+      r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and not r.counted
+      and r.expires_at <= now()
+  ),
+
+  kept as (
+    update llm_private.reservations as r
+    set counted = true
+    from expired as e
+    where
+      e.counts and r.user_id = e.user_id and r.request_id = e.request_id and r.attempt = e.attempt
+      and r.holder = e.holder and r.quota_id = e.quota_id
+  ),
+
+  gone as (
+    delete from llm_private.reservations as r
+    using expired as e
+    where
+      not e.counts and r.user_id = e.user_id and r.request_id = e.request_id and r.attempt = e.attempt
+      and r.holder = e.holder and r.quota_id = e.quota_id
+  )
+
+  update llm_private.quota_counters as c
+  set used = c.used + s.counted, reserved = c.reserved - s.amount
+  from (
+    select
+      e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount,
+      coalesce(sum(e.amount) filter (where e.counts), 0) as counted
+    from expired as e
+    group by e.owner, e.quota_id, e.starts_at
+  ) as s
+  where c.owner = s.owner and c.quota_id = s.quota_id and c.starts_at = s.starts_at;
 end
 $$;
 
-comment on function llm_private.lock_counters is
-'Lock the counters of these quotas for a user''s attempts, in the order of locks.';
+comment on function llm_private.expire_reservations is
+'Free the expired reservations in these quotas. In an enforced quota of the operator''s, they count as used instead, if
+the operator''s settings say so: otherwise whoever does not report usage would not pay for it. The caller has locked the
+counters.';
 
 create function llm_private.open_counters(p_user uuid, p_quotas bigint[])
-returns void
+returns llm_private.quota_counters[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -426,6 +509,7 @@ as $$
 declare
   v_quota llm_private.quotas;
   v_ended record;
+  v_counters llm_private.quota_counters[];
 begin
   -- Counters of shared quotas are opened when the quota is set.
   for v_quota in
@@ -438,44 +522,37 @@ begin
   loop
     perform llm_private.open_counter(v_quota, p_user);
   end loop;
-  perform llm_private.lock_counters(p_user, p_quotas);
 
+  v_counters := llm_private.lock_counters(p_user, p_quotas);
+  if not exists (select from unnest(v_counters) as c where c.ends_at <= now()) and not exists (
+    select from llm_private.reservations as r
+    where
+      r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and not r.counted
+      and r.expires_at <= now()
+  ) then
+    return v_counters;
+  end if;
   for v_ended in
     select c.owner, c.quota_id, w.starts_at, w.ends_at
-    from llm_private.quota_counters as c
+    from unnest(v_counters) as c
     inner join llm_private.quotas as q on c.quota_id = q.id
     cross join lateral llm_private.next_window(q.period, llm_private.quota_zone(q, c.owner), c.ends_at, now()) as w
-    where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id()) and c.ends_at <= now()
+    where c.ends_at <= now()
   loop
     update llm_private.quota_counters as c
     set starts_at = v_ended.starts_at, ends_at = v_ended.ends_at, used = 0, reserved = 0
     where c.owner = v_ended.owner and c.quota_id = v_ended.quota_id;
+    delete from llm_private.reservations as r
+    where r.quota_id = v_ended.quota_id and r.owner = v_ended.owner and r.counted;
   end loop;
-
-  perform from llm_private.reservations as r
-  where r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and r.expires_at <= now()
-  limit 1;
-  if found then
-    with gone as (
-      delete from llm_private.reservations as r
-      where r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and r.expires_at <= now()
-      returning r.owner, r.quota_id, r.starts_at, r.amount
-    )
-
-    update llm_private.quota_counters as c
-    set reserved = c.reserved - g.amount
-    from (
-      select e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount from gone as e
-      group by e.owner, e.quota_id, e.starts_at
-    ) as g
-    where c.owner = g.owner and c.quota_id = g.quota_id and c.starts_at = g.starts_at;
-  end if;
+  perform llm_private.expire_reservations(p_user, p_quotas);
+  return llm_private.lock_counters(p_user, p_quotas);
 end
 $$;
 
 comment on function llm_private.open_counters is
 'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
-ended, and free expired reservations.';
+ended, and free expired reservations. Returns the counters.';
 
 create function llm_private.quota_status(p_quota llm_private.quotas, p_user uuid)
 returns jsonb
@@ -639,37 +716,44 @@ comment on function llm_private.refuse is
 create function llm_private.weigh_attempt(
   p_user uuid,
   p_runtime uuid,
-  p_quotas bigint[],
+  p_quotas llm_private.quotas[],
+  p_counters llm_private.quota_counters[],
   p_task text,
   p_provider text,
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_requests integer
 )
 returns llm_private.weighed_attempt
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_line record;
   v_quota llm_private.quotas;
   v_counter llm_private.quota_counters;
   v_charge llm_private.attempt_cost;
   v_amount numeric;
   v_hold llm_private.reservations;
-  v_weighed llm_private.weighed_attempt := row(null, '{}');
+  v_weighed llm_private.weighed_attempt := row(null, p_requests, '{}');
 begin
-  for v_quota in select q.* from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as q loop
+  for v_line in
+    select q as quota, c as counter
+    from unnest(p_quotas) as q
+    left join unnest(p_counters) as c on q.id = c.quota_id
+    where llm_private.quota_counts(q, p_task, p_provider, p_key_source)
+    order by q.id
+  loop
+    v_quota := v_line.quota;
+    v_counter := v_line.counter;
     if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
       v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
       return v_weighed;
     end if;
-    select c.* into v_counter from llm_private.quota_counters as c
-    where
-      c.quota_id = v_quota.id and c.quota_id = any(p_quotas)
-      and c.owner = case when v_quota.shared then llm_private.operator_id() else p_user end;
-    continue when not found;
+    continue when v_counter.quota_id is null;
     v_amount := case v_quota.unit
       when 'requests' then 1
       -- At least one token, because an estimate of 0 would pass a quota that is used up.
@@ -688,11 +772,20 @@ begin
       end if;
     end if;
     -- An attempt that costs nothing is never beyond a quota of cost.
-    if v_quota.enforced and v_amount > 0 and v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
-      v_weighed.refusal := llm_private.quota_refusal(
-        v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
+    if v_quota.enforced and v_amount > 0 then
+      if v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
+        v_weighed.refusal := llm_private.quota_refusal(
+          v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
+        );
+        return v_weighed;
+      end if;
+      -- Reserving ahead takes at most an eighth of what is left, so that it does not refuse requests of other processes.
+      v_weighed.requests := greatest(
+        1,
+        least(
+          v_weighed.requests, floor((v_quota.amount - v_counter.used - v_counter.reserved) / 8 / v_amount)
+        )
       );
-      return v_weighed;
     end if;
     v_hold.quota_id := v_quota.id;
     v_hold.owner := v_counter.owner;
@@ -705,27 +798,68 @@ end
 $$;
 
 comment on function llm_private.weigh_attempt is
-'Whether the counters leave enough for an attempt: the first refusal, or the reservation for each quota that counts it.
-Call open_counters() first.';
+'Whether these counters, of those of these quotas that count it, leave enough for an attempt: the first refusal, or the
+reservation for it and for up to p_requests - 1 more. A quota without a counter only refuses.';
 
-create function llm_private.countable_quotas(p_user uuid, p_runtime uuid)
+create function llm_private.countable_quotas(p_quotas llm_private.quotas[], p_runtime uuid)
 returns bigint[]
 language plpgsql
-stable
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Usage that users report themselves cannot use up a shared quota.
-  return array(
-    select q.id from llm_private.binding_quotas(p_user) as q where not q.shared or p_runtime is not null
-  );
+  return array(select q.id from unnest(p_quotas) as q where not q.shared or p_runtime is not null);
 end
 $$;
 
 comment on function llm_private.countable_quotas is
-'The quotas that may count an attempt of a user through a runtime or, without p_runtime, their own.';
+'The ids of those quotas that count attempts through a runtime or, without p_runtime, of the user''s own process.';
 
-create function llm_private.release(p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer)
+create function llm_private.take_reserved(
+  p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer, p_quotas bigint[], p_requests integer
+)
+returns setof llm_private.reservations
+language plpgsql
+volatile
+rows 5
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  delete from llm_private.reservations as r
+  where
+    r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
+    and (p_attempt is null or r.attempt = p_attempt) and r.quota_id = any(p_quotas)
+    and r.requests <= coalesce(p_requests, r.requests)
+  returning r.*;
+  if p_requests is null then
+    return;
+  end if;
+  return query
+  with reduced as (
+    update llm_private.reservations as r
+    set requests = r.requests - p_requests
+    where
+      r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
+      and (p_attempt is null or r.attempt = p_attempt) and r.quota_id = any(p_quotas) and r.requests > p_requests
+    returning r.*
+  )
+
+  select
+    r.user_id, r.request_id, r.attempt, r.holder, r.quota_id, r.owner, r.starts_at, r.amount, p_requests,
+    r.expires_at, r.counted
+  from reduced as r;
+end
+$$;
+
+comment on function llm_private.take_reserved is
+'Take p_requests requests, or all of them, out of what a holder reserved in these quotas for an attempt or, without
+p_attempt, for all attempts of a request. Returns what was taken; the caller has locked the counters and corrects them.';
+
+create function llm_private.release(
+  p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer, p_requests integer
+)
 returns void
 language plpgsql
 volatile
@@ -743,118 +877,57 @@ begin
     return;
   end if;
   perform llm_private.lock_counters(p_user, v_quotas);
-  with gone as (
-    delete from llm_private.reservations as r
-    where
-      r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
-      and (p_attempt is null or r.attempt = p_attempt) and r.quota_id = any(v_quotas)
-    returning r.owner, r.quota_id, r.starts_at, r.amount
-  )
-
   update llm_private.quota_counters as c
-  set reserved = c.reserved - g.amount
+  set reserved = c.reserved - t.reserved, used = c.used - t.counted
   from (
-    select e.owner, e.quota_id, e.starts_at, sum(e.amount) as amount from gone as e
-    group by e.owner, e.quota_id, e.starts_at
-  ) as g
-  where c.owner = g.owner and c.quota_id = g.quota_id and c.starts_at = g.starts_at;
+    select
+      r.owner, r.quota_id, r.starts_at,
+      coalesce(sum(r.amount * r.requests) filter (where not r.counted), 0) as reserved,
+      coalesce(sum(r.amount * r.requests) filter (where r.counted), 0) as counted
+    from llm_private.take_reserved(p_user, p_holder, p_request_id, p_attempt, v_quotas, p_requests) as r
+    group by r.owner, r.quota_id, r.starts_at
+  ) as t
+  where c.owner = t.owner and c.quota_id = t.quota_id and c.starts_at = t.starts_at;
 end
 $$;
 
 comment on function llm_private.release is
-'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request.';
+'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request; with p_requests, only
+for so many requests.';
 
-create function llm_private.begin_reserving(p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer)
-returns bigint[]
+create function llm_private.begin_reserving(
+  p_user uuid, p_runtime uuid, p_quotas bigint[], p_request_id uuid, p_attempt integer
+)
+returns llm_private.quota_counters[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_holder constant uuid := coalesce(p_runtime, p_user);
-  v_quotas constant bigint[] := llm_private.countable_quotas(p_user, p_runtime);
-begin
   -- Includes quotas that no longer apply but have a reservation of the attempt.
-  perform llm_private.open_counters(
-    p_user,
-    v_quotas || array(
-      select r.quota_id from llm_private.reservations as r
-      where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
-    )
+  v_held constant bigint[] := array(
+    select r.quota_id from llm_private.reservations as r
+    where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
   );
-  -- An attempt reserves again if its candidate could not be tried or the response was lost.
-  perform llm_private.release(p_user, v_holder, p_request_id, p_attempt);
-  return v_quotas;
+  v_counters llm_private.quota_counters[];
+begin
+  v_counters := llm_private.open_counters(p_user, p_quotas || v_held);
+  if v_held <> '{}' then
+    -- An attempt reserves again if its candidate could not be tried or the response was lost.
+    perform llm_private.release(p_user, v_holder, p_request_id, p_attempt, null);
+    v_counters := llm_private.lock_counters(p_user, p_quotas);
+  end if;
+  return v_counters;
 end
 $$;
 
 comment on function llm_private.begin_reserving is
-'Lock all counters that an attempt of this user may need, and free what the attempt reserved before. Returns the quotas
-that may count the attempt.';
+'Lock the counters of these quotas, all that an attempt of this user may need, and free what the attempt reserved before.
+Returns the counters.';
 
 create function llm_private.reserve(
-  p_user uuid,
-  p_runtime uuid,
-  p_quotas bigint[],
-  p_request_id uuid,
-  p_attempt integer,
-  p_task text,
-  p_provider text,
-  p_model text,
-  p_key_source text,
-  p_input_tokens integer,
-  p_output_tokens integer
-)
-returns jsonb
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_refusal jsonb;
-  v_holds llm_private.reservations[];
-  v_expires_at timestamptz;
-begin
-  select w.refusal, w.holds into v_refusal, v_holds
-  from llm_private.weigh_attempt(
-    p_user, p_runtime, p_quotas, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens
-  ) as w;
-  if v_refusal is null then
-    select now() + make_interval(secs => o.reservation_seconds) into v_expires_at
-    from llm_private.operator_settings as o;
-    insert into llm_private.reservations (
-      user_id, request_id, attempt, holder, quota_id, owner, starts_at, amount, expires_at
-    )
-    select
-      p_user, p_request_id, p_attempt, coalesce(p_runtime, p_user), h.quota_id, h.owner, h.starts_at, h.amount,
-      v_expires_at
-    from unnest(v_holds) as h;
-    update llm_private.quota_counters as c
-    set reserved = c.reserved + h.amount
-    from unnest(v_holds) as h
-    where c.owner = h.owner and c.quota_id = h.quota_id;
-  end if;
-  return v_refusal;
-end
-$$;
-
-comment on function llm_private.reserve is
-'Reserve the most that an attempt may use, in each quota that counts it. p_quotas is the result of begin_reserving().
-Returns null, or the refusal if a quota refuses; then nothing is reserved.';
-
-create function llm_private.settle(
-  p_user uuid,
-  p_runtime uuid,
-  p_request_id uuid,
-  p_attempt integer,
-  p_task text,
-  p_provider text,
-  p_key_source text,
-  p_requested_at timestamptz,
-  p_answered boolean,
-  p_tokens bigint,
-  p_cost numeric,
-  p_unreported boolean
+  p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer, p_weighed llm_private.weighed_attempt
 )
 returns void
 language plpgsql
@@ -862,62 +935,130 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_holder constant uuid := coalesce(p_runtime, p_user);
+  v_expires_at timestamptz;
+begin
+  -- What is reserved ahead may be used until the end of the lease.
+  select now() + make_interval(
+    secs => o.reservation_seconds + case when p_weighed.requests > 1 then o.lease_seconds else 0 end
+  ) into v_expires_at
+  from llm_private.operator_settings as o;
+  insert into llm_private.reservations (
+    user_id, request_id, attempt, holder, quota_id, owner, starts_at, amount, requests, expires_at
+  )
+  select
+    p_user, p_request_id, p_attempt, coalesce(p_runtime, p_user), h.quota_id, h.owner, h.starts_at, h.amount,
+    p_weighed.requests, v_expires_at
+  from unnest(p_weighed.holds) as h;
+  update llm_private.quota_counters as c
+  set reserved = c.reserved + h.amount * p_weighed.requests
+  from unnest(p_weighed.holds) as h
+  where c.owner = h.owner and c.quota_id = h.quota_id;
+end
+$$;
+
+comment on function llm_private.reserve is
+'Reserve what weigh_attempt() returned without a refusal. The caller has locked the counters.';
+
+create function llm_private.lock_settled(p_attempts llm_private.attempt[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from llm_private.quota_counters as c
+  inner join (
+    select u.user_id, q.id as quota_id
+    from (
+      select distinct a.user_id, nullif(a.recorder, a.user_id) as runtime from unnest(p_attempts) as a
+    ) as u
+    cross join lateral llm_private.binding_quotas(u.user_id) as q
+    where not q.shared or u.runtime is not null
+    union
+    select r.user_id, r.quota_id
+    from unnest(p_attempts) as a
+    inner join llm_private.reservations as r
+      on a.user_id = r.user_id and coalesce(a.reservation, a.request_id) = r.request_id and a.attempt = r.attempt
+      and a.recorder = r.holder
+  ) as n on c.quota_id = n.quota_id and c.owner in (n.user_id, llm_private.operator_id())
+  order by c.quota_id, c.owner
+  for update of c;
+end
+$$;
+
+comment on function llm_private.lock_settled is
+'Lock all counters that settling these attempts of several users may need, in the order of locks.';
+
+create function llm_private.settle(p_attempt llm_private.attempt)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := p_attempt.user_id;
+  v_trusted constant boolean := p_attempt.recorder <> p_attempt.user_id;
+  v_reserved_by constant uuid := coalesce(p_attempt.reservation, p_attempt.request_id);
+  v_answered constant boolean := p_attempt.outcome <> 'failed';
+  v_tokens constant bigint := case
+    when not v_answered or p_attempt.input_tokens is not null or p_attempt.output_tokens is not null
+      then coalesce(p_attempt.input_tokens, 0)::bigint + coalesce(p_attempt.output_tokens, 0)
+  end;
   v_counting constant bigint[] := array(
-    select m.id from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as m
-    where not m.shared or p_runtime is not null
+    select m.id from llm_private.matching_quotas(v_user, p_attempt.task, p_attempt.provider, p_attempt.key_source) as m
+    -- Usage that users report themselves cannot use up a shared quota.
+    where not m.shared or v_trusted
   );
   v_quotas constant bigint[] := v_counting || array(
     select r.quota_id from llm_private.reservations as r
-    where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+    where
+      r.user_id = v_user and r.request_id = v_reserved_by and r.attempt = p_attempt.attempt
+      and r.holder = p_attempt.recorder
   );
   v_line record;
   v_used numeric;
 begin
-  perform llm_private.lock_counters(p_user, v_quotas);
+  perform llm_private.lock_counters(v_user, v_quotas);
   -- A missing counter will be opened with the recorded usage, which already includes this attempt.
   for v_line in
-    with held as (
-      delete from llm_private.reservations as r
-      where
-        r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
-        and r.quota_id = any(v_quotas)
-      returning r.quota_id, r.starts_at, r.amount
-    )
-
     select
-      q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held, coalesce(h.starts_at = c.starts_at, false) as here,
+      q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held,
+      h.starts_at = c.starts_at and not h.counted as reserved, h.starts_at = c.starts_at and h.counted as counted,
       -- An attempt from a past period does not count in the current one.
       q.id = any(v_counting) and c.ends_at > now()
-      and coalesce(h.starts_at = c.starts_at, p_requested_at >= c.starts_at) as counts
+      and (h.starts_at = c.starts_at or p_attempt.requested_at >= c.starts_at) as counts
     from llm_private.quota_counters as c
     inner join llm_private.quotas as q on c.quota_id = q.id
-    left join held as h on c.quota_id = h.quota_id
-    where c.quota_id = any(v_quotas) and c.owner in (p_user, llm_private.operator_id())
+    left join llm_private.take_reserved(
+      v_user, p_attempt.recorder, v_reserved_by, p_attempt.attempt, v_quotas, 1
+    ) as h on c.quota_id = h.quota_id
+    where c.quota_id = any(v_quotas) and c.owner in (v_user, llm_private.operator_id())
   loop
     -- Usage that the provider did not report counts as the reservation, the most that it can be.
     v_used := case
-      when not v_line.counts then 0
-      when (v_line.quota).unit = 'requests' then p_answered::integer
-      when (v_line.quota).unit = 'tokens' then coalesce(p_tokens, case when p_answered then v_line.held else 0 end)
-      else coalesce(p_cost, case when p_unreported then v_line.held else 0 end)
+      when v_line.counts is not true then 0
+      when (v_line.quota).unit = 'requests' then v_answered::integer
+      when (v_line.quota).unit = 'tokens' then coalesce(v_tokens, v_line.held)
+      else coalesce(p_attempt.cost, case when p_attempt.unreported then v_line.held else 0 end)
     end;
     update llm_private.quota_counters as c
-    set used = c.used + v_used, reserved = c.reserved - case when v_line.here then v_line.held else 0 end
+    set
+      used = c.used + v_used - case when v_line.counted then v_line.held else 0 end,
+      reserved = c.reserved - case when v_line.reserved then v_line.held else 0 end
     where c.owner = v_line.owner and c.quota_id = (v_line.quota).id
     returning c.used into v_used;
     if v_line.counts then
-      perform llm_private.alert_quota(v_line.quota, p_user, v_line.starts_at, v_used);
+      perform llm_private.alert_quota(v_line.quota, v_user, v_line.starts_at, v_used);
     end if;
   end loop;
 end
 $$;
 
 comment on function llm_private.settle is
-'Count an attempt''s usage in each quota that counts it, and free its reservations.';
+'Count an attempt''s usage in each quota that counts it, and free what was reserved for it.';
 
 create function llm_private.check_reservation(
-  p_request_id uuid, p_attempt integer, p_input_tokens integer, p_output_tokens integer
+  p_request_id uuid, p_attempt integer, p_input_tokens integer, p_output_tokens integer, p_requests integer
 )
 returns void
 language plpgsql
@@ -936,7 +1077,8 @@ begin
     llm_private.check_value(
       'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
       'p_input_tokens or p_output_tokens', 'null, or 0 or more'
-    );
+    ),
+    llm_private.check_value('invalid_argument', p_requests between 1 and 1000, 'p_requests', '1 to 1000');
 end
 $$;
 
@@ -962,24 +1104,47 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_refusal jsonb;
-begin
-  perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens);
-  v_refusal := llm_private.reserve(
-    v_user, v_runtime, llm_private.begin_reserving(v_user, v_runtime, p_request_id, p_attempt), p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source,
-    coalesce(p_input_tokens, 0),
-    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o))
+  v_quotas constant llm_private.quotas[] := array(
+    select m from llm_private.matching_quotas(v_user, p_task, p_provider, p_key_source) as m
   );
-  if v_refusal is not null then
-    perform llm_private.refuse(v_refusal);
+  v_weighed llm_private.weighed_attempt;
+begin
+  perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
+  v_weighed := llm_private.weigh_attempt(
+    v_user, v_runtime, v_quotas,
+    llm_private.begin_reserving(
+      v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
+    ),
+    p_task, p_provider, p_model, p_key_source, coalesce(p_input_tokens, 0),
+    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1
+  );
+  if v_weighed.refusal is not null then
+    perform llm_private.refuse(v_weighed.refusal);
   end if;
+  perform llm_private.reserve(v_user, v_runtime, p_request_id, p_attempt, v_weighed);
 end
 $$;
 
 comment on function llm_private.reserve_attempt is
 'Reserve for the next candidate of a request. Errors: see reserve_llm_attempt().';
 
-create function llm_private.release_request(p_request_id uuid)
+create function llm_private.release_reserved(p_user uuid, p_holder uuid, p_request_id uuid, p_requests integer)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Excludes opening a counter meanwhile, which would sum these reservations.
+  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(p_user));
+  perform llm_private.release(p_user, p_holder, p_request_id, null, p_requests);
+end
+$$;
+
+comment on function llm_private.release_reserved is
+'Free what this holder reserved for a request, all of it or for p_requests requests.';
+
+create function llm_private.release_request(p_request_id uuid, p_requests integer)
 returns void
 language plpgsql
 volatile
@@ -989,9 +1154,12 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
 begin
-  -- Excludes opening a counter meanwhile, which would sum these reservations.
-  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
-  perform llm_private.release(v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, null);
+  perform llm_private.check_value(
+    'invalid_argument', p_requests is null or p_requests between 1 and 1000, 'p_requests', 'null, or 1 to 1000'
+  );
+  perform llm_private.release_reserved(
+    v_user, coalesce(llm_private.current_runtime(), v_user), p_request_id, p_requests
+  );
 end
 $$;
 
@@ -1426,14 +1594,15 @@ comment on function public.reserve_llm_attempt is
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 Errors: not_signed_in, runtime_unknown, invalid_argument, quota_exceeded, model_unpriced, runtime_required.';
 
-create function public.release_llm_request(p_request_id uuid)
+create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.release_request(p_request_id)
+  select llm_private.release_request(p_request_id, p_requests)
 $$;
 
 comment on function public.release_llm_request is
-'Free the caller''s reservations for a request that does not run. Errors: not_signed_in, runtime_unknown.';
+'Free the caller''s reservations for a request that does not run. With p_requests, only for so many of the requests that
+resolve_llm_route() reserved for. Errors: not_signed_in, runtime_unknown, invalid_argument.';

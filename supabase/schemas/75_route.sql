@@ -85,6 +85,12 @@ comment on type llm_private.keyed_route is
 'Candidates with their leased keys in plain text, the ids of all their keys, whether one of them is not on lease, and
 when the first of the leases ends.';
 
+create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
+
+comment on type llm_private.reserved_route is
+'How many candidates before the first allowed one the quotas refuse, for how many requests is reserved, and when the
+first period of these quotas ends; null if the first allowed candidate is not metered.';
+
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.check_route_request(
@@ -375,22 +381,24 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime uuid;
-  v_quotas bigint[];
+  v_quotas llm_private.quotas[];
+  v_counters llm_private.quota_counters[];
   v_lines llm_private.route_line[];
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(v_user) then
     v_runtime := llm_private.current_runtime();
-    v_quotas := llm_private.countable_quotas(v_user, v_runtime);
-    perform llm_private.open_counters(v_user, v_quotas);
+    v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
+    v_counters := llm_private.open_counters(v_user, llm_private.countable_quotas(v_quotas, v_runtime));
     for i in 1..cardinality(v_lines) loop
       if v_lines[i].skipped is null then
         -- For one token in and one out, so that only a quota that is used up refuses.
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1
+            v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
+            v_lines[i].key_source, 1, 1, 1
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -502,55 +510,68 @@ meanwhile.';
 create function llm_private.reserve_route(
   p_user uuid,
   p_runtime uuid,
+  p_quotas llm_private.quotas[],
   p_task text,
-  p_model text,
-  p_needs text[],
-  p_operator_providers text[],
+  p_candidates json,
   p_request_id uuid,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_requests integer
 )
-returns text[]
+returns llm_private.reserved_route
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_quotas bigint[];
-  v_line llm_private.route_line;
+  v_counters llm_private.quota_counters[];
+  v_candidate record;
+  v_weighed llm_private.weighed_attempt;
   v_refusal jsonb;
-  v_reported jsonb;
-  v_refused text[] := '{}'::text[];
+  v_reserved llm_private.reserved_route := row(0, null, null);
 begin
-  v_quotas := llm_private.begin_reserving(p_user, p_runtime, p_request_id, 1);
-  for v_line in
-    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
-    where r.skipped is null
+  for v_candidate in
+    select c.* from json_to_recordset(p_candidates)
+    as c (provider text, model text, key_source text, metered boolean)
   loop
-    v_refusal := llm_private.reserve(
-      p_user, p_runtime, v_quotas, p_request_id, 1, p_task, v_line.provider, v_line.model, v_line.key_source,
-      p_input_tokens, p_output_tokens
+    -- A candidate that no quota counts needs no reservation.
+    if v_candidate.metered is not true then
+      return v_reserved;
+    end if;
+    if v_counters is null then
+      v_counters := llm_private.begin_reserving(
+        p_user, p_runtime, llm_private.countable_quotas(p_quotas, p_runtime), p_request_id, 1
+      );
+    end if;
+    v_weighed := llm_private.weigh_attempt(
+      p_user, p_runtime, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
+      p_input_tokens, p_output_tokens, p_requests
     );
-    exit when v_refusal is null;
-    v_refused := v_refused || concat_ws(' ', v_line.key_source, v_line.provider, v_line.model);
+    if v_weighed.refusal is null then
+      perform llm_private.reserve(p_user, p_runtime, p_request_id, 1, v_weighed);
+      v_reserved.requests := v_weighed.requests;
+      v_reserved.until := (
+        select min(c.ends_at) from unnest(v_counters) as c
+        inner join unnest(v_weighed.holds) as h on c.quota_id = h.quota_id
+      );
+      return v_reserved;
+    end if;
+    v_reserved.refused := v_reserved.refused + 1;
     -- Reports the first refusal, but prefers one that waiting resolves.
     if
-      v_reported is null
-      or v_reported ->> 'reason' <> 'quota_exceeded' and v_refusal ->> 'reason' = 'quota_exceeded'
+      v_refusal is null
+      or v_refusal ->> 'reason' <> 'quota_exceeded' and v_weighed.refusal ->> 'reason' = 'quota_exceeded'
     then
-      v_reported := v_refusal;
+      v_refusal := v_weighed.refusal;
     end if;
   end loop;
-  if v_refusal is not null then
-    perform llm_private.refuse(v_reported);
-  end if;
-  return v_refused;
+  perform llm_private.refuse(v_refusal);
 end
 $$;
 
 comment on function llm_private.reserve_route is
-'Reserve for the first candidate that the user''s quotas allow. Returns the candidates before it, which they refuse, as
-"key source provider model". Errors: quota_exceeded, model_unpriced, runtime_required.';
+'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
+model_unpriced, runtime_required.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -583,6 +604,7 @@ comment on function llm_private.refuse_route is
 create function llm_private.keyed_route(
   p_user uuid,
   p_holder text,
+  p_quotas llm_private.quotas[],
   p_task text,
   p_model text,
   p_needs text[],
@@ -615,7 +637,10 @@ begin
               p_user, r.key_id, s.ciphertext,
               coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
             )
-        end
+        end,
+        'metered', p_quotas is not null and exists (
+          select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
+        )
       ) order by r.ordinality
     ),
     array_agg(distinct r.key_id) filter (where r.key_id is not null),
@@ -634,29 +659,28 @@ end
 $$;
 
 comment on function llm_private.keyed_route is
-'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction.
-Error key_unreadable.';
+'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction, and whether
+one of these quotas counts them. Error key_unreadable.';
 
-create function llm_private.without_refused(p_candidates json, p_refused text[])
+create function llm_private.without_first(p_candidates json, p_refused integer)
 returns json
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if p_refused = '{}' then
+  if p_refused = 0 then
     return p_candidates;
   end if;
   return (
     select json_agg(c.value order by c.ordinality)
     from json_array_elements(p_candidates) with ordinality as c
-    where concat_ws(' ', c.value ->> 'key_source', c.value ->> 'provider', c.value ->> 'model') <> all(p_refused)
+    where c.ordinality > p_refused
   );
 end
 $$;
 
-comment on function llm_private.without_refused is
-'Candidates without those that reserve_route() returned; null if none is left.';
+comment on function llm_private.without_first is 'Candidates without the first ones, which reserve_route() refused.';
 
 create function llm_private.resolve_route(
   p_task text,
@@ -665,7 +689,8 @@ create function llm_private.resolve_route(
   p_operator_providers text[],
   p_request_id uuid,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_requests integer
 )
 returns json
 language plpgsql
@@ -678,9 +703,9 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
+  v_quotas llm_private.quotas[];
   v_route llm_private.keyed_route;
-  v_metered constant boolean := llm_private.has_quotas(v_user);
-  v_input_tokens constant integer := coalesce(p_input_tokens, 0);
+  v_reserved llm_private.reserved_route;
   v_output_tokens integer;
 begin
   select * into strict v_operator from llm_private.operator_settings;
@@ -691,13 +716,13 @@ begin
     perform llm_private.ensure_settings(v_user);
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-
-  if v_metered then
+  if llm_private.has_quotas(v_user) then
     v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
-    perform llm_private.check_reservation(p_request_id, 1, v_input_tokens, v_output_tokens);
+    perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, v_output_tokens, p_requests);
+    v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
 
-  v_route := llm_private.keyed_route(v_user, v_holder, p_task, p_model, p_needs, p_operator_providers);
+  v_route := llm_private.keyed_route(v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers);
   if v_route.candidates is null then
     perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
   end if;
@@ -710,25 +735,22 @@ begin
     return json_build_object('again', true);
   end if;
 
-  if not v_metered then
-    return json_build_object('task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at);
-  end if;
-  v_route.candidates := llm_private.without_refused(
-    v_route.candidates,
-    llm_private.reserve_route(
-      v_user, v_runtime, p_task, p_model, p_needs, p_operator_providers, p_request_id, v_input_tokens, v_output_tokens
-    )
-  );
-  -- The settings or keys changed since the candidates were read. The next call frees the reservation.
-  if v_route.candidates is null then
-    return json_build_object('again', true);
+  if v_quotas is not null then
+    v_reserved := llm_private.reserve_route(
+      v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0),
+      v_output_tokens, p_requests
+    );
   end if;
   return json_build_object(
-    'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at, 'metered', true,
+    'task', p_task,
+    'candidates', llm_private.without_first(v_route.candidates, coalesce(v_reserved.refused, 0)),
+    'expires_at', v_route.expires_at,
+    'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end,
     'max_output_tokens', case
-      when exists (select from llm_private.binding_quotas(v_user) as q where q.enforced and q.unit <> 'requests')
-        then v_output_tokens
-    end
+      when exists (select from unnest(v_quotas) as q where q.enforced and q.unit <> 'requests') then v_output_tokens
+    end,
+    'reserved_requests', v_reserved.requests,
+    'reserved_until', least(v_route.expires_at, v_reserved.until)
   );
 end
 $$;
@@ -745,7 +767,8 @@ create function public.resolve_llm_route(
   p_operator_providers text[] default '{}',
   p_request_id uuid default null,
   p_input_tokens integer default null,
-  p_output_tokens integer default null
+  p_output_tokens integer default null,
+  p_requests integer default 1
 )
 returns json
 language plpgsql
@@ -754,7 +777,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return llm_private.resolve_route(
-    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens
+    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests
   );
 end
 $$;
@@ -765,9 +788,14 @@ operator''s keys stay with the operator. The caller may keep them until expires_
 the caller, the call records the lease, reserves nothing and returns {"again": true}; the next call, in a transaction of
 its own, returns the route. Within the lease, the route comes at once.
 p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
-operator has a key for. If a quota applies to the caller, the route is metered: it serves only the request p_request_id (a
-UUIDv7), and the most that this may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which the
-request must then keep to) is reserved for the first candidate until record_llm_usage() settles it.
+operator has a key for.
+A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
+p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
+attempt must then keep to), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
+of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
+The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
+reserve_llm_attempt() when its turn comes.
+For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument, unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
 

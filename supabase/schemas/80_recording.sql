@@ -54,21 +54,7 @@ $$;
 comment on function llm_private.check_other_tokens is
 'Error invalid_argument unless p_other has counts of known kinds of tokens that fit the other counts.';
 
-create function llm_private.refuse_attempt(
-  p_runtime uuid,
-  p_request_id uuid,
-  p_requested_at timestamptz,
-  p_attempt integer,
-  p_task text,
-  p_provider text,
-  p_model text,
-  p_key_source text,
-  p_outcome text,
-  p_error_class text,
-  p_streamed boolean,
-  p_latency_ms integer,
-  p_service_tier text
-)
+create function llm_private.refuse_attempt(p_attempt llm_private.attempt)
 returns void
 language plpgsql
 volatile
@@ -77,51 +63,56 @@ as $$
 begin
   perform
     llm_private.check_value(
-      'invalid_argument', substr(p_request_id::text, 15, 1) = '7', 'p_request_id', 'a UUIDv7'
+      'invalid_argument', substr(p_attempt.request_id::text, 15, 1) = '7', 'p_request_id', 'a UUIDv7'
     ),
     llm_private.check_value(
-      'invalid_argument', p_requested_at between now() - interval '7 days' and now() + interval '10 minutes',
+      'invalid_argument', p_attempt.requested_at between now() - interval '7 days' and now() + interval '10 minutes',
       'p_request_id', 'a UUIDv7 that is at most 7 days old'
     ),
-    llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
+    llm_private.check_value('invalid_argument', p_attempt.attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
     llm_private.check_value(
-      'invalid_argument', p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]', 'p_task',
+      'invalid_argument',
+      p_attempt.task is null or length(p_attempt.task) between 1 and 64 and p_attempt.task !~ '[[:cntrl:]]', 'p_task',
       'null, or 1 to 64 printable characters'
     ),
     llm_private.check_value(
-      'invalid_argument', p_provider ~ '^[a-z][a-z0-9_-]{0,31}$', 'p_provider', 'the id of a provider'
+      'invalid_argument', length(p_attempt.provider) <= 32 and p_attempt.provider ~ '^[a-z][a-z0-9_-]{0,31}$',
+      'p_provider', 'the id of a provider'
     ),
     llm_private.check_value(
-      'invalid_argument', length(p_model) between 1 and 200 and p_model !~ '[^!-~]', 'p_model',
+      'invalid_argument', length(p_attempt.model) between 1 and 200 and p_attempt.model !~ '[^!-~]', 'p_model',
       'a model name of 1 to 200 characters, no spaces'
     ),
     llm_private.check_value(
-      'invalid_argument', p_key_source in ('user', 'team', 'operator'), 'p_key_source', 'user, team or operator'
+      'invalid_argument', p_attempt.key_source in ('user', 'team', 'operator'), 'p_key_source',
+      'user, team or operator'
     ),
     llm_private.check_value(
-      'invalid_argument', p_outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome',
+      'invalid_argument', p_attempt.outcome in ('succeeded', 'failed', 'cancelled'), 'p_outcome',
       'succeeded, failed or cancelled'
     ),
     llm_private.check_value(
       'invalid_argument',
-      p_outcome = 'failed' and p_error_class in (
+      p_attempt.outcome = 'failed' and p_attempt.error_class in (
         'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
         'invalid_response'
-      ) or p_outcome <> 'failed' and p_error_class is null,
+      ) or p_attempt.outcome <> 'failed' and p_attempt.error_class is null,
       'p_error_class',
       'auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or invalid_response '
       'for a failed attempt, else null'
     ),
-    llm_private.check_value('invalid_argument', p_streamed is not null, 'p_streamed', 'true or false'),
+    llm_private.check_value('invalid_argument', p_attempt.streamed is not null, 'p_streamed', 'true or false'),
     llm_private.check_value(
-      'invalid_argument', coalesce(p_latency_ms, 0) >= 0, 'p_latency_ms', 'null, or at least 0'
+      'invalid_argument', coalesce(p_attempt.latency_ms, 0) >= 0, 'p_latency_ms', 'null, or at least 0'
     ),
     llm_private.check_value(
-      'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
-      'null, or 1 to 32 lowercase letters, digits, _ and -'
+      'invalid_argument',
+      p_attempt.service_tier is null
+      or length(p_attempt.service_tier) <= 32 and p_attempt.service_tier ~ '^[a-z0-9_-]{1,32}$',
+      'p_service_tier', 'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
   -- Only runtimes get the keys of teams.
-  if p_key_source = 'team' and p_runtime is null then
+  if p_attempt.key_source = 'team' and p_attempt.recorder = p_attempt.user_id then
     perform llm_private.fail(
       403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
       'Send the runtime''s secret in the header x-llm-runtime.'
@@ -135,7 +126,7 @@ end
 $$;
 
 comment on function llm_private.refuse_attempt is
-'Raise the error for an attempt that record_usage() refuses: runtime_required, or invalid_argument with the first
+'Raise the error for an attempt that priced_attempt() refuses: runtime_required, or invalid_argument with the first
 invalid argument.';
 
 create function llm_private.alert_operator_key(p_provider text)
@@ -175,9 +166,246 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
--- Longer than other functions because each call inside costs time: of 260 µs per event, a function for the validation
--- would cost 2 %, and one for the steps after the insert 3 %. add_to_totals() costs 5 %, but recalculating shares it.
--- So the steps of every event are inline; shared and rare steps are functions.
+create function llm_private.priced_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_charge llm_private.attempt_cost;
+begin
+  -- The same as uuid_v7_time(), without the call.
+  p_attempt.requested_at := to_timestamp(
+    ('x' || translate(left(p_attempt.request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0
+  );
+  -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a
+  -- regular expression that counts to 200 takes as long as everything else.
+  if (
+    substr(p_attempt.request_id::text, 15, 1) = '7'
+    and p_attempt.requested_at between now() - interval '7 days' and now() + interval '10 minutes'
+    and p_attempt.attempt between 1 and 1000
+    and (p_attempt.task is null or length(p_attempt.task) between 1 and 64 and p_attempt.task !~ '[[:cntrl:]]')
+    and length(p_attempt.provider) <= 32 and p_attempt.provider ~ '^[a-z][a-z0-9_-]*$'
+    and length(p_attempt.model) between 1 and 200 and p_attempt.model !~ '[^!-~]'
+    and (
+      p_attempt.key_source in ('user', 'operator')
+      or p_attempt.key_source = 'team' and p_attempt.recorder <> p_attempt.user_id
+    )
+    and p_attempt.outcome in ('succeeded', 'failed', 'cancelled')
+    and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
+    and (
+      p_attempt.error_class is null or p_attempt.error_class in (
+        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
+        'invalid_response'
+      )
+    )
+    and p_attempt.streamed is not null
+    and coalesce(p_attempt.latency_ms, 0) >= 0
+    and coalesce(p_attempt.input_tokens, 0)::bigint
+    >= coalesce(p_attempt.cached_input_tokens, 0)::bigint + coalesce(p_attempt.cache_write_tokens, 0)
+    and coalesce(p_attempt.cached_input_tokens, 0) >= 0
+    and coalesce(p_attempt.cache_write_tokens, 0) >= 0
+    and coalesce(p_attempt.output_tokens, 0) >= coalesce(p_attempt.reasoning_tokens, 0)
+    and coalesce(p_attempt.reasoning_tokens, 0) >= 0
+    and (
+      p_attempt.service_tier is null
+      or length(p_attempt.service_tier) <= 32 and p_attempt.service_tier ~ '^[a-z0-9_-]+$'
+    )
+  ) is not true then
+    perform llm_private.refuse_attempt(p_attempt);
+  end if;
+  if p_attempt.other_tokens is not null then
+    perform llm_private.check_other_tokens(
+      p_attempt.other_tokens, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
+      p_attempt.output_tokens
+    );
+  end if;
+
+  p_attempt.unpriced := false;
+  p_attempt.unreported := p_attempt.input_tokens is null and p_attempt.output_tokens is null;
+  if p_attempt.outcome = 'failed' and p_attempt.unreported then
+    p_attempt.unreported := false;
+    p_attempt.cost := 0;
+    return p_attempt;
+  end if;
+  v_charge := llm_private.charge(
+    p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
+    p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
+    p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
+  );
+  p_attempt.price_id := v_charge.price_id;
+  if v_charge.price_id is null then
+    p_attempt.unpriced := true;
+    p_attempt.unreported := false;
+  elsif not p_attempt.unreported then
+    p_attempt.cost := v_charge.cost;
+    p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
+  end if;
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.priced_attempt is
+'A valid attempt with its time, price and cost. Errors: see record_llm_usage().';
+
+create function llm_private.add_events(p_attempts llm_private.attempt[])
+returns llm_private.attempt[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_added llm_private.attempt[];
+begin
+  with added as (
+    insert into public.llm_usage_events (
+      user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
+      latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
+      service_tier, cost, cache_savings, price_id
+    )
+    select
+      a.user_id, a.request_id, a.attempt, a.recorder, a.task, a.provider, a.model, a.key_source, a.key_id, a.outcome,
+      a.error_class, a.streamed, a.latency_ms, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens,
+      a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.price_id
+    from unnest(p_attempts) as a
+    where a.attempt is not null
+    -- In the same order everywhere, because the same attempt in another transaction is waited for.
+    order by a.user_id, a.request_id, a.attempt
+    on conflict do nothing
+    returning user_id, request_id, attempt, recorder
+  )
+
+  select coalesce(array_agg(n.a), '{}') into v_added
+  from (
+    select distinct on (d.user_id, d.request_id, d.attempt, d.recorder) a
+    from unnest(p_attempts) as a
+    inner join added as d using (user_id, request_id, attempt, recorder)
+  ) as n;
+  return v_added;
+end
+$$;
+
+comment on function llm_private.add_events is 'Insert the events of these attempts. Returns those that are new.';
+
+create function llm_private.add_attempts_to_totals(p_attempts llm_private.attempt[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_group record;
+begin
+  -- One update per group: a row that one transaction updates many times becomes slower each time.
+  for v_group in
+    select
+      a.user_id, date_trunc('hour', a.requested_at, 'UTC') as hour, a.provider, a.model, a.task, a.key_source, a.key_id,
+      a.recorder,
+      coalesce(
+        array_agg(llm_private.latency_bucket(a.latency_ms)) filter (where a.latency_ms is not null), '{}'
+      ) as buckets,
+      max(a.requested_at) as last_used_at,
+      row(
+        count(*) filter (where a.attempt = 1), count(*), count(*) filter (where a.attempt = 2),
+        count(*) filter (where a.outcome = 'failed'), count(*) filter (where a.outcome = 'cancelled'),
+        coalesce(sum(a.input_tokens), 0), coalesce(sum(a.cached_input_tokens), 0),
+        coalesce(sum(a.cache_write_tokens), 0), coalesce(sum(a.output_tokens), 0),
+        coalesce(sum(a.reasoning_tokens), 0), coalesce(sum(a.cost), 0), coalesce(sum(a.cache_savings), 0),
+        count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
+      )::llm_private.usage_measures as measures
+    from unnest(p_attempts) as a
+    group by 1, 2, 3, 4, 5, 6, 7, 8
+    -- The order in which hours are locked.
+    order by 2, 1
+  loop
+    perform llm_private.add_to_totals(
+      v_group.user_id, v_group.hour, v_group.provider, v_group.model, v_group.task, v_group.key_source, v_group.key_id,
+      v_group.recorder, v_group.buckets, v_group.last_used_at, v_group.measures
+    );
+  end loop;
+end
+$$;
+
+comment on function llm_private.add_attempts_to_totals is 'Add new events to the users'' totals.';
+
+create function llm_private.settle_attempts(p_attempts llm_private.attempt[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_attempt llm_private.attempt;
+begin
+  if cardinality(p_attempts) > 1 then
+    perform llm_private.lock_settled(p_attempts);
+  end if;
+  foreach v_attempt in array p_attempts loop
+    if v_attempt.attempt is null then
+      perform llm_private.release(
+        v_attempt.user_id, v_attempt.recorder, v_attempt.request_id, null, v_attempt.released_requests
+      );
+    else
+      perform llm_private.settle(v_attempt);
+    end if;
+  end loop;
+end
+$$;
+
+comment on function llm_private.settle_attempts is
+'Settle attempts of several users, and release the reservations of those without a number, in the order given.';
+
+create function llm_private.record_attempts(p_attempts llm_private.attempt[])
+returns llm_private.attempt[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new llm_private.attempt[];
+begin
+  -- Held until the end of the transaction, so that a new counter of a quota includes these attempts.
+  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(u.user_id))
+  from (select distinct a.user_id from unnest(p_attempts) as a order by a.user_id) as u;
+  v_new := llm_private.add_events(p_attempts);
+  perform llm_private.add_attempts_to_totals(v_new);
+  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.outcome, k.error_class, k.retry_after)
+  from (
+    select a.user_id, a.key_id, a.outcome, a.error_class, max(a.retry_after) as retry_after
+    from unnest(v_new) as a
+    where a.key_source = 'user' and a.key_id is not null
+    group by a.user_id, a.key_id, a.outcome, a.error_class
+    order by a.user_id, a.key_id
+  ) as k;
+  -- A project without quotas saves the calls.
+  if exists (select from llm_private.quotas) then
+    perform llm_private.settle_attempts(
+      array(select a from unnest(v_new) as a where llm_private.has_quotas(a.user_id))
+      || array(select a from unnest(p_attempts) as a where a.attempt is null)
+    );
+  end if;
+  perform llm_private.alert_unpriced(u.user_id, u.runtime, u.provider, u.model)
+  from (
+    select distinct a.provider, a.model, a.user_id, nullif(a.recorder, a.user_id) as runtime
+    from unnest(v_new) as a
+    where a.unpriced
+    order by a.provider, a.model
+  ) as u;
+  perform llm_private.alert_operator_key(o.provider)
+  from (
+    select distinct a.provider from unnest(v_new) as a
+    where a.key_source = 'operator' and a.error_class = 'auth' and a.recorder <> a.user_id
+    order by a.provider
+  ) as o;
+  return v_new;
+end
+$$;
+
+comment on function llm_private.record_attempts is
+'Record priced attempts of any users, and release the reservations of those without a number. Returns the attempts that
+are new.';
+
 create function llm_private.record_usage(
   p_request_id uuid,
   p_attempt integer,
@@ -197,7 +425,8 @@ create function llm_private.record_usage(
   p_retry_after double precision,
   p_cache_write_tokens integer,
   p_other_tokens jsonb,
-  p_service_tier text
+  p_service_tier text,
+  p_reservation uuid
 )
 returns boolean
 language plpgsql
@@ -208,75 +437,15 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_recorder constant uuid := coalesce(v_runtime, v_user);
-  v_reported constant boolean := p_input_tokens is not null or p_output_tokens is not null;
-  v_requested_at timestamptz;
-  v_charge record;
-  v_price bigint;
-  v_cost numeric;
-  v_savings numeric;
-  v_unpriced integer := 0;
-  v_unreported integer := 0;
+  v_attempt llm_private.attempt := row(
+    v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), null, p_task, p_provider, p_model,
+    p_key_source, p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens,
+    p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, p_retry_after,
+    p_reservation, null, null, null, null, null, null
+  );
 begin
-  -- The same as uuid_v7_time(), without the call.
-  v_requested_at := to_timestamp(('x' || translate(left(p_request_id::text, 13), '-', ''))::bit(48)::bigint / 1000.0);
-  -- One condition for the usual case; refuse_attempt() finds the invalid argument. Lengths are compared, because a
-  -- regular expression that counts to 200 takes as long as everything else.
-  if (
-    substr(p_request_id::text, 15, 1) = '7'
-    and v_requested_at between now() - interval '7 days' and now() + interval '10 minutes'
-    and p_attempt between 1 and 1000
-    and (p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]')
-    and length(p_provider) <= 32 and p_provider ~ '^[a-z][a-z0-9_-]*$'
-    and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
-    and (p_key_source in ('user', 'operator') or p_key_source = 'team' and v_runtime is not null)
-    and p_outcome in ('succeeded', 'failed', 'cancelled')
-    and (p_outcome = 'failed') = (p_error_class is not null)
-    and (
-      p_error_class is null or p_error_class in (
-        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
-        'invalid_response'
-      )
-    )
-    and p_streamed is not null
-    and coalesce(p_latency_ms, 0) >= 0
-    and coalesce(p_input_tokens, 0)::bigint
-    >= coalesce(p_cached_input_tokens, 0)::bigint + coalesce(p_cache_write_tokens, 0)
-    and coalesce(p_cached_input_tokens, 0) >= 0
-    and coalesce(p_cache_write_tokens, 0) >= 0
-    and coalesce(p_output_tokens, 0) >= coalesce(p_reasoning_tokens, 0)
-    and coalesce(p_reasoning_tokens, 0) >= 0
-    and (p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$')
-  ) is not true then
-    perform llm_private.refuse_attempt(
-      v_runtime, p_request_id, v_requested_at, p_attempt, p_task, p_provider, p_model, p_key_source, p_outcome,
-      p_error_class, p_streamed, p_latency_ms, p_service_tier
-    );
-  end if;
-  if p_other_tokens is not null then
-    perform llm_private.check_other_tokens(
-      p_other_tokens, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens
-    );
-  end if;
-  if p_outcome = 'failed' and not v_reported then
-    v_cost := 0;
-  else
-    v_charge := llm_private.charge(
-      v_user, p_provider, p_model, p_key_source, p_service_tier, v_requested_at, p_input_tokens,
-      p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens
-    );
-    v_price := v_charge.price_id;
-    if v_price is null then
-      v_unpriced := 1;
-    elsif v_reported then
-      v_cost := v_charge.cost;
-      v_savings := nullif(v_charge.cache_savings, 0);
-    else
-      v_unreported := 1;
-    end if;
-  end if;
-
-  -- Held until the end of the transaction, so that a new counter of a quota includes this attempt.
+  v_attempt := llm_private.priced_attempt(v_attempt);
+  -- The same as record_attempts(), for one attempt.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
@@ -284,29 +453,26 @@ begin
     service_tier, cost, cache_savings, price_id
   )
   values (
-    v_user, p_request_id, p_attempt, v_recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
-    p_outcome, p_error_class, p_streamed,
-    p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
-    p_other_tokens, p_service_tier, v_cost, v_savings, v_price
+    v_user, p_request_id, p_attempt, v_attempt.recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
+    p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
+    p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
+    v_attempt.price_id
   )
   on conflict do nothing;
   if not found then
     return false;
   end if;
-
   perform llm_private.add_to_totals(
-    v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
-    -- The same as latency_bucket(), without the call.
-    case
-      when p_latency_ms is not null
-        then least(40, 1 + floor(2 * ln(greatest(p_latency_ms, 1)) / ln(2.0::double precision)))::integer
-    end,
-    v_requested_at,
+    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id,
+    v_attempt.recorder,
+    case when p_latency_ms is null then '{}' else array[llm_private.latency_bucket(p_latency_ms)] end,
+    v_attempt.requested_at,
     row(
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unreported
+      coalesce(v_attempt.cost, 0), coalesce(v_attempt.cache_savings, 0), v_attempt.unpriced::integer,
+      v_attempt.unreported::integer
     )::llm_private.usage_measures
   );
   if p_key_source = 'user' and p_key_id is not null then
@@ -314,17 +480,9 @@ begin
   end if;
   -- Checked here too, so that a project without quotas saves the call.
   if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
-    perform llm_private.settle(
-      v_user, v_runtime, p_request_id, p_attempt, p_task, p_provider, p_key_source, v_requested_at,
-      p_outcome <> 'failed',
-      case
-        when v_reported or p_outcome = 'failed'
-          then coalesce(p_input_tokens, 0)::bigint + coalesce(p_output_tokens, 0)
-      end,
-      v_cost, v_unreported = 1
-    );
+    perform llm_private.settle(v_attempt);
   end if;
-  if v_unpriced = 1 then
+  if v_attempt.unpriced then
     perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, p_model);
   end if;
   if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
@@ -336,6 +494,193 @@ $$;
 
 comment on function llm_private.record_usage is
 'Record one attempt of the caller; false if it is already recorded. Errors: see record_llm_usage().';
+
+create function llm_private.event_user(p_ticket text, p_user uuid, p_runtime uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_ticket is null then
+    return coalesce(p_user, llm_private.require_user());
+  elsif p_runtime is null then
+    perform llm_private.fail(
+      403, 'runtime_required', 'Only a registered runtime can use a ticket.',
+      'Send the runtime''s secret in the header x-llm-runtime.'
+    );
+  end if;
+  return llm_private.read_ticket(p_ticket, p_runtime);
+end
+$$;
+
+comment on function llm_private.event_user is
+'Whose event it is: the ticket''s user or, without a ticket, the caller. Errors: not_signed_in, runtime_required,
+ticket_invalid, ticket_expired.';
+
+create function llm_private.checked_release(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform
+    llm_private.check_value('invalid_argument', p_attempt.request_id is not null, 'request_id', 'a UUID'),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_attempt.released_requests, 1) between 1 and 1000, 'requests', 'null, or 1 to 1000'
+    );
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.checked_release is 'The same release. Error invalid_argument.';
+
+create function llm_private.record_events(p_events json, p_user uuid, p_runtime uuid)
+returns json
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_attempts llm_private.attempt[];
+  v_new llm_private.attempt[];
+begin
+  with event as (
+    select e.* from rows from (
+      json_to_recordset(p_events) as (
+        ticket text, request_id uuid, attempt integer, task text, provider text, model text, key_source text,
+        key_id uuid, outcome text, error_class text, streamed boolean, latency_ms integer, input_tokens integer,
+        cached_input_tokens integer, cache_write_tokens integer, output_tokens integer, reasoning_tokens integer,
+        other_tokens jsonb, service_tier text, retry_after double precision, reservation uuid, release boolean,
+        requests integer
+      )
+    ) with ordinality as e
+  ),
+
+  -- Materialized, so that each ticket is read once.
+  caller as materialized (
+    select d.ticket, llm_private.event_user(d.ticket, p_user, p_runtime) as user_id
+    from (select distinct e.ticket from event as e) as d
+  ),
+
+  attempt as (
+    select
+      e.ordinality,
+      row(
+        c.user_id, e.request_id, case when e.release is not true then coalesce(e.attempt, 0) end,
+        coalesce(p_runtime, c.user_id), null, e.task, e.provider, e.model, e.key_source, e.key_id, e.outcome,
+        e.error_class, coalesce(e.streamed, false), e.latency_ms, e.input_tokens, e.cached_input_tokens,
+        e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens, e.service_tier, e.retry_after,
+        e.reservation, e.requests, null, null, null, null, null
+      )::llm_private.attempt as attempt
+    from event as e
+    inner join caller as c on e.ticket is not distinct from c.ticket
+  )
+
+  select
+    array_agg(
+      case
+        when (a.attempt).attempt is null then llm_private.checked_release(a.attempt)
+        else llm_private.priced_attempt(a.attempt)
+      end order by a.ordinality
+    )
+  into v_attempts
+  from attempt as a;
+  v_new := llm_private.record_attempts(v_attempts);
+  return (
+    select
+      json_agg(
+        json_build_object(
+          'status', case
+            when a.attempt is null then 'released' when n.user_id is null then 'known' else 'recorded'
+          end
+        ) order by a.ordinality
+      )
+    from unnest(v_attempts) with ordinality as a
+    left join unnest(v_new) as n using (user_id, request_id, attempt)
+  );
+end
+$$;
+
+comment on function llm_private.record_events is
+'Record events; all or none. Returns an array with the status of each. Errors: see record_llm_usage_batch().';
+
+create function llm_private.record_events_singly(p_events json, p_user uuid, p_runtime uuid)
+returns json
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_event json;
+  v_answers json[] := '{}';
+  v_state text;
+  v_message text;
+  v_code text;
+begin
+  for v_event in select e.value from json_array_elements(p_events) as e loop
+    begin
+      v_answers := v_answers || (llm_private.record_events(json_build_array(v_event), p_user, p_runtime) -> 0);
+    exception when others then
+      get stacked diagnostics
+        v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
+      if v_state ~ '^(40|53|55|57|58|XX)' then
+        raise;
+      -- PostgreSQL's own messages quote the value.
+      elsif v_state !~ '^PT' then
+        v_code := 'invalid_argument';
+        v_message := 'The event has a field with an invalid type.';
+      end if;
+      v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
+    end;
+  end loop;
+  return array_to_json(v_answers);
+end
+$$;
+
+comment on function llm_private.record_events_singly is
+'Record events one by one, so that an event that is refused fails no other. Returns an array with the status of each.';
+
+create function llm_private.record_batch(p_events json)
+returns json
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- A runtime may record what it ran before it was revoked.
+  v_runtime constant uuid := llm_private.current_runtime(p_revoked => true);
+  v_user constant uuid := auth.uid();
+begin
+  if v_runtime is null then
+    perform llm_private.require_user();
+  end if;
+  perform llm_private.check_value(
+    'invalid_argument', json_typeof(p_events) = 'array', 'p_events', 'an array of at most 500 events'
+  );
+  perform llm_private.check_value(
+    'invalid_argument', json_array_length(p_events) <= 500 and octet_length(p_events::text) <= 1000000, 'p_events',
+    'an array of at most 500 events and 1 MB'
+  );
+  if json_array_length(p_events) = 0 then
+    return '[]';
+  end if;
+  begin
+    return llm_private.record_events(p_events, v_user, v_runtime);
+  exception when raise_exception or data_exception or invalid_parameter_value then
+    null;
+  when others then
+    if sqlstate !~ '^PT' then
+      raise;
+    end if;
+  end;
+  return llm_private.record_events_singly(p_events, v_user, v_runtime);
+end
+$$;
+
+comment on function llm_private.record_batch is 'See record_llm_usage_batch().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -360,7 +705,8 @@ create function public.record_llm_usage(
   p_retry_after double precision default null,
   p_cache_write_tokens integer default null,
   p_other_tokens jsonb default null,
-  p_service_tier text default null
+  p_service_tier text default null,
+  p_reservation uuid default null
 )
 returns boolean
 language plpgsql
@@ -371,7 +717,7 @@ begin
   return llm_private.record_usage(
     p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_key_id, p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens, p_retry_after,
-    p_cache_write_tokens, p_other_tokens, p_service_tier
+    p_cache_write_tokens, p_other_tokens, p_service_tier, p_reservation
   );
 end
 $$;
@@ -382,5 +728,27 @@ database computes its cost at the price when the request began, and settles its 
 attempt): returns true if it recorded the attempt, false if the attempt was already recorded. The outcome updates the
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
-llm_usage_events.
+llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
 Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
+
+create function public.record_llm_usage_batch(p_events json)
+returns json
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return llm_private.record_batch(p_events);
+end
+$$;
+
+comment on function public.record_llm_usage_batch is
+'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage(), without p_. A runtime
+records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
+event can be recorded up to a day after the route was resolved, also if the token has expired or the runtime was revoked
+meanwhile. Without tickets, the events are the caller''s own. {"request_id": …, "release": true} frees what is reserved
+for a request that does not run, and with "requests", only for so many requests.
+Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
+"refused" with code and message. An event that is refused fails no other.
+Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, ticket_invalid and
+ticket_expired.';

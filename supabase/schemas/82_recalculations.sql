@@ -150,7 +150,7 @@ begin
     v_measures.unpriced := -v.newly_priced;
     v_measures.unreported := v.unreported;
     perform llm_private.add_to_totals(
-      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, null, v.hour, v_measures
+      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, '{}', v.hour, v_measures
     );
   end loop;
 end

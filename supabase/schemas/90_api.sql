@@ -2,7 +2,7 @@
 --
 --   authenticated   a signed-in user, who sees their own rows under row level security
 --   service_role    an administrator with a secret key
---   anon            anyone else, who has no access
+--   anon            anyone else; a runtime also calls as this role when it records with tickets
 --
 -- An RPC in public runs with the rights of its caller. Where it needs more, it calls a function in llm_private that
 -- runs with the owner's rights and checks whose rows it touches. So both functions are granted to the same roles.
@@ -35,7 +35,8 @@ public.list_llm_prices, public.set_llm_price, public.end_llm_price, public.sync_
 public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
-public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.get_llm_usage,
+public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
+public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
 from public, anon, authenticated, service_role;
@@ -43,7 +44,7 @@ from public, anon, authenticated, service_role;
 -- Shared --------------------------------------------------------------------------------------------------------------
 
 -- Needed to call the functions that are granted below; no role gets access to a table in llm_private.
-grant usage on schema llm_private to authenticated, service_role;
+grant usage on schema llm_private to anon, authenticated, service_role;
 
 -- RPCs for both users and administrators call this to find out whose rows they are about.
 grant execute on function llm_private.acting_owner to authenticated, service_role;
@@ -136,6 +137,9 @@ grant select on table public.llm_usage_events, public.llm_usage_totals to authen
 grant execute on function
 public.record_llm_usage, public.list_llm_requests, public.get_llm_forecast, public.list_llm_hints
 to authenticated;
+-- A runtime records without a user's access token: see 17_tickets.sql.
+grant execute on function public.record_llm_usage_batch to anon, authenticated;
+grant execute on function llm_private.record_batch to anon, authenticated;
 grant execute on function
 llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_private.hints
 to authenticated;

@@ -3,6 +3,7 @@
 -- These tables have exactly one row.
 insert into llm_private.operator_settings default values;
 insert into llm_private.usage_retention default values;
+insert into llm_private.ticket_key default values;
 
 -- A unit comes after the units that it is part of.
 insert into llm_private.price_units (unit, position, dimensions)
