@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import threading
 import time
@@ -424,3 +425,29 @@ def test_a_forked_process_begins_with_an_empty_queue_and_a_free_lock() -> None:
         database.open.set()
         assert usage.flush(5)
     assert database.taken == ["parent", "waiting"]
+
+
+def test_a_child_of_multiprocessing_records_its_usage_at_its_end() -> None:
+    reader, writer = os.pipe()
+
+    def slow(call: Call[list[Recording]], _: Secret | None) -> list[Recording]:
+        time.sleep(0.1)
+        for sent in call.args["p_events"]:
+            os.write(writer, f"{sent['request_id']} ".encode())
+        return call.parse([RECORDED for _ in call.args["p_events"]])
+
+    usage = Recorder(slow)
+    usage.put(ticketed("parent"), ANNA)
+
+    def child() -> None:
+        usage.put(ticketed("1"), ANNA)
+        usage.put(ticketed("2"), ANNA)
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(10)
+    assert usage.flush(5)
+    assert process.exitcode == 0
+    assert sorted(os.read(reader, 1000).decode().split()) == ["1", "2", "parent"]
+    os.close(reader)
+    os.close(writer)
