@@ -131,8 +131,8 @@ def requests_per_second(url: str, request: Request, *, connections: int, seconds
 def _post(url: str, name: str, body: bytes, token: str, runtime: str | None = None) -> bytes:
     secret = f"x-llm-runtime: {runtime}\r\n" if runtime else ""
     head = (
-        f"POST /rpc/{name} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {token}\r\n{secret}"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST /rpc/{name} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {token}\r\n"
+        f"{secret}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
 

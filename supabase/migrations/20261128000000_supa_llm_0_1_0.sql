@@ -524,7 +524,7 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, a revoked one as well.
+'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one.
 Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)
@@ -658,7 +658,7 @@ end
 $$;
 
 comment on function llm_private.sign_ticket is
-'The ticket of a runtime for a user, in hexadecimal: 16 bytes of user, 8 of expiry in seconds since 1970, and 32 of HMAC.';
+'A runtime''s ticket for a user, in hexadecimal: 16 bytes of user, 8 of expiry in seconds since 1970, and 32 of HMAC.';
 
 create function llm_private.new_ticket(p_user uuid, p_runtime uuid)
 returns text
@@ -4484,7 +4484,7 @@ comment on column llm_private.reservations.owner is 'Names the counter together 
 comment on column llm_private.reservations.starts_at is 'The period of the counter.';
 comment on column llm_private.reservations.amount is 'The most that each request may use.';
 comment on column llm_private.reservations.requests is
-'For how many more requests of the holder it is. Beyond the first one, they name its request_id when they are recorded.';
+'How many more requests of the holder it is for. All but the first one name its request_id when they are recorded.';
 comment on column llm_private.reservations.counted is
 'Expired without being settled, and therefore counted as used; corrected if the request is recorded after all.';
 
@@ -5230,7 +5230,7 @@ p_attempt, for all attempts of a request. Returns what was taken; the caller has
 create function llm_private.release(
   p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer, p_requests integer
 )
-returns void
+returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -5244,7 +5244,7 @@ declare
   );
 begin
   if v_quotas = '{}' then
-    return;
+    return false;
   end if;
   perform llm_private.lock_counters(p_user, v_quotas);
   update llm_private.quota_counters as c
@@ -5258,12 +5258,13 @@ begin
     group by r.owner, r.quota_id, r.starts_at
   ) as t
   where c.owner = t.owner and c.quota_id = t.quota_id and c.starts_at = t.starts_at;
+  return true;
 end
 $$;
 
 comment on function llm_private.release is
-'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request; with p_requests, only
-for so many requests.';
+'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request; with p_requests,
+only for so many requests. Returns whether there was anything.';
 
 create function llm_private.begin_reserving(
   p_user uuid, p_runtime uuid, p_quotas bigint[], p_request_id uuid, p_attempt integer
@@ -5276,16 +5277,16 @@ as $$
 declare
   v_holder constant uuid := coalesce(p_runtime, p_user);
   -- Includes quotas that no longer apply but have a reservation of the attempt.
-  v_held constant bigint[] := array(
-    select r.quota_id from llm_private.reservations as r
-    where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+  v_counters llm_private.quota_counters[] := llm_private.open_counters(
+    p_user,
+    p_quotas || array(
+      select r.quota_id from llm_private.reservations as r
+      where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+    )
   );
-  v_counters llm_private.quota_counters[];
 begin
-  v_counters := llm_private.open_counters(p_user, p_quotas || v_held);
-  if v_held <> '{}' then
-    -- An attempt reserves again if its candidate could not be tried or the response was lost.
-    perform llm_private.release(p_user, v_holder, p_request_id, p_attempt, null);
+  -- An attempt reserves again if its candidate could not be tried or the response was lost.
+  if llm_private.release(p_user, v_holder, p_request_id, p_attempt, null) then
     v_counters := llm_private.lock_counters(p_user, p_quotas);
   end if;
   return v_counters;
@@ -5293,7 +5294,7 @@ end
 $$;
 
 comment on function llm_private.begin_reserving is
-'Lock the counters of these quotas, all that an attempt of this user may need, and free what the attempt reserved before.
+'Lock the counters of these quotas, all that an attempt of this user may need, and free what the attempt reserved.
 Returns the counters.';
 
 create function llm_private.reserve(
@@ -5394,9 +5395,13 @@ begin
     select
       q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held,
       h.starts_at = c.starts_at and not h.counted as reserved, h.starts_at = c.starts_at and h.counted as counted,
-      -- An attempt from a past period does not count in the current one.
-      q.id = any(v_counting) and c.ends_at > now()
-      and (h.starts_at = c.starts_at or p_attempt.requested_at >= c.starts_at) as counts
+      -- An attempt from a past period does not count in the current one. It is from the period of its reservation or, if
+      -- another request reserved for it, from the period in which it began.
+      q.id = any(v_counting) and c.ends_at > now() and case
+        when h.starts_at is null or h.starts_at <> c.starts_at and p_attempt.reservation is not null
+          then p_attempt.requested_at >= c.starts_at
+        else h.starts_at = c.starts_at
+      end as counts
     from llm_private.quota_counters as c
     inner join llm_private.quotas as q on c.quota_id = q.id
     left join llm_private.take_reserved(
@@ -6394,7 +6399,10 @@ begin
           jsonb_build_object(
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
             'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
-            'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names
+            'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
+            'metered', exists (
+              select from unnest(v_quotas) as q where llm_private.quota_counts(q, p_task, l.provider, l.key_source)
+            )
           ) order by l.ordinality
         ) filter (where l.skipped is null), '[]'
       ),
@@ -6520,6 +6528,7 @@ begin
       return v_reserved;
     end if;
     if v_counters is null then
+      perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens, p_requests);
       v_counters := llm_private.begin_reserving(
         p_user, p_runtime, llm_private.countable_quotas(p_quotas, p_runtime), p_request_id, 1
       );
@@ -6619,9 +6628,13 @@ begin
               coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
             )
         end,
-        'metered', p_quotas is not null and exists (
-          select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
-        )
+        'metered', case
+          when p_quotas is not null
+            then exists (
+              select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
+            )
+          else false
+        end
       ) order by r.ordinality
     ),
     array_agg(distinct r.key_id) filter (where r.key_id is not null),
@@ -6698,8 +6711,6 @@ begin
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   if llm_private.has_quotas(v_user) then
-    v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
-    perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, v_output_tokens, p_requests);
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
 
@@ -6716,16 +6727,25 @@ begin
     return json_build_object('again', true);
   end if;
 
-  if v_quotas is not null then
-    v_reserved := llm_private.reserve_route(
-      v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0),
-      v_output_tokens, p_requests
+  if v_quotas is null then
+    return json_build_object(
+      'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
+      'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end
     );
   end if;
+  v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
+  v_reserved := llm_private.reserve_route(
+    v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0), v_output_tokens,
+    p_requests
+  );
   return json_build_object(
     'task', p_task,
-    'candidates', llm_private.without_first(v_route.candidates, coalesce(v_reserved.refused, 0)),
-    'expires_at', v_route.expires_at,
+    'candidates', llm_private.without_first(v_route.candidates, v_reserved.refused),
+    -- A candidate that a quota refuses now may serve again soon.
+    'expires_at', case
+      when v_reserved.refused > 0 then least(v_route.expires_at, now() + interval '10 seconds')
+      else v_route.expires_at
+    end,
     'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end,
     'max_output_tokens', case
       when exists (select from unnest(v_quotas) as q where q.enforced and q.unit <> 'requests') then v_output_tokens
@@ -7547,7 +7567,7 @@ end
 $$;
 
 comment on function public.record_llm_usage_batch is
-'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage(), without p_. A runtime
+'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage() without p_. A runtime
 records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
 event can be recorded up to a day after the route was resolved, also if the token has expired or the runtime was revoked
 meanwhile. Without tickets, the events are the caller''s own. {"request_id": …, "release": true} frees what is reserved

@@ -60,7 +60,7 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, a revoked one as well.
+'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one.
 Error runtime_unknown.';
 
 create function llm_private.register_runtime(p_name text)

@@ -31,7 +31,7 @@ end
 $$;
 
 comment on function llm_private.sign_ticket is
-'The ticket of a runtime for a user, in hexadecimal: 16 bytes of user, 8 of expiry in seconds since 1970, and 32 of HMAC.';
+'A runtime''s ticket for a user, in hexadecimal: 16 bytes of user, 8 of expiry in seconds since 1970, and 32 of HMAC.';
 
 create function llm_private.new_ticket(p_user uuid, p_runtime uuid)
 returns text

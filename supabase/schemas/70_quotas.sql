@@ -114,7 +114,7 @@ comment on column llm_private.reservations.owner is 'Names the counter together 
 comment on column llm_private.reservations.starts_at is 'The period of the counter.';
 comment on column llm_private.reservations.amount is 'The most that each request may use.';
 comment on column llm_private.reservations.requests is
-'For how many more requests of the holder it is. Beyond the first one, they name its request_id when they are recorded.';
+'How many more requests of the holder it is for. All but the first one name its request_id when they are recorded.';
 comment on column llm_private.reservations.counted is
 'Expired without being settled, and therefore counted as used; corrected if the request is recorded after all.';
 
@@ -860,7 +860,7 @@ p_attempt, for all attempts of a request. Returns what was taken; the caller has
 create function llm_private.release(
   p_user uuid, p_holder uuid, p_request_id uuid, p_attempt integer, p_requests integer
 )
-returns void
+returns boolean
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -874,7 +874,7 @@ declare
   );
 begin
   if v_quotas = '{}' then
-    return;
+    return false;
   end if;
   perform llm_private.lock_counters(p_user, v_quotas);
   update llm_private.quota_counters as c
@@ -888,12 +888,13 @@ begin
     group by r.owner, r.quota_id, r.starts_at
   ) as t
   where c.owner = t.owner and c.quota_id = t.quota_id and c.starts_at = t.starts_at;
+  return true;
 end
 $$;
 
 comment on function llm_private.release is
-'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request; with p_requests, only
-for so many requests.';
+'Free what this holder reserved for an attempt or, without p_attempt, for all attempts of a request; with p_requests,
+only for so many requests. Returns whether there was anything.';
 
 create function llm_private.begin_reserving(
   p_user uuid, p_runtime uuid, p_quotas bigint[], p_request_id uuid, p_attempt integer
@@ -906,16 +907,16 @@ as $$
 declare
   v_holder constant uuid := coalesce(p_runtime, p_user);
   -- Includes quotas that no longer apply but have a reservation of the attempt.
-  v_held constant bigint[] := array(
-    select r.quota_id from llm_private.reservations as r
-    where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+  v_counters llm_private.quota_counters[] := llm_private.open_counters(
+    p_user,
+    p_quotas || array(
+      select r.quota_id from llm_private.reservations as r
+      where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
+    )
   );
-  v_counters llm_private.quota_counters[];
 begin
-  v_counters := llm_private.open_counters(p_user, p_quotas || v_held);
-  if v_held <> '{}' then
-    -- An attempt reserves again if its candidate could not be tried or the response was lost.
-    perform llm_private.release(p_user, v_holder, p_request_id, p_attempt, null);
+  -- An attempt reserves again if its candidate could not be tried or the response was lost.
+  if llm_private.release(p_user, v_holder, p_request_id, p_attempt, null) then
     v_counters := llm_private.lock_counters(p_user, p_quotas);
   end if;
   return v_counters;
@@ -923,7 +924,7 @@ end
 $$;
 
 comment on function llm_private.begin_reserving is
-'Lock the counters of these quotas, all that an attempt of this user may need, and free what the attempt reserved before.
+'Lock the counters of these quotas, all that an attempt of this user may need, and free what the attempt reserved.
 Returns the counters.';
 
 create function llm_private.reserve(
@@ -1024,9 +1025,13 @@ begin
     select
       q as quota, c.owner, c.starts_at, coalesce(h.amount, 0) as held,
       h.starts_at = c.starts_at and not h.counted as reserved, h.starts_at = c.starts_at and h.counted as counted,
-      -- An attempt from a past period does not count in the current one.
-      q.id = any(v_counting) and c.ends_at > now()
-      and (h.starts_at = c.starts_at or p_attempt.requested_at >= c.starts_at) as counts
+      -- An attempt from a past period does not count in the current one. It is from the period of its reservation or, if
+      -- another request reserved for it, from the period in which it began.
+      q.id = any(v_counting) and c.ends_at > now() and case
+        when h.starts_at is null or h.starts_at <> c.starts_at and p_attempt.reservation is not null
+          then p_attempt.requested_at >= c.starts_at
+        else h.starts_at = c.starts_at
+      end as counts
     from llm_private.quota_counters as c
     inner join llm_private.quotas as q on c.quota_id = q.id
     left join llm_private.take_reserved(

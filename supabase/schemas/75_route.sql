@@ -413,7 +413,10 @@ begin
           jsonb_build_object(
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
             'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
-            'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names
+            'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
+            'metered', exists (
+              select from unnest(v_quotas) as q where llm_private.quota_counts(q, p_task, l.provider, l.key_source)
+            )
           ) order by l.ordinality
         ) filter (where l.skipped is null), '[]'
       ),
@@ -539,6 +542,7 @@ begin
       return v_reserved;
     end if;
     if v_counters is null then
+      perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens, p_requests);
       v_counters := llm_private.begin_reserving(
         p_user, p_runtime, llm_private.countable_quotas(p_quotas, p_runtime), p_request_id, 1
       );
@@ -638,9 +642,13 @@ begin
               coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
             )
         end,
-        'metered', p_quotas is not null and exists (
-          select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
-        )
+        'metered', case
+          when p_quotas is not null
+            then exists (
+              select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
+            )
+          else false
+        end
       ) order by r.ordinality
     ),
     array_agg(distinct r.key_id) filter (where r.key_id is not null),
@@ -717,8 +725,6 @@ begin
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   if llm_private.has_quotas(v_user) then
-    v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
-    perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, v_output_tokens, p_requests);
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
 
@@ -735,16 +741,25 @@ begin
     return json_build_object('again', true);
   end if;
 
-  if v_quotas is not null then
-    v_reserved := llm_private.reserve_route(
-      v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0),
-      v_output_tokens, p_requests
+  if v_quotas is null then
+    return json_build_object(
+      'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
+      'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end
     );
   end if;
+  v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
+  v_reserved := llm_private.reserve_route(
+    v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0), v_output_tokens,
+    p_requests
+  );
   return json_build_object(
     'task', p_task,
-    'candidates', llm_private.without_first(v_route.candidates, coalesce(v_reserved.refused, 0)),
-    'expires_at', v_route.expires_at,
+    'candidates', llm_private.without_first(v_route.candidates, v_reserved.refused),
+    -- A candidate that a quota refuses now may serve again soon.
+    'expires_at', case
+      when v_reserved.refused > 0 then least(v_route.expires_at, now() + interval '10 seconds')
+      else v_route.expires_at
+    end,
     'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end,
     'max_output_tokens', case
       when exists (select from unnest(v_quotas) as q where q.enforced and q.unit <> 'requests') then v_output_tokens

@@ -15,8 +15,8 @@ RATES = {"input": 1, "output": 1}
 WRONG = """
 select c.*, r.amount from llm_private.quota_counters as c
 cross join lateral (
-  select coalesce(sum(r.amount), 0) as amount from llm_private.reservations as r
-  where r.quota_id = c.quota_id and r.owner = c.owner and r.starts_at = c.starts_at
+  select coalesce(sum(r.amount * r.requests), 0) as amount from llm_private.reservations as r
+  where r.quota_id = c.quota_id and r.owner = c.owner and r.starts_at = c.starts_at and not r.counted
 ) as r
 where c.reserved <> r.amount or c.used < 0 or c.reserved < 0
 """

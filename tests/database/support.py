@@ -21,7 +21,7 @@ import jwt
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from tests.support import Stack, asks_again, key_for, next_arguments
 
@@ -282,7 +282,8 @@ def owner(stack: Stack) -> Connection:
 
 
 def _adapt(value: Any) -> Any:
-    return Jsonb(value) if isinstance(value, dict) else value
+    json_array = isinstance(value, list) and value and isinstance(value[0], dict)
+    return Jsonb(value) if isinstance(value, dict) else Json(value) if json_array else value
 
 
 def _insert_user(connection: psycopg.Connection[Any], user_id: str) -> None:

@@ -15,6 +15,7 @@ from tests.support import key_for
 
 USER = frozenset({"authenticated"})
 ADMIN = frozenset({"service_role"})
+ANYONE = frozenset({"anon"})
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,15 @@ RPCS: Mapping[str, Rpc] = {
         lambda victim: usage_event(
             request_id=victim.request_id, key_id=victim.key_id, outcome="failed", error_class="auth"
         ),
+    ),
+    "record_llm_usage_batch": Rpc(
+        USER | ANYONE | ADMIN,
+        lambda victim: {
+            "p_events": [
+                {"ticket": "0" * 112, "request_id": victim.request_id, "attempt": 1, "provider": "groq"},
+                {"request_id": victim.request_id, "release": True},
+            ]
+        },
     ),
     "get_llm_usage": Rpc(USER | ADMIN, lambda victim: {"p_by": ["key_id"], "p_user_id": victim.id}),
     "list_llm_requests": Rpc(USER, lambda _: {"p_before": _LAST, "p_limit": 500}),
@@ -128,6 +138,7 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "resolve_route": USER,
     "explain_route": USER,
     "record_usage": USER,
+    "record_batch": USER | ANYONE | ADMIN,
     "usage_report": USER | ADMIN,
     "list_requests": USER,
     "list_events": USER | ADMIN,

@@ -408,5 +408,5 @@ def test_a_metered_route_reserves_only_when_it_is_returned(tx: Transaction) -> N
     assert user.once("resolve_llm_route", **asked) == {"again": True}
     assert tx.value(held, user.id) == 0
     tx.commit_grants()
-    assert user.once("resolve_llm_route", **asked)["metered"] is True
+    assert user.once("resolve_llm_route", **asked)["reserved_requests"] == 1
     assert tx.value(held, user.id) == 1

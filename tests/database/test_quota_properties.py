@@ -175,9 +175,13 @@ class Quota:
 
 @dataclass
 class Attempt:
-    """An attempt with reservations: the amount and the period in each quota."""
+    """An attempt with reservations: the amount and the period in each quota.
+
+    `counted` has those that expired in an enforced quota of the operator's, and therefore count as used.
+    """
 
     holds: dict[int, Hold] = field(default_factory=dict)
+    counted: dict[int, Hold] = field(default_factory=dict)
     expired: bool = False
 
 
@@ -217,15 +221,32 @@ class Model:
                     ),
                     Decimal(0),
                 )
+                for attempt in self.attempts.values():
+                    amount, period = attempt.counted.get(quota.id, (Decimal(0), -1))
+                    quota.used += amount if period == quota.period else 0
             elif quota.period < self.period:
                 quota.used, quota.period = Decimal(0), self.period
             for attempt in self.attempts.values():
-                if attempt.expired:
-                    attempt.holds.pop(quota.id, None)
+                if attempt.expired and (hold := attempt.holds.pop(quota.id, None)):
+                    amount, period = hold
+                    if quota.enforced and quota.who != "own" and period == quota.period:
+                        quota.used += amount
+                        attempt.counted[quota.id] = hold
+
+    def release(self, key: tuple[str, int]) -> Attempt:
+        """Free what an attempt holds, also what expired and was counted."""
+        gone = self.attempts.pop(key, Attempt())
+        for id_, (amount, period) in gone.counted.items():
+            quota = self.quotas.get(id_)
+            if quota and quota.used is not None and quota.period == period:
+                quota.used -= amount
+        return gone
 
     def reserve(self, key: tuple[str, int], provider: str, tokens: int) -> bool:
         attempt = self.attempts.get(key, Attempt())
-        self.open(self.binding() + [self.quotas[id_] for id_ in attempt.holds if id_ in self.quotas])
+        held = {**attempt.holds, **attempt.counted}
+        self.open(self.binding() + [self.quotas[id_] for id_ in held if id_ in self.quotas])
+        self.release(key)
         self.attempts[key] = reserving = Attempt()
         holds = {}
         for quota in self.binding():
@@ -249,7 +270,8 @@ class Model:
         counted = Decimal(tokens or 0)
         used = {"requests": Decimal(answered), "tokens": counted, "cost": dollars(tokens or 0)}
         self.ledger.append((provider, used))
-        held = self.attempts.pop(key, Attempt()).holds
+        gone = self.release(key)
+        held = {**gone.holds, **gone.counted}
         for quota in self.binding():
             amount, period = held.get(quota.id, (Decimal(0), self.period))
             if quota.provider not in (None, provider) or quota.used is None:
@@ -262,6 +284,7 @@ class Model:
         gone = self.quotas.pop(id_)
         for attempt in self.attempts.values():
             attempt.holds.pop(id_, None)
+            attempt.counted.pop(id_, None)
         for quota in self.quotas.values():
             # A quota that a more specific one replaced is summed from the ledger.
             alike = (quota.unit, quota.provider) == (gone.unit, gone.provider)
@@ -356,9 +379,8 @@ class Quotas:
     def release(self, which: int) -> None:
         request = self.running[which]
         self.user.rpc("release_llm_request", p_request_id=request)
-        for key, attempt in self.model.attempts.items():
-            if key[0] == request:
-                attempt.holds = {}
+        for key in [key for key in self.model.attempts if key[0] == request]:
+            self.model.release(key)
 
     def expire(self, which: int) -> None:
         request = self.running[which]

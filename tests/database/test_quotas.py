@@ -313,7 +313,8 @@ def test_usage_recorded_without_a_runtime_does_not_use_up_a_shared_quota(
 
 def test_a_groups_quota_does_not_meter_other_users(tx: Transaction, user: Caller) -> None:
     sets(tx.admin, 0, group="trial")
-    assert "metered" not in user.rpc("resolve_llm_route", p_task="speed")
+    (candidate,) = user.rpc("resolve_llm_route", p_task="speed")["candidates"]
+    assert candidate["metered"] is False
 
 
 # Counting -----------------------------------------------------------------------------------------
@@ -375,7 +376,7 @@ def test_an_alert_only_quota_refuses_nothing(user: Caller) -> None:
     quota = sets(user, 1, enforced=False)
     for _ in range(3):
         request, route = resolves(user)
-        assert route["metered"]
+        assert route["candidates"][0]["metered"]
         user.records(request_id=request)
     assert figures(user, quota["id"])["used"] == 3
 

@@ -131,7 +131,8 @@ FOR_OPERATORS = frozenset(
         "updated_at",
     }
 )
-EXPLAINED = frozenset({"expires_at", "metered", "max_output_tokens"})
+RESERVED = frozenset({"max_output_tokens", "reserved_requests", "reserved_until"})
+EXPLAINED = RESERVED | {"expires_at", "ticket"}
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
     "list_llm_providers": Shape(first("list_llm_providers"), Provider, "Provider", sql_only=FOR_OPERATORS),
@@ -144,7 +145,7 @@ SHAPES: Mapping[str, Shape] = {
         first("resolve_llm_route", p_task="speed"),
         Route,
         None,
-        absent=frozenset({"advice", "skipped", "metered", "max_output_tokens"}),
+        absent=RESERVED | {"advice", "skipped"},
     ),
     "explain_llm_route": Shape(explained, Route, "Route", absent=EXPLAINED),
     "candidates": Shape(lambda scene: explained(scene)["candidates"][0], Candidate, "Candidate", absent=KEY),
@@ -176,6 +177,7 @@ SHAPES: Mapping[str, Shape] = {
 
 # Each returns the row of an RPC in SHAPES, a scalar, nothing, or an object without a class.
 OTHER_RPCS = {
+    "record_llm_usage_batch",
     "set_llm_settings",
     "set_llm_key",
     "record_llm_key_check",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -79,7 +79,8 @@ class _Account:
             self.demands.append(demand)
         if self.failure:
             raise self.failure
-        return Route(task, self.candidates, metered=self.metered, max_output_tokens=self.max_output_tokens)
+        candidates = tuple(replace(one, metered=self.metered) for one in self.candidates)
+        return Route(task, candidates, max_output_tokens=self.max_output_tokens)
 
     def hold(self, number: int, candidate: Candidate) -> None:
         if refusal := self.refusals.get(candidate.provider):

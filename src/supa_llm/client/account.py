@@ -64,13 +64,14 @@ _RouteFlow = Generator[_Effect, Any, Route]
 def _find_route(request: _Request, demand: Demand, store: Store, token: AccessToken) -> _RouteFlow:
     """Decide without I/O how to get the route of a request: from the lease, or from the database.
 
-    A route is reused for its lease unless quotas apply to the user: then each request reserves for itself.
+    A route is reused for its lease, unless a quota counts its first candidate: then each request reserves for
+    itself.
 
     Raises (out of the generator):
         NoCandidateError: no provider can serve the request; it says what the user can do.
     """
     try:
-        if store.kept(token, _METERED):
+        if store.kept(token, _metered(request)):
             return (yield from _resolve(request, demand))
         fetch = _Fetch(_slot(request), _resolve_after_first(request, demand))
         try:
@@ -79,10 +80,10 @@ def _find_route(request: _Request, demand: Demand, store: Store, token: AccessTo
             if fetch.ran:
                 raise
             route = yield from _resolve(request, demand)  # the refused one may have been larger
-        if route.metered and not fetch.ran:
+        if route.reserved and not fetch.ran:
             route = yield from _resolve(request, demand)  # the cached one is reserved for another request
-        if route.metered:
-            store.keep(token, _METERED, replace(route, candidates=()))
+        if route.reserved:
+            store.keep(token, _metered(request), replace(route, candidates=()))
         return route
     except NoCandidateError as error:
         empty = error
@@ -126,17 +127,20 @@ def _lease(route: Route) -> float:
     return route.expires_at.timestamp() if route.expires_at else 0.0
 
 
-#: For the time of a lease, the cache holds that quotas apply to the user. Their requests then resolve routes
-#: of their own, without waiting for each other.
-_METERED: Slot[Route] = Slot("metered", None, _lease)
-
 #: A user's first route.
 _FIRST: Slot[Route] = Slot("route", "first", _lease)
 
 
+def _metered(request: _Request) -> Slot[Route]:
+    """Holds for the time of a lease that a quota counts such requests. They then resolve routes of their own,
+    without waiting for each other.
+    """
+    return Slot("metered", request, _lease)
+
+
 def _slot(request: _Request) -> Slot[Route]:
     """A route is cached for its lease, which lets a runtime hold its keys, unless it has a reservation."""
-    return Slot("route", request, lambda route: 0.0 if route.metered else _lease(route))
+    return Slot("route", request, lambda route: 0.0 if route.reserved else _lease(route))
 
 
 class _Account:

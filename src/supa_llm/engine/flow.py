@@ -79,20 +79,19 @@ def run(call: ModelCall, account: Account) -> Flow:
     demand = Demand(uuid7(), estimated.input_tokens, estimated.output_tokens)
     deadline = time.monotonic() + call.timeouts.total
     route = yield AskRoute(call.task, call.model, call.needs, demand)
-    call = _limited(call, route)
     receipt = Receipt(demand.request_id, route.task if call.task is None else call.task, ())
     skipped: list[Skipped] = []
-    #: The candidate with a reservation on a metered route. Its attempt, once begun, settles the reservation.
-    reserved = route.candidates[0] if route.metered and route.candidates else None
+    #: The candidate with a reservation. Its attempt, once begun, settles the reservation.
+    reserved = route.candidates[0] if route.reserved else None
     try:
         for candidate in route.candidates:
-            prepared = _prepare(call, candidate, account)
+            prepared = _prepare(_limited(call, route, candidate), candidate, account)
             if isinstance(prepared, Skipped):
                 skipped.append(prepared)
                 continue
             if time.monotonic() >= deadline:
                 raise failures.failed(receipt, out_of_time=True)
-            if route.metered and candidate is not reserved:
+            if candidate.metered and candidate is not reserved:
                 number = len(receipt.attempts) + 1
                 try:
                     yield Reserve(demand, receipt.task, number, candidate)
@@ -127,9 +126,9 @@ def run(call: ModelCall, account: Account) -> Flow:
             account.release(demand.request_id)
 
 
-def _limited(call: ModelCall, route: Route) -> ModelCall:
-    """The call with the output limit that was reserved, unless it has a limit of its own."""
-    limit = route.max_output_tokens
+def _limited(call: ModelCall, route: Route, candidate: Candidate) -> ModelCall:
+    """The call with the output limit that is reserved for the candidate, unless it has a limit of its own."""
+    limit = route.max_output_tokens if candidate.metered else None
     own = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
     if limit is None or own or call.kind != "chat":
         return call

@@ -29,7 +29,11 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Candidate(Row):
-    """One provider, model and key that may serve a request, and the reason it is on the route."""
+    """One provider, model and key that may serve a request, and the reason it is on the route.
+
+    Attributes:
+        metered: whether a quota counts it, so that usage must be reserved before it is tried.
+    """
 
     provider: str
     model: str
@@ -43,6 +47,7 @@ class Candidate(Row):
     key_scheme: str
     parameter_names: Mapping[str, str | None] = field(default_factory=dict)
     key: Secret | None = None
+    metered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +72,11 @@ class Route(Row):
 
     Attributes:
         expires_at: end of the lease, until which the keys may be kept; None for an explained route.
-        metered: whether quotas apply to the user. Such a route serves one request: usage is reserved for its
-            first candidate, and must be reserved for each further one before it is tried.
-        ticket: lets the runtime that resolved the route record its usage for a day, without the user's token;
-            None without a runtime.
-        max_output_tokens: maximum number of output tokens for the request; None if unlimited.
+        ticket: lets a runtime record usage after the user's access token has expired.
+        max_output_tokens: maximum number of output tokens of a metered attempt; None if unlimited.
+        reserved_requests: for how many requests usage is reserved; None if the first candidate is not
+            metered.
+        reserved_until: when the last of them must begin.
     """
 
     task: str | None
@@ -79,6 +84,12 @@ class Route(Row):
     skipped: tuple[Skipped, ...] = ()
     expires_at: datetime | None = None
     advice: str = ""
-    metered: bool = False
     ticket: Secret | None = None
     max_output_tokens: int | None = None
+    reserved_requests: int | None = None
+    reserved_until: datetime | None = None
+
+    @property
+    def reserved(self) -> bool:
+        """Whether usage is reserved for the first candidate, so that the route serves only its request."""
+        return bool(self.candidates) and self.candidates[0].metered
