@@ -41,9 +41,9 @@ BENCHMARKS = (
     Benchmark("usage_p50", "record a usage event", "an RPC that inserts a bare row", aim=1.3, run=usage_p50),
     Benchmark(
         "usage_rps_hot_user",
-        "record usage of one user, requests/s at 32 connections",
-        "the same RPC, requests/s",
-        aim=0.85,
+        "record usage of one user through the client's recorder, events/s",
+        "an RPC that inserts a bare row, requests/s at 32 connections",
+        aim=2,
         run=usage_rps_hot_user,
         more_is_better=True,
     ),

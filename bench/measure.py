@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from bench.lab import Lab
 
 Detail = dict[str, float | int | str]
+#: Requests or events per second, measured for so many seconds.
+Rate = Callable[[float], float]
 
 _BLOCK = 5
 
@@ -93,19 +95,44 @@ def compare_throughput(
     Args:
         measured_weight: for how many requests of the baseline a request of the measured side counts.
     """
-    ratios, measured_rps, baseline_rps = [], [], []
+    return compare_rates(
+        throughput(measured, connections),
+        throughput(baseline, connections),
+        measured_weight=measured_weight,
+        rounds=rounds,
+        seconds=seconds,
+        connections=connections,
+    )
 
-    def run(side: Side) -> float:
+
+def throughput(side: Side, connections: int) -> Rate:
+    """Requests per second over many connections."""
+
+    def run(seconds: float) -> float:
         _prepare(side)
         return requests_per_second(side.url, side.request, connections=connections, seconds=seconds)
 
-    run(measured)
-    run(baseline)
+    return run
+
+
+def compare_rates(
+    measured: Rate,
+    baseline: Rate,
+    *,
+    measured_weight: int = 1,
+    rounds: int = 21,
+    seconds: float = 0.7,
+    **detail: int,
+) -> Measured:
+    """Compare rates; the sides take turns in going first."""
+    ratios, measured_rps, baseline_rps = [], [], []
+    measured(seconds)
+    baseline(seconds)
     for number in range(rounds):
         if number % 2:
-            a, b = run(measured), run(baseline)
+            a, b = measured(seconds), baseline(seconds)
         else:
-            b, a = run(baseline), run(measured)
+            b, a = baseline(seconds), measured(seconds)
         measured_rps.append(a)
         baseline_rps.append(b)
         ratios.append(measured_weight * a / b)
@@ -114,7 +141,7 @@ def compare_throughput(
         {
             "rps": round(median(measured_rps)),
             "against_rps": round(median(baseline_rps)),
-            "connections": connections,
+            **detail,
             "seconds_a_round": seconds,
         },
     )

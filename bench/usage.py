@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+import httpx
 
 from bench.lab import Lab
 from bench.load import Side, new_id
-from bench.measure import Measured, compare_p50, compare_throughput
+from bench.measure import Measured, Rate, compare_p50, compare_rates, compare_throughput, throughput
 from bench.project import Project
 from bench.routes import CROWD, set_quota
+from supa_llm.client.recorder import Recorder
+from supa_llm.client.session import AccessToken
+from supa_llm.database import transport
+from supa_llm.database.transport import Database
+from supa_llm.values.secrets import Secret
 from tests.support import User
 
 _CONNECTIONS = 32
+#: Most events that wait for the recorder.
+_WAITING = 1000
 _BATCH, _BATCH_USERS = 100, 20
 _RESERVED_AHEAD = 3000
 _EVENT: dict[str, Any] = {
@@ -40,9 +52,25 @@ def usage_p50(lab: Lab) -> Measured:
 
 
 def usage_rps_hot_user(lab: Lab) -> Measured:
-    """One user, one model and one hour, so that all requests update the same totals."""
-    user = lab.small.user()
-    return compare_throughput(_record(lab.small, user), _insert(lab.small, user), connections=_CONNECTIONS)
+    """One user, one model and one hour, so that all events update the same totals.
+
+    Requests at once leave their events to the recorder of a runtime, and do not wait for them.
+    """
+    project, user = lab.small, lab.small.user()
+    secret = project.runtime()
+    event = {name.removeprefix("p_"): value for name, value in _event(user).items()}
+    event["ticket"] = _ticket(user, secret)
+    with httpx.Client(timeout=30) as http:
+        database = Database(transport.Project(project.url, "sb_publishable_", Secret(secret)), http)
+        recorder = Recorder(database.run)
+        measured = compare_rates(
+            _through(recorder, event, AccessToken.read(user.access_token)),
+            throughput(_insert(project, user), _CONNECTIONS),
+            connections=_CONNECTIONS,
+        )
+        recorder.close(10)
+    measured.detail["dropped"] = recorder.dropped
+    return measured
 
 
 def usage_batch(lab: Lab) -> Measured:
@@ -85,6 +113,32 @@ def usage_scale(lab: Lab) -> Measured:
 
 def _record(project: Project, user: User) -> Side:
     return project.request_with_new_id(user, "record_llm_usage", "p_request_id", **_event(user))
+
+
+def _through(recorder: Recorder, event: dict[str, Any], token: AccessToken) -> Rate:
+    """Events per second that a recorder records if requests at once have as many as it takes."""
+
+    def run(seconds: float) -> float:
+        recorded = 0
+        room = threading.Semaphore(_WAITING)
+
+        def then() -> None:
+            nonlocal recorded
+            recorded += 1
+            room.release()
+
+        def request(_: int) -> None:
+            while time.perf_counter() < start + seconds:
+                room.acquire()
+                recorder.put({**event, "request_id": new_id().decode()}, token, then)
+
+        start = time.perf_counter()
+        with ThreadPoolExecutor(_CONNECTIONS) as threads:
+            list(threads.map(request, range(_CONNECTIONS)))
+        recorder.flush(60)
+        return recorded / (time.perf_counter() - start)
+
+    return run
 
 
 def _insert(project: Project, user: User) -> Side:

@@ -3,6 +3,7 @@
 from supa_llm.client.admin import Admin as Admin
 from supa_llm.client.export import async_export_events as async_export_events
 from supa_llm.client.export import export_events as export_events
+from supa_llm.client.lifespan import lifespan as lifespan
 from supa_llm.client.supallm import AsyncSupaLLM as AsyncSupaLLM
 from supa_llm.client.supallm import SupaLLM as SupaLLM
 from supa_llm.client.user import AsyncUserLLM as AsyncUserLLM

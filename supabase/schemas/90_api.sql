@@ -141,9 +141,9 @@ grant select on table public.llm_usage_events, public.llm_usage_totals to authen
 grant execute on function
 public.record_llm_usage, public.list_llm_requests, public.get_llm_forecast, public.list_llm_hints
 to authenticated;
--- A runtime records without a user's access token: see 17_tickets.sql.
-grant execute on function public.record_llm_usage_batch to anon, authenticated;
-grant execute on function llm_private.record_batch to anon, authenticated;
+-- A runtime records without a user's access token: see 17_tickets.sql. Its API key may be a secret key.
+grant execute on function public.record_llm_usage_batch to anon, authenticated, service_role;
+grant execute on function llm_private.record_batch to anon, authenticated, service_role;
 grant execute on function
 llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_private.hints
 to authenticated;

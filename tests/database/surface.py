@@ -64,7 +64,7 @@ RPCS: Mapping[str, Rpc] = {
         ),
     ),
     "record_llm_usage_batch": Rpc(
-        USER | ANYONE,
+        USER | ANYONE | ADMIN,
         lambda victim: {
             "p_events": [
                 {"ticket": "0" * 112, "request_id": victim.request_id, "attempt": 1, "provider": "groq"},
@@ -141,7 +141,7 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "resolve_route": USER,
     "explain_route": USER,
     "record_usage": USER,
-    "record_batch": USER | ANYONE,
+    "record_batch": USER | ANYONE | ADMIN,
     "usage_report": USER | ADMIN,
     "list_requests": USER,
     "list_events": USER | ADMIN,

@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from supa_llm.values.alerts import Alert
 from supa_llm.values.audit import AuditEntry
@@ -28,7 +28,7 @@ from supa_llm.values.recalculations import Recalculation
 from supa_llm.values.requests import RecordedAttempt, RecordedRequest
 from supa_llm.values.routes import Candidate, Route, Skipped
 from supa_llm.values.settings import Settings
-from supa_llm.values.usage import Forecast, UsageCheck, UsageEvent, UsageHint, UsageLine
+from supa_llm.values.usage import Forecast, Recording, UsageCheck, UsageEvent, UsageHint, UsageLine
 from tests.database.ledger import price
 from tests.database.support import Caller, Transaction, new_user
 from tests.database.surface import RPCS
@@ -147,6 +147,12 @@ SHAPES: Mapping[str, Shape] = {
         None,
         absent=RESERVED | {"advice", "skipped"},
     ),
+    "record_llm_usage_batch": Shape(
+        first("record_llm_usage_batch", p_events=Json([{"request_id": "malformed"}])),
+        Recording,
+        None,
+        sql_only=frozenset({"message"}),
+    ),
     "explain_llm_route": Shape(explained, Route, "Route", absent=EXPLAINED),
     "candidates": Shape(lambda scene: explained(scene)["candidates"][0], Candidate, "Candidate", absent=KEY),
     "skipped": Shape(lambda scene: explained(scene)["skipped"][0], Skipped, "Skipped"),
@@ -177,7 +183,6 @@ SHAPES: Mapping[str, Shape] = {
 
 # Each returns the row of an RPC in SHAPES, a scalar, nothing, or an object without a class.
 OTHER_RPCS = {
-    "record_llm_usage_batch",
     "set_llm_settings",
     "set_llm_key",
     "record_llm_key_check",

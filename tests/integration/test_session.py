@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -109,7 +109,7 @@ def test_usage_from_before_a_sign_out_is_recorded_after_it(
     assert events == [("succeeded",)]
 
 
-def _away(*_: object) -> None:
+def _away(*_: object) -> NoReturn:
     raise DatabaseUnavailableError("away")
 
 

@@ -13,7 +13,14 @@ import pytest
 from supabase.lib.client_options import SyncClientOptions
 
 import supabase
-from supa_llm import AsyncSupaLLM, ConfigurationError, InvalidInputError, NotSignedInError, SupaLLM
+from supa_llm import (
+    AsyncSupaLLM,
+    ConfigurationError,
+    InvalidInputError,
+    NotSignedInError,
+    SupaLLM,
+    lifespan,
+)
 from tests.support import unsigned_token
 
 SETTINGS: dict[str, Any] = {
@@ -227,6 +234,18 @@ async def test_a_closed_asynchronous_client_and_its_views_fail_too() -> None:
     with pytest.raises(openai.APIStatusError) as refused:
         await client.models.list()
     assert refused.value.code == "closed"
+
+
+async def test_the_lifespan_of_an_app_closes_the_client(project: Project) -> None:
+    llm = SupaLLM(project.client())
+    async with lifespan(llm)(object()):
+        llm.for_user(token()).get_settings()
+    asynchronous = AsyncSupaLLM(await supabase.create_async_client("https://project.test", "key"))
+    async with lifespan(asynchronous)(object()):
+        asynchronous.for_user(token())
+    for closed in (llm, asynchronous):
+        with pytest.raises(ConfigurationError):
+            closed.for_user(token())
 
 
 WRONG: list[tuple[str, str, dict[str, Any]]] = [

@@ -56,6 +56,7 @@ PUBLIC = [
     "UserLLM",
     "async_export_events",
     "export_events",
+    "lifespan",
 ]
 HEAVY = ("supabase", "supabase_auth", "postgrest", "httpx", "openai", "pydantic", "asyncio", "ssl")
 

@@ -49,8 +49,8 @@ def who(auth: Auth) -> str:
     """The user whom a session considers signed in."""
     ignore: Any = lambda _: None  # noqa: E731
     if isinstance(auth, AsyncAuth):
-        return asyncio.run(AsyncSession(auth, ignore, ignore).identity()).token.owner  # type: ignore[arg-type]
-    return Session(auth, ignore, ignore).identity().token.owner  # type: ignore[arg-type]
+        return asyncio.run(AsyncSession(auth, ignore, ignore, ignore).identity()).token.owner  # type: ignore[arg-type]
+    return Session(auth, ignore, ignore, ignore).identity().token.owner  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [Auth, AsyncAuth])

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from supa_llm.database import key_checks, keys, prices, routes, settings
+from supa_llm.database import key_checks, keys, prices, routes, settings, usage
 from supa_llm.database.transport import AsyncDatabase, Database, Project
 from supa_llm.errors import (
     ConfigurationError,
@@ -34,8 +34,8 @@ TOKEN = Secret("the-token")
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def database(answer: Answer) -> Database:
-    return Database(PROJECT, httpx.Client(transport=httpx.MockTransport(answer)))
+def database(answer: Answer, project: Project = PROJECT) -> Database:
+    return Database(project, httpx.Client(transport=httpx.MockTransport(answer)))
 
 
 def noting(requests: list[httpx.Request]) -> Answer:
@@ -85,9 +85,14 @@ def test_without_a_token_the_api_key_decides_the_role(key: str, authorization: s
 
 def test_a_key_without_administrator_rights_differs_from_an_invalid_token() -> None:
     with pytest.raises(ForbiddenError) as caught:
-        database(coded("42501")).run(prices.end_price(1))
+        database(coded("42501"), replace(PROJECT, runtime_secret=None)).run(prices.end_price(1))
     assert caught.value.code == "secret_key_required"
     assert "sb_publishable" not in str(caught.value)
+
+
+def test_a_runtime_without_a_users_token_is_no_administrator() -> None:
+    with pytest.raises(NotSignedInError):
+        database(coded("42501")).run(usage.record_usage_batch([]))
 
 
 def test_an_unknown_api_key_is_reported() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -146,6 +147,8 @@ class _Account:
     """The part without I/O. One object serves one request, of the user who is signed in when it begins."""
 
     _identity: Identity
+    _ticket: Secret | None = None
+    _process: int
 
     def __init__(self, store: Store, operator_keys: OperatorKeys, recorder: Recorder) -> None:
         self._store = store
@@ -159,15 +162,20 @@ class _Account:
         """Queue one attempt for the recorder; neither blocks nor raises."""
         # A route that was resolved before the event arrived still has the key as valid: forget that one too.
         then = self.forget_route if attempt.error_class in ("auth", "rate_limited") else None
-        self._recorder.put(usage.record_usage(request_id, task, attempt), self._identity, then)
+        self._queue(usage.usage_event(request_id, task, attempt, self._ticket), then)
 
     def release(self, request_id: UUID) -> None:
         """Release the reservation of a request; neither blocks nor raises."""
-        self._recorder.put(routes.release_request(request_id), self._identity)
+        self._queue(usage.release_event(request_id, self._ticket))
 
     def forget_route(self) -> None:
         """A key of the user was rejected or rate-limited, so each of their routes may change."""
         self._store.forget(self._identity.token.owner, "route")
+
+    def _queue(self, event: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
+        # A process that was forked in the middle of a request leaves its usage to the parent.
+        if os.getpid() == self._process:
+            self._recorder.put(event, self._identity.token, then)
 
     def _request(self, task: str | None, model: str | None, needs: Sequence[str]) -> _Request:
         # Sorted, so that the same needs find the same route.
@@ -196,7 +204,9 @@ class UserAccount(_Account):
         """
         self._identity = self._identify()
         request, token = self._request(task, model, needs), self._identity.token
-        return self._drive(_find_route(request, demand, self._store, token))
+        route = self._drive(_find_route(request, demand, self._store, token))
+        self._ticket, self._process = route.ticket, os.getpid()
+        return route
 
     def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         """Reserve for another candidate of a metered route. Raises SupaLLMError if a quota refuses."""
@@ -253,7 +263,9 @@ class AsyncUserAccount(_Account):
         """See :meth:`UserAccount.route`."""
         self._identity = await self._identify()
         request, token = self._request(task, model, needs), self._identity.token
-        return await self._drive(_find_route(request, demand, self._store, token))
+        route = await self._drive(_find_route(request, demand, self._store, token))
+        self._ticket, self._process = route.ticket, os.getpid()
+        return route
 
     async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         """See :meth:`UserAccount.reserve`."""

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -14,9 +15,11 @@ import httpx
 
 from supa_llm.client.account import AsyncUserAccount, UserAccount
 from supa_llm.client.cache import AsyncCache, Cache, Slot, Store, changing
+from supa_llm.client.forks import begin_in_children
 from supa_llm.client.operator_keys import OperatorKeys
-from supa_llm.client.recorder import Recorder
+from supa_llm.client.recorder import Recorder, Send
 from supa_llm.client.session import Identity
+from supa_llm.client.spool import Spool
 from supa_llm.database import settings
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
@@ -28,6 +31,9 @@ from supa_llm.values.settings import Settings
 
 if TYPE_CHECKING:
     import supabase
+
+#: Seconds for which usage is retried: without a spool, and with one for as long as a ticket is valid.
+_TEN_MINUTES, _DAY = 600.0, 86_400.0
 
 T = TypeVar("T")
 H = TypeVar("H", httpx.Client, httpx.AsyncClient)
@@ -45,12 +51,15 @@ class Options(Generic[H]):
     database_timeout: float
     flush_timeout: float
     http_client: H | None
+    usage_spool: str | os.PathLike[str] | None
 
 
-class _Resources:
+class _Resources(ABC):
     """The part without I/O."""
 
     cache: Store
+    recorder: Recorder
+    engine: Engine | AsyncEngine
 
     def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options[H]) -> None:
         check(
@@ -64,6 +73,8 @@ class _Resources:
         self.project = _project(sb, options.runtime_secret)
         self.operator_keys = OperatorKeys(options.operator_keys)
         self.flush_timeout = options.flush_timeout
+        self._database_timeout = options.database_timeout
+        self._spool = Spool(options.usage_spool) if options.usage_spool is not None else None
         self._closed = False
         self._timeouts = Timeouts(total=options.timeout, attempt=options.attempt_timeout)
         ttl = options.settings_ttl
@@ -89,11 +100,30 @@ class _Resources:
         """Drop what is cached for a user. Queued usage is still sent with their last token."""
         self.cache.forget(identity.token.owner)
 
+    def refreshed(self, identity: Identity) -> None:
+        """Queued usage of this user may wait for their new token."""
+        self.recorder.renew(identity.token)
+
+    def begin_child(self) -> None:
+        """Share no connection and no lock with the parent of this forked process."""
+        if not self._closed:
+            self._open()
+            self.engine.begin_child()
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Open the connections to the project, and an empty cache."""
+
+    def _make_recorder(self, send: Send) -> Recorder:
+        patience = _TEN_MINUTES if self._spool is None else _DAY
+        return Recorder(send, patience=patience, exit_timeout=self.flush_timeout, spool=self._spool)
+
 
 class Resources(_Resources):
     """For threads."""
 
     cache: Cache
+    engine: Engine
 
     def __init__(self, sb: supabase.Client, options: Options[httpx.Client]) -> None:
         if _is_asynchronous(sb) is not False:
@@ -102,12 +132,17 @@ class Resources(_Resources):
             )
         super().__init__(sb, options)
         # The app's own HTTP client, if there is one, may have a proxy or a certificate.
-        http = sb.options.httpx_client or _sync_http(options.database_timeout)
-        self._own_http = http if sb.options.httpx_client is None else None
-        self._database = Database(self.project, http)
-        self.recorder = Recorder(self._database.run, exit_timeout=options.flush_timeout)
-        self.cache = Cache()
+        self._app_http = sb.options.httpx_client
+        self._open()
         self.engine = Engine(options.http_client)
+        self.recorder = self._make_recorder(lambda call, token: self._database.run(call, token))
+        begin_in_children(self)
+
+    def _open(self) -> None:
+        http = self._app_http or _sync_http(self._database_timeout)
+        self._own_http = None if self._app_http else http
+        self._database = Database(self.project, http)
+        self.cache = Cache()
 
     def account(self, identify: Callable[[], Identity]) -> UserAccount:
         return UserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
@@ -118,7 +153,10 @@ class Resources(_Resources):
         )
 
     def run(self, call: Call[T], identity: Identity) -> T:
-        return self._database.run(call, identity.token.secret)
+        token = identity.token
+        result = self._database.run(call, token.secret)
+        self.recorder.renew(token)
+        return result
 
     def change(self, call: Call[T], identity: Identity) -> T:
         with changing(self.cache, identity.token):
@@ -136,6 +174,7 @@ class AsyncResources(_Resources):
     """For tasks of one event loop."""
 
     cache: AsyncCache
+    engine: AsyncEngine
 
     def __init__(self, sb: supabase.AsyncClient, options: Options[httpx.AsyncClient]) -> None:
         if _is_asynchronous(sb) is not True:
@@ -143,15 +182,20 @@ class AsyncResources(_Resources):
                 "AsyncSupaLLM needs a supabase.AsyncClient.", hint="For a synchronous client, use SupaLLM."
             )
         super().__init__(sb, options)
-        http = sb.options.httpx_client or httpx.AsyncClient(timeout=options.database_timeout)
-        self._own_http = http if sb.options.httpx_client is None else None
+        self._app_http = sb.options.httpx_client
+        self._open()
+        self.engine = AsyncEngine(options.http_client)
+        self.recorder = self._make_recorder(lambda call, token: self._recording.run(call, token))
+        begin_in_children(self)
+
+    def _open(self) -> None:
+        http = self._app_http or httpx.AsyncClient(timeout=self._database_timeout)
+        self._own_http = None if self._app_http else http
         self._database = AsyncDatabase(self.project, http)
         # Threads send usage here too, because the event loop ends before the process.
-        self._recording_http = _sync_http(options.database_timeout)
-        recording = Database(self.project, self._recording_http)
-        self.recorder = Recorder(recording.run, exit_timeout=options.flush_timeout)
+        self._recording_http = _sync_http(self._database_timeout)
+        self._recording = Database(self.project, self._recording_http)
         self.cache = AsyncCache()
-        self.engine = AsyncEngine(options.http_client)
 
     def account(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserAccount:
         return AsyncUserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
@@ -162,7 +206,10 @@ class AsyncResources(_Resources):
         )
 
     async def run(self, call: Call[T], identity: Identity) -> T:
-        return await self._database.run(call, identity.token.secret)
+        token = identity.token
+        result = await self._database.run(call, token.secret)
+        self.recorder.renew(token)
+        return result
 
     async def change(self, call: Call[T], identity: Identity) -> T:
         with changing(self.cache, identity.token):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from supabase_auth.errors import AuthRetryableError
 
+from supa_llm.client.forks import begin_in_children
 from supa_llm.errors import DatabaseUnavailableError, NotSignedInError, SupaLLMError
 from supa_llm.values.secrets import Secret
 
@@ -61,7 +62,7 @@ class AccessToken:
 
 
 class Identity:
-    """One signed-in user. A refresh replaces ``token``, so queued usage is sent with the newest one."""
+    """One signed-in user. A refresh replaces ``token``."""
 
     __slots__ = ("token",)
 
@@ -75,6 +76,7 @@ class Session:
     Args:
         signed_in: called with each new user, in the thread that noticed the sign-in.
         signed_out: called with each user who signed out or was replaced.
+        refreshed: called with the user each time their token was replaced.
     """
 
     def __init__(
@@ -82,11 +84,18 @@ class Session:
         auth: SyncGoTrueClient,
         signed_in: Callable[[Identity], None],
         signed_out: Callable[[Identity], None],
+        refreshed: Callable[[Identity], None],
     ) -> None:
         self._auth = auth
-        self._seen = _Seen(signed_in, signed_out)
+        self._seen = _Seen(signed_in, signed_out, refreshed)
         self._asking = threading.Lock()
         self._unsubscribe = auth.on_auth_state_change(self._seen.event).unsubscribe
+        begin_in_children(self)
+
+    def begin_child(self) -> None:
+        """Hold no lock of the parent of this forked process."""
+        self._asking = threading.Lock()
+        self._seen.lock = threading.Lock()
 
     def identity(self) -> Identity:
         """The signed-in user, with a token that has not expired.
@@ -122,11 +131,18 @@ class AsyncSession:
         auth: AsyncGoTrueClient,
         signed_in: Callable[[Identity], None],
         signed_out: Callable[[Identity], None],
+        refreshed: Callable[[Identity], None],
     ) -> None:
         self._auth = auth
-        self._seen = _Seen(signed_in, signed_out)
+        self._seen = _Seen(signed_in, signed_out, refreshed)
         self._asking = asyncio.Lock()
         self._unsubscribe = auth.on_auth_state_change(self._seen.event).unsubscribe
+        begin_in_children(self)
+
+    def begin_child(self) -> None:
+        """See :meth:`Session.begin_child`."""
+        self._asking = asyncio.Lock()
+        self._seen.lock = threading.Lock()
 
     async def identity(self) -> Identity:
         """The signed-in user, with a token that has not expired; errors as :meth:`Session.identity`."""
@@ -156,10 +172,15 @@ class _Seen:
         events: number of events so far.
     """
 
-    def __init__(self, signed_in: Callable[[Identity], None], signed_out: Callable[[Identity], None]) -> None:
-        self._signed_in, self._signed_out = signed_in, signed_out
+    def __init__(
+        self,
+        signed_in: Callable[[Identity], None],
+        signed_out: Callable[[Identity], None],
+        refreshed: Callable[[Identity], None],
+    ) -> None:
+        self._signed_in, self._signed_out, self._refreshed = signed_in, signed_out, refreshed
         self._identity: Identity | None = None
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self.events = 0
 
     def fresh(self) -> Identity | None:
@@ -177,7 +198,7 @@ class _Seen:
             seen: for a response from Auth, the number of events when the request began. A later event
                 precedes the response, whose user may have signed out since.
         """
-        with self._lock:
+        with self.lock:
             if seen is None:
                 self.events += 1
             elif seen != self.events:
@@ -186,6 +207,7 @@ class _Seen:
             now = Identity(session.access_token) if session else None
             if before and now and before.token.owner == now.token.owner:
                 before.token = now.token
+                self._refreshed(before)
                 return before
             self._identity = now
         if before:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
@@ -44,9 +45,12 @@ class SupaLLM(UserLLM):
         flush_timeout: seconds that closing the client and the end of the interpreter wait for usage to be
             recorded.
         http_client: HTTP client for providers, with proxies, certificates or limits; the app closes it.
+        usage_spool: directory for usage that is not recorded yet, so that it survives a killed process.
+            Several processes may share it. Unix only.
 
     Raises:
-        ConfigurationError: ``sb`` is an asynchronous client, or the runtime secret is invalid.
+        ConfigurationError: ``sb`` is an asynchronous client, the runtime secret is invalid, or the spool
+            cannot be written.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class SupaLLM(UserLLM):
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
         http_client: httpx.Client | None = None,
+        usage_spool: str | os.PathLike[str] | None = None,
     ) -> None:
         resources = Resources(
             sb,
@@ -73,9 +78,10 @@ class SupaLLM(UserLLM):
                 database_timeout=database_timeout,
                 flush_timeout=flush_timeout,
                 http_client=http_client,
+                usage_spool=usage_spool,
             ),
         )
-        self._session = Session(sb.auth, self._signed_in, resources.signed_out)
+        self._session = Session(sb.auth, self._signed_in, resources.signed_out, resources.refreshed)
         super().__init__(resources, self._session.identity)
 
     def for_user(self, access_token: str) -> UserLLM:
@@ -89,7 +95,11 @@ class SupaLLM(UserLLM):
 
     @property
     def dropped_usage(self) -> int:
-        """Number of usage events that could not be recorded. The logger ``supa_llm`` warns of each."""
+        """Number of usage events of this process that are lost. The logger ``supa_llm`` warns of each.
+
+        Events that wait for the database or for a newer token of their user are not lost yet. Events that
+        closing left in the spool are not lost either.
+        """
         return self._resources.recorder.dropped
 
     def flush(self, timeout: float = 10.0) -> bool:
@@ -140,6 +150,7 @@ class AsyncSupaLLM(AsyncUserLLM):
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
         http_client: httpx.AsyncClient | None = None,
+        usage_spool: str | os.PathLike[str] | None = None,
     ) -> None:
         resources = AsyncResources(
             sb,
@@ -152,9 +163,10 @@ class AsyncSupaLLM(AsyncUserLLM):
                 database_timeout=database_timeout,
                 flush_timeout=flush_timeout,
                 http_client=http_client,
+                usage_spool=usage_spool,
             ),
         )
-        self._session = AsyncSession(sb.auth, self._signed_in, resources.signed_out)
+        self._session = AsyncSession(sb.auth, self._signed_in, resources.signed_out, resources.refreshed)
         self._loading: set[asyncio.Task[None]] = set()
         super().__init__(resources, self._session.identity)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from supa_llm.database.call import Call
 from supa_llm.values.arguments import check
@@ -37,11 +36,6 @@ def reserve_attempt(demand: Demand, task: str | None, number: int, candidate: Ca
         },
         lambda _: None,
     )
-
-
-def release_request(request_id: UUID) -> Call[None]:
-    """Release the reservations of a request whose attempts did not all run."""
-    return Call("release_llm_request", {"p_request_id": str(request_id)}, lambda _: None)
 
 
 def explain_route(

@@ -89,7 +89,7 @@ class Database:
         self._client = postgrest.SyncPostgrestClient(project.rest_url, http_client=http)
 
     def run(self, call: Call[T], token: Secret | None = None) -> T:
-        """Run ``call`` as the user of ``token``; without one, as an administrator.
+        """Run ``call`` as the user of ``token``; without one, as the runtime or as an administrator.
 
         Raises:
             SupaLLMError: the database refused the call or could not be reached.
@@ -112,7 +112,8 @@ class Database:
                 return request.execute().data
             except _EXPECTED as error:
                 failure, pause = failure_of(call, error), retries.pause(error)
-                if token is None and isinstance(failure, NotSignedInError):
+                as_administrator = token is None and self._project.runtime_secret is None
+                if as_administrator and isinstance(failure, NotSignedInError):
                     failure = _not_an_administrator(call)
             # Raised outside the except block, so that its context is not the httpx exception, which holds the
             # request headers.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from supa_llm.database.call import Call
@@ -12,11 +13,13 @@ from supa_llm.database.encoding import day, timestamp
 from supa_llm.errors import InvalidInputError
 from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt
+from supa_llm.values.secrets import Secret
 from supa_llm.values.usage import (
     Bucket,
     Dimension,
     Forecast,
     Order,
+    Recording,
     UsageCheck,
     UsageHint,
     UsageLine,
@@ -24,29 +27,50 @@ from supa_llm.values.usage import (
 )
 
 
-def record_usage(request_id: UUID, task: str | None, attempt: Attempt) -> Call[bool]:
-    """Record one attempt; False if it was already recorded."""
-    return Call(
-        "record_llm_usage",
-        {
-            "p_request_id": str(request_id),
-            "p_attempt": attempt.number,
-            "p_task": task,
-            "p_provider": attempt.provider,
-            "p_model": attempt.model,
-            "p_key_source": attempt.key_source,
-            "p_key_id": str(attempt.key_id) if attempt.key_id else None,
-            "p_outcome": attempt.outcome,
-            "p_error_class": attempt.error_class,
-            "p_streamed": attempt.streamed,
-            "p_latency_ms": attempt.latency_ms,
-            "p_retry_after": attempt.retry_after,
-            "p_service_tier": attempt.service_tier,
-            **{f"p_{it.name}": getattr(attempt.usage, it.name) for it in fields(attempt.usage)},
-            "p_other_tokens": dict(attempt.usage.other_tokens) or None,
-        },
-        bool,
-    )
+def usage_event(
+    request_id: UUID, task: str | None, attempt: Attempt, ticket: Secret | None = None
+) -> dict[str, Any]:
+    """One attempt, for :func:`record_usage_batch`.
+
+    Args:
+        ticket: of the route, if a runtime resolved it. Without one, the event is recorded for the caller.
+    """
+    fields_of_usage = {it.name: getattr(attempt.usage, it.name) for it in fields(attempt.usage)}
+    event = {
+        "ticket": ticket.reveal() if ticket else None,
+        "request_id": str(request_id),
+        "attempt": attempt.number,
+        "task": task,
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "key_source": attempt.key_source,
+        "key_id": str(attempt.key_id) if attempt.key_id else None,
+        "outcome": attempt.outcome,
+        "error_class": attempt.error_class,
+        "streamed": attempt.streamed,
+        "latency_ms": attempt.latency_ms,
+        "retry_after": attempt.retry_after,
+        "service_tier": attempt.service_tier,
+        **fields_of_usage,
+        "other_tokens": dict(attempt.usage.other_tokens) or None,
+    }
+    return {name: value for name, value in event.items() if value is not None}
+
+
+def release_event(request_id: UUID, ticket: Secret | None = None) -> dict[str, Any]:
+    """Release the reservations of a request whose attempts did not all run, in the same batch."""
+    return {"request_id": str(request_id), "release": True} | ({"ticket": ticket.reveal()} if ticket else {})
+
+
+def record_usage_batch(events: Sequence[Mapping[str, Any]]) -> Call[list[Recording]]:
+    """Record events. The database answers each one by itself, in the same order."""
+
+    def read(answers: Sequence[Mapping[str, Any]]) -> list[Recording]:
+        if len(answers) != len(events):
+            raise ValueError("not one answer for each event")
+        return Recording.list_from_json(answers)
+
+    return Call("record_llm_usage_batch", {"p_events": list(events)}, read)
 
 
 def get_usage(

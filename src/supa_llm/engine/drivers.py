@@ -47,8 +47,8 @@ class Engine:
     """
 
     def __init__(self, client: httpx.Client | None = None) -> None:
-        self.client = client or httpx.Client(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
         self._owned = client is None
+        self.client = client or self._open()
 
     def answer(self, account: SyncAccount, call: ModelCall) -> Answer:
         """The answer to a call without ``stream``.
@@ -90,6 +90,14 @@ class Engine:
             flow.close()
             exchange.close()
 
+    def begin_child(self) -> None:
+        """Share no connection with the parent of this forked process."""
+        if self._owned:
+            self.client = self._open()
+
+    def _open(self) -> httpx.Client:
+        return httpx.Client(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
+
     def close(self) -> None:
         """Close the connections that the engine opened."""
         if self._owned:
@@ -109,8 +117,8 @@ class AsyncEngine:
     """
 
     def __init__(self, client: httpx.AsyncClient | None = None) -> None:
-        self.client = client or httpx.AsyncClient(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
         self._owned = client is None
+        self.client = client or self._open()
 
     async def answer(self, account: AsyncAccount, call: ModelCall) -> Answer:
         """See :meth:`Engine.answer`."""
@@ -146,6 +154,14 @@ class AsyncEngine:
         finally:
             flow.close()
             await exchange.aclose()
+
+    def begin_child(self) -> None:
+        """See :meth:`Engine.begin_child`."""
+        if self._owned:
+            self.client = self._open()
+
+    def _open(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
 
     async def aclose(self) -> None:
         """Close the connections that the engine opened."""

@@ -23,6 +23,23 @@ Order = Literal["time", "cost", "requests", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
+class Recording(Row):
+    """The database's answer to one event of a batch.
+
+    Attributes:
+        status: ``recorded``, ``known`` (it was recorded before), ``released`` or ``refused``.
+        code: why it was refused; else None.
+    """
+
+    status: str
+    code: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        return self.status == "refused"
+
+
+@dataclass(frozen=True, slots=True)
 class UsageLine(Row):
     """One line of a usage report: sums for the dimensions in its other fields.
 
