@@ -120,6 +120,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := llm_private.price_name(p_provider, p_model);
+  v_models constant text[] := llm_private.price_patterns(p_model) || p_model;
   v_tier llm_private.price_tiers;
   v_bounds record;
 begin
@@ -132,7 +133,8 @@ begin
   from public.llm_prices as p
   cross join lateral (values (p.valid_from), (p.valid_until)) as b (at)
   where
-    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalog' and p.model = v_name);
+    p.user_id is null and p.provider = p_provider and p.model = any(v_models || v_name)
+    and (p.source = 'operator' or p.model = v_name);
   select t.* into v_tier from llm_private.price_tiers as t
   where t.price_id = p_price and t.above < p_input
   order by t.above desc limit 1;
