@@ -258,6 +258,7 @@ create table llm_private.operator_settings (
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
+  usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
   updated_at timestamptz not null default now()
 );
 
@@ -283,6 +284,9 @@ comment on column llm_private.operator_settings.unbounded_output_tokens is
 -- At least two, because a request can be recorded for a week after it began.
 comment on column llm_private.operator_settings.events_kept_months is
 'For how many months events are kept, including this one; null: indefinitely. Reports use totals, which are kept.';
+comment on column llm_private.operator_settings.usage_names_per_day is
+'How many combinations of provider, model and task a user''s usage of a day may have, per recorder. Further names are
+recorded as (other).';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -322,7 +326,7 @@ begin
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
       'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens.'
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, usage_names_per_day.'
     );
   end if;
   begin
@@ -337,13 +341,15 @@ begin
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
       events_kept_months = v_row.events_kept_months,
+      usage_names_per_day = v_row.usage_names_per_day,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
       'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
-      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000.'
+      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000; '
+      'usage_names_per_day: 1 to 100000.'
     );
   end;
   return llm_private.operator_settings_json();
@@ -1461,6 +1467,7 @@ create function llm_private.find_prices(
 returns setof llm_private.model_price
 language plpgsql
 volatile
+rows 100
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1477,17 +1484,16 @@ begin
     perform llm_private.name_models(p_provider, v_unnamed);
   end if;
   return query
-  select m.model, f.id
-  from unnest(p_models) as m (model)
-  cross join lateral (
+  with known as materialized (
     select
-      array[lower(m.model)]
-      || case when v_patterns then llm_private.price_patterns(lower(m.model)) else '{}' end as models,
-      (
-        select n.name from llm_private.price_names as n where n.provider = p_provider and n.model = lower(m.model)
-      ) as name
-    offset 0
-  ) as k
+      m.model, n.name,
+      array[lower(m.model)] || case when v_patterns then llm_private.price_patterns(lower(m.model)) end as models
+    from unnest(p_models) as m (model)
+    left join (select * from llm_private.price_names as o where o.provider = p_provider) as n on lower(m.model) = n.model
+  )
+
+  select k.model, f.id
+  from known as k
   cross join lateral (
     select p.id
     from (
@@ -1795,15 +1801,17 @@ create index charges_price on llm_private.charges (price_id);
 
 comment on table llm_private.charges is
 'A cache of what attempts of a model cost, within a time span and for inputs of some size, because finding the price
-and its tier takes as long as the rest of recording. Emptied when a price or the price list changes.';
+and its tier takes as long as the rest of recording. Emptied when a price or the price list changes, and when a provider
+has 5000 rows, because users can invent names.';
 comment on column llm_private.charges.price_id is 'Null if the model is unpriced.';
 
 alter table llm_private.charges enable row level security;
 
-create type llm_private.attempt_cost as (price_id bigint, cost numeric, cache_savings numeric);
+create type llm_private.attempt_cost as (price_id bigint, cost numeric, cache_savings numeric, list_cost numeric);
 
 comment on type llm_private.attempt_cost is
-'What an attempt costs, and what caching saved of it, in US dollars; all null if the model is unpriced.';
+'What an attempt costs, and what caching saved of it, in US dollars; null if the model is unpriced. list_cost is the
+cost at the price of the operator or the catalog, which the operator''s quotas count.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -1857,7 +1865,28 @@ $$;
 
 comment on function llm_private.cost_of is
 'What an attempt costs at a price, in US dollars, and what the provider''s cache saved: the savings of reading minus the
-cost of writing, which may be negative. A null count is 0. All fields are null without a price.';
+cost of writing, which may be negative. A null count is 0. All fields are null without a price; list_cost always is.';
+
+create function llm_private.list_price(
+  p_price bigint, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
+)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_key_source = 'user' and exists (
+    select from public.llm_prices as p where p.id = p_price and p.source = 'user'
+  ) then
+    return llm_private.find_price(null, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  end if;
+  return p_price;
+end
+$$;
+
+comment on function llm_private.list_price is
+'The price that an attempt has without the user''s own prices. p_price is what find_price() found with them.';
 
 create function llm_private.forget_charges()
 returns trigger
@@ -1918,6 +1947,14 @@ begin
   where
     c.provider = p_provider and c.model = p_model and c.key_source = p_key_source
     and c.holds_until <= v_bounds.holds_from;
+  if (select count(*) from llm_private.charges as c where c.provider = p_provider) >= 5000 then
+    delete from llm_private.charges
+    where (provider, model, key_source) in (
+      select c.provider, c.model, c.key_source from llm_private.charges as c
+      where c.provider = p_provider
+      for update skip locked
+    );
+  end if;
   insert into llm_private.charges (
     provider, model, key_source, price_id, holds_from, holds_until, input_above, input_up_to,
     per_request, per_input, per_cached_input, per_cache_write, per_output, per_reasoning
@@ -1960,6 +1997,7 @@ as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
   v_price bigint;
+  v_list_price bigint;
   v_cost llm_private.attempt_cost;
 begin
   if v_plain then
@@ -1970,7 +2008,8 @@ begin
         + coalesce(p_reasoning, 0) * c.per_reasoning + coalesce(p_cached_input, 0) * c.per_cached_input
         + coalesce(p_cache_write, 0) * c.per_cache_write, 0
       )) end,
-      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write))
+      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write)),
+      null
     into v_cost
     from llm_private.charges as c
     where
@@ -1982,19 +2021,26 @@ begin
         where p.source = 'user' and p.user_id = p_user and p.provider = p_provider and p_key_source = 'user'
       );
     if found then
+      v_cost.list_cost := v_cost.cost;
       return v_cost;
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
   v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  v_list_price := llm_private.list_price(v_price, p_provider, p_model, p_key_source, p_service_tier, p_at);
   if v_price is not null then
     v_cost := llm_private.cost_of(
       v_price, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
     );
+    v_cost.list_cost := v_cost.cost;
   end if;
-  if v_plain and not exists (
-    select from public.llm_prices as p where p.id = v_price and p.source = 'user'
-  ) then
+  if v_list_price is distinct from v_price then
+    v_cost.list_cost := (
+      llm_private.cost_of(
+        v_list_price, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
+      )
+    ).cost;
+  elsif v_plain then
     perform llm_private.remember_charge(
       p_provider, lower(p_model), p_key_source, p_at, coalesce(p_input, 0), v_price
     );
@@ -2332,6 +2378,7 @@ create table public.llm_usage_events (
   service_tier text,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint,
   recorded_at timestamptz not null default now(),
   primary key (user_id, request_id, attempt, recorder)
@@ -2362,6 +2409,10 @@ comment on column public.llm_usage_events.cost is
 comment on column public.llm_usage_events.cache_savings is
 'US dollars that the provider''s cache saved, less the cost of writing to it; the cost includes it.';
 
+comment on column public.llm_usage_events.list_cost is
+'US dollars, at the price of the operator or the catalog: differs from the cost if the user has set a price. Null if
+there is no such price or the usage was not reported.';
+
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
 create table public.llm_usage_adjustments (
@@ -2372,6 +2423,7 @@ create table public.llm_usage_adjustments (
   recalculation_id bigint not null,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint not null,
   adjusted_at timestamptz not null default now(),
   primary key (user_id, request_id, attempt, recorder, recalculation_id)
@@ -2397,6 +2449,7 @@ create table llm_private.usage_measures (
   reasoning_tokens bigint not null default 0,
   cost numeric not null default 0,
   cache_savings numeric not null default 0,
+  list_cost numeric not null default 0,
   unpriced bigint not null default 0,
   unreported bigint not null default 0,
   -- For its one row; totals do not take it over.
@@ -2414,6 +2467,9 @@ comment on column llm_private.usage_measures.cost is
 'US dollars, including adjustments, without unpriced and unreported attempts.';
 comment on column llm_private.usage_measures.cache_savings is
 'US dollars that the providers'' caches saved, less the cost of writing to them; the cost includes it.';
+comment on column llm_private.usage_measures.list_cost is
+'US dollars at the prices of the operator and the catalog, which the operator''s quotas count. Without attempts that
+have no such price.';
 comment on column llm_private.usage_measures.unpriced is 'Attempts of models without a price.';
 comment on column llm_private.usage_measures.unreported is 'Attempts whose provider reported no tokens.';
 
@@ -2456,13 +2512,15 @@ create type llm_private.usage_sum as (
   key_source text,
   key_id uuid,
   recorder uuid,
+  recorded_by text,
   measures llm_private.usage_measures,
   latency_counts bigint [],
   last_used_at timestamptz
 );
 
 comment on type llm_private.usage_sum is
-'The usage of a group. Columns that it is not grouped by are null; either hour or day is set.';
+'The usage of a group. Columns that it is not grouped by are null; either hour or day is set. recorded_by is runtime, or
+user for usage that users reported themselves.';
 
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
@@ -2510,6 +2568,10 @@ select -- noqa: ST06
     else 'unreported'
   end as cost_status,
   coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
+  case
+    when e.list_cost is not null or a.list_cost is not null
+      then trim_scale(coalesce(e.list_cost, 0) + coalesce(a.list_cost, 0))
+  end as list_cost,
   coalesce(a.price_id, e.price_id) as price_id,
   e.recorded_at,
   concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder) as cursor
@@ -2518,6 +2580,7 @@ left join lateral (
   select
     sum(u.cost) as cost,
     sum(u.cache_savings) as cache_savings,
+    sum(u.list_cost) as list_cost,
     (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
   from public.llm_usage_adjustments as u
   where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
@@ -2586,6 +2649,7 @@ begin
     e.key_source,
     e.key_id,
     e.recorder,
+    null,
     row(
       count(*) filter (where e.attempt = 1),
       count(*),
@@ -2599,6 +2663,7 @@ begin
       coalesce(sum(e.reasoning_tokens), 0),
       coalesce(sum(e.cost), 0),
       sum(e.cache_savings),
+      coalesce(sum(e.list_cost), 0),
       count(*) filter (where e.cost_status = 'unpriced'),
       count(*) filter (where e.cost_status = 'unreported')
     )::llm_private.usage_measures,
@@ -2643,7 +2708,7 @@ begin
     select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
     where p.id = p_provider
     union
-    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
+    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
     union
     -- Skips patterns, which contain a star. Two queries, because the planner would read all users' rows for one with "or".
     select r.model
@@ -4006,6 +4071,8 @@ create index project_totals_span on llm_private.project_totals (span, hour);
 comment on table llm_private.project_totals is
 'Sums of llm_usage_totals over all users and keys, per hour or day (UTC). Only rows of spans in usage_rollups count.';
 comment on column llm_private.project_totals.hour is 'The hour, or the first hour of the day.';
+comment on column llm_private.project_totals.recorder is
+'The user_id, as in the users'' totals, if users reported the usage themselves; otherwise all ones, for any runtime.';
 
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
@@ -4091,6 +4158,7 @@ begin
     reasoning_tokens = t.reasoning_tokens + p_measures.reasoning_tokens,
     cost = t.cost + p_measures.cost,
     cache_savings = t.cache_savings + p_measures.cache_savings,
+    list_cost = t.list_cost + p_measures.list_cost,
     unpriced = t.unpriced + p_measures.unpriced,
     unreported = t.unreported + p_measures.unreported,
     latency_counts[coalesce(p_latency_bucket, 1)]
@@ -4185,7 +4253,14 @@ comment on function llm_private.usage_spans is
 from the users'' totals.';
 
 create function llm_private.sum_usage(
-  p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
+  p_source text,
+  p_user uuid,
+  p_from timestamptz,
+  p_until timestamptz,
+  p_bucket text,
+  p_zone text,
+  p_by text[],
+  p_recorded_by text default null
 )
 returns setof llm_private.usage_sum
 language plpgsql
@@ -4235,10 +4310,11 @@ begin
     case when 'key_source' = any(p_by) then r.key_source end,
     case when 'key_id' = any(p_by) then r.key_id end,
     case when 'recorder' = any(p_by) then r.recorder end,
+    case when 'recorded_by' = any(p_by) then case when r.recorder = r.user_id then 'user' else 'runtime' end end,
     row(
       sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
-      sum(r.cost), sum(r.cache_savings), sum(r.unpriced), sum(r.unreported)
+      sum(r.cost), sum(r.cache_savings), sum(r.list_cost), sum(r.unpriced), sum(r.unreported)
     )::llm_private.usage_measures,
     -- Written out, because unnesting the arrays and summing takes ten times as long.
     array[
@@ -4255,13 +4331,15 @@ begin
     ]::bigint[],
     max(r.last_used_at)
   from rows_to_sum as r
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
+  where p_recorded_by is null or (r.recorder = r.user_id) = (p_recorded_by = 'user')
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (named by its first day) of a
-time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id and recorder. p_source is user
+time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id, recorder and recorded_by; with
+p_recorded_by (runtime or user), only such usage. p_source is user
 (the totals of one user), users (of all users), hours or days (project totals of that span) or project (project totals,
 and the totals of all users where nothing is rolled up).';
 
@@ -4276,10 +4354,12 @@ begin
   insert into llm_private.project_totals overriding user value
   select
     p_span, llm_private.operator_id(), 0, p_starts_at, s.provider, s.model, s.task, s.key_source, null,
-    llm_private.operator_id(), s.latency_counts, s.last_used_at, (s.measures).*
+    case s.recorded_by when 'user' then llm_private.operator_id() else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end,
+    s.latency_counts, s.last_used_at, (s.measures).*
   from llm_private.sum_usage(
     case p_span when 'hour' then 'users' else 'hours' end, null,
-    p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC', '{provider,model,task,key_source}'
+    p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC',
+    '{provider,model,task,key_source,recorded_by}'
   ) as s;
   insert into llm_private.usage_rollups (span, starts_at, stale) values (p_span, p_starts_at, false)
   on conflict (span, starts_at) do update set stale = false, rolled_up_at = now();
@@ -4699,14 +4779,17 @@ begin
     from (
       select
         t.user_id, t.recorder, t.key_source, t.provider, t.task, t.attempts - t.failures as requests,
-        t.input_tokens + t.output_tokens as tokens, t.cost
+        t.input_tokens + t.output_tokens as tokens,
+        -- Users cannot change what counts against the operator's quotas with a price of their own.
+        case p_quota.set_by when 'operator' then t.list_cost else t.cost end as cost
       from public.llm_usage_totals as t
       where t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
       union all
       -- Totals are hourly, so usage before the first full hour comes from the events.
       select
         e.user_id, e.recorder, e.key_source, e.provider, e.task, (e.outcome <> 'failed')::integer,
-        coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0), coalesce(e.cost, 0)
+        coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0),
+        coalesce(case p_quota.set_by when 'operator' then e.list_cost else e.cost end, 0)
       from public.llm_usage_events as e
       where
         v_full_hour > p_from
@@ -4950,7 +5033,6 @@ begin
     'reason', p_reason,
     'message', case p_reason
       when 'model_unpriced' then v_name || ' does not allow unpriced models.'
-      when 'runtime_required' then v_name || ' requires a registered runtime for these keys.'
       else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
@@ -4994,10 +5076,6 @@ begin
       || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
       || '. list_llm_quotas() returns it.'
     );
-  elsif p_refusal ->> 'reason' = 'runtime_required' then
-    perform llm_private.fail(
-      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in the header x-llm-runtime.'
-    );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
@@ -5007,7 +5085,7 @@ end
 $$;
 
 comment on function llm_private.refuse is
-'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, runtime_required.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
@@ -5036,10 +5114,6 @@ declare
   v_weighed llm_private.weighed_attempt := row(null, '{}');
 begin
   for v_quota in select q.* from llm_private.matching_quotas(p_user, p_task, p_provider, p_key_source) as q loop
-    if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
-      v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
-      return v_weighed;
-    end if;
     select c.* into v_counter from llm_private.quota_counters as c
     where
       c.quota_id = v_quota.id and c.quota_id = any(p_quotas)
@@ -5055,7 +5129,10 @@ begin
       v_charge := llm_private.charge(
         p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
       );
-      if v_charge.price_id is not null then
+      if v_quota.set_by = 'operator' then
+        v_charge.cost := v_charge.list_cost;
+      end if;
+      if v_charge.cost is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
         v_weighed.refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
@@ -5229,6 +5306,7 @@ create function llm_private.settle(
   p_answered boolean,
   p_tokens bigint,
   p_cost numeric,
+  p_list_cost numeric,
   p_unreported boolean
 )
 returns void
@@ -5275,7 +5353,10 @@ begin
       when not v_line.counts then 0
       when (v_line.quota).unit = 'requests' then p_answered::integer
       when (v_line.quota).unit = 'tokens' then coalesce(p_tokens, case when p_answered then v_line.held else 0 end)
-      else coalesce(p_cost, case when p_unreported then v_line.held else 0 end)
+      else coalesce(
+        case (v_line.quota).set_by when 'operator' then p_list_cost else p_cost end,
+        case when p_unreported then v_line.held else 0 end
+      )
     end;
     update llm_private.quota_counters as c
     set used = c.used + v_used, reserved = c.reserved - case when v_line.here then v_line.held else 0 end
@@ -5318,6 +5399,26 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
+create function llm_private.require_runtime(p_runtime uuid, p_key_source text)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Only runtimes get these keys, so a user who names them has invented their use.
+  if p_key_source in ('team', 'operator') and p_runtime is null then
+    perform llm_private.fail(
+      403, 'runtime_required', 'Only a registered runtime can use a key of the operator or a team.',
+      'Send the runtime''s secret in the header x-llm-runtime.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.require_runtime is
+'Error runtime_required for a key of the operator or a team without a runtime.';
+
 create function llm_private.reserve_attempt(
   p_request_id uuid,
   p_attempt integer,
@@ -5340,6 +5441,7 @@ declare
   v_refusal jsonb;
 begin
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens);
+  perform llm_private.require_runtime(v_runtime, p_key_source);
   v_refusal := llm_private.reserve(
     v_user, v_runtime, llm_private.begin_reserving(v_user, v_runtime, p_request_id, p_attempt), p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source,
     coalesce(p_input_tokens, 0),
@@ -6043,6 +6145,9 @@ declare
   v_settings llm_private.route_settings;
   v_named llm_private.named_model[];
   v_only text;
+  -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
+  v_runtime constant boolean := p_operator_providers <> '{}'
+    and nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is not null;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
@@ -6069,7 +6174,11 @@ begin
           when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
           when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
-          when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
+          when s.source = 'operator'
+            then case
+              when not v_settings.allow_operator_keys then 'operator_keys_declined'
+              when not v_runtime then 'runtime_required'
+            end
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
           when k.rate_limited_until > now() then 'key_rate_limited'
@@ -6143,7 +6252,7 @@ as $$
     when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you have not allowed its use.'
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
-    when 'runtime_required' then p_line.quota ->> 'message'
+    when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
 $$;
@@ -6159,7 +6268,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as fixable,
+      l.key_id is not null or l.skipped in ('operator_keys_declined', 'runtime_required') or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
@@ -6732,13 +6841,7 @@ begin
       'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
       'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
-  -- Only runtimes get the keys of teams.
-  if p_key_source = 'team' and p_runtime is null then
-    perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
-      'Send the runtime''s secret in the header x-llm-runtime.'
-    );
-  end if;
+  perform llm_private.require_runtime(p_runtime, p_key_source);
   perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
     'null, or at least 0; cached and written tokens are part of the input, reasoning tokens of the output'
@@ -6787,6 +6890,51 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
+create type llm_private.usage_names as (model text, task text);
+
+comment on type llm_private.usage_names is 'The names under which an attempt is recorded.';
+
+create function llm_private.usage_names(
+  p_user uuid, p_recorder uuid, p_hour timestamptz, p_provider text, p_model text, p_task text
+)
+returns llm_private.usage_names
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day constant timestamptz := date_trunc('day', p_hour, 'UTC');
+  v_limit constant integer := (select o.usage_names_per_day from llm_private.operator_settings as o);
+  v_names llm_private.usage_names := row(p_model, p_task);
+  v record;
+begin
+  perform llm_private.check_provider(p_provider);
+  select
+    count(distinct (t.provider, t.model, t.task)) as names,
+    count(distinct (t.provider, t.model)) as models,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model), false) as has_model,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model and t.task = p_task), false) as has_task
+  into v
+  from public.llm_usage_totals as t
+  where
+    t.user_id = p_user and t.hour >= v_day and t.hour < v_day + interval '1 day' and t.recorder = p_recorder;
+  if v.models >= v_limit and not v.has_model then
+    v_names.model := '(other)';
+  end if;
+  -- A quota of a task must find its usage in the totals.
+  if v.names >= v_limit and not v.has_task and p_task is not null and not exists (
+    select from llm_private.quotas as q where q.task = p_task
+  ) then
+    v_names.task := '(other)';
+  end if;
+  return v_names;
+end
+$$;
+
+comment on function llm_private.usage_names is
+'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
+(other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
+
 -- Longer than other functions because each call inside costs time: of 260 µs per event, a function for the validation
 -- would cost 2 %, and one for the steps after the insert 3 %. add_to_totals() costs 5 %, but recalculating shares it.
 -- So the steps of every event are inline; shared and rare steps are functions.
@@ -6823,10 +6971,13 @@ declare
   v_recorder constant uuid := coalesce(v_runtime, v_user);
   v_reported constant boolean := p_input_tokens is not null or p_output_tokens is not null;
   v_requested_at timestamptz;
+  v_hour timestamptz;
+  v_names llm_private.usage_names := row(p_model, p_task);
   v_charge record;
   v_price bigint;
   v_cost numeric;
   v_savings numeric;
+  v_list_cost numeric;
   v_unpriced integer := 0;
   v_unreported integer := 0;
 begin
@@ -6841,7 +6992,7 @@ begin
     and (p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]')
     and length(p_provider) <= 32 and p_provider ~ '^[a-z][a-z0-9_-]*$'
     and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
-    and (p_key_source in ('user', 'operator') or p_key_source = 'team' and v_runtime is not null)
+    and (p_key_source = 'user' or p_key_source in ('team', 'operator') and v_runtime is not null)
     and p_outcome in ('succeeded', 'failed', 'cancelled')
     and (p_outcome = 'failed') = (p_error_class is not null)
     and (
@@ -6870,8 +7021,18 @@ begin
       p_other_tokens, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens
     );
   end if;
+  v_hour := date_trunc('hour', v_requested_at, 'UTC');
+  perform from public.llm_usage_totals as t
+  where
+    t.user_id = v_user and t.hour = v_hour and t.provider = p_provider and t.model = p_model
+    and t.task is not distinct from p_task and t.recorder = v_recorder
+  limit 1;
+  if not found then
+    v_names := llm_private.usage_names(v_user, v_recorder, v_hour, p_provider, p_model, p_task);
+  end if;
   if p_outcome = 'failed' and not v_reported then
     v_cost := 0;
+    v_list_cost := 0;
   else
     v_charge := llm_private.charge(
       v_user, p_provider, p_model, p_key_source, p_service_tier, v_requested_at, p_input_tokens,
@@ -6882,6 +7043,7 @@ begin
       v_unpriced := 1;
     elsif v_reported then
       v_cost := v_charge.cost;
+      v_list_cost := v_charge.list_cost;
       v_savings := nullif(v_charge.cache_savings, 0);
     else
       v_unreported := 1;
@@ -6893,13 +7055,13 @@ begin
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-    service_tier, cost, cache_savings, price_id
+    service_tier, cost, cache_savings, list_cost, price_id
   )
   values (
-    v_user, p_request_id, p_attempt, v_recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
+    v_user, p_request_id, p_attempt, v_recorder, v_names.task, p_provider, v_names.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
-    p_other_tokens, p_service_tier, v_cost, v_savings, v_price
+    p_other_tokens, p_service_tier, v_cost, v_savings, v_list_cost, v_price
   )
   on conflict do nothing;
   if not found then
@@ -6907,7 +7069,7 @@ begin
   end if;
 
   perform llm_private.add_to_totals(
-    v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
+    v_user, v_hour, p_provider, v_names.model, v_names.task, p_key_source, p_key_id, v_recorder,
     -- The same as latency_bucket(), without the call.
     case
       when p_latency_ms is not null
@@ -6918,7 +7080,7 @@ begin
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unreported
+      coalesce(v_cost, 0), coalesce(v_savings, 0), coalesce(v_list_cost, 0), v_unpriced, v_unreported
     )::llm_private.usage_measures
   );
   if p_key_source = 'user' and p_key_id is not null then
@@ -6933,11 +7095,11 @@ begin
         when v_reported or p_outcome = 'failed'
           then coalesce(p_input_tokens, 0)::bigint + coalesce(p_output_tokens, 0)
       end,
-      v_cost, v_unreported = 1
+      v_cost, v_list_cost, v_unreported = 1
     );
   end if;
   if v_unpriced = 1 then
-    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, p_model);
+    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, v_names.model);
   end if;
   if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
     perform llm_private.alert_operator_key(p_provider);
@@ -6995,7 +7157,9 @@ attempt): returns true if it recorded the attempt, false if the attempt was alre
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events.
-Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
+Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
+tasks are recorded as (other).
+Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
 
 -- 82_recalculations.sql
 
@@ -7073,9 +7237,12 @@ as $$
 declare
   v_reported constant boolean := p_event.input_tokens is not null or p_event.output_tokens is not null;
   v_price bigint;
+  v_list_price bigint;
+  v_list_cost numeric;
   v record;
 begin
-  if p_event.outcome = 'failed' and not v_reported then
+  -- The model of an event with the common name is unknown.
+  if p_event.outcome = 'failed' and not v_reported or p_event.model = '(other)' then
     return p_event.cost;
   end if;
   v_price := llm_private.find_price(
@@ -7092,14 +7259,31 @@ begin
     p_event.reasoning_tokens, p_event.other_tokens
   ) as c
   where v_reported;
+  v_list_price := llm_private.list_price(
+    v_price, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
+    llm_private.uuid_v7_time(p_event.request_id)
+  );
+  v_list_cost := v.cost;
+  if v_list_price is distinct from v_price and v_reported then
+    v_list_cost := coalesce(
+      (
+        llm_private.cost_of(
+          v_list_price, p_event.input_tokens, p_event.cached_input_tokens, p_event.cache_write_tokens,
+          p_event.output_tokens, p_event.reasoning_tokens, p_event.other_tokens
+        )
+      ).cost, p_event.list_cost
+    );
+  end if;
   if v.cost is distinct from p_event.cost or coalesce(v.cache_savings, 0) <> p_event.cache_savings
+    or v_list_cost is distinct from p_event.list_cost
     or p_event.cost_status = 'unpriced' then
     insert into public.llm_usage_adjustments (
-      user_id, request_id, attempt, recorder, recalculation_id, cost, cache_savings, price_id
+      user_id, request_id, attempt, recorder, recalculation_id, cost, cache_savings, list_cost, price_id
     )
     values (
       p_event.user_id, p_event.request_id, p_event.attempt, p_event.recorder, p_job,
-      v.cost - coalesce(p_event.cost, 0), nullif(coalesce(v.cache_savings, 0) - p_event.cache_savings, 0), v_price
+      v.cost - coalesce(p_event.cost, 0), nullif(coalesce(v.cache_savings, 0) - p_event.cache_savings, 0),
+      v_list_cost - coalesce(p_event.list_cost, 0), v_price
     );
   end if;
   return v.cost;
@@ -7126,6 +7310,7 @@ begin
       e.user_id, date_trunc('hour', llm_private.uuid_v7_time(e.request_id), 'UTC') as hour,
       e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
       coalesce(sum(a.cost), 0) as cost, coalesce(sum(a.cache_savings), 0) as cache_savings,
+      coalesce(sum(a.list_cost), 0) as list_cost,
       count(*) filter (where n.newly_priced) as newly_priced,
       count(*) filter (where n.newly_priced and a.cost is null) as unreported
     from public.llm_usage_adjustments as a
@@ -7148,6 +7333,7 @@ begin
   loop
     v_measures.cost := v.cost;
     v_measures.cache_savings := v.cache_savings;
+    v_measures.list_cost := v.list_cost;
     v_measures.unpriced := -v.newly_priced;
     v_measures.unreported := v.unreported;
     perform llm_private.add_to_totals(
@@ -7324,6 +7510,10 @@ begin
   p_measures.cost := llm_private.known_cost(
     p_measures.cost, p_measures.attempts, p_measures.failures, p_measures.unpriced, p_measures.unreported
   );
+  -- Without a price of the operator or the catalog, the cost at such prices is unknown.
+  if p_measures.list_cost = 0 and p_measures.cost is distinct from 0 then
+    p_measures.list_cost := null;
+  end if;
   return p_measures;
 end
 $$;
@@ -7411,7 +7601,8 @@ create function llm_private.usage_report(
   p_time_zone text,
   p_order text,
   p_limit integer,
-  p_user_id uuid
+  p_user_id uuid,
+  p_recorded_by text
 )
 returns json
 language plpgsql
@@ -7439,15 +7630,21 @@ begin
     llm_private.check_value(
       'invalid_argument',
       array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
+      and v_by <@ ('{provider,model,task,key_source,key_id,recorded_by}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'any of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
+      'any of provider, model, task, key_source, key_id, recorded_by' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
       'time (newest first), cost, requests or tokens (highest first)'
     ),
-    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or at least 1');
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_recorded_by, 'user') in ('runtime', 'user'), 'p_recorded_by',
+      'runtime, user, or null for both'
+    ),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_limit, 1) between 1 and 10000, 'p_limit', 'null (1000), or 1 to 10000'
+    );
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
   if v_user is null then
@@ -7460,18 +7657,18 @@ begin
   from (
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
-      s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
+      s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorded_by,
       m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
-      s.last_used_at
+      s.last_used_at, count(*) over () as report_lines
     from llm_private.sum_usage(
       case
         when v_user is not null then 'user'
         when v_by && '{user,key_id}' then 'users'
         else 'project'
       end,
-      v_user, v_from, v_until, p_bucket, v_zone, v_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by, p_recorded_by
     ) as s
     cross join lateral llm_private.known_measures(s.measures) as m
     order by
@@ -7480,8 +7677,8 @@ begin
         when 'requests' then m.requests
         when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
-      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id
-    limit p_limit
+      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id, s.recorded_by
+    limit coalesce(p_limit, 1000)
   ) as l;
   return coalesce(v_lines, '[]');
 end
@@ -7501,24 +7698,30 @@ create function public.get_llm_usage(
   p_time_zone text default null,
   p_order text default null,
   p_limit integer default null,
-  p_user_id uuid default null
+  p_user_id uuid default null,
+  p_recorded_by text default null
 )
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id)
+  select llm_private.usage_report(
+    p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id, p_recorded_by
+  )
 $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage as a JSON array with one object per line: starts_at, user_id, provider, model, task, key_source,
-key_id (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
-latency_p50_ms, latency_p95_ms and last_used_at.
+key_id, recorded_by (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
+latency_p50_ms, latency_p95_ms, last_used_at and report_lines, the number of lines of the whole report.
 The report covers the days from p_since (default: 30 days ago) to p_until, both included. It is grouped by p_bucket
-(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id). Days
+(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id, recorded_by).
+recorded_by is runtime, or user for usage that a user reported without a runtime; p_recorded_by selects one. Days
 are those of p_time_zone, else of the user''s settings, else UTC; each UTC hour counts to the day in which it begins.
-The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return.
+The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return,
+1000 by default and at most 10000: the report has more if report_lines is higher than the number of returned lines.
+list_cost is the cost at the prices of the operator and the catalog.
 cost is the known cost in US dollars, without unpriced and unreported attempts; null if no cost is known.
 p_user_id is for administrators: without it, they get the usage of all users, and their p_by may contain user. Grouping
 by user or key_id, or hours of a time zone other than UTC, reads more rows and takes longer.
@@ -7572,7 +7775,7 @@ begin
     count(*) filter (where e.cost_status = 'unpriced'),
     count(*) filter (where e.cost_status = 'unreported'),
     jsonb_agg(
-      to_jsonb(e) - '{user_id,request_id,requested_at,task,price_id,recorded_at,cursor}'::text[]
+      to_jsonb(e) - '{user_id,request_id,requested_at,task,list_cost,price_id,recorded_at,cursor}'::text[]
       order by e.attempt, e.recorded_at
     )
   from requests as r
@@ -7765,7 +7968,7 @@ begin
   with used as (
     select t.task, t.provider, t.model, sum(t.cost) as cost, array_agg(distinct t.key_source) as key_sources
     from public.llm_usage_totals as t
-    where t.user_id = p_user and t.hour >= now() - interval '30 days'
+    where t.user_id = p_user and t.hour >= now() - interval '30 days' and t.model <> '(other)'
     group by 1, 2, 3
     having sum(t.cost) > 0 and sum(t.output_tokens) > 0
     order by 4 desc
@@ -8062,6 +8265,7 @@ create type llm_private.usage_difference as (
   key_source text,
   key_id uuid,
   recorder uuid,
+  recorded_by text,
   differences jsonb
 );
 
@@ -8091,7 +8295,9 @@ begin
     from (
       values (1, 'hour', 'hours'), (1, 'day', 'days'), (-1, 'hour', 'users'), (-1, 'day', 'users')
     ) as r (sign, span, source)
-    cross join lateral llm_private.sum_usage(r.source, null, p_from, p_until, r.span, 'UTC', v_group) as s
+    cross join lateral llm_private.sum_usage(
+      r.source, null, p_from, p_until, r.span, 'UTC', v_group || 'recorded_by'::text
+    ) as s
     where exists (
       select from llm_private.usage_rollups as f
       where f.span = r.span and not f.stale and f.starts_at = coalesce(s.hour, s.day::timestamp at time zone 'UTC')
@@ -8100,7 +8306,7 @@ begin
   differing as (
     select
       s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
-      s.task, s.key_source, s.key_id, s.recorder, m.measure, sum(s.sign * m.value) as value
+      s.task, s.key_source, s.key_id, s.recorder, s.recorded_by, m.measure, sum(s.sign * m.value) as value
     from sides as s
     cross join lateral (
       select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
@@ -8109,14 +8315,14 @@ begin
       union all
       select 'last_used_at', extract(epoch from s.last_used_at)
     ) as m
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
     having sum(s.sign * m.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
-    jsonb_object_agg(d.measure, d.value)
+    d.recorded_by, jsonb_object_agg(d.measure, d.value)
   from differing as d
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
   order by 2, 1, 4, 5;
 end
 $$;

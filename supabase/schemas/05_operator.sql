@@ -10,6 +10,7 @@ create table llm_private.operator_settings (
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
+  usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
   updated_at timestamptz not null default now()
 );
 
@@ -35,6 +36,9 @@ comment on column llm_private.operator_settings.unbounded_output_tokens is
 -- At least two, because a request can be recorded for a week after it began.
 comment on column llm_private.operator_settings.events_kept_months is
 'For how many months events are kept, including this one; null: indefinitely. Reports use totals, which are kept.';
+comment on column llm_private.operator_settings.usage_names_per_day is
+'How many combinations of provider, model and task a user''s usage of a day may have, per recorder. Further names are
+recorded as (other).';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -74,7 +78,7 @@ begin
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', v_unknown),
       'Allowed: events_kept_months, keys_readable_by, lease_seconds, operator_keys_by_default, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens.'
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, usage_names_per_day.'
     );
   end if;
   begin
@@ -89,13 +93,15 @@ begin
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
       events_kept_months = v_row.events_kept_months,
+      usage_names_per_day = v_row.usage_names_per_day,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: events_kept_months: 2 to 1200, or null; keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; '
       'operator_keys_by_default and reveal_enabled: true or false; reservation_seconds: 30 to 86400; '
-      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000.'
+      'reveal_sign_in_within: an interval such as "10 minutes", or null; unbounded_output_tokens: 1 to 1000000; '
+      'usage_names_per_day: 1 to 100000.'
     );
   end;
   return llm_private.operator_settings_json();

@@ -494,6 +494,7 @@ create function llm_private.find_prices(
 returns setof llm_private.model_price
 language plpgsql
 volatile
+rows 100
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -510,17 +511,16 @@ begin
     perform llm_private.name_models(p_provider, v_unnamed);
   end if;
   return query
-  select m.model, f.id
-  from unnest(p_models) as m (model)
-  cross join lateral (
+  with known as materialized (
     select
-      array[lower(m.model)]
-      || case when v_patterns then llm_private.price_patterns(lower(m.model)) else '{}' end as models,
-      (
-        select n.name from llm_private.price_names as n where n.provider = p_provider and n.model = lower(m.model)
-      ) as name
-    offset 0
-  ) as k
+      m.model, n.name,
+      array[lower(m.model)] || case when v_patterns then llm_private.price_patterns(lower(m.model)) end as models
+    from unnest(p_models) as m (model)
+    left join (select * from llm_private.price_names as o where o.provider = p_provider) as n on lower(m.model) = n.model
+  )
+
+  select k.model, f.id
+  from known as k
   cross join lateral (
     select p.id
     from (

@@ -26,7 +26,7 @@ begin
     select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
     where p.id = p_provider
     union
-    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
+    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
     union
     -- Skips patterns, which contain a star. Two queries, because the planner would read all users' rows for one with "or".
     select r.model

@@ -226,6 +226,9 @@ declare
   v_settings llm_private.route_settings;
   v_named llm_private.named_model[];
   v_only text;
+  -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
+  v_runtime constant boolean := p_operator_providers <> '{}'
+    and nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is not null;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
@@ -252,7 +255,11 @@ begin
           when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
           when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
-          when s.source = 'operator' then case when not v_settings.allow_operator_keys then 'operator_keys_declined' end
+          when s.source = 'operator'
+            then case
+              when not v_settings.allow_operator_keys then 'operator_keys_declined'
+              when not v_runtime then 'runtime_required'
+            end
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
           when k.rate_limited_until > now() then 'key_rate_limited'
@@ -326,7 +333,7 @@ as $$
     when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you have not allowed its use.'
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
-    when 'runtime_required' then p_line.quota ->> 'message'
+    when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
 $$;
@@ -342,7 +349,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.skipped = 'operator_keys_declined' or l.quota is not null as fixable,
+      l.key_id is not null or l.skipped in ('operator_keys_declined', 'runtime_required') or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth

@@ -120,13 +120,7 @@ begin
       'invalid_argument', p_service_tier is null or p_service_tier ~ '^[a-z0-9_-]{1,32}$', 'p_service_tier',
       'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
-  -- Only runtimes get the keys of teams.
-  if p_key_source = 'team' and p_runtime is null then
-    perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
-      'Send the runtime''s secret in the header x-llm-runtime.'
-    );
-  end if;
+  perform llm_private.require_runtime(p_runtime, p_key_source);
   perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
     'null, or at least 0; cached and written tokens are part of the input, reasoning tokens of the output'
@@ -175,6 +169,51 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
+create type llm_private.usage_names as (model text, task text);
+
+comment on type llm_private.usage_names is 'The names under which an attempt is recorded.';
+
+create function llm_private.usage_names(
+  p_user uuid, p_recorder uuid, p_hour timestamptz, p_provider text, p_model text, p_task text
+)
+returns llm_private.usage_names
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day constant timestamptz := date_trunc('day', p_hour, 'UTC');
+  v_limit constant integer := (select o.usage_names_per_day from llm_private.operator_settings as o);
+  v_names llm_private.usage_names := row(p_model, p_task);
+  v record;
+begin
+  perform llm_private.check_provider(p_provider);
+  select
+    count(distinct (t.provider, t.model, t.task)) as names,
+    count(distinct (t.provider, t.model)) as models,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model), false) as has_model,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model and t.task = p_task), false) as has_task
+  into v
+  from public.llm_usage_totals as t
+  where
+    t.user_id = p_user and t.hour >= v_day and t.hour < v_day + interval '1 day' and t.recorder = p_recorder;
+  if v.models >= v_limit and not v.has_model then
+    v_names.model := '(other)';
+  end if;
+  -- A quota of a task must find its usage in the totals.
+  if v.names >= v_limit and not v.has_task and p_task is not null and not exists (
+    select from llm_private.quotas as q where q.task = p_task
+  ) then
+    v_names.task := '(other)';
+  end if;
+  return v_names;
+end
+$$;
+
+comment on function llm_private.usage_names is
+'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
+(other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
+
 -- Longer than other functions because each call inside costs time: of 260 µs per event, a function for the validation
 -- would cost 2 %, and one for the steps after the insert 3 %. add_to_totals() costs 5 %, but recalculating shares it.
 -- So the steps of every event are inline; shared and rare steps are functions.
@@ -211,10 +250,13 @@ declare
   v_recorder constant uuid := coalesce(v_runtime, v_user);
   v_reported constant boolean := p_input_tokens is not null or p_output_tokens is not null;
   v_requested_at timestamptz;
+  v_hour timestamptz;
+  v_names llm_private.usage_names := row(p_model, p_task);
   v_charge record;
   v_price bigint;
   v_cost numeric;
   v_savings numeric;
+  v_list_cost numeric;
   v_unpriced integer := 0;
   v_unreported integer := 0;
 begin
@@ -229,7 +271,7 @@ begin
     and (p_task is null or length(p_task) between 1 and 64 and p_task !~ '[[:cntrl:]]')
     and length(p_provider) <= 32 and p_provider ~ '^[a-z][a-z0-9_-]*$'
     and length(p_model) between 1 and 200 and p_model !~ '[^!-~]'
-    and (p_key_source in ('user', 'operator') or p_key_source = 'team' and v_runtime is not null)
+    and (p_key_source = 'user' or p_key_source in ('team', 'operator') and v_runtime is not null)
     and p_outcome in ('succeeded', 'failed', 'cancelled')
     and (p_outcome = 'failed') = (p_error_class is not null)
     and (
@@ -258,8 +300,18 @@ begin
       p_other_tokens, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens
     );
   end if;
+  v_hour := date_trunc('hour', v_requested_at, 'UTC');
+  perform from public.llm_usage_totals as t
+  where
+    t.user_id = v_user and t.hour = v_hour and t.provider = p_provider and t.model = p_model
+    and t.task is not distinct from p_task and t.recorder = v_recorder
+  limit 1;
+  if not found then
+    v_names := llm_private.usage_names(v_user, v_recorder, v_hour, p_provider, p_model, p_task);
+  end if;
   if p_outcome = 'failed' and not v_reported then
     v_cost := 0;
+    v_list_cost := 0;
   else
     v_charge := llm_private.charge(
       v_user, p_provider, p_model, p_key_source, p_service_tier, v_requested_at, p_input_tokens,
@@ -270,6 +322,7 @@ begin
       v_unpriced := 1;
     elsif v_reported then
       v_cost := v_charge.cost;
+      v_list_cost := v_charge.list_cost;
       v_savings := nullif(v_charge.cache_savings, 0);
     else
       v_unreported := 1;
@@ -281,13 +334,13 @@ begin
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-    service_tier, cost, cache_savings, price_id
+    service_tier, cost, cache_savings, list_cost, price_id
   )
   values (
-    v_user, p_request_id, p_attempt, v_recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
+    v_user, p_request_id, p_attempt, v_recorder, v_names.task, p_provider, v_names.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
-    p_other_tokens, p_service_tier, v_cost, v_savings, v_price
+    p_other_tokens, p_service_tier, v_cost, v_savings, v_list_cost, v_price
   )
   on conflict do nothing;
   if not found then
@@ -295,7 +348,7 @@ begin
   end if;
 
   perform llm_private.add_to_totals(
-    v_user, date_trunc('hour', v_requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id, v_recorder,
+    v_user, v_hour, p_provider, v_names.model, v_names.task, p_key_source, p_key_id, v_recorder,
     -- The same as latency_bucket(), without the call.
     case
       when p_latency_ms is not null
@@ -306,7 +359,7 @@ begin
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_cost, 0), coalesce(v_savings, 0), v_unpriced, v_unreported
+      coalesce(v_cost, 0), coalesce(v_savings, 0), coalesce(v_list_cost, 0), v_unpriced, v_unreported
     )::llm_private.usage_measures
   );
   if p_key_source = 'user' and p_key_id is not null then
@@ -321,11 +374,11 @@ begin
         when v_reported or p_outcome = 'failed'
           then coalesce(p_input_tokens, 0)::bigint + coalesce(p_output_tokens, 0)
       end,
-      v_cost, v_unreported = 1
+      v_cost, v_list_cost, v_unreported = 1
     );
   end if;
   if v_unpriced = 1 then
-    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, p_model);
+    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, v_names.model);
   end if;
   if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
     perform llm_private.alert_operator_key(p_provider);
@@ -383,4 +436,6 @@ attempt): returns true if it recorded the attempt, false if the attempt was alre
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events.
-Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
+Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
+tasks are recorded as (other).
+Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
