@@ -40,6 +40,7 @@ create table public.llm_prices (
 
 -- Led by the user, so that nobody reads the prices of others; null is the operator's and the catalog's.
 create index llm_prices_model on public.llm_prices (user_id, provider, model);
+create index llm_prices_provider on public.llm_prices (provider);
 create index llm_prices_pattern on public.llm_prices (user_id, provider) where right(model, 1) = '*';
 
 comment on table public.llm_prices is

@@ -60,13 +60,13 @@ create type llm_private.route_settings as (
   preferences jsonb,
   override jsonb,
   closed boolean,
-  allow_operator_keys boolean,
+  operator_keys_skipped text,
   task_order text []
 );
 
 comment on type llm_private.route_settings is
 'What the user''s and the operator''s settings say about the route of a task. closed: the task''s override has fallbacks
-of its own, so nothing else is tried.';
+of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys cannot serve, or null.';
 
 create type llm_private.named_model as (provider text, model text, reason text);
 
@@ -202,7 +202,12 @@ begin
     coalesce(s.provider_preferences, '{}'),
     s.task_overrides -> p_task,
     s.task_overrides -> p_task ? 'fallbacks',
-    coalesce(s.allow_operator_keys, o.operator_keys_by_default),
+    case
+      when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
+      -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
+      when nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+        then 'runtime_required'
+    end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task)
   into strict v_settings
   from llm_private.operator_settings as o
@@ -226,9 +231,6 @@ declare
   v_settings llm_private.route_settings;
   v_named llm_private.named_model[];
   v_only text;
-  -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
-  v_runtime constant boolean := p_operator_providers <> '{}'
-    and nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is not null;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
@@ -255,11 +257,7 @@ begin
           when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
           when not p.capabilities @> p_needs then 'lacks_capability'
           when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
-          when s.source = 'operator'
-            then case
-              when not v_settings.allow_operator_keys then 'operator_keys_declined'
-              when not v_runtime then 'runtime_required'
-            end
+          when s.source = 'operator' then v_settings.operator_keys_skipped
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
           when k.rate_limited_until > now() then 'key_rate_limited'
