@@ -15,6 +15,7 @@ from rich.table import Table
 from bench.imports import import_time
 from bench.lab import Lab
 from bench.measure import Benchmark
+from bench.models import models_p50
 from bench.quotas import quota_overspend
 from bench.reports import report_10m
 from bench.routes import route_calls, route_p50, route_p50_quota, route_scale
@@ -83,6 +84,13 @@ BENCHMARKS = (
         "the quota",
         aim=0,
         run=quota_overspend,
+    ),
+    Benchmark(
+        "models_p50",
+        "list a provider's 100 models, 100,000 prices of others",
+        "an RPC that selects 1",
+        aim=5,
+        run=models_p50,
     ),
     Benchmark(
         "route_scale",

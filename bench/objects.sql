@@ -60,13 +60,13 @@ begin
   insert into bench.rows (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-    service_tier, cost, cache_savings, price_id
+    service_tier, cost, cache_savings, list_cost, price_id
   )
   values (
     auth.uid(), p_request_id, p_attempt, auth.uid(), p_task, p_provider, p_model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens, p_output_tokens, p_reasoning_tokens,
-    p_other_tokens, p_service_tier, 0.0000546, 0.0000025, 1
+    p_other_tokens, p_service_tier, 0.0000546, 0.0000025, 0.0000546, 1
   );
   return true;
 end

@@ -77,7 +77,7 @@ begin
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens,
-    cost, cache_savings, price_id, recorded_at
+    cost, cache_savings, list_cost, price_id, recorded_at
   )
   with sessions as materialized (
     select
@@ -146,18 +146,24 @@ begin
     m.outcome, case when m.outcome = 'failed' then 'server_error' end, m.i % 2 = 0, m.latency,
     m.input_tokens, m.cached_input_tokens, case when m.outcome = 'succeeded' then 0 end, m.output_tokens,
     m.reasoning_tokens,
-    case
-      when m.outcome = 'failed' then 0
-      when m.outcome = 'succeeded'
-        then trim_scale(
-          m.per_request + m.input_tokens * m.per_input + m.cached_input_tokens * m.per_cached_input
-          + m.output_tokens * m.per_output + m.reasoning_tokens * m.per_reasoning
-        )
-    end,
+    m.cost,
     case when m.outcome = 'succeeded' then nullif(trim_scale(-m.cached_input_tokens * m.per_cached_input), 0) end,
+    m.cost,
     case when m.outcome <> 'failed' then m.price_id end,
     m.began_at + m.latency * interval '1 millisecond'
-  from measured as m
+  from (
+    select
+      t.*,
+      case
+        when t.outcome = 'failed' then 0
+        when t.outcome = 'succeeded'
+          then trim_scale(
+            t.per_request + t.input_tokens * t.per_input + t.cached_input_tokens * t.per_cached_input
+            + t.output_tokens * t.per_output + t.reasoning_tokens * t.per_reasoning
+          )
+      end as cost
+    from measured as t
+  ) as m
   order by m.began_at;
 end
 $$;
@@ -192,7 +198,7 @@ begin
   insert into public.llm_usage_totals (
     user_id, hour, provider, model, task, key_source, key_id, recorder, requests, attempts, fallbacks, failures,
     cancelled, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost,
-    cache_savings, unpriced, unreported, latency_counts, last_used_at
+    cache_savings, list_cost, unpriced, unreported, latency_counts, last_used_at
   )
   select
     e.user_id, date_trunc('hour', e.at) as hour, e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
@@ -200,7 +206,7 @@ begin
     count(*) filter (where e.outcome = 'failed'), count(*) filter (where e.outcome = 'cancelled'),
     coalesce(sum(e.input_tokens), 0), coalesce(sum(e.cached_input_tokens), 0), coalesce(sum(e.cache_write_tokens), 0),
     coalesce(sum(e.output_tokens), 0), coalesce(sum(e.reasoning_tokens), 0), coalesce(sum(e.cost), 0),
-    coalesce(sum(e.cache_savings), 0), count(*) filter (where e.cost is null and e.price_id is null),
+    coalesce(sum(e.cache_savings), 0), coalesce(sum(e.list_cost), 0), count(*) filter (where e.cost is null and e.price_id is null),
     count(*) filter (where e.cost is null and e.price_id is not null), bench.histogram(array_agg(e.latency_ms)),
     max(e.at)
   from (

@@ -14,7 +14,7 @@ from uuid import UUID
 import typer
 
 from supa_llm.errors import InvalidInputError
-from supa_llm.values.usage import Bucket, Dimension, Order
+from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from supa_llm_cli.amounts import compact, counted, dollars, seconds, sparkline
 from supa_llm_cli.options import DAYS, HOME, AsJson, Directory, FirstDay, LastDay, Url
 from supa_llm_cli.progress import progress
@@ -77,8 +77,12 @@ def report(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Maximum number of rows.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of rows.")] = 50,
     user: OneUser = None,
+    recorded_by: Annotated[
+        Reporter | None,
+        typer.Option(help="Only usage recorded by: runtime, user.", metavar="WHO", show_default=False),
+    ] = None,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
@@ -97,21 +101,23 @@ def report(
         "until": _day(until),
         "time_zone": time_zone,
         "user_id": user,
+        "recorded_by": recorded_by,
     }
     # A sparkline per user or key would fetch a row per day of each.
     curves = bucket is None and not as_json and not {"user", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
-        # One row beyond the limit shows whether there are more.
-        found = admin.get_usage(**span, by=dimensions, bucket=bucket, order=chosen, limit=limit + 1)
-        over_time = admin.get_usage(**span, by=dimensions, bucket="day") if curves else []
+        found = admin.get_usage(**span, by=dimensions, bucket=bucket, order=chosen, limit=limit)
+        over_time = admin.get_usage(**span, by=dimensions, bucket="day", limit=10_000) if curves else []
         total = admin.get_usage(**span, by=[], bucket=None)
-    lines = found[:limit]
     if as_json:
-        print_json([asdict(line) for line in lines])
-    elif lines:
-        _show([*(lines if dimensions or bucket else []), *total], dimensions, bucket, over_time)
-        if len(found) > limit:
-            typer.echo(f"Showing the first {counted(limit, 'row')}. Use --limit to show more.")
+        print_json([asdict(line) for line in found])
+    elif found:
+        _show([*(found if dimensions or bucket else []), *total], dimensions, bucket, over_time)
+        if found[0].report_lines > limit:
+            typer.echo(
+                f"Showing the first {counted(limit, 'row')} of {found[0].report_lines:,}."
+                " Use --limit to show more."
+            )
         _show_missing(total[0])
     else:
         typer.echo("No usage in this period.")

@@ -104,6 +104,7 @@ export class Backend {
       p_bucket: report.bucket,
       p_by: report.by,
       p_order: report.order ?? null,
+      p_limit: 10_000,
     });
   receipts = (limit: number, before: string | null = null) =>
     this.rpc<Receipt[]>("list_llm_requests", { p_limit: limit, p_before: before });

@@ -482,6 +482,7 @@ create table llm_private.operator_settings (
   audit_kept_months integer check (audit_kept_months between 2 and 1200),
   changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
+  usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
   updated_at timestamptz not null default now()
 );
 
@@ -519,6 +520,9 @@ comment on column llm_private.operator_settings.changes_per_day is
 The entries of each in the audit log have at most 2 kB on average.';
 comment on column llm_private.operator_settings.own_prices_per_user is
 'How many current and future prices of their own a user can have.';
+comment on column llm_private.operator_settings.usage_names_per_day is
+'How many combinations of provider, model and task a user''s usage of a day may have, per recorder. Further names are
+recorded as (other).';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -563,7 +567,7 @@ begin
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, lease_seconds, '
       'operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations.'
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
   begin
@@ -583,6 +587,7 @@ begin
       audit_kept_months = v_row.audit_kept_months,
       changes_per_day = v_row.changes_per_day,
       own_prices_per_user = v_row.own_prices_per_user,
+      usage_names_per_day = v_row.usage_names_per_day,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
@@ -591,7 +596,7 @@ begin
       'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default, '
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
-      'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free.'
+      'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
     );
   end;
   perform llm_private.audit_operator(
@@ -1499,9 +1504,10 @@ create table public.llm_prices (
   constraint daily_window_is_not_empty check (daily_from <> daily_until)
 );
 
-create index llm_prices_catalog on public.llm_prices (provider, model) where source = 'catalog';
-create index llm_prices_operator on public.llm_prices (provider) where source = 'operator';
-create index llm_prices_user on public.llm_prices (user_id, provider) where source = 'user';
+-- Led by the user, so that nobody reads the prices of others; null is the operator's and the catalog's.
+create index llm_prices_model on public.llm_prices (user_id, provider, model);
+create index llm_prices_provider on public.llm_prices (provider);
+create index llm_prices_pattern on public.llm_prices (user_id, provider) where right(model, 1) = '*';
 
 comment on table public.llm_prices is
 'What models cost. Of the prices valid at a time, a user''s own applies before the operator''s and the catalog''s, then
@@ -1564,7 +1570,7 @@ create table llm_private.price_names (
 
 comment on table llm_private.price_names is
 'A cache of which entry of the price list a model name belongs to, null for none, because matching hundreds of patterns
-takes milliseconds. Emptied when the list changes.';
+takes milliseconds. Emptied when the list changes, and when a provider has 5000 names, because anybody can invent some.';
 
 alter table llm_private.price_units enable row level security;
 alter table public.llm_prices enable row level security;
@@ -1787,6 +1793,41 @@ comment on function llm_private.add_price is
 -- Finding a price -----------------------------------------------------------------------------------------------------
 -- On the hot path, so plpgsql: see uuid_v7_time().
 
+create type llm_private.list_entry as (model text, name text);
+
+comment on type llm_private.list_entry is 'A model name in lower case and the entry of the price list that it belongs to.';
+
+create function llm_private.list_entries(p_provider text, p_models text[])
+returns setof llm_private.list_entry
+language plpgsql
+stable
+rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with spellings as (
+    select m.model, m.model as spelling, 1 as place from unnest(p_models) as m (model)
+    union
+    -- Some providers write the date in a model name without dashes: gpt-5-20250807.
+    select
+      m.model,
+      regexp_replace(m.model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'), 2
+    from unnest(p_models) as m (model)
+  )
+
+  select distinct on (s.model) s.model, l.name
+  from llm_private.price_list as l
+  -- offset 0 makes the planner match all names with one pattern after the other, so that each is compiled once.
+  cross join lateral (select * from spellings as n where n.spelling ~ l.pattern offset 0) as s
+  where l.provider = p_provider
+  order by s.model, s.place, l.position;
+end
+$$;
+
+comment on function llm_private.list_entries is
+'The price list''s entries for these model names in lower case; no row if none matches.';
+
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
 language plpgsql
@@ -1795,23 +1836,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text;
-  v_model text := p_model;
 begin
   select n.name into v_name from llm_private.price_names as n where n.provider = p_provider and n.model = p_model;
-  if found then
-    return v_name;
+  if not found then
+    select e.name into v_name from llm_private.list_entries(p_provider, array[p_model]) as e;
   end if;
-  loop
-    select l.name into v_name from llm_private.price_list as l
-    where l.provider = p_provider and v_model ~ l.pattern
-    order by l.position limit 1;
-    exit when found or v_model <> p_model;
-    -- Some providers write the date in a model name without dashes: gpt-5-20250807.
-    v_model := regexp_replace(
-      p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
-    );
-    exit when v_model = p_model;
-  end loop;
   return v_name;
 end
 $$;
@@ -1819,57 +1848,70 @@ $$;
 comment on function llm_private.price_name is
 'The price list''s entry for a model name in lower case; null if no entry matches. From the cache, if it is there.';
 
-create function llm_private.remember_price_name(p_provider text, p_model text)
+create function llm_private.remember_price_names(p_provider text, p_models text[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = p_model)
-    or not exists (select from llm_private.price_list as l where l.provider = p_provider) then
-    return;
-  end if;
   -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  if (select count(*) from llm_private.price_names as n where n.provider = p_provider) >= 5000 then
+    delete from llm_private.price_names
+    where provider = p_provider and model in (
+      select n.model from llm_private.price_names as n where n.provider = p_provider for update skip locked
+    );
+  end if;
   insert into llm_private.price_names (provider, model, name)
-  values (p_provider, p_model, llm_private.price_name(p_provider, p_model))
+  select p_provider, m.model, e.name
+  from (select distinct u from unnest(p_models) as u) as m (model)
+  left join llm_private.list_entries(p_provider, p_models) as e on m.model = e.model
+  where exists (select from llm_private.price_list as l where l.provider = p_provider)
   on conflict do nothing;
 end
 $$;
 
-comment on function llm_private.remember_price_name is
-'Cache price_name() of a model name in lower case. Only for functions that record: its lock delays changes of prices.';
+comment on function llm_private.remember_price_names is
+'Cache price_name() of these model names in lower case. Only for functions that record or change prices: the lock delays
+changes of prices.';
 
-create function llm_private.remember_price_names(p_provider text)
-returns void
+create function llm_private.price_patterns(p_model text)
+returns text[]
 language plpgsql
-volatile
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_models constant text[] := array(
-    select l.name from llm_private.price_list as l where l.provider = p_provider
-    union
-    select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
-    union
-    select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-    where p.id = p_provider
-  );
 begin
-  insert into llm_private.price_names (provider, model, name)
-  select distinct on (m.model) p_provider, m.model, l.name
-  from llm_private.price_list as l
-  -- offset 0 keeps the patterns in the outer loop, because compiling one takes longer than matching it.
-  cross join lateral (select u as model from unnest(v_models) as u where u ~ l.pattern offset 0) as m
-  where l.provider = p_provider
-  order by m.model, l.position;
+  return array(select left(p_model, n) || '*' from generate_series(0, length(p_model)) as n);
 end
 $$;
 
-comment on function llm_private.remember_price_names is
-'Cache price_name() of the models that reports list: those of the price list and of the provider''s catalog row.';
+comment on function llm_private.price_patterns is 'The patterns of prices that match a model name in lower case.';
 
+create function llm_private.has_price_patterns(p_user uuid, p_provider text)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Two queries, because the planner would read the patterns of all users for one with "or".
+  return exists (
+    select from public.llm_prices as p
+    where p.user_id is null and p.provider = p_provider and right(p.model, 1) = '*'
+  )
+  or exists (
+    select from public.llm_prices as p
+    where p.user_id = p_user and p.provider = p_provider and right(p.model, 1) = '*'
+  );
+end
+$$;
+
+comment on function llm_private.has_price_patterns is
+'Whether the operator or this user has prices of a provider that end with *, so that others save the patterns.';
+
+-- find_prices() has the same query for many models. This one is faster for one.
 create function llm_private.find_price(
   p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
 )
@@ -1881,27 +1923,31 @@ as $$
 declare
   v_model constant text := lower(p_model);
   v_name constant text := llm_private.price_name(p_provider, v_model);
+  v_models text[] := array[v_model];
   v_time constant time := (p_at at time zone 'UTC')::time;
   v_id bigint;
 begin
+  if llm_private.has_price_patterns(p_user, p_provider) then
+    v_models := v_models || llm_private.price_patterns(v_model);
+  end if;
   select p.id into v_id
   from (
     -- A user's price applies to their own keys only, so that they cannot make the operator's keys free.
-    select 1 as rank, o.* from public.llm_prices as o
-    where o.source = 'user' and o.user_id = p_user and o.provider = p_provider and p_key_source = 'user'
+    select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+    from public.llm_prices as o
+    where o.user_id = p_user and o.provider = p_provider and o.model = any(v_models) and p_key_source = 'user'
     union all
-    select 2 as rank, o.* from public.llm_prices as o
-    where o.source = 'operator' and o.provider = p_provider and (o.key_source is null or o.key_source = p_key_source)
-    union all
-    select 3 as rank, c.* from public.llm_prices as c
-    where c.source = 'catalog' and c.provider = p_provider and c.model = v_name
+    select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+    from public.llm_prices as o
+    where
+      o.user_id is null and o.provider = p_provider and o.model = any(v_models || v_name)
+      and case o.source
+        when 'operator' then o.model = any(v_models) and (o.key_source is null or o.key_source = p_key_source)
+        else o.model = v_name
+      end
   ) as p
   where
-    (
-      p.rank = 3 or p.model = v_model
-      or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
-    )
-    and p.valid_from <= p_at and p_at < p.valid_until
+    p.valid_from <= p_at and p_at < p.valid_until
     and (p.service_tier is null or p.service_tier = p_service_tier)
     and (
       p.daily_from is null
@@ -1910,8 +1956,9 @@ begin
         else v_time >= p.daily_from or v_time < p.daily_until
       end
     )
+  -- user, operator, catalog is also the reverse order of the alphabet.
   order by
-    p.rank, right(p.model, 1) = '*', length(p.model) desc,
+    p.source desc, right(p.model, 1) = '*', length(p.model) desc,
     p.service_tier is null, p.daily_from is null, p.id desc
   limit 1;
   return v_id;
@@ -1922,6 +1969,80 @@ comment on function llm_private.find_price is
 'The price of an attempt at a time; null if none is known. In this order: the user''s own (if their key pays), the
 operator''s, the catalog''s; an exact name, the longest name with a trailing *; this service tier, any tier; this time of
 day, all day; the newest.';
+
+create type llm_private.model_price as (model text, price_id bigint);
+
+comment on type llm_private.model_price is 'A model and its price; models without a price have no row.';
+
+create function llm_private.find_prices(
+  p_user uuid, p_provider text, p_models text[], p_key_source text, p_service_tier text, p_at timestamptz
+)
+returns setof llm_private.model_price
+language plpgsql
+stable
+rows 100
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_patterns constant boolean := llm_private.has_price_patterns(p_user, p_provider);
+  v_unnamed constant text[] := array(
+    select distinct lower(m.model) from unnest(p_models) as m (model)
+    where not exists (
+      select from llm_private.price_names as n where n.provider = p_provider and n.model = lower(m.model)
+    )
+  );
+  v_time constant time := (p_at at time zone 'UTC')::time;
+begin
+  return query
+  with known as materialized (
+    select
+      m.model, n.name,
+      array[lower(m.model)] || case when v_patterns then llm_private.price_patterns(lower(m.model)) end as models
+    from unnest(p_models) as m (model)
+    left join (
+      select o.model, o.name from llm_private.price_names as o where o.provider = p_provider
+      union all
+      select e.model, e.name from llm_private.list_entries(p_provider, v_unnamed) as e
+    ) as n on lower(m.model) = n.model
+  )
+
+  select k.model, f.id
+  from known as k
+  cross join lateral (
+    select p.id
+    from (
+      select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+      from public.llm_prices as o
+      where o.user_id = p_user and o.provider = p_provider and o.model = any(k.models) and p_key_source = 'user'
+      union all
+      select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+      from public.llm_prices as o
+      where
+        o.user_id is null and o.provider = p_provider and o.model = any(k.models || k.name)
+        and case o.source
+          when 'operator' then o.model = any(k.models) and (o.key_source is null or o.key_source = p_key_source)
+          else o.model = k.name
+        end
+    ) as p
+    where
+      p.valid_from <= p_at and p_at < p.valid_until
+      and (p.service_tier is null or p.service_tier = p_service_tier)
+      and (
+        p.daily_from is null
+        or case
+          when p.daily_from < p.daily_until then v_time >= p.daily_from and v_time < p.daily_until
+          else v_time >= p.daily_from or v_time < p.daily_until
+        end
+      )
+    order by
+      p.source desc, right(p.model, 1) = '*', length(p.model) desc,
+      p.service_tier is null, p.daily_from is null, p.id desc
+    limit 1
+  ) as f;
+end
+$$;
+
+comment on function llm_private.find_prices is 'What find_price() returns for each of these models of a provider.';
 
 -- Listing and changing prices -----------------------------------------------------------------------------------------
 
@@ -2267,15 +2388,17 @@ create index charges_price on llm_private.charges (price_id);
 
 comment on table llm_private.charges is
 'A cache of what attempts of a model cost, within a time span and for inputs of some size, because finding the price
-and its tier takes as long as the rest of recording. Emptied when a price or the price list changes.';
+and its tier takes as long as the rest of recording. Emptied when a price or the price list changes, and when a provider
+has 5000 rows, because users can invent names.';
 comment on column llm_private.charges.price_id is 'Null if the model is unpriced.';
 
 alter table llm_private.charges enable row level security;
 
-create type llm_private.attempt_cost as (price_id bigint, cost numeric, cache_savings numeric);
+create type llm_private.attempt_cost as (price_id bigint, cost numeric, cache_savings numeric, list_cost numeric);
 
 comment on type llm_private.attempt_cost is
-'What an attempt costs, and what caching saved of it, in US dollars; all null if the model is unpriced.';
+'What an attempt costs, and what caching saved of it, in US dollars; null if the model is unpriced. list_cost is the
+cost at the price of the operator or the catalog, which the operator''s quotas count.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -2329,7 +2452,28 @@ $$;
 
 comment on function llm_private.cost_of is
 'What an attempt costs at a price, in US dollars, and what the provider''s cache saved: the savings of reading minus the
-cost of writing, which may be negative. A null count is 0. All fields are null without a price.';
+cost of writing, which may be negative. A null count is 0. All fields are null without a price; list_cost always is.';
+
+create function llm_private.list_price(
+  p_price bigint, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
+)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_key_source = 'user' and exists (
+    select from public.llm_prices as p where p.id = p_price and p.source = 'user'
+  ) then
+    return llm_private.find_price(null, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  end if;
+  return p_price;
+end
+$$;
+
+comment on function llm_private.list_price is
+'The price that an attempt has without the user''s own prices. p_price is what find_price() found with them.';
 
 create function llm_private.forget_charges()
 returns trigger
@@ -2364,6 +2508,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := llm_private.price_name(p_provider, p_model);
+  v_models constant text[] := llm_private.price_patterns(p_model) || p_model;
   v_tier llm_private.price_tiers;
   v_bounds record;
 begin
@@ -2376,7 +2521,8 @@ begin
   from public.llm_prices as p
   cross join lateral (values (p.valid_from), (p.valid_until)) as b (at)
   where
-    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalog' and p.model = v_name);
+    p.user_id is null and p.provider = p_provider and p.model = any(v_models || v_name)
+    and (p.source = 'operator' or p.model = v_name);
   select t.* into v_tier from llm_private.price_tiers as t
   where t.price_id = p_price and t.above < p_input
   order by t.above desc limit 1;
@@ -2388,6 +2534,14 @@ begin
   where
     c.provider = p_provider and c.model = p_model and c.key_source = p_key_source
     and c.holds_until <= v_bounds.holds_from;
+  if (select count(*) from llm_private.charges as c where c.provider = p_provider) >= 5000 then
+    delete from llm_private.charges
+    where (provider, model, key_source) in (
+      select c.provider, c.model, c.key_source from llm_private.charges as c
+      where c.provider = p_provider
+      for update skip locked
+    );
+  end if;
   insert into llm_private.charges (
     provider, model, key_source, price_id, holds_from, holds_until, input_above, input_up_to,
     per_request, per_input, per_cached_input, per_cache_write, per_output, per_reasoning
@@ -2451,8 +2605,9 @@ as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
   v_price bigint;
+  v_list_price bigint;
   -- Not null as a whole, because callers read its fields.
-  v_cost llm_private.attempt_cost := row(null, null, null);
+  v_cost llm_private.attempt_cost := row(null, null, null, null);
 begin
   if v_plain then
     select
@@ -2462,7 +2617,8 @@ begin
         + coalesce(p_reasoning, 0) * c.per_reasoning + coalesce(p_cached_input, 0) * c.per_cached_input
         + coalesce(p_cache_write, 0) * c.per_cache_write, 0
       )) end,
-      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write))
+      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write)),
+      null
     into v_cost
     from llm_private.charges as c
     where
@@ -2474,20 +2630,29 @@ begin
         where p.source = 'user' and p.user_id = p_user and p.provider = p_provider and p_key_source = 'user'
       );
     if found then
+      v_cost.list_cost := v_cost.cost;
       return v_cost;
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
-  perform llm_private.remember_price_name(p_provider, lower(p_model));
+  if not exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = lower(p_model)) then
+    perform llm_private.remember_price_names(p_provider, array[lower(p_model)]);
+  end if;
   v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  v_list_price := llm_private.list_price(v_price, p_provider, p_model, p_key_source, p_service_tier, p_at);
   if v_price is not null then
     v_cost := llm_private.cost_of(
       v_price, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
     );
+    v_cost.list_cost := v_cost.cost;
   end if;
-  if v_plain and not exists (
-    select from public.llm_prices as p where p.id = v_price and p.source = 'user'
-  ) then
+  if v_list_price is distinct from v_price then
+    v_cost.list_cost := (
+      llm_private.cost_of(
+        v_list_price, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
+      )
+    ).cost;
+  elsif v_plain then
     perform llm_private.remember_charge(
       p_provider, lower(p_model), p_key_source, p_at, coalesce(p_input, 0), v_price
     );
@@ -2797,7 +2962,18 @@ begin
     get diagnostics v_gone = row_count;
     perform llm_private.audit_price_sync(p_provider, v_changes, v_changed, v_gone);
     delete from llm_private.price_names where provider = p_provider;
-    perform llm_private.remember_price_names(p_provider);
+    -- The models that reports list.
+    perform llm_private.remember_price_names(
+      p_provider,
+      array(
+        select l.name from llm_private.price_list as l where l.provider = p_provider
+        union
+        select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
+        union
+        select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+        where p.id = p_provider
+      )
+    );
     delete from llm_private.charges where provider = p_provider;
   end if;
   return v_changes;
@@ -2866,6 +3042,7 @@ create table public.llm_usage_events (
   service_tier text,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint,
   recorded_at timestamptz not null default now(),
   primary key (user_id, request_id, attempt, recorder)
@@ -2896,6 +3073,10 @@ comment on column public.llm_usage_events.cost is
 comment on column public.llm_usage_events.cache_savings is
 'US dollars that the provider''s cache saved, less the cost of writing to it; the cost includes it.';
 
+comment on column public.llm_usage_events.list_cost is
+'US dollars, at the price of the operator or the catalog: differs from the cost if the user has set a price. Null if
+there is no such price or the usage was not reported.';
+
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
 create table public.llm_usage_adjustments (
@@ -2906,6 +3087,7 @@ create table public.llm_usage_adjustments (
   recalculation_id bigint not null,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint not null,
   adjusted_at timestamptz not null default now(),
   primary key (user_id, request_id, attempt, recorder, recalculation_id)
@@ -2931,6 +3113,7 @@ create table llm_private.usage_measures (
   reasoning_tokens bigint not null default 0,
   cost numeric not null default 0,
   cache_savings numeric not null default 0,
+  list_cost numeric not null default 0,
   unpriced bigint not null default 0,
   unreported bigint not null default 0,
   -- For its one row; totals do not take it over.
@@ -2948,6 +3131,9 @@ comment on column llm_private.usage_measures.cost is
 'US dollars, including adjustments, without unpriced and unreported attempts.';
 comment on column llm_private.usage_measures.cache_savings is
 'US dollars that the providers'' caches saved, less the cost of writing to them; the cost includes it.';
+comment on column llm_private.usage_measures.list_cost is
+'US dollars at the prices of the operator and the catalog, which the operator''s quotas count. Without attempts that
+have no such price.';
 comment on column llm_private.usage_measures.unpriced is 'Attempts of models without a price.';
 comment on column llm_private.usage_measures.unreported is 'Attempts whose provider reported no tokens.';
 
@@ -3007,6 +3193,7 @@ create type llm_private.attempt as (
   released_requests integer,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint,
   unpriced boolean,
   unreported boolean
@@ -3027,13 +3214,15 @@ create type llm_private.usage_sum as (
   key_source text,
   key_id uuid,
   recorder uuid,
+  recorded_by text,
   measures llm_private.usage_measures,
   latency_counts bigint [],
   last_used_at timestamptz
 );
 
 comment on type llm_private.usage_sum is
-'The usage of a group. Columns that it is not grouped by are null; either hour or day is set.';
+'The usage of a group. Columns that it is not grouped by are null; either hour or day is set. recorded_by is runtime, or
+user for usage that users reported themselves.';
 
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
@@ -3081,6 +3270,10 @@ select -- noqa: ST06
     else 'unreported'
   end as cost_status,
   coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
+  case
+    when e.list_cost is not null or a.list_cost is not null
+      then trim_scale(coalesce(e.list_cost, 0) + coalesce(a.list_cost, 0))
+  end as list_cost,
   coalesce(a.price_id, e.price_id) as price_id,
   e.recorded_at,
   concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder) as cursor
@@ -3089,6 +3282,7 @@ left join lateral (
   select
     sum(u.cost) as cost,
     sum(u.cache_savings) as cache_savings,
+    sum(u.list_cost) as list_cost,
     (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
   from public.llm_usage_adjustments as u
   where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
@@ -3157,6 +3351,7 @@ begin
     e.key_source,
     e.key_id,
     e.recorder,
+    null,
     row(
       count(*) filter (where e.attempt = 1),
       count(*),
@@ -3170,6 +3365,7 @@ begin
       coalesce(sum(e.reasoning_tokens), 0),
       coalesce(sum(e.cost), 0),
       sum(e.cache_savings),
+      coalesce(sum(e.list_cost), 0),
       count(*) filter (where e.cost_status = 'unpriced'),
       count(*) filter (where e.cost_status = 'unreported')
     )::llm_private.usage_measures,
@@ -3199,6 +3395,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
+  v_models text[];
 begin
   perform llm_private.check_length('p_provider', p_provider, 32);
   perform from public.llm_providers as p where p.id = p_provider;
@@ -3208,34 +3405,37 @@ begin
       'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
+  v_models := array(
+    select p.default_model from public.llm_providers as p where p.id = p_provider
+    union
+    select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    where p.id = p_provider
+    union
+    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
+    union
+    -- Skips patterns, which contain a star. Two queries, because the planner would read all users' rows for one with "or".
+    select r.model
+    from (
+      select * from public.llm_prices as o where o.user_id is null and o.provider = p_provider
+      union all
+      select * from public.llm_prices as o where o.user_id = v_user and o.provider = p_provider
+    ) as r
+    where strpos(r.model, '*') = 0 and now() >= r.valid_from and now() < r.valid_until
+  );
   return (
-    with known as (
-      select p.default_model as model from public.llm_providers as p where p.id = p_provider
-      union
-      select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-      where p.id = p_provider
-      union
-      select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
-      union
-      -- Skips patterns, which contain a star.
-      select r.model from public.llm_prices as r
-      where
-        r.provider = p_provider and (r.user_id is null or r.user_id = v_user) and strpos(r.model, '*') = 0
-        and now() >= r.valid_from and now() < r.valid_until
-    )
     select
       coalesce(
         json_agg(
           json_build_object(
-            'model', k.model,
+            'model', m.model,
             'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
             'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end
-          ) order by k.model
+          ) order by m.model
         ), '[]'
       )
-    from known as k
-    left join public.llm_prices as r
-      on r.id = llm_private.find_price(v_user, p_provider, k.model, 'user', null, now())
+    from unnest(v_models) as m (model)
+    left join llm_private.find_prices(v_user, p_provider, v_models, 'user', null, now()) as f on m.model = f.model
+    left join public.llm_prices as r on f.price_id = r.id
   );
 end
 $$;
@@ -4607,6 +4807,8 @@ create index project_totals_span on llm_private.project_totals (span, hour);
 comment on table llm_private.project_totals is
 'Sums of llm_usage_totals over all users and keys, per hour or day (UTC). Only rows of spans in usage_rollups count.';
 comment on column llm_private.project_totals.hour is 'The hour, or the first hour of the day.';
+comment on column llm_private.project_totals.recorder is
+'The user_id, as in the users'' totals, if users reported the usage themselves; otherwise all ones, for any runtime.';
 
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
@@ -4708,6 +4910,7 @@ begin
     reasoning_tokens = t.reasoning_tokens + p_measures.reasoning_tokens,
     cost = t.cost + p_measures.cost,
     cache_savings = t.cache_savings + p_measures.cache_savings,
+    list_cost = t.list_cost + p_measures.list_cost,
     unpriced = t.unpriced + p_measures.unpriced,
     unreported = t.unreported + p_measures.unreported,
     latency_counts = llm_private.counted(t.latency_counts, p_latency_buckets),
@@ -4798,7 +5001,14 @@ comment on function llm_private.usage_spans is
 from the users'' totals.';
 
 create function llm_private.sum_usage(
-  p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
+  p_source text,
+  p_user uuid,
+  p_from timestamptz,
+  p_until timestamptz,
+  p_bucket text,
+  p_zone text,
+  p_by text[],
+  p_recorded_by text default null
 )
 returns setof llm_private.usage_sum
 language plpgsql
@@ -4848,10 +5058,11 @@ begin
     case when 'key_source' = any(p_by) then r.key_source end,
     case when 'key_id' = any(p_by) then r.key_id end,
     case when 'recorder' = any(p_by) then r.recorder end,
+    case when 'recorded_by' = any(p_by) then case when r.recorder = r.user_id then 'user' else 'runtime' end end,
     row(
       sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
-      sum(r.cost), sum(r.cache_savings), sum(r.unpriced), sum(r.unreported)
+      sum(r.cost), sum(r.cache_savings), sum(r.list_cost), sum(r.unpriced), sum(r.unreported)
     )::llm_private.usage_measures,
     -- Written out, because unnesting the arrays and summing takes ten times as long.
     array[
@@ -4868,13 +5079,15 @@ begin
     ]::bigint[],
     max(r.last_used_at)
   from rows_to_sum as r
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
+  where p_recorded_by is null or (r.recorder = r.user_id) = (p_recorded_by = 'user')
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (named by its first day) of a
-time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id and recorder. p_source is user
+time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id, recorder and recorded_by; with
+p_recorded_by (runtime or user), only such usage. p_source is user
 (the totals of one user), users (of all users), hours or days (project totals of that span) or project (project totals,
 and the totals of all users where nothing is rolled up).';
 
@@ -4889,10 +5102,12 @@ begin
   insert into llm_private.project_totals overriding user value
   select
     p_span, llm_private.operator_id(), 0, p_starts_at, s.provider, s.model, s.task, s.key_source, null,
-    llm_private.operator_id(), s.latency_counts, s.last_used_at, (s.measures).*
+    case s.recorded_by when 'user' then llm_private.operator_id() else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end,
+    s.latency_counts, s.last_used_at, (s.measures).*
   from llm_private.sum_usage(
     case p_span when 'hour' then 'users' else 'hours' end, null,
-    p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC', '{provider,model,task,key_source}'
+    p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC',
+    '{provider,model,task,key_source,recorded_by}'
   ) as s;
   insert into llm_private.usage_rollups (span, starts_at, stale) values (p_span, p_starts_at, false)
   on conflict (span, starts_at) do update set stale = false, rolled_up_at = now();
@@ -5368,14 +5583,17 @@ begin
     from (
       select
         t.user_id, t.recorder, t.key_source, t.provider, t.task, t.attempts - t.failures as requests,
-        t.input_tokens + t.output_tokens as tokens, t.cost
+        t.input_tokens + t.output_tokens as tokens,
+        -- Users cannot change what counts against the operator's quotas with a price of their own.
+        case p_quota.set_by when 'operator' then t.list_cost else t.cost end as cost
       from public.llm_usage_totals as t
       where t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
       union all
       -- Totals are hourly, so usage before the first full hour comes from the events.
       select
         e.user_id, e.recorder, e.key_source, e.provider, e.task, (e.outcome <> 'failed')::integer,
-        coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0), coalesce(e.cost, 0)
+        coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0),
+        coalesce(case p_quota.set_by when 'operator' then e.list_cost else e.cost end, 0)
       from public.llm_usage_events as e
       where
         v_full_hour > p_from
@@ -5731,7 +5949,6 @@ begin
     'reason', p_reason,
     'message', case p_reason
       when 'model_unpriced' then v_name || ' does not allow unpriced models.'
-      when 'runtime_required' then v_name || ' requires a registered runtime for these keys.'
       else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
@@ -5775,10 +5992,6 @@ begin
       || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
       || '. list_llm_quotas() returns it.'
     );
-  elsif p_refusal ->> 'reason' = 'runtime_required' then
-    perform llm_private.fail(
-      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in the header x-llm-runtime.'
-    );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
@@ -5788,7 +6001,7 @@ end
 $$;
 
 comment on function llm_private.refuse is
-'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, runtime_required.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
@@ -5829,10 +6042,6 @@ begin
   loop
     v_quota := v_line.quota;
     v_counter := v_line.counter;
-    if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
-      v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
-      return v_weighed;
-    end if;
     continue when v_counter.quota_id is null;
     v_amount := case v_quota.unit
       when 'requests' then 1
@@ -5843,14 +6052,19 @@ begin
     if v_quota.unit = 'cost' then
       v_charge := case
         when p_preview then llm_private.cost_of(
-          llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()),
+          llm_private.find_price(
+            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source, null, now()
+          ),
           p_input_tokens, 0, 0, p_output_tokens, 0, null
         )
         else llm_private.charge(
           p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
         )
       end;
-      if v_charge.price_id is not null then
+      if v_quota.set_by = 'operator' and not p_preview then
+        v_charge.cost := v_charge.list_cost;
+      end if;
+      if v_charge.cost is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
         v_weighed.refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
@@ -6131,7 +6345,10 @@ begin
       when v_line.counts is not true then 0
       when (v_line.quota).unit = 'requests' then v_answered::integer
       when (v_line.quota).unit = 'tokens' then coalesce(v_tokens, v_line.held)
-      else coalesce(p_attempt.cost, case when p_attempt.unreported then v_line.held else 0 end)
+      else coalesce(
+        case (v_line.quota).set_by when 'operator' then p_attempt.list_cost else p_attempt.cost end,
+        case when p_attempt.unreported then v_line.held else 0 end
+      )
     end;
     update llm_private.quota_counters as c
     set
@@ -6212,6 +6429,26 @@ $$;
 comment on function llm_private.check_candidate is
 'Error invalid_argument unless these arguments can name a candidate.';
 
+create function llm_private.require_runtime(p_runtime uuid, p_key_source text)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Only runtimes get these keys, so a user who names them has invented their use.
+  if p_key_source in ('team', 'operator') and p_runtime is null then
+    perform llm_private.fail(
+      403, 'runtime_required', 'Only a registered runtime can use a key of the operator or a team.',
+      'Send the runtime''s secret in the header x-llm-runtime.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.require_runtime is
+'Error runtime_required for a key of the operator or a team without a runtime.';
+
 create function llm_private.reserve_attempt(
   p_request_id uuid,
   p_attempt integer,
@@ -6236,6 +6473,7 @@ declare
 begin
   perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
+  perform llm_private.require_runtime(v_runtime, p_key_source);
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
   -- All quotas, because another reservation of this attempt may be in any of them.
   v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
@@ -7015,6 +7253,9 @@ begin
         and (select u.is_anonymous from auth.users as u where u.id = p_user)
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
+      -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
+      when nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+        then 'runtime_required'
     end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task)
   into strict v_settings
@@ -7142,7 +7383,7 @@ as $$
     )
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
-    when 'runtime_required' then p_line.quota ->> 'message'
+    when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
 $$;
@@ -7158,7 +7399,8 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.quota is not null as fixable,
+      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
+      or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth
@@ -7766,12 +8008,8 @@ begin
       or length(p_attempt.service_tier) <= 32 and p_attempt.service_tier ~ '^[a-z0-9_-]{1,32}$',
       'p_service_tier', 'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
-  -- Only runtimes get the keys of teams.
-  if p_attempt.key_source = 'team' and p_attempt.recorder = p_attempt.user_id then
-    perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
-      'Send the runtime''s secret in the header x-llm-runtime.'
-    );
+  if p_attempt.recorder = p_attempt.user_id then
+    perform llm_private.require_runtime(null, p_attempt.key_source);
   end if;
   perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
@@ -7821,6 +8059,79 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
+create type llm_private.usage_names as (model text, task text);
+
+comment on type llm_private.usage_names is 'The names under which an attempt is recorded.';
+
+create function llm_private.usage_names(
+  p_user uuid, p_recorder uuid, p_hour timestamptz, p_provider text, p_model text, p_task text
+)
+returns llm_private.usage_names
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day constant timestamptz := date_trunc('day', p_hour, 'UTC');
+  v_limit constant integer := (select o.usage_names_per_day from llm_private.operator_settings as o);
+  v_names llm_private.usage_names := row(p_model, p_task);
+  v record;
+begin
+  perform llm_private.check_provider(p_provider);
+  select
+    count(distinct (t.provider, t.model, t.task)) as names,
+    count(distinct (t.provider, t.model)) as models,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model), false) as has_model,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model and t.task = p_task), false) as has_task
+  into v
+  from public.llm_usage_totals as t
+  where
+    t.user_id = p_user and t.hour >= v_day and t.hour < v_day + interval '1 day' and t.recorder = p_recorder;
+  if v.models >= v_limit and not v.has_model then
+    v_names.model := '(other)';
+  end if;
+  -- A quota of a task must find its usage in the totals.
+  if v.names >= v_limit and not v.has_task and p_task is not null and not exists (
+    select from llm_private.quotas as q where q.task = p_task
+  ) then
+    v_names.task := '(other)';
+  end if;
+  return v_names;
+end
+$$;
+
+comment on function llm_private.usage_names is
+'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
+(other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
+
+create function llm_private.charged_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_charge constant llm_private.attempt_cost := llm_private.charge(
+    p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
+    p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
+    p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
+  );
+begin
+  p_attempt.price_id := v_charge.price_id;
+  if v_charge.price_id is null then
+    p_attempt.unpriced := true;
+    p_attempt.unreported := false;
+  elsif not p_attempt.unreported then
+    p_attempt.cost := v_charge.cost;
+    p_attempt.list_cost := v_charge.list_cost;
+    p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
+  end if;
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.charged_attempt is 'An attempt with its price and cost.';
+
 create function llm_private.priced_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
 language plpgsql
@@ -7828,7 +8139,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_charge llm_private.attempt_cost;
+  v_names llm_private.usage_names;
+  v_hour timestamptz;
 begin
   -- The same as uuid_v7_time(), without the call.
   p_attempt.requested_at := to_timestamp(
@@ -7844,8 +8156,8 @@ begin
     and length(p_attempt.provider) <= 32 and p_attempt.provider ~ '^[a-z][a-z0-9_-]*$'
     and length(p_attempt.model) between 1 and 200 and p_attempt.model !~ '[^!-~]'
     and (
-      p_attempt.key_source in ('user', 'operator')
-      or p_attempt.key_source = 'team' and p_attempt.recorder <> p_attempt.user_id
+      p_attempt.key_source = 'user'
+      or p_attempt.key_source in ('team', 'operator') and p_attempt.recorder <> p_attempt.user_id
     )
     and p_attempt.outcome in ('succeeded', 'failed', 'cancelled')
     and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
@@ -7882,27 +8194,31 @@ begin
   if p_attempt.outcome = 'failed' and p_attempt.unreported then
     p_attempt.unreported := false;
     p_attempt.cost := 0;
-    return p_attempt;
+    p_attempt.list_cost := 0;
+  else
+    p_attempt := llm_private.charged_attempt(p_attempt);
   end if;
-  v_charge := llm_private.charge(
-    p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
-    p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
-    p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
-  );
-  p_attempt.price_id := v_charge.price_id;
-  if v_charge.price_id is null then
-    p_attempt.unpriced := true;
-    p_attempt.unreported := false;
-  elsif not p_attempt.unreported then
-    p_attempt.cost := v_charge.cost;
-    p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
+
+  v_hour := date_trunc('hour', p_attempt.requested_at, 'UTC');
+  perform from public.llm_usage_totals as t
+  where
+    t.user_id = p_attempt.user_id and t.hour = v_hour and t.provider = p_attempt.provider
+    and t.model = p_attempt.model and t.task is not distinct from p_attempt.task and t.recorder = p_attempt.recorder
+  limit 1;
+  if not found then
+    v_names := llm_private.usage_names(
+      p_attempt.user_id, p_attempt.recorder, v_hour, p_attempt.provider, p_attempt.model, p_attempt.task
+    );
+    p_attempt.model := v_names.model;
+    p_attempt.task := v_names.task;
   end if;
   return p_attempt;
 end
 $$;
 
 comment on function llm_private.priced_attempt is
-'A valid attempt with its time, price and cost. Errors: see record_llm_usage().';
+'A valid attempt with its time, price and cost, and the names under which it is recorded. Errors: see
+record_llm_usage().';
 
 create function llm_private.add_events(p_attempts llm_private.attempt[])
 returns llm_private.attempt[]
@@ -7917,12 +8233,13 @@ begin
     insert into public.llm_usage_events (
       user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
       latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-      service_tier, cost, cache_savings, price_id
+      service_tier, cost, cache_savings, list_cost, price_id
     )
     select
       a.user_id, a.request_id, a.attempt, a.recorder, a.task, a.provider, a.model, a.key_source, a.key_id, a.outcome,
       a.error_class, a.streamed, a.latency_ms, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens,
-      a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.price_id
+      a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.list_cost,
+      a.price_id
     from unnest(p_attempts) as a
     where a.attempt is not null
     -- In the same order everywhere, because the same attempt in another transaction is waited for.
@@ -7967,7 +8284,7 @@ begin
         coalesce(sum(a.input_tokens), 0), coalesce(sum(a.cached_input_tokens), 0),
         coalesce(sum(a.cache_write_tokens), 0), coalesce(sum(a.output_tokens), 0),
         coalesce(sum(a.reasoning_tokens), 0), coalesce(sum(a.cost), 0), coalesce(sum(a.cache_savings), 0),
-        count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
+        coalesce(sum(a.list_cost), 0), count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
       )::llm_private.usage_measures as measures
     from unnest(p_attempts) as a
     group by 1, 2, 3, 4, 5, 6, 7, 8
@@ -8096,7 +8413,7 @@ declare
     v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), null, p_task, p_provider, p_model,
     p_key_source, p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens,
     p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, p_retry_after,
-    p_reservation, null, null, null, null, null, null
+    p_reservation, null, null, null, null, null, null, null
   );
 begin
   perform llm_private.require_plain_call('record_llm_usage');
@@ -8106,20 +8423,20 @@ begin
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-    service_tier, cost, cache_savings, price_id
+    service_tier, cost, cache_savings, list_cost, price_id
   )
   values (
-    v_user, p_request_id, p_attempt, v_attempt.recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
+    v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
     p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
-    v_attempt.price_id
+    v_attempt.list_cost, v_attempt.price_id
   )
   on conflict do nothing;
   if not found then
     return false;
   end if;
   perform llm_private.add_to_totals(
-    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id,
+    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model, v_attempt.task, p_key_source, p_key_id,
     v_attempt.recorder,
     case when p_latency_ms is null then '{}' else array[llm_private.latency_bucket(p_latency_ms)] end,
     v_attempt.requested_at,
@@ -8127,7 +8444,8 @@ begin
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_attempt.cost, 0), coalesce(v_attempt.cache_savings, 0), v_attempt.unpriced::integer,
+      coalesce(v_attempt.cost, 0), coalesce(v_attempt.cache_savings, 0), coalesce(v_attempt.list_cost, 0),
+      v_attempt.unpriced::integer,
       v_attempt.unreported::integer
     )::llm_private.usage_measures
   );
@@ -8139,7 +8457,7 @@ begin
     perform llm_private.settle(v_attempt);
   end if;
   if v_attempt.unpriced then
-    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, p_model);
+    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, v_attempt.model);
   end if;
   if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
     perform llm_private.alert_operator_key(p_provider);
@@ -8228,7 +8546,7 @@ begin
         coalesce(p_runtime, c.user_id), null, e.task, e.provider, e.model, e.key_source, e.key_id, e.outcome,
         e.error_class, coalesce(e.streamed, false), e.latency_ms, e.input_tokens, e.cached_input_tokens,
         e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens, e.service_tier, e.retry_after,
-        e.reservation, e.requests, null, null, null, null, null
+        e.reservation, e.requests, null, null, null, null, null, null
       )::llm_private.attempt as attempt
     from event as e
     inner join caller as c on e.ticket is not distinct from c.ticket
@@ -8386,7 +8704,9 @@ attempt): returns true if it recorded the attempt, false if the attempt was alre
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
-Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
+Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
+tasks are recorded as (other).
+Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
 
 create function public.record_llm_usage_batch(p_events json)
 returns json
@@ -8489,9 +8809,12 @@ as $$
 declare
   v_reported constant boolean := p_event.input_tokens is not null or p_event.output_tokens is not null;
   v_price bigint;
+  v_list_price bigint;
+  v_list_cost numeric;
   v record;
 begin
-  if p_event.outcome = 'failed' and not v_reported then
+  -- The model of an event with the common name is unknown.
+  if p_event.outcome = 'failed' and not v_reported or p_event.model = '(other)' then
     return p_event.cost;
   end if;
   perform llm_private.remember_price_name(p_event.provider, lower(p_event.model));
@@ -8509,14 +8832,31 @@ begin
     p_event.reasoning_tokens, p_event.other_tokens
   ) as c
   where v_reported;
+  v_list_price := llm_private.list_price(
+    v_price, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
+    llm_private.uuid_v7_time(p_event.request_id)
+  );
+  v_list_cost := v.cost;
+  if v_list_price is distinct from v_price and v_reported then
+    v_list_cost := coalesce(
+      (
+        llm_private.cost_of(
+          v_list_price, p_event.input_tokens, p_event.cached_input_tokens, p_event.cache_write_tokens,
+          p_event.output_tokens, p_event.reasoning_tokens, p_event.other_tokens
+        )
+      ).cost, p_event.list_cost
+    );
+  end if;
   if v.cost is distinct from p_event.cost or coalesce(v.cache_savings, 0) <> p_event.cache_savings
+    or v_list_cost is distinct from p_event.list_cost
     or p_event.cost_status = 'unpriced' then
     insert into public.llm_usage_adjustments (
-      user_id, request_id, attempt, recorder, recalculation_id, cost, cache_savings, price_id
+      user_id, request_id, attempt, recorder, recalculation_id, cost, cache_savings, list_cost, price_id
     )
     values (
       p_event.user_id, p_event.request_id, p_event.attempt, p_event.recorder, p_job,
-      v.cost - coalesce(p_event.cost, 0), nullif(coalesce(v.cache_savings, 0) - p_event.cache_savings, 0), v_price
+      v.cost - coalesce(p_event.cost, 0), nullif(coalesce(v.cache_savings, 0) - p_event.cache_savings, 0),
+      v_list_cost - coalesce(p_event.list_cost, 0), v_price
     );
   end if;
   return v.cost;
@@ -8543,6 +8883,7 @@ begin
       e.user_id, date_trunc('hour', llm_private.uuid_v7_time(e.request_id), 'UTC') as hour,
       e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
       coalesce(sum(a.cost), 0) as cost, coalesce(sum(a.cache_savings), 0) as cache_savings,
+      coalesce(sum(a.list_cost), 0) as list_cost,
       count(*) filter (where n.newly_priced) as newly_priced,
       count(*) filter (where n.newly_priced and a.cost is null) as unreported
     from public.llm_usage_adjustments as a
@@ -8565,6 +8906,7 @@ begin
   loop
     v_measures.cost := v.cost;
     v_measures.cache_savings := v.cache_savings;
+    v_measures.list_cost := v.list_cost;
     v_measures.unpriced := -v.newly_priced;
     v_measures.unreported := v.unreported;
     perform llm_private.add_to_totals(
@@ -8747,6 +9089,10 @@ begin
   p_measures.cost := llm_private.known_cost(
     p_measures.cost, p_measures.attempts, p_measures.failures, p_measures.unpriced, p_measures.unreported
   );
+  -- Without a price of the operator or the catalog, the cost at such prices is unknown.
+  if p_measures.list_cost = 0 and p_measures.cost is distinct from 0 then
+    p_measures.list_cost := null;
+  end if;
   return p_measures;
 end
 $$;
@@ -8835,7 +9181,8 @@ create function llm_private.usage_report(
   p_time_zone text,
   p_order text,
   p_limit integer,
-  p_user_id uuid
+  p_user_id uuid,
+  p_recorded_by text
 )
 returns json
 language plpgsql
@@ -8864,15 +9211,21 @@ begin
     llm_private.check_value(
       'invalid_argument',
       cardinality(v_by) <= 10 and array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
+      and v_by <@ ('{provider,model,task,key_source,key_id,recorded_by}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'any of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
+      'any of provider, model, task, key_source, key_id, recorded_by' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
       'time (newest first), cost, requests or tokens (highest first)'
     ),
-    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or at least 1');
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_recorded_by, 'user') in ('runtime', 'user'), 'p_recorded_by',
+      'runtime, user, or null for both'
+    ),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_limit, 1) between 1 and 10000, 'p_limit', 'null (1000), or 1 to 10000'
+    );
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
   if v_user is null then
@@ -8885,18 +9238,18 @@ begin
   from (
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
-      s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
+      s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorded_by,
       m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
-      s.last_used_at
+      s.last_used_at, count(*) over () as report_lines
     from llm_private.sum_usage(
       case
         when v_user is not null then 'user'
         when v_by && '{user,key_id}' then 'users'
         else 'project'
       end,
-      v_user, v_from, v_until, p_bucket, v_zone, v_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by, p_recorded_by
     ) as s
     cross join lateral llm_private.known_measures(s.measures) as m
     order by
@@ -8905,8 +9258,8 @@ begin
         when 'requests' then m.requests
         when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
-      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id
-    limit p_limit
+      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id, s.recorded_by
+    limit coalesce(p_limit, 1000)
   ) as l;
   return coalesce(v_lines, '[]');
 end
@@ -8926,24 +9279,30 @@ create function public.get_llm_usage(
   p_time_zone text default null,
   p_order text default null,
   p_limit integer default null,
-  p_user_id uuid default null
+  p_user_id uuid default null,
+  p_recorded_by text default null
 )
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id)
+  select llm_private.usage_report(
+    p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id, p_recorded_by
+  )
 $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage as a JSON array with one object per line: starts_at, user_id, provider, model, task, key_source,
-key_id (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
-latency_p50_ms, latency_p95_ms and last_used_at.
+key_id, recorded_by (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
+latency_p50_ms, latency_p95_ms, last_used_at and report_lines, the number of lines of the whole report.
 The report covers the days from p_since (default: 30 days ago) to p_until, both included. It is grouped by p_bucket
-(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id). Days
+(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id, recorded_by).
+recorded_by is runtime, or user for usage that a user reported without a runtime; p_recorded_by selects one. Days
 are those of p_time_zone, else of the user''s settings, else UTC; each UTC hour counts to the day in which it begins.
-The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return.
+The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return,
+1000 by default and at most 10000: the report has more if report_lines is higher than the number of returned lines.
+list_cost is the cost at the prices of the operator and the catalog.
 cost is the known cost in US dollars, without unpriced and unreported attempts; null if no cost is known.
 p_user_id is for administrators: without it, they get the usage of all users, and their p_by may contain user. Grouping
 by user or key_id, or hours of a time zone other than UTC, reads more rows and takes longer.
@@ -8997,7 +9356,7 @@ begin
     count(*) filter (where e.cost_status = 'unpriced'),
     count(*) filter (where e.cost_status = 'unreported'),
     jsonb_agg(
-      to_jsonb(e) - '{user_id,request_id,requested_at,task,price_id,recorded_at,cursor}'::text[]
+      to_jsonb(e) - '{user_id,request_id,requested_at,task,list_cost,price_id,recorded_at,cursor}'::text[]
       order by e.attempt, e.recorded_at
     )
   from requests as r
@@ -9191,7 +9550,7 @@ begin
   with used as (
     select t.task, t.provider, t.model, sum(t.cost) as cost, array_agg(distinct t.key_source) as key_sources
     from public.llm_usage_totals as t
-    where t.user_id = p_user and t.hour >= now() - interval '30 days'
+    where t.user_id = p_user and t.hour >= now() - interval '30 days' and t.model <> '(other)'
     group by 1, 2, 3
     having sum(t.cost) > 0 and sum(t.output_tokens) > 0
     order by 4 desc
@@ -9560,6 +9919,7 @@ create type llm_private.usage_difference as (
   key_source text,
   key_id uuid,
   recorder uuid,
+  recorded_by text,
   differences jsonb
 );
 
@@ -9589,7 +9949,9 @@ begin
     from (
       values (1, 'hour', 'hours'), (1, 'day', 'days'), (-1, 'hour', 'users'), (-1, 'day', 'users')
     ) as r (sign, span, source)
-    cross join lateral llm_private.sum_usage(r.source, null, p_from, p_until, r.span, 'UTC', v_group) as s
+    cross join lateral llm_private.sum_usage(
+      r.source, null, p_from, p_until, r.span, 'UTC', v_group || 'recorded_by'::text
+    ) as s
     where exists (
       select from llm_private.usage_rollups as f
       where f.span = r.span and not f.stale and f.starts_at = coalesce(s.hour, s.day::timestamp at time zone 'UTC')
@@ -9598,7 +9960,7 @@ begin
   differing as (
     select
       s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
-      s.task, s.key_source, s.key_id, s.recorder, m.measure, sum(s.sign * m.value) as value
+      s.task, s.key_source, s.key_id, s.recorder, s.recorded_by, m.measure, sum(s.sign * m.value) as value
     from sides as s
     cross join lateral (
       select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
@@ -9607,14 +9969,14 @@ begin
       union all
       select 'last_used_at', extract(epoch from s.last_used_at)
     ) as m
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
     having sum(s.sign * m.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
-    jsonb_object_agg(d.measure, d.value)
+    d.recorded_by, jsonb_object_agg(d.measure, d.value)
   from differing as d
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
   order by 2, 1, 4, 5;
 end
 $$;

@@ -15,6 +15,7 @@ create table llm_private.operator_settings (
   audit_kept_months integer check (audit_kept_months between 2 and 1200),
   changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
+  usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
   updated_at timestamptz not null default now()
 );
 
@@ -52,6 +53,9 @@ comment on column llm_private.operator_settings.changes_per_day is
 The entries of each in the audit log have at most 2 kB on average.';
 comment on column llm_private.operator_settings.own_prices_per_user is
 'How many current and future prices of their own a user can have.';
+comment on column llm_private.operator_settings.usage_names_per_day is
+'How many combinations of provider, model and task a user''s usage of a day may have, per recorder. Further names are
+recorded as (other).';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -96,7 +100,7 @@ begin
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, lease_seconds, '
       'operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations.'
+      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
   begin
@@ -116,6 +120,7 @@ begin
       audit_kept_months = v_row.audit_kept_months,
       changes_per_day = v_row.changes_per_day,
       own_prices_per_user = v_row.own_prices_per_user,
+      usage_names_per_day = v_row.usage_names_per_day,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
@@ -124,7 +129,7 @@ begin
       'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default, '
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
-      'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free.'
+      'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
     );
   end;
   perform llm_private.audit_operator(

@@ -38,9 +38,10 @@ create table public.llm_prices (
   constraint daily_window_is_not_empty check (daily_from <> daily_until)
 );
 
-create index llm_prices_catalog on public.llm_prices (provider, model) where source = 'catalog';
-create index llm_prices_operator on public.llm_prices (provider) where source = 'operator';
-create index llm_prices_user on public.llm_prices (user_id, provider) where source = 'user';
+-- Led by the user, so that nobody reads the prices of others; null is the operator's and the catalog's.
+create index llm_prices_model on public.llm_prices (user_id, provider, model);
+create index llm_prices_provider on public.llm_prices (provider);
+create index llm_prices_pattern on public.llm_prices (user_id, provider) where right(model, 1) = '*';
 
 comment on table public.llm_prices is
 'What models cost. Of the prices valid at a time, a user''s own applies before the operator''s and the catalog''s, then
@@ -103,7 +104,7 @@ create table llm_private.price_names (
 
 comment on table llm_private.price_names is
 'A cache of which entry of the price list a model name belongs to, null for none, because matching hundreds of patterns
-takes milliseconds. Emptied when the list changes.';
+takes milliseconds. Emptied when the list changes, and when a provider has 5000 names, because anybody can invent some.';
 
 alter table llm_private.price_units enable row level security;
 alter table public.llm_prices enable row level security;
@@ -326,6 +327,41 @@ comment on function llm_private.add_price is
 -- Finding a price -----------------------------------------------------------------------------------------------------
 -- On the hot path, so plpgsql: see uuid_v7_time().
 
+create type llm_private.list_entry as (model text, name text);
+
+comment on type llm_private.list_entry is 'A model name in lower case and the entry of the price list that it belongs to.';
+
+create function llm_private.list_entries(p_provider text, p_models text[])
+returns setof llm_private.list_entry
+language plpgsql
+stable
+rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with spellings as (
+    select m.model, m.model as spelling, 1 as place from unnest(p_models) as m (model)
+    union
+    -- Some providers write the date in a model name without dashes: gpt-5-20250807.
+    select
+      m.model,
+      regexp_replace(m.model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'), 2
+    from unnest(p_models) as m (model)
+  )
+
+  select distinct on (s.model) s.model, l.name
+  from llm_private.price_list as l
+  -- offset 0 makes the planner match all names with one pattern after the other, so that each is compiled once.
+  cross join lateral (select * from spellings as n where n.spelling ~ l.pattern offset 0) as s
+  where l.provider = p_provider
+  order by s.model, s.place, l.position;
+end
+$$;
+
+comment on function llm_private.list_entries is
+'The price list''s entries for these model names in lower case; no row if none matches.';
+
 create function llm_private.price_name(p_provider text, p_model text)
 returns text
 language plpgsql
@@ -334,23 +370,11 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name text;
-  v_model text := p_model;
 begin
   select n.name into v_name from llm_private.price_names as n where n.provider = p_provider and n.model = p_model;
-  if found then
-    return v_name;
+  if not found then
+    select e.name into v_name from llm_private.list_entries(p_provider, array[p_model]) as e;
   end if;
-  loop
-    select l.name into v_name from llm_private.price_list as l
-    where l.provider = p_provider and v_model ~ l.pattern
-    order by l.position limit 1;
-    exit when found or v_model <> p_model;
-    -- Some providers write the date in a model name without dashes: gpt-5-20250807.
-    v_model := regexp_replace(
-      p_model, '-(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)', '-\1-\2-\3', 'g'
-    );
-    exit when v_model = p_model;
-  end loop;
   return v_name;
 end
 $$;
@@ -358,57 +382,70 @@ $$;
 comment on function llm_private.price_name is
 'The price list''s entry for a model name in lower case; null if no entry matches. From the cache, if it is there.';
 
-create function llm_private.remember_price_name(p_provider text, p_model text)
+create function llm_private.remember_price_names(p_provider text, p_models text[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = p_model)
-    or not exists (select from llm_private.price_list as l where l.provider = p_provider) then
-    return;
-  end if;
   -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
+  if (select count(*) from llm_private.price_names as n where n.provider = p_provider) >= 5000 then
+    delete from llm_private.price_names
+    where provider = p_provider and model in (
+      select n.model from llm_private.price_names as n where n.provider = p_provider for update skip locked
+    );
+  end if;
   insert into llm_private.price_names (provider, model, name)
-  values (p_provider, p_model, llm_private.price_name(p_provider, p_model))
+  select p_provider, m.model, e.name
+  from (select distinct u from unnest(p_models) as u) as m (model)
+  left join llm_private.list_entries(p_provider, p_models) as e on m.model = e.model
+  where exists (select from llm_private.price_list as l where l.provider = p_provider)
   on conflict do nothing;
 end
 $$;
 
-comment on function llm_private.remember_price_name is
-'Cache price_name() of a model name in lower case. Only for functions that record: its lock delays changes of prices.';
+comment on function llm_private.remember_price_names is
+'Cache price_name() of these model names in lower case. Only for functions that record or change prices: the lock delays
+changes of prices.';
 
-create function llm_private.remember_price_names(p_provider text)
-returns void
+create function llm_private.price_patterns(p_model text)
+returns text[]
 language plpgsql
-volatile
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_models constant text[] := array(
-    select l.name from llm_private.price_list as l where l.provider = p_provider
-    union
-    select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
-    union
-    select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-    where p.id = p_provider
-  );
 begin
-  insert into llm_private.price_names (provider, model, name)
-  select distinct on (m.model) p_provider, m.model, l.name
-  from llm_private.price_list as l
-  -- offset 0 keeps the patterns in the outer loop, because compiling one takes longer than matching it.
-  cross join lateral (select u as model from unnest(v_models) as u where u ~ l.pattern offset 0) as m
-  where l.provider = p_provider
-  order by m.model, l.position;
+  return array(select left(p_model, n) || '*' from generate_series(0, length(p_model)) as n);
 end
 $$;
 
-comment on function llm_private.remember_price_names is
-'Cache price_name() of the models that reports list: those of the price list and of the provider''s catalog row.';
+comment on function llm_private.price_patterns is 'The patterns of prices that match a model name in lower case.';
 
+create function llm_private.has_price_patterns(p_user uuid, p_provider text)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Two queries, because the planner would read the patterns of all users for one with "or".
+  return exists (
+    select from public.llm_prices as p
+    where p.user_id is null and p.provider = p_provider and right(p.model, 1) = '*'
+  )
+  or exists (
+    select from public.llm_prices as p
+    where p.user_id = p_user and p.provider = p_provider and right(p.model, 1) = '*'
+  );
+end
+$$;
+
+comment on function llm_private.has_price_patterns is
+'Whether the operator or this user has prices of a provider that end with *, so that others save the patterns.';
+
+-- find_prices() has the same query for many models. This one is faster for one.
 create function llm_private.find_price(
   p_user uuid, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
 )
@@ -420,27 +457,31 @@ as $$
 declare
   v_model constant text := lower(p_model);
   v_name constant text := llm_private.price_name(p_provider, v_model);
+  v_models text[] := array[v_model];
   v_time constant time := (p_at at time zone 'UTC')::time;
   v_id bigint;
 begin
+  if llm_private.has_price_patterns(p_user, p_provider) then
+    v_models := v_models || llm_private.price_patterns(v_model);
+  end if;
   select p.id into v_id
   from (
     -- A user's price applies to their own keys only, so that they cannot make the operator's keys free.
-    select 1 as rank, o.* from public.llm_prices as o
-    where o.source = 'user' and o.user_id = p_user and o.provider = p_provider and p_key_source = 'user'
+    select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+    from public.llm_prices as o
+    where o.user_id = p_user and o.provider = p_provider and o.model = any(v_models) and p_key_source = 'user'
     union all
-    select 2 as rank, o.* from public.llm_prices as o
-    where o.source = 'operator' and o.provider = p_provider and (o.key_source is null or o.key_source = p_key_source)
-    union all
-    select 3 as rank, c.* from public.llm_prices as c
-    where c.source = 'catalog' and c.provider = p_provider and c.model = v_name
+    select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+    from public.llm_prices as o
+    where
+      o.user_id is null and o.provider = p_provider and o.model = any(v_models || v_name)
+      and case o.source
+        when 'operator' then o.model = any(v_models) and (o.key_source is null or o.key_source = p_key_source)
+        else o.model = v_name
+      end
   ) as p
   where
-    (
-      p.rank = 3 or p.model = v_model
-      or (right(p.model, 1) = '*' and starts_with(v_model, left(p.model, -1)))
-    )
-    and p.valid_from <= p_at and p_at < p.valid_until
+    p.valid_from <= p_at and p_at < p.valid_until
     and (p.service_tier is null or p.service_tier = p_service_tier)
     and (
       p.daily_from is null
@@ -449,8 +490,9 @@ begin
         else v_time >= p.daily_from or v_time < p.daily_until
       end
     )
+  -- user, operator, catalog is also the reverse order of the alphabet.
   order by
-    p.rank, right(p.model, 1) = '*', length(p.model) desc,
+    p.source desc, right(p.model, 1) = '*', length(p.model) desc,
     p.service_tier is null, p.daily_from is null, p.id desc
   limit 1;
   return v_id;
@@ -461,6 +503,80 @@ comment on function llm_private.find_price is
 'The price of an attempt at a time; null if none is known. In this order: the user''s own (if their key pays), the
 operator''s, the catalog''s; an exact name, the longest name with a trailing *; this service tier, any tier; this time of
 day, all day; the newest.';
+
+create type llm_private.model_price as (model text, price_id bigint);
+
+comment on type llm_private.model_price is 'A model and its price; models without a price have no row.';
+
+create function llm_private.find_prices(
+  p_user uuid, p_provider text, p_models text[], p_key_source text, p_service_tier text, p_at timestamptz
+)
+returns setof llm_private.model_price
+language plpgsql
+stable
+rows 100
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_patterns constant boolean := llm_private.has_price_patterns(p_user, p_provider);
+  v_unnamed constant text[] := array(
+    select distinct lower(m.model) from unnest(p_models) as m (model)
+    where not exists (
+      select from llm_private.price_names as n where n.provider = p_provider and n.model = lower(m.model)
+    )
+  );
+  v_time constant time := (p_at at time zone 'UTC')::time;
+begin
+  return query
+  with known as materialized (
+    select
+      m.model, n.name,
+      array[lower(m.model)] || case when v_patterns then llm_private.price_patterns(lower(m.model)) end as models
+    from unnest(p_models) as m (model)
+    left join (
+      select o.model, o.name from llm_private.price_names as o where o.provider = p_provider
+      union all
+      select e.model, e.name from llm_private.list_entries(p_provider, v_unnamed) as e
+    ) as n on lower(m.model) = n.model
+  )
+
+  select k.model, f.id
+  from known as k
+  cross join lateral (
+    select p.id
+    from (
+      select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+      from public.llm_prices as o
+      where o.user_id = p_user and o.provider = p_provider and o.model = any(k.models) and p_key_source = 'user'
+      union all
+      select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
+      from public.llm_prices as o
+      where
+        o.user_id is null and o.provider = p_provider and o.model = any(k.models || k.name)
+        and case o.source
+          when 'operator' then o.model = any(k.models) and (o.key_source is null or o.key_source = p_key_source)
+          else o.model = k.name
+        end
+    ) as p
+    where
+      p.valid_from <= p_at and p_at < p.valid_until
+      and (p.service_tier is null or p.service_tier = p_service_tier)
+      and (
+        p.daily_from is null
+        or case
+          when p.daily_from < p.daily_until then v_time >= p.daily_from and v_time < p.daily_until
+          else v_time >= p.daily_from or v_time < p.daily_until
+        end
+      )
+    order by
+      p.source desc, right(p.model, 1) = '*', length(p.model) desc,
+      p.service_tier is null, p.daily_from is null, p.id desc
+    limit 1
+  ) as f;
+end
+$$;
+
+comment on function llm_private.find_prices is 'What find_price() returns for each of these models of a provider.';
 
 -- Listing and changing prices -----------------------------------------------------------------------------------------
 

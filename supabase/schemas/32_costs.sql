@@ -23,15 +23,17 @@ create index charges_price on llm_private.charges (price_id);
 
 comment on table llm_private.charges is
 'A cache of what attempts of a model cost, within a time span and for inputs of some size, because finding the price
-and its tier takes as long as the rest of recording. Emptied when a price or the price list changes.';
+and its tier takes as long as the rest of recording. Emptied when a price or the price list changes, and when a provider
+has 5000 rows, because users can invent names.';
 comment on column llm_private.charges.price_id is 'Null if the model is unpriced.';
 
 alter table llm_private.charges enable row level security;
 
-create type llm_private.attempt_cost as (price_id bigint, cost numeric, cache_savings numeric);
+create type llm_private.attempt_cost as (price_id bigint, cost numeric, cache_savings numeric, list_cost numeric);
 
 comment on type llm_private.attempt_cost is
-'What an attempt costs, and what caching saved of it, in US dollars; all null if the model is unpriced.';
+'What an attempt costs, and what caching saved of it, in US dollars; null if the model is unpriced. list_cost is the
+cost at the price of the operator or the catalog, which the operator''s quotas count.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -85,7 +87,28 @@ $$;
 
 comment on function llm_private.cost_of is
 'What an attempt costs at a price, in US dollars, and what the provider''s cache saved: the savings of reading minus the
-cost of writing, which may be negative. A null count is 0. All fields are null without a price.';
+cost of writing, which may be negative. A null count is 0. All fields are null without a price; list_cost always is.';
+
+create function llm_private.list_price(
+  p_price bigint, p_provider text, p_model text, p_key_source text, p_service_tier text, p_at timestamptz
+)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_key_source = 'user' and exists (
+    select from public.llm_prices as p where p.id = p_price and p.source = 'user'
+  ) then
+    return llm_private.find_price(null, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  end if;
+  return p_price;
+end
+$$;
+
+comment on function llm_private.list_price is
+'The price that an attempt has without the user''s own prices. p_price is what find_price() found with them.';
 
 create function llm_private.forget_charges()
 returns trigger
@@ -120,6 +143,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_name constant text := llm_private.price_name(p_provider, p_model);
+  v_models constant text[] := llm_private.price_patterns(p_model) || p_model;
   v_tier llm_private.price_tiers;
   v_bounds record;
 begin
@@ -132,7 +156,8 @@ begin
   from public.llm_prices as p
   cross join lateral (values (p.valid_from), (p.valid_until)) as b (at)
   where
-    p.provider = p_provider and (p.source = 'operator' or p.source = 'catalog' and p.model = v_name);
+    p.user_id is null and p.provider = p_provider and p.model = any(v_models || v_name)
+    and (p.source = 'operator' or p.model = v_name);
   select t.* into v_tier from llm_private.price_tiers as t
   where t.price_id = p_price and t.above < p_input
   order by t.above desc limit 1;
@@ -144,6 +169,14 @@ begin
   where
     c.provider = p_provider and c.model = p_model and c.key_source = p_key_source
     and c.holds_until <= v_bounds.holds_from;
+  if (select count(*) from llm_private.charges as c where c.provider = p_provider) >= 5000 then
+    delete from llm_private.charges
+    where (provider, model, key_source) in (
+      select c.provider, c.model, c.key_source from llm_private.charges as c
+      where c.provider = p_provider
+      for update skip locked
+    );
+  end if;
   insert into llm_private.charges (
     provider, model, key_source, price_id, holds_from, holds_until, input_above, input_up_to,
     per_request, per_input, per_cached_input, per_cache_write, per_output, per_reasoning
@@ -207,8 +240,9 @@ as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
   v_price bigint;
+  v_list_price bigint;
   -- Not null as a whole, because callers read its fields.
-  v_cost llm_private.attempt_cost := row(null, null, null);
+  v_cost llm_private.attempt_cost := row(null, null, null, null);
 begin
   if v_plain then
     select
@@ -218,7 +252,8 @@ begin
         + coalesce(p_reasoning, 0) * c.per_reasoning + coalesce(p_cached_input, 0) * c.per_cached_input
         + coalesce(p_cache_write, 0) * c.per_cache_write, 0
       )) end,
-      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write))
+      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write)),
+      null
     into v_cost
     from llm_private.charges as c
     where
@@ -230,20 +265,29 @@ begin
         where p.source = 'user' and p.user_id = p_user and p.provider = p_provider and p_key_source = 'user'
       );
     if found then
+      v_cost.list_cost := v_cost.cost;
       return v_cost;
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
-  perform llm_private.remember_price_name(p_provider, lower(p_model));
+  if not exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = lower(p_model)) then
+    perform llm_private.remember_price_names(p_provider, array[lower(p_model)]);
+  end if;
   v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
+  v_list_price := llm_private.list_price(v_price, p_provider, p_model, p_key_source, p_service_tier, p_at);
   if v_price is not null then
     v_cost := llm_private.cost_of(
       v_price, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
     );
+    v_cost.list_cost := v_cost.cost;
   end if;
-  if v_plain and not exists (
-    select from public.llm_prices as p where p.id = v_price and p.source = 'user'
-  ) then
+  if v_list_price is distinct from v_price then
+    v_cost.list_cost := (
+      llm_private.cost_of(
+        v_list_price, p_input, p_cached_input, p_cache_write, p_output, p_reasoning, p_other_tokens
+      )
+    ).cost;
+  elsif v_plain then
     perform llm_private.remember_charge(
       p_provider, lower(p_model), p_key_source, p_at, coalesce(p_input, 0), v_price
     );

@@ -293,7 +293,18 @@ begin
     get diagnostics v_gone = row_count;
     perform llm_private.audit_price_sync(p_provider, v_changes, v_changed, v_gone);
     delete from llm_private.price_names where provider = p_provider;
-    perform llm_private.remember_price_names(p_provider);
+    -- The models that reports list.
+    perform llm_private.remember_price_names(
+      p_provider,
+      array(
+        select l.name from llm_private.price_list as l where l.provider = p_provider
+        union
+        select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
+        union
+        select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+        where p.id = p_provider
+      )
+    );
     delete from llm_private.charges where provider = p_provider;
   end if;
   return v_changes;

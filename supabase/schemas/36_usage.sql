@@ -37,6 +37,7 @@ create table public.llm_usage_events (
   service_tier text,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint,
   recorded_at timestamptz not null default now(),
   primary key (user_id, request_id, attempt, recorder)
@@ -67,6 +68,10 @@ comment on column public.llm_usage_events.cost is
 comment on column public.llm_usage_events.cache_savings is
 'US dollars that the provider''s cache saved, less the cost of writing to it; the cost includes it.';
 
+comment on column public.llm_usage_events.list_cost is
+'US dollars, at the price of the operator or the catalog: differs from the cost if the user has set a price. Null if
+there is no such price or the usage was not reported.';
+
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
 create table public.llm_usage_adjustments (
@@ -77,6 +82,7 @@ create table public.llm_usage_adjustments (
   recalculation_id bigint not null,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint not null,
   adjusted_at timestamptz not null default now(),
   primary key (user_id, request_id, attempt, recorder, recalculation_id)
@@ -102,6 +108,7 @@ create table llm_private.usage_measures (
   reasoning_tokens bigint not null default 0,
   cost numeric not null default 0,
   cache_savings numeric not null default 0,
+  list_cost numeric not null default 0,
   unpriced bigint not null default 0,
   unreported bigint not null default 0,
   -- For its one row; totals do not take it over.
@@ -119,6 +126,9 @@ comment on column llm_private.usage_measures.cost is
 'US dollars, including adjustments, without unpriced and unreported attempts.';
 comment on column llm_private.usage_measures.cache_savings is
 'US dollars that the providers'' caches saved, less the cost of writing to them; the cost includes it.';
+comment on column llm_private.usage_measures.list_cost is
+'US dollars at the prices of the operator and the catalog, which the operator''s quotas count. Without attempts that
+have no such price.';
 comment on column llm_private.usage_measures.unpriced is 'Attempts of models without a price.';
 comment on column llm_private.usage_measures.unreported is 'Attempts whose provider reported no tokens.';
 
@@ -178,6 +188,7 @@ create type llm_private.attempt as (
   released_requests integer,
   cost numeric,
   cache_savings numeric,
+  list_cost numeric,
   price_id bigint,
   unpriced boolean,
   unreported boolean
@@ -198,13 +209,15 @@ create type llm_private.usage_sum as (
   key_source text,
   key_id uuid,
   recorder uuid,
+  recorded_by text,
   measures llm_private.usage_measures,
   latency_counts bigint [],
   last_used_at timestamptz
 );
 
 comment on type llm_private.usage_sum is
-'The usage of a group. Columns that it is not grouped by are null; either hour or day is set.';
+'The usage of a group. Columns that it is not grouped by are null; either hour or day is set. recorded_by is runtime, or
+user for usage that users reported themselves.';
 
 alter table public.llm_usage_events enable row level security;
 alter table llm_private.llm_usage_events_default enable row level security;
@@ -252,6 +265,10 @@ select -- noqa: ST06
     else 'unreported'
   end as cost_status,
   coalesce(e.cache_savings, 0) + coalesce(a.cache_savings, 0) as cache_savings,
+  case
+    when e.list_cost is not null or a.list_cost is not null
+      then trim_scale(coalesce(e.list_cost, 0) + coalesce(a.list_cost, 0))
+  end as list_cost,
   coalesce(a.price_id, e.price_id) as price_id,
   e.recorded_at,
   concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder) as cursor
@@ -260,6 +277,7 @@ left join lateral (
   select
     sum(u.cost) as cost,
     sum(u.cache_savings) as cache_savings,
+    sum(u.list_cost) as list_cost,
     (array_agg(u.price_id order by u.recalculation_id desc))[1] as price_id
   from public.llm_usage_adjustments as u
   where u.user_id = e.user_id and u.request_id = e.request_id and u.attempt = e.attempt and u.recorder = e.recorder
@@ -328,6 +346,7 @@ begin
     e.key_source,
     e.key_id,
     e.recorder,
+    null,
     row(
       count(*) filter (where e.attempt = 1),
       count(*),
@@ -341,6 +360,7 @@ begin
       coalesce(sum(e.reasoning_tokens), 0),
       coalesce(sum(e.cost), 0),
       sum(e.cache_savings),
+      coalesce(sum(e.list_cost), 0),
       count(*) filter (where e.cost_status = 'unpriced'),
       count(*) filter (where e.cost_status = 'unreported')
     )::llm_private.usage_measures,

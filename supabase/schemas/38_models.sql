@@ -11,6 +11,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_user constant uuid := llm_private.require_user();
+  v_models text[];
 begin
   perform llm_private.check_length('p_provider', p_provider, 32);
   perform from public.llm_providers as p where p.id = p_provider;
@@ -20,34 +21,37 @@ begin
       'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
+  v_models := array(
+    select p.default_model from public.llm_providers as p where p.id = p_provider
+    union
+    select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    where p.id = p_provider
+    union
+    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
+    union
+    -- Skips patterns, which contain a star. Two queries, because the planner would read all users' rows for one with "or".
+    select r.model
+    from (
+      select * from public.llm_prices as o where o.user_id is null and o.provider = p_provider
+      union all
+      select * from public.llm_prices as o where o.user_id = v_user and o.provider = p_provider
+    ) as r
+    where strpos(r.model, '*') = 0 and now() >= r.valid_from and now() < r.valid_until
+  );
   return (
-    with known as (
-      select p.default_model as model from public.llm_providers as p where p.id = p_provider
-      union
-      select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-      where p.id = p_provider
-      union
-      select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider
-      union
-      -- Skips patterns, which contain a star.
-      select r.model from public.llm_prices as r
-      where
-        r.provider = p_provider and (r.user_id is null or r.user_id = v_user) and strpos(r.model, '*') = 0
-        and now() >= r.valid_from and now() < r.valid_until
-    )
     select
       coalesce(
         json_agg(
           json_build_object(
-            'model', k.model,
+            'model', m.model,
             'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
             'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end
-          ) order by k.model
+          ) order by m.model
         ), '[]'
       )
-    from known as k
-    left join public.llm_prices as r
-      on r.id = llm_private.find_price(v_user, p_provider, k.model, 'user', null, now())
+    from unnest(v_models) as m (model)
+    left join llm_private.find_prices(v_user, p_provider, v_models, 'user', null, now()) as f on m.model = f.model
+    left join public.llm_prices as r on f.price_id = r.id
   );
 end
 $$;

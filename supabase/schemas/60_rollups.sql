@@ -38,6 +38,8 @@ create index project_totals_span on llm_private.project_totals (span, hour);
 comment on table llm_private.project_totals is
 'Sums of llm_usage_totals over all users and keys, per hour or day (UTC). Only rows of spans in usage_rollups count.';
 comment on column llm_private.project_totals.hour is 'The hour, or the first hour of the day.';
+comment on column llm_private.project_totals.recorder is
+'The user_id, as in the users'' totals, if users reported the usage themselves; otherwise all ones, for any runtime.';
 
 alter table llm_private.usage_rollups enable row level security;
 alter table llm_private.project_totals enable row level security;
@@ -139,6 +141,7 @@ begin
     reasoning_tokens = t.reasoning_tokens + p_measures.reasoning_tokens,
     cost = t.cost + p_measures.cost,
     cache_savings = t.cache_savings + p_measures.cache_savings,
+    list_cost = t.list_cost + p_measures.list_cost,
     unpriced = t.unpriced + p_measures.unpriced,
     unreported = t.unreported + p_measures.unreported,
     latency_counts = llm_private.counted(t.latency_counts, p_latency_buckets),
@@ -229,7 +232,14 @@ comment on function llm_private.usage_spans is
 from the users'' totals.';
 
 create function llm_private.sum_usage(
-  p_source text, p_user uuid, p_from timestamptz, p_until timestamptz, p_bucket text, p_zone text, p_by text[]
+  p_source text,
+  p_user uuid,
+  p_from timestamptz,
+  p_until timestamptz,
+  p_bucket text,
+  p_zone text,
+  p_by text[],
+  p_recorded_by text default null
 )
 returns setof llm_private.usage_sum
 language plpgsql
@@ -279,10 +289,11 @@ begin
     case when 'key_source' = any(p_by) then r.key_source end,
     case when 'key_id' = any(p_by) then r.key_id end,
     case when 'recorder' = any(p_by) then r.recorder end,
+    case when 'recorded_by' = any(p_by) then case when r.recorder = r.user_id then 'user' else 'runtime' end end,
     row(
       sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
-      sum(r.cost), sum(r.cache_savings), sum(r.unpriced), sum(r.unreported)
+      sum(r.cost), sum(r.cache_savings), sum(r.list_cost), sum(r.unpriced), sum(r.unreported)
     )::llm_private.usage_measures,
     -- Written out, because unnesting the arrays and summing takes ten times as long.
     array[
@@ -299,13 +310,15 @@ begin
     ]::bigint[],
     max(r.last_used_at)
   from rows_to_sum as r
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9;
+  where p_recorded_by is null or (r.recorder = r.user_id) = (p_recorded_by = 'user')
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (named by its first day) of a
-time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id and recorder. p_source is user
+time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id, recorder and recorded_by; with
+p_recorded_by (runtime or user), only such usage. p_source is user
 (the totals of one user), users (of all users), hours or days (project totals of that span) or project (project totals,
 and the totals of all users where nothing is rolled up).';
 
@@ -320,10 +333,12 @@ begin
   insert into llm_private.project_totals overriding user value
   select
     p_span, llm_private.operator_id(), 0, p_starts_at, s.provider, s.model, s.task, s.key_source, null,
-    llm_private.operator_id(), s.latency_counts, s.last_used_at, (s.measures).*
+    case s.recorded_by when 'user' then llm_private.operator_id() else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end,
+    s.latency_counts, s.last_used_at, (s.measures).*
   from llm_private.sum_usage(
     case p_span when 'hour' then 'users' else 'hours' end, null,
-    p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC', '{provider,model,task,key_source}'
+    p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC',
+    '{provider,model,task,key_source,recorded_by}'
   ) as s;
   insert into llm_private.usage_rollups (span, starts_at, stale) values (p_span, p_starts_at, false)
   on conflict (span, starts_at) do update set stale = false, rolled_up_at = now();

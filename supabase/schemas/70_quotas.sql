@@ -380,14 +380,17 @@ begin
     from (
       select
         t.user_id, t.recorder, t.key_source, t.provider, t.task, t.attempts - t.failures as requests,
-        t.input_tokens + t.output_tokens as tokens, t.cost
+        t.input_tokens + t.output_tokens as tokens,
+        -- Users cannot change what counts against the operator's quotas with a price of their own.
+        case p_quota.set_by when 'operator' then t.list_cost else t.cost end as cost
       from public.llm_usage_totals as t
       where t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
       union all
       -- Totals are hourly, so usage before the first full hour comes from the events.
       select
         e.user_id, e.recorder, e.key_source, e.provider, e.task, (e.outcome <> 'failed')::integer,
-        coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0), coalesce(e.cost, 0)
+        coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0),
+        coalesce(case p_quota.set_by when 'operator' then e.list_cost else e.cost end, 0)
       from public.llm_usage_events as e
       where
         v_full_hour > p_from
@@ -743,7 +746,6 @@ begin
     'reason', p_reason,
     'message', case p_reason
       when 'model_unpriced' then v_name || ' does not allow unpriced models.'
-      when 'runtime_required' then v_name || ' requires a registered runtime for these keys.'
       else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
@@ -787,10 +789,6 @@ begin
       || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
       || '. list_llm_quotas() returns it.'
     );
-  elsif p_refusal ->> 'reason' = 'runtime_required' then
-    perform llm_private.fail(
-      403, 'runtime_required', p_refusal ->> 'message', 'Send the runtime''s secret in the header x-llm-runtime.'
-    );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
@@ -800,7 +798,7 @@ end
 $$;
 
 comment on function llm_private.refuse is
-'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, runtime_required.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
@@ -841,10 +839,6 @@ begin
   loop
     v_quota := v_line.quota;
     v_counter := v_line.counter;
-    if v_quota.enforced and v_quota.set_by = 'operator' and p_key_source = 'operator' and p_runtime is null then
-      v_weighed.refusal := llm_private.quota_refusal(v_quota, 'runtime_required', null, null, null);
-      return v_weighed;
-    end if;
     continue when v_counter.quota_id is null;
     v_amount := case v_quota.unit
       when 'requests' then 1
@@ -855,14 +849,19 @@ begin
     if v_quota.unit = 'cost' then
       v_charge := case
         when p_preview then llm_private.cost_of(
-          llm_private.find_price(p_user, p_provider, p_model, p_key_source, null, now()),
+          llm_private.find_price(
+            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source, null, now()
+          ),
           p_input_tokens, 0, 0, p_output_tokens, 0, null
         )
         else llm_private.charge(
           p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
         )
       end;
-      if v_charge.price_id is not null then
+      if v_quota.set_by = 'operator' and not p_preview then
+        v_charge.cost := v_charge.list_cost;
+      end if;
+      if v_charge.cost is not null then
         v_amount := v_charge.cost;
       elsif v_quota.enforced and v_quota.unpriced = 'refuse' then
         v_weighed.refusal := llm_private.quota_refusal(v_quota, 'model_unpriced', null, null, null);
@@ -1143,7 +1142,10 @@ begin
       when v_line.counts is not true then 0
       when (v_line.quota).unit = 'requests' then v_answered::integer
       when (v_line.quota).unit = 'tokens' then coalesce(v_tokens, v_line.held)
-      else coalesce(p_attempt.cost, case when p_attempt.unreported then v_line.held else 0 end)
+      else coalesce(
+        case (v_line.quota).set_by when 'operator' then p_attempt.list_cost else p_attempt.cost end,
+        case when p_attempt.unreported then v_line.held else 0 end
+      )
     end;
     update llm_private.quota_counters as c
     set
@@ -1224,6 +1226,26 @@ $$;
 comment on function llm_private.check_candidate is
 'Error invalid_argument unless these arguments can name a candidate.';
 
+create function llm_private.require_runtime(p_runtime uuid, p_key_source text)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Only runtimes get these keys, so a user who names them has invented their use.
+  if p_key_source in ('team', 'operator') and p_runtime is null then
+    perform llm_private.fail(
+      403, 'runtime_required', 'Only a registered runtime can use a key of the operator or a team.',
+      'Send the runtime''s secret in the header x-llm-runtime.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.require_runtime is
+'Error runtime_required for a key of the operator or a team without a runtime.';
+
 create function llm_private.reserve_attempt(
   p_request_id uuid,
   p_attempt integer,
@@ -1248,6 +1270,7 @@ declare
 begin
   perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
+  perform llm_private.require_runtime(v_runtime, p_key_source);
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
   -- All quotas, because another reservation of this attempt may be in any of them.
   v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);

@@ -216,6 +216,9 @@ begin
         and (select u.is_anonymous from auth.users as u where u.id = p_user)
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
+      -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
+      when nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+        then 'runtime_required'
     end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task)
   into strict v_settings
@@ -343,7 +346,7 @@ as $$
     )
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
-    when 'runtime_required' then p_line.quota ->> 'message'
+    when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
 $$;
@@ -359,7 +362,8 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.quota is not null as fixable,
+      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
+      or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
       row_number() over (partition by l.name, l.key_source order by l.ordinality) as nth

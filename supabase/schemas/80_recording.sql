@@ -111,12 +111,8 @@ begin
       or length(p_attempt.service_tier) <= 32 and p_attempt.service_tier ~ '^[a-z0-9_-]{1,32}$',
       'p_service_tier', 'null, or 1 to 32 lowercase letters, digits, _ and -'
     );
-  -- Only runtimes get the keys of teams.
-  if p_attempt.key_source = 'team' and p_attempt.recorder = p_attempt.user_id then
-    perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can use a team''s key.',
-      'Send the runtime''s secret in the header x-llm-runtime.'
-    );
+  if p_attempt.recorder = p_attempt.user_id then
+    perform llm_private.require_runtime(null, p_attempt.key_source);
   end if;
   perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
@@ -166,6 +162,79 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
+create type llm_private.usage_names as (model text, task text);
+
+comment on type llm_private.usage_names is 'The names under which an attempt is recorded.';
+
+create function llm_private.usage_names(
+  p_user uuid, p_recorder uuid, p_hour timestamptz, p_provider text, p_model text, p_task text
+)
+returns llm_private.usage_names
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day constant timestamptz := date_trunc('day', p_hour, 'UTC');
+  v_limit constant integer := (select o.usage_names_per_day from llm_private.operator_settings as o);
+  v_names llm_private.usage_names := row(p_model, p_task);
+  v record;
+begin
+  perform llm_private.check_provider(p_provider);
+  select
+    count(distinct (t.provider, t.model, t.task)) as names,
+    count(distinct (t.provider, t.model)) as models,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model), false) as has_model,
+    coalesce(bool_or(t.provider = p_provider and t.model = p_model and t.task = p_task), false) as has_task
+  into v
+  from public.llm_usage_totals as t
+  where
+    t.user_id = p_user and t.hour >= v_day and t.hour < v_day + interval '1 day' and t.recorder = p_recorder;
+  if v.models >= v_limit and not v.has_model then
+    v_names.model := '(other)';
+  end if;
+  -- A quota of a task must find its usage in the totals.
+  if v.names >= v_limit and not v.has_task and p_task is not null and not exists (
+    select from llm_private.quotas as q where q.task = p_task
+  ) then
+    v_names.task := '(other)';
+  end if;
+  return v_names;
+end
+$$;
+
+comment on function llm_private.usage_names is
+'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
+(other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
+
+create function llm_private.charged_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_charge constant llm_private.attempt_cost := llm_private.charge(
+    p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
+    p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
+    p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
+  );
+begin
+  p_attempt.price_id := v_charge.price_id;
+  if v_charge.price_id is null then
+    p_attempt.unpriced := true;
+    p_attempt.unreported := false;
+  elsif not p_attempt.unreported then
+    p_attempt.cost := v_charge.cost;
+    p_attempt.list_cost := v_charge.list_cost;
+    p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
+  end if;
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.charged_attempt is 'An attempt with its price and cost.';
+
 create function llm_private.priced_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
 language plpgsql
@@ -173,7 +242,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_charge llm_private.attempt_cost;
+  v_names llm_private.usage_names;
+  v_hour timestamptz;
 begin
   -- The same as uuid_v7_time(), without the call.
   p_attempt.requested_at := to_timestamp(
@@ -189,8 +259,8 @@ begin
     and length(p_attempt.provider) <= 32 and p_attempt.provider ~ '^[a-z][a-z0-9_-]*$'
     and length(p_attempt.model) between 1 and 200 and p_attempt.model !~ '[^!-~]'
     and (
-      p_attempt.key_source in ('user', 'operator')
-      or p_attempt.key_source = 'team' and p_attempt.recorder <> p_attempt.user_id
+      p_attempt.key_source = 'user'
+      or p_attempt.key_source in ('team', 'operator') and p_attempt.recorder <> p_attempt.user_id
     )
     and p_attempt.outcome in ('succeeded', 'failed', 'cancelled')
     and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
@@ -227,27 +297,31 @@ begin
   if p_attempt.outcome = 'failed' and p_attempt.unreported then
     p_attempt.unreported := false;
     p_attempt.cost := 0;
-    return p_attempt;
+    p_attempt.list_cost := 0;
+  else
+    p_attempt := llm_private.charged_attempt(p_attempt);
   end if;
-  v_charge := llm_private.charge(
-    p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
-    p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
-    p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
-  );
-  p_attempt.price_id := v_charge.price_id;
-  if v_charge.price_id is null then
-    p_attempt.unpriced := true;
-    p_attempt.unreported := false;
-  elsif not p_attempt.unreported then
-    p_attempt.cost := v_charge.cost;
-    p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
+
+  v_hour := date_trunc('hour', p_attempt.requested_at, 'UTC');
+  perform from public.llm_usage_totals as t
+  where
+    t.user_id = p_attempt.user_id and t.hour = v_hour and t.provider = p_attempt.provider
+    and t.model = p_attempt.model and t.task is not distinct from p_attempt.task and t.recorder = p_attempt.recorder
+  limit 1;
+  if not found then
+    v_names := llm_private.usage_names(
+      p_attempt.user_id, p_attempt.recorder, v_hour, p_attempt.provider, p_attempt.model, p_attempt.task
+    );
+    p_attempt.model := v_names.model;
+    p_attempt.task := v_names.task;
   end if;
   return p_attempt;
 end
 $$;
 
 comment on function llm_private.priced_attempt is
-'A valid attempt with its time, price and cost. Errors: see record_llm_usage().';
+'A valid attempt with its time, price and cost, and the names under which it is recorded. Errors: see
+record_llm_usage().';
 
 create function llm_private.add_events(p_attempts llm_private.attempt[])
 returns llm_private.attempt[]
@@ -262,12 +336,13 @@ begin
     insert into public.llm_usage_events (
       user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
       latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-      service_tier, cost, cache_savings, price_id
+      service_tier, cost, cache_savings, list_cost, price_id
     )
     select
       a.user_id, a.request_id, a.attempt, a.recorder, a.task, a.provider, a.model, a.key_source, a.key_id, a.outcome,
       a.error_class, a.streamed, a.latency_ms, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens,
-      a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.price_id
+      a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.list_cost,
+      a.price_id
     from unnest(p_attempts) as a
     where a.attempt is not null
     -- In the same order everywhere, because the same attempt in another transaction is waited for.
@@ -312,7 +387,7 @@ begin
         coalesce(sum(a.input_tokens), 0), coalesce(sum(a.cached_input_tokens), 0),
         coalesce(sum(a.cache_write_tokens), 0), coalesce(sum(a.output_tokens), 0),
         coalesce(sum(a.reasoning_tokens), 0), coalesce(sum(a.cost), 0), coalesce(sum(a.cache_savings), 0),
-        count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
+        coalesce(sum(a.list_cost), 0), count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
       )::llm_private.usage_measures as measures
     from unnest(p_attempts) as a
     group by 1, 2, 3, 4, 5, 6, 7, 8
@@ -441,7 +516,7 @@ declare
     v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), null, p_task, p_provider, p_model,
     p_key_source, p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens,
     p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, p_retry_after,
-    p_reservation, null, null, null, null, null, null
+    p_reservation, null, null, null, null, null, null, null
   );
 begin
   perform llm_private.require_plain_call('record_llm_usage');
@@ -451,20 +526,20 @@ begin
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-    service_tier, cost, cache_savings, price_id
+    service_tier, cost, cache_savings, list_cost, price_id
   )
   values (
-    v_user, p_request_id, p_attempt, v_attempt.recorder, p_task, p_provider, p_model, p_key_source, p_key_id,
+    v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
     p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
-    v_attempt.price_id
+    v_attempt.list_cost, v_attempt.price_id
   )
   on conflict do nothing;
   if not found then
     return false;
   end if;
   perform llm_private.add_to_totals(
-    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, p_model, p_task, p_key_source, p_key_id,
+    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model, v_attempt.task, p_key_source, p_key_id,
     v_attempt.recorder,
     case when p_latency_ms is null then '{}' else array[llm_private.latency_bucket(p_latency_ms)] end,
     v_attempt.requested_at,
@@ -472,7 +547,8 @@ begin
       (p_attempt = 1)::integer, 1, (p_attempt = 2)::integer, (p_outcome = 'failed')::integer,
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
-      coalesce(v_attempt.cost, 0), coalesce(v_attempt.cache_savings, 0), v_attempt.unpriced::integer,
+      coalesce(v_attempt.cost, 0), coalesce(v_attempt.cache_savings, 0), coalesce(v_attempt.list_cost, 0),
+      v_attempt.unpriced::integer,
       v_attempt.unreported::integer
     )::llm_private.usage_measures
   );
@@ -484,7 +560,7 @@ begin
     perform llm_private.settle(v_attempt);
   end if;
   if v_attempt.unpriced then
-    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, p_model);
+    perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, v_attempt.model);
   end if;
   if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
     perform llm_private.alert_operator_key(p_provider);
@@ -573,7 +649,7 @@ begin
         coalesce(p_runtime, c.user_id), null, e.task, e.provider, e.model, e.key_source, e.key_id, e.outcome,
         e.error_class, coalesce(e.streamed, false), e.latency_ms, e.input_tokens, e.cached_input_tokens,
         e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens, e.service_tier, e.retry_after,
-        e.reservation, e.requests, null, null, null, null, null
+        e.reservation, e.requests, null, null, null, null, null, null
       )::llm_private.attempt as attempt
     from event as e
     inner join caller as c on e.ticket is not distinct from c.ticket
@@ -731,7 +807,9 @@ attempt): returns true if it recorded the attempt, false if the attempt was alre
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
-Errors: not_signed_in, runtime_unknown, runtime_required, invalid_argument.';
+Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
+tasks are recorded as (other).
+Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
 
 create function public.record_llm_usage_batch(p_events json)
 returns json

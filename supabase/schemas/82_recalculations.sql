@@ -75,9 +75,12 @@ as $$
 declare
   v_reported constant boolean := p_event.input_tokens is not null or p_event.output_tokens is not null;
   v_price bigint;
+  v_list_price bigint;
+  v_list_cost numeric;
   v record;
 begin
-  if p_event.outcome = 'failed' and not v_reported then
+  -- The model of an event with the common name is unknown.
+  if p_event.outcome = 'failed' and not v_reported or p_event.model = '(other)' then
     return p_event.cost;
   end if;
   perform llm_private.remember_price_name(p_event.provider, lower(p_event.model));
@@ -95,14 +98,31 @@ begin
     p_event.reasoning_tokens, p_event.other_tokens
   ) as c
   where v_reported;
+  v_list_price := llm_private.list_price(
+    v_price, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
+    llm_private.uuid_v7_time(p_event.request_id)
+  );
+  v_list_cost := v.cost;
+  if v_list_price is distinct from v_price and v_reported then
+    v_list_cost := coalesce(
+      (
+        llm_private.cost_of(
+          v_list_price, p_event.input_tokens, p_event.cached_input_tokens, p_event.cache_write_tokens,
+          p_event.output_tokens, p_event.reasoning_tokens, p_event.other_tokens
+        )
+      ).cost, p_event.list_cost
+    );
+  end if;
   if v.cost is distinct from p_event.cost or coalesce(v.cache_savings, 0) <> p_event.cache_savings
+    or v_list_cost is distinct from p_event.list_cost
     or p_event.cost_status = 'unpriced' then
     insert into public.llm_usage_adjustments (
-      user_id, request_id, attempt, recorder, recalculation_id, cost, cache_savings, price_id
+      user_id, request_id, attempt, recorder, recalculation_id, cost, cache_savings, list_cost, price_id
     )
     values (
       p_event.user_id, p_event.request_id, p_event.attempt, p_event.recorder, p_job,
-      v.cost - coalesce(p_event.cost, 0), nullif(coalesce(v.cache_savings, 0) - p_event.cache_savings, 0), v_price
+      v.cost - coalesce(p_event.cost, 0), nullif(coalesce(v.cache_savings, 0) - p_event.cache_savings, 0),
+      v_list_cost - coalesce(p_event.list_cost, 0), v_price
     );
   end if;
   return v.cost;
@@ -129,6 +149,7 @@ begin
       e.user_id, date_trunc('hour', llm_private.uuid_v7_time(e.request_id), 'UTC') as hour,
       e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
       coalesce(sum(a.cost), 0) as cost, coalesce(sum(a.cache_savings), 0) as cache_savings,
+      coalesce(sum(a.list_cost), 0) as list_cost,
       count(*) filter (where n.newly_priced) as newly_priced,
       count(*) filter (where n.newly_priced and a.cost is null) as unreported
     from public.llm_usage_adjustments as a
@@ -151,6 +172,7 @@ begin
   loop
     v_measures.cost := v.cost;
     v_measures.cache_savings := v.cache_savings;
+    v_measures.list_cost := v.list_cost;
     v_measures.unpriced := -v.newly_priced;
     v_measures.unreported := v.unreported;
     perform llm_private.add_to_totals(

@@ -35,6 +35,10 @@ begin
   p_measures.cost := llm_private.known_cost(
     p_measures.cost, p_measures.attempts, p_measures.failures, p_measures.unpriced, p_measures.unreported
   );
+  -- Without a price of the operator or the catalog, the cost at such prices is unknown.
+  if p_measures.list_cost = 0 and p_measures.cost is distinct from 0 then
+    p_measures.list_cost := null;
+  end if;
   return p_measures;
 end
 $$;
@@ -123,7 +127,8 @@ create function llm_private.usage_report(
   p_time_zone text,
   p_order text,
   p_limit integer,
-  p_user_id uuid
+  p_user_id uuid,
+  p_recorded_by text
 )
 returns json
 language plpgsql
@@ -152,15 +157,21 @@ begin
     llm_private.check_value(
       'invalid_argument',
       cardinality(v_by) <= 10 and array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id}'::text[] || case when v_operator then 'user' end),
+      and v_by <@ ('{provider,model,task,key_source,key_id,recorded_by}'::text[] || case when v_operator then 'user' end),
       'p_by',
-      'any of provider, model, task, key_source, key_id' || case when v_operator then ' and user' else '' end
+      'any of provider, model, task, key_source, key_id, recorded_by' || case when v_operator then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
       'time (newest first), cost, requests or tokens (highest first)'
     ),
-    llm_private.check_value('invalid_argument', coalesce(p_limit, 1) >= 1, 'p_limit', 'null, or at least 1');
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_recorded_by, 'user') in ('runtime', 'user'), 'p_recorded_by',
+      'runtime, user, or null for both'
+    ),
+    llm_private.check_value(
+      'invalid_argument', coalesce(p_limit, 1) between 1 and 10000, 'p_limit', 'null (1000), or 1 to 10000'
+    );
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
   if v_user is null then
@@ -173,18 +184,18 @@ begin
   from (
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
-      s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id,
+      s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorded_by,
       m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
-      s.last_used_at
+      s.last_used_at, count(*) over () as report_lines
     from llm_private.sum_usage(
       case
         when v_user is not null then 'user'
         when v_by && '{user,key_id}' then 'users'
         else 'project'
       end,
-      v_user, v_from, v_until, p_bucket, v_zone, v_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by, p_recorded_by
     ) as s
     cross join lateral llm_private.known_measures(s.measures) as m
     order by
@@ -193,8 +204,8 @@ begin
         when 'requests' then m.requests
         when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
-      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id
-    limit p_limit
+      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id, s.recorded_by
+    limit coalesce(p_limit, 1000)
   ) as l;
   return coalesce(v_lines, '[]');
 end
@@ -214,24 +225,30 @@ create function public.get_llm_usage(
   p_time_zone text default null,
   p_order text default null,
   p_limit integer default null,
-  p_user_id uuid default null
+  p_user_id uuid default null,
+  p_recorded_by text default null
 )
 returns json
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.usage_report(p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id)
+  select llm_private.usage_report(
+    p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id, p_recorded_by
+  )
 $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage as a JSON array with one object per line: starts_at, user_id, provider, model, task, key_source,
-key_id (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
-latency_p50_ms, latency_p95_ms and last_used_at.
+key_id, recorded_by (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
+latency_p50_ms, latency_p95_ms, last_used_at and report_lines, the number of lines of the whole report.
 The report covers the days from p_since (default: 30 days ago) to p_until, both included. It is grouped by p_bucket
-(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id). Days
+(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id, recorded_by).
+recorded_by is runtime, or user for usage that a user reported without a runtime; p_recorded_by selects one. Days
 are those of p_time_zone, else of the user''s settings, else UTC; each UTC hour counts to the day in which it begins.
-The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return.
+The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return,
+1000 by default and at most 10000: the report has more if report_lines is higher than the number of returned lines.
+list_cost is the cost at the prices of the operator and the catalog.
 cost is the known cost in US dollars, without unpriced and unreported attempts; null if no cost is known.
 p_user_id is for administrators: without it, they get the usage of all users, and their p_by may contain user. Grouping
 by user or key_id, or hours of a time zone other than UTC, reads more rows and takes longer.

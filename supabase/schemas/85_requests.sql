@@ -44,7 +44,7 @@ begin
     count(*) filter (where e.cost_status = 'unpriced'),
     count(*) filter (where e.cost_status = 'unreported'),
     jsonb_agg(
-      to_jsonb(e) - '{user_id,request_id,requested_at,task,price_id,recorded_at,cursor}'::text[]
+      to_jsonb(e) - '{user_id,request_id,requested_at,task,list_cost,price_id,recorded_at,cursor}'::text[]
       order by e.attempt, e.recorded_at
     )
   from requests as r

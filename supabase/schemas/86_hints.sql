@@ -90,7 +90,7 @@ begin
   with used as (
     select t.task, t.provider, t.model, sum(t.cost) as cost, array_agg(distinct t.key_source) as key_sources
     from public.llm_usage_totals as t
-    where t.user_id = p_user and t.hour >= now() - interval '30 days'
+    where t.user_id = p_user and t.hour >= now() - interval '30 days' and t.model <> '(other)'
     group by 1, 2, 3
     having sum(t.cost) > 0 and sum(t.output_tokens) > 0
     order by 4 desc

@@ -163,6 +163,7 @@ create type llm_private.usage_difference as (
   key_source text,
   key_id uuid,
   recorder uuid,
+  recorded_by text,
   differences jsonb
 );
 
@@ -192,7 +193,9 @@ begin
     from (
       values (1, 'hour', 'hours'), (1, 'day', 'days'), (-1, 'hour', 'users'), (-1, 'day', 'users')
     ) as r (sign, span, source)
-    cross join lateral llm_private.sum_usage(r.source, null, p_from, p_until, r.span, 'UTC', v_group) as s
+    cross join lateral llm_private.sum_usage(
+      r.source, null, p_from, p_until, r.span, 'UTC', v_group || 'recorded_by'::text
+    ) as s
     where exists (
       select from llm_private.usage_rollups as f
       where f.span = r.span and not f.stale and f.starts_at = coalesce(s.hour, s.day::timestamp at time zone 'UTC')
@@ -201,7 +204,7 @@ begin
   differing as (
     select
       s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
-      s.task, s.key_source, s.key_id, s.recorder, m.measure, sum(s.sign * m.value) as value
+      s.task, s.key_source, s.key_id, s.recorder, s.recorded_by, m.measure, sum(s.sign * m.value) as value
     from sides as s
     cross join lateral (
       select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
@@ -210,14 +213,14 @@ begin
       union all
       select 'last_used_at', extract(epoch from s.last_used_at)
     ) as m
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
     having sum(s.sign * m.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
-    jsonb_object_agg(d.measure, d.value)
+    d.recorded_by, jsonb_object_agg(d.measure, d.value)
   from differing as d
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
   order by 2, 1, 4, 5;
 end
 $$;

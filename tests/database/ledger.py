@@ -14,23 +14,23 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 _EVENT = """
 insert into public.llm_usage_events (
   user_id, request_id, attempt, recorder, provider, model, task, key_source, outcome, streamed, latency_ms,
-  input_tokens, output_tokens, cost, price_id
+  input_tokens, output_tokens, cost, list_cost, price_id
 )
 values (
   %(user)s, %(request_id)s, %(attempt)s, %(user)s, %(provider)s, %(model)s, %(task)s, 'user', 'succeeded',
-  false, %(latency_ms)s, %(input_tokens)s, %(output_tokens)s, %(cost)s, %(price_id)s
+  false, %(latency_ms)s, %(input_tokens)s, %(output_tokens)s, %(cost)s, %(cost)s, %(price_id)s
 )
 """
 
 _TOTALS = """
 insert into public.llm_usage_totals (
   user_id, hour, provider, model, task, key_source, recorder, requests, attempts, fallbacks, input_tokens,
-  output_tokens, cost, unpriced, latency_counts, last_used_at
+  output_tokens, cost, list_cost, unpriced, latency_counts, last_used_at
 )
 select
   %(user)s, date_trunc('hour', t.at, 'UTC'), %(provider)s, %(model)s, %(task)s, 'user', %(user)s,
   (%(attempt)s = 1)::integer, 1, (%(attempt)s = 2)::integer, %(input_tokens)s, %(output_tokens)s,
-  coalesce(%(cost)s::numeric, 0), (%(cost)s::numeric is null)::integer,
+  coalesce(%(cost)s::numeric, 0), coalesce(%(cost)s::numeric, 0), (%(cost)s::numeric is null)::integer,
   llm_private.histogram(array[%(latency_ms)s::integer]), t.at
 from (select llm_private.uuid_v7_time(%(request_id)s) as at) as t
 """

@@ -133,6 +133,11 @@ def new_user(world: World) -> Caller:
     return Caller(world, "authenticated", claims).in_new_session()
 
 
+def runtime_user(world: Transaction | Http) -> Caller:
+    """Create an account, and return it as a caller through a registered runtime."""
+    return new_user(world).through(world.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+
+
 class Http:
     """PostgREST, with the stack's API keys and with user tokens signed like the project's own."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.database.malformed import malformed_bodies
-from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id
+from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id, runtime_user
 from tests.support import key_for
 
 KEY = key_for("groq", 7)
@@ -350,13 +350,14 @@ def test_an_attempt_with_a_replaced_key_does_not_mark_the_new_key(user: Caller) 
 
 def test_a_user_cannot_mark_another_users_key(tx: Transaction, user: Caller) -> None:
     key = user.holds_key("groq")
-    other = new_user(tx)
+    other = runtime_user(tx)
     for source in ("user", "operator"):
         assert other.records(**failed("auth", key_id=key["id"], key_source=source))
     assert status(user) == "untested"
 
 
-def test_an_attempt_with_an_operator_key_does_not_mark_a_users_key(user: Caller) -> None:
+def test_an_attempt_with_an_operator_key_does_not_mark_a_users_key(tx: Transaction) -> None:
+    user = runtime_user(tx)
     key = user.holds_key("groq")
     user.records(**failed("auth", key_id=key["id"], key_source="operator"))
     assert status(user) == "untested"

@@ -20,7 +20,7 @@ from genai_prices.data import providers
 from psycopg.types.json import Jsonb
 
 from supa_llm.client.price_lists import price_list
-from tests.database.support import Connection, Transaction, rolled_back
+from tests.database.support import Connection, Transaction, new_user, rolled_back
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LARGEST = "openrouter"
@@ -275,6 +275,45 @@ def test_every_cost_equals_that_of_genai_prices(synced: Transaction, pytestconfi
     # The cases include models that have no price here.
     unpriced = {case.model for case, cost in zip(cases, expected, strict=True) if cost is None}
     assert {"whisper-1", "mistral-ocr-2505"} <= unpriced
+
+
+#: The price of each listed model, from the list and found for the model alone.
+LISTED = """
+    with listed as materialized (
+      select m, llm_private.find_price(%s, %s, m ->> 'model', 'user', null, now()) as id
+      from jsonb_array_elements(%s::jsonb) as m
+    )
+    select l.m ->> 'model' as model, l.m -> 'input_price' as listed, p.rates -> 'input' as found
+    from listed as l
+    left join public.llm_prices as p on p.id = l.id
+"""
+
+
+def test_listed_models_have_the_price_of_their_attempts(synced: Transaction) -> None:
+    """Also those whose name in the list belongs to another entry, and those with prices by tier or time."""
+    with synced.connection.transaction(force_rollback=True):
+        user = new_user(synced)
+        for caller, model, rate in (
+            (synced.admin, "gpt-4*", 101), (synced.admin, "gpt-4o*", 102), (synced.admin, "gpt-5", 103),
+            (user, "*", 104), (user, "gpt-5*", 105), (user, "gpt-5-nano", 106), (user, "O3", 107),
+        ):  # fmt: skip
+            caller.rpc("set_llm_price", p_provider="openai", p_model=model, p_rates={"input": rate})
+        user.rpc(
+            "set_llm_price", p_provider="openai", p_model="o3", p_rates={"input": 108}, p_service_tier="flex"
+        )
+        compared = 0
+        for provider in providers:
+            models = user.rpc("list_llm_models", p_provider=provider.id)
+            rows = synced.sql(LISTED, user.id, provider.id, Jsonb(models))
+            single = [row for row in rows if not isinstance(row["found"], dict)]
+            assert [row for row in single if row["listed"] != row["found"]] == []
+            compared += sum(row["found"] is not None for row in single)
+        assert compared > 1000
+        prices = {it["model"]: it["input_price"] for it in user.rpc("list_llm_models", p_provider="openai")}
+        assert (prices["gpt-5"], prices["gpt-5-nano"], prices["o3"], prices["gpt-4o"]) == (105, 106, 107, 104)
+        listed = new_user(synced).rpc("list_llm_models", p_provider="openai")
+        others = {it["model"]: it["input_price"] for it in listed}
+        assert (others["gpt-5"], others["gpt-4o"], others["gpt-4"]) == (103, 102, 101)
 
 
 def test_nearly_every_model_is_found_by_a_name_of_its_own() -> None:

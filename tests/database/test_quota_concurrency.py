@@ -60,6 +60,18 @@ def account(http: Http) -> Caller:
     return user
 
 
+@pytest.fixture
+def operator_prices(http: Http) -> Iterator[None]:
+    """The same prices for the operator's quotas."""
+    set_ = [
+        http.admin.rpc("set_llm_price", p_provider=provider, p_model="*", p_rates=RATES)["id"]
+        for provider in ("groq", "openai")
+    ]
+    yield
+    for price in set_:
+        http.admin.rpc("end_llm_price", p_id=price)
+
+
 def at_once(actions: Iterable[Callable[[], Any]]) -> Counter[str]:
     """Run all actions concurrently. Count how many passed, and the error codes of the others."""
 
@@ -115,6 +127,7 @@ def test_concurrent_requests_that_create_a_counter_do_not_exceed_the_quota(
     assert_exact(db)
 
 
+@pytest.mark.usefixtures("operator_prices")
 def test_concurrent_requests_of_several_users_exceed_no_quota(
     http: Http, db: Connection, operator: Callable[..., dict[str, Any]]
 ) -> None:

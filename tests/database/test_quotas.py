@@ -333,13 +333,13 @@ def test_a_groups_quota_does_not_meter_other_users(tx: Transaction, user: Caller
 )
 @pytest.mark.parametrize("before", [True, False])
 def test_a_quota_counts_only_matching_usage(
-    user: Caller, fields: dict[str, Any], counted: int, before: bool
+    user: Caller, runtime: str, fields: dict[str, Any], counted: int, before: bool
 ) -> None:
     def use() -> None:
         user.records(task="speed")
         user.records(task="code")
         user.records(provider="openai", model="gpt", task="speed")
-        user.records(key_source="operator")
+        user.through(runtime).records(key_source="operator")
         user.records(outcome="failed", error_class="timeout")
 
     if before:
@@ -416,22 +416,65 @@ def test_an_estimate_of_zero_tokens_does_not_pass_a_used_up_quota(user: Caller) 
         resolves(user, input_tokens=0, output_tokens=0)
 
 
-def test_operator_keys_under_an_enforced_quota_require_a_runtime(
-    tx: Transaction, user: Caller, runtime: str
-) -> None:
+def test_operator_keys_require_a_runtime(tx: Transaction, user: Caller, runtime: str) -> None:
     tx.sql("update llm_private.operator_settings set operator_keys_by_default = true")
     user.rpc("remove_llm_key", p_provider="groq")
-    arguments: dict[str, Any] = {"operator_providers": ["groq"]}
-    quota = sets(tx.admin, 5, user_id=user.id)
-    with refused("runtime_required", 403):
-        resolves(user, **arguments)
-    assert resolves(user.through(runtime), **arguments)[1]["candidates"][0]["key_source"] == "operator"
-    sets(tx.admin, 5, user_id=user.id, enforced=False)
-    resolves(user, **arguments)
-    tx.admin.rpc("remove_llm_quota", p_id=quota["id"])
-    # A quota that the user set does not require a runtime.
     sets(user, 5)
-    resolves(user, **arguments)
+    with refused("no_usable_key", 422) as error:
+        resolves(user, operator_providers=["groq"])
+    assert "Only a registered runtime can use the operator's key for Groq." in error.value.hint
+    with refused("runtime_required", 403):
+        reserves(user, request_id(), key_source="operator")
+    through = user.through(runtime)
+    request, route = resolves(through, operator_providers=["groq"])
+    assert route["candidates"][0]["key_source"] == "operator"
+    reserves(through, request, key_source="operator")
+
+
+# Own prices ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("period", ["day", "minute", "lifetime"])
+def test_an_operators_quota_counts_at_the_price_of_the_operator(
+    tx: Transaction, user: Caller, runtime: str, before: bool, period: str
+) -> None:
+    prices(tx, "groq")
+    user.rpc("set_llm_price", p_provider="groq", p_model="*", p_rates={"input": 0, "output": 0})
+    through = user.through(runtime)
+
+    def use() -> None:
+        through.records(input_tokens=1000, output_tokens=500)
+
+    if before:
+        use()
+    theirs = sets(tx.admin, 0.002, "cost", period, user_id=user.id)
+    own = sets(user, 0.002, "cost", period)
+    if not before:
+        use()
+    assert figures(user, theirs["id"])["used"] == 0.0015
+    assert figures(user, own["id"])["used"] == 0
+    (line,) = through.rpc("get_llm_usage")
+    assert (line["cost"], line["list_cost"]) == (0, 0.0015)
+    with refused("quota_exceeded", 429):
+        reserves(through, request_id(), output_tokens=501)
+    reserves(through, request_id(), output_tokens=500)
+    assert figures(user, theirs["id"])["reserved"] == 0.0005
+    assert figures(user, own["id"])["reserved"] == 0
+
+
+def test_an_own_price_does_not_price_a_model_for_the_operators_quota(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
+    user.rpc("set_llm_price", p_provider="groq", p_model="*", p_rates={"input": 5, "output": 5})
+    through = user.through(runtime)
+    quota = sets(tx.admin, 1, "cost", user_id=user.id)
+    with refused("model_unpriced", 422):
+        reserves(through, request_id())
+    through.records(input_tokens=1000)
+    assert figures(user, quota["id"])["used"] == 0
+    (line,) = user.rpc("get_llm_usage")
+    assert (line["cost"], line["list_cost"]) == (0.005, None)
 
 
 # Earlier usage ------------------------------------------------------------------------------------

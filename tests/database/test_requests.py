@@ -174,9 +174,10 @@ def test_a_hint_names_a_cheaper_model_of_the_same_provider(tx: Transaction, user
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
     price(tx, "llama-3.1-8b-instant", "groq", input=0.01, output=0.01)
+    through = user.through(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
     for payer in ("user", "user", "operator"):
         tokens = {"input_tokens": 10**5, "output_tokens": 10}
-        user.records(provider="openai", model="gpt-5", task="code", key_source=payer, **tokens)
+        through.records(provider="openai", model="gpt-5", task="code", key_source=payer, **tokens)
     (hint,) = hints(user, "cheaper_model")
     assert (hint["task"], hint["model"], hint["other_model"]) == ("code", "gpt-5", "gpt-5-nano")
     assert hint["cost_30d"] == pytest.approx(3 * 8 * 0.10001)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.database.support import Caller, Http, Transaction, new_user, refused
+from tests.database.support import Caller, Http, Transaction, new_user, refused, runtime_user
 from tests.support import key_for
 
 OPERATOR = ["openai", "groq", "mistral", "anthropic", "google"]
@@ -19,7 +19,7 @@ OPERATOR = ["openai", "groq", "mistral", "anthropic", "google"]
 @pytest.fixture
 def user(tx: Transaction) -> Caller:
     """A user with keys for three providers."""
-    user = new_user(tx)
+    user = runtime_user(tx)
     for provider in ("openai", "groq", "mistral"):
         user.holds_key(provider)
     return user
@@ -275,13 +275,13 @@ def test_without_fallbacks_the_default_provider_is_not_replaced(user: Caller) ->
 
 
 def test_an_empty_route_advises_the_user_what_to_do(tx: Transaction) -> None:
-    user = new_user(tx)
+    user = runtime_user(tx)
     with refused("no_usable_key", 422) as error:
         user.rpc("resolve_llm_route")
     names = ", ".join(provider["name"] for provider in user.rpc("list_llm_providers"))
     assert error.value.hint == f"Add a key for one of: {names}."
     assert user.rpc("explain_llm_route")["advice"] == error.value.hint
-    assert new_user(tx).rpc("explain_llm_route", p_operator_providers=["groq"])["advice"] == ""
+    assert runtime_user(tx).rpc("explain_llm_route", p_operator_providers=["groq"])["advice"] == ""
 
 
 # Operator keys ------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ def test_operator_keys_serve_only_users_who_allow_their_use(
     tx: Transaction, by_default: bool, consent: bool | None, used: bool
 ) -> None:
     tx.admin.rpc("set_llm_operator_settings", p_changes={"operator_keys_by_default": by_default})
-    user = new_user(tx)
+    user = runtime_user(tx)
     settle(user, allow_operator_keys=consent)
     if used:
         assert resolve(user, operator_providers=["groq"]) == ["operator:groq=preference_order"]
@@ -321,7 +321,7 @@ def test_an_operator_candidate_has_no_key(user: Caller) -> None:
 
 
 def test_a_user_without_settings_gets_the_route_of_default_settings(tx: Transaction) -> None:
-    user = new_user(tx)
+    user = runtime_user(tx)
     before = resolve(user, operator_providers=OPERATOR)
     user.rpc("get_llm_settings")
     assert resolve(user, operator_providers=OPERATOR) == before
@@ -386,6 +386,7 @@ def test_resolving_again_within_a_lease_writes_nothing(http: Http) -> None:
 
 
 def test_each_lease_of_a_key_is_audited(user: Caller) -> None:
+    user = user.through(None)
     route = user.rpc("resolve_llm_route", p_model="groq/x")
     lines = [line for line in user.rpc("get_llm_audit_log") if line["action"] == "lease"]
     released = {str(line["key_id"]): line for line in lines}
@@ -415,6 +416,7 @@ def test_an_expired_lease_is_renewed(tx: Transaction, user: Caller) -> None:
 
 
 def test_each_session_and_each_runtime_has_its_own_lease(tx: Transaction, user: Caller) -> None:
+    user = user.through(None)
     runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
     callers = [
         user,
@@ -474,7 +476,7 @@ def test_concurrent_key_replacement_causes_no_error_and_no_unaudited_lease(http:
 
 
 def test_a_route_with_only_operator_keys_takes_no_lease(tx: Transaction) -> None:
-    user = new_user(tx)
+    user = runtime_user(tx)
     assert user.rpc("resolve_llm_route", p_operator_providers=["groq"])["expires_at"]
     assert leases(tx, user) == []
     assert user.rpc("get_llm_audit_log") == []

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.database.support import Connection, Refused, Transaction, new_user, owner, rolled_back
+from tests.database.support import (
+    Connection,
+    Refused,
+    Transaction,
+    new_user,
+    owner,
+    rolled_back,
+    runtime_user,
+)
 from tests.support import Stack
 
 PROVIDERS = ("openai", "groq", "mistral", "anthropic", "google")
@@ -344,7 +352,7 @@ def test_every_route_matches_the_documented_rules(connection: Connection, now: S
     }
     expected = Model(now)
     with rolled_back(connection) as tx:
-        user, other = new_user(tx), new_user(tx)
+        user, other = runtime_user(tx), new_user(tx)
         tx.sql("delete from public.llm_providers where id <> all(%s)", list(PROVIDERS))
         tx.connection.execute(SET_UP, {"situation": as_json(now), "user": user.id, "other": other.id})
         explained = attempt(tx, "explain_llm_route", user, request)

@@ -36,6 +36,10 @@ def test_an_attempt_of_an_unpriced_model_is_recorded_with_all_details(
     assert user.records(model="unpriced-model", input_tokens=1, **detail)
     (event,) = user.rpc("list_llm_usage_events")
     assert (event["cost_status"], event["cost"]) == ("unpriced", None)
+@pytest.fixture
+def runtime(tx: Transaction) -> str:
+    """The secret of a registered runtime."""
+    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
 
 
 COUNTS = {
@@ -105,7 +109,7 @@ def test_totals_equal_the_sums_of_events_after_concurrent_recording(http: Http) 
             "attempt": chance.choice([1, 1, 2]),
             "task": chance.choice([None, "speed"]),
             "model": chance.choice(["a", "b"]),
-            "key_source": chance.choice(["user", "operator"]),
+            "key_source": "user",
             "key_id": chance.choice([None, key]),
             "outcome": outcome,
             "error_class": "server_error" if outcome == "failed" else None,
@@ -140,7 +144,7 @@ def test_an_attempt_recorded_by_two_recorders_counts_once_for_each(tx: Transacti
 # Reports ------------------------------------------------------------------------------------------
 
 
-def test_usage_is_reported_by_day_provider_model_task_and_key_source(user: Caller) -> None:
+def test_usage_is_reported_by_day_provider_model_task_and_key_source(user: Caller, runtime: str) -> None:
     for changes in (
         {},
         {"model": "b"},
@@ -148,7 +152,7 @@ def test_usage_is_reported_by_day_provider_model_task_and_key_source(user: Calle
         {"provider": "openai"},
         {"key_source": "operator"},
     ):
-        user.records(**changes)
+        user.through(runtime).records(**changes)
     lines = user.rpc("get_llm_usage")
     assert len(lines) == 5
     assert {line["starts_at"] for line in lines} == {f"{datetime.now(UTC).date()}T00:00:00+00:00"}
@@ -279,6 +283,119 @@ def test_an_invalid_number_is_refused_over_http(http: Http, value: str) -> None:
     content = f'{{{event}, "p_input_tokens": {value}}}'
     assert http.send(user, "POST", "rpc/record_llm_usage", content=content).status_code == 400
     assert user.rpc("get_llm_usage") == []
+
+
+# Invented usage -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key_source", ["team", "operator"])
+def test_only_a_runtime_records_the_use_of_keys_that_only_runtimes_get(
+    user: Caller, runtime: str, key_source: str
+) -> None:
+    with refused("runtime_required", 403):
+        user.records(key_source=key_source)
+    assert user.through(runtime).records(key_source=key_source)
+
+
+@pytest.mark.parametrize("outcome", [{}, {"outcome": "failed", "error_class": "auth"}])
+def test_usage_of_an_unknown_provider_is_refused(user: Caller, runtime: str, outcome: dict[str, str]) -> None:
+    for caller in (user, user.through(runtime)):
+        with refused("unknown_provider", 404):
+            caller.records(provider="nope", **outcome)
+    assert user.rpc("get_llm_usage") == []
+
+
+def test_names_beyond_the_limit_are_recorded_as_other(tx: Transaction, user: Caller, runtime: str) -> None:
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"usage_names_per_day": 5})
+    tx.admin.rpc("set_llm_price", p_provider="groq", p_model="*", p_rates={"input": 1, "output": 1})
+    user.rpc("set_llm_quota", p_quota={"limit": 99, "unit": "requests", "period": "day", "task": "metered"})
+    for caller in (user, user.through(runtime)):
+        for number in range(20):
+            caller.records(task=f"task {number}", input_tokens=1000)
+        for number in range(20):
+            caller.records(model=f"model-{number}", task=f"task {number}", input_tokens=1000)
+        caller.records(task="task 3", input_tokens=1000)
+        caller.records(task="metered", input_tokens=1000)
+    lines = user.rpc("get_llm_usage", p_bucket=None, p_by=["model", "task", "recorded_by"])
+    assert sum(line["input_tokens"] for line in lines) == 2 * 42_000
+    assert sum(line["cost"] for line in lines) == pytest.approx(2 * 0.042)
+    for recorder in ("user", "runtime"):
+        attempts = {
+            (line["model"], line["task"]): line["attempts"]
+            for line in lines
+            if line["recorded_by"] == recorder
+        }
+        assert len(attempts) <= 2 * 5 + 2
+        assert attempts["llama-3.1-8b-instant", "task 3"] == 2
+        assert attempts["llama-3.1-8b-instant", "metered"] == 1
+        assert attempts["llama-3.1-8b-instant", "(other)"] == 15
+        assert attempts["(other)", "(other)"] == 16
+    assert tx.admin.rpc("check_llm_usage")["differing"] == 0
+    assert "(other)" not in [it["model"] for it in user.rpc("list_llm_models", p_provider="groq")]
+    tx.admin.rpc(
+        "set_llm_price", p_provider="groq", p_model="*", p_rates={"input": 9}, p_valid_from="2020-01-01"
+    )
+    tx.admin.rpc("recalculate_llm_costs", p_batch=10_000)
+    (other,) = [
+        it for it in user.rpc("get_llm_usage", p_bucket=None, p_by=["model"]) if it["model"] == "(other)"
+    ]
+    assert other["cost"] == pytest.approx(2 * 0.016)
+
+
+def test_caches_of_prices_do_not_grow_with_invented_names(tx: Transaction, user: Caller) -> None:
+    for table in (
+        "charges (provider, model, key_source, holds_from, holds_until, input_above, input_up_to)"
+        " select 'groq', 'invented-' || n, 'user', '-infinity', 'infinity', -1, 9",
+        "price_names (provider, model) select 'groq', 'invented-' || n",
+    ):
+        tx.sql(f"insert into llm_private.{table} from generate_series(1, 5000) as n")
+    user.records(model="one-more", input_tokens=1)
+    for table in ("charges", "price_names"):
+        assert tx.value(f"select count(*) from llm_private.{table} where provider = 'groq'") < 10
+
+
+def test_a_report_shows_who_recorded_usage(tx: Transaction, user: Caller, runtime: str) -> None:
+    hour = time.time() - 3 * 3600
+    price = {"p_provider": "groq", "p_model": "*", "p_rates": {"input": 1}, "p_valid_from": "2020-01-01"}
+    tx.admin.rpc("set_llm_price", **price)
+    before = {
+        line["recorded_by"]: line["input_tokens"]
+        for line in tx.admin.rpc("get_llm_usage", p_bucket=None, p_by=["recorded_by"])
+    }
+    user.records(request_id=request_id(hour), input_tokens=500)
+    user.through(runtime).records(request_id=request_id(hour), input_tokens=70)
+    for rolled_up in (False, True):
+        if rolled_up:
+            tx.admin.rpc("run_llm_maintenance")
+        lines = tx.admin.rpc("get_llm_usage", p_bucket=None, p_by=["recorded_by"])
+        tokens = {
+            line["recorded_by"]: line["input_tokens"] - before.get(line["recorded_by"], 0) for line in lines
+        }
+        assert tokens == {"user": 500, "runtime": 70}
+        (line,) = tx.admin.rpc("get_llm_usage", p_bucket=None, p_by=[], p_recorded_by="runtime")
+        assert line["input_tokens"] - before.get("runtime", 0) == 70
+    assert tx.admin.rpc("check_llm_usage")["differing"] == 0
+    own = user.rpc("get_llm_usage", p_bucket=None, p_by=[], p_recorded_by="user")
+    assert [line["input_tokens"] for line in own] == [500]
+    with refused("invalid_argument", 400):
+        user.rpc("get_llm_usage", p_recorded_by="me")
+
+
+def test_a_default_report_is_bounded_and_says_how_much_is_missing(tx: Transaction, user: Caller) -> None:
+    tx.sql(
+        "insert into public.llm_usage_totals (user_id, hour, provider, model, task, key_source, recorder,"
+        " latency_counts, last_used_at, attempts)"
+        " select %s, date_trunc('hour', now()), 'groq', repeat('m', 190) || n, 't', 'user', %s,"
+        " array_fill(0, '{40}'), now(), 1 from generate_series(1, 3000) as n",
+        user.id, user.id,
+    )  # fmt: skip
+    lines = user.rpc("get_llm_usage")
+    assert len(lines) == 1000
+    assert {line["report_lines"] for line in lines} == {3000}
+    assert len(str(lines)) < 1_000_000
+    assert len(user.rpc("get_llm_usage", p_limit=10_000)) == 3000
+    with refused("invalid_argument", 400):
+        user.rpc("get_llm_usage", p_limit=10_001)
 
 
 # Append-only tables -------------------------------------------------------------------------------

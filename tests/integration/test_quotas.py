@@ -13,7 +13,6 @@ import pytest
 
 from supa_llm import (
     AsyncSupaLLM,
-    ForbiddenError,
     InvalidInputError,
     NoCandidateError,
     NotFoundError,
@@ -281,8 +280,11 @@ def test_the_operators_quota_does_not_limit_an_own_key(offered: SupaLLM) -> None
     assert {offered.chat("Hello", max_tokens=10).answered_by.key_source for _ in range(5)} == {"user"}
 
 
-def test_without_a_runtime_a_quota_closes_the_operators_keys(offered: SupaLLM, user: User) -> None:
+def test_without_a_runtime_the_operators_keys_are_not_used(
+    stack: Stack, user: User, providers: Emulator
+) -> None:
     with SupaLLM(user.client(), operator_keys={"openai": key_for("openai", 99)}) as alone:
-        with pytest.raises(ForbiddenError) as info:
+        with pytest.raises(NoCandidateError) as info:
             alone.chat("Hello", max_tokens=10)
-        assert info.value.code == "runtime_required"
+        assert info.value.code == "no_usable_key"
+        assert "Only a registered runtime can use the operator's key for OpenAI" in str(info.value)

@@ -179,11 +179,12 @@ def test_a_busy_user_resolves_a_route_once(llm: SupaLLM, user: User, monkeypatch
 
 
 def test_the_operators_key_serves_a_user_without_keys(
-    providers: Emulator, new_user: Callable[[], User], monkeypatch: pytest.MonkeyPatch
+    stack: Stack, providers: Emulator, new_user: Callable[[], User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key_for("openai", 99))
     user = new_user()
-    with SupaLLM(user.client()) as llm:
+    secret = stack.admin("register_llm_runtime", p_name="app")["secret"]
+    with SupaLLM(user.client(), runtime_secret=secret) as llm:
         llm.set_settings(allow_operator_keys=True)
         paid = llm.chat("Hello").receipt.answered_by
         assert paid is not None

@@ -157,7 +157,7 @@ class _Parquet:
         kinds = {
             **dict.fromkeys(("requested_at", "recorded_at"), pyarrow.timestamp("us", tz="UTC")),
             # Rates have 12 decimal places and are per million tokens.
-            **dict.fromkeys(("cost", "cache_savings"), pyarrow.decimal128(38, 18)),
+            **dict.fromkeys(("cost", "cache_savings", "list_cost"), pyarrow.decimal128(38, 18)),
             **dict.fromkeys(("attempt", "latency_ms"), pyarrow.int32()),
             "streamed": pyarrow.bool_(),
             "price_id": pyarrow.int64(),

@@ -13,6 +13,7 @@ from supa_llm.values.usage import (
     Dimension,
     Forecast,
     Order,
+    Reporter,
     UsageCheck,
     UsageEvent,
     UsageHint,
@@ -45,10 +46,10 @@ class UserUsage(Caller):
             since: None is 30 days ago.
             until: None is now.
             bucket: one line per ``hour``, ``day`` or ``month``; None sums the whole time.
-            by: group by ``provider``, ``model``, ``task``, ``key_source`` or ``key_id``.
+            by: group by ``provider``, ``model``, ``task``, ``key_source``, ``key_id`` or ``recorded_by``.
             time_zone: time zone of the days, such as ``Europe/Berlin``; None is that of the user's settings.
             order: sort by ``cost``, ``requests`` or ``tokens``, highest first; None sorts newest first.
-            limit: most lines to return.
+            limit: most lines to return; None is 1000. ``report_lines`` of each line is how many there are.
 
         Raises:
             InvalidInputError: a value is not allowed; the message names it and the allowed values.
@@ -134,6 +135,7 @@ class AdminUsage(Caller):
         order: Order | None = None,
         limit: int | None = None,
         user_id: UUID | None = None,
+        recorded_by: Reporter | None = None,
     ) -> list[UsageLine]:
         """Usage and cost of all users; as :meth:`UserLLM.get_usage`, and ``by`` may contain ``user``.
 
@@ -142,6 +144,7 @@ class AdminUsage(Caller):
         Args:
             time_zone: None is UTC; with ``user_id``, that of the user's settings.
             user_id: report only this user's usage.
+            recorded_by: ``runtime``: recorded by your runtimes; ``user``: reported by users themselves.
 
         Raises:
             InvalidInputError: a value is not allowed; the message names it and the allowed values.
@@ -156,6 +159,7 @@ class AdminUsage(Caller):
                 order=order,
                 limit=limit,
                 user_id=user_id,
+                recorded_by=recorded_by,
             )
         )
 

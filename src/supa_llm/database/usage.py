@@ -20,6 +20,7 @@ from supa_llm.values.usage import (
     Forecast,
     Order,
     Recording,
+    Reporter,
     UsageCheck,
     UsageHint,
     UsageLine,
@@ -83,9 +84,18 @@ def get_usage(
     order: Order | None = None,
     limit: int | None = None,
     user_id: UUID | None = None,
+    recorded_by: Reporter | None = None,
 ) -> Call[list[UsageLine]]:
     """The caller's usage; an administrator's is that of one user, or of all users if ``user_id`` is None."""
-    check(since=since, until=until, bucket=bucket, by=by, time_zone=time_zone, order=order)
+    check(
+        since=since,
+        until=until,
+        bucket=bucket,
+        by=by,
+        time_zone=time_zone,
+        order=order,
+        recorded_by=recorded_by,
+    )
     _in_order(since, until)
     if limit is not None:
         check(limit=limit)
@@ -100,6 +110,7 @@ def get_usage(
             "p_order": order,
             "p_limit": limit,
             "p_user_id": str(user_id) if user_id else None,
+            "p_recorded_by": recorded_by,
         },
         UsageLine.list_from_json,
     )

@@ -102,6 +102,7 @@ _RULES: Mapping[str, Rule] = {
     "needs": ("a list of strings", _list_of(str)),
     "operator_keys": _optional(("a mapping of provider IDs to keys", _is_keys)),
     "order": _optional(_TEXT),
+    "recorded_by": _optional(_TEXT),
     "price_id": ("the integer ID of a price", _number(-math.inf, whole=True)),
     "prompt": ("a string that is not blank, or a list of messages in the OpenAI format", _is_prompt),
     "provider": _TEXT,

@@ -16,10 +16,14 @@ from supa_llm.values.requests import RecordedAttempt
 Bucket = Literal["hour", "day", "month"]
 
 
-Dimension = Literal["provider", "model", "task", "key_source", "key_id", "user"]
+Dimension = Literal["provider", "model", "task", "key_source", "key_id", "recorded_by", "user"]
 
 
 Order = Literal["time", "cost", "requests", "tokens"]
+
+
+#: Who recorded usage: a runtime of the operator, or the user without one.
+Reporter = Literal["runtime", "user"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class UsageLine(Row):
         unreported: number of attempts without reported usage; not in ``cost``.
         cache_savings: savings from the providers' caches, less the cost of writing to them; already in
             ``cost``.
+        list_cost: the cost at the prices of the operator and the catalog, which the operator's quotas count;
+            ``cost`` is at the user's own prices where they have set one. None if unknown.
+        report_lines: number of lines of the whole report; more than were returned if ``limit`` cut it off.
         latency_p50_ms, latency_p95_ms: percentiles from a histogram; docs/usage.md gives their precision.
             None if no latency was measured.
     """
@@ -65,6 +72,7 @@ class UsageLine(Row):
     task: str | None
     key_source: KeySource | None
     key_id: UUID | None
+    recorded_by: Reporter | None
     requests: int
     attempts: int
     fallbacks: int
@@ -77,11 +85,13 @@ class UsageLine(Row):
     reasoning_tokens: int
     cost: Decimal | None
     cache_savings: Decimal
+    list_cost: Decimal | None
     unpriced: int
     unreported: int
     latency_p50_ms: int | None
     latency_p95_ms: int | None
     last_used_at: datetime
+    report_lines: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,7 @@ class UsageEvent(RecordedAttempt):
     """One attempt as the ledger holds it, for export.
 
     Attributes:
+        list_cost: the cost at the price of the operator or the catalog.
         price_id: the price that ``cost`` is computed from.
         recorded_at: when the event reached the database.
     """
@@ -97,6 +108,7 @@ class UsageEvent(RecordedAttempt):
     request_id: UUID
     requested_at: datetime
     task: str | None
+    list_cost: Decimal | None
     price_id: int | None
     recorded_at: datetime
 
