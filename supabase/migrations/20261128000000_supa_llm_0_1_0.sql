@@ -1855,6 +1855,14 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if not exists (
+    select from unnest(p_models) as m (model)
+    where not exists (
+      select from llm_private.price_names as n where n.provider = p_provider and n.model = m.model
+    )
+  ) then
+    return;
+  end if;
   -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   if (select count(*) from llm_private.price_names as n where n.provider = p_provider) >= 5000 then
@@ -2635,9 +2643,7 @@ begin
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
-  if not exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = lower(p_model)) then
-    perform llm_private.remember_price_names(p_provider, array[lower(p_model)]);
-  end if;
+  perform llm_private.remember_price_names(p_provider, array[lower(p_model)]);
   v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
   v_list_price := llm_private.list_price(v_price, p_provider, p_model, p_key_source, p_service_tier, p_at);
   if v_price is not null then
@@ -8817,7 +8823,7 @@ begin
   if p_event.outcome = 'failed' and not v_reported or p_event.model = '(other)' then
     return p_event.cost;
   end if;
-  perform llm_private.remember_price_name(p_event.provider, lower(p_event.model));
+  perform llm_private.remember_price_names(p_event.provider, array[lower(p_event.model)]);
   v_price := llm_private.find_price(
     p_event.user_id, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
     llm_private.uuid_v7_time(p_event.request_id)

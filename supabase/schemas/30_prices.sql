@@ -389,6 +389,14 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  if not exists (
+    select from unnest(p_models) as m (model)
+    where not exists (
+      select from llm_private.price_names as n where n.provider = p_provider and n.model = m.model
+    )
+  ) then
+    return;
+  end if;
   -- Excludes a sync meanwhile, so that no name of the old list is cached for the new one.
   perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   if (select count(*) from llm_private.price_names as n where n.provider = p_provider) >= 5000 then

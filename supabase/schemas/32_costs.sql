@@ -270,9 +270,7 @@ begin
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));
   end if;
-  if not exists (select from llm_private.price_names as n where n.provider = p_provider and n.model = lower(p_model)) then
-    perform llm_private.remember_price_names(p_provider, array[lower(p_model)]);
-  end if;
+  perform llm_private.remember_price_names(p_provider, array[lower(p_model)]);
   v_price := llm_private.find_price(p_user, p_provider, p_model, p_key_source, p_service_tier, p_at);
   v_list_price := llm_private.list_price(v_price, p_provider, p_model, p_key_source, p_service_tier, p_at);
   if v_price is not null then

@@ -83,7 +83,7 @@ begin
   if p_event.outcome = 'failed' and not v_reported or p_event.model = '(other)' then
     return p_event.cost;
   end if;
-  perform llm_private.remember_price_name(p_event.provider, lower(p_event.model));
+  perform llm_private.remember_price_names(p_event.provider, array[lower(p_event.model)]);
   v_price := llm_private.find_price(
     p_event.user_id, p_event.provider, p_event.model, p_event.key_source, p_event.service_tier,
     llm_private.uuid_v7_time(p_event.request_id)

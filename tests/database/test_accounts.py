@@ -160,9 +160,10 @@ def gets_keys_or_budget(user: Caller) -> dict[str, Callable[[], object]]:
 
 
 def holder(tx: Transaction) -> Caller:
+    """A user with a key, through a runtime, which gets the operator's keys too."""
     user = new_user(tx)
     user.holds_key("groq")
-    return user
+    return user.through(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
 
 
 def test_a_banned_user_gets_neither_keys_nor_the_operators_budget(tx: Transaction) -> None:
@@ -219,6 +220,7 @@ def test_a_user_who_signs_out_everywhere_gets_no_key(http: Http, stack: Stack) -
     """With the token and the sign-out of Supabase Auth itself."""
     signed_up = stack.sign_up()
     headers = {"apikey": stack.publishable_key, "authorization": f"Bearer {signed_up.access_token}"}
+    headers["x-llm-runtime"] = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
 
     def resolve() -> tuple[int, str | None]:
         response = http.client.post(
@@ -238,7 +240,8 @@ def test_a_user_who_signs_out_everywhere_gets_no_key(http: Http, stack: Stack) -
 def anonymous(tx: Transaction) -> Caller:
     user = new_user(tx)
     tx.sql("update auth.users set is_anonymous = true, email = null where id = %s", user.id)
-    return user.with_claims(is_anonymous=True)
+    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    return user.with_claims(is_anonymous=True).through(runtime)
 
 
 def test_the_operators_keys_do_not_serve_anonymous_users_unless_allowed(tx: Transaction) -> None:

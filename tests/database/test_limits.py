@@ -192,6 +192,7 @@ def caller_of(world: Http | Transaction, function: str) -> Caller:
         return world.admin
     user = new_user(world)
     user.rpc("get_llm_settings")
+    user.holds_key("groq")
     return user
 
 

@@ -443,6 +443,7 @@ def test_no_reservation_remains_after_every_kind_of_request(
                 caller.records(request_id=request, outcome="cancelled")
         assert_exact(tx.connection)
     tx.sql("select llm_private.open_counters(%s, array(select id from llm_private.quotas))", user.id)
-    assert tx.value("select count(*) from llm_private.reservations where not counted") == 0
+    held = "select count(*) from llm_private.reservations where user_id = %s and not counted"
+    assert tx.value(held, user.id) == 0
     assert tx.value("select sum(reserved) from llm_private.quota_counters where owner = %s", user.id) == 0
     assert_exact(tx.connection)

@@ -36,6 +36,8 @@ def test_an_attempt_of_an_unpriced_model_is_recorded_with_all_details(
     assert user.records(model="unpriced-model", input_tokens=1, **detail)
     (event,) = user.rpc("list_llm_usage_events")
     assert (event["cost_status"], event["cost"]) == ("unpriced", None)
+
+
 @pytest.fixture
 def runtime(tx: Transaction) -> str:
     """The secret of a registered runtime."""
