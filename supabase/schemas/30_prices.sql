@@ -329,7 +329,8 @@ comment on function llm_private.add_price is
 
 create type llm_private.list_entry as (model text, name text);
 
-comment on type llm_private.list_entry is 'A model name in lower case and the entry of the price list that it belongs to.';
+comment on type llm_private.list_entry is
+'A model name in lower case, and the entry of the price list that it belongs to.';
 
 create function llm_private.list_entries(p_provider text, p_models text[])
 returns setof llm_private.list_entry
