@@ -594,7 +594,7 @@ $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -833,7 +833,7 @@ reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
-keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
+keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
   p_task text default null,

@@ -11,7 +11,7 @@ from supa_llm.values.routes import Demand, Route
 
 _MOST = 100  # requests that one route reserves for
 _GROWTH = 10
-_SMALLEST = 256  # tokens
+_SMALLEST, _LARGEST = 256, 2**31 - 1  # tokens
 _ALONE = 5.0  # seconds
 
 
@@ -86,4 +86,4 @@ def sized(demand: Demand) -> Demand:
 
 
 def _round(tokens: int) -> int:
-    return max(_SMALLEST, 1 << (tokens - 1).bit_length())
+    return min(max(_SMALLEST, 1 << (tokens - 1).bit_length()), _LARGEST)
