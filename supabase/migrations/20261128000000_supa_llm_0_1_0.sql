@@ -10258,6 +10258,11 @@ grant execute on function
 llm_private.recalculate_costs, llm_private.run_maintenance, llm_private.check_usage
 to service_role;
 
+-- PostgREST -----------------------------------------------------------------------------------------------------------
+
+-- Sent when the migration commits. PostgREST does not know new functions before it has reloaded its schema cache.
+notify pgrst, 'reload schema';
+
 -- 95_data.sql
 
 -- Data: the initial rows, so that a database works without configuration.
