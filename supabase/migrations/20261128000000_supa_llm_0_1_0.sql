@@ -2575,27 +2575,6 @@ $$;
 comment on function llm_private.remember_charge is
 'Cache the price that find_price() found, for attempts of the same model, time and size.';
 
-create function llm_private.trim_price_caches()
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_most constant integer := 10000;
-begin
-  if (select count(*) from llm_private.charges as c where c.price_id is null) > v_most then
-    delete from llm_private.charges where price_id is null;
-  end if;
-  if (select count(*) from llm_private.price_names as n where n.name is null) > v_most then
-    delete from llm_private.price_names where name is null;
-  end if;
-end
-$$;
-
-comment on function llm_private.trim_price_caches is
-'Empty the caches of models without a price if they are long, because users can invent model names.';
-
 create function llm_private.charge(
   p_user uuid,
   p_provider text,
@@ -7450,7 +7429,11 @@ as $$
         ' ',
         string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
         'Add a key for one of: '
-        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
+        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
+        case
+          when bool_or(line.skipped = 'runtime_required')
+            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+        end
       ),
       ''
     ),
@@ -9927,7 +9910,6 @@ begin
   perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
-  perform llm_private.trim_price_caches();
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then

@@ -376,7 +376,11 @@ as $$
         ' ',
         string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
         'Add a key for one of: '
-        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
+        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
+        case
+          when bool_or(line.skipped = 'runtime_required')
+            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+        end
       ),
       ''
     ),

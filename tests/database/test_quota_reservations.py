@@ -339,6 +339,23 @@ def test_a_lost_request_holds_no_reservation_after_it_expires(tx: Transaction, u
     assert_exact(tx.connection)
 
 
+def test_usage_that_is_never_recorded_counts_in_the_operators_quota(tx: Transaction, user: Caller) -> None:
+    quota = sets(tx.admin, 5, user_id=user.id)
+    lost, _ = resolves(user)
+    expire(tx.connection, lost)
+    assert state(user, quota) == (1, 0)
+    resolves(user)
+    assert state(user, quota) == (1, 1)
+    # Usage that is recorded late replaces the reservation.
+    user.records(request_id=lost)
+    assert state(user, quota) == (1, 1)
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"unsettled_reservations": "free"})
+    free, _ = resolves(user)
+    expire(tx.connection, free)
+    assert state(user, quota) == (1, 1)
+    assert_exact(tx.connection)
+
+
 def test_expired_reservations_in_alert_only_quotas_are_freed(tx: Transaction, user: Caller) -> None:
     sets(user, 10**6, enforced=False)
     lost = [resolves(user)[0] for _ in range(5)]

@@ -82,6 +82,8 @@ export const shell: Record<keyof typeof english, string> = {
     "Der Server der App ist beim Projekt nicht registriert. Bitte wenden Sie sich an den Support der App.",
   "error.session_ended": "Ihre Sitzung wurde beendet. Melden Sie sich erneut an.",
   "error.settings_changed": "Ihre Einstellungen wurden an anderer Stelle geändert.",
+  "error.ticket_expired": "Die Nutzung wurde nicht erfasst, weil die Anfrage zu alt ist.",
+  "error.ticket_invalid": "Die Nutzung wurde nicht erfasst. Bitte wenden Sie sich an den Support der App.",
   "error.timeout": "Das Projekt hat nicht rechtzeitig geantwortet. Versuchen Sie es gleich noch einmal.",
   "error.too_many_changes": "Sie haben das heute zu oft getan. Versuchen Sie es später noch einmal.",
   "error.too_many_key_checks":
