@@ -285,6 +285,9 @@ begin
   ) is not true then
     perform llm_private.refuse_attempt(p_attempt);
   end if;
+  if strpos(p_attempt.model, '/') > 0 then
+    p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  end if;
   if p_attempt.other_tokens is not null then
     perform llm_private.check_other_tokens(
       p_attempt.other_tokens, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
