@@ -6443,7 +6443,7 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
-create function llm_private.requested_tier(p_service_tier text)
+create function llm_private.priced_tier(p_service_tier text)
 returns text
 language plpgsql
 immutable
@@ -6460,8 +6460,8 @@ begin
 end
 $$;
 
-comment on function llm_private.requested_tier is
-'The service tier whose price a request must reserve for; null for the names of the standard tier. Error
+comment on function llm_private.priced_tier is
+'The service tier at whose price a request is reserved for and recorded; null for the names of the standard tier. Error
 invalid_argument.';
 
 create function llm_private.check_candidate(p_task text, p_provider text, p_model text, p_key_source text)
@@ -6539,7 +6539,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_tier constant text := llm_private.requested_tier(p_service_tier);
+  v_tier constant text := llm_private.priced_tier(p_service_tier);
   v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
@@ -7365,7 +7365,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
+        p.*, p.model_prefixes <> '{}' as prefixed, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -7408,10 +7408,7 @@ begin
 
     select
       c.id, c.name,
-      case
-        when c.model_prefixes <> '{}' and strpos(c.model, '/') > 0 then llm_private.canonical_model(c.id, c.model)
-        else c.model
-      end,
+      case when c.prefixed and strpos(c.model, '/') > 0 then llm_private.canonical_model(c.id, c.model) else c.model end,
       case c.step
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
@@ -7864,7 +7861,7 @@ begin
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   if p_service_tier is not null then
-    v_tier := llm_private.requested_tier(p_service_tier);
+    v_tier := llm_private.priced_tier(p_service_tier);
   end if;
   if llm_private.has_quotas(v_user) then
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
@@ -8191,6 +8188,22 @@ comment on function llm_private.usage_names is
 'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
 (other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
 
+create function llm_private.canonical_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.canonical_attempt is
+'An attempt with the one name of its model and of its service tier.';
+
 create function llm_private.charged_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
 language plpgsql
@@ -8269,8 +8282,8 @@ begin
   ) is not true then
     perform llm_private.refuse_attempt(p_attempt);
   end if;
-  if strpos(p_attempt.model, '/') > 0 then
-    p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  if p_attempt.service_tier is not null or strpos(p_attempt.model, '/') > 0 then
+    p_attempt := llm_private.canonical_attempt(p_attempt);
   end if;
   if p_attempt.other_tokens is not null then
     perform llm_private.check_other_tokens(
@@ -8518,8 +8531,8 @@ begin
   values (
     v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
-    p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
-    v_attempt.list_cost, v_attempt.price_id
+    p_output_tokens, p_reasoning_tokens, p_other_tokens, v_attempt.service_tier, v_attempt.cost,
+    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id
   )
   on conflict do nothing;
   if not found then

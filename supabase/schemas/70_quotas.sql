@@ -1194,7 +1194,7 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
-create function llm_private.requested_tier(p_service_tier text)
+create function llm_private.priced_tier(p_service_tier text)
 returns text
 language plpgsql
 immutable
@@ -1211,8 +1211,8 @@ begin
 end
 $$;
 
-comment on function llm_private.requested_tier is
-'The service tier whose price a request must reserve for; null for the names of the standard tier. Error
+comment on function llm_private.priced_tier is
+'The service tier at whose price a request is reserved for and recorded; null for the names of the standard tier. Error
 invalid_argument.';
 
 create function llm_private.check_candidate(p_task text, p_provider text, p_model text, p_key_source text)
@@ -1290,7 +1290,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_tier constant text := llm_private.requested_tier(p_service_tier);
+  v_tier constant text := llm_private.priced_tier(p_service_tier);
   v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin

@@ -253,7 +253,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
+        p.*, p.model_prefixes <> '{}' as prefixed, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -296,10 +296,7 @@ begin
 
     select
       c.id, c.name,
-      case
-        when c.model_prefixes <> '{}' and strpos(c.model, '/') > 0 then llm_private.canonical_model(c.id, c.model)
-        else c.model
-      end,
+      case when c.prefixed and strpos(c.model, '/') > 0 then llm_private.canonical_model(c.id, c.model) else c.model end,
       case c.step
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
@@ -752,7 +749,7 @@ begin
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   if p_service_tier is not null then
-    v_tier := llm_private.requested_tier(p_service_tier);
+    v_tier := llm_private.priced_tier(p_service_tier);
   end if;
   if llm_private.has_quotas(v_user) then
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);

@@ -535,11 +535,12 @@ async def test_what_is_no_request_is_refused_before_anybody_is_asked(
     assert account.records == []
 
 
+NO_COUNTS: list[Any] = [
+    0, -1, True, False, "100", 1.5, float("inf"), float("nan"), [5], {}, 10**8, 1e300,
+]  # fmt: skip
 #: Limits that providers read in their own ways, or that make a request cost more than its limit says.
 UNCLEAR: list[dict[str, Any]] = [
-    *({name: value} for name in ("max_tokens", "max_completion_tokens", "n") for value in (
-        0, -1, True, False, "100", 1.5, float("inf"), float("nan"), [5], {}, 10**8, 1e300,
-    )),
+    *({name: value} for name in ("max_tokens", "max_completion_tokens", "n") for value in NO_COUNTS),
     {"max_tokens": 5, "max_completion_tokens": 6},
     {"service_tier": 1}, {"service_tier": ""}, {"service_tier": "x" * 33}, {"service_tier": "a b"},
     {"stream": "false"}, {"stream": 1}, {"stream": 0},

@@ -141,8 +141,9 @@ def test_tools(choice: Any, config: dict[str, Any] | None) -> None:
 
 def test_parameters() -> None:
     made = sent(
-        temperature=0.5, top_p=0.9, seed=3, max_completion_tokens=7, stop=["a"], presence_penalty=1, frequency_penalty=1,
-        reasoning_effort="minimal", stream=True, stream_options={"include_usage": True}, user="u",
+        temperature=0.5, top_p=0.9, seed=3, max_completion_tokens=7, stop=["a"], presence_penalty=1,
+        frequency_penalty=1, reasoning_effort="minimal", stream=True,
+        stream_options={"include_usage": True}, user="u",
     )  # fmt: skip
     assert made["generationConfig"] == {
         "temperature": 0.5,

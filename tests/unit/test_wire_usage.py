@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from supa_llm.values.receipts import Usage
 from supa_llm.wire.anthropic import AnthropicDecoder
 from supa_llm.wire.openai import OpenAIDecoder
-from supa_llm.wire.usage import of_anthropic, of_google, read_usage, known_tier, tier_of_anthropic
+from supa_llm.wire.usage import known_tier, of_anthropic, of_google, read_usage, tier_of_anthropic
 
 
 def test_openais_token_details_are_read() -> None:
