@@ -836,7 +836,8 @@ create function llm_private.weigh_attempt(
   p_input_tokens integer,
   p_output_tokens integer,
   p_requests integer,
-  p_preview boolean default false
+  p_preview boolean default false,
+  p_service_tier text default null
 )
 returns llm_private.weighed_attempt
 language plpgsql
@@ -872,12 +873,14 @@ begin
       v_charge := case
         when p_preview then llm_private.cost_of(
           llm_private.find_price(
-            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source, null, now()
+            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source,
+            p_service_tier, now()
           ),
           p_input_tokens, 0, 0, p_output_tokens, 0, null
         )
         else llm_private.charge(
-          p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+          p_user, p_provider, p_model, p_key_source, p_service_tier, now(), p_input_tokens, 0, 0, p_output_tokens, 0,
+          null
         )
       end;
       if v_quota.set_by = 'operator' and not p_preview then
@@ -1217,6 +1220,27 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
+create function llm_private.priced_tier(p_service_tier text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if length(p_service_tier) > 32 or p_service_tier !~ '^[a-z0-9_-]+$' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_service_tier has an invalid value.',
+      'Allowed: null, or 1 to 32 lowercase letters, digits, _ and -.'
+    );
+  end if;
+  return case when p_service_tier not in ('auto', 'default', 'standard', 'on_demand') then p_service_tier end;
+end
+$$;
+
+comment on function llm_private.priced_tier is
+'The service tier at whose price a request is reserved for and recorded; null for the names of the standard tier. Error
+invalid_argument.';
+
 create function llm_private.check_candidate(p_task text, p_provider text, p_model text, p_key_source text)
 returns void
 language plpgsql
@@ -1280,7 +1304,8 @@ create function llm_private.reserve_attempt(
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_service_tier text
 )
 returns void
 language plpgsql
@@ -1291,6 +1316,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_tier constant text := llm_private.priced_tier(p_service_tier);
   v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
@@ -1305,8 +1331,9 @@ begin
     llm_private.begin_reserving(
       v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
     ),
-    p_task, p_provider, p_model, p_key_source, coalesce(p_input_tokens, 0),
-    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1
+    p_task, p_provider, llm_private.canonical_model(p_provider, p_model), p_key_source, coalesce(p_input_tokens, 0),
+    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1,
+    p_service_tier => v_tier
   );
   if v_weighed.refusal is not null then
     perform llm_private.refuse(v_weighed.refusal);
@@ -1823,7 +1850,8 @@ create function public.reserve_llm_attempt(
   p_key_source text,
   p_task text default null,
   p_input_tokens integer default null,
-  p_output_tokens integer default null
+  p_output_tokens integer default null,
+  p_service_tier text default null
 )
 returns void
 language plpgsql
@@ -1832,7 +1860,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform llm_private.reserve_attempt(
-    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens
+    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens, p_service_tier
   );
 end
 $$;
@@ -1840,6 +1868,7 @@ $$;
 comment on function public.reserve_llm_attempt is
 'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
+p_service_tier: the requested tier, at whose price a quota of cost reserves.
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
 model_unpriced, request_too_large, runtime_required.';
 

@@ -66,6 +66,63 @@ def test_a_route_reserves_the_most_that_its_first_candidate_may_use(
     assert state(user, quota) == (0, reserved)
 
 
+ALIAS = {"provider": "google", "model": "models/gemini-2.5-pro"}
+
+
+def test_a_model_costs_the_same_under_each_of_its_names(tx: Transaction) -> None:
+    user = new_user(tx)
+    user.holds_key("google")
+    price = tx.admin.rpc(
+        "set_llm_price",
+        p_provider="google",
+        p_model="Models/Gemini-2.5-Pro",
+        p_rates={"input": 0, "output": 7},
+    )
+    assert price["model"] == "gemini-2.5-pro"
+    quota = sets(user, 1, "cost", provider="google")
+    request, route = resolves(user, model="google/models/gemini-2.5-pro", output_tokens=1000)
+    assert route["candidates"][0]["model"] == "gemini-2.5-pro"
+    assert state(user, quota) == (0, 0.007)
+    reserves(user, request, **ALIAS)
+    assert state(user, quota) == (0, 0.007)
+    user.records(request_id=request, **ALIAS, output_tokens=100)
+    assert state(user, quota) == (0.0007, 0)
+    listed = user.rpc("list_llm_prices", p_provider=ALIAS["provider"], p_model=ALIAS["model"])
+    assert (listed[0]["id"], listed[0]["in_force"]) == (price["id"], True)
+    recorded = tx.sql(
+        "select model from public.llm_usage_events where user_id = %s"
+        " union select model from public.llm_usage_totals where user_id = %s",
+        user.id, user.id,
+    )  # fmt: skip
+    assert [row["model"] for row in recorded] == ["gemini-2.5-pro"]
+
+
+def test_a_request_reserves_at_the_price_of_its_service_tier(tx: Transaction, user: Caller) -> None:
+    tx.admin.rpc(
+        "set_llm_price",
+        p_provider="groq",
+        p_model="*",
+        p_rates={"input": 3, "output": 3},
+        p_service_tier="priority",
+    )
+    quota = sets(user, 1, "cost")
+    for tier, reserved in (("priority", 0.003), ("flex", 0.001), ("default", 0.001), (None, 0.001)):
+        request, _ = resolves(user, output_tokens=1000, service_tier=tier)
+        assert state(user, quota) == (0, reserved)
+        user.rpc("release_llm_request", p_request_id=request)
+        reserves(user, request, service_tier=tier)
+        assert state(user, quota) == (0, reserved)
+        user.rpc("release_llm_request", p_request_id=request)
+
+
+@pytest.mark.parametrize("tier", ["", "Priority", "a b", "x" * 33])
+def test_an_invalid_service_tier_is_refused(user: Caller, tier: str) -> None:
+    with refused("invalid_argument", 400):
+        user.rpc("resolve_llm_route", p_service_tier=tier)
+    with refused("invalid_argument", 400):
+        reserves(user, request_id(), service_tier=tier)
+
+
 def test_unbounded_output_reserves_the_amount_set_by_the_operator(tx: Transaction, user: Caller) -> None:
     tx.admin.rpc("set_llm_operator_settings", p_changes={"unbounded_output_tokens": 777})
     quota = sets(user, 10_000, "tokens")

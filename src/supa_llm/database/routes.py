@@ -72,4 +72,5 @@ def _demand_args(demand: Demand) -> dict[str, Any]:
         "p_request_id": str(demand.request_id),
         "p_input_tokens": demand.input_tokens,
         "p_output_tokens": demand.output_tokens,
+        **({"p_service_tier": demand.service_tier} if demand.service_tier else {}),
     }
