@@ -145,7 +145,7 @@ begin
   end if;
   return query
   select p.id, p_model, 'requested' from public.llm_providers as p
-  where p_model ~ p.model_pattern
+  where case when strpos(p_model, '/') > 0 then llm_private.canonical_model(p.id, p_model) else p_model end ~ p.model_pattern
   order by (p.id = p_default_provider) desc nulls last, p.position, p.id;
   if found then
     return;
@@ -253,7 +253,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
+        p.*, p.model_prefixes <> '{}' as prefixed, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -295,7 +295,8 @@ begin
     )
 
     select
-      c.id, c.name, c.model,
+      c.id, c.name,
+      case when c.prefixed and strpos(c.model, '/') > 0 then llm_private.canonical_model(c.id, c.model) else c.model end,
       case c.step
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
@@ -542,7 +543,8 @@ create function llm_private.reserve_route(
   p_request_id uuid,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_requests integer
+  p_requests integer,
+  p_service_tier text
 )
 returns llm_private.reserved_route
 language plpgsql
@@ -572,7 +574,7 @@ begin
     end if;
     v_weighed := llm_private.weigh_attempt(
       p_user, p_runtime, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
-      p_input_tokens, p_output_tokens, p_requests
+      p_input_tokens, p_output_tokens, p_requests, p_service_tier => p_service_tier
     );
     if v_weighed.refusal is null then
       perform llm_private.reserve(p_user, p_runtime, p_request_id, 1, v_weighed);
@@ -598,7 +600,7 @@ $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -721,7 +723,8 @@ create function llm_private.resolve_route(
   p_request_id uuid,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_requests integer
+  p_requests integer,
+  p_service_tier text
 )
 returns json
 language plpgsql
@@ -738,6 +741,7 @@ declare
   v_route llm_private.keyed_route;
   v_reserved llm_private.reserved_route;
   v_output_tokens integer;
+  v_tier text;
 begin
   perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
@@ -748,6 +752,9 @@ begin
     perform llm_private.ensure_settings(v_user);
   end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  if p_service_tier is not null then
+    v_tier := llm_private.priced_tier(p_service_tier);
+  end if;
   if llm_private.has_quotas(v_user) then
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
@@ -774,7 +781,7 @@ begin
   v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
   v_reserved := llm_private.reserve_route(
     v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0), v_output_tokens,
-    p_requests
+    p_requests, v_tier
   );
   return json_build_object(
     'task', p_task,
@@ -807,7 +814,8 @@ create function public.resolve_llm_route(
   p_request_id uuid default null,
   p_input_tokens integer default null,
   p_output_tokens integer default null,
-  p_requests integer default 1
+  p_requests integer default 1,
+  p_service_tier text default null
 )
 returns json
 language plpgsql
@@ -816,7 +824,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return llm_private.resolve_route(
-    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests
+    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests,
+    p_service_tier
   );
 end
 $$;
@@ -830,14 +839,14 @@ p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operat
 operator has a key for.
 A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
 p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
-attempt must then keep to), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
+attempt must then keep to; in a quota of cost at the price of p_service_tier), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
 of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
-keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
+keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
   p_task text default null,

@@ -207,6 +207,22 @@ comment on function llm_private.usage_names is
 'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
 (other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
 
+create function llm_private.canonical_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.canonical_attempt is
+'An attempt with the one name of its model and of its service tier.';
+
 create function llm_private.charged_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
 language plpgsql
@@ -284,6 +300,9 @@ begin
     )
   ) is not true then
     perform llm_private.refuse_attempt(p_attempt);
+  end if;
+  if p_attempt.service_tier is not null or strpos(p_attempt.model, '/') > 0 then
+    p_attempt := llm_private.canonical_attempt(p_attempt);
   end if;
   if p_attempt.other_tokens is not null then
     perform llm_private.check_other_tokens(
@@ -531,8 +550,8 @@ begin
   values (
     v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
-    p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
-    v_attempt.list_cost, v_attempt.price_id
+    p_output_tokens, p_reasoning_tokens, p_other_tokens, v_attempt.service_tier, v_attempt.cost,
+    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id
   )
   on conflict do nothing;
   if not found then

@@ -63,6 +63,7 @@ export const shell: Record<keyof typeof english, string> = {
     "Gespeicherte Schlüssel sind derzeit nicht lesbar. Bitte wenden Sie sich an den Support der App.",
   "error.migrations_missing":
     "Dem Projekt fehlt ein Update von supa-llm. Bitte wenden Sie sich an den Support der App.",
+  "error.request_too_large": "Diese Anfrage darf nicht so viel von einem gemeinsamen Kontingent reservieren.",
   "error.model_unpriced": "Dieses Modell hat keinen Preis, und es gilt ein Ausgabenlimit.",
   "error.no_usable_key": "Mit Ihren Schlüsseln kann kein Anbieter diese Anfrage bearbeiten.",
   "error.not_found": "Dieser Eintrag ist nicht mehr vorhanden.",

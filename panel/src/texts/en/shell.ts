@@ -54,6 +54,7 @@ export const shell = {
   "error.keys_rate_limited": "All providers that could serve this request are rate-limited. Try again later.",
   "error.master_key_missing": "Stored keys are unreadable right now. Please contact the app's support.",
   "error.migrations_missing": "The project lacks an update of supa-llm. Please contact the app's support.",
+  "error.request_too_large": "This request would reserve too much of a shared quota.",
   "error.model_unpriced": "This model has no price, and a spending limit applies.",
   "error.no_usable_key": "No provider can serve this request with your keys.",
   "error.not_found": "This item no longer exists.",
