@@ -710,7 +710,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event json;
-  v_answers json[] := '{}';
+  v_answers json[] := '{}'::json[];
   v_state text;
   v_message text;
   v_code text;
@@ -763,7 +763,7 @@ begin
     'an array of at most 500 events and 1 MB'
   );
   if json_array_length(p_events) = 0 then
-    return '[]';
+    return '[]'::json;
   end if;
   begin
     return llm_private.record_events(p_events, v_user, v_runtime);
