@@ -476,6 +476,7 @@ create table llm_private.operator_settings (
   operator_keys_for_anonymous boolean not null default false,
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
+  largest_request_percent integer not null default 25 check (largest_request_percent between 1 and 100),
   unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
@@ -504,6 +505,8 @@ comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
 'When a reservation of a quota expires; set it longer than the longest request.';
+comment on column llm_private.operator_settings.largest_request_percent is
+'The most of a shared quota that one request may reserve, so that none blocks all others.';
 comment on column llm_private.operator_settings.unsettled_reservations is
 'What an expired reservation that was never settled does in an enforced quota of the operator''s. count: it counts as
 used, so that not reporting usage never pays. free: it counts as nothing.';
@@ -565,8 +568,8 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
-      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, lease_seconds, '
-      'operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
+      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
+      'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
       'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
@@ -583,6 +586,7 @@ begin
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
       unsettled_reservations = v_row.unsettled_reservations,
+      largest_request_percent = v_row.largest_request_percent,
       events_kept_months = v_row.events_kept_months,
       audit_kept_months = v_row.audit_kept_months,
       changes_per_day = v_row.changes_per_day,
@@ -593,7 +597,7 @@ begin
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
-      'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default, '
+      'keys_readable_by: owner or runtime; largest_request_percent: 1 to 100; lease_seconds: 30 to 3600; operator_keys_by_default, '
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
@@ -2614,27 +2618,6 @@ $$;
 
 comment on function llm_private.remember_charge is
 'Cache the price that find_price() found, for attempts of the same model, time and size.';
-
-create function llm_private.trim_price_caches()
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_most constant integer := 10000;
-begin
-  if (select count(*) from llm_private.charges as c where c.price_id is null) > v_most then
-    delete from llm_private.charges where price_id is null;
-  end if;
-  if (select count(*) from llm_private.price_names as n where n.name is null) > v_most then
-    delete from llm_private.price_names where name is null;
-  end if;
-end
-$$;
-
-comment on function llm_private.trim_price_caches is
-'Empty the caches of models without a price if they are long, because users can invent model names.';
 
 create function llm_private.charge(
   p_user uuid,
@@ -5972,6 +5955,19 @@ $$;
 
 comment on function llm_private.quota_amount is 'An amount in the unit of a quota, as text.';
 
+create function llm_private.largest_request(p_quota llm_private.quotas)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_quota.amount * (select o.largest_request_percent from llm_private.operator_settings as o) / 100;
+end
+$$;
+
+comment on function llm_private.largest_request is 'The most that one request may reserve in a shared quota.';
+
 create function llm_private.quota_refusal(
   p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
 )
@@ -6000,6 +5996,10 @@ begin
     'reason', p_reason,
     'message', case p_reason
       when 'model_unpriced' then v_name || ' does not allow unpriced models.'
+      when 'request_too_large' then format(
+        '%s allows one request to reserve at most %s.', v_name,
+        llm_private.quota_amount(p_quota, llm_private.largest_request(p_quota))
+      )
       else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
@@ -6043,6 +6043,11 @@ begin
       || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
       || '. list_llm_quotas() returns it.'
     );
+  elsif p_refusal ->> 'reason' = 'request_too_large' then
+    perform llm_private.fail(
+      422, 'request_too_large', p_refusal ->> 'message',
+      'Set a lower limit of output tokens, send less, or ask the operator to raise largest_request_percent.'
+    );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
@@ -6052,7 +6057,7 @@ end
 $$;
 
 comment on function llm_private.refuse is
-'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
@@ -6127,6 +6132,10 @@ begin
     end if;
     -- An attempt that costs nothing is never beyond a quota of cost.
     if v_quota.enforced and v_amount > 0 then
+      if v_quota.shared and v_quota.unit <> 'requests' and v_amount > llm_private.largest_request(v_quota) then
+        v_weighed.refusal := llm_private.quota_refusal(v_quota, 'request_too_large', null, null, null);
+        return v_weighed;
+      end if;
       if v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
         v_weighed.refusal := llm_private.quota_refusal(
           v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
@@ -7098,7 +7107,7 @@ comment on function public.reserve_llm_attempt is
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 p_service_tier: the requested tier, at whose price a quota of cost reserves.
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void
@@ -7535,7 +7544,11 @@ as $$
         ' ',
         string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
         'Add a key for one of: '
-        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
+        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
+        case
+          when bool_or(line.skipped = 'runtime_required')
+            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+        end
       ),
       ''
     ),
@@ -7754,7 +7767,7 @@ $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -8000,7 +8013,7 @@ reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
-keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
+keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
   p_task text default null,
@@ -10044,7 +10057,6 @@ begin
   perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
-  perform llm_private.trim_price_caches();
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
@@ -10374,6 +10386,11 @@ to service_role;
 grant execute on function
 llm_private.recalculate_costs, llm_private.run_maintenance, llm_private.check_usage
 to service_role;
+
+-- PostgREST -----------------------------------------------------------------------------------------------------------
+
+-- Sent when the migration commits. PostgREST does not know new functions before it has reloaded its schema cache.
+notify pgrst, 'reload schema';
 
 -- 95_data.sql
 

@@ -718,6 +718,19 @@ $$;
 
 comment on function llm_private.quota_amount is 'An amount in the unit of a quota, as text.';
 
+create function llm_private.largest_request(p_quota llm_private.quotas)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_quota.amount * (select o.largest_request_percent from llm_private.operator_settings as o) / 100;
+end
+$$;
+
+comment on function llm_private.largest_request is 'The most that one request may reserve in a shared quota.';
+
 create function llm_private.quota_refusal(
   p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
 )
@@ -746,6 +759,10 @@ begin
     'reason', p_reason,
     'message', case p_reason
       when 'model_unpriced' then v_name || ' does not allow unpriced models.'
+      when 'request_too_large' then format(
+        '%s allows one request to reserve at most %s.', v_name,
+        llm_private.quota_amount(p_quota, llm_private.largest_request(p_quota))
+      )
       else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
@@ -789,6 +806,11 @@ begin
       || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
       || '. list_llm_quotas() returns it.'
     );
+  elsif p_refusal ->> 'reason' = 'request_too_large' then
+    perform llm_private.fail(
+      422, 'request_too_large', p_refusal ->> 'message',
+      'Set a lower limit of output tokens, send less, or ask the operator to raise largest_request_percent.'
+    );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
@@ -798,7 +820,7 @@ end
 $$;
 
 comment on function llm_private.refuse is
-'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
@@ -873,6 +895,10 @@ begin
     end if;
     -- An attempt that costs nothing is never beyond a quota of cost.
     if v_quota.enforced and v_amount > 0 then
+      if v_quota.shared and v_quota.unit <> 'requests' and v_amount > llm_private.largest_request(v_quota) then
+        v_weighed.refusal := llm_private.quota_refusal(v_quota, 'request_too_large', null, null, null);
+        return v_weighed;
+      end if;
       if v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
         v_weighed.refusal := llm_private.quota_refusal(
           v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
@@ -1844,7 +1870,7 @@ comment on function public.reserve_llm_attempt is
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 p_service_tier: the requested tier, at whose price a quota of cost reserves.
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void

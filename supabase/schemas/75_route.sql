@@ -418,7 +418,11 @@ as $$
         ' ',
         string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
         'Add a key for one of: '
-        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
+        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
+        case
+          when bool_or(line.skipped = 'runtime_required')
+            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+        end
       ),
       ''
     ),
@@ -637,7 +641,7 @@ $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -883,7 +887,7 @@ reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
-keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
+keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
   p_task text default null,
