@@ -214,8 +214,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
-  p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  -- Providers without prefixes and attempts without a tier save the calls.
+  if exists (select from public.llm_providers as p where p.id = p_attempt.provider and p.model_prefixes <> '{}') then
+    p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  end if;
+  if p_attempt.service_tier is not null then
+    p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  end if;
   return p_attempt;
 end
 $$;
