@@ -1264,8 +1264,13 @@ create table public.llm_providers (
   -- Quotas reserve for this limit, so it must reach the provider.
   constraint output_limit_is_sent check (parameter_names -> 'max_completion_tokens' is distinct from 'null'),
   constraint model_prefixes_end_with_a_slash check (
-    array_position(model_prefixes, null) is null
-    and array_to_string(model_prefixes, ' ') ~ '^([!-~]{1,63}/( |$)){0,8}$' and '' <> all(model_prefixes)
+    array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
+    and array_to_string(model_prefixes, ' ') ~ '^([A-Za-z0-9_-]{1,63}/( |$)){0,8}$'
+  ),
+  constraint models_have_no_prefix check (
+    model_prefixes = '{}'
+    or ('"": "' || default_model || '"' || task_models::text)
+    !~ ('": "(' || array_to_string(model_prefixes, '|') || ')')
   ),
   -- A pattern that does not compile fails here instead of in a user's request.
   constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
@@ -1293,7 +1298,7 @@ comment on column public.llm_providers.parameter_names is
 'OpenAI parameter → the provider''s name for it; null: the parameter is not sent.';
 comment on column public.llm_providers.model_prefixes is
 'Prefixes, each with a trailing slash, that are not part of a model''s name: with {models/}, models/gemini-2.5-pro is
-gemini-2.5-pro. They are removed before a model is requested, priced or recorded.';
+gemini-2.5-pro. They are removed before a model is requested, priced or recorded. The row''s own models have none.';
 comment on column public.llm_providers.position is
 'Order of providers that the user has not ordered; lower comes first.';
 comment on column public.llm_providers.enabled is 'false: the provider serves no requests; its keys stay stored.';
@@ -1379,7 +1384,7 @@ $$;
 comment on function llm_private.add_default_providers is
 'Add the default providers and tasks to the catalog; existing rows stay unchanged.';
 
--- On the hot path, so plpgsql: see uuid_v7_time(). Callers skip it for names without a slash.
+-- On the hot path, so plpgsql: see uuid_v7_time(). Frequent callers skip it for names without a slash.
 create function llm_private.canonical_model(p_provider text, p_model text)
 returns text
 language plpgsql
@@ -3435,9 +3440,9 @@ begin
     );
   end if;
   v_models := array(
-    select llm_private.canonical_model(p.id, p.default_model) from public.llm_providers as p where p.id = p_provider
+    select p.default_model from public.llm_providers as p where p.id = p_provider
     union
-    select llm_private.canonical_model(p.id, m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
     where p.id = p_provider
     union
     select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
@@ -7257,15 +7262,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_prefix constant text := split_part(p_model, '/', 1);
+  v_model text := nullif(substr(p_model, length(v_prefix) + 2), '');
 begin
   perform 1 from public.llm_providers as p where p.id = v_prefix;
   if found then
-    return query select v_prefix, nullif(substr(p_model, length(v_prefix) + 2), ''), 'requested';
+    if strpos(v_model, '/') > 0 then
+      v_model := llm_private.canonical_model(v_prefix, v_model);
+    end if;
+    return query select v_prefix, v_model, 'requested';
     return;
   end if;
   return query
-  select p.id, p_model, 'requested' from public.llm_providers as p
-  where case when strpos(p_model, '/') > 0 then llm_private.canonical_model(p.id, p_model) else p_model end ~ p.model_pattern
+  select p.id, c.model, 'requested' from public.llm_providers as p
+  cross join lateral (
+    select case when strpos(p_model, '/') > 0 then llm_private.canonical_model(p.id, p_model) else p_model end as model
+  ) as c
+  where c.model ~ p.model_pattern
   order by (p.id = p_default_provider) desc nulls last, p.position, p.id;
   if found then
     return;
@@ -7277,7 +7289,7 @@ begin
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
-  return query select p_default_provider, p_model, 'requested';
+  return query select p_default_provider, llm_private.canonical_model(p_default_provider, p_model), 'requested';
 end
 $$;
 
@@ -7299,7 +7311,16 @@ begin
   end if;
   if p_override is not null then
     v_named := v_named || array(
-      select row(o.entry ->> 'provider', o.entry ->> 'model', o.reason)::llm_private.named_model
+      select
+        row(
+          o.entry ->> 'provider',
+          case
+            when strpos(o.entry ->> 'model', '/') > 0
+              then llm_private.canonical_model(o.entry ->> 'provider', o.entry ->> 'model')
+            else o.entry ->> 'model'
+          end,
+          o.reason
+        )::llm_private.named_model
       from (
         select p_override as entry, 'task_override' as reason
         union all
@@ -7314,6 +7335,29 @@ $$;
 comment on function llm_private.named_models is
 'Steps 1 and 2 of the route, in order: the requested model, then the task''s override and its fallbacks. May name a
 provider more than once. Error unknown_model.';
+
+create function llm_private.canonical_preferences(p_preferences jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select jsonb_object_agg(
+      p.key,
+      case
+        when p.value ->> 'model' is null then p.value
+        else jsonb_set(p.value, '{model}', to_jsonb(llm_private.canonical_model(p.key, p.value ->> 'model')))
+      end
+    )
+    from jsonb_each(p_preferences) as p
+  );
+end
+$$;
+
+comment on function llm_private.canonical_preferences is
+'A user''s provider_preferences with the one name of each model.';
 
 create function llm_private.route_settings(p_user uuid, p_task text)
 returns llm_private.route_settings
@@ -7344,6 +7388,9 @@ begin
   into strict v_settings
   from llm_private.operator_settings as o
   left join public.user_llm_settings as s on s.user_id = p_user;
+  if strpos(v_settings.preferences::text, '/') > 0 then
+    v_settings.preferences := llm_private.canonical_preferences(v_settings.preferences);
+  end if;
   return v_settings;
 end
 $$;
@@ -7373,7 +7420,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, p.model_prefixes <> '{}' as prefixed, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
+        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -7415,8 +7462,7 @@ begin
     )
 
     select
-      c.id, c.name,
-      case when c.prefixed and strpos(c.model, '/') > 0 then llm_private.canonical_model(c.id, c.model) else c.model end,
+      c.id, c.name, c.model,
       case c.step
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
@@ -8208,8 +8254,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
-  p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  -- Providers without prefixes and attempts without a tier save the calls.
+  if exists (select from public.llm_providers as p where p.id = p_attempt.provider and p.model_prefixes <> '{}') then
+    p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  end if;
+  if p_attempt.service_tier is not null then
+    p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  end if;
   return p_attempt;
 end
 $$;
@@ -8715,12 +8766,13 @@ begin
     exception when others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
-      if v_state ~ '^(40|53|55|57|58|XX)' then
-        raise;
-      -- PostgreSQL's own messages quote the value.
-      elsif v_state !~ '^PT' then
+      -- PostgreSQL's own messages about a value quote it.
+      if v_state ~ '^22' then
         v_code := 'invalid_argument';
         v_message := 'The event has a field with an invalid type.';
+      -- Any other error may pass, so that the caller should send the events again.
+      elsif v_state !~ '^PT' then
+        raise;
       end if;
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
@@ -8760,7 +8812,7 @@ begin
   end if;
   begin
     return llm_private.record_events(p_events, v_user, v_runtime);
-  exception when raise_exception or data_exception or invalid_parameter_value then
+  exception when data_exception then
     null;
   when others then
     if sqlstate !~ '^PT' then

@@ -42,8 +42,13 @@ create table public.llm_providers (
   -- Quotas reserve for this limit, so it must reach the provider.
   constraint output_limit_is_sent check (parameter_names -> 'max_completion_tokens' is distinct from 'null'),
   constraint model_prefixes_end_with_a_slash check (
-    array_position(model_prefixes, null) is null
-    and array_to_string(model_prefixes, ' ') ~ '^([!-~]{1,63}/( |$)){0,8}$' and '' <> all(model_prefixes)
+    array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
+    and array_to_string(model_prefixes, ' ') ~ '^([A-Za-z0-9_-]{1,63}/( |$)){0,8}$'
+  ),
+  constraint models_have_no_prefix check (
+    model_prefixes = '{}'
+    or ('"": "' || default_model || '"' || task_models::text)
+    !~ ('": "(' || array_to_string(model_prefixes, '|') || ')')
   ),
   -- A pattern that does not compile fails here instead of in a user's request.
   constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
@@ -71,7 +76,7 @@ comment on column public.llm_providers.parameter_names is
 'OpenAI parameter → the provider''s name for it; null: the parameter is not sent.';
 comment on column public.llm_providers.model_prefixes is
 'Prefixes, each with a trailing slash, that are not part of a model''s name: with {models/}, models/gemini-2.5-pro is
-gemini-2.5-pro. They are removed before a model is requested, priced or recorded.';
+gemini-2.5-pro. They are removed before a model is requested, priced or recorded. The row''s own models have none.';
 comment on column public.llm_providers.position is
 'Order of providers that the user has not ordered; lower comes first.';
 comment on column public.llm_providers.enabled is 'false: the provider serves no requests; its keys stay stored.';
@@ -157,7 +162,7 @@ $$;
 comment on function llm_private.add_default_providers is
 'Add the default providers and tasks to the catalog; existing rows stay unchanged.';
 
--- On the hot path, so plpgsql: see uuid_v7_time(). Callers skip it for names without a slash.
+-- On the hot path, so plpgsql: see uuid_v7_time(). Frequent callers skip it for names without a slash.
 create function llm_private.canonical_model(p_provider text, p_model text)
 returns text
 language plpgsql

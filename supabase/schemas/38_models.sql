@@ -22,9 +22,9 @@ begin
     );
   end if;
   v_models := array(
-    select llm_private.canonical_model(p.id, p.default_model) from public.llm_providers as p where p.id = p_provider
+    select p.default_model from public.llm_providers as p where p.id = p_provider
     union
-    select llm_private.canonical_model(p.id, m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+    select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
     where p.id = p_provider
     union
     select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'

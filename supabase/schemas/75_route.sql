@@ -137,15 +137,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_prefix constant text := split_part(p_model, '/', 1);
+  v_model text := nullif(substr(p_model, length(v_prefix) + 2), '');
 begin
   perform 1 from public.llm_providers as p where p.id = v_prefix;
   if found then
-    return query select v_prefix, nullif(substr(p_model, length(v_prefix) + 2), ''), 'requested';
+    if strpos(v_model, '/') > 0 then
+      v_model := llm_private.canonical_model(v_prefix, v_model);
+    end if;
+    return query select v_prefix, v_model, 'requested';
     return;
   end if;
   return query
-  select p.id, p_model, 'requested' from public.llm_providers as p
-  where case when strpos(p_model, '/') > 0 then llm_private.canonical_model(p.id, p_model) else p_model end ~ p.model_pattern
+  select p.id, c.model, 'requested' from public.llm_providers as p
+  cross join lateral (
+    select case when strpos(p_model, '/') > 0 then llm_private.canonical_model(p.id, p_model) else p_model end as model
+  ) as c
+  where c.model ~ p.model_pattern
   order by (p.id = p_default_provider) desc nulls last, p.position, p.id;
   if found then
     return;
@@ -157,7 +164,7 @@ begin
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
-  return query select p_default_provider, p_model, 'requested';
+  return query select p_default_provider, llm_private.canonical_model(p_default_provider, p_model), 'requested';
 end
 $$;
 
@@ -179,7 +186,16 @@ begin
   end if;
   if p_override is not null then
     v_named := v_named || array(
-      select row(o.entry ->> 'provider', o.entry ->> 'model', o.reason)::llm_private.named_model
+      select
+        row(
+          o.entry ->> 'provider',
+          case
+            when strpos(o.entry ->> 'model', '/') > 0
+              then llm_private.canonical_model(o.entry ->> 'provider', o.entry ->> 'model')
+            else o.entry ->> 'model'
+          end,
+          o.reason
+        )::llm_private.named_model
       from (
         select p_override as entry, 'task_override' as reason
         union all
@@ -194,6 +210,29 @@ $$;
 comment on function llm_private.named_models is
 'Steps 1 and 2 of the route, in order: the requested model, then the task''s override and its fallbacks. May name a
 provider more than once. Error unknown_model.';
+
+create function llm_private.canonical_preferences(p_preferences jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select jsonb_object_agg(
+      p.key,
+      case
+        when p.value ->> 'model' is null then p.value
+        else jsonb_set(p.value, '{model}', to_jsonb(llm_private.canonical_model(p.key, p.value ->> 'model')))
+      end
+    )
+    from jsonb_each(p_preferences) as p
+  );
+end
+$$;
+
+comment on function llm_private.canonical_preferences is
+'A user''s provider_preferences with the one name of each model.';
 
 create function llm_private.route_settings(p_user uuid, p_task text)
 returns llm_private.route_settings
@@ -224,6 +263,9 @@ begin
   into strict v_settings
   from llm_private.operator_settings as o
   left join public.user_llm_settings as s on s.user_id = p_user;
+  if strpos(v_settings.preferences::text, '/') > 0 then
+    v_settings.preferences := llm_private.canonical_preferences(v_settings.preferences);
+  end if;
   return v_settings;
 end
 $$;
@@ -253,7 +295,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, p.model_prefixes <> '{}' as prefixed, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
+        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -295,8 +337,7 @@ begin
     )
 
     select
-      c.id, c.name,
-      case when c.prefixed and strpos(c.model, '/') > 0 then llm_private.canonical_model(c.id, c.model) else c.model end,
+      c.id, c.name, c.model,
       case c.step
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason

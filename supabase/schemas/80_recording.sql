@@ -214,8 +214,13 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
-  p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  -- Providers without prefixes and attempts without a tier save the calls.
+  if exists (select from public.llm_providers as p where p.id = p_attempt.provider and p.model_prefixes <> '{}') then
+    p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  end if;
+  if p_attempt.service_tier is not null then
+    p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  end if;
   return p_attempt;
 end
 $$;
@@ -721,12 +726,13 @@ begin
     exception when others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
-      if v_state ~ '^(40|53|55|57|58|XX)' then
-        raise;
-      -- PostgreSQL's own messages quote the value.
-      elsif v_state !~ '^PT' then
+      -- PostgreSQL's own messages about a value quote it.
+      if v_state ~ '^22' then
         v_code := 'invalid_argument';
         v_message := 'The event has a field with an invalid type.';
+      -- Any other error may pass, so that the caller should send the events again.
+      elsif v_state !~ '^PT' then
+        raise;
       end if;
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
@@ -766,7 +772,7 @@ begin
   end if;
   begin
     return llm_private.record_events(p_events, v_user, v_runtime);
-  exception when raise_exception or data_exception or invalid_parameter_value then
+  exception when data_exception then
     null;
   when others then
     if sqlstate !~ '^PT' then
