@@ -67,14 +67,14 @@ BENCHMARKS = (
         "route_p50_quota",
         "resolve a route and reserve in a quota",
         "an RPC that selects 1",
-        aim=None,
+        aim=2.5,
         run=route_p50_quota,
     ),
     Benchmark(
         "usage_p50_quota",
         "record a usage event and settle its reservation",
         "an RPC that inserts a bare row",
-        aim=None,
+        aim=1.8,
         run=usage_p50_quota,
     ),
     Benchmark(

@@ -2654,7 +2654,7 @@ begin
         + coalesce(p_cache_write, 0) * c.per_cache_write, 0
       )) end,
       trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write)),
-      null
+      null::numeric
     into v_cost
     from llm_private.charges as c
     where
@@ -6063,7 +6063,6 @@ comment on function llm_private.refuse is
 
 create function llm_private.weigh_attempt(
   p_user uuid,
-  p_runtime uuid,
   p_quotas llm_private.quotas[],
   p_counters llm_private.quota_counters[],
   p_task text,
@@ -6564,7 +6563,7 @@ begin
   -- All quotas, because another reservation of this attempt may be in any of them.
   v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   v_weighed := llm_private.weigh_attempt(
-    v_user, v_runtime, v_quotas,
+    v_user, v_quotas,
     llm_private.begin_reserving(
       v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
     ),
@@ -7587,8 +7586,8 @@ begin
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
-            v_lines[i].key_source, 1, 1, 1, true
+            v_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
+            1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -7740,7 +7739,7 @@ begin
       );
     end if;
     v_weighed := llm_private.weigh_attempt(
-      p_user, p_runtime, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
+      p_user, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
       p_input_tokens, p_output_tokens, p_requests, p_service_tier => p_service_tier
     );
     if v_weighed.refusal is null then
@@ -7762,6 +7761,7 @@ begin
     end if;
   end loop;
   perform llm_private.refuse(v_refusal);
+  return null;
 end
 $$;
 
@@ -8755,7 +8755,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event json;
-  v_answers json[] := '{}';
+  v_answers json[] := '{}'::json[];
   v_state text;
   v_message text;
   v_code text;
@@ -8766,12 +8766,13 @@ begin
     exception when others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
-      if v_state ~ '^(40|53|55|57|58|XX)' then
-        raise;
-      -- PostgreSQL's own messages quote the value.
-      elsif v_state !~ '^PT' then
+      -- PostgreSQL's own messages about a value quote it.
+      if v_state ~ '^22' then
         v_code := 'invalid_argument';
         v_message := 'The event has a field with an invalid type.';
+      -- Any other error may pass, so that the caller should send the events again.
+      elsif v_state !~ '^PT' then
+        raise;
       end if;
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
@@ -8807,11 +8808,11 @@ begin
     'an array of at most 500 events and 1 MB'
   );
   if json_array_length(p_events) = 0 then
-    return '[]';
+    return '[]'::json;
   end if;
   begin
     return llm_private.record_events(p_events, v_user, v_runtime);
-  exception when raise_exception or data_exception or invalid_parameter_value then
+  exception when data_exception then
     null;
   when others then
     if sqlstate !~ '^PT' then

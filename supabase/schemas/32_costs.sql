@@ -232,7 +232,7 @@ begin
         + coalesce(p_cache_write, 0) * c.per_cache_write, 0
       )) end,
       trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write)),
-      null
+      null::numeric
     into v_cost
     from llm_private.charges as c
     where

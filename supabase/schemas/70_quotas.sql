@@ -826,7 +826,6 @@ comment on function llm_private.refuse is
 
 create function llm_private.weigh_attempt(
   p_user uuid,
-  p_runtime uuid,
   p_quotas llm_private.quotas[],
   p_counters llm_private.quota_counters[],
   p_task text,
@@ -1327,7 +1326,7 @@ begin
   -- All quotas, because another reservation of this attempt may be in any of them.
   v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   v_weighed := llm_private.weigh_attempt(
-    v_user, v_runtime, v_quotas,
+    v_user, v_quotas,
     llm_private.begin_reserving(
       v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
     ),

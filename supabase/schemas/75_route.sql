@@ -461,8 +461,8 @@ begin
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
-            v_lines[i].key_source, 1, 1, 1, true
+            v_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
+            1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -614,7 +614,7 @@ begin
       );
     end if;
     v_weighed := llm_private.weigh_attempt(
-      p_user, p_runtime, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
+      p_user, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
       p_input_tokens, p_output_tokens, p_requests, p_service_tier => p_service_tier
     );
     if v_weighed.refusal is null then
@@ -636,6 +636,7 @@ begin
     end if;
   end loop;
   perform llm_private.refuse(v_refusal);
+  return null;
 end
 $$;
 

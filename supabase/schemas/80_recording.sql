@@ -715,7 +715,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event json;
-  v_answers json[] := '{}';
+  v_answers json[] := '{}'::json[];
   v_state text;
   v_message text;
   v_code text;
@@ -726,12 +726,13 @@ begin
     exception when others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
-      if v_state ~ '^(40|53|55|57|58|XX)' then
-        raise;
-      -- PostgreSQL's own messages quote the value.
-      elsif v_state !~ '^PT' then
+      -- PostgreSQL's own messages about a value quote it.
+      if v_state ~ '^22' then
         v_code := 'invalid_argument';
         v_message := 'The event has a field with an invalid type.';
+      -- Any other error may pass, so that the caller should send the events again.
+      elsif v_state !~ '^PT' then
+        raise;
       end if;
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
@@ -767,11 +768,11 @@ begin
     'an array of at most 500 events and 1 MB'
   );
   if json_array_length(p_events) = 0 then
-    return '[]';
+    return '[]'::json;
   end if;
   begin
     return llm_private.record_events(p_events, v_user, v_runtime);
-  exception when raise_exception or data_exception or invalid_parameter_value then
+  exception when data_exception then
     null;
   when others then
     if sqlstate !~ '^PT' then
