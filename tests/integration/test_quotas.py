@@ -152,6 +152,16 @@ def test_a_request_without_an_output_limit_gets_the_reserved_one(
     assert [body.get("max_completion_tokens") for body in bodies] == [None, 8192]
 
 
+def test_a_request_is_refused_at_the_price_of_its_service_tier(llm: SupaLLM, user: User) -> None:
+    rates = {"input": 1000, "output": 1000}
+    user.rpc("set_llm_price", p_provider="groq", p_model="*", p_rates=rates, p_service_tier="priority")
+    llm.set_quota(0.1, "cost", "month")
+    llm.set_settings(enable_fallbacks=False)
+    assert llm.chat("Hello", max_tokens=10, service_tier="default").text
+    with pytest.raises(QuotaExceededError):
+        llm.chat("Hello", max_tokens=10, service_tier="priority")
+
+
 def test_an_unpriced_model_is_refused_by_an_enforced_quota_of_cost(llm: SupaLLM) -> None:
     llm.set_quota(1, "cost", "month")
     llm.set_key("mistral", key_for("mistral"))

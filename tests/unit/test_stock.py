@@ -91,10 +91,12 @@ class World:
         self.asynchronous = isinstance(database, AsyncDatabase)
         self.cache: Store = AsyncCache() if self.asynchronous else Cache()
 
-    def begin(self, *, task: str = "speed", tokens: int = 300) -> tuple[Any, Route, UUID]:
+    def begin(
+        self, *, task: str = "speed", tokens: int = 300, service_tier: str | None = None
+    ) -> tuple[Any, Route, UUID]:
         """Resolve the route of a request; returns its account, route and ID."""
         request_id = uuid7()
-        demand = Demand(request_id, tokens, 100)
+        demand = Demand(request_id, tokens, 100, service_tier)
         account: Any
         if self.asynchronous:
 
@@ -169,6 +171,13 @@ def test_requests_of_another_size_have_a_stock_of_their_own(kind: Callable[..., 
     for tokens in (300, 400, 500, 5000, 300, 8000):
         world.request(tokens=tokens)
     assert world.database.asked == [1, 10, 100]
+
+
+def test_each_service_tier_has_a_stock_of_its_own(kind: Callable[..., Database]) -> None:
+    world = World(kind())
+    for tier in (None, None, "priority", None, "flex", "priority"):
+        world.request(service_tier=tier)
+    assert world.database.asked == [1, 10, 100, 100]
 
 
 def test_a_request_that_is_not_sent_puts_its_reservation_back(kind: Callable[..., Database]) -> None:
