@@ -177,10 +177,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- A project without quotas saves the longer query.
-  if not exists (select from llm_private.quotas) then
-    return false;
-  end if;
-  return exists (
+  return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
     select from llm_private.quotas as q
@@ -1183,19 +1180,28 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform
-    llm_private.check_value(
-      'invalid_argument',
-      substr(p_request_id::text, 15, 1) = '7'
-      and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes',
-      'p_request_id', 'where a quota applies to the user, a UUIDv7 from when the request began'
-    ),
-    llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
-    llm_private.check_value(
-      'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
-      'p_input_tokens or p_output_tokens', 'null, or 0 or more'
-    ),
-    llm_private.check_value('invalid_argument', p_requests between 1 and 1000, 'p_requests', '1 to 1000');
+  -- One condition for the usual case, as in check_candidate().
+  if (
+    substr(p_request_id::text, 15, 1) = '7'
+    and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes'
+    and p_attempt between 1 and 1000
+    and coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0
+    and p_requests between 1 and 1000
+  ) is not true then
+    perform
+      llm_private.check_value(
+        'invalid_argument',
+        substr(p_request_id::text, 15, 1) = '7'
+        and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes',
+        'p_request_id', 'where a quota applies to the user, a UUIDv7 from when the request began'
+      ),
+      llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
+      llm_private.check_value(
+        'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
+        'p_input_tokens or p_output_tokens', 'null, or 0 or more'
+      ),
+      llm_private.check_value('invalid_argument', p_requests between 1 and 1000, 'p_requests', '1 to 1000');
+  end if;
 end
 $$;
 
