@@ -18,7 +18,7 @@ from bench.measure import Benchmark
 from bench.models import models_p50
 from bench.quotas import quota_overspend
 from bench.reports import report_10m
-from bench.routes import route_calls, route_p50, route_p50_quota, route_scale
+from bench.routes import route_calls, route_calls_quota, route_p50, route_p50_quota, route_scale
 from bench.usage import (
     usage_batch,
     usage_p50,
@@ -39,6 +39,13 @@ BENCHMARKS = (
         run=route_p50,
     ),
     Benchmark("route_calls", "route RPCs of a busy user", "the user's requests", aim=0.02, run=route_calls),
+    Benchmark(
+        "route_calls_quota",
+        "route and reserve RPCs of a busy user bound by a distant quota",
+        "the user's requests",
+        aim=0.05,
+        run=route_calls_quota,
+    ),
     Benchmark("usage_p50", "record a usage event", "an RPC that inserts a bare row", aim=1.3, run=usage_p50),
     Benchmark(
         "usage_rps_hot_user",
@@ -60,14 +67,14 @@ BENCHMARKS = (
         "route_p50_quota",
         "resolve a route and reserve in a quota",
         "an RPC that selects 1",
-        aim=None,
+        aim=2.5,
         run=route_p50_quota,
     ),
     Benchmark(
         "usage_p50_quota",
         "record a usage event and settle its reservation",
         "an RPC that inserts a bare row",
-        aim=None,
+        aim=1.8,
         run=usage_p50_quota,
     ),
     Benchmark(

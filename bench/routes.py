@@ -72,6 +72,28 @@ def route_calls(lab: Lab, rounds: int = 3) -> Measured:
     )
 
 
+def route_calls_quota(lab: Lab, rounds: int = 3) -> Measured:
+    """The same for a user bound by a quota that is far from used up: route and reserve RPCs."""
+    assert lab.emulator
+    ratios = []
+    for _ in range(rounds):
+        user = lab.small.user()
+        set_quota(lab.small, user)
+        before = _reserving_calls(lab.small)
+        with (
+            SupaLLM(user.client(), operator_keys={}) as llm,
+            ThreadPoolExecutor(_THREADS) as threads,
+        ):
+            for _ in threads.map(lambda number, llm=llm: _request(llm, number), range(_REQUESTS)):
+                pass
+        ratios.append((_reserving_calls(lab.small) - before) / _REQUESTS)
+    return Measured(ratios, {"requests": rounds * _REQUESTS, "requests_at_once": _THREADS})
+
+
+def _reserving_calls(project: Project) -> int:
+    return sum(project.calls_seen(name) for name in ("resolve_llm_route", "reserve_llm_attempt"))
+
+
 def set_quota(project: Project, user: User, **quota: Any) -> None:
     """Set an enforced quota for this user; the default is a cost that no benchmark reaches."""
     project.stack.admin(

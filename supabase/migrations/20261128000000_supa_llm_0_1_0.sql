@@ -479,6 +479,7 @@ create table llm_private.operator_settings (
   operator_keys_for_anonymous boolean not null default false,
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
+  largest_request_percent integer not null default 25 check (largest_request_percent between 1 and 100),
   unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
@@ -507,6 +508,8 @@ comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
 'When a reservation of a quota expires; set it longer than the longest request.';
+comment on column llm_private.operator_settings.largest_request_percent is
+'The most of a shared quota that one request may reserve, so that none blocks all others.';
 comment on column llm_private.operator_settings.unsettled_reservations is
 'What an expired reservation that was never settled does in an enforced quota of the operator''s. count: it counts as
 used, so that not reporting usage never pays. free: it counts as nothing.';
@@ -568,8 +571,8 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
-      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, lease_seconds, '
-      'operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
+      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
+      'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
       'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
@@ -586,6 +589,7 @@ begin
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
       unsettled_reservations = v_row.unsettled_reservations,
+      largest_request_percent = v_row.largest_request_percent,
       events_kept_months = v_row.events_kept_months,
       audit_kept_months = v_row.audit_kept_months,
       changes_per_day = v_row.changes_per_day,
@@ -596,7 +600,7 @@ begin
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
-      'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default, '
+      'keys_readable_by: owner or runtime; largest_request_percent: 1 to 100; lease_seconds: 30 to 3600; operator_keys_by_default, '
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
@@ -1241,6 +1245,7 @@ create table public.llm_providers (
   enabled boolean not null default true,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  model_prefixes text[] not null default '{}',
   constraint id_is_lower_case check (id ~ '^[a-z][a-z0-9_-]{0,31}$'),
   constraint name_is_short check (length(name) between 1 and 60),
   -- Keys are sent to this address, so plain HTTP is allowed to this machine only.
@@ -1259,6 +1264,17 @@ create table public.llm_providers (
   ),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
   constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
+  -- Quotas reserve for this limit, so it must reach the provider.
+  constraint output_limit_is_sent check (parameter_names -> 'max_completion_tokens' is distinct from 'null'),
+  constraint model_prefixes_end_with_a_slash check (
+    array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
+    and array_to_string(model_prefixes, ' ') ~ '^([A-Za-z0-9_-]{1,63}/( |$)){0,8}$'
+  ),
+  constraint models_have_no_prefix check (
+    model_prefixes = '{}'
+    or ('"": "' || default_model || '"' || task_models::text)
+    !~ ('": "(' || array_to_string(model_prefixes, '|') || ')')
+  ),
   -- A pattern that does not compile fails here instead of in a user's request.
   constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
 );
@@ -1283,6 +1299,9 @@ comment on column public.llm_providers.model_pattern is
 'Regular expression for the provider''s model names, to route requests for a bare model name.';
 comment on column public.llm_providers.parameter_names is
 'OpenAI parameter → the provider''s name for it; null: the parameter is not sent.';
+comment on column public.llm_providers.model_prefixes is
+'Prefixes, each with a trailing slash, that are not part of a model''s name: with {models/}, models/gemini-2.5-pro is
+gemini-2.5-pro. They are removed before a model is requested, priced or recorded. The row''s own models have none.';
 comment on column public.llm_providers.position is
 'Order of providers that the user has not ordered; lower comes first.';
 comment on column public.llm_providers.enabled is 'false: the provider serves no requests; its keys stay stored.';
@@ -1316,7 +1335,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   insert into public.llm_providers (
     id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example, key_url,
-    capabilities, default_model, task_models, model_pattern, parameter_names, position
+    capabilities, default_model, task_models, model_pattern, parameter_names, position, model_prefixes
   )
   values
   (
@@ -1324,14 +1343,14 @@ as $$
     '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gpt-5-mini',
     '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
-    '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10
+    '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10, '{openai/}'
   ),
   (
     'groq', 'Groq', 'https://api.groq.com/openai/v1', 'openai', 'authorization', 'Bearer',
     '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…', 'https://console.groq.com/keys',
     '{chat,streaming,tools,json_schema}', 'openai/gpt-oss-120b',
     '{"speed": "llama-3.1-8b-instant"}',
-    '^(llama|meta-llama/|qwen)', '{"store": null}', 20
+    '^(llama|meta-llama/|qwen)', '{"store": null}', 20, '{}'
   ),
   (
     'mistral', 'Mistral', 'https://api.mistral.ai/v1', 'openai', 'authorization', 'Bearer',
@@ -1340,20 +1359,20 @@ as $$
     '{"speed": "mistral-small-latest", "code": "codestral-latest", "embedding": "mistral-embed"}',
     '^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi)',
     '{"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": null, "store": null, "user": null,
-      "service_tier": null, "safety_identifier": null, "prompt_cache_key": null, "verbosity": null}', 30
+      "service_tier": null, "safety_identifier": null, "prompt_cache_key": null, "verbosity": null}', 30, '{mistral/}'
   ),
   (
     'anthropic', 'Anthropic', 'https://api.anthropic.com', 'anthropic', 'x-api-key', '',
     '^sk-ant-[A-Za-z0-9_-]{16,}$', 'sk-ant-…', 'https://console.anthropic.com/settings/keys',
     '{chat,streaming,tools,json_schema,vision}', 'claude-sonnet-4-5',
-    '{"speed": "claude-haiku-4-5"}', '^claude', '{}', 40
+    '{"speed": "claude-haiku-4-5"}', '^claude', '{}', 40, '{anthropic/}'
   ),
   (
     'google', 'Google', 'https://generativelanguage.googleapis.com', 'google', 'x-goog-api-key', '',
     '^(AIza|AQ\.)[A-Za-z0-9_-]{16,}$', 'AIza…', 'https://aistudio.google.com/apikey',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gemini-2.5-flash',
     '{"speed": "gemini-2.5-flash-lite", "code": "gemini-2.5-pro", "embedding": "gemini-embedding-001"}',
-    '^(gemini|gemma)', '{}', 50
+    '^(gemini|gemma)', '{}', 50, '{models/,google/}'
   )
   on conflict (id) do nothing;
 
@@ -1368,6 +1387,33 @@ $$;
 comment on function llm_private.add_default_providers is
 'Add the default providers and tasks to the catalog; existing rows stay unchanged.';
 
+-- On the hot path, so plpgsql: see uuid_v7_time(). Frequent callers skip it for names without a slash.
+create function llm_private.canonical_model(p_provider text, p_model text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_prefixes constant text[] := (select p.model_prefixes from public.llm_providers as p where p.id = p_provider);
+  v_model text := p_model;
+  v_prefix text;
+begin
+  if v_prefixes <> '{}' then
+    loop
+      select u into v_prefix from unnest(v_prefixes) as u where starts_with(v_model, u) and v_model <> u limit 1;
+      exit when not found;
+      v_model := substr(v_model, length(v_prefix) + 1);
+    end loop;
+  end if;
+  return v_model;
+end
+$$;
+
+comment on function llm_private.canonical_model is
+'The one name of a provider''s model, under which it is requested, priced, counted and recorded: without the provider''s
+model_prefixes.';
+
 create function llm_private.set_provider(p_provider jsonb)
 returns jsonb
 language plpgsql
@@ -1381,7 +1427,8 @@ declare
     'wire_format', 'openai', 'key_header', 'authorization',
     'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '', 'key_url', '',
     'capabilities', '["chat", "streaming", "tools", "json_schema"]'::jsonb, 'task_models', '{}'::jsonb,
-    'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now()
+    'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now(),
+    'model_prefixes', '[]'::jsonb
   );
   v_old jsonb;
   v_unknown text;
@@ -1420,7 +1467,8 @@ begin
       capabilities = excluded.capabilities,
       default_model = excluded.default_model, task_models = excluded.task_models,
       model_pattern = excluded.model_pattern, parameter_names = excluded.parameter_names,
-      position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at;
+      position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at,
+      model_prefixes = excluded.model_prefixes;
   exception when data_exception or integrity_constraint_violation then
     get stacked diagnostics v_constraint = constraint_name;
     perform llm_private.fail(
@@ -2105,14 +2153,14 @@ begin
   perform
     llm_private.check_length('p_provider', p_provider, 32),
     llm_private.check_length('p_model', p_model, 200);
-  v_model := lower(p_model);
+  v_model := llm_private.canonical_model(p_provider, lower(p_model));
   if p_model is not null and p_provider is null then
     perform llm_private.fail(400, 'invalid_argument', 'p_model is given without p_provider.', 'Add p_provider.');
   end if;
   if p_model is not null then
     v_name := llm_private.price_name(p_provider, v_model);
     v_in_force := llm_private.find_price(
-      v_user, p_provider, p_model, case when v_user is null then 'operator' else 'user' end, null, now()
+      v_user, p_provider, v_model, case when v_user is null then 'operator' else 'user' end, null, now()
     );
   end if;
   return coalesce(
@@ -2249,7 +2297,7 @@ begin
   v_price.source := case when v_user is null then 'operator' else 'user' end;
   v_price.user_id := v_user;
   v_price.provider := p_provider;
-  v_price.model := lower(p_model);
+  v_price.model := llm_private.canonical_model(p_provider, lower(p_model));
   v_price.rates := p_rates;
   v_price.valid_from := p_valid_from;
   v_price.valid_until := p_valid_until;
@@ -2573,27 +2621,6 @@ $$;
 
 comment on function llm_private.remember_charge is
 'Cache the price that find_price() found, for attempts of the same model, time and size.';
-
-create function llm_private.trim_price_caches()
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_most constant integer := 10000;
-begin
-  if (select count(*) from llm_private.charges as c where c.price_id is null) > v_most then
-    delete from llm_private.charges where price_id is null;
-  end if;
-  if (select count(*) from llm_private.price_names as n where n.name is null) > v_most then
-    delete from llm_private.price_names where name is null;
-  end if;
-end
-$$;
-
-comment on function llm_private.trim_price_caches is
-'Empty the caches of models without a price if they are long, because users can invent model names.';
 
 create function llm_private.charge(
   p_user uuid,
@@ -5940,6 +5967,19 @@ $$;
 
 comment on function llm_private.quota_amount is 'An amount in the unit of a quota, as text.';
 
+create function llm_private.largest_request(p_quota llm_private.quotas)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_quota.amount * (select o.largest_request_percent from llm_private.operator_settings as o) / 100;
+end
+$$;
+
+comment on function llm_private.largest_request is 'The most that one request may reserve in a shared quota.';
+
 create function llm_private.quota_refusal(
   p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
 )
@@ -5968,6 +6008,10 @@ begin
     'reason', p_reason,
     'message', case p_reason
       when 'model_unpriced' then v_name || ' does not allow unpriced models.'
+      when 'request_too_large' then format(
+        '%s allows one request to reserve at most %s.', v_name,
+        llm_private.quota_amount(p_quota, llm_private.largest_request(p_quota))
+      )
       else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
@@ -6011,6 +6055,11 @@ begin
       || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
       || '. list_llm_quotas() returns it.'
     );
+  elsif p_refusal ->> 'reason' = 'request_too_large' then
+    perform llm_private.fail(
+      422, 'request_too_large', p_refusal ->> 'message',
+      'Set a lower limit of output tokens, send less, or ask the operator to raise largest_request_percent.'
+    );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
@@ -6020,13 +6069,12 @@ end
 $$;
 
 comment on function llm_private.refuse is
-'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
 create function llm_private.weigh_attempt(
   p_user uuid,
-  p_runtime uuid,
   p_quotas llm_private.quotas[],
   p_counters llm_private.quota_counters[],
   p_task text,
@@ -6036,7 +6084,8 @@ create function llm_private.weigh_attempt(
   p_input_tokens integer,
   p_output_tokens integer,
   p_requests integer,
-  p_preview boolean default false
+  p_preview boolean default false,
+  p_service_tier text default null
 )
 returns llm_private.weighed_attempt
 language plpgsql
@@ -6072,12 +6121,14 @@ begin
       v_charge := case
         when p_preview then llm_private.cost_of(
           llm_private.find_price(
-            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source, null, now()
+            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source,
+            p_service_tier, now()
           ),
           p_input_tokens, 0, 0, p_output_tokens, 0, null
         )
         else llm_private.charge(
-          p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+          p_user, p_provider, p_model, p_key_source, p_service_tier, now(), p_input_tokens, 0, 0, p_output_tokens, 0,
+          null
         )
       end;
       if v_quota.set_by = 'operator' and not p_preview then
@@ -6092,6 +6143,10 @@ begin
     end if;
     -- An attempt that costs nothing is never beyond a quota of cost.
     if v_quota.enforced and v_amount > 0 then
+      if v_quota.shared and v_quota.unit <> 'requests' and v_amount > llm_private.largest_request(v_quota) then
+        v_weighed.refusal := llm_private.quota_refusal(v_quota, 'request_too_large', null, null, null);
+        return v_weighed;
+      end if;
       if v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
         v_weighed.refusal := llm_private.quota_refusal(
           v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
@@ -6425,6 +6480,27 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
+create function llm_private.priced_tier(p_service_tier text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if length(p_service_tier) > 32 or p_service_tier !~ '^[a-z0-9_-]+$' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_service_tier has an invalid value.',
+      'Allowed: null, or 1 to 32 lowercase letters, digits, _ and -.'
+    );
+  end if;
+  return case when p_service_tier not in ('auto', 'default', 'standard', 'on_demand') then p_service_tier end;
+end
+$$;
+
+comment on function llm_private.priced_tier is
+'The service tier at whose price a request is reserved for and recorded; null for the names of the standard tier. Error
+invalid_argument.';
+
 create function llm_private.check_candidate(p_task text, p_provider text, p_model text, p_key_source text)
 returns void
 language plpgsql
@@ -6488,7 +6564,8 @@ create function llm_private.reserve_attempt(
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_service_tier text
 )
 returns void
 language plpgsql
@@ -6499,6 +6576,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_tier constant text := llm_private.priced_tier(p_service_tier);
   v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
@@ -6509,12 +6587,13 @@ begin
   -- All quotas, because another reservation of this attempt may be in any of them.
   v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   v_weighed := llm_private.weigh_attempt(
-    v_user, v_runtime, v_quotas,
+    v_user, v_quotas,
     llm_private.begin_reserving(
       v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
     ),
-    p_task, p_provider, p_model, p_key_source, coalesce(p_input_tokens, 0),
-    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1
+    p_task, p_provider, llm_private.canonical_model(p_provider, p_model), p_key_source, coalesce(p_input_tokens, 0),
+    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1,
+    p_service_tier => v_tier
   );
   if v_weighed.refusal is not null then
     perform llm_private.refuse(v_weighed.refusal);
@@ -7031,7 +7110,8 @@ create function public.reserve_llm_attempt(
   p_key_source text,
   p_task text default null,
   p_input_tokens integer default null,
-  p_output_tokens integer default null
+  p_output_tokens integer default null,
+  p_service_tier text default null
 )
 returns void
 language plpgsql
@@ -7040,7 +7120,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform llm_private.reserve_attempt(
-    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens
+    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens, p_service_tier
   );
 end
 $$;
@@ -7048,8 +7128,9 @@ $$;
 comment on function public.reserve_llm_attempt is
 'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
+p_service_tier: the requested tier, at whose price a quota of cost reserves.
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void
@@ -7205,15 +7286,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_prefix constant text := split_part(p_model, '/', 1);
+  v_model text := nullif(substr(p_model, length(v_prefix) + 2), '');
 begin
   perform 1 from public.llm_providers as p where p.id = v_prefix;
   if found then
-    return query select v_prefix, nullif(substr(p_model, length(v_prefix) + 2), ''), 'requested';
+    if strpos(v_model, '/') > 0 then
+      v_model := llm_private.canonical_model(v_prefix, v_model);
+    end if;
+    return query select v_prefix, v_model, 'requested';
     return;
   end if;
   return query
-  select p.id, p_model, 'requested' from public.llm_providers as p
-  where p_model ~ p.model_pattern
+  select p.id, c.model, 'requested' from public.llm_providers as p
+  cross join lateral (
+    select case when strpos(p_model, '/') > 0 then llm_private.canonical_model(p.id, p_model) else p_model end as model
+  ) as c
+  where c.model ~ p.model_pattern
   order by (p.id = p_default_provider) desc nulls last, p.position, p.id;
   if found then
     return;
@@ -7225,7 +7313,7 @@ begin
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
-  return query select p_default_provider, p_model, 'requested';
+  return query select p_default_provider, llm_private.canonical_model(p_default_provider, p_model), 'requested';
 end
 $$;
 
@@ -7247,7 +7335,16 @@ begin
   end if;
   if p_override is not null then
     v_named := v_named || array(
-      select row(o.entry ->> 'provider', o.entry ->> 'model', o.reason)::llm_private.named_model
+      select
+        row(
+          o.entry ->> 'provider',
+          case
+            when strpos(o.entry ->> 'model', '/') > 0
+              then llm_private.canonical_model(o.entry ->> 'provider', o.entry ->> 'model')
+            else o.entry ->> 'model'
+          end,
+          o.reason
+        )::llm_private.named_model
       from (
         select p_override as entry, 'task_override' as reason
         union all
@@ -7262,6 +7359,29 @@ $$;
 comment on function llm_private.named_models is
 'Steps 1 and 2 of the route, in order: the requested model, then the task''s override and its fallbacks. May name a
 provider more than once. Error unknown_model.';
+
+create function llm_private.canonical_preferences(p_preferences jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select jsonb_object_agg(
+      p.key,
+      case
+        when p.value ->> 'model' is null then p.value
+        else jsonb_set(p.value, '{model}', to_jsonb(llm_private.canonical_model(p.key, p.value ->> 'model')))
+      end
+    )
+    from jsonb_each(p_preferences) as p
+  );
+end
+$$;
+
+comment on function llm_private.canonical_preferences is
+'A user''s provider_preferences with the one name of each model.';
 
 create function llm_private.route_settings(p_user uuid, p_task text)
 returns llm_private.route_settings
@@ -7292,6 +7412,9 @@ begin
   into strict v_settings
   from llm_private.operator_settings as o
   left join public.user_llm_settings as s on s.user_id = p_user;
+  if strpos(v_settings.preferences::text, '/') > 0 then
+    v_settings.preferences := llm_private.canonical_preferences(v_settings.preferences);
+  end if;
   return v_settings;
 end
 $$;
@@ -7444,7 +7567,11 @@ as $$
         ' ',
         string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
         'Add a key for one of: '
-        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
+        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
+        case
+          when bool_or(line.skipped = 'runtime_required')
+            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+        end
       ),
       ''
     ),
@@ -7483,8 +7610,8 @@ begin
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
-            v_lines[i].key_source, 1, 1, 1, true
+            v_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
+            1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -7606,7 +7733,8 @@ create function llm_private.reserve_route(
   p_request_id uuid,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_requests integer
+  p_requests integer,
+  p_service_tier text
 )
 returns llm_private.reserved_route
 language plpgsql
@@ -7635,8 +7763,8 @@ begin
       );
     end if;
     v_weighed := llm_private.weigh_attempt(
-      p_user, p_runtime, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
-      p_input_tokens, p_output_tokens, p_requests
+      p_user, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
+      p_input_tokens, p_output_tokens, p_requests, p_service_tier => p_service_tier
     );
     if v_weighed.refusal is null then
       perform llm_private.reserve(p_user, p_runtime, p_request_id, 1, v_weighed);
@@ -7657,12 +7785,13 @@ begin
     end if;
   end loop;
   perform llm_private.refuse(v_refusal);
+  return null;
 end
 $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -7784,7 +7913,8 @@ create function llm_private.resolve_route(
   p_request_id uuid,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_requests integer
+  p_requests integer,
+  p_service_tier text
 )
 returns json
 language plpgsql
@@ -7801,11 +7931,15 @@ declare
   v_route llm_private.keyed_route;
   v_reserved llm_private.reserved_route;
   v_output_tokens integer;
+  v_tier text;
 begin
   perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  if p_service_tier is not null then
+    v_tier := llm_private.priced_tier(p_service_tier);
+  end if;
   if llm_private.has_quotas(v_user) then
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
@@ -7837,7 +7971,7 @@ begin
   v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
   v_reserved := llm_private.reserve_route(
     v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0), v_output_tokens,
-    p_requests
+    p_requests, v_tier
   );
   return json_build_object(
     'task', p_task,
@@ -7870,7 +8004,8 @@ create function public.resolve_llm_route(
   p_request_id uuid default null,
   p_input_tokens integer default null,
   p_output_tokens integer default null,
-  p_requests integer default 1
+  p_requests integer default 1,
+  p_service_tier text default null
 )
 returns json
 language plpgsql
@@ -7879,7 +8014,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return llm_private.resolve_route(
-    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests
+    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests,
+    p_service_tier
   );
 end
 $$;
@@ -7893,14 +8029,14 @@ p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operat
 operator has a key for.
 A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
 p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
-attempt must then keep to), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
+attempt must then keep to; in a quota of cost at the price of p_service_tier), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
 of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
-keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
+keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
   p_task text default null,
@@ -8134,6 +8270,27 @@ comment on function llm_private.usage_names is
 'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
 (other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
 
+create function llm_private.canonical_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Providers without prefixes and attempts without a tier save the calls.
+  if exists (select from public.llm_providers as p where p.id = p_attempt.provider and p.model_prefixes <> '{}') then
+    p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  end if;
+  if p_attempt.service_tier is not null then
+    p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  end if;
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.canonical_attempt is
+'An attempt with the one name of its model and of its service tier.';
+
 create function llm_private.priced_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
 language plpgsql
@@ -8182,6 +8339,9 @@ begin
     )
   ) is not true then
     perform llm_private.refuse_attempt(p_attempt);
+  end if;
+  if p_attempt.service_tier is not null or strpos(p_attempt.model, '/') > 0 then
+    p_attempt := llm_private.canonical_attempt(p_attempt);
   end if;
   if p_attempt.other_tokens is not null then
     perform llm_private.check_other_tokens(
@@ -8475,12 +8635,13 @@ begin
   perform from public.llm_usage_totals as t
   where
     t.user_id = v_user and t.hour = date_trunc('hour', v_attempt.requested_at, 'UTC') and t.provider = p_provider
-    and t.model = p_model and t.task is not distinct from p_task and t.recorder = v_attempt.recorder
+    and t.model = v_attempt.model and t.task is not distinct from p_task and t.recorder = v_attempt.recorder
   limit 1;
   if not found then
     select n.model, n.task into v_attempt.model, v_attempt.task
     from llm_private.usage_names(
-      v_user, v_attempt.recorder, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, p_model, p_task
+      v_user, v_attempt.recorder, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model,
+      p_task
     ) as n;
   end if;
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
@@ -8492,8 +8653,8 @@ begin
   values (
     v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
-    p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
-    v_attempt.list_cost, v_attempt.price_id
+    p_output_tokens, p_reasoning_tokens, p_other_tokens, v_attempt.service_tier, v_attempt.cost,
+    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id
   )
   on conflict do nothing;
   if not found then
@@ -8653,7 +8814,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event json;
-  v_answers json[] := '{}';
+  v_answers json[] := '{}'::json[];
   v_state text;
   v_message text;
   v_code text;
@@ -8664,12 +8825,13 @@ begin
     exception when others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
-      if v_state ~ '^(40|53|55|57|58|XX)' then
-        raise;
-      -- PostgreSQL's own messages quote the value.
-      elsif v_state !~ '^PT' then
+      -- PostgreSQL's own messages about a value quote it.
+      if v_state ~ '^22' then
         v_code := 'invalid_argument';
         v_message := 'The event has a field with an invalid type.';
+      -- Any other error may pass, so that the caller should send the events again.
+      elsif v_state !~ '^PT' then
+        raise;
       end if;
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
@@ -8705,11 +8867,11 @@ begin
     'an array of at most 500 events and 1 MB'
   );
   if json_array_length(p_events) = 0 then
-    return '[]';
+    return '[]'::json;
   end if;
   begin
     return llm_private.record_events(p_events, v_user, v_runtime);
-  exception when raise_exception or data_exception or invalid_parameter_value then
+  exception when data_exception then
     null;
   when others then
     if sqlstate !~ '^PT' then
@@ -9955,7 +10117,6 @@ begin
   perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
-  perform llm_private.trim_price_caches();
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
@@ -10285,6 +10446,11 @@ to service_role;
 grant execute on function
 llm_private.recalculate_costs, llm_private.run_maintenance, llm_private.check_usage
 to service_role;
+
+-- PostgREST -----------------------------------------------------------------------------------------------------------
+
+-- Sent when the migration commits. PostgREST does not know new functions before it has reloaded its schema cache.
+notify pgrst, 'reload schema';
 
 -- 95_data.sql
 

@@ -9,6 +9,7 @@ create table llm_private.operator_settings (
   operator_keys_for_anonymous boolean not null default false,
   lease_seconds integer not null default 300 check (lease_seconds between 30 and 3600),
   reservation_seconds integer not null default 900 check (reservation_seconds between 30 and 86400),
+  largest_request_percent integer not null default 25 check (largest_request_percent between 1 and 100),
   unsettled_reservations text not null default 'count' check (unsettled_reservations in ('count', 'free')),
   unbounded_output_tokens integer not null default 8192 check (unbounded_output_tokens between 1 and 1000000),
   events_kept_months integer check (events_kept_months between 2 and 1200),
@@ -37,6 +38,8 @@ comment on column llm_private.operator_settings.lease_seconds is
 'How long a runtime or session may keep the keys of a resolved route.';
 comment on column llm_private.operator_settings.reservation_seconds is
 'When a reservation of a quota expires; set it longer than the longest request.';
+comment on column llm_private.operator_settings.largest_request_percent is
+'The most of a shared quota that one request may reserve, so that none blocks all others.';
 comment on column llm_private.operator_settings.unsettled_reservations is
 'What an expired reservation that was never settled does in an enforced quota of the operator''s. count: it counts as
 used, so that not reporting usage never pays. free: it counts as nothing.';
@@ -98,8 +101,8 @@ begin
   if found then
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
-      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, lease_seconds, '
-      'operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
+      'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
+      'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
       'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
@@ -116,6 +119,7 @@ begin
       reservation_seconds = v_row.reservation_seconds,
       unbounded_output_tokens = v_row.unbounded_output_tokens,
       unsettled_reservations = v_row.unsettled_reservations,
+      largest_request_percent = v_row.largest_request_percent,
       events_kept_months = v_row.events_kept_months,
       audit_kept_months = v_row.audit_kept_months,
       changes_per_day = v_row.changes_per_day,
@@ -126,7 +130,7 @@ begin
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
-      'keys_readable_by: owner or runtime; lease_seconds: 30 to 3600; operator_keys_by_default, '
+      'keys_readable_by: owner or runtime; largest_request_percent: 1 to 100; lease_seconds: 30 to 3600; operator_keys_by_default, '
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'

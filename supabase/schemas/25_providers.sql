@@ -20,6 +20,7 @@ create table public.llm_providers (
   enabled boolean not null default true,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
+  model_prefixes text[] not null default '{}',
   constraint id_is_lower_case check (id ~ '^[a-z][a-z0-9_-]{0,31}$'),
   constraint name_is_short check (length(name) between 1 and 60),
   -- Keys are sent to this address, so plain HTTP is allowed to this machine only.
@@ -38,6 +39,17 @@ create table public.llm_providers (
   ),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
   constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
+  -- Quotas reserve for this limit, so it must reach the provider.
+  constraint output_limit_is_sent check (parameter_names -> 'max_completion_tokens' is distinct from 'null'),
+  constraint model_prefixes_end_with_a_slash check (
+    array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
+    and array_to_string(model_prefixes, ' ') ~ '^([A-Za-z0-9_-]{1,63}/( |$)){0,8}$'
+  ),
+  constraint models_have_no_prefix check (
+    model_prefixes = '{}'
+    or ('"": "' || default_model || '"' || task_models::text)
+    !~ ('": "(' || array_to_string(model_prefixes, '|') || ')')
+  ),
   -- A pattern that does not compile fails here instead of in a user's request.
   constraint patterns_compile check ('' ~ key_pattern is not null and ('' ~ model_pattern) in (true, false, null))
 );
@@ -62,6 +74,9 @@ comment on column public.llm_providers.model_pattern is
 'Regular expression for the provider''s model names, to route requests for a bare model name.';
 comment on column public.llm_providers.parameter_names is
 'OpenAI parameter → the provider''s name for it; null: the parameter is not sent.';
+comment on column public.llm_providers.model_prefixes is
+'Prefixes, each with a trailing slash, that are not part of a model''s name: with {models/}, models/gemini-2.5-pro is
+gemini-2.5-pro. They are removed before a model is requested, priced or recorded. The row''s own models have none.';
 comment on column public.llm_providers.position is
 'Order of providers that the user has not ordered; lower comes first.';
 comment on column public.llm_providers.enabled is 'false: the provider serves no requests; its keys stay stored.';
@@ -95,7 +110,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   insert into public.llm_providers (
     id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example, key_url,
-    capabilities, default_model, task_models, model_pattern, parameter_names, position
+    capabilities, default_model, task_models, model_pattern, parameter_names, position, model_prefixes
   )
   values
   (
@@ -103,14 +118,14 @@ as $$
     '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gpt-5-mini',
     '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
-    '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10
+    '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10, '{openai/}'
   ),
   (
     'groq', 'Groq', 'https://api.groq.com/openai/v1', 'openai', 'authorization', 'Bearer',
     '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…', 'https://console.groq.com/keys',
     '{chat,streaming,tools,json_schema}', 'openai/gpt-oss-120b',
     '{"speed": "llama-3.1-8b-instant"}',
-    '^(llama|meta-llama/|qwen)', '{"store": null}', 20
+    '^(llama|meta-llama/|qwen)', '{"store": null}', 20, '{}'
   ),
   (
     'mistral', 'Mistral', 'https://api.mistral.ai/v1', 'openai', 'authorization', 'Bearer',
@@ -119,20 +134,20 @@ as $$
     '{"speed": "mistral-small-latest", "code": "codestral-latest", "embedding": "mistral-embed"}',
     '^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi)',
     '{"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": null, "store": null, "user": null,
-      "service_tier": null, "safety_identifier": null, "prompt_cache_key": null, "verbosity": null}', 30
+      "service_tier": null, "safety_identifier": null, "prompt_cache_key": null, "verbosity": null}', 30, '{mistral/}'
   ),
   (
     'anthropic', 'Anthropic', 'https://api.anthropic.com', 'anthropic', 'x-api-key', '',
     '^sk-ant-[A-Za-z0-9_-]{16,}$', 'sk-ant-…', 'https://console.anthropic.com/settings/keys',
     '{chat,streaming,tools,json_schema,vision}', 'claude-sonnet-4-5',
-    '{"speed": "claude-haiku-4-5"}', '^claude', '{}', 40
+    '{"speed": "claude-haiku-4-5"}', '^claude', '{}', 40, '{anthropic/}'
   ),
   (
     'google', 'Google', 'https://generativelanguage.googleapis.com', 'google', 'x-goog-api-key', '',
     '^(AIza|AQ\.)[A-Za-z0-9_-]{16,}$', 'AIza…', 'https://aistudio.google.com/apikey',
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'gemini-2.5-flash',
     '{"speed": "gemini-2.5-flash-lite", "code": "gemini-2.5-pro", "embedding": "gemini-embedding-001"}',
-    '^(gemini|gemma)', '{}', 50
+    '^(gemini|gemma)', '{}', 50, '{models/,google/}'
   )
   on conflict (id) do nothing;
 
@@ -147,6 +162,33 @@ $$;
 comment on function llm_private.add_default_providers is
 'Add the default providers and tasks to the catalog; existing rows stay unchanged.';
 
+-- On the hot path, so plpgsql: see uuid_v7_time(). Frequent callers skip it for names without a slash.
+create function llm_private.canonical_model(p_provider text, p_model text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_prefixes constant text[] := (select p.model_prefixes from public.llm_providers as p where p.id = p_provider);
+  v_model text := p_model;
+  v_prefix text;
+begin
+  if v_prefixes <> '{}' then
+    loop
+      select u into v_prefix from unnest(v_prefixes) as u where starts_with(v_model, u) and v_model <> u limit 1;
+      exit when not found;
+      v_model := substr(v_model, length(v_prefix) + 1);
+    end loop;
+  end if;
+  return v_model;
+end
+$$;
+
+comment on function llm_private.canonical_model is
+'The one name of a provider''s model, under which it is requested, priced, counted and recorded: without the provider''s
+model_prefixes.';
+
 create function llm_private.set_provider(p_provider jsonb)
 returns jsonb
 language plpgsql
@@ -160,7 +202,8 @@ declare
     'wire_format', 'openai', 'key_header', 'authorization',
     'key_scheme', 'Bearer', 'key_pattern', '^\S+$', 'key_example', '', 'key_url', '',
     'capabilities', '["chat", "streaming", "tools", "json_schema"]'::jsonb, 'task_models', '{}'::jsonb,
-    'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now()
+    'parameter_names', '{}'::jsonb, 'position', 100, 'enabled', true, 'created_at', now(),
+    'model_prefixes', '[]'::jsonb
   );
   v_old jsonb;
   v_unknown text;
@@ -199,7 +242,8 @@ begin
       capabilities = excluded.capabilities,
       default_model = excluded.default_model, task_models = excluded.task_models,
       model_pattern = excluded.model_pattern, parameter_names = excluded.parameter_names,
-      position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at;
+      position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at,
+      model_prefixes = excluded.model_prefixes;
   exception when data_exception or integrity_constraint_violation then
     get stacked diagnostics v_constraint = constraint_name;
     perform llm_private.fail(

@@ -636,14 +636,14 @@ begin
   perform
     llm_private.check_length('p_provider', p_provider, 32),
     llm_private.check_length('p_model', p_model, 200);
-  v_model := lower(p_model);
+  v_model := llm_private.canonical_model(p_provider, lower(p_model));
   if p_model is not null and p_provider is null then
     perform llm_private.fail(400, 'invalid_argument', 'p_model is given without p_provider.', 'Add p_provider.');
   end if;
   if p_model is not null then
     v_name := llm_private.price_name(p_provider, v_model);
     v_in_force := llm_private.find_price(
-      v_user, p_provider, p_model, case when v_user is null then 'operator' else 'user' end, null, now()
+      v_user, p_provider, v_model, case when v_user is null then 'operator' else 'user' end, null, now()
     );
   end if;
   return coalesce(
@@ -780,7 +780,7 @@ begin
   v_price.source := case when v_user is null then 'operator' else 'user' end;
   v_price.user_id := v_user;
   v_price.provider := p_provider;
-  v_price.model := lower(p_model);
+  v_price.model := llm_private.canonical_model(p_provider, lower(p_model));
   v_price.rates := p_rates;
   v_price.valid_from := p_valid_from;
   v_price.valid_until := p_valid_until;

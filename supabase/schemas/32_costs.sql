@@ -197,27 +197,6 @@ $$;
 comment on function llm_private.remember_charge is
 'Cache the price that find_price() found, for attempts of the same model, time and size.';
 
-create function llm_private.trim_price_caches()
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_most constant integer := 10000;
-begin
-  if (select count(*) from llm_private.charges as c where c.price_id is null) > v_most then
-    delete from llm_private.charges where price_id is null;
-  end if;
-  if (select count(*) from llm_private.price_names as n where n.name is null) > v_most then
-    delete from llm_private.price_names where name is null;
-  end if;
-end
-$$;
-
-comment on function llm_private.trim_price_caches is
-'Empty the caches of models without a price if they are long, because users can invent model names.';
-
 create function llm_private.charge(
   p_user uuid,
   p_provider text,

@@ -723,6 +723,19 @@ $$;
 
 comment on function llm_private.quota_amount is 'An amount in the unit of a quota, as text.';
 
+create function llm_private.largest_request(p_quota llm_private.quotas)
+returns numeric
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_quota.amount * (select o.largest_request_percent from llm_private.operator_settings as o) / 100;
+end
+$$;
+
+comment on function llm_private.largest_request is 'The most that one request may reserve in a shared quota.';
+
 create function llm_private.quota_refusal(
   p_quota llm_private.quotas, p_reason text, p_used numeric, p_reserved numeric, p_resets_at timestamptz
 )
@@ -751,6 +764,10 @@ begin
     'reason', p_reason,
     'message', case p_reason
       when 'model_unpriced' then v_name || ' does not allow unpriced models.'
+      when 'request_too_large' then format(
+        '%s allows one request to reserve at most %s.', v_name,
+        llm_private.quota_amount(p_quota, llm_private.largest_request(p_quota))
+      )
       else v_name || ' has too little left'
         || case
           when p_quota.shared then ''
@@ -794,6 +811,11 @@ begin
       || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
       || '. list_llm_quotas() returns it.'
     );
+  elsif p_refusal ->> 'reason' = 'request_too_large' then
+    perform llm_private.fail(
+      422, 'request_too_large', p_refusal ->> 'message',
+      'Set a lower limit of output tokens, send less, or ask the operator to raise largest_request_percent.'
+    );
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
@@ -803,13 +825,12 @@ end
 $$;
 
 comment on function llm_private.refuse is
-'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced.';
+'Raise the result of quota_refusal(). Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 -- Reserve and settle --------------------------------------------------------------------------------------------------
 
 create function llm_private.weigh_attempt(
   p_user uuid,
-  p_runtime uuid,
   p_quotas llm_private.quotas[],
   p_counters llm_private.quota_counters[],
   p_task text,
@@ -819,7 +840,8 @@ create function llm_private.weigh_attempt(
   p_input_tokens integer,
   p_output_tokens integer,
   p_requests integer,
-  p_preview boolean default false
+  p_preview boolean default false,
+  p_service_tier text default null
 )
 returns llm_private.weighed_attempt
 language plpgsql
@@ -855,12 +877,14 @@ begin
       v_charge := case
         when p_preview then llm_private.cost_of(
           llm_private.find_price(
-            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source, null, now()
+            case v_quota.set_by when 'user' then p_user end, p_provider, p_model, p_key_source,
+            p_service_tier, now()
           ),
           p_input_tokens, 0, 0, p_output_tokens, 0, null
         )
         else llm_private.charge(
-          p_user, p_provider, p_model, p_key_source, null, now(), p_input_tokens, 0, 0, p_output_tokens, 0, null
+          p_user, p_provider, p_model, p_key_source, p_service_tier, now(), p_input_tokens, 0, 0, p_output_tokens, 0,
+          null
         )
       end;
       if v_quota.set_by = 'operator' and not p_preview then
@@ -875,6 +899,10 @@ begin
     end if;
     -- An attempt that costs nothing is never beyond a quota of cost.
     if v_quota.enforced and v_amount > 0 then
+      if v_quota.shared and v_quota.unit <> 'requests' and v_amount > llm_private.largest_request(v_quota) then
+        v_weighed.refusal := llm_private.quota_refusal(v_quota, 'request_too_large', null, null, null);
+        return v_weighed;
+      end if;
       if v_counter.used + v_counter.reserved + v_amount > v_quota.amount then
         v_weighed.refusal := llm_private.quota_refusal(
           v_quota, 'quota_exceeded', v_counter.used, v_counter.reserved, v_counter.ends_at
@@ -1208,6 +1236,27 @@ $$;
 comment on function llm_private.check_reservation is
 'Error invalid_argument unless these arguments can be reserved for.';
 
+create function llm_private.priced_tier(p_service_tier text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if length(p_service_tier) > 32 or p_service_tier !~ '^[a-z0-9_-]+$' then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_service_tier has an invalid value.',
+      'Allowed: null, or 1 to 32 lowercase letters, digits, _ and -.'
+    );
+  end if;
+  return case when p_service_tier not in ('auto', 'default', 'standard', 'on_demand') then p_service_tier end;
+end
+$$;
+
+comment on function llm_private.priced_tier is
+'The service tier at whose price a request is reserved for and recorded; null for the names of the standard tier. Error
+invalid_argument.';
+
 create function llm_private.check_candidate(p_task text, p_provider text, p_model text, p_key_source text)
 returns void
 language plpgsql
@@ -1271,7 +1320,8 @@ create function llm_private.reserve_attempt(
   p_model text,
   p_key_source text,
   p_input_tokens integer,
-  p_output_tokens integer
+  p_output_tokens integer,
+  p_service_tier text
 )
 returns void
 language plpgsql
@@ -1282,6 +1332,7 @@ as $$
 declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_tier constant text := llm_private.priced_tier(p_service_tier);
   v_quotas llm_private.quotas[];
   v_weighed llm_private.weighed_attempt;
 begin
@@ -1292,12 +1343,13 @@ begin
   -- All quotas, because another reservation of this attempt may be in any of them.
   v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   v_weighed := llm_private.weigh_attempt(
-    v_user, v_runtime, v_quotas,
+    v_user, v_quotas,
     llm_private.begin_reserving(
       v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
     ),
-    p_task, p_provider, p_model, p_key_source, coalesce(p_input_tokens, 0),
-    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1
+    p_task, p_provider, llm_private.canonical_model(p_provider, p_model), p_key_source, coalesce(p_input_tokens, 0),
+    coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1,
+    p_service_tier => v_tier
   );
   if v_weighed.refusal is not null then
     perform llm_private.refuse(v_weighed.refusal);
@@ -1814,7 +1866,8 @@ create function public.reserve_llm_attempt(
   p_key_source text,
   p_task text default null,
   p_input_tokens integer default null,
-  p_output_tokens integer default null
+  p_output_tokens integer default null,
+  p_service_tier text default null
 )
 returns void
 language plpgsql
@@ -1823,7 +1876,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform llm_private.reserve_attempt(
-    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens
+    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens, p_service_tier
   );
 end
 $$;
@@ -1831,8 +1884,9 @@ $$;
 comment on function public.reserve_llm_attempt is
 'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
+p_service_tier: the requested tier, at whose price a quota of cost reserves.
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void

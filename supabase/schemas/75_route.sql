@@ -137,15 +137,22 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_prefix constant text := split_part(p_model, '/', 1);
+  v_model text := nullif(substr(p_model, length(v_prefix) + 2), '');
 begin
   perform 1 from public.llm_providers as p where p.id = v_prefix;
   if found then
-    return query select v_prefix, nullif(substr(p_model, length(v_prefix) + 2), ''), 'requested';
+    if strpos(v_model, '/') > 0 then
+      v_model := llm_private.canonical_model(v_prefix, v_model);
+    end if;
+    return query select v_prefix, v_model, 'requested';
     return;
   end if;
   return query
-  select p.id, p_model, 'requested' from public.llm_providers as p
-  where p_model ~ p.model_pattern
+  select p.id, c.model, 'requested' from public.llm_providers as p
+  cross join lateral (
+    select case when strpos(p_model, '/') > 0 then llm_private.canonical_model(p.id, p_model) else p_model end as model
+  ) as c
+  where c.model ~ p.model_pattern
   order by (p.id = p_default_provider) desc nulls last, p.position, p.id;
   if found then
     return;
@@ -157,7 +164,7 @@ begin
       || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
     );
   end if;
-  return query select p_default_provider, p_model, 'requested';
+  return query select p_default_provider, llm_private.canonical_model(p_default_provider, p_model), 'requested';
 end
 $$;
 
@@ -179,7 +186,16 @@ begin
   end if;
   if p_override is not null then
     v_named := v_named || array(
-      select row(o.entry ->> 'provider', o.entry ->> 'model', o.reason)::llm_private.named_model
+      select
+        row(
+          o.entry ->> 'provider',
+          case
+            when strpos(o.entry ->> 'model', '/') > 0
+              then llm_private.canonical_model(o.entry ->> 'provider', o.entry ->> 'model')
+            else o.entry ->> 'model'
+          end,
+          o.reason
+        )::llm_private.named_model
       from (
         select p_override as entry, 'task_override' as reason
         union all
@@ -194,6 +210,29 @@ $$;
 comment on function llm_private.named_models is
 'Steps 1 and 2 of the route, in order: the requested model, then the task''s override and its fallbacks. May name a
 provider more than once. Error unknown_model.';
+
+create function llm_private.canonical_preferences(p_preferences jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select jsonb_object_agg(
+      p.key,
+      case
+        when p.value ->> 'model' is null then p.value
+        else jsonb_set(p.value, '{model}', to_jsonb(llm_private.canonical_model(p.key, p.value ->> 'model')))
+      end
+    )
+    from jsonb_each(p_preferences) as p
+  );
+end
+$$;
+
+comment on function llm_private.canonical_preferences is
+'A user''s provider_preferences with the one name of each model.';
 
 create function llm_private.route_settings(p_user uuid, p_task text)
 returns llm_private.route_settings
@@ -224,6 +263,9 @@ begin
   into strict v_settings
   from llm_private.operator_settings as o
   left join public.user_llm_settings as s on s.user_id = p_user;
+  if strpos(v_settings.preferences::text, '/') > 0 then
+    v_settings.preferences := llm_private.canonical_preferences(v_settings.preferences);
+  end if;
   return v_settings;
 end
 $$;
@@ -376,7 +418,11 @@ as $$
         ' ',
         string_agg(line.message, ' ' order by line.ordinality) filter (where line.fixable and line.nth = 1),
         'Add a key for one of: '
-        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.'
+        || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
+        case
+          when bool_or(line.skipped = 'runtime_required')
+            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+        end
       ),
       ''
     ),
@@ -415,8 +461,8 @@ begin
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_runtime, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model,
-            v_lines[i].key_source, 1, 1, 1, true
+            v_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
+            1, true
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -538,7 +584,8 @@ create function llm_private.reserve_route(
   p_request_id uuid,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_requests integer
+  p_requests integer,
+  p_service_tier text
 )
 returns llm_private.reserved_route
 language plpgsql
@@ -567,8 +614,8 @@ begin
       );
     end if;
     v_weighed := llm_private.weigh_attempt(
-      p_user, p_runtime, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
-      p_input_tokens, p_output_tokens, p_requests
+      p_user, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
+      p_input_tokens, p_output_tokens, p_requests, p_service_tier => p_service_tier
     );
     if v_weighed.refusal is null then
       perform llm_private.reserve(p_user, p_runtime, p_request_id, 1, v_weighed);
@@ -589,12 +636,13 @@ begin
     end if;
   end loop;
   perform llm_private.refuse(v_refusal);
+  return null;
 end
 $$;
 
 comment on function llm_private.reserve_route is
 'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, runtime_required.';
+model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -716,7 +764,8 @@ create function llm_private.resolve_route(
   p_request_id uuid,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_requests integer
+  p_requests integer,
+  p_service_tier text
 )
 returns json
 language plpgsql
@@ -733,11 +782,15 @@ declare
   v_route llm_private.keyed_route;
   v_reserved llm_private.reserved_route;
   v_output_tokens integer;
+  v_tier text;
 begin
   perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  if p_service_tier is not null then
+    v_tier := llm_private.priced_tier(p_service_tier);
+  end if;
   if llm_private.has_quotas(v_user) then
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
@@ -769,7 +822,7 @@ begin
   v_output_tokens := coalesce(p_output_tokens, v_operator.unbounded_output_tokens);
   v_reserved := llm_private.reserve_route(
     v_user, v_runtime, v_quotas, p_task, v_route.candidates, p_request_id, coalesce(p_input_tokens, 0), v_output_tokens,
-    p_requests
+    p_requests, v_tier
   );
   return json_build_object(
     'task', p_task,
@@ -802,7 +855,8 @@ create function public.resolve_llm_route(
   p_request_id uuid default null,
   p_input_tokens integer default null,
   p_output_tokens integer default null,
-  p_requests integer default 1
+  p_requests integer default 1,
+  p_service_tier text default null
 )
 returns json
 language plpgsql
@@ -811,7 +865,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return llm_private.resolve_route(
-    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests
+    p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests,
+    p_service_tier
   );
 end
 $$;
@@ -825,14 +880,14 @@ p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operat
 operator has a key for.
 A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
 p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
-attempt must then keep to), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
+attempt must then keep to; in a quota of cost at the price of p_service_tier), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
 of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
-keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced.';
+keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
   p_task text default null,

@@ -207,6 +207,27 @@ comment on function llm_private.usage_names is
 'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
 (other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
 
+create function llm_private.canonical_attempt(p_attempt llm_private.attempt)
+returns llm_private.attempt
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Providers without prefixes and attempts without a tier save the calls.
+  if exists (select from public.llm_providers as p where p.id = p_attempt.provider and p.model_prefixes <> '{}') then
+    p_attempt.model := llm_private.canonical_model(p_attempt.provider, p_attempt.model);
+  end if;
+  if p_attempt.service_tier is not null then
+    p_attempt.service_tier := llm_private.priced_tier(p_attempt.service_tier);
+  end if;
+  return p_attempt;
+end
+$$;
+
+comment on function llm_private.canonical_attempt is
+'An attempt with the one name of its model and of its service tier.';
+
 create function llm_private.priced_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
 language plpgsql
@@ -255,6 +276,9 @@ begin
     )
   ) is not true then
     perform llm_private.refuse_attempt(p_attempt);
+  end if;
+  if p_attempt.service_tier is not null or strpos(p_attempt.model, '/') > 0 then
+    p_attempt := llm_private.canonical_attempt(p_attempt);
   end if;
   if p_attempt.other_tokens is not null then
     perform llm_private.check_other_tokens(
@@ -548,12 +572,13 @@ begin
   perform from public.llm_usage_totals as t
   where
     t.user_id = v_user and t.hour = date_trunc('hour', v_attempt.requested_at, 'UTC') and t.provider = p_provider
-    and t.model = p_model and t.task is not distinct from p_task and t.recorder = v_attempt.recorder
+    and t.model = v_attempt.model and t.task is not distinct from p_task and t.recorder = v_attempt.recorder
   limit 1;
   if not found then
     select n.model, n.task into v_attempt.model, v_attempt.task
     from llm_private.usage_names(
-      v_user, v_attempt.recorder, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, p_model, p_task
+      v_user, v_attempt.recorder, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model,
+      p_task
     ) as n;
   end if;
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
@@ -565,8 +590,8 @@ begin
   values (
     v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source, p_key_id,
     p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
-    p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, v_attempt.cost, v_attempt.cache_savings,
-    v_attempt.list_cost, v_attempt.price_id
+    p_output_tokens, p_reasoning_tokens, p_other_tokens, v_attempt.service_tier, v_attempt.cost,
+    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id
   )
   on conflict do nothing;
   if not found then
@@ -726,7 +751,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_event json;
-  v_answers json[] := '{}';
+  v_answers json[] := '{}'::json[];
   v_state text;
   v_message text;
   v_code text;
@@ -737,12 +762,13 @@ begin
     exception when others then
       get stacked diagnostics
         v_state = returned_sqlstate, v_message = message_text, v_code = pg_exception_detail;
-      if v_state ~ '^(40|53|55|57|58|XX)' then
-        raise;
-      -- PostgreSQL's own messages quote the value.
-      elsif v_state !~ '^PT' then
+      -- PostgreSQL's own messages about a value quote it.
+      if v_state ~ '^22' then
         v_code := 'invalid_argument';
         v_message := 'The event has a field with an invalid type.';
+      -- Any other error may pass, so that the caller should send the events again.
+      elsif v_state !~ '^PT' then
+        raise;
       end if;
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
@@ -778,11 +804,11 @@ begin
     'an array of at most 500 events and 1 MB'
   );
   if json_array_length(p_events) = 0 then
-    return '[]';
+    return '[]'::json;
   end if;
   begin
     return llm_private.record_events(p_events, v_user, v_runtime);
-  exception when raise_exception or data_exception or invalid_parameter_value then
+  exception when data_exception then
     null;
   when others then
     if sqlstate !~ '^PT' then

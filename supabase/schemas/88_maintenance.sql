@@ -134,7 +134,6 @@ begin
   perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
   perform llm_private.add_month_partitions();
-  perform llm_private.trim_price_caches();
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then

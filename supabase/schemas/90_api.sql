@@ -159,3 +159,8 @@ to service_role;
 grant execute on function
 llm_private.recalculate_costs, llm_private.run_maintenance, llm_private.check_usage
 to service_role;
+
+-- PostgREST -----------------------------------------------------------------------------------------------------------
+
+-- Sent when the migration commits. PostgREST does not know new functions before it has reloaded its schema cache.
+notify pgrst, 'reload schema';

@@ -16,7 +16,7 @@ from supa_llm_cli.main import app
 from supa_llm.local.postgres import DefaultPrivileges
 from supa_llm.values.quotas import QuotaPeriod, QuotaUnit
 from supa_llm.values.receipts import KeySource
-from supa_llm.values.usage import Bucket, Dimension, Order
+from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from tests.cli.command import run
 
 NOUNS = (
@@ -39,6 +39,7 @@ CHOICES = {
     ("quotas set", "unit"): QuotaUnit,
     ("usage", "bucket"): Bucket,
     ("usage", "order"): Order,
+    ("usage", "recorded_by"): Reporter,
 }
 
 

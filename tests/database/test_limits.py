@@ -61,6 +61,7 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
         "p_model": "groq/m",
         "p_needs": ["chat"],
         "p_operator_providers": ["openai"],
+        "p_service_tier": "flex",
     },
     "record_llm_usage": {
         **usage_event(outcome="failed", error_class="auth", task="t", service_tier="flex", input_tokens=9),
@@ -101,6 +102,7 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
             "default_model": "m",
             "task_models": {"speed": "m"},
             "parameter_names": {"seed": "random_seed"},
+            "model_prefixes": ["models/"],
             "capabilities": ["chat"],
         }
     },
@@ -120,6 +122,7 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
         **RPCS["reserve_llm_attempt"].attack(VICTIM),
         "p_request_id": request_id(),
         "p_task": "t",
+        "p_service_tier": "flex",
     },
 }
 

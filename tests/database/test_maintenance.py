@@ -127,28 +127,6 @@ def test_maintenance_creates_the_partitions_of_coming_months(tx: Transaction) ->
     assert tx.value("select to_regclass(%s) is not null", f"llm_private.{partition(ahead)}")
 
 
-def test_maintenance_empties_long_caches_of_models_without_a_price(tx: Transaction) -> None:
-    unpriced = "select count(*) from llm_private.charges where price_id is null"
-    cached = "select count(*) from llm_private.price_names where name is null"
-    for number, kept in ((10_000, True), (10_001, False)):
-        tx.sql("delete from llm_private.charges")
-        tx.sql("delete from llm_private.price_names")
-        tx.sql(
-            "insert into llm_private.charges"
-            " (provider, model, key_source, holds_from, holds_until, input_above, input_up_to)"
-            " select 'groq', 'invented-' || i, 'user', '-infinity', 'infinity', -1, 9"
-            " from generate_series(1, %s) as i",
-            number,
-        )
-        tx.sql(
-            "insert into llm_private.price_names (provider, model)"
-            " select 'groq', 'invented-' || i from generate_series(1, %s) as i",
-            number,
-        )
-        maintain(tx)
-        assert (tx.value(unpriced) > 0, tx.value(cached) > 0) == (kept, kept)
-
-
 # Usage check --------------------------------------------------------------------------------------
 
 

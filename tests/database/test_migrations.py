@@ -80,6 +80,12 @@ def test_a_second_push_changes_nothing(stack: Stack, tmp_path: Path) -> None:
     assert "WARN" not in pushed.stdout + pushed.stderr
 
 
+def test_every_migration_reloads_the_schema_cache_of_postgrest() -> None:
+    """A project without Supabase's event triggers does not find a new function before."""
+    for migration in (ROOT / "supabase" / "migrations").glob("*.sql"):
+        assert "\nnotify pgrst, 'reload schema';\n" in migration.read_text(), migration.name
+
+
 def test_the_api_works_with_the_default_privileges_of_new_projects(adopter: Adopter) -> None:
     assert adopter.stack.jwt_secret is not None
     http = Http(adopter.stack, adopter.stack.jwt_secret)

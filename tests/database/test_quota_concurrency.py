@@ -338,3 +338,42 @@ def test_reservations_of_killed_callers_are_freed_when_they_expire(
     assert counter(db, enforced["id"], user.id) == (8, 0)
     assert counter(db, tokens["id"], user.id) == (5000, 0)
     assert_exact(db)
+
+
+# Reserving ahead ----------------------------------------------------------------------------------
+
+
+def requests_ahead(user: Caller, together: int) -> None:
+    """Resolve a route for several requests, and run all that it has reserved for."""
+    begun, route = resolves(user, input_tokens=400, output_tokens=600, requests=together)
+    first = route["candidates"][0]
+    for number in range(route["reserved_requests"]):
+        fate = random.random()
+        if fate < 0.2:
+            user.rpc("release_llm_request", p_request_id=begun, p_requests=1)
+            continue
+        user.records(
+            request_id=begun if number == 0 else request_id(),
+            reservation=begun,
+            provider=first["provider"],
+            model=first["model"],
+            task=route["task"],
+            input_tokens=400,
+            output_tokens=None if fate < 0.3 else random.randint(0, 600),
+        )
+
+
+@pytest.mark.parametrize(("unit", "limit"), [("requests", 400), ("tokens", 400_000), ("cost", 0.4)])
+def test_requests_that_were_reserved_ahead_exceed_no_quota(
+    http: Http, db: Connection, unit: str, limit: float
+) -> None:
+    user = account(http)
+    quota = sets(user, limit, unit)
+    refused = 0
+    while refused < 64:
+        actions = [partial(requests_ahead, user, random.choice([1, 10, 100])) for _ in range(64)]
+        refused = at_once(actions)["quota_exceeded"]
+    used, reserved = counter(db, quota["id"], user.id)
+    assert limit * 0.9 < used <= limit
+    assert reserved == 0
+    assert_exact(db)

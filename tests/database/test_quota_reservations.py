@@ -66,6 +66,63 @@ def test_a_route_reserves_the_most_that_its_first_candidate_may_use(
     assert state(user, quota) == (0, reserved)
 
 
+ALIAS = {"provider": "google", "model": "models/gemini-2.5-pro"}
+
+
+def test_a_model_costs_the_same_under_each_of_its_names(tx: Transaction) -> None:
+    user = new_user(tx)
+    user.holds_key("google")
+    price = tx.admin.rpc(
+        "set_llm_price",
+        p_provider="google",
+        p_model="Models/Gemini-2.5-Pro",
+        p_rates={"input": 0, "output": 7},
+    )
+    assert price["model"] == "gemini-2.5-pro"
+    quota = sets(user, 1, "cost", provider="google")
+    request, route = resolves(user, model="google/models/gemini-2.5-pro", output_tokens=1000)
+    assert route["candidates"][0]["model"] == "gemini-2.5-pro"
+    assert state(user, quota) == (0, 0.007)
+    reserves(user, request, **ALIAS)
+    assert state(user, quota) == (0, 0.007)
+    user.records(request_id=request, **ALIAS, output_tokens=100)
+    assert state(user, quota) == (0.0007, 0)
+    listed = user.rpc("list_llm_prices", p_provider=ALIAS["provider"], p_model=ALIAS["model"])
+    assert (listed[0]["id"], listed[0]["in_force"]) == (price["id"], True)
+    recorded = tx.sql(
+        "select model from public.llm_usage_events where user_id = %s"
+        " union select model from public.llm_usage_totals where user_id = %s",
+        user.id, user.id,
+    )  # fmt: skip
+    assert [row["model"] for row in recorded] == ["gemini-2.5-pro"]
+
+
+def test_a_request_reserves_at_the_price_of_its_service_tier(tx: Transaction, user: Caller) -> None:
+    tx.admin.rpc(
+        "set_llm_price",
+        p_provider="groq",
+        p_model="*",
+        p_rates={"input": 3, "output": 3},
+        p_service_tier="priority",
+    )
+    quota = sets(user, 1, "cost")
+    for tier, reserved in (("priority", 0.003), ("flex", 0.001), ("default", 0.001), (None, 0.001)):
+        request, _ = resolves(user, output_tokens=1000, service_tier=tier)
+        assert state(user, quota) == (0, reserved)
+        user.rpc("release_llm_request", p_request_id=request)
+        reserves(user, request, service_tier=tier)
+        assert state(user, quota) == (0, reserved)
+        user.rpc("release_llm_request", p_request_id=request)
+
+
+@pytest.mark.parametrize("tier", ["", "Priority", "a b", "x" * 33])
+def test_an_invalid_service_tier_is_refused(user: Caller, tier: str) -> None:
+    with refused("invalid_argument", 400):
+        user.rpc("resolve_llm_route", p_service_tier=tier)
+    with refused("invalid_argument", 400):
+        reserves(user, request_id(), service_tier=tier)
+
+
 def test_unbounded_output_reserves_the_amount_set_by_the_operator(tx: Transaction, user: Caller) -> None:
     tx.admin.rpc("set_llm_operator_settings", p_changes={"unbounded_output_tokens": 777})
     quota = sets(user, 10_000, "tokens")
@@ -339,6 +396,23 @@ def test_a_lost_request_holds_no_reservation_after_it_expires(tx: Transaction, u
     assert_exact(tx.connection)
 
 
+def test_usage_that_is_never_recorded_counts_in_the_operators_quota(tx: Transaction, user: Caller) -> None:
+    quota = sets(tx.admin, 5, user_id=user.id)
+    lost, _ = resolves(user)
+    expire(tx.connection, lost)
+    assert state(user, quota) == (1, 0)
+    resolves(user)
+    assert state(user, quota) == (1, 1)
+    # Usage that is recorded late replaces the reservation.
+    user.records(request_id=lost)
+    assert state(user, quota) == (1, 1)
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"unsettled_reservations": "free"})
+    free, _ = resolves(user)
+    expire(tx.connection, free)
+    assert state(user, quota) == (1, 1)
+    assert_exact(tx.connection)
+
+
 def test_expired_reservations_in_alert_only_quotas_are_freed(tx: Transaction, user: Caller) -> None:
     sets(user, 10**6, enforced=False)
     lost = [resolves(user)[0] for _ in range(5)]
@@ -447,3 +521,179 @@ def test_no_reservation_remains_after_every_kind_of_request(
     assert tx.value(held, user.id) == 0
     assert tx.value("select sum(reserved) from llm_private.quota_counters where owner = %s", user.id) == 0
     assert_exact(tx.connection)
+
+
+# Reserving ahead ----------------------------------------------------------------------------------
+
+
+def ahead(user: Caller, requests: int = 10, **arguments: Any) -> tuple[str, dict[str, Any]]:
+    """Resolve a route for several requests of 1000 tokens."""
+    return resolves(user, requests=requests, **{"input_tokens": 400, "output_tokens": 600, **arguments})
+
+
+@pytest.mark.parametrize(("unit", "each"), [("requests", 1), ("tokens", 1000), ("cost", 0.001)])
+def test_a_route_reserves_for_several_requests_of_its_size(user: Caller, unit: str, each: float) -> None:
+    quota = sets(user, 100_000, unit)
+    reserved, route = ahead(user)
+    assert route["reserved_requests"] == 10
+    used, reserved_amount = state(user, quota)
+    assert used == 0
+    assert reserved_amount == pytest.approx(10 * each)
+    user.records(request_id=reserved, input_tokens=400, output_tokens=100)
+    user.records(reservation=reserved, input_tokens=400, output_tokens=100)
+    used, left = state(user, quota)
+    assert left == pytest.approx(8 * each)
+    assert used == pytest.approx(2 if unit == "requests" else each)
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(800, 10), (79, 9), (16, 2), (15, 1), (1, 1)])
+def test_reserving_ahead_takes_at_most_an_eighth_of_what_is_left(
+    user: Caller, limit: int, requests: int
+) -> None:
+    sets(user, limit)
+    assert ahead(user)[1]["reserved_requests"] == requests
+
+
+def test_the_quota_with_the_least_left_decides(user: Caller) -> None:
+    sets(user, 1_000_000, "tokens")
+    small = sets(user, 24)
+    assert ahead(user)[1]["reserved_requests"] == 3
+    assert state(user, small) == (0, 3)
+
+
+def test_an_alert_only_quota_does_not_limit_reserving_ahead(user: Caller) -> None:
+    sets(user, 1, enforced=False)
+    assert ahead(user)[1]["reserved_requests"] == 10
+
+
+def test_unused_requests_are_released(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 100)
+    reserved, _ = ahead(user)
+    user.rpc("release_llm_request", p_request_id=reserved, p_requests=4)
+    assert state(user, quota) == (0, 6)
+    user.rpc("release_llm_request", p_request_id=reserved, p_requests=100)
+    assert state(user, quota) == (0, 0)
+    assert reservations(tx.connection, reserved) == 0
+    assert_exact(tx.connection)
+
+
+def test_requests_beyond_the_reserved_ones_are_counted(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 100)
+    reserved, _ = ahead(user, 2)
+    for _ in range(4):
+        user.records(reservation=reserved)
+    assert state(user, quota) == (4, 0)
+    assert_exact(tx.connection)
+
+
+def test_a_request_reserved_ahead_counts_in_the_period_in_which_it_begins(
+    tx: Transaction, user: Caller
+) -> None:
+    quota = sets(user, 100)
+    reserved, route = ahead(user)
+    assert route["reserved_until"] <= route["expires_at"]
+    for table in ("quota_counters", "reservations"):
+        tx.sql(f"update llm_private.{table} set starts_at = starts_at - interval '2 days'")
+    tx.sql("update llm_private.quota_counters set ends_at = ends_at - interval '2 days'")
+    sets(user, 101)  # which begins the new period
+    user.records(reservation=reserved)
+    assert state(user, quota) == (1, 0)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1001, None])
+def test_the_number_of_requests_is_checked(user: Caller, value: int | None) -> None:
+    sets(user, 10_000)
+    with refused("invalid_argument", 400) as error:
+        resolves(user, requests=value)
+    assert error.value.message.startswith("p_requests ")
+
+
+def test_a_candidate_that_no_quota_counts_reserves_nothing(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 5, provider="openai")
+    route = user.rpc("resolve_llm_route", p_task="speed")  # needs no request ID either
+    assert [(it["provider"], it["metered"]) for it in route["candidates"]] == [
+        ("groq", False),
+        ("openai", True),
+    ]
+    assert route["reserved_requests"] is None
+    assert state(user, quota) == (0, 0)
+
+
+# Unsettled reservations ---------------------------------------------------------------------------
+
+
+def test_an_unsettled_reservation_counts_as_used_in_an_operators_quota(tx: Transaction, user: Caller) -> None:
+    """Otherwise, whoever does not report usage would not pay for it."""
+    quota = sets(tx.admin, 1000, "tokens", user_id=user.id)
+    lost, _ = ahead(user)
+    expire(tx.connection, lost)
+    assert state(user, quota) == (1000, 0)
+    with refused("quota_exceeded", 429):
+        resolves(user)
+    assert_exact(tx.connection)
+
+
+def test_a_late_record_corrects_an_unsettled_reservation(tx: Transaction, user: Caller) -> None:
+    quota = sets(tx.admin, 100_000, "tokens", user_id=user.id)
+    lost, _ = ahead(user, 2)
+    expire(tx.connection, lost)
+    resolves(user, input_tokens=0, output_tokens=1)  # finds that it has expired
+    assert state(user, quota) == (2000, 1)
+    user.records(request_id=lost, input_tokens=10, output_tokens=5)
+    assert state(user, quota) == (1015, 1)
+    user.rpc("release_llm_request", p_request_id=lost)
+    assert state(user, quota) == (15, 1)
+    assert_exact(tx.connection)
+
+
+def test_an_unsettled_reservation_is_forgotten_with_its_period(tx: Transaction, user: Caller) -> None:
+    quota = sets(tx.admin, 100, user_id=user.id)
+    lost, _ = ahead(user)
+    expire(tx.connection, lost)
+    resolves(user)
+    for column in ("starts_at", "ends_at"):
+        tx.sql(f"update llm_private.quota_counters set {column} = {column} - interval '2 days'")
+    tx.sql("update llm_private.reservations set starts_at = starts_at - interval '2 days'")
+    resolves(user)
+    assert state(user, quota) == (0, 1)
+    assert reservations(tx.connection, lost) == 0
+
+
+def test_the_operator_can_free_unsettled_reservations(tx: Transaction, user: Caller) -> None:
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"unsettled_reservations": "free"})
+    quota = sets(tx.admin, 100, user_id=user.id)
+    lost, _ = ahead(user)
+    expire(tx.connection, lost)
+    resolves(user)
+    assert state(user, quota) == (0, 1)
+
+
+def test_an_unsettled_reservation_in_a_users_own_quota_is_freed(tx: Transaction, user: Caller) -> None:
+    quota = sets(user, 100)
+    lost, _ = ahead(user)
+    expire(tx.connection, lost)
+    resolves(user)
+    assert state(user, quota) == (0, 1)
+
+
+# Shares of one request ----------------------------------------------------------------------------
+
+
+def test_one_request_cannot_reserve_most_of_a_shared_quota(
+    tx: Transaction, user: Caller, runtime: str
+) -> None:
+    clear_usage(tx)
+    sets(tx.admin, 10_000, "tokens", shared=True)
+    through = user.through(runtime)
+    resolves(through, output_tokens=2500)
+    with refused("request_too_large", 422) as error:
+        resolves(through, output_tokens=2501)
+    assert "at most 2500 tokens" in error.value.message
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"largest_request_percent": 100})
+    resolves(through, output_tokens=7500)
+
+
+def test_the_largest_share_does_not_limit_other_quotas(user: Caller) -> None:
+    sets(user, 10_000, "tokens")
+    sets(user, 1)
+    resolves(user, output_tokens=10_000)

@@ -423,6 +423,7 @@ def test_operator_keys_require_a_runtime(tx: Transaction, user: Caller, runtime:
     with refused("no_usable_key", 422) as error:
         resolves(user, operator_providers=["groq"])
     assert "Only a registered runtime can use the operator's key for Groq." in error.value.hint
+    assert "set SUPA_LLM_RUNTIME_SECRET" in error.value.hint
     with refused("runtime_required", 403):
         reserves(user, request_id(), key_source="operator")
     through = user.through(runtime)

@@ -184,6 +184,46 @@ def test_an_unknown_model_goes_to_the_default_provider_or_is_refused(user: Calle
     assert models(user, model="brand-new")[0] == "mistral/brand-new"
 
 
+#: Names of gemini-2.5-pro that other clients use.
+ALIASES = ["models/gemini-2.5-pro", "google/gemini-2.5-pro", "models/models/gemini-2.5-pro"]
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_candidate_has_the_models_only_name(tx: Transaction, user: Caller, alias: str) -> None:
+    user.holds_key("google")
+    first = "google/gemini-2.5-pro"
+    assert models(user, model=f"google/{alias}")[0] == first
+    settle(user, task_overrides={"a": {"provider": "google", "model": alias}})
+    assert models(user, task="a")[0] == first
+    settle(user, default_provider="google", provider_preferences={"google": {"model": alias}})
+    assert models(user, task="b")[0] == first
+    for catalog in ({"default_model": alias}, {"task_models": {"speed": "m", "b": alias}}):
+        with refused("invalid_provider", 400):
+            tx.admin.rpc("set_llm_provider", p_provider={"id": "google", **catalog})
+
+
+def test_a_bare_model_with_a_prefix_finds_its_provider(user: Caller) -> None:
+    user.holds_key("google")
+    assert models(user, model="models/gemini-2.5-pro")[0] == "google/gemini-2.5-pro"
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("google/models/", "google/models/"),
+        ("groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-120b"),
+        ("groq/groq/compound", "groq/groq/compound"),
+        ("openai/openai/gpt-5", "openai/gpt-5"),
+        ("openai/models/gpt-5", "openai/models/gpt-5"),
+        ("openai/gpt-5", "openai/gpt-5"),
+        ("groq/Llama-X", "groq/Llama-X"),
+    ],
+)
+def test_only_the_providers_own_prefixes_are_removed(user: Caller, model: str, name: str) -> None:
+    user.holds_key("google")
+    assert models(user, model=model)[0] == name
+
+
 def test_the_override_then_the_users_model_then_the_tasks_model_is_used(user: Caller) -> None:
     assert models(user)[0] == "openai/gpt-5-mini"
     assert "openai/gpt-5-nano" in models(user, task="speed")

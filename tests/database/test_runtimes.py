@@ -110,6 +110,11 @@ def test_last_seen_is_updated_at_most_once_a_minute(tx: Transaction, user: Calle
     assert seen() != before
 
 
+def test_the_database_owner_registers_a_runtime_in_sql(tx: Transaction, user: Caller) -> None:
+    secret = tx.value("select public.register_llm_runtime('app server') ->> 'secret'")
+    assert user.through(secret).records(key_source="operator")
+
+
 def test_runtime_only_keys_cannot_be_read_with_a_token_alone(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
     secret = register(tx)["secret"]

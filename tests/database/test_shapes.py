@@ -126,6 +126,7 @@ FOR_OPERATORS = frozenset(
         "key_pattern",
         "key_scheme",
         "model_pattern",
+        "model_prefixes",
         "parameter_names",
         "position",
         "updated_at",

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from supa_llm.client.recorder import Recorder
-from supa_llm.client.session import Identity
+from supa_llm.client.session import AccessToken
 from supa_llm.database.keys import list_keys
 from supa_llm.database.transport import AsyncDatabase, Database, Project
-from supa_llm.database.usage import record_usage
+from supa_llm.database.usage import usage_event
 from supa_llm.engine.ids import uuid7
 from supa_llm.errors import NotSignedInError
 from supa_llm.values.receipts import Attempt
@@ -65,7 +65,7 @@ def test_usage_recorded_with_a_token_from_the_future_is_not_dropped(
     with httpx.Client() as http:
         recorder = Recorder(Database(project, http).run)
         # Longer than the client repeats one request.
-        recorder.put(record_usage(uuid7(), None, attempt), Identity(token(stack, user, 4)))
+        recorder.put(usage_event(uuid7(), None, attempt), AccessToken.read(token(stack, user, 4)))
         assert recorder.flush(15)
     assert recorder.dropped == 0
     with stack.connect() as db:

@@ -204,6 +204,42 @@ async def test_ten_of_64_concurrent_tasks_fit_a_quota_of_ten(
     assert held(db, user) == (0, 0)
 
 
+def test_a_distant_quota_is_reserved_ahead_and_the_rest_is_released(
+    llm: SupaLLM, user: User, db: psycopg.Connection[Any]
+) -> None:
+    llm.set_quota(10_000, "requests", "day")
+    llm.set_quota(1_000_000, "tokens", "day")
+    assert [attempt(llm) for _ in range(30)] == ["passed"] * 30
+    assert llm.flush()
+    # One request for itself, then ten, then nineteen of a hundred.
+    requests = "select sum(requests) from llm_private.reservations where user_id = %s and amount = 1"
+    assert db.execute(requests, [user.id]).fetchone() == (81,)
+    assert {quota.unit: quota.used for quota in llm.list_quotas()}["requests"] == 30
+    llm.close()
+    assert held(db, user) == (0, 0)
+
+
+def test_several_processes_exceed_no_quota_that_they_reserve_ahead(
+    user: User, providers: Emulator, db: psycopg.Connection[Any]
+) -> None:
+    with SupaLLM(user.client(), operator_keys={}) as first:
+        first.set_key("groq", key_for("groq"))
+        made = first.set_quota(120, "requests", "day")
+        processes = [SupaLLM(user.client(), operator_keys={}) for _ in range(3)]
+        with ThreadPoolExecutor(64) as pool:
+            outcomes = list(pool.map(lambda number: attempt(processes[number % 3]), range(300)))
+        for process in processes:
+            process.close()
+        passed = outcomes.count("passed")
+        assert 100 <= passed <= 120
+        assert outcomes.count("quota_exceeded") == 300 - passed
+        (quota,) = first.list_quotas()
+        assert (quota.id, quota.used, quota.reserved) == (made.id, Decimal(passed), Decimal(0))
+        # What the processes released is there for the next one.
+        assert [attempt(first) for _ in range(121 - passed)][-1] == "quota_exceeded"
+    assert held(db, user) == (0, 0)
+
+
 def test_a_stream_that_is_left_early_counts_as_reserved(
     llm: SupaLLM, user: User, db: psycopg.Connection[Any]
 ) -> None:

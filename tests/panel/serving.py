@@ -15,9 +15,12 @@ from tests.support import Stack, wait_until
 
 @contextmanager
 def serve_site(stack: Stack) -> Iterator[str]:
-    """Yields the page's URL. The operator has a Mistral key."""
+    """Yields the page's URL. The server is a runtime, and the operator has a Mistral key."""
     (port,) = pick_free(1)
-    app = panel_site(stack.api_url, stack.publishable_key, operator_keys={"mistral": "m" * 32})
+    runtime = stack.admin("register_llm_runtime", p_name="panel tests")["secret"]
+    app = panel_site(
+        stack.api_url, stack.publishable_key, runtime_secret=runtime, operator_keys={"mistral": "m" * 32}
+    )
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

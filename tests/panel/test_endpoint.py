@@ -122,11 +122,16 @@ def test_an_unreachable_project_is_reported(user: User) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
 
 
-def test_the_operators_providers_are_listed_without_keys(stack: Stack) -> None:
-    app = panel_endpoint(stack.api_url, stack.publishable_key, operator_keys={"groq": "gsk_secret"})
+@pytest.mark.parametrize(("secret", "listed"), [("slr_secret", ["groq"]), (None, [])])
+def test_a_runtimes_operator_providers_are_listed_without_keys(
+    stack: Stack, secret: str | None, listed: list[str]
+) -> None:
+    app = panel_endpoint(
+        stack.api_url, stack.publishable_key, runtime_secret=secret, operator_keys={"groq": "gsk_secret"}
+    )
     with TestClient(app) as client:
         answer = client.get("/operator-providers")
-    assert answer.json() == {"providers": ["groq"]}
+    assert answer.json() == {"providers": listed}
     assert "gsk_secret" not in answer.text
 
 
@@ -162,7 +167,7 @@ def test_a_route_includes_the_operators_keys_and_this_runtime(stack: Stack, user
         return [candidate["provider"] for candidate in answer.json()["candidates"]]
 
     try:
-        # With an enforced quota, only a registered runtime may use the operator's keys.
+        # Only a registered runtime may use the operator's keys.
         assert sources(None, task="speed") == []
         assert sources(runtime["secret"], task="speed") == ["groq"]
         assert sources(runtime["secret"], changes={"allow_operator_keys": False}) == []

@@ -63,6 +63,16 @@ def app(both: Both, *replies: Reply, **options: Any) -> tuple[App, Any, Web]:
     return App(both, web, account, **options), account, web
 
 
+@pytest.mark.parametrize(
+    "extra", [{"max_tokens": "100"}, {"n": True}, {"max_completion_tokens": -1}, {"models": ["m"]}]
+)
+async def test_an_extra_body_bypasses_no_limit(both: Both, extra: dict[str, Any]) -> None:
+    made, account, web = app(both, answered())
+    with pytest.raises(openai.BadRequestError, match=next(iter(extra))):
+        await made.ask(extra_body=extra)
+    assert (account.demands, web.requests) == ([], [])
+
+
 async def test_answers_and_where_they_came_from(both: Both) -> None:
     made, account, _ = app(both, answered("Hi"), task="code")
     completion = await made.ask()

@@ -535,6 +535,65 @@ async def test_what_is_no_request_is_refused_before_anybody_is_asked(
     assert account.records == []
 
 
+NO_COUNTS: list[Any] = [
+    0, -1, True, False, "100", 1.5, float("inf"), float("nan"), [5], {}, 10**8, 1e300,
+]  # fmt: skip
+#: Limits that providers read in their own ways, or that make a request cost more than its limit says.
+UNCLEAR: list[dict[str, Any]] = [
+    *({name: value} for name in ("max_tokens", "max_completion_tokens", "n") for value in NO_COUNTS),
+    {"max_tokens": 5, "max_completion_tokens": 6},
+    {"service_tier": 1}, {"service_tier": ""}, {"service_tier": "x" * 33}, {"service_tier": "a b"},
+    {"stream": "false"}, {"stream": 1}, {"stream": 0},
+    {"models": ["m", "expensive"]}, {"fallbacks": ["expensive"]}, {"best_of": 5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", UNCLEAR, ids=str)
+async def test_an_unclear_limit_is_refused_before_anything_is_reserved_or_sent(
+    both: Both, body: dict[str, Any]
+) -> None:
+    account = both.account(candidate("one"))
+    with pytest.raises(InvalidInputError, match=next(iter(body))):
+        await both.chat(both.engine(Web({})), account, {**HELLO, **body})
+    assert account.demands == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "form", "reported", "recorded"),
+    [
+        ("priority", {}, None, "priority"),
+        ("priority", {}, "default", None),
+        ("auto", {}, "flex", "flex"),
+        ("auto", {}, None, None),
+        ("flex", {"parameter_names": {"service_tier": None}}, None, None),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_recorded_tier_is_the_reported_one_or_else_the_one_sent(
+    both: Both, asked: str, form: Any, reported: str | None, recorded: str | None, streamed: bool
+) -> None:
+    told = {} if reported is None else {"service_tier": reported}
+    account, body = both.account(candidate("one", **form)), {**HELLO, "service_tier": asked}
+    if streamed:
+        first = event({"id": "c", "choices": [], **told})
+        web = Web({"one": [httpx.Response(200, stream=both.body([first, *STREAM]))]})
+        await both.pieces(both.stream(both.engine(web), account, body))
+    else:
+        whole = {**answered().json(), **told}
+        await both.chat(both.engine(Web({"one": [httpx.Response(200, json=whole)]})), account, body)
+    assert [attempt.service_tier for attempt in account.attempts] == [recorded]
+
+
+@pytest.mark.parametrize("form", ["anthropic", "google"])
+async def test_a_tier_that_is_not_sent_is_not_recorded(both: Both, form: str) -> None:
+    account = both.account(candidate("one", wire_format=form))
+    with pytest.raises(ProviderError):
+        await both.chat(
+            both.engine(Web({"one": [httpx.Response(500)]})), account, {**HELLO, "service_tier": "flex"}
+        )
+    assert [attempt.service_tier for attempt in account.attempts] == [None]
+
+
 def test_timeouts_are_positive() -> None:
     with pytest.raises(InvalidInputError, match="attempt"):
         Timeouts(attempt=0)

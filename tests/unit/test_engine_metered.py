@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import Any
 
 import httpx
@@ -110,17 +112,61 @@ async def test_nobody_else_reserves_or_frees(both: Both) -> None:
     [
         ({}, 700),
         ({"n": 2}, 350),
-        ({"n": "many"}, 700),
+        ({"n": 2.0}, 350),
         ({"max_tokens": 50}, 50),
+        ({"max_tokens": 50.0, "n": 2}, 50),
         ({"max_completion_tokens": 50}, 50),
+        ({"max_tokens": None, "max_completion_tokens": 50}, 50),
+        ({"max_tokens": 50, "max_completion_tokens": 50}, 50),
+        ({"prediction": {"type": "content", "content": "x" * 900}}, 700),
     ],
 )
-async def test_the_output_is_limited_to_what_was_reserved(both: Both, body: Any, sent: int) -> None:
-    account = metered(both, "one", max_output_tokens=700)
+@pytest.mark.parametrize(
+    ("form", "limit"),
+    [
+        ({}, "max_completion_tokens"),
+        ({"parameter_names": {"max_completion_tokens": "max_tokens"}}, "max_tokens"),
+        ({"wire_format": "anthropic"}, "max_tokens"),
+        ({"wire_format": "google"}, "maxOutputTokens"),
+    ],
+    ids=["openai", "mistral", "anthropic", "google"],
+)
+async def test_the_output_is_limited_to_what_was_reserved(
+    both: Both, body: Any, sent: int, form: Any, limit: str
+) -> None:
+    account = both.account(candidate("one", **form), metered=True, max_output_tokens=700)
+    web = Web({"one": [httpx.Response(500)]})
+    with contextlib.suppress(ProviderError, NoCandidateError):
+        await both.chat(both.engine(web), account, {**HELLO, **body})
+    if not web.requests:
+        assert body.get("n")  # these formats return one answer, so the candidate is skipped
+        return
+    asked = json.loads(web.requests[0].content)
+    asked |= asked.get("generationConfig", {})
+    assert asked[limit] == sent
+    assert not {"max_tokens", "max_completion_tokens", "prediction"} - {limit} & asked.keys()
+    output = account.demands[0].output_tokens
+    assert output is None or output == sent * body.get("n", 1)
+
+
+async def test_a_parameter_with_the_limits_other_name_does_not_replace_the_limit(both: Both) -> None:
+    named = candidate("one", parameter_names={"max_completion_tokens": "max_output_tokens"})
+    account = both.account(named, metered=True, max_output_tokens=700)
     web = Web({"one": [answered()]})
-    await both.chat(both.engine(web), account, {**HELLO, **body})
-    asked = httpx.Response(200, content=web.requests[0].content).json()
-    assert asked["max_completion_tokens"] == sent
+    await both.chat(both.engine(web), account, {**HELLO, "max_tokens": 50, "max_output_tokens": 99_999})
+    assert json.loads(web.requests[0].content)["max_output_tokens"] == 50
+
+
+@pytest.mark.parametrize(
+    ("asked", "demanded"),
+    [(None, None), ("auto", None), ("default", None), ("flex", "flex"), ("Priority", "priority")],
+)
+async def test_usage_is_reserved_in_the_requested_service_tier(
+    both: Both, asked: str | None, demanded: str | None
+) -> None:
+    account = metered(both, "one")
+    await both.chat(both.engine(Web({"one": [answered()]})), account, {**HELLO, "service_tier": asked})
+    assert account.demands[0].service_tier == demanded
 
 
 async def test_a_stream_that_is_left_early_keeps_its_reservation_for_its_event(both: Both) -> None:

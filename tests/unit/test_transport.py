@@ -143,6 +143,7 @@ def test_a_missing_function_hints_at_the_migrations() -> None:
     error = failure(coded("PGRST202"))
     assert (type(error), error.code) == (ConfigurationError, "migrations_missing")
     assert "db push" in error.hint
+    assert "notify pgrst" in error.hint
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_requests_go_to_the_methods_url() -> None:
         return WIRE.request("chat", {"messages": USER, **body}, candidate(model)).url
 
     assert url("gemini-3-flash") == "https://g.test/v1beta/models/gemini-3-flash:generateContent"
-    assert url("models/m", stream=True) == "https://g.test/v1beta/models/m:streamGenerateContent?alt=sse"
+    assert url("m", stream=True) == "https://g.test/v1beta/models/m:streamGenerateContent?alt=sse"
     # A model's name cannot change the path.
     assert url("../../x?y#z").startswith("https://g.test/v1beta/models/..%2F..%2Fx%3Fy%23z:")
 
@@ -141,8 +141,9 @@ def test_tools(choice: Any, config: dict[str, Any] | None) -> None:
 
 def test_parameters() -> None:
     made = sent(
-        temperature=0.5, top_p=0.9, seed=3, max_tokens=7, stop=["a"], presence_penalty=1, frequency_penalty=1,
-        reasoning_effort="minimal", stream=True, stream_options={"include_usage": True}, user="u",
+        temperature=0.5, top_p=0.9, seed=3, max_completion_tokens=7, stop=["a"], presence_penalty=1,
+        frequency_penalty=1, reasoning_effort="minimal", stream=True,
+        stream_options={"include_usage": True}, user="u",
     )  # fmt: skip
     assert made["generationConfig"] == {
         "temperature": 0.5,

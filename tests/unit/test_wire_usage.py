@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from supa_llm.values.receipts import Usage
 from supa_llm.wire.anthropic import AnthropicDecoder
 from supa_llm.wire.openai import OpenAIDecoder
-from supa_llm.wire.usage import of_anthropic, of_google, read_usage, served_tier, tier_of_anthropic
+from supa_llm.wire.usage import known_tier, of_anthropic, of_google, read_usage, tier_of_anthropic
 
 
 def test_openais_token_details_are_read() -> None:
@@ -219,14 +219,14 @@ def _sum(other: Any, prefix: str) -> int:
 
 @pytest.mark.parametrize("said", [None, "auto", "default", "standard", "on_demand", "", "x" * 33, "a b", 1])
 def test_the_standard_tier_and_invalid_names_are_no_tier(said: Any) -> None:
-    assert served_tier(said) is None
+    assert known_tier(said) is None
 
 
 @pytest.mark.parametrize(
     ("said", "tier"), [("flex", "flex"), ("Priority", "priority"), ("scale-2", "scale-2")]
 )
 def test_service_tiers(said: str, tier: str) -> None:
-    assert served_tier(said) == tier
+    assert known_tier(said) == tier
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,16 @@ class Story:
         self._explain(
             cleo, None, "she gets the operator's keys, with OpenAI last", ["groq operator", "openai operator"]
         )
+        offered = {"p_operator_providers": ["groq", "openai"]}
+        alone: Any = cleo.sb.rpc("explain_llm_route", offered).execute().data
+        self._claims.check(
+            "without the secret of the app's registered runtime, she gets neither",
+            {"candidates": [], "skipped": ["runtime_required"] * 2},
+            {
+                "candidates": alone["candidates"],
+                "skipped": [line["reason"] for line in alone["skipped"] if line["key_source"] == "operator"],
+            },
+        )
 
     def _explain(self, person: Person, task: str | None, claim: str, expected: Sequence[str]) -> None:
         route = person.llm.explain_route(task)

@@ -14,10 +14,12 @@ from uuid import UUID
 from supa_llm.client.cache import AsyncCache, Cache, Slot, Store
 from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.recorder import Recorder
-from supa_llm.client.session import AccessToken, Identity
+from supa_llm.client.session import Identity
+from supa_llm.client.stock import Pace, Stock, sized
 from supa_llm.database import keys, routes, usage
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database
+from supa_llm.engine.ids import uuid7
 from supa_llm.errors import NoCandidateError, QuotaExceededError, SupaLLMError
 from supa_llm.values.keys import Key
 from supa_llm.values.receipts import Attempt
@@ -25,6 +27,9 @@ from supa_llm.values.routes import Candidate, Demand, Route
 from supa_llm.values.secrets import Secret
 
 T = TypeVar("T")
+
+#: Stands for the ID of any request of a size.
+_ANY = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,10 @@ class _Request:
     needs: tuple[str, ...]
     operator_providers: tuple[str, ...]
 
-    def resolve(self, demand: Demand) -> Call[Route]:
-        return routes.resolve_route(self.task, self.model, self.needs, self.operator_providers, demand)
+    def resolve(self, demand: Demand, requests: int = 1) -> Call[Route]:
+        return routes.resolve_route(
+            self.task, self.model, self.needs, self.operator_providers, demand, requests
+        )
 
     def explain(self) -> Call[Route]:
         return routes.explain_route(self.task, self.model, self.needs, self.operator_providers)
@@ -45,15 +52,15 @@ class _Request:
 
 @dataclass(slots=True)
 class _Fetch:
-    """Effect: get the route from the cache, or run the flow ``load`` and cache its result.
+    """Effect: get a value from the cache, or run the flow ``load`` and cache its result.
 
     Attributes:
-        ran: whether this effect ran ``load``. It did not if the route was cached, or if another request was
+        ran: whether this effect ran ``load``. It did not if the value was cached, or if another request was
             already loading it.
     """
 
-    slot: Slot[Route]
-    load: _RouteFlow = field(repr=False)
+    slot: Slot[Any]
+    load: Generator[_Effect, Any, Any] = field(repr=False)
     ran: bool = False
 
 
@@ -61,30 +68,31 @@ _Effect = _Fetch | Call[Any]
 _RouteFlow = Generator[_Effect, Any, Route]
 
 
-def _find_route(request: _Request, demand: Demand, store: Store, token: AccessToken) -> _RouteFlow:
+def _find_route(request: _Request, demand: Demand, account: _Account) -> _RouteFlow:
     """Decide without I/O how to get the route of a request: from the lease, or from the database.
 
-    A route is reused for its lease, unless a quota counts its first candidate: then each request reserves for
-    itself.
+    A route is reused for its lease, unless a quota counts its first candidate: then it is only for the
+    requests that it has reserved for.
 
     Raises (out of the generator):
         NoCandidateError: no provider can serve the request; it says what the user can do.
     """
     try:
-        if store.kept(token, _metered(request)):
-            return (yield from _resolve(request, demand))
-        fetch = _Fetch(_slot(request), _resolve_after_first(request, demand))
-        try:
-            route: Route = yield fetch
-        except QuotaExceededError:
+        pace = account.pace(request)
+        if pace is None:
+            fetch = _Fetch(_slot(request), _resolve_after_first(request, demand))
+            try:
+                route: Route = yield fetch
+            except QuotaExceededError:
+                if fetch.ran:
+                    raise
+                return (yield from _resolve(request, demand))  # the refused one may have been larger
+            if not route.reserved:
+                return route
+            pace = account.begin_pace(request, route)
             if fetch.ran:
-                raise
-            route = yield from _resolve(request, demand)  # the refused one may have been larger
-        if route.reserved and not fetch.ran:
-            route = yield from _resolve(request, demand)  # the cached one is reserved for another request
-        if route.reserved:
-            store.keep(token, _metered(request), replace(route, candidates=()))
-        return route
+                return route
+        return (yield from _reserved_route(request, demand, pace, account))
     except NoCandidateError as error:
         empty = error
     with suppress(SupaLLMError):  # the error says what to do without these details too
@@ -92,6 +100,32 @@ def _find_route(request: _Request, demand: Demand, store: Store, token: AccessTo
         limited = (yield keys.list_keys()) if empty.code == "keys_rate_limited" else []
         empty.retry_after = _soonest(limited, empty)
     raise empty
+
+
+def _reserved_route(request: _Request, demand: Demand, pace: Pace, account: _Account) -> _RouteFlow:
+    """A route that has reserved for this request: one for several requests or, near a limit, only for it."""
+    slot = account.stock_slot(request, demand)
+    for _ in range(2):
+        if pace.alone:
+            break
+        fetch = _Fetch(slot, _fill_stock(request, demand, pace))
+        try:
+            stock: Stock = yield fetch
+        except QuotaExceededError:
+            pace.near_limit()
+            break
+        if stock.take():
+            account.use(stock)
+            return stock.route
+        account.discard(slot, stock)
+    return (yield from _resolve(request, demand))
+
+
+def _fill_stock(request: _Request, demand: Demand, pace: Pace) -> Generator[_Effect, Any, Stock]:
+    reservation = uuid7()
+    route: Route = yield request.resolve(replace(sized(demand), request_id=reservation), pace.requests)
+    pace.reserved(route.reserved_requests or 1)
+    return Stock(route, reservation)
 
 
 def _resolve_after_first(request: _Request, demand: Demand) -> _RouteFlow:
@@ -131,11 +165,19 @@ def _lease(route: Route) -> float:
 _FIRST: Slot[Route] = Slot("route", "first", _lease)
 
 
-def _metered(request: _Request) -> Slot[Route]:
-    """Holds for the time of a lease that a quota counts such requests. They then resolve routes of their own,
-    without waiting for each other.
-    """
-    return Slot("metered", request, _lease)
+def _pace_slot(request: _Request, until: float) -> Slot[Pace]:
+    return Slot("pace", request, lambda _: until)
+
+
+def _stocked_until(stock: Stock) -> float:
+    """Seconds since 1970. A route that reserved for one request only is not for others."""
+    until = stock.route.reserved_until
+    return until.timestamp() if until and (stock.route.reserved_requests or 1) > 1 else 0.0
+
+
+def _tries(attempt: Attempt, candidate: Candidate) -> bool:
+    said = (attempt.number, attempt.provider, attempt.model, attempt.key_source)
+    return said == (1, candidate.provider, candidate.model, candidate.key_source)
 
 
 def _slot(request: _Request) -> Slot[Route]:
@@ -149,6 +191,8 @@ class _Account:
     _identity: Identity
     _ticket: Secret | None = None
     _process: int
+    #: What the route reserved for this request, until its first candidate is tried.
+    _stock: Stock | None = None
 
     def __init__(self, store: Store, operator_keys: OperatorKeys, recorder: Recorder) -> None:
         self._store = store
@@ -162,11 +206,57 @@ class _Account:
         """Queue one attempt for the recorder; neither blocks nor raises."""
         # A route that was resolved before the event arrived still has the key as valid: forget that one too.
         then = self.forget_route if attempt.error_class in ("auth", "rate_limited") else None
-        self._queue(usage.usage_event(request_id, task, attempt, self._ticket), then)
+        reservation = self._draw(attempt)
+        self._queue(usage.usage_event(request_id, task, attempt, self._ticket, reservation), then)
 
     def release(self, request_id: UUID) -> None:
         """Release the reservation of a request; neither blocks nor raises."""
-        self._queue(usage.release_event(request_id, self._ticket))
+        if self._stock is None:
+            self._queue(usage.release_event(request_id, self._ticket))
+        else:
+            self._put_back()
+
+    def pace(self, request: _Request) -> Pace | None:
+        """How such requests reserve; None if no quota is known to count them."""
+        return self._store.kept(self._identity.token, _pace_slot(request, 0.0))
+
+    def begin_pace(self, request: _Request, route: Route) -> Pace:
+        """For the lease of this route, a quota is known to count such requests."""
+        pace = self.pace(request) or Pace()
+        self._store.keep(self._identity.token, _pace_slot(request, _lease(route)), pace)
+        return pace
+
+    def stock_slot(self, request: _Request, demand: Demand) -> Slot[Stock]:
+        """The stock of requests of about this size, until it is empty or its reservation ends."""
+        size = replace(sized(demand), request_id=_ANY)
+        return Slot("route", (request, size), _stocked_until, self._close_stock)
+
+    def use(self, stock: Stock) -> None:
+        """This request has taken its reservation from a stock."""
+        self._stock = stock
+
+    def discard(self, slot: Slot[Stock], stock: Stock) -> None:
+        """A stock is empty."""
+        self._store.discard(self._identity.token, slot, stock)
+
+    def _draw(self, attempt: Attempt) -> UUID | None:
+        """The reservation that this attempt settles, if it is one for several requests."""
+        stock, first = self._stock, self._stock.route.candidates[0] if self._stock else None
+        if stock is None or first is None or not _tries(attempt, first):
+            return None
+        self._stock = None
+        return stock.reservation
+
+    def _put_back(self) -> None:
+        """The reservation from the stock is not used."""
+        stock, self._stock = self._stock, None
+        if stock is not None and not stock.put_back():
+            self._queue(usage.release_event(stock.reservation, self._ticket, 1))
+
+    def _close_stock(self, stock: Stock) -> None:
+        if left := stock.close():
+            event = usage.release_event(stock.reservation, stock.route.ticket, left)
+            self._recorder.put(event, self._identity.token)
 
     def forget_route(self) -> None:
         """A key of the user was rejected or rate-limited, so each of their routes may change."""
@@ -203,13 +293,14 @@ class UserAccount(_Account):
             NoCandidateError: no provider can serve it; it says what the user can do, and what was skipped.
         """
         self._identity = self._identify()
-        request, token = self._request(task, model, needs), self._identity.token
-        route = self._drive(_find_route(request, demand, self._store, token))
+        request = self._request(task, model, needs)
+        route = self._drive(_find_route(request, demand, self))
         self._ticket, self._process = route.ticket, os.getpid()
         return route
 
     def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         """Reserve for another candidate of a metered route. Raises SupaLLMError if a quota refuses."""
+        self._put_back()
         self._run(routes.reserve_attempt(demand, task, number, candidate))
 
     def explain_route(self, task: str | None) -> Route:
@@ -262,13 +353,14 @@ class AsyncUserAccount(_Account):
     async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
         """See :meth:`UserAccount.route`."""
         self._identity = await self._identify()
-        request, token = self._request(task, model, needs), self._identity.token
-        route = await self._drive(_find_route(request, demand, self._store, token))
+        request = self._request(task, model, needs)
+        route = await self._drive(_find_route(request, demand, self))
         self._ticket, self._process = route.ticket, os.getpid()
         return route
 
     async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         """See :meth:`UserAccount.reserve`."""
+        self._put_back()
         await self._run(routes.reserve_attempt(demand, task, number, candidate))
 
     async def explain_route(self, task: str | None) -> Route:

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -27,14 +27,27 @@ _SWEEP_EVERY = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Slot(Generic[V]):
-    """What to cache: its kind (``settings``, ``route``), which one, and until when (seconds since 1970)."""
+    """What to cache: its kind (``settings``, ``route``), which one, and until when (seconds since 1970).
+
+    Attributes:
+        dropped: called with a value that leaves the cache, or that a change kept out of it; must be quick.
+    """
 
     kind: str
     which: Hashable
     until: Callable[[V], float]
+    dropped: Callable[[V], None] | None = None
 
 
 _Key = tuple[bytes, str, Hashable]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    owner: str
+    until: float
+    value: Any
+    dropped: Callable[[Any], None] | None
 
 
 class Store:
@@ -48,13 +61,14 @@ class Store:
     def __init__(self, size: int = 10_000, clock: Callable[[], float] = time.time) -> None:
         self._size = size
         self._clock = clock
-        self._entries: OrderedDict[_Key, tuple[str, float, Any]] = OrderedDict()
+        self._entries: OrderedDict[_Key, _Entry] = OrderedDict()
         self._owned: dict[str, set[_Key]] = {}
         # A value that was requested before its owner's last change is not cached. Owners share the counters,
         # which bounds memory; another owner's value is at worst fetched once more.
         self._changes = [0] * 1024
         self._swept = clock()
         self._lock = threading.RLock()
+        self._sweeper: threading.Thread | None = None
 
     def forget(self, owner: str, kind: str | None = None) -> None:
         """Drop the entries of ``owner``, of one kind or all, including those that are being fetched."""
@@ -70,7 +84,21 @@ class Store:
 
     def keep(self, token: AccessToken, slot: Slot[V], value: V) -> None:
         """Cache a value without fetching it."""
-        self._put((token.digest, slot.kind, slot.which), token, slot.until(value), value, self._change(token))
+        self._put((token.digest, slot.kind, slot.which), token, slot, value, self._change(token))
+
+    def discard(self, token: AccessToken, slot: Slot[V], value: V) -> None:
+        """Drop this value, unless another one is cached by now."""
+        key = (token.digest, slot.kind, slot.which)
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None and entry.value is value:
+                self._drop(key)
+
+    def clear(self) -> None:
+        """Drop all entries."""
+        with self._lock:
+            for key in list(self._entries):
+                self._drop(key)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -79,31 +107,60 @@ class Store:
         """The value, or None; the lock is held."""
         now = self._clock()
         if now - self._swept >= _SWEEP_EVERY:
-            self._swept = now
-            for stale in [it for it, (_, until, _) in self._entries.items() if until <= now]:
-                self._drop(stale)
+            self._sweep(now)
         entry = self._entries.get(key)
-        if entry is None or entry[1] <= now:
+        if entry is None or entry.until <= now:
             return None
         self._entries.move_to_end(key)
-        return entry[2]
+        return entry.value
 
-    def _put(self, key: _Key, token: AccessToken, until: float, value: Any, change: int) -> None:
-        until = min(until, token.expires_at)
+    def _put(self, key: _Key, token: AccessToken, slot: Slot[V], value: V, change: int) -> None:
+        until = min(slot.until(value), token.expires_at)
         with self._lock:
-            if change != self._change(token) or until <= self._clock():
+            if until <= self._clock():
                 return
-            self._entries[key] = (token.owner, until, value)
+            if change != self._change(token):
+                if slot.dropped is not None:
+                    slot.dropped(value)
+                return
+            if key in self._entries:
+                self._drop(key)
+            self._entries[key] = _Entry(token.owner, until, value, slot.dropped)
             self._owned.setdefault(token.owner, set()).add(key)
             if len(self._entries) > self._size:
                 self._drop(next(iter(self._entries)))
+            if slot.dropped is not None and self._sweeper is None:
+                self._start_sweeper()
 
     def _drop(self, key: _Key) -> None:
-        owner = self._entries.pop(key)[0]
-        keys = self._owned[owner]
+        entry = self._entries.pop(key)
+        keys = self._owned[entry.owner]
         keys.discard(key)
         if not keys:
-            del self._owned[owner]
+            del self._owned[entry.owner]
+        if entry.dropped is not None:
+            entry.dropped(entry.value)
+
+    def _sweep(self, now: float) -> None:
+        self._swept = now
+        for stale in [key for key, entry in self._entries.items() if entry.until <= now]:
+            self._drop(stale)
+
+    def _start_sweeper(self) -> None:
+        """Have a thread drop entries in time even if nobody looks anything up; the lock is held."""
+        sweeper = threading.Thread(target=self._sweep_on, name="supa-llm-cache", daemon=True)
+        with suppress(RuntimeError):  # the interpreter is ending
+            sweeper.start()
+            self._sweeper = sweeper
+
+    def _sweep_on(self) -> None:
+        while True:
+            time.sleep(_SWEEP_EVERY)
+            with self._lock:
+                self._sweep(self._clock())
+                if all(entry.dropped is None for entry in self._entries.values()):
+                    self._sweeper = None
+                    return
 
     def _change(self, token: AccessToken) -> int:
         return self._changes[hash(token.owner) % len(self._changes)]
@@ -130,7 +187,7 @@ class Cache(Store):
             return flight.result()  # type: ignore[no-any-return]
         try:
             loaded = load()
-            self._put(key, token, slot.until(loaded), loaded, change)
+            self._put(key, token, slot, loaded, change)
             mine.set_result(loaded)
             return loaded
         except BaseException as error:
@@ -159,7 +216,7 @@ class AsyncCache(Store):
 
         async def fly() -> V:
             loaded = await load()
-            self._put(key, token, slot.until(loaded), loaded, change)
+            self._put(key, token, slot, loaded, change)
             return loaded
 
         def landed(flight: asyncio.Future[Any]) -> None:

@@ -105,6 +105,7 @@ class Recorder:
         patience: seconds for which one event is retried.
         exit_timeout: seconds that the end of the interpreter waits for unsent events.
         spool: keeps unsent events on disk too.
+        before_close: called when the recorder closes, to queue what it should still send.
     """
 
     def __init__(
@@ -116,8 +117,10 @@ class Recorder:
         patience: float = 600.0,
         exit_timeout: float = 10.0,
         spool: Spool | None = None,
+        before_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._send = send
+        self._before_close = before_close
         self._capacity, self._max_workers, self._patience = capacity, workers, patience
         self.exit_timeout = exit_timeout
         self._spool = spool
@@ -203,6 +206,7 @@ class Recorder:
 
     def close(self, timeout: float) -> None:
         """Flush, then leave unsent events in the spool, or drop them with a warning if there is none."""
+        self._before_close()
         with self._changed:
             self._closing = True
         self.flush(timeout)

@@ -116,7 +116,14 @@ class _Resources(ABC):
 
     def _make_recorder(self, send: Send) -> Recorder:
         patience = _TEN_MINUTES if self._spool is None else _DAY
-        return Recorder(send, patience=patience, exit_timeout=self.flush_timeout, spool=self._spool)
+        # What the cache drops may queue an event: reservations that were not used are released.
+        return Recorder(
+            send,
+            patience=patience,
+            exit_timeout=self.flush_timeout,
+            spool=self._spool,
+            before_close=lambda: self.cache.clear(),
+        )
 
 
 class Resources(_Resources):

@@ -16,9 +16,15 @@ def resolve_route(
     needs: Sequence[str],
     operator_providers: Sequence[str],
     demand: Demand | None = None,
+    requests: int = 1,
 ) -> Call[Route]:
-    """The route. With ``demand``, usage is reserved for its first candidate if quotas apply to the user."""
+    """The route. With ``demand``, usage is reserved for its first candidate if a quota counts it.
+
+    Args:
+        requests: for how many requests to reserve, if no quota is near its limit.
+    """
     args = _route_args(task, model, needs, operator_providers) | (_demand_args(demand) if demand else {})
+    args |= {"p_requests": requests} if requests > 1 else {}
     return Call("resolve_llm_route", args, Route.from_json, again=lambda _: args)
 
 
@@ -66,4 +72,5 @@ def _demand_args(demand: Demand) -> dict[str, Any]:
         "p_request_id": str(demand.request_id),
         "p_input_tokens": demand.input_tokens,
         "p_output_tokens": demand.output_tokens,
+        **({"p_service_tier": demand.service_tier} if demand.service_tier else {}),
     }

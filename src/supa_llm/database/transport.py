@@ -239,7 +239,8 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
         return ConfigurationError(
             f"The database has no function {call.name}.",
             code="migrations_missing",
-            hint="Push the migrations to the project: supabase db push.",
+            hint="Push the migrations to the project: supabase db push. If they are there, reload PostgREST's"
+            " schema cache: notify pgrst, 'reload schema'.",
         )
     if code == "42501":  # the role of the token, such as anon, may not call a function for signed-in users
         return NotSignedInError(

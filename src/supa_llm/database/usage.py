@@ -29,17 +29,23 @@ from supa_llm.values.usage import (
 
 
 def usage_event(
-    request_id: UUID, task: str | None, attempt: Attempt, ticket: Secret | None = None
+    request_id: UUID,
+    task: str | None,
+    attempt: Attempt,
+    ticket: Secret | None = None,
+    reservation: UUID | None = None,
 ) -> dict[str, Any]:
     """One attempt, for :func:`record_usage_batch`.
 
     Args:
         ticket: of the route, if a runtime resolved it. Without one, the event is recorded for the caller.
+        reservation: the request whose route reserved for this one too.
     """
     fields_of_usage = {it.name: getattr(attempt.usage, it.name) for it in fields(attempt.usage)}
     event = {
         "ticket": ticket.reveal() if ticket else None,
         "request_id": str(request_id),
+        "reservation": str(reservation) if reservation not in (None, request_id) else None,
         "attempt": attempt.number,
         "task": task,
         "provider": attempt.provider,
@@ -58,9 +64,17 @@ def usage_event(
     return {name: value for name, value in event.items() if value is not None}
 
 
-def release_event(request_id: UUID, ticket: Secret | None = None) -> dict[str, Any]:
-    """Release the reservations of a request whose attempts did not all run, in the same batch."""
-    return {"request_id": str(request_id), "release": True} | ({"ticket": ticket.reveal()} if ticket else {})
+def release_event(
+    request_id: UUID, ticket: Secret | None = None, requests: int | None = None
+) -> dict[str, Any]:
+    """Release the reservations of a request whose attempts did not all run, in the same batch.
+
+    Args:
+        requests: for how many of the requests that its route reserved for; None for all.
+    """
+    event = {"request_id": str(request_id), "release": True, "requests": requests}
+    event["ticket"] = ticket.reveal() if ticket else None
+    return {name: value for name, value in event.items() if value is not None}
 
 
 def record_usage_batch(events: Sequence[Mapping[str, Any]]) -> Call[list[Recording]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from supa_llm.engine.parameters import settled
 from supa_llm.errors import InvalidInputError
 from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt, Receipt
@@ -79,7 +80,11 @@ class AsyncAccount(Account, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """One request: an OpenAI-format body without its model, the task, and the requested model."""
+    """One request: an OpenAI-format body without its model, the task, and the requested model.
+
+    The parameters that bound its cost are validated here, and ``body`` has them as :func:`settled` returns
+    them.
+    """
 
     kind: Kind
     body: Json = field(repr=False)
@@ -89,6 +94,7 @@ class ModelCall:
 
     def __post_init__(self) -> None:
         check(task=self.task, model=self.model)
+        object.__setattr__(self, "body", settled(self.body))
         messages, wanted = self.body.get("messages"), self.body.get("response_format")
         if self.kind == "embeddings":
             if not self.body.get("input"):

@@ -52,7 +52,9 @@ class Estimate:
 
 
 def estimate(kind: Kind, body: Any) -> Estimate:
-    """The most tokens that an OpenAI-format body may use. Never raises; an invalid body is never sent.
+    """The most tokens that an OpenAI-format body may use, with its limits as ``settled()`` returns them.
+
+    Never raises; an invalid body is never sent.
 
     Example:
         >>> estimate("embeddings", {"input": [[15339, 1917]]})
@@ -76,10 +78,9 @@ def estimate(kind: Kind, body: Any) -> Estimate:
 
 
 def _output(body: Mapping[str, Any]) -> int | None:
-    """The caller's limit, times the number of answers; both parameter names mean the same."""
+    """The caller's limit, times the number of answers."""
     limit = body.get("max_completion_tokens")
-    limit = _positive(body.get("max_tokens") if limit is None else limit)
-    return None if limit is None else limit * (_positive(body.get("n")) or 1)
+    return None if limit is None else limit * (body.get("n") or 1)
 
 
 def _message(message: Any) -> int:
@@ -122,10 +123,6 @@ def _written(value: Any) -> int:
         return len(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     except (TypeError, ValueError, RecursionError):
         return 0  # not JSON, so it is never sent
-
-
-def _positive(value: Any) -> int | None:
-    return value if type(value) is int and value > 0 else None
 
 
 def _list(value: Any) -> list[Any]:

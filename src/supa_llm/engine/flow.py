@@ -54,7 +54,7 @@ from supa_llm.wire.base import (
     bears_content,
     json_or_text,
 )
-from supa_llm.wire.usage import read_usage, served_tier
+from supa_llm.wire.usage import known_tier, read_usage
 from supa_llm.wire.waits import believable, retry_after
 
 P = ParamSpec("P")
@@ -76,7 +76,8 @@ def run(call: ModelCall, account: Account) -> Flow:
         StreamInterruptedError: the answer broke off.
     """
     estimated = estimate(call.kind, call.body)
-    demand = Demand(uuid7(), estimated.input_tokens, estimated.output_tokens)
+    tier = known_tier(call.body.get("service_tier"))
+    demand = Demand(uuid7(), estimated.input_tokens, estimated.output_tokens, tier)
     deadline = time.monotonic() + call.timeouts.total
     route = yield AskRoute(call.task, call.model, call.needs, demand)
     receipt = Receipt(demand.request_id, route.task if call.task is None else call.task, ())
@@ -129,12 +130,13 @@ def run(call: ModelCall, account: Account) -> Flow:
 def _limited(call: ModelCall, route: Route, candidate: Candidate) -> ModelCall:
     """The call with the output limit that is reserved for the candidate, unless it has a limit of its own."""
     limit = route.max_output_tokens if candidate.metered else None
-    own = call.body.get("max_completion_tokens") or call.body.get("max_tokens")
-    if limit is None or own or call.kind != "chat":
+    if limit is None or call.kind != "chat":
         return call
-    wanted = call.body.get("n")
-    answers = wanted if isinstance(wanted, int) and wanted > 1 else 1
-    return replace(call, body={**call.body, "max_completion_tokens": max(1, limit // answers)})
+    own = call.body.get("max_completion_tokens")
+    each = own or max(1, limit // (call.body.get("n") or 1))
+    # Rejected tokens of a prediction are billed beyond the limit.
+    body = {name: value for name, value in call.body.items() if name != "prediction"}
+    return replace(call, body={**body, "max_completion_tokens": each})
 
 
 def _refused(candidate: Candidate, error: SupaLLMError) -> Skipped:
@@ -223,6 +225,8 @@ class _RunningAttempt:
         # The decoder of a stream has the usage that was reported so far.
         usage = self._decoder.usage if self._decoder else self._payload.get("usage")
         tier = self._decoder.service_tier if self._decoder else self._payload.get("service_tier")
+        if tier is None:
+            tier = self._request.service_tier
         attempt = Attempt(
             number=len(self.receipt.attempts) + 1,
             provider=self._candidate.provider,
@@ -238,7 +242,7 @@ class _RunningAttempt:
             retry_after=wait,
             message=failures.mask(fault.message, self._key) if fault else "",
             usage=read_usage(usage),
-            service_tier=served_tier(tier),
+            service_tier=known_tier(tier),
         )
         self.receipt = Receipt(self.receipt.request_id, self.receipt.task, (*self.receipt.attempts, attempt))
         self._account.record(self.receipt.request_id, self.receipt.task, attempt)

@@ -44,8 +44,9 @@ def panel_endpoint(
 
     ``POST /keys/check`` asks a provider whether a key works: the user's stored key or one that they typed.
     ``POST /explain`` returns the user's route, including the operator's keys and this runtime. Both need the
-    user's access token. ``GET /operator-providers`` lists the providers in ``operator_keys``. Errors are JSON
-    with ``code``, ``message`` and ``hint``.
+    user's access token. ``GET /operator-providers`` lists the providers in ``operator_keys``; none without a
+    runtime secret, because these keys serve only requests of a runtime. Errors are JSON with ``code``,
+    ``message`` and ``hint``.
 
     Args:
         url: URL of the Supabase project.
@@ -57,7 +58,7 @@ def panel_endpoint(
     """
     secret = runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
     project = Project(f"{url.rstrip('/')}/rest/v1", publishable_key, Secret(secret) if secret else None)
-    offered = OperatorKeys(operator_keys).providers
+    offered = OperatorKeys(operator_keys).providers if secret else ()
     # Plain http is only for providers on this machine, and a proxy could read their keys.
     providers = http_client or httpx.AsyncClient(timeout=None, mounts={"http://": None})  # noqa: S113
     database_http = httpx.AsyncClient(timeout=15)

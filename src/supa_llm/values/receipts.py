@@ -48,8 +48,8 @@ class Attempt:
         latency_ms: milliseconds from sending the request to the end of the answer or its failure.
         retry_after: seconds that the provider asked to wait; None if it did not.
         message: the provider's error message; never contains a key.
-        service_tier: tier that the provider reported, such as ``flex`` or ``priority``; None for the
-            standard tier, or if it reported none.
+        service_tier: tier that the provider reported, such as ``flex`` or ``priority``, or else the one that
+            was sent; None for the standard tier.
     """
 
     number: int

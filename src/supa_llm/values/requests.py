@@ -24,7 +24,7 @@ class RecordedAttempt(Row):
         recorder: ID of the runtime that ran the attempt, or of the user.
         cost_status: ``priced``, ``unpriced`` (no known price) or ``unreported`` (no usage reported).
         cost: None unless ``cost_status`` is ``priced``.
-        service_tier: tier that the provider reported; None for the standard tier.
+        service_tier: tier that the provider reported, else the requested one; None for the standard tier.
         other_tokens: tokens that some providers price separately.
     """
 

@@ -20,11 +20,13 @@ class Demand:
     Attributes:
         request_id: UUIDv7 of the request.
         output_tokens: None if the caller sets no limit.
+        service_tier: requested tier; None for the standard tier.
     """
 
     request_id: UUID
     input_tokens: int
     output_tokens: int | None
+    service_tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,16 @@ Kind = Literal["chat", "embeddings"]
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """One HTTP POST, without the provider key."""
+    """One HTTP POST, without the provider key.
+
+    Attributes:
+        service_tier: the tier that it requests; None if it requests none.
+    """
 
     url: str
     headers: Mapping[str, str]
     content: bytes = field(repr=False)
+    service_tier: str | None = None
 
 
 class UnsupportedError(Exception):
@@ -120,14 +125,9 @@ def post(url: str, body: Json, **headers: str) -> WireRequest:
 
 
 def canonical(body: Json, candidate: Candidate) -> Json:
-    """The body without nulls and parameters that the provider drops, its token limit under one name."""
-    kept = {name: value for name, value in body.items() if value is not None}
-    if "max_tokens" in kept:
-        # OpenAI's reasoning models refuse the older name; every catalog row maps the newer one.
-        kept.setdefault("max_completion_tokens", kept["max_tokens"])
-        del kept["max_tokens"]
+    """The body without nulls and parameters that the provider drops."""
     dropped = {name for name, renamed in candidate.parameter_names.items() if renamed is None}
-    return {name: value for name, value in kept.items() if name not in dropped}
+    return {name: value for name, value in body.items() if value is not None and name not in dropped}
 
 
 def text_of(content: Any) -> str:

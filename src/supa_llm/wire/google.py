@@ -85,7 +85,7 @@ class GoogleWire:
     models_headers: Mapping[str, str] = {}
 
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
-        body, model = canonical(body, candidate), candidate.model.removeprefix("models/")
+        body, model = canonical(body, candidate), candidate.model
         if kind == "embeddings":
             refuse_unknown(body, _UNDERSTOOD_EMBEDDINGS)
             url = endpoint(candidate, "/v1beta/models/{model}:batchEmbedContents", model=model)

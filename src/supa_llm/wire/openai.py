@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from supa_llm.values.receipts import ErrorClass
@@ -67,9 +68,9 @@ class OpenAIWire:
         else:
             # Numbers, which every provider sends unasked, rather than base64, which few know.
             body.pop("encoding_format", None)
-        names = candidate.parameter_names
-        body = {names.get(name) or name: value for name, value in canonical(body, candidate).items()}
-        return post(endpoint(candidate, _PATHS[kind]), body)
+        body = canonical(body, candidate)
+        request = post(endpoint(candidate, _PATHS[kind]), _renamed(body, candidate.parameter_names))
+        return replace(request, service_tier=body.get("service_tier"))
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         if payload.get("error"):
@@ -91,6 +92,13 @@ class OpenAIWire:
 
     def fault(self, status: int, payload: Any) -> FaultError:
         return fault_of(status, first_error(payload))
+
+
+def _renamed(body: Json, names: Mapping[str, str | None]) -> Json:
+    """The body with the provider's names. A parameter that is renamed replaces one that had its new name."""
+    renamed = {new: body[name] for name, new in names.items() if new and name in body}
+    kept = {name: value for name, value in body.items() if not names.get(name)}
+    return {**kept, **renamed}
 
 
 def fault_of(status: int, error: Json) -> FaultError:

@@ -74,9 +74,9 @@ def read_usage(usage: Any) -> Usage:
     )
 
 
-def served_tier(reported: Any) -> str | None:
-    """The service tier that a provider reported, in lower case; None for the standard tier or no tier."""
-    tier = reported.lower() if isinstance(reported, str) else ""
+def known_tier(tier: Any) -> str | None:
+    """A requested or reported service tier in lower case; None for the standard tier or no tier."""
+    tier = tier.lower() if isinstance(tier, str) else ""
     return tier if re.fullmatch(r"[a-z0-9_-]{1,32}", tier) and tier not in _STANDARD else None
 
 
@@ -99,7 +99,7 @@ def of_anthropic(tokens: Mapping[str, Any]) -> Json:
 
 def tier_of_anthropic(tokens: Mapping[str, Any]) -> str | None:
     """The tier in Anthropic's ``usage``. Fast mode has its own prices and is reported separately."""
-    return served_tier(tokens.get("speed")) or served_tier(tokens.get("service_tier"))
+    return known_tier(tokens.get("speed")) or known_tier(tokens.get("service_tier"))
 
 
 def of_google(tokens: Mapping[str, Any]) -> Json:

@@ -63,6 +63,7 @@ export const shell: Record<keyof typeof english, string> = {
     "Gespeicherte Schlüssel sind derzeit nicht lesbar. Bitte wenden Sie sich an den Support der App.",
   "error.migrations_missing":
     "Dem Projekt fehlt ein Update von supa-llm. Bitte wenden Sie sich an den Support der App.",
+  "error.request_too_large": "Diese Anfrage darf nicht so viel von einem gemeinsamen Kontingent reservieren.",
   "error.model_unpriced": "Dieses Modell hat keinen Preis, und es gilt ein Ausgabenlimit.",
   "error.no_usable_key": "Mit Ihren Schlüsseln kann kein Anbieter diese Anfrage bearbeiten.",
   "error.not_found": "Dieser Eintrag ist nicht mehr vorhanden.",
@@ -81,6 +82,8 @@ export const shell: Record<keyof typeof english, string> = {
     "Der Server der App ist beim Projekt nicht registriert. Bitte wenden Sie sich an den Support der App.",
   "error.session_ended": "Ihre Sitzung wurde beendet. Melden Sie sich erneut an.",
   "error.settings_changed": "Ihre Einstellungen wurden an anderer Stelle geändert.",
+  "error.ticket_expired": "Die Nutzung wurde nicht erfasst, weil die Anfrage zu alt ist.",
+  "error.ticket_invalid": "Die Nutzung wurde nicht erfasst. Bitte wenden Sie sich an den Support der App.",
   "error.timeout": "Das Projekt hat nicht rechtzeitig geantwortet. Versuchen Sie es gleich noch einmal.",
   "error.too_many_changes": "Sie haben das heute zu oft getan. Versuchen Sie es später noch einmal.",
   "error.too_many_key_checks":
