@@ -271,7 +271,7 @@ comment on function llm_private.require_user is
 -- A JWT also outlives a ban and a sign-out. Whatever gives out keys or the operator's budget calls this instead of
 -- require_user(). Recording does not, so that the usage of requests that already ran is counted.
 --
--- Every route calls it, so it reads the claims once instead of calling require_user(): 16 instead of 23 microseconds.
+-- Every route calls it, so it reads the claims once instead of calling require_user(), which saves 7 microseconds.
 create function llm_private.require_session()
 returns uuid
 language plpgsql
@@ -283,6 +283,7 @@ declare
   v_user uuid;
   v_session uuid;
   v_banned_until timestamptz;
+  v_lasts boolean;
 begin
   begin
     v_user := (v_claims ->> 'sub')::uuid;
@@ -291,20 +292,22 @@ begin
     -- Tokens that Supabase Auth did not issue may name a session of another kind, or none.
     null;
   end;
-  select u.banned_until into v_banned_until
+  -- One query, because each takes some microseconds to start.
+  select
+    u.banned_until,
+    v_session is null or exists (
+      select from auth.sessions as s
+      where s.id = v_session and s.user_id = v_user and (s.not_after is null or s.not_after > now())
+    )
+  into v_banned_until, v_lasts
   from auth.users as u
   where u.id = v_user and u.id <> llm_private.operator_id() and u.deleted_at is null;
   if not found then
     perform llm_private.refuse_user();
   elsif v_banned_until > now() then
     perform llm_private.fail(403, 'account_banned', 'This account is banned.', 'Contact the app''s support.');
-  end if;
-  if v_session is not null then
-    perform from auth.sessions as s
-    where s.id = v_session and s.user_id = v_user and (s.not_after is null or s.not_after > now());
-    if not found then
-      perform llm_private.fail(401, 'session_ended', 'This session has ended.', 'Sign in again.');
-    end if;
+  elsif not v_lasts then
+    perform llm_private.fail(401, 'session_ended', 'This session has ended.', 'Sign in again.');
   end if;
   return v_user;
 end

@@ -218,22 +218,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_plain constant boolean := p_service_tier is null and p_other_tokens is null;
+  v_known llm_private.charges;
+  v_saved numeric;
   v_price bigint;
   v_list_price bigint;
   -- Not null as a whole, because callers read its fields.
   v_cost llm_private.attempt_cost := row(null, null, null, null);
 begin
   if v_plain then
-    select
-      c.price_id,
-      case when c.price_id is not null then trim_scale(greatest(
-        c.per_request + coalesce(p_input, 0) * c.per_input + coalesce(p_output, 0) * c.per_output
-        + coalesce(p_reasoning, 0) * c.per_reasoning + coalesce(p_cached_input, 0) * c.per_cached_input
-        + coalesce(p_cache_write, 0) * c.per_cache_write, 0
-      )) end,
-      trim_scale(-(coalesce(p_cached_input, 0) * c.per_cached_input + coalesce(p_cache_write, 0) * c.per_cache_write)),
-      null::numeric
-    into v_cost
+    select c.* into v_known
     from llm_private.charges as c
     where
       c.provider = p_provider and c.model = lower(p_model) and c.key_source = p_key_source
@@ -244,7 +237,18 @@ begin
         where p.source = 'user' and p.user_id = p_user and p.provider = p_provider and p_key_source = 'user'
       );
     if found then
-      v_cost.list_cost := v_cost.cost;
+      -- Computed here rather than in the query, which would prepare this for each call: half the time in a batch.
+      if v_known.price_id is not null then
+        v_saved := coalesce(p_cached_input, 0) * v_known.per_cached_input
+          + coalesce(p_cache_write, 0) * v_known.per_cache_write;
+        v_cost.price_id := v_known.price_id;
+        v_cost.cost := trim_scale(greatest(
+          v_known.per_request + coalesce(p_input, 0) * v_known.per_input + coalesce(p_output, 0) * v_known.per_output
+          + coalesce(p_reasoning, 0) * v_known.per_reasoning + v_saved, 0
+        ));
+        v_cost.cache_savings := trim_scale(-v_saved);
+        v_cost.list_cost := v_cost.cost;
+      end if;
       return v_cost;
     end if;
     perform pg_advisory_xact_lock_shared(hashtext('llm_private.price_list'), hashtext(p_provider));

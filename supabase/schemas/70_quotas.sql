@@ -177,10 +177,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- A project without quotas saves the longer query.
-  if not exists (select from llm_private.quotas) then
-    return false;
-  end if;
-  return exists (
+  return exists (select from llm_private.quotas) and exists (
     select from llm_private.quotas as q where q.user_id = p_user
     union all
     select from llm_private.quotas as q
@@ -461,11 +458,13 @@ $$;
 comment on function llm_private.open_counter is
 'Open a counter with the usage so far in its period. The caller must not hold the lock of another counter.';
 
+-- Otherwise, the query would be planned for the length of the array, in each call.
 create function llm_private.lock_counters(p_user uuid, p_quotas bigint[])
 returns llm_private.quota_counters[]
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   return array(
@@ -561,6 +560,8 @@ declare
   v_quota llm_private.quotas;
   v_ended record;
   v_counters llm_private.quota_counters[];
+  v_counter llm_private.quota_counters;
+  v_outdated boolean := false;
 begin
   -- Counters of shared quotas are opened when the quota is set.
   for v_quota in
@@ -575,12 +576,16 @@ begin
   end loop;
 
   v_counters := llm_private.lock_counters(p_user, p_quotas);
-  if not exists (select from unnest(v_counters) as c where c.ends_at <= now()) and not exists (
-    select from llm_private.reservations as r
-    where
-      r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and not r.counted
-      and r.expires_at <= now()
-  ) then
+  -- One by one, because a query over an array may be planned for its length, in each call.
+  foreach v_counter in array v_counters loop
+    v_outdated := v_counter.ends_at <= now() or exists (
+      select from llm_private.reservations as r
+      where
+        r.quota_id = v_counter.quota_id and r.owner = v_counter.owner and not r.counted and r.expires_at <= now()
+    );
+    exit when v_outdated;
+  end loop;
+  if not v_outdated then
     return v_counters;
   end if;
   for v_ended in
@@ -1063,23 +1068,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_expires_at timestamptz;
+  v_hold llm_private.reservations;
 begin
   -- What is reserved ahead may be used until the end of the lease.
   select now() + make_interval(
     secs => o.reservation_seconds + case when p_weighed.requests > 1 then o.lease_seconds else 0 end
   ) into v_expires_at
   from llm_private.operator_settings as o;
-  insert into llm_private.reservations (
-    user_id, request_id, attempt, holder, quota_id, owner, starts_at, amount, requests, expires_at
-  )
-  select
-    p_user, p_request_id, p_attempt, coalesce(p_runtime, p_user), h.quota_id, h.owner, h.starts_at, h.amount,
-    p_weighed.requests, v_expires_at
-  from unnest(p_weighed.holds) as h;
-  update llm_private.quota_counters as c
-  set reserved = c.reserved + h.amount * p_weighed.requests
-  from unnest(p_weighed.holds) as h
-  where c.owner = h.owner and c.quota_id = h.quota_id;
+  -- One by one, for the reason in open_counters().
+  foreach v_hold in array p_weighed.holds loop
+    insert into llm_private.reservations (
+      user_id, request_id, attempt, holder, quota_id, owner, starts_at, amount, requests, expires_at
+    )
+    values (
+      p_user, p_request_id, p_attempt, coalesce(p_runtime, p_user), v_hold.quota_id, v_hold.owner, v_hold.starts_at,
+      v_hold.amount, p_weighed.requests, v_expires_at
+    );
+    update llm_private.quota_counters as c
+    set reserved = c.reserved + v_hold.amount * p_weighed.requests
+    where c.owner = v_hold.owner and c.quota_id = v_hold.quota_id;
+  end loop;
 end
 $$;
 
@@ -1200,19 +1208,28 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform
-    llm_private.check_value(
-      'invalid_argument',
-      substr(p_request_id::text, 15, 1) = '7'
-      and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes',
-      'p_request_id', 'where a quota applies to the user, a UUIDv7 from when the request began'
-    ),
-    llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
-    llm_private.check_value(
-      'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
-      'p_input_tokens or p_output_tokens', 'null, or 0 or more'
-    ),
-    llm_private.check_value('invalid_argument', p_requests between 1 and 1000, 'p_requests', '1 to 1000');
+  -- One condition for the usual case, as in check_candidate().
+  if (
+    substr(p_request_id::text, 15, 1) = '7'
+    and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes'
+    and p_attempt between 1 and 1000
+    and coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0
+    and p_requests between 1 and 1000
+  ) is not true then
+    perform
+      llm_private.check_value(
+        'invalid_argument',
+        substr(p_request_id::text, 15, 1) = '7'
+        and llm_private.uuid_v7_time(p_request_id) between now() - interval '1 day' and now() + interval '10 minutes',
+        'p_request_id', 'where a quota applies to the user, a UUIDv7 from when the request began'
+      ),
+      llm_private.check_value('invalid_argument', p_attempt between 1 and 1000, 'p_attempt', '1 to 1000'),
+      llm_private.check_value(
+        'invalid_argument', coalesce(p_input_tokens, 0) >= 0 and coalesce(p_output_tokens, 0) >= 0,
+        'p_input_tokens or p_output_tokens', 'null, or 0 or more'
+      ),
+      llm_private.check_value('invalid_argument', p_requests between 1 and 1000, 'p_requests', '1 to 1000');
+  end if;
 end
 $$;
 

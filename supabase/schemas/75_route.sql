@@ -82,8 +82,8 @@ create type llm_private.keyed_route as (
 );
 
 comment on type llm_private.keyed_route is
-'Candidates with their leased keys in plain text, the ids of all their keys, whether one of them is not on lease, and
-when the first of the leases ends.';
+'Candidates with their leased keys in plain text, the ids of their keys (one twice if two candidates share it),
+whether one of them is not on lease, and when the first of the leases ends.';
 
 create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
 
@@ -697,28 +697,8 @@ begin
   )
 
   select
-    json_agg(
-      json_build_object(
-        'provider', r.provider, 'model', r.model, 'reason', r.reason, 'key_source', r.key_source,
-        'key_id', r.key_id, 'key_hint', r.key_hint, 'wire_format', r.wire_format, 'base_url', r.base_url,
-        'key_header', r.key_header, 'key_scheme', r.key_scheme, 'parameter_names', r.parameter_names,
-        'key', case
-          when l.key_id is not null
-            then llm_private.decrypt_key(
-              p_user, r.key_id, s.ciphertext,
-              coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
-            )
-        end,
-        'metered', case
-          when p_quotas is not null
-            then exists (
-              select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
-            )
-          else false
-        end
-      ) order by r.ordinality
-    ),
-    array_agg(distinct r.key_id) filter (where r.key_id is not null),
+    json_agg(c order by r.ordinality),
+    array_agg(r.key_id) filter (where r.key_id is not null),
     bool_or(l.key_id is null) filter (where r.key_id is not null),
     min(l.expires_at)
   into v_route
@@ -728,6 +708,25 @@ begin
   left join llm_private.leases as l
     on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
     and l.granted_in is distinct from pg_current_xact_id_if_assigned()
+  -- A row as JSON takes half as long as json_build_object().
+  cross join lateral (
+    select
+      r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
+      r.key_scheme, r.parameter_names,
+      case
+        when l.key_id is not null
+          then llm_private.decrypt_key(
+            p_user, r.key_id, s.ciphertext, coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
+          )
+      end as key,
+      case
+        when p_quotas is not null
+          then exists (
+            select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
+          )
+        else false
+      end as metered
+  ) as c
   where r.skipped is null;
   return v_route;
 end
@@ -788,11 +787,6 @@ begin
   perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
-  -- Also refuses the token of a deleted account.
-  perform from public.user_llm_settings as u where u.user_id = v_user;
-  if not found then
-    perform llm_private.ensure_settings(v_user);
-  end if;
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   if p_service_tier is not null then
     v_tier := llm_private.priced_tier(p_service_tier);
@@ -805,12 +799,17 @@ begin
   if v_route.candidates is null then
     perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
   end if;
-  -- Nothing is written while leases cover all keys.
+  -- Nothing is written while leases cover all keys. A user with a key has settings.
+  if v_route.unleased is null then
+    perform llm_private.ensure_settings(v_user);
+  end if;
   if v_route.unleased or v_route.expires_at is null then
     v_route.expires_at := now() + make_interval(secs => v_operator.lease_seconds);
   end if;
   if v_route.unleased then
-    perform llm_private.lease_keys(v_user, v_runtime, v_holder, v_route.key_ids, v_route.expires_at);
+    perform llm_private.lease_keys(
+      v_user, v_runtime, v_holder, array(select distinct k from unnest(v_route.key_ids) as k), v_route.expires_at
+    );
     return json_build_object('again', true);
   end if;
 

@@ -228,34 +228,6 @@ $$;
 comment on function llm_private.canonical_attempt is
 'An attempt with the one name of its model and of its service tier.';
 
-create function llm_private.charged_attempt(p_attempt llm_private.attempt)
-returns llm_private.attempt
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_charge constant llm_private.attempt_cost := llm_private.charge(
-    p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
-    p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
-    p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
-  );
-begin
-  p_attempt.price_id := v_charge.price_id;
-  if v_charge.price_id is null then
-    p_attempt.unpriced := true;
-    p_attempt.unreported := false;
-  elsif not p_attempt.unreported then
-    p_attempt.cost := v_charge.cost;
-    p_attempt.list_cost := v_charge.list_cost;
-    p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
-  end if;
-  return p_attempt;
-end
-$$;
-
-comment on function llm_private.charged_attempt is 'An attempt with its price and cost.';
-
 create function llm_private.priced_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
 language plpgsql
@@ -263,8 +235,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_names llm_private.usage_names;
-  v_hour timestamptz;
+  v_charge llm_private.attempt_cost;
 begin
   -- The same as uuid_v7_time(), without the call.
   p_attempt.requested_at := to_timestamp(
@@ -323,29 +294,73 @@ begin
     p_attempt.cost := 0;
     p_attempt.list_cost := 0;
   else
-    p_attempt := llm_private.charged_attempt(p_attempt);
-  end if;
-
-  v_hour := date_trunc('hour', p_attempt.requested_at, 'UTC');
-  perform from public.llm_usage_totals as t
-  where
-    t.user_id = p_attempt.user_id and t.hour = v_hour and t.provider = p_attempt.provider
-    and t.model = p_attempt.model and t.task is not distinct from p_attempt.task and t.recorder = p_attempt.recorder
-  limit 1;
-  if not found then
-    v_names := llm_private.usage_names(
-      p_attempt.user_id, p_attempt.recorder, v_hour, p_attempt.provider, p_attempt.model, p_attempt.task
+    v_charge := llm_private.charge(
+      p_attempt.user_id, p_attempt.provider, p_attempt.model, p_attempt.key_source, p_attempt.service_tier,
+      p_attempt.requested_at, p_attempt.input_tokens, p_attempt.cached_input_tokens, p_attempt.cache_write_tokens,
+      p_attempt.output_tokens, p_attempt.reasoning_tokens, p_attempt.other_tokens
     );
-    p_attempt.model := v_names.model;
-    p_attempt.task := v_names.task;
+    p_attempt.price_id := v_charge.price_id;
+    if v_charge.price_id is null then
+      p_attempt.unpriced := true;
+      p_attempt.unreported := false;
+    elsif not p_attempt.unreported then
+      p_attempt.cost := v_charge.cost;
+      p_attempt.list_cost := v_charge.list_cost;
+      p_attempt.cache_savings := nullif(v_charge.cache_savings, 0);
+    end if;
   end if;
   return p_attempt;
 end
 $$;
 
 comment on function llm_private.priced_attempt is
-'A valid attempt with its time, price and cost, and the names under which it is recorded. Errors: see
-record_llm_usage().';
+'A valid attempt with its time, price and cost. Errors: see record_llm_usage().';
+
+create function llm_private.named_attempts(p_attempts llm_private.attempt[])
+returns llm_private.attempt[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_group record;
+  v_names llm_private.usage_names;
+begin
+  for v_group in
+    select distinct
+      a.user_id, a.recorder, date_trunc('hour', a.requested_at, 'UTC') as hour, a.provider, a.model, a.task
+    from unnest(p_attempts) as a
+    where
+      a.attempt is not null and not exists (
+        select from public.llm_usage_totals as t
+        where
+          t.user_id = a.user_id and t.hour = date_trunc('hour', a.requested_at, 'UTC') and t.provider = a.provider
+          and t.model = a.model and t.task is not distinct from a.task and t.recorder = a.recorder
+      )
+  loop
+    v_names := llm_private.usage_names(
+      v_group.user_id, v_group.recorder, v_group.hour, v_group.provider, v_group.model, v_group.task
+    );
+    continue when v_names is not distinct from row(v_group.model, v_group.task)::llm_private.usage_names;
+    for i in 1..cardinality(p_attempts) loop
+      if
+        p_attempts[i].attempt is not null and p_attempts[i].user_id = v_group.user_id
+        and p_attempts[i].recorder = v_group.recorder
+        and date_trunc('hour', p_attempts[i].requested_at, 'UTC') = v_group.hour
+        and p_attempts[i].provider = v_group.provider and p_attempts[i].model = v_group.model
+        and p_attempts[i].task is not distinct from v_group.task
+      then
+        p_attempts[i].model := v_names.model;
+        p_attempts[i].task := v_names.task;
+      end if;
+    end loop;
+  end loop;
+  return p_attempts;
+end
+$$;
+
+comment on function llm_private.named_attempts is
+'Attempts with the names under which they are recorded. Error unknown_provider.';
 
 create function llm_private.add_events(p_attempts llm_private.attempt[])
 returns llm_private.attempt[]
@@ -463,6 +478,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_new llm_private.attempt[];
+  v_settled llm_private.attempt[];
 begin
   -- Held until the end of the transaction, so that a new counter of a quota includes these attempts.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(u.user_id))
@@ -479,10 +495,17 @@ begin
   ) as k;
   -- A project without quotas saves the calls.
   if exists (select from llm_private.quotas) then
-    perform llm_private.settle_attempts(
-      array(select a from unnest(v_new) as a where llm_private.has_quotas(a.user_id))
+    -- Materialized, so that each user is looked up once.
+    with bound as materialized (
+      select u.user_id, llm_private.has_quotas(u.user_id) as is_bound
+      from (select distinct a.user_id from unnest(v_new) as a) as u
+    )
+
+    select
+      array(select a from unnest(v_new) as a where a.user_id in (select b.user_id from bound as b where b.is_bound))
       || array(select a from unnest(p_attempts) as a where a.attempt is null)
-    );
+    into v_settled;
+    perform llm_private.settle_attempts(v_settled);
   end if;
   perform llm_private.alert_unpriced(u.user_id, u.runtime, u.provider, u.model)
   from (
@@ -545,7 +568,19 @@ declare
 begin
   perform llm_private.require_plain_call('record_llm_usage');
   v_attempt := llm_private.priced_attempt(v_attempt);
-  -- The same as record_attempts(), for one attempt.
+  -- The same as named_attempts() and record_attempts(), for one attempt.
+  perform from public.llm_usage_totals as t
+  where
+    t.user_id = v_user and t.hour = date_trunc('hour', v_attempt.requested_at, 'UTC') and t.provider = p_provider
+    and t.model = v_attempt.model and t.task is not distinct from p_task and t.recorder = v_attempt.recorder
+  limit 1;
+  if not found then
+    select n.model, n.task into v_attempt.model, v_attempt.task
+    from llm_private.usage_names(
+      v_user, v_attempt.recorder, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model,
+      p_task
+    ) as n;
+  end if;
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
@@ -688,6 +723,7 @@ begin
     )
   into v_attempts
   from attempt as a;
+  v_attempts := llm_private.named_attempts(v_attempts);
   v_new := llm_private.record_attempts(v_attempts);
   return (
     select
