@@ -708,7 +708,7 @@ begin
   left join llm_private.leases as l
     on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
     and l.granted_in is distinct from pg_current_xact_id_if_assigned()
-  -- A row as JSON takes half as long as json_build_object().
+  -- As a row, because json_build_object() takes 4 microseconds longer.
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
