@@ -41,6 +41,8 @@ port = {port}
 unix_socket_directories = ''
 password_encryption = 'scram-sha-256'
 max_connections = 200
+# PostgreSQL's default. initdb writes 400 kB, because its trial starts do not find this file.
+shared_buffers = 128MB
 shared_preload_libraries = 'pg_stat_statements'
 timezone = 'UTC'
 log_timezone = 'UTC'
