@@ -88,8 +88,10 @@ def test_json_output_has_exact_numbers(cli: Cli, model: str) -> None:
 
 
 @pytest.mark.parametrize("columns", ["80", "60", "45"])
-def test_a_narrow_terminal_keeps_the_names_and_the_cost(cli: Cli, model: str, columns: str) -> None:
-    done = cli("usage", "--by", "provider", "--bucket", "day", COLUMNS=columns)
+def test_a_narrow_terminal_keeps_the_names_and_the_cost(
+    cli: Cli, user: User, model: str, columns: str
+) -> None:
+    done = cli("usage", "--by", "provider", "--bucket", "day", "--user", user.id, COLUMNS=columns)
     lines = done.stdout.splitlines()
     table = lines[: next(number for number, it in enumerate(lines) if it.startswith("total")) + 1]
     assert max(map(len, table)) <= int(columns)
