@@ -2127,6 +2127,24 @@ $$;
 
 comment on function llm_private.check_provider is 'Error unknown_provider unless the provider exists.';
 
+create function llm_private.catalog_models(p_provider text)
+returns setof text
+language plpgsql
+stable
+rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select p.default_model from public.llm_providers as p where p.id = p_provider
+  union
+  select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+  where p.id = p_provider;
+end
+$$;
+
+comment on function llm_private.catalog_models is 'The models that a provider''s catalog row names.';
+
 create function llm_private.price_json(p_price public.llm_prices, p_in_force boolean default null)
 returns jsonb
 language sql
@@ -3011,10 +3029,7 @@ begin
       array(
         select l.name from llm_private.price_list as l where l.provider = p_provider
         union
-        select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
-        union
-        select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-        where p.id = p_provider
+        select lower(m) from llm_private.catalog_models(p_provider) as m
       )
     );
     delete from llm_private.charges where provider = p_provider;
@@ -3440,21 +3455,12 @@ declare
   v_user constant uuid := llm_private.require_user();
   v_models text[];
 begin
-  perform llm_private.check_length('p_provider', p_provider, 32);
-  perform from public.llm_providers as p where p.id = p_provider;
-  if not found then
-    perform llm_private.fail(
-      404, 'unknown_provider', 'Provider not found.',
-      'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
-    );
-  end if;
+  perform llm_private.check_provider(p_provider);
   v_models := array(
-    select p.default_model from public.llm_providers as p where p.id = p_provider
+    select m from llm_private.catalog_models(p_provider) as m
     union
-    select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-    where p.id = p_provider
-    union
-    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
+    select t.model from public.llm_usage_totals as t
+    where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
     union
     -- Skips patterns, which contain a star. Two queries, because the planner would read all users' rows for one with "or".
     select r.model

@@ -608,6 +608,24 @@ $$;
 
 comment on function llm_private.check_provider is 'Error unknown_provider unless the provider exists.';
 
+create function llm_private.catalog_models(p_provider text)
+returns setof text
+language plpgsql
+stable
+rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select p.default_model from public.llm_providers as p where p.id = p_provider
+  union
+  select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
+  where p.id = p_provider;
+end
+$$;
+
+comment on function llm_private.catalog_models is 'The models that a provider''s catalog row names.';
+
 create function llm_private.price_json(p_price public.llm_prices, p_in_force boolean default null)
 returns jsonb
 language sql

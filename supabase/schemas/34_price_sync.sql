@@ -299,10 +299,7 @@ begin
       array(
         select l.name from llm_private.price_list as l where l.provider = p_provider
         union
-        select lower(p.default_model) from public.llm_providers as p where p.id = p_provider
-        union
-        select lower(m.value) from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-        where p.id = p_provider
+        select lower(m) from llm_private.catalog_models(p_provider) as m
       )
     );
     delete from llm_private.charges where provider = p_provider;

@@ -13,21 +13,12 @@ declare
   v_user constant uuid := llm_private.require_user();
   v_models text[];
 begin
-  perform llm_private.check_length('p_provider', p_provider, 32);
-  perform from public.llm_providers as p where p.id = p_provider;
-  if not found then
-    perform llm_private.fail(
-      404, 'unknown_provider', 'Provider not found.',
-      'Known providers: ' || (select string_agg(p.id, ', ' order by p.position, p.id) from public.llm_providers as p) || '.'
-    );
-  end if;
+  perform llm_private.check_provider(p_provider);
   v_models := array(
-    select p.default_model from public.llm_providers as p where p.id = p_provider
+    select m from llm_private.catalog_models(p_provider) as m
     union
-    select m.value from public.llm_providers as p cross join lateral jsonb_each_text(p.task_models) as m
-    where p.id = p_provider
-    union
-    select t.model from public.llm_usage_totals as t where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
+    select t.model from public.llm_usage_totals as t
+    where t.user_id = v_user and t.provider = p_provider and t.model <> '(other)'
     union
     -- Skips patterns, which contain a star. Two queries, because the planner would read all users' rows for one with "or".
     select r.model

@@ -59,3 +59,9 @@ def adopter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adopter]:
 def new_stack(adopter: Adopter) -> Stack:
     """A stack with the default privileges of projects created since 2026."""
     return adopter.stack
+
+
+@pytest.fixture
+def runtime(tx: Transaction) -> str:
+    """The secret of a registered runtime."""
+    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])

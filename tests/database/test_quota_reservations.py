@@ -34,12 +34,6 @@ def user(tx: Transaction) -> Caller:
     return user
 
 
-@pytest.fixture
-def runtime(tx: Transaction) -> str:
-    """The secret of a registered runtime."""
-    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
-
-
 def state(user: Caller, quota: dict[str, Any]) -> tuple[float, float]:
     """Return the used and the reserved amount of a quota."""
     line = figures(user, quota["id"])

@@ -32,12 +32,6 @@ def user(tx: Transaction) -> Caller:
     return user
 
 
-@pytest.fixture
-def runtime(tx: Transaction) -> str:
-    """The secret of a registered runtime."""
-    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
-
-
 # Setting ------------------------------------------------------------------------------------------
 
 

@@ -38,12 +38,6 @@ def test_an_attempt_of_an_unpriced_model_is_recorded_with_all_details(
     assert (event["cost_status"], event["cost"]) == ("unpriced", None)
 
 
-@pytest.fixture
-def runtime(tx: Transaction) -> str:
-    """The secret of a registered runtime."""
-    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
-
-
 COUNTS = {
     "requests": "count(*) filter (where attempt = 1)",
     "attempts": "count(*)",

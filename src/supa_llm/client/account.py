@@ -124,8 +124,9 @@ def _reserved_route(request: _Request, demand: Demand, pace: Pace, account: _Acc
 def _fill_stock(request: _Request, demand: Demand, pace: Pace) -> Generator[_Effect, Any, Stock]:
     reservation = uuid7()
     route: Route = yield request.resolve(replace(sized(demand), request_id=reservation), pace.requests)
-    pace.reserved(route.reserved_requests or 1)
-    return Stock(route, reservation)
+    stock = Stock(route, reservation)
+    pace.reserved(stock.requests)
+    return stock
 
 
 def _resolve_after_first(request: _Request, demand: Demand) -> _RouteFlow:
@@ -167,12 +168,6 @@ _FIRST: Slot[Route] = Slot("route", "first", _lease)
 
 def _pace_slot(request: _Request, until: float) -> Slot[Pace]:
     return Slot("pace", request, lambda _: until)
-
-
-def _stocked_until(stock: Stock) -> float:
-    """Seconds since 1970. A route that reserved for one request only is not for others."""
-    until = stock.route.reserved_until
-    return until.timestamp() if until and (stock.route.reserved_requests or 1) > 1 else 0.0
 
 
 def _tries(attempt: Attempt, candidate: Candidate) -> bool:
@@ -229,7 +224,7 @@ class _Account:
     def stock_slot(self, request: _Request, demand: Demand) -> Slot[Stock]:
         """The stock of requests of about this size, until it is empty or its reservation ends."""
         size = replace(sized(demand), request_id=_ANY)
-        return Slot("route", (request, size), _stocked_until, self._close_stock)
+        return Slot("route", (request, size), lambda stock: stock.until, self._close_stock)
 
     def use(self, stock: Stock) -> None:
         """This request has taken its reservation from a stock."""
@@ -241,8 +236,8 @@ class _Account:
 
     def _draw(self, attempt: Attempt) -> UUID | None:
         """The reservation that this attempt settles, if it is one for several requests."""
-        stock, first = self._stock, self._stock.route.candidates[0] if self._stock else None
-        if stock is None or first is None or not _tries(attempt, first):
+        stock = self._stock
+        if stock is None or not _tries(attempt, stock.route.candidates[0]):
             return None
         self._stock = None
         return stock.reservation

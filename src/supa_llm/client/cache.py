@@ -42,6 +42,10 @@ class Slot(Generic[V]):
 _Key = tuple[bytes, str, Hashable]
 
 
+def _key(token: AccessToken, slot: Slot[Any]) -> _Key:
+    return token.digest, slot.kind, slot.which
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     owner: str
@@ -80,15 +84,15 @@ class Store:
     def kept(self, token: AccessToken, slot: Slot[V]) -> V | None:
         """The cached value of exactly this token, or None."""
         with self._lock:
-            return self._get((token.digest, slot.kind, slot.which))  # type: ignore[no-any-return]
+            return self._get(_key(token, slot))  # type: ignore[no-any-return]
 
     def keep(self, token: AccessToken, slot: Slot[V], value: V) -> None:
         """Cache a value without fetching it."""
-        self._put((token.digest, slot.kind, slot.which), token, slot, value, self._change(token))
+        self._put(token, slot, value, self._change(token))
 
     def discard(self, token: AccessToken, slot: Slot[V], value: V) -> None:
         """Drop this value, unless another one is cached by now."""
-        key = (token.digest, slot.kind, slot.which)
+        key = _key(token, slot)
         with self._lock:
             entry = self._entries.get(key)
             if entry is not None and entry.value is value:
@@ -114,8 +118,8 @@ class Store:
         self._entries.move_to_end(key)
         return entry.value
 
-    def _put(self, key: _Key, token: AccessToken, slot: Slot[V], value: V, change: int) -> None:
-        until = min(slot.until(value), token.expires_at)
+    def _put(self, token: AccessToken, slot: Slot[V], value: V, change: int) -> None:
+        key, until = _key(token, slot), min(slot.until(value), token.expires_at)
         with self._lock:
             if until <= self._clock():
                 return
@@ -175,7 +179,7 @@ class Cache(Store):
 
     def fetch(self, token: AccessToken, slot: Slot[V], load: Callable[[], V]) -> V:
         """The cached value of exactly this token, or else what ``load`` returns."""
-        key = (token.digest, slot.kind, slot.which)
+        key = _key(token, slot)
         with self._lock:
             if (value := self._get(key)) is not None:
                 return value  # type: ignore[no-any-return]
@@ -187,7 +191,7 @@ class Cache(Store):
             return flight.result()  # type: ignore[no-any-return]
         try:
             loaded = load()
-            self._put(key, token, slot, loaded, change)
+            self._put(token, slot, loaded, change)
             mine.set_result(loaded)
             return loaded
         except BaseException as error:
@@ -207,7 +211,7 @@ class AsyncCache(Store):
 
     async def fetch(self, token: AccessToken, slot: Slot[V], load: Callable[[], Awaitable[V]]) -> V:
         """The cached value of exactly this token, or else what ``load`` returns."""
-        key = (token.digest, slot.kind, slot.which)
+        key = _key(token, slot)
         with self._lock:
             if (value := self._get(key)) is not None:
                 return value  # type: ignore[no-any-return]
@@ -216,7 +220,7 @@ class AsyncCache(Store):
 
         async def fly() -> V:
             loaded = await load()
-            self._put(key, token, slot, loaded, change)
+            self._put(token, slot, loaded, change)
             return loaded
 
         def landed(flight: asyncio.Future[Any]) -> None:

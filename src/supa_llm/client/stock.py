@@ -44,14 +44,21 @@ class Stock:
 
     Attributes:
         reservation: the ID with which the route was resolved. Usage events name it to settle the reservation.
+        requests: how many the route has reserved for.
     """
 
     def __init__(self, route: Route, reservation: UUID) -> None:
         self.route = route
         self.reservation = reservation
-        self._left = route.reserved_requests or 1
+        self.requests = self._left = route.reserved_requests or 1
         self._closed = False
         self._lock = threading.Lock()
+
+    @property
+    def until(self) -> float:
+        """Until when it is for other requests, in seconds since 1970."""
+        until = self.route.reserved_until
+        return until.timestamp() if until and self.requests > 1 else 0.0
 
     def take(self) -> bool:
         """Take one; False if none is left."""
