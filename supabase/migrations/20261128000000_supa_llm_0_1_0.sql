@@ -8639,7 +8639,7 @@ declare
 begin
   perform llm_private.require_plain_call('record_llm_usage');
   v_attempt := llm_private.priced_attempt(v_attempt);
-  -- The same as named_attempts() and record_attempts(), for one attempt.
+  -- The same as named_attempts() and record_attempts(), because preparing their sets takes longer than one attempt.
   perform from public.llm_usage_totals as t
   where
     t.user_id = v_user and t.hour = date_trunc('hour', v_attempt.requested_at, 'UTC') and t.provider = p_provider
@@ -8659,8 +8659,8 @@ begin
     service_tier, cost, cache_savings, list_cost, price_id
   )
   values (
-    v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source, p_key_id,
-    p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
+    v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source,
+    p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
     p_output_tokens, p_reasoning_tokens, p_other_tokens, v_attempt.service_tier, v_attempt.cost,
     v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id
   )
@@ -8669,8 +8669,8 @@ begin
     return false;
   end if;
   perform llm_private.add_to_totals(
-    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model, v_attempt.task, p_key_source, p_key_id,
-    v_attempt.recorder,
+    v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model, v_attempt.task,
+    p_key_source, p_key_id, v_attempt.recorder,
     case when p_latency_ms is null then '{}' else array[llm_private.latency_bucket(p_latency_ms)] end,
     v_attempt.requested_at,
     row(
@@ -8678,8 +8678,7 @@ begin
       (p_outcome = 'cancelled')::integer, coalesce(p_input_tokens, 0), coalesce(p_cached_input_tokens, 0),
       coalesce(p_cache_write_tokens, 0), coalesce(p_output_tokens, 0), coalesce(p_reasoning_tokens, 0),
       coalesce(v_attempt.cost, 0), coalesce(v_attempt.cache_savings, 0), coalesce(v_attempt.list_cost, 0),
-      v_attempt.unpriced::integer,
-      v_attempt.unreported::integer
+      v_attempt.unpriced::integer, v_attempt.unreported::integer
     )::llm_private.usage_measures
   );
   if p_key_source = 'user' and p_key_id is not null then
@@ -8705,11 +8704,13 @@ comment on function llm_private.record_usage is
 create function llm_private.event_user(p_ticket text, p_user uuid, p_runtime uuid)
 returns uuid
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
   if p_ticket is null then
+    -- Refuses a revoked runtime, whose tickets alone prove that it ran something.
+    perform llm_private.current_runtime();
     return coalesce(p_user, llm_private.require_user());
   elsif p_runtime is null then
     perform llm_private.fail(
@@ -8722,8 +8723,8 @@ end
 $$;
 
 comment on function llm_private.event_user is
-'Whose event it is: the ticket''s user or, without a ticket, the caller. Errors: not_signed_in, runtime_required,
-ticket_invalid, ticket_expired.';
+'Whose event it is: the ticket''s user or, without a ticket, the caller. Errors: not_signed_in, runtime_unknown,
+runtime_required, ticket_invalid, ticket_expired.';
 
 create function llm_private.checked_release(p_attempt llm_private.attempt)
 returns llm_private.attempt

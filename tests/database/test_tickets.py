@@ -136,6 +136,8 @@ def test_a_revoked_runtime_records_what_it_ran_but_gets_no_route(
         resolves(user)
     with refused("runtime_unknown"):
         user.records()
+    # Without a ticket, nothing proves that it ran something before.
+    assert outcomes(batch(user, event())) == ["runtime_unknown"]
 
 
 def test_a_ticket_opens_nothing_but_recording(http: Http) -> None:
