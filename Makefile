@@ -7,7 +7,7 @@ INSTALLED := .venv/installed
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots unit lint test test-containers check format migration freeze bench lock db-lint clean
+.PHONY: help quickstart panel screenshots unit lint test test-containers check format docs migration freeze bench lock db-lint clean
 
 help:
 	@echo 'make quickstart       install, start a local stack, run the end-to-end demo'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test             install, run every test'
 	@echo 'make check            lint, the panel and its component tests, the migration'
 	@echo 'make format           fix formatting and what ruff and sqlfluff can fix'
+	@echo 'make docs             write docs/providers.md from tests/providers/corpus'
 	@echo 'make migration        write the first migration, or compare later ones with supabase/schemas'
 	@echo 'make freeze           freeze the migration of this version for its release'
 	@echo 'make panel            build the settings panel'
@@ -53,12 +54,16 @@ check: lint
 	$(BIN)/python hatch_build.py check
 	$(BIN)/python hatch_build.py test
 	$(BIN)/python -m tools.migration --check
+	$(BIN)/python -m tools.providers --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 	$(BIN)/sqlfluff fix supabase/schemas supabase/seed.sql
 	$(BIN)/python hatch_build.py format
+
+docs: $(INSTALLED)
+	$(BIN)/python -m tools.providers
 
 migration: $(INSTALLED)
 	$(BIN)/python -m tools.migration

@@ -140,7 +140,8 @@ class OpenAIDecoder:
         self._done |= {choice.get("index", 0) for choice in choices if choice.get("finish_reason")}
         self.finished = len(self._done) >= self._choices
         for choice in choices:
-            _flatten(choice.get("delta") or {})
+            choice["delta"] = choice.get("delta") or {}
+            _flatten(choice["delta"])
         return payload
 
 
