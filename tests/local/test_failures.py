@@ -13,14 +13,15 @@ from pathlib import Path
 import pytest
 
 from supa_llm.errors import LocalError
-from supa_llm.local import LocalStack, rest
+from supa_llm.local import LocalStack, ports, rest
 from tests.local.support import Run, environment, processes_of, run_cli
 
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
+    # From the range for services: beside a port for outgoing connections, a stack's other ports may be in use.
     with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
+        server.bind(("127.0.0.1", ports.pick_free(1)[0]))
         server.listen()
         yield server
 
