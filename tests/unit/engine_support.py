@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 
 from supa_llm.client.answers import AsyncChatStream, ChatAnswer, ChatStream, Embeddings
-from supa_llm.engine import AsyncEngine, Engine, ModelCall, Timeouts
+from supa_llm.engine import AsyncEngine, Engine, ModelCall, Retries, Timeouts
 from supa_llm.errors import SupaLLMError
 from supa_llm.values.receipts import Attempt
 from supa_llm.values.routes import Candidate, Demand, Route
@@ -19,6 +19,7 @@ from supa_llm.values.secrets import Secret
 
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 KEY_ID = UUID(int=1)
+NO_RETRIES = Retries(most=0)
 
 
 def candidate(provider: str = "one", **changed: Any) -> Candidate:
@@ -138,7 +139,10 @@ class Web:
 
 
 class Both:
-    """One interface to both engines, so that each test runs for threads and for an event loop."""
+    """One interface to both engines, so that each test runs for threads and for an event loop.
+
+    Without ``retries``, a request has none.
+    """
 
     def __init__(self, asynchronous: bool) -> None:
         self.asynchronous = asynchronous
@@ -155,15 +159,16 @@ class Both:
     async def chat(
         self, engine: Any, account: Any, body: dict[str, Any] = HELLO, schema: Any = None, **options: Any
     ) -> ChatAnswer:
-        answer = engine.answer(account, ModelCall("chat", body, **options))
+        answer = engine.answer(account, ModelCall("chat", body, **{"retries": NO_RETRIES, **options}))
         return ChatAnswer(await answer if self.asynchronous else answer, schema)
 
     async def embed(self, engine: Any, account: Any, body: dict[str, Any], **options: Any) -> Embeddings:
-        answer = engine.answer(account, ModelCall("embeddings", body, **options))
+        answer = engine.answer(account, ModelCall("embeddings", body, **{"retries": NO_RETRIES, **options}))
         return Embeddings(await answer if self.asynchronous else answer)
 
     def stream(self, engine: Any, account: Any, body: dict[str, Any] = HELLO, **options: Any) -> Any:
         """A stream that sends its request when it is read."""
+        options = {"retries": NO_RETRIES, **options}
         items = engine.items(account, ModelCall("chat", {**body, "stream": True}, **options))
         return AsyncChatStream(items) if self.asynchronous else ChatStream(items)
 

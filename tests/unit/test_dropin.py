@@ -23,7 +23,7 @@ from supa_llm.errors import (
     SupaLLMError,
 )
 from supa_llm.values.receipts import Receipt
-from tests.unit.engine_support import STREAM, Both, Reply, Web, answered, candidate, event
+from tests.unit.engine_support import NO_RETRIES, STREAM, Both, Reply, Web, answered, candidate, event
 
 ASK: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -43,7 +43,12 @@ class App:
         make: Any = dropin.async_openai if both.asynchronous else dropin.openai
         self.receipts: list[Receipt] = []
         engine = both.engine(web)
-        options = {"timeouts": Timeouts(), "on_receipt": self.receipts.append, **options}
+        options = {
+            "timeouts": Timeouts(),
+            "retries": NO_RETRIES,
+            "on_receipt": self.receipts.append,
+            **options,
+        }
         self.client = make(lambda: account, engine, **options)
 
     async def __call__(self, method: Callable[..., Any], **arguments: Any) -> Any:
@@ -257,7 +262,7 @@ def test_a_missing_openai_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "openai", None)
     both = Both(False)
     with pytest.raises(ConfigurationError, match=r"pip install 'supa-llm\[openai\]'") as caught:
-        dropin.openai(lambda: both.account(), both.engine(Web({})), timeouts=Timeouts())
+        dropin.openai(lambda: both.account(), both.engine(Web({})), timeouts=Timeouts(), retries=NO_RETRIES)
     assert caught.value.code == "missing_extra"
 
 

@@ -17,7 +17,7 @@ from supa_llm.client.answers import (
 )
 from supa_llm.client.caller import documented_by
 from supa_llm.client.dropin import OnReceipt
-from supa_llm.engine import AsyncAccount, AsyncEngine, Engine, ModelCall, SyncAccount, Timeouts
+from supa_llm.engine import AsyncAccount, AsyncEngine, Engine, ModelCall, Retries, SyncAccount, Timeouts
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -37,6 +37,10 @@ class Chat(ABC):
     @abstractmethod
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
         """The timeouts of one request; None is the client's."""
+
+    @property
+    @abstractmethod
+    def _retries(self) -> Retries: ...
 
     def chat(
         self,
@@ -79,7 +83,7 @@ class Chat(ABC):
         body = chat_body(
             prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
         )
-        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout))
+        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
         return ChatAnswer(self._engine.answer(self._account(), call), schema)
 
     def stream(
@@ -113,7 +117,7 @@ class Chat(ABC):
             prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
         )
         body["stream"] = True
-        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout))
+        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
         return ChatStream(self._engine.items(self._account(), call), schema)
 
     def embed(
@@ -142,7 +146,9 @@ class Chat(ABC):
             SupaLLMError: the errors of :meth:`chat`.
         """
         body = embeddings_body(texts, dimensions=dimensions, **parameters)
-        call = ModelCall("embeddings", body, task, model, self._timeouts(timeout, attempt_timeout))
+        call = ModelCall(
+            "embeddings", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries
+        )
         return Embeddings(self._engine.answer(self._account(), call))
 
     def openai(
@@ -159,7 +165,7 @@ class Chat(ABC):
         Args:
             task: task of the requests; the header ``x-llm-task`` overrides it for one request.
             on_receipt: called with the receipt of each request when it ends.
-            options: arguments of ``openai.OpenAI``, such as ``timeout`` in seconds.
+            options: arguments of ``openai.OpenAI``, such as ``timeout`` in seconds and ``max_retries``.
 
         :class:`AsyncSupaLLM` has ``async_openai()``, which returns an ``openai.AsyncOpenAI``.
 
@@ -170,6 +176,7 @@ class Chat(ABC):
             self._account,
             self._engine,
             timeouts=self._timeouts(None, None),
+            retries=self._retries,
             task=task,
             on_receipt=on_receipt,
             **options,
@@ -190,6 +197,10 @@ class AsyncChat(ABC):
     @abstractmethod
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts: ...
 
+    @property
+    @abstractmethod
+    def _retries(self) -> Retries: ...
+
     async def chat(
         self,
         prompt: str | Sequence[Mapping[str, Any]],
@@ -207,7 +218,7 @@ class AsyncChat(ABC):
         body = chat_body(
             prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
         )
-        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout))
+        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
         return ChatAnswer(await self._engine.answer(self._account(), call), schema)
 
     def stream(
@@ -228,7 +239,7 @@ class AsyncChat(ABC):
             prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
         )
         body["stream"] = True
-        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout))
+        call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
         return AsyncChatStream(self._engine.items(self._account(), call), schema)
 
     async def embed(
@@ -243,7 +254,9 @@ class AsyncChat(ABC):
         **parameters: Any,
     ) -> Embeddings:
         body = embeddings_body(texts, dimensions=dimensions, **parameters)
-        call = ModelCall("embeddings", body, task, model, self._timeouts(timeout, attempt_timeout))
+        call = ModelCall(
+            "embeddings", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries
+        )
         return Embeddings(await self._engine.answer(self._account(), call))
 
     def async_openai(
@@ -253,6 +266,7 @@ class AsyncChat(ABC):
             self._account,
             self._engine,
             timeouts=self._timeouts(None, None),
+            retries=self._retries,
             task=task,
             on_receipt=on_receipt,
             **options,

@@ -10,13 +10,22 @@ import base64
 import json
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from supa_llm.client.answers import AsyncChatStream, ChatStream
-from supa_llm.engine import Answer, AsyncAccount, AsyncEngine, Engine, ModelCall, SyncAccount, Timeouts
+from supa_llm.engine import (
+    Answer,
+    AsyncAccount,
+    AsyncEngine,
+    Engine,
+    ModelCall,
+    Retries,
+    SyncAccount,
+    Timeouts,
+)
 from supa_llm.errors import (
     BadRequestError,
     ConfigurationError,
@@ -45,6 +54,7 @@ def openai(
     engine: Engine,
     *,
     timeouts: Timeouts,
+    retries: Retries,
     task: str | None = None,
     on_receipt: OnReceipt | None = None,
     **options: Any,
@@ -62,23 +72,28 @@ def openai(
     Args:
         new_account: creates the account of each request.
         timeouts: for requests that have none of their own.
+        retries: unless ``options`` have ``max_retries``.
         task: task of the requests.
         on_receipt: called with the receipt of each request when it ends, answered or not; not for a stream
             that is closed before its end.
-        options: arguments of ``openai.OpenAI``. ``max_retries`` is 0 because the engine falls back itself.
+        options: arguments of ``openai.OpenAI``. ``max_retries`` is that of the engine, which makes the retries
+            instead of the openai package.
 
     Raises:
         ConfigurationError: the ``openai`` package is not installed (code ``missing_extra``).
 
     Example:
-        >>> client = openai(lambda: account, engine, timeouts=Timeouts(), task="code")
+        >>> client = openai(lambda: account, engine, timeouts=Timeouts(), retries=Retries(), task="code")
         >>> client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
     """
     try:
         from openai import OpenAI
     except ImportError:
         raise _no_openai() from None
-    transport = EngineTransport(new_account, engine, timeouts=timeouts, task=task, on_receipt=on_receipt)
+    retries = _retries(options, retries)
+    transport = EngineTransport(
+        new_account, engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
+    )
     # It accepts an httpx client too, although it is typed for httpx2.
     client: Any = httpx.Client(transport=transport, trust_env=False)
     return OpenAI(http_client=client, **_defaults(options, timeouts))
@@ -89,6 +104,7 @@ def async_openai(
     engine: AsyncEngine,
     *,
     timeouts: Timeouts,
+    retries: Retries,
     task: str | None = None,
     on_receipt: OnReceipt | None = None,
     **options: Any,
@@ -98,7 +114,10 @@ def async_openai(
         from openai import AsyncOpenAI
     except ImportError:
         raise _no_openai() from None
-    transport = AsyncEngineTransport(new_account, engine, timeouts=timeouts, task=task, on_receipt=on_receipt)
+    retries = _retries(options, retries)
+    transport = AsyncEngineTransport(
+        new_account, engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
+    )
     client: Any = httpx.AsyncClient(transport=transport, trust_env=False)
     return AsyncOpenAI(http_client=client, **_defaults(options, timeouts))
 
@@ -112,17 +131,18 @@ class EngineTransport(httpx.BaseTransport):
         engine: Engine,
         *,
         timeouts: Timeouts,
+        retries: Retries,
         task: str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
         self._new_account, self._engine, self._timeouts = new_account, engine, timeouts
-        self._task, self._on_receipt = task, on_receipt
+        self._retries, self._task, self._on_receipt = retries, task, on_receipt
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.read()
         try:
             account = self._new_account()
-            requested = _Requested.read(request, self._task, self._timeouts)
+            requested = _Requested.read(request, self._task, self._timeouts, self._retries)
             if requested.call is None:
                 return _models(account.explain_route(requested.task))
             if not requested.call.stream:
@@ -143,17 +163,18 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
         engine: AsyncEngine,
         *,
         timeouts: Timeouts,
+        retries: Retries,
         task: str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
         self._new_account, self._engine, self._timeouts = new_account, engine, timeouts
-        self._task, self._on_receipt = task, on_receipt
+        self._retries, self._task, self._on_receipt = retries, task, on_receipt
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         try:
             account = self._new_account()
-            requested = _Requested.read(request, self._task, self._timeouts)
+            requested = _Requested.read(request, self._task, self._timeouts, self._retries)
             if requested.call is None:
                 return _models(await account.explain_route(requested.task))
             if not requested.call.stream:
@@ -174,7 +195,9 @@ class _Requested:
     base64: bool = False
 
     @classmethod
-    def read(cls, request: httpx.Request, task: str | None, timeouts: Timeouts) -> _Requested:
+    def read(
+        cls, request: httpx.Request, task: str | None, timeouts: Timeouts, retries: Retries
+    ) -> _Requested:
         task = request.headers.get("x-llm-task") or task
         path = request.url.path.removeprefix(httpx.URL(_BASE_URL).path)
         if (request.method, path) == ("GET", "/models"):
@@ -196,6 +219,7 @@ class _Requested:
             task,
             None if model in (None, "", "auto") else str(model),
             _timeouts(request, timeouts),
+            retries,
         )
         return cls(call, task, body.get("encoding_format") == "base64")
 
@@ -272,8 +296,12 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 def _defaults(options: Mapping[str, Any], timeouts: Timeouts) -> dict[str, Any]:
     # The openai package requires a key; nothing reads this one.
-    defaults = {"api_key": "supa-llm", "max_retries": 0, "timeout": timeouts.total}
-    return {**defaults, **options, "base_url": _BASE_URL}
+    defaults = {"api_key": "supa-llm", "timeout": timeouts.total}
+    return {**defaults, **options, "base_url": _BASE_URL, "max_retries": 0}
+
+
+def _retries(options: Mapping[str, Any], retries: Retries) -> Retries:
+    return replace(retries, most=options["max_retries"]) if "max_retries" in options else retries
 
 
 def _no_openai() -> ConfigurationError:
@@ -339,7 +367,8 @@ def _error_response(
     _report(on_receipt, error)
     if isinstance(error, TotalTimeoutError):
         raise httpx.ReadTimeout(str(error), request=request) from error
-    headers = {}
+    # A copy of the client, from with_options(), may have retries of its own.
+    headers = {"x-should-retry": "false"}
     if isinstance(error, ProviderError):
         headers["x-request-id"] = str(error.receipt.request_id)
     wait = getattr(error, "retry_after", None)

@@ -23,7 +23,7 @@ from supa_llm.client.spool import Spool
 from supa_llm.database import settings
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
-from supa_llm.engine import AsyncEngine, Engine, Timeouts
+from supa_llm.engine import AsyncEngine, Engine, Retries, Timeouts
 from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
 from supa_llm.values.secrets import Secret
@@ -48,6 +48,8 @@ class Options(Generic[H]):
     settings_ttl: float
     timeout: float
     attempt_timeout: float
+    max_retries: int
+    max_retry_wait: float
     database_timeout: float
     flush_timeout: float
     http_client: H | None
@@ -65,6 +67,8 @@ class _Resources(ABC):
         check(
             timeout=options.timeout,
             attempt_timeout=options.attempt_timeout,
+            max_retries=options.max_retries,
+            max_retry_wait=options.max_retry_wait,
             database_timeout=options.database_timeout,
             flush_timeout=options.flush_timeout,
             settings_ttl=options.settings_ttl,
@@ -76,6 +80,7 @@ class _Resources(ABC):
         self._database_timeout = options.database_timeout
         self._spool = Spool(options.usage_spool) if options.usage_spool is not None else None
         self._closed = False
+        self.retries = Retries(options.max_retries, options.max_retry_wait)
         self._timeouts = Timeouts(total=options.timeout, attempt=options.attempt_timeout)
         ttl = options.settings_ttl
         self._settings_slot: Slot[Settings] = Slot("settings", None, lambda _: time.time() + ttl)

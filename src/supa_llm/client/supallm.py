@@ -41,6 +41,8 @@ class SupaLLM(UserLLM):
         settings_ttl: seconds for which settings are cached. Routes are cached for their lease.
         timeout: seconds for a whole request; for a stream, until its first content.
         attempt_timeout: seconds for one candidate before the next one is tried.
+        max_retries: retries after all candidates have failed, 0 to 10; 0 turns off all retries.
+        max_retry_wait: seconds that a provider may ask to wait before a retry; for more, there is none.
         database_timeout: seconds for one call to the Supabase project.
         flush_timeout: seconds that closing the client and the end of the interpreter wait for usage to be
             recorded.
@@ -62,6 +64,8 @@ class SupaLLM(UserLLM):
         settings_ttl: float = 60.0,
         timeout: float = 600.0,
         attempt_timeout: float = 180.0,
+        max_retries: int = 2,
+        max_retry_wait: float = 60.0,
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
         http_client: httpx.Client | None = None,
@@ -75,6 +79,8 @@ class SupaLLM(UserLLM):
                 settings_ttl=settings_ttl,
                 timeout=timeout,
                 attempt_timeout=attempt_timeout,
+                max_retries=max_retries,
+                max_retry_wait=max_retry_wait,
                 database_timeout=database_timeout,
                 flush_timeout=flush_timeout,
                 http_client=http_client,
@@ -147,6 +153,8 @@ class AsyncSupaLLM(AsyncUserLLM):
         settings_ttl: float = 60.0,
         timeout: float = 600.0,
         attempt_timeout: float = 180.0,
+        max_retries: int = 2,
+        max_retry_wait: float = 60.0,
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
         http_client: httpx.AsyncClient | None = None,
@@ -160,6 +168,8 @@ class AsyncSupaLLM(AsyncUserLLM):
                 settings_ttl=settings_ttl,
                 timeout=timeout,
                 attempt_timeout=attempt_timeout,
+                max_retries=max_retries,
+                max_retry_wait=max_retry_wait,
                 database_timeout=database_timeout,
                 flush_timeout=flush_timeout,
                 http_client=http_client,

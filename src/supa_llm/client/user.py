@@ -20,7 +20,7 @@ from supa_llm.client.session import Identity
 from supa_llm.client.settings import AsyncUserSettings, UserSettings
 from supa_llm.client.usage import AsyncUserUsage, UserUsage
 from supa_llm.database.call import Call
-from supa_llm.engine import AsyncEngine, Engine, Timeouts
+from supa_llm.engine import AsyncEngine, Engine, Retries, Timeouts
 from supa_llm.values.settings import Settings
 
 T = TypeVar("T")
@@ -57,6 +57,10 @@ class UserLLM(
 
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
         return self._resources.timeouts(total, attempt)
+
+    @property
+    def _retries(self) -> Retries:
+        return self._resources.retries
 
     @property
     def _engine(self) -> Engine:
@@ -110,6 +114,10 @@ class AsyncUserLLM(
 
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
         return self._resources.timeouts(total, attempt)
+
+    @property
+    def _retries(self) -> Retries:
+        return self._resources.retries
 
     @property
     def _engine(self) -> AsyncEngine:

@@ -10,6 +10,7 @@ from supa_llm.engine.effects import (
     AsyncAccount,
     ModelCall,
     Opened,
+    Retries,
     SyncAccount,
     Timeouts,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Engine",
     "ModelCall",
     "Opened",
+    "Retries",
     "SyncAccount",
     "Timeouts",
     "uuid7",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Self, TypeVar
 
@@ -21,6 +22,7 @@ from supa_llm.engine.effects import (
     Reserve,
     Send,
     SyncAccount,
+    Wait,
 )
 from supa_llm.engine.flow import run
 from supa_llm.wire.base import FaultError
@@ -69,7 +71,7 @@ class Engine:
         try:
             while effect is not None:
                 failure: BaseException | None = None
-                if not isinstance(effect, AskRoute | Reserve | Send | Read):
+                if not isinstance(effect, AskRoute | Reserve | Wait | Send | Read):
                     yield effect
                 else:
                     try:
@@ -79,6 +81,9 @@ class Engine:
                             )
                         elif isinstance(effect, Reserve):
                             account.reserve(effect.demand, effect.task, effect.number, effect.candidate)
+                        elif isinstance(effect, Wait):
+                            exchange.close()
+                            time.sleep(effect.seconds)
                         elif isinstance(effect, Send):
                             resumer.send(exchange.send(effect))
                         else:
@@ -134,7 +139,7 @@ class AsyncEngine:
         try:
             while effect is not None:
                 failure: BaseException | None = None
-                if not isinstance(effect, AskRoute | Reserve | Send | Read):
+                if not isinstance(effect, AskRoute | Reserve | Wait | Send | Read):
                     yield effect
                 else:
                     try:
@@ -144,6 +149,9 @@ class AsyncEngine:
                             )
                         elif isinstance(effect, Reserve):
                             await account.reserve(effect.demand, effect.task, effect.number, effect.candidate)
+                        elif isinstance(effect, Wait):
+                            await exchange.aclose()
+                            await asyncio.sleep(effect.seconds)
                         elif isinstance(effect, Send):
                             resumer.send(await exchange.send(effect))
                         else:
@@ -302,7 +310,9 @@ def _fault(error: Exception) -> FaultError:
     if isinstance(error, httpx.DecodingError):
         return FaultError("invalid_response", "the answer cannot be decompressed")
     if isinstance(error, httpx.TransportError):
-        return FaultError("connection", str(error))
+        # A reused connection may be closed at any time.
+        closed = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
+        return FaultError("connection", str(error), closed=closed)
     if isinstance(error, RuntimeError) and not isinstance(error, httpx.StreamError):
         return FaultError("connection", "the HTTP client is closed, or belongs to another event loop")
     return FaultError("connection", "the request cannot be sent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +15,10 @@ from supa_llm.values.receipts import Attempt, Receipt
 from supa_llm.values.routes import Candidate, Demand, Route
 from supa_llm.values.secrets import Secret
 from supa_llm.wire.base import Json, Kind, WireRequest
+
+
+#: Seconds before the first retry, and the most before a later one, if the provider names no time.
+_FIRST_WAIT, _LAST_WAIT = 0.5, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,39 @@ class Timeouts:
         for name in self.__slots__:
             if not getattr(self, name) > 0:
                 raise InvalidInputError(f"The timeout {name!r} must be greater than 0 seconds.")
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often a request is repeated at a candidate that failed for a moment.
+
+    Retries are for rate limits, server errors and lost connections. A retry is an attempt of its own. It is
+    never made after the first content of a stream, nor if its wait would pass the total timeout.
+
+    Attributes:
+        most: retries after all candidates have failed, 0 to 10, at the last one that may recover, as the
+            openai package makes them; 0 turns off all retries.
+        max_wait: seconds that a provider may ask to wait before a retry; for more, there is none.
+        short_wait: the same while another candidate is left. It then waits for one retry.
+    """
+
+    most: int = 2
+    max_wait: float = 60.0
+    short_wait: float = 1.0
+
+    def __post_init__(self) -> None:
+        check(max_retries=self.most, max_retry_wait=self.max_wait, short_wait=self.short_wait)
+
+    def wait(self, number: int, asked: float | None) -> float | None:
+        """Seconds before retry ``number``, from 1; None if the provider asked to wait for too long.
+
+        Example:
+            >>> Retries().wait(1, 7.0)
+            7.0
+        """
+        if asked:
+            return asked if asked <= self.max_wait else None
+        return min(_FIRST_WAIT * 2.0 ** (number - 1), _LAST_WAIT) * random.uniform(0.75, 1.0)  # noqa: S311
 
 
 class Account(Protocol):
@@ -91,6 +129,7 @@ class ModelCall:
     task: str | None = None
     model: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
+    retries: Retries = field(default_factory=Retries)
 
     def __post_init__(self) -> None:
         check(task=self.task, model=self.model)
@@ -153,6 +192,13 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Effect: drop the response and wait before the request is repeated."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Effect: send a request once, following no redirect. The driver sends back a :class:`Head`.
 
@@ -206,6 +252,6 @@ class Answer:
     receipt: Receipt
 
 
-Effect = AskRoute | Reserve | Send | Read
+Effect = AskRoute | Reserve | Wait | Send | Read
 Item = Opened | Json | Answer
 Flow = Generator[Effect | Item, Any, None]

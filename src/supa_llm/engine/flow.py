@@ -1,13 +1,13 @@
 """One request, from its route to its usage event, without any I/O.
 
 :func:`run` is a generator like httpx's auth flow: it yields the effect that it needs (:class:`AskRoute`,
-:class:`Reserve`, :class:`Send`, :class:`Read`), and its driver sends back the result or throws the error. It
+:class:`Reserve`, :class:`Wait`, :class:`Send`, :class:`Read`), and its driver sends back the result or throws the error. It
 also yields what is for the caller: :class:`Opened` and the chunks of a stream, and :class:`Answer` last. The
 drivers in ``engine.drivers`` do the I/O; other I/O needs only another driver.
 
     route ── candidate ── attempt ──► answer: record, done
                ▲            │
-               │            ├─ the provider fails: record, next candidate
+               │            ├─ the provider fails: record, next candidate or a retry (see Retries)
                └────────────┘
                             ├─ the request is invalid (400): record, BadRequestError
                             ├─ the stream breaks off after its first content: record, StreamInterruptedError
@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
@@ -35,11 +36,13 @@ from supa_llm.engine.effects import (
     Opened,
     Read,
     Reserve,
+    Retries,
     Send,
+    Wait,
 )
 from supa_llm.engine.estimate import estimate
 from supa_llm.engine.ids import uuid7
-from supa_llm.errors import InvalidInputError, SupaLLMError
+from supa_llm.errors import InvalidInputError, NoCandidateError, SupaLLMError
 from supa_llm.values.receipts import Attempt, Outcome, Receipt
 from supa_llm.values.routes import Candidate, Demand, Route, Skipped
 from supa_llm.values.secrets import Secret
@@ -55,13 +58,16 @@ from supa_llm.wire.base import (
     json_or_text,
 )
 from supa_llm.wire.usage import known_tier, read_usage
-from supa_llm.wire.waits import believable, retry_after
+from supa_llm.wire.waits import believable, named_wait, retry_after
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Bytes of an error body that are read: enough for the message, little enough for memory.
 _ERROR_BODY = 65_536
+#: Error classes of attempts that may succeed a moment later. Timeouts are not among them, because a request
+#: that took that long would probably take as long again.
+_PASSING = frozenset({"connection", "rate_limited", "server_error"})
 #: Seconds that a finished stream may take to report its usage and end.
 _FAREWELL = 5.0
 
@@ -79,19 +85,25 @@ def run(call: ModelCall, account: Account) -> Flow:
     tier = known_tier(call.body.get("service_tier"))
     demand = Demand(uuid7(), estimated.input_tokens, estimated.output_tokens, tier)
     deadline = time.monotonic() + call.timeouts.total
-    route = yield AskRoute(call.task, call.model, call.needs, demand)
+    route = yield from _route(call, demand, deadline)
     receipt = Receipt(demand.request_id, route.task if call.task is None else call.task, ())
     skipped: list[Skipped] = []
     #: The candidate with a reservation. Its attempt, once begun, settles the reservation.
     reserved = route.candidates[0] if route.reserved else None
+    turns = _Turns(call.retries, route.candidates)
     try:
-        for candidate in route.candidates:
+        while (turn := turns.take()) is not None:
+            candidate, wait = turn
             prepared = _prepare(_limited(call, route, candidate), candidate, account)
             if isinstance(prepared, Skipped):
                 skipped.append(prepared)
                 continue
             if time.monotonic() >= deadline:
                 raise failures.failed(receipt, out_of_time=True)
+            if wait:
+                if time.monotonic() + wait >= deadline:
+                    continue
+                yield Wait(wait)
             if candidate.metered and candidate is not reserved:
                 number = len(receipt.attempts) + 1
                 try:
@@ -117,6 +129,7 @@ def run(call: ModelCall, account: Account) -> Flow:
                 raise failures.interrupted(receipt)
             if fault.error_class == "bad_request":
                 raise failures.refused(receipt, running.error)
+            turns.failed(candidate, running, fault)
             if time.monotonic() >= deadline:
                 raise failures.failed(receipt, out_of_time=True)
         if receipt.attempts:
@@ -125,6 +138,59 @@ def run(call: ModelCall, account: Account) -> Flow:
     finally:
         if reserved is not None:
             account.release(demand.request_id)
+
+
+def _route(call: ModelCall, demand: Demand, deadline: float) -> Generator[Effect | Item, Any, Route]:
+    """The route. While every key is rate-limited for a moment, it waits as for a retry."""
+    for number in range(1, call.retries.most + 1):
+        try:
+            return (yield AskRoute(call.task, call.model, call.needs, demand))  # type: ignore[no-any-return]
+        except NoCandidateError as error:
+            wait = error.retry_after if error.code == "keys_rate_limited" else None
+            if wait is not None:
+                # Not too early, because the clocks of this process and of the database differ.
+                wait = call.retries.wait(number, wait and max(wait, 0.5))
+            if wait is None or time.monotonic() + wait >= deadline:
+                raise
+        yield Wait(wait)
+    return (yield AskRoute(call.task, call.model, call.needs, demand))  # type: ignore[no-any-return]
+
+
+class _Turns:
+    """Whose turn it is: the candidates in order, and then again the last one that may recover."""
+
+    def __init__(self, retries: Retries, candidates: Iterable[Candidate]) -> None:
+        self._retries = retries
+        self._ahead = deque(candidates)
+        self._pause = 0.0
+        self._repeated: Candidate | None = None  # while others are ahead
+        self._last: tuple[Candidate, float] | None = None
+        self._made = 0
+
+    def take(self) -> tuple[Candidate, float] | None:
+        """The next candidate, and the seconds to wait before it is tried; None at the end."""
+        if self._ahead:
+            pause, self._pause = self._pause, 0.0
+            return self._ahead.popleft(), pause
+        if self._last is None or self._made == self._retries.most:
+            return None
+        self._made += 1
+        (candidate, ready), self._last = self._last, None
+        return candidate, max(0.0, ready - time.monotonic())
+
+    def failed(self, candidate: Candidate, running: _RunningAttempt, fault: FaultError) -> None:
+        """Plan a retry if this candidate may recover."""
+        if self._retries.most == 0 or fault.error_class not in _PASSING or not running.repeatable:
+            return
+        asked = running.asked_wait(fault)
+        limit = self._retries.short_wait
+        soon = running.was_closed_within(limit, fault) or bool(asked and asked <= limit)
+        if self._ahead and soon and candidate is not self._repeated:
+            self._repeated = candidate
+            self._pause = asked or 0.0
+            self._ahead.appendleft(candidate)
+        elif (wait := self._retries.wait(self._made + 1, asked)) is not None:
+            self._last = candidate, time.monotonic() + wait
 
 
 def _limited(call: ModelCall, route: Route, candidate: Candidate) -> ModelCall:
@@ -216,12 +282,25 @@ class _RunningAttempt:
             self._failed(fault)
             raise
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the provider does not object to a retry, with a header of OpenAI's."""
+        return self._head.headers.get("x-should-retry") != "false"
+
+    def asked_wait(self, fault: FaultError) -> float | None:
+        """Seconds that the provider asks to wait; None if it does not."""
+        named = retry_after(self._head.headers) or believable(fault.retry_after)
+        return named or named_wait(fault.message)
+
+    def was_closed_within(self, seconds: float, fault: FaultError) -> bool:
+        """Whether the connection was closed at once and without a response, as if it was no longer open."""
+        return fault.closed and not self._head.status and time.monotonic() - self._started < seconds
+
     def close(self, outcome: Outcome, fault: FaultError | None = None) -> None:
         """Record the attempt, once."""
         if self._recorded:
             return
         self._recorded = True
-        wait = (retry_after(self._head.headers) or believable(fault.retry_after)) if fault else None
         # The decoder of a stream has the usage that was reported so far.
         usage = self._decoder.usage if self._decoder else self._payload.get("usage")
         tier = self._decoder.service_tier if self._decoder else self._payload.get("service_tier")
@@ -239,7 +318,7 @@ class _RunningAttempt:
             streamed=self._call.stream,
             error_class=fault.error_class if fault else None,
             status=self._head.status or None,
-            retry_after=wait,
+            retry_after=self.asked_wait(fault) if fault else None,
             message=failures.mask(fault.message, self._key) if fault else "",
             usage=read_usage(usage),
             service_tier=known_tier(tier),

@@ -97,6 +97,8 @@ _RULES: Mapping[str, Rule] = {
     "key_source": _optional(_TEXT),
     "limit of a quota": ("a number of at least 0", _is_amount),
     "limit": ("an integer", _number(-math.inf, whole=True)),  # the database checks the range
+    "max_retries": ("an integer from 0 to 10", _number(0, 10, whole=True)),
+    "max_retry_wait": _FROM_ZERO,
     "max_tokens": _optional(_COUNT),
     "model": _optional(_TEXT),
     "needs": ("a list of strings", _list_of(str)),
@@ -111,6 +113,7 @@ _RULES: Mapping[str, Rule] = {
     "runtime_secret": _optional(_TEXT),
     "service_tier": _optional(_TEXT),
     "settings_ttl": _FROM_ZERO,
+    "short_wait": _FROM_ZERO,
     "since": _MOMENT,
     "task": _optional(_TEXT),
     "temperature": _optional(("a number from 0 to 2", _number(0, 2))),

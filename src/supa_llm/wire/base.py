@@ -44,6 +44,7 @@ class FaultError(Exception):
         message: text from the provider or the network, not masked yet.
         error: the provider's error object in the OpenAI format; None if it sent none.
         retry_after: seconds that the response body asks to wait; None if it does not.
+        closed: whether the provider closed the connection.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class FaultError(Exception):
         *,
         error: Json | None = None,
         retry_after: float | None = None,
+        closed: bool = False,
     ) -> None:
         super().__init__(error_class)  # without the message, which may quote a key, so that no repr shows it
         self.error_class: ErrorClass = error_class
         self.message = message
         self.error = error
         self.retry_after = retry_after
+        self.closed = closed
 
 
 class Decoder(Protocol):
