@@ -25,7 +25,7 @@ from supa_llm.wire.base import Json
 from tests.providers import corpus
 from tests.providers.corpus import Expected, Mode, Oddity, Reply
 from tests.providers.replay import ReplayServer, replaying
-from tests.unit.engine_support import AsyncMemoryAccount, MemoryAccount, candidate
+from tests.unit.engine_support import NO_RETRIES, AsyncMemoryAccount, MemoryAccount, candidate
 from tools import providers
 
 CORPUS = corpus.load()
@@ -174,7 +174,8 @@ def _next(server: ReplayServer, mode: Mode) -> Candidate:
 
 def _call(oddity: Oddity, mode: Mode) -> ModelCall:
     timeouts = Timeouts(**{"total": 10.0, "attempt": 5.0, "idle": 5.0, **oddity.timeouts})
-    return ModelCall("chat", {**oddity.request, "stream": mode == "streamed"}, timeouts=timeouts)
+    body = {**oddity.request, "stream": mode == "streamed"}
+    return ModelCall("chat", body, timeouts=timeouts, retries=NO_RETRIES)
 
 
 def _sync(engine: Engine, account: MemoryAccount, oddity: Oddity, mode: Mode) -> Result:
@@ -205,7 +206,7 @@ async def _asyncio(engine: AsyncEngine, account: AsyncMemoryAccount, oddity: Odd
 
 def _options(oddity: Oddity) -> Json:
     timeouts = _call(oddity, "whole").timeouts
-    return {"timeouts": timeouts, "timeout": timeouts.total}
+    return {"timeouts": timeouts, "timeout": timeouts.total, "retries": NO_RETRIES}
 
 
 def _arguments(oddity: Oddity, mode: Mode) -> Json:

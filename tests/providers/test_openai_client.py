@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from supa_llm.client import dropin
 from supa_llm.engine import AsyncEngine, Engine, Timeouts
 from tests.providers.conftest import CATALOG, Providers
-from tests.unit.engine_support import AsyncMemoryAccount, Both, MemoryAccount
+from tests.unit.engine_support import NO_RETRIES, AsyncMemoryAccount, Both, MemoryAccount
 
 ASK: dict[str, Any] = {
     "model": "auto",

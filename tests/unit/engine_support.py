@@ -189,6 +189,11 @@ class Both:
                         break
         return taken
 
+    async def call(self, method: Callable[..., Any], **arguments: Any) -> Any:
+        """The result of a method of either client."""
+        called = method(**arguments)
+        return await called if self.asynchronous else called
+
     def body(self, pieces: Sequence[bytes | Exception]) -> Any:
         """A response body that arrives in pieces, or breaks."""
         return _AsyncPieces(pieces) if self.asynchronous else _Pieces(pieces)

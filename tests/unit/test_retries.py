@@ -305,8 +305,7 @@ async def test_the_openai_client_sets_the_retries_and_makes_none(
     for own in (client, client.with_options(max_retries=2)):
         account.records.clear()
         with pytest.raises(openai.InternalServerError):
-            sent = own.chat.completions.create(model="auto", **HELLO)
-            await sent if both.asynchronous else sent
+            await both.call(own.chat.completions.create, model="auto", **HELLO)
         assert [it.number for it in account.attempts] == list(range(1, most + 2))
 
 

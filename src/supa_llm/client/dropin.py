@@ -76,8 +76,8 @@ def openai(
         task: task of the requests.
         on_receipt: called with the receipt of each request when it ends, answered or not; not for a stream
             that is closed before its end.
-        options: arguments of ``openai.OpenAI``. ``max_retries`` is that of the engine, which makes the retries
-            instead of the openai package.
+        options: arguments of ``openai.OpenAI``. ``max_retries`` is that of the engine, because the openai
+            package makes no retries.
 
     Raises:
         ConfigurationError: the ``openai`` package is not installed (code ``missing_extra``).

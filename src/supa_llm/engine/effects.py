@@ -16,7 +16,6 @@ from supa_llm.values.routes import Candidate, Demand, Route
 from supa_llm.values.secrets import Secret
 from supa_llm.wire.base import Json, Kind, WireRequest
 
-
 #: Seconds before the first retry, and the most before a later one, if the provider names no time.
 _FIRST_WAIT, _LAST_WAIT = 0.5, 8.0
 

@@ -1,9 +1,9 @@
 """One request, from its route to its usage event, without any I/O.
 
 :func:`run` is a generator like httpx's auth flow: it yields the effect that it needs (:class:`AskRoute`,
-:class:`Reserve`, :class:`Wait`, :class:`Send`, :class:`Read`), and its driver sends back the result or throws the error. It
-also yields what is for the caller: :class:`Opened` and the chunks of a stream, and :class:`Answer` last. The
-drivers in ``engine.drivers`` do the I/O; other I/O needs only another driver.
+:class:`Reserve`, :class:`Wait`, :class:`Send`, :class:`Read`), and its driver sends back the result or throws
+the error. It also yields what is for the caller: :class:`Opened` and the chunks of a stream, and
+:class:`Answer` last. The drivers in ``engine.drivers`` do the I/O; other I/O needs only another driver.
 
     route ── candidate ── attempt ──► answer: record, done
                ▲            │
