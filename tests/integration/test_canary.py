@@ -144,7 +144,7 @@ def test_in_threads(canary: User, providers: Emulator, stack: Stack) -> None:
     session = sb.auth.get_session()
     assert session is not None
     with watching(session.access_token, session.refresh_token, session.access_token.split(".")[2]) as watch:
-        llm = SupaLLM(sb, operator_keys={"mistral": OPERATOR_KEY}, flush_timeout=0.5)
+        llm = SupaLLM(sb, operator_keys={"mistral": OPERATOR_KEY}, max_retries=0, flush_timeout=0.5)
         llm.set_settings(allow_operator_keys=False)
         for provider in ("openai", "groq", "nobody", KEY):
             for key in (
@@ -219,7 +219,7 @@ async def test_in_tasks(canary: User, providers: Emulator, stack: Stack) -> None
     assert session is not None
 
     with watching(session.access_token, session.refresh_token) as watch:
-        llm = AsyncSupaLLM(sb, flush_timeout=0.5)
+        llm = AsyncSupaLLM(sb, max_retries=0, flush_timeout=0.5)
 
         async def fails(acting: Any) -> None:
             with pytest.raises(SupaLLMError) as caught:

@@ -123,7 +123,7 @@ def test_each_candidate_is_limited_by_its_own_quotas(
     assert llm.flush()
     with pytest.raises(ProviderError) as info:
         llm.chat("Hello", max_tokens=10)
-    assert [attempt.provider for attempt in info.value.receipt.attempts] == ["groq"]
+    assert [attempt.provider for attempt in info.value.receipt.attempts] == ["groq"] * 3
     assert llm.flush()
     assert held(db, user) == (0, 0)
     (quota,) = llm.list_quotas()

@@ -22,7 +22,7 @@ from tests.support import Emulator, Stack, User, key_for
 @pytest.fixture
 def llm(user: User, providers: Emulator) -> Iterator[SupaLLM]:
     """A user with keys for Groq and then OpenAI."""
-    with SupaLLM(user.client()) as llm:
+    with SupaLLM(user.client(), max_retries=0) as llm:
         llm.set_key("groq", key_for("groq"))
         llm.set_key("openai", key_for("openai"))
         llm.set_settings(default_provider="groq")
@@ -130,6 +130,22 @@ def test_when_every_provider_fails_the_receipt_lists_the_attempts(llm: SupaLLM, 
         llm.chat("Hello")
     assert [it.error_class for it in caught.value.receipt.attempts] == ["server_error"] * 2
     assert caught.value.code == "all_candidates_failed"
+
+
+def test_a_user_with_one_key_gets_an_answer_after_a_moment(user: User, providers: Emulator) -> None:
+    with SupaLLM(user.client(), operator_keys={}) as llm:
+        llm.set_key("groq", key_for("groq"))
+        llm.set_quota(1_000_000, "tokens", "day")
+        for status in (500, 429):
+            providers.fail(status, retry_after=1)
+            receipt = llm.chat("Hello", max_tokens=10).receipt
+            assert [(it.number, it.status) for it in receipt.attempts] == [(1, status), (2, 200)]
+            assert llm.flush()
+        answered = receipt.answered_by
+        assert answered is not None
+        (quota,) = llm.list_quotas()
+        used = (answered.usage.input_tokens or 0) + (answered.usage.output_tokens or 0)
+        assert (quota.used, quota.reserved) == (2 * used, 0)
 
 
 def test_the_total_timeout_is_enforced(llm: SupaLLM, providers: Emulator) -> None:
