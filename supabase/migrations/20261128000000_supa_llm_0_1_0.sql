@@ -1262,8 +1262,9 @@ create table public.llm_providers (
   constraint key_url_is_https check (key_url = '' or key_url ~ '^https://[^\s@"<>]+$'),
   constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
-    capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings}'::text[]
+    capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings,responses}'::text[]
   ),
+  constraint responses_need_the_openai_format check (wire_format = 'openai' or 'responses' <> all(capabilities)),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
   constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
   -- Quotas reserve for this limit, so it must reach the provider.
@@ -1293,7 +1294,8 @@ comment on column public.llm_providers.key_example is 'Example of a key to show 
 comment on column public.llm_providers.key_url is 'Page where users create a key, or empty.';
 comment on column public.llm_providers.key_check_path is
 'Path below base_url that accepts only a valid key (/key); null: the list of models.';
-comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision and embeddings.';
+comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings and responses: the provider serves OpenAI''s Responses API.
+Requests for it reach other providers as chats.';
 comment on column public.llm_providers.default_model is 'Model for tasks that are not in task_models.';
 comment on column public.llm_providers.task_models is
 'Model by task: {"speed": "…"}; "embedding" is the model for embeddings.';
@@ -1343,7 +1345,7 @@ as $$
   (
     'openai', 'OpenAI', 'https://api.openai.com/v1', 'openai', 'authorization', 'Bearer',
     '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
-    '{chat,streaming,tools,json_schema,vision,embeddings}', 'gpt-5-mini',
+    '{chat,streaming,tools,json_schema,vision,embeddings,responses}', 'gpt-5-mini',
     '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
     '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10, '{openai/}'
   ),
@@ -7205,6 +7207,7 @@ create type llm_private.route_line as (
   key_header text,
   key_scheme text,
   parameter_names jsonb,
+  responses boolean,
   quota jsonb
 );
 
@@ -7500,7 +7503,8 @@ begin
         else c.reason
       end,
       c.source, c.key_id, c.hint, c.rate_limited_until, c.skipped,
-      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names, null::jsonb
+      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
+      'responses' = any(c.capabilities), null::jsonb
     from placed as c
     order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
   loop
@@ -7635,6 +7639,7 @@ begin
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
             'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
+            'responses', l.responses,
             'metered', exists (
               select from unnest(v_quotas) as q where llm_private.quota_counts(q, p_task, l.provider, l.key_source)
             )
@@ -7869,7 +7874,7 @@ begin
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
-      r.key_scheme, r.parameter_names,
+      r.key_scheme, r.parameter_names, r.responses,
       case
         when l.key_id is not null
           then llm_private.decrypt_key(

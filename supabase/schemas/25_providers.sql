@@ -35,8 +35,9 @@ create table public.llm_providers (
   constraint key_url_is_https check (key_url = '' or key_url ~ '^https://[^\s@"<>]+$'),
   constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
-    capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings}'::text[]
+    capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings,responses}'::text[]
   ),
+  constraint responses_need_the_openai_format check (wire_format = 'openai' or 'responses' <> all(capabilities)),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
   constraint parameter_names_is_an_object check (jsonb_typeof(parameter_names) = 'object'),
   -- Quotas reserve for this limit, so it must reach the provider.
@@ -66,7 +67,8 @@ comment on column public.llm_providers.key_example is 'Example of a key to show 
 comment on column public.llm_providers.key_url is 'Page where users create a key, or empty.';
 comment on column public.llm_providers.key_check_path is
 'Path below base_url that accepts only a valid key (/key); null: the list of models.';
-comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision and embeddings.';
+comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings and responses: the provider serves OpenAI''s Responses API.
+Requests for it reach other providers as chats.';
 comment on column public.llm_providers.default_model is 'Model for tasks that are not in task_models.';
 comment on column public.llm_providers.task_models is
 'Model by task: {"speed": "…"}; "embedding" is the model for embeddings.';
@@ -116,7 +118,7 @@ as $$
   (
     'openai', 'OpenAI', 'https://api.openai.com/v1', 'openai', 'authorization', 'Bearer',
     '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
-    '{chat,streaming,tools,json_schema,vision,embeddings}', 'gpt-5-mini',
+    '{chat,streaming,tools,json_schema,vision,embeddings,responses}', 'gpt-5-mini',
     '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
     '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10, '{openai/}'
   ),

@@ -48,6 +48,7 @@ create type llm_private.route_line as (
   key_header text,
   key_scheme text,
   parameter_names jsonb,
+  responses boolean,
   quota jsonb
 );
 
@@ -343,7 +344,8 @@ begin
         else c.reason
       end,
       c.source, c.key_id, c.hint, c.rate_limited_until, c.skipped,
-      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names, null::jsonb
+      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
+      'responses' = any(c.capabilities), null::jsonb
     from placed as c
     order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
   loop
@@ -478,6 +480,7 @@ begin
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
             'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
+            'responses', l.responses,
             'metered', exists (
               select from unnest(v_quotas) as q where llm_private.quota_counts(q, p_task, l.provider, l.key_source)
             )
@@ -712,7 +715,7 @@ begin
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
-      r.key_scheme, r.parameter_names,
+      r.key_scheme, r.parameter_names, r.responses,
       case
         when l.key_id is not null
           then llm_private.decrypt_key(

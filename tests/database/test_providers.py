@@ -64,6 +64,7 @@ def test_a_disabled_provider_is_not_listed(tx: Transaction) -> None:
         ({**NEW, "model_pattern": "((("}, "invalid_provider"),
         ({**NEW, "capabilities": ["telepathy"]}, "invalid_provider"),
         ({**NEW, "capabilities": "chat"}, "invalid_provider"),
+        ({**NEW, "wire_format": "google", "capabilities": ["chat", "responses"]}, "invalid_provider"),
         ({**NEW, "task_models": []}, "invalid_provider"),
         ({**NEW, "parameter_names": "x"}, "invalid_provider"),
         ({**NEW, "parameter_names": {"max_completion_tokens": None}}, "invalid_provider"),

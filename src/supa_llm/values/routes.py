@@ -34,6 +34,7 @@ class Candidate(Row):
     """One provider, model and key that may serve a request, and the reason it is on the route.
 
     Attributes:
+        responses: whether the provider serves OpenAI's Responses API.
         metered: whether a quota counts it, so that usage must be reserved before it is tried.
     """
 
@@ -48,6 +49,7 @@ class Candidate(Row):
     key_header: str
     key_scheme: str
     parameter_names: Mapping[str, str | None] = field(default_factory=dict)
+    responses: bool = False
     key: Secret | None = None
     metered: bool = False
 
