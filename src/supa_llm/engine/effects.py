@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from supa_llm.engine.parameters import settled
+from supa_llm.engine.parameters import require_stateless, settled
 from supa_llm.errors import InvalidInputError
 from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt, Receipt
@@ -98,8 +98,8 @@ class SyncAccount(Account, Protocol):
     def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         """Reserve for another candidate of a metered route. Raises SupaLLMError if a quota refuses."""
 
-    def explain_route(self, task: str | None) -> Route:
-        """The route of a chat for this task, without keys."""
+    def explain_route(self, task: str | None, model: str | None = None) -> Route:
+        """The route of a chat for this task and model, without keys."""
 
 
 class AsyncAccount(Account, Protocol):
@@ -111,7 +111,7 @@ class AsyncAccount(Account, Protocol):
     async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         """See :meth:`SyncAccount.reserve`."""
 
-    async def explain_route(self, task: str | None) -> Route:
+    async def explain_route(self, task: str | None, model: str | None = None) -> Route:
         """See :meth:`SyncAccount.explain_route`."""
 
 
@@ -132,11 +132,13 @@ class ModelCall:
 
     def __post_init__(self) -> None:
         check(task=self.task, model=self.model)
-        object.__setattr__(self, "body", settled(self.body))
+        object.__setattr__(self, "body", settled(self.kind, self.body))
         messages, wanted = self.body.get("messages"), self.body.get("response_format")
         if self.kind == "embeddings":
             if not self.body.get("input"):
                 raise InvalidInputError("'input' must be a text or a list of texts.")
+        elif self.kind == "responses":
+            _check_response(self.body)
         elif not isinstance(messages, list) or not messages:
             raise InvalidInputError("'messages' must be a list of at least one message.")
         elif not all(
@@ -154,20 +156,47 @@ class ModelCall:
     def needs(self) -> tuple[str, ...]:
         """The capabilities that a candidate must have."""
         body = self.body
+        messages = body["input"] if self.kind == "responses" else body.get("messages")
         parts = [
             part
-            for message in body.get("messages") or ()
-            if isinstance(message.get("content"), Sequence)
-            for part in message["content"]
+            for message in (messages if isinstance(messages, list) else ())
+            for name in ("content", "output")
+            if isinstance(message.get(name), Sequence)
+            for part in message[name]
             if isinstance(part, Mapping)
         ]
+        text = body.get("text") or {} if self.kind == "responses" else {}
+        wanted_format = text.get("format") or body.get("response_format") or {}
         wanted = {
             "streaming": self.stream,
             "tools": bool(body.get("tools")),
-            "json_schema": (body.get("response_format") or {}).get("type") == "json_schema",
-            "vision": any(part.get("type") == "image_url" for part in parts),
+            "json_schema": wanted_format.get("type") == "json_schema",
+            "vision": any(part.get("type") in ("image_url", "input_image") for part in parts),
         }
-        return (self.kind, *(name for name, needed in wanted.items() if needed))
+        # Any provider of chats can serve responses.
+        first = "embeddings" if self.kind == "embeddings" else "chat"
+        return (first, *(name for name, needed in wanted.items() if needed))
+
+
+def _check_response(body: Json) -> None:
+    """Check the parts of a request for a response that the engine reads."""
+    wanted = body.get("input")
+    if isinstance(wanted, list):
+        if not wanted or not all(isinstance(item, Mapping) for item in wanted):
+            raise InvalidInputError("'input' must be a text or a list of at least one item.")
+    elif not isinstance(wanted, str) or not wanted:
+        raise InvalidInputError("'input' must be a text or a list of at least one item.")
+    for name in ("text", "reasoning"):
+        if not isinstance(body.get(name) or {}, Mapping):
+            raise InvalidInputError(f"{name!r} must be an object.")
+    if not isinstance((body.get("text") or {}).get("format") or {}, Mapping):
+        raise InvalidInputError("'text.format' must be an object such as {'type': 'json_object'}.")
+    tools = body.get("tools") or []
+    if not isinstance(tools, list) or not all(
+        isinstance(tool, Mapping) and isinstance(tool.get("type"), str) for tool in tools
+    ):
+        raise InvalidInputError("'tools' must be a list of objects with a 'type'.")
+    require_stateless(body)
 
 
 @dataclass(frozen=True, slots=True)

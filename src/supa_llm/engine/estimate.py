@@ -61,42 +61,47 @@ def estimate(kind: Kind, body: Any) -> Estimate:
         Estimate(input_tokens=2, output_tokens=0)
     """
     if not isinstance(body, Mapping):
-        return Estimate(0, None if kind == "chat" else 0)
+        return Estimate(0, 0 if kind == "embeddings" else None)
     if kind == "embeddings":
         return Estimate(_embedded(body.get("input")), 0)
-    messages, tools = _list(body.get("messages")), _list(body.get("tools"))
-    # Other parts of the body may end up in the prompt, as tools and schemas do.
-    rest = {name: value for name, value in body.items() if name != "messages"}
+    conversation = "input" if kind == "responses" else "messages"
+    messages, tools = _list(body.get(conversation)), _list(body.get("tools"))
+    # Other parts of the body may end up in the prompt, as tools, schemas and an input that is a text do.
+    rest = {name: value for name, value in body.items() if name != conversation or value is not messages}
     return Estimate(
         REQUEST
         + sum(map(_message, messages))
-        + (INSTRUCTIONS if tools or body.get("response_format") else 0)
+        + (INSTRUCTIONS if tools or body.get("response_format") or body.get("text") else 0)
         + TOOL * len(tools)
         + sum(map(_written, rest.items())),
-        _output(body),
+        _output(kind, body),
     )
 
 
-def _output(body: Mapping[str, Any]) -> int | None:
+def _output(kind: Kind, body: Mapping[str, Any]) -> int | None:
     """The caller's limit, times the number of answers."""
+    if kind == "responses":
+        return body.get("max_output_tokens")
     limit = body.get("max_completion_tokens")
     return None if limit is None else limit * (body.get("n") or 1)
 
 
 def _message(message: Any) -> int:
+    """Tokens of a message, or of an item of a response, whose content may be the output of a tool."""
     if not isinstance(message, Mapping):
         return 0
-    rest = {name: value for name, value in message.items() if name != "content"}
-    return MESSAGE + _written(rest) + _content(message.get("content"))
+    contents = {name: message[name] for name in ("content", "output") if name in message}
+    rest = {name: value for name, value in message.items() if name not in contents}
+    return MESSAGE + _written(rest) + sum(map(_content, contents.values()))
 
 
 def _content(content: Any) -> int:
-    return sum(map(_part, content)) if isinstance(content, list) else _written(content)
+    return sum(map(_part, content)) if isinstance(content, list) else _part(content)
 
 
 def _part(part: Any) -> int:
     kind = part.get("type") if isinstance(part, Mapping) else None
-    if kind == "image_url":
+    if kind in ("image_url", "input_image", "computer_screenshot"):
         return IMAGE
     if kind == "input_audio":
         sound = part.get("input_audio")

@@ -42,11 +42,12 @@ from supa_llm.engine.effects import (
 )
 from supa_llm.engine.estimate import estimate
 from supa_llm.engine.ids import uuid7
+from supa_llm.engine.rendering import rendering
 from supa_llm.errors import InvalidInputError, NoCandidateError, SupaLLMError
 from supa_llm.values.receipts import Attempt, Outcome, Receipt
 from supa_llm.values.routes import Candidate, Demand, Route, Skipped
 from supa_llm.values.secrets import Secret
-from supa_llm.wire import WIRES
+from supa_llm.wire import RESPONSES, WIRES
 from supa_llm.wire.base import (
     Decoder,
     FaultError,
@@ -57,6 +58,8 @@ from supa_llm.wire.base import (
     bears_content,
     json_or_text,
 )
+from supa_llm.wire.responses import refuse_uncountable_tools
+from supa_llm.wire.responses_as_chats import chat_of
 from supa_llm.wire.usage import known_tier, read_usage
 from supa_llm.wire.waits import believable, named_wait, retry_after
 
@@ -94,7 +97,7 @@ def run(call: ModelCall, account: Account) -> Flow:
     try:
         while (turn := turns.take()) is not None:
             candidate, wait = turn
-            prepared = _prepare(_limited(call, route, candidate), candidate, account)
+            prepared = _prepare(call, route, candidate, account)
             if isinstance(prepared, Skipped):
                 skipped.append(prepared)
                 continue
@@ -194,10 +197,17 @@ class _Turns:
 
 
 def _limited(call: ModelCall, route: Route, candidate: Candidate) -> ModelCall:
-    """The call with the output limit that is reserved for the candidate, unless it has a limit of its own."""
+    """The call with the output limit that is reserved for the candidate, unless it has a limit of its own.
+
+    Raises UnsupportedError if the call has tools that the limit does not bind.
+    """
     limit = route.max_output_tokens if candidate.metered else None
-    if limit is None or call.kind != "chat":
+    if limit is None or call.kind == "embeddings":
         return call
+    if call.kind == "responses":
+        refuse_uncountable_tools(call.body)
+        own = call.body.get("max_output_tokens")
+        return replace(call, body={**call.body, "max_output_tokens": own or limit})
     own = call.body.get("max_completion_tokens")
     each = own or max(1, limit // (call.body.get("n") or 1))
     # Rejected tokens of a prediction are billed beyond the limit.
@@ -211,9 +221,12 @@ def _refused(candidate: Candidate, error: SupaLLMError) -> Skipped:
 
 
 def _prepare(
-    call: ModelCall, candidate: Candidate, account: Account
-) -> tuple[Wire, WireRequest, Secret] | Skipped:
-    """What an attempt on a candidate needs, or why the candidate is skipped."""
+    call: ModelCall, route: Route, candidate: Candidate, account: Account
+) -> tuple[ModelCall, Wire, WireRequest, Secret] | Skipped:
+    """What an attempt on a candidate needs, or why the candidate is skipped.
+
+    The call that comes back is a chat if the candidate can serve a request for a response only as one.
+    """
 
     def skipped(reason: str, message: str) -> Skipped:
         return Skipped(candidate.provider, candidate.key_source, reason, message)
@@ -223,13 +236,17 @@ def _prepare(
         key = account.operator_key(candidate.provider)
     if key is None:
         return skipped("no_key", "This process has no key for it.")
-    wire = WIRES.get(candidate.wire_format)
+    native = call.kind == "responses" and candidate.responses
+    wire = RESPONSES if native else WIRES.get(candidate.wire_format)
     if wire is None:
         return skipped(
             "unknown_wire_format", f"This version does not support the wire format {candidate.wire_format!r}."
         )
     try:
-        return wire, wire.request(call.kind, call.body, candidate), key
+        call = _limited(call, route, candidate)
+        if call.kind == "responses" and not native:
+            call = replace(call, kind="chat", body=chat_of(call.body))
+        return call, wire, wire.request(call.kind, call.body, candidate), key
     except UnsupportedError as error:
         return skipped("unsupported_request", f"{candidate.model} is skipped because {error}.")
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -241,20 +258,22 @@ class _RunningAttempt:
 
     def __init__(
         self,
-        call: ModelCall,
+        asked: ModelCall,
         candidate: Candidate,
         receipt: Receipt,
         account: Account,
+        sent: ModelCall,
         wire: Wire,
         request: WireRequest,
         key: Secret,
         *,
         deadline: float,
     ) -> None:
-        self._call, self._candidate, self._account = call, candidate, account
+        self._call, self._candidate, self._account = sent, candidate, account
+        self._rendering = rendering(asked, sent, candidate.model)
         self._wire, self._request, self._key = wire, request, key
         self._started = time.monotonic()
-        self._deadline = min(deadline, self._started + call.timeouts.attempt)
+        self._deadline = min(deadline, self._started + asked.timeouts.attempt)
         self._head = Head(0, {})
         self._decoder: Decoder | None = None
         self._payload: Json = {}
@@ -354,12 +373,12 @@ class _RunningAttempt:
         body = yield from self._body()
         payload = _understand(json.loads, body)
         self._payload = _understand(self._wire.answer, self._call.kind, payload, self._candidate)
+        rendered = _understand(self._rendering.whole, self._payload)
         self.close("succeeded")
-        yield Answer(self._payload, self._candidate, self.receipt)
+        yield Answer(rendered, self._candidate, self.receipt)
 
     def _stream(self) -> Flow:
         decoder = self._decoder = self._wire.decoder(self._call.body, self._candidate)
-        for_caller = _UsageFilter(self._call.body)
         held: list[Json] = []
         while not decoder.finished:
             piece = yield Read(self._call.timeouts.idle if self.opened else self._left())
@@ -369,7 +388,7 @@ class _RunningAttempt:
             if not self.opened and any(map(bears_content, held)):
                 yield from self._open()
             if self.opened and not decoder.finished:
-                yield from for_caller(held)
+                yield from _understand(self._rendering.chunks, held)
                 held = []
         # The end of the answer is held back until the usage arrives, because many callers stop reading at the
         # finish reason.
@@ -378,27 +397,14 @@ class _RunningAttempt:
                 held += _understand(_decode, decoder, piece)
         except FaultError:
             pass  # the answer is complete without its usage
+        rendered = _understand(self._rendering.chunks, held) + _understand(self._rendering.end)
         self.close("succeeded")
-        yield from for_caller(held)
+        yield from rendered
         yield Answer({}, self._candidate, self.receipt)
 
     def _open(self) -> Flow:
         self.opened = True
         yield Opened(self.receipt.request_id, self._candidate)
-
-
-class _UsageFilter:
-    """Removes usage from the chunks of a caller who did not request it, because every stream requests it."""
-
-    def __init__(self, body: Json) -> None:
-        self._wanted = bool((body.get("stream_options") or {}).get("include_usage"))
-
-    def __call__(self, chunks: list[Json]) -> Flow:
-        for chunk in chunks:
-            if self._wanted:
-                yield chunk
-            elif chunk.get("choices"):
-                yield {name: value for name, value in chunk.items() if name != "usage"}
 
 
 def _decode(decoder: Decoder, piece: bytes | None) -> list[Json]:

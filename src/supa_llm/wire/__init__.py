@@ -8,9 +8,13 @@ from supa_llm.wire.anthropic import AnthropicWire
 from supa_llm.wire.base import Wire
 from supa_llm.wire.google import GoogleWire
 from supa_llm.wire.openai import OpenAIWire
+from supa_llm.wire.responses import ResponsesWire
 
 WIRES: Mapping[str, Wire] = {
     "openai": OpenAIWire(),
     "anthropic": AnthropicWire(),
     "google": GoogleWire(),
 }
+
+#: For requests for a response to a candidate that serves them itself.
+RESPONSES: Wire = ResponsesWire()

@@ -16,7 +16,7 @@ from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.routes import Candidate
 
 Json = dict[str, Any]
-Kind = Literal["chat", "embeddings"]
+Kind = Literal["chat", "embeddings", "responses"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +203,17 @@ def chunk(
     return payload
 
 
+#: Events of a response that come before its first content.
+_PREAMBLE = frozenset({
+    "keepalive", "response.content_part.added", "response.created", "response.in_progress",
+    "response.output_item.added", "response.queued", "response.reasoning_summary_part.added",
+})  # fmt: skip
+
+
 def bears_content(payload: Mapping[str, Any]) -> bool:
-    """Whether a chunk contains part of the answer."""
+    """Whether a chunk, or an event of a response, contains part of the answer."""
+    if "type" in payload:
+        return payload["type"] not in _PREAMBLE
     for choice in payload.get("choices") or ():
         delta = choice.get("delta") or {}
         if choice.get("finish_reason") or any(delta[name] for name in delta if name != "role"):

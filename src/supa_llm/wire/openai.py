@@ -63,8 +63,7 @@ class OpenAIWire:
             body["messages"] = [_portable(message, short_ids=short) for message in body["messages"]]
             if body.get("stream"):
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-            if _REASONING_MODEL.match(candidate.model):
-                body = {name: value for name, value in body.items() if name not in _SAMPLING}
+            body = without_refused_sampling(body, candidate)
         else:
             # Numbers, which every provider sends unasked, rather than base64, which few know.
             body.pop("encoding_format", None)
@@ -92,6 +91,13 @@ class OpenAIWire:
 
     def fault(self, status: int, payload: Any) -> FaultError:
         return fault_of(status, first_error(payload))
+
+
+def without_refused_sampling(body: Json, candidate: Candidate) -> Json:
+    """The body without the parameters that OpenAI's reasoning models refuse."""
+    if not _REASONING_MODEL.match(candidate.model):
+        return body
+    return {name: value for name, value in body.items() if name not in _SAMPLING}
 
 
 def _renamed(body: Json, names: Mapping[str, str | None]) -> Json:

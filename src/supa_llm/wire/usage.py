@@ -36,17 +36,25 @@ _REASONING = (
     ("completion_tokens_details", "reasoning_tokens"),
     ("reasoning_tokens",),  # Perplexity, Databricks
 )
+#: The names of a response's usage that differ from a chat's.
+_CHAT_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens": "completion_tokens",
+    "output_tokens_details": "completion_tokens_details",
+}
 #: Names of the tier that requests get by default.
 _STANDARD = frozenset({"auto", "default", "standard", "on_demand"})
 
 
 def read_usage(usage: Any) -> Usage:
-    """Tokens from an OpenAI ``usage`` object; None if it does not report them.
+    """Tokens from an OpenAI ``usage`` object, of a chat or a response; None if it does not report them.
 
     Example:
         >>> read_usage({"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 5}})
         Usage(input_tokens=9, cached_input_tokens=4, ..., other_tokens={'input_audio': 5})
     """
+    usage = _of_responses(usage)
     entered, left = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     reasoning = _first(usage, _REASONING)
     total = (entered or 0) + (left or 0) + (reasoning or 0)
@@ -72,6 +80,13 @@ def read_usage(usage: Any) -> Usage:
         cache_write_tokens=written,
         other_tokens={unit: tokens for unit, tokens in others.items() if tokens},
     )
+
+
+def _of_responses(usage: Any) -> Any:
+    """The usage of a response under the names of a chat's."""
+    if not isinstance(usage, Mapping) or "prompt_tokens" in usage or "input_tokens" not in usage:
+        return usage
+    return {_CHAT_NAMES.get(name, name): value for name, value in usage.items()}
 
 
 def known_tier(tier: Any) -> str | None:
