@@ -220,8 +220,19 @@ def test_the_openai_client_runs_with_the_signed_in_users_keys(
     ask: Any = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
     assert client.chat.completions.create(**ask).choices[0].message.content
     assert receipts[0].task == "speed"
+    assert client.responses.create(model="openai/gpt-5-mini", input="Hello").output_text
+    with client.responses.stream(model="auto", input="Hello") as stream:
+        assert stream.get_final_response().output_text
+    assert [it.attempts[0].provider for it in receipts] == ["groq", "openai", "groq"]
+    assert client.models.retrieve("openai/gpt-5-mini").owned_by == "openai"
+    assert client.models.retrieve("gpt-5-mini").owned_by == "openai"
+    with pytest.raises(openai.NotFoundError, match="You have no key for Mistral"):
+        client.models.retrieve("mistral/mistral-small-latest")
+    llm.set_settings(default_provider=None)
+    with pytest.raises(openai.NotFoundError, match="No provider is known"):
+        client.models.retrieve("unheard-of")
     assert llm.flush()
-    assert events(db, user) == [(1, "groq", "succeeded", None)]
+    assert events(db, user) == [(1, it, "succeeded", None) for it in ("groq", "openai", "groq")]
     sb = llm._session._auth
     sb.sign_in_with_password(new_user().credentials)
     with pytest.raises(openai.AuthenticationError, match="key"):

@@ -38,6 +38,7 @@ class Providers:
             key_header=header,
             key_scheme=scheme,
             parameter_names=names,
+            responses=provider == "openai",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -84,6 +85,73 @@ async def test_a_tool_loop(both: Both, to: Providers, provider: str, streamed: b
     to.emulator.script({"type": "reply", "text": "It is warm."})
     done = completions.create(model="auto", messages=messages, tools=[tool])
     assert done.choices[0].message.content == "It is warm."
+
+
+QUESTION: Any = {"model": "auto", "input": "What is the weather in Paris?"}
+FUNCTION: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "strict": False,
+}
+
+
+@pytest.mark.parametrize("provider", CATALOG)
+async def test_responses(to: Providers, provider: str) -> None:
+    to.emulator.script({"type": "reply", "text": "It is warm.", "times": 4})
+    account = MemoryAccount((to(provider),))
+    responses = client(account).responses
+    response = responses.create(instructions="Be brief.", **QUESTION)
+    assert (response.output_text, response.status) == ("It is warm.", "completed")
+    with responses.stream(**QUESTION) as stream:
+        deltas = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        final = stream.get_final_response()
+    assert "".join(deltas) == final.output_text == "It is warm."
+    other = AsyncMemoryAccount((to(provider),))
+    assert (await async_client(other).responses.create(**QUESTION)).output_text == "It is warm."
+    async with async_client(other).responses.stream(**QUESTION) as streamed:
+        assert (await streamed.get_final_response()).output_text == "It is warm."
+    native = [request["path"] == "/v1/responses" for request in to.emulator.requests()]
+    assert native == [provider == "openai"] * 4
+    for attempt in (*account.attempts, *other.attempts):
+        assert attempt.outcome == "succeeded"
+        assert attempt.usage.input_tokens
+        assert attempt.usage.output_tokens
+    assert final.usage
+    assert final.usage.output_tokens == account.attempts[1].usage.output_tokens
+
+
+@pytest.mark.parametrize("provider", SCHEMALESS)
+async def test_structured_outputs_of_responses(to: Providers, provider: str) -> None:
+    parsed = client(MemoryAccount((to(provider),))).responses.parse(text_format=City, **QUESTION)
+    assert parsed.output_parsed == City(name="mock-name", people=1)
+
+
+@pytest.mark.parametrize("provider", CATALOG)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+async def test_a_tool_loop_of_responses(to: Providers, provider: str, streamed: bool) -> None:
+    responses = client(MemoryAccount((to(provider),))).responses
+    if streamed:
+        with responses.stream(tools=[FUNCTION], **QUESTION) as stream:
+            first: Any = stream.get_final_response()
+    else:
+        first = responses.create(tools=[FUNCTION], **QUESTION)
+    (call,) = [item for item in first.output if item.type == "function_call"]
+    assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "mock-city"})
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "21"}
+    items = [{"role": "user", "content": QUESTION["input"]}, *first.output, result]
+    to.emulator.script({"type": "reply", "text": "It is warm."})
+    done = responses.create(model="auto", input=items, tools=[FUNCTION])
+    assert done.output_text == "It is warm."
+
+
+async def test_responses_fall_back_unnoticed(to: Providers) -> None:
+    to.emulator.fail(429, path="/v1/*", times=2)
+    account = MemoryAccount((to("openai"), to("anthropic")))
+    assert client(account).responses.create(**QUESTION).output_text
+    with client(account).responses.stream(**QUESTION) as stream:
+        assert stream.get_final_response().output_text
+    assert [it.provider for it in account.attempts] == ["openai", "anthropic"] * 2
 
 
 async def test_embeddings(to: Providers) -> None:

@@ -98,8 +98,8 @@ class MemoryAccount(_Account):
     def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         self.hold(number, candidate)
 
-    def explain_route(self, task: str | None) -> Route:
-        return self.resolve(task, None, ("chat",))
+    def explain_route(self, task: str | None, model: str | None = None) -> Route:
+        return self.resolve(task, model, ("chat",))
 
 
 class AsyncMemoryAccount(_Account):
@@ -111,8 +111,8 @@ class AsyncMemoryAccount(_Account):
     async def reserve(self, demand: Demand, task: str | None, number: int, candidate: Candidate) -> None:
         self.hold(number, candidate)
 
-    async def explain_route(self, task: str | None) -> Route:
-        return self.resolve(task, None, ("chat",))
+    async def explain_route(self, task: str | None, model: str | None = None) -> Route:
+        return self.resolve(task, model, ("chat",))
 
 
 Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]

@@ -18,6 +18,7 @@ from supa_llm.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
     ForbiddenError,
+    InvalidInputError,
     NoCandidateError,
     NotSignedInError,
     SupaLLMError,
@@ -148,6 +149,32 @@ async def test_models_are_the_routes(both: Both) -> None:
     models = made.client.models.list()
     found = [it.id async for it in models] if both.asynchronous else [it.id for it in models]
     assert found == ["auto", "one/m"]
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "owner"),
+    [("one/m", "one/m", "one"), ("m", "m", "one"), ("auto", None, "supa-llm")],
+)
+async def test_a_model_is_the_one_of_its_route(both: Both, model: str, asked: str | None, owner: str) -> None:
+    account = both.account(candidate("two"), candidate("one", reason="requested"))
+    made = App(both, Web({}), account, task="code")
+    found = await made(made.client.models.retrieve, model=model)
+    assert (found.id, found.owned_by) == (model, owner)
+    assert account.asked == [("code", asked, ("chat",))]
+
+
+async def test_a_model_without_a_key_is_not_found(both: Both) -> None:
+    made, account, _ = app(both, answered())
+    with pytest.raises(openai.NotFoundError, match="No key can serve the model 'two/m'") as caught:
+        await made(made.client.models.retrieve, model="two/m")
+    assert caught.value.code == "model_not_found"
+    account.failure = InvalidInputError("No provider is known to have it.", code="unknown_model")
+    with pytest.raises(openai.NotFoundError, match="No provider is known") as caught:
+        await made(made.client.models.retrieve, model="m")
+    assert caught.value.code == "model_not_found"
+    account.failure = NotSignedInError("Nobody is signed in.")
+    with pytest.raises(openai.AuthenticationError):
+        await made(made.client.models.retrieve, model="m")
 
 
 async def test_what_is_not_served_says_what_is(both: Both) -> None:

@@ -298,10 +298,10 @@ class UserAccount(_Account):
         self._put_back()
         self._run(routes.reserve_attempt(demand, task, number, candidate))
 
-    def explain_route(self, task: str | None) -> Route:
-        """The route of a chat for this task, without keys."""
+    def explain_route(self, task: str | None, model: str | None = None) -> Route:
+        """The route of a chat for this task and model, without keys."""
         self._identity = self._identify()
-        return self._run(self._request(task, None, ["chat"]).explain())
+        return self._run(self._request(task, model, ["chat"]).explain())
 
     def _drive(self, flow: _RouteFlow) -> Route:
         failure: SupaLLMError | None = None
@@ -358,10 +358,10 @@ class AsyncUserAccount(_Account):
         self._put_back()
         await self._run(routes.reserve_attempt(demand, task, number, candidate))
 
-    async def explain_route(self, task: str | None) -> Route:
+    async def explain_route(self, task: str | None, model: str | None = None) -> Route:
         """See :meth:`UserAccount.explain_route`."""
         self._identity = await self._identify()
-        return await self._run(self._request(task, None, ["chat"]).explain())
+        return await self._run(self._request(task, model, ["chat"]).explain())
 
     async def _drive(self, flow: _RouteFlow) -> Route:
         failure: SupaLLMError | None = None

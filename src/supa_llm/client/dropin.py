@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ from supa_llm.errors import (
 )
 from supa_llm.values.receipts import Receipt
 from supa_llm.values.routes import Candidate, Route
-from supa_llm.wire.base import Json
+from supa_llm.wire.base import Json, Kind
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -46,7 +47,24 @@ OnReceipt = Callable[[Receipt], object]
 
 #: This host cannot exist (RFC 2606), so a request that bypasses the transport goes nowhere.
 _BASE_URL = "https://supa-llm.invalid/v1"
-_SUPPORTED = "POST /chat/completions, POST /embeddings and GET /models"
+_SUPPORTED = "POST /chat/completions, POST /responses, POST /embeddings, GET /models and GET /models/{model}"
+_KINDS: Mapping[str, Kind] = {
+    "/chat/completions": "chat",
+    "/embeddings": "embeddings",
+    "/responses": "responses",
+}
+_OWN_CLIENT = "Use a client of the provider with a key of its own, such as openai.OpenAI(api_key=…)."
+#: The first part of a path that is not supported → what to use instead.
+_INSTEAD: Mapping[str, str] = {
+    "audio": f"To send audio, use an 'input_audio' part of a chat. For speech and transcripts: {_OWN_CLIENT}",
+    "batches": f"Send the requests one by one, with service_tier='flex' for a lower price. {_OWN_CLIENT}",
+    "completions": "Use client.chat.completions or client.responses.",
+    "conversations": "Send the earlier items in the 'input' of client.responses.create().",
+    "files": f"Send a file with the request, as the 'file_data' of an 'input_file' part. {_OWN_CLIENT}",
+    "images": f"To send images, use 'input_image' parts of client.responses. To generate them: {_OWN_CLIENT}",
+    "responses": "Responses are not stored. Send the earlier items in 'input'.",
+    "threads": "Send the earlier items in the 'input' of client.responses.create().",
+}
 
 
 def openai(
@@ -144,7 +162,7 @@ class EngineTransport(httpx.BaseTransport):
             account = self._new_account()
             requested = _Requested.read(request, self._task, self._timeouts, self._retries)
             if requested.call is None:
-                return _models(account.explain_route(requested.task))
+                return requested.models(account.explain_route(requested.task, requested.model))
             if not requested.call.stream:
                 answer = self._engine.answer(account, requested.call)
                 return requested.respond(answer, self._on_receipt)
@@ -176,7 +194,7 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
             account = self._new_account()
             requested = _Requested.read(request, self._task, self._timeouts, self._retries)
             if requested.call is None:
-                return _models(await account.explain_route(requested.task))
+                return requested.models(await account.explain_route(requested.task, requested.model))
             if not requested.call.stream:
                 answer = await self._engine.answer(account, requested.call)
                 return requested.respond(answer, self._on_receipt)
@@ -188,8 +206,9 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
 
 @dataclass(frozen=True, slots=True)
 class _Requested:
-    """An HTTP request, parsed; ``call`` is None for the list of models."""
+    """An HTTP request, parsed; ``call`` is None for the list of models, or the one that ``path`` names."""
 
+    path: str
     call: ModelCall | None
     task: str | None
     base64: bool = False
@@ -200,28 +219,49 @@ class _Requested:
     ) -> _Requested:
         task = request.headers.get("x-llm-task") or task
         path = request.url.path.removeprefix(httpx.URL(_BASE_URL).path)
-        if (request.method, path) == ("GET", "/models"):
-            return cls(None, task)
-        if request.method != "POST" or path not in ("/chat/completions", "/embeddings"):
+        if request.method == "GET" and re.fullmatch("/models(/.+)?", path):
+            return cls(path, None, task)
+        if request.method != "POST" or path not in _KINDS:
+            instead = _INSTEAD.get(path.strip("/").partition("/")[0], _OWN_CLIENT)
             raise NotFoundError(
                 f"{request.method} {path} is not supported.",
                 code="unsupported_endpoint",
-                hint=f"This client supports {_SUPPORTED}.",
+                hint=f"{instead} This client supports {_SUPPORTED}.",
             )
         try:
             body = json.loads(request.content)
         except ValueError:
-            raise InvalidInputError("The request's body is not JSON.") from None
+            body = None
+        if not isinstance(body, dict):
+            raise InvalidInputError("The request's body is not a JSON object.")
         model = body.pop("model", None)
-        call = ModelCall(
-            "embeddings" if path == "/embeddings" else "chat",
-            body,
-            task,
-            None if model in (None, "", "auto") else str(model),
-            _timeouts(request, timeouts),
-            retries,
+        timeouts = _timeouts(request, timeouts)
+        call = ModelCall(_KINDS[path], body, task, _named(model), timeouts, retries)
+        return cls(path, call, task, body.get("encoding_format") == "base64")
+
+    @property
+    def model(self) -> str | None:
+        """The model of ``GET /models/{model}`` that a route must name; None for ``auto`` and for the list."""
+        return _named(self.path.removeprefix("/models").removeprefix("/"))
+
+    def models(self, route: Route) -> httpx.Response:
+        """The models of a route, or the requested one."""
+        models = [_model("auto", "supa-llm")]
+        models += [_model(f"{it.provider}/{it.model}", it.provider) for it in route.candidates]
+        if self.path == "/models":
+            unique = list({model["id"]: model for model in models}.values())
+            return httpx.Response(200, json={"object": "list", "data": unique})
+        if self.model is None:
+            return httpx.Response(200, json=models[0])
+        for candidate in route.candidates:
+            if candidate.reason == "requested":
+                return httpx.Response(200, json=_model(self.model, candidate.provider))
+        reasons = " ".join(it.message for it in route.skipped)
+        raise NotFoundError(
+            f"No key can serve the model {self.model!r}.",
+            code="model_not_found",
+            hint=f"client.models.list() lists the models of the route. {reasons}".rstrip(),
         )
-        return cls(call, task, body.get("encoding_format") == "base64")
 
     def respond(self, answer: Answer, on_receipt: OnReceipt | None) -> httpx.Response:
         if on_receipt:
@@ -329,18 +369,19 @@ def _headers(request_id: object, candidate: Candidate) -> dict[str, str]:
     }
 
 
-def _models(route: Route) -> httpx.Response:
-    names = dict.fromkeys(["auto", *(f"{it.provider}/{it.model}" for it in route.candidates)])
-    owners = {f"{it.provider}/{it.model}": it.provider for it in route.candidates}
-    data = [
-        {"id": name, "object": "model", "created": 0, "owned_by": owners.get(name, "supa-llm")}
-        for name in names
-    ]
-    return httpx.Response(200, json={"object": "list", "data": data})
+def _named(model: Any) -> str | None:
+    """The model that a request names; None if it leaves the model to the route."""
+    return None if model in (None, "", "auto") else str(model)
+
+
+def _model(name: str, owner: str) -> Json:
+    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
 
 
 def _event(payload: Json) -> bytes:
-    return b"data: " + json.dumps(payload).encode() + b"\n\n"
+    """A server-sent event. Those of a response have names, and the chunks of a chat have none."""
+    name = f"event: {payload['type']}\n" if "type" in payload else ""
+    return f"{name}data: {json.dumps(payload)}\n\n".encode()
 
 
 def _as_base64(payload: Json) -> Json:
@@ -364,6 +405,8 @@ def _error_response(
     error: SupaLLMError, request: httpx.Request, on_receipt: OnReceipt | None
 ) -> httpx.Response:
     """The HTTP response for which the openai client raises the error that existing code expects."""
+    if request.method == "GET" and error.code == "unknown_model":
+        error = NotFoundError(error.args[0], code="model_not_found", hint=error.hint)
     _report(on_receipt, error)
     if isinstance(error, TotalTimeoutError):
         raise httpx.ReadTimeout(str(error), request=request) from error
