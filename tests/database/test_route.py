@@ -79,6 +79,16 @@ def test_an_unknown_task_uses_the_order_of_the_catalog(user: Caller) -> None:
     assert resolve(user, task="writing haiku") == resolve(user)
 
 
+def test_a_candidate_tells_whether_it_serves_responses(tx: Transaction, user: Caller) -> None:
+    def serving() -> dict[str, bool]:
+        route = user.rpc("explain_llm_route")
+        return {it["provider"]: it["responses"] for it in route["candidates"]}
+
+    assert serving() == {"openai": True, "groq": False, "mistral": False}
+    tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "capabilities": ["chat", "responses"]})
+    assert serving() == {"openai": True, "groq": True, "mistral": False}
+
+
 def test_a_users_priorities_go_before_the_order_of_the_task(user: Caller) -> None:
     settle(user, provider_preferences={"openai": {"priority": 1}, "mistral": {"priority": 0}})
     assert resolve(user, task="speed") == [

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from supa_llm.client import dropin
 from supa_llm.engine import ModelCall, Timeouts
 from supa_llm.engine.estimate import IMAGE, INSTRUCTIONS, REQUEST, TOOL, estimate
-from supa_llm.errors import InvalidInputError
+from supa_llm.errors import InvalidInputError, SupaLLMError
 from supa_llm.wire.base import Json
 from tests.unit.engine_support import NO_RETRIES, STREAM, Both, Reply, Web, answered, candidate, delta, event
 
@@ -404,3 +407,57 @@ async def test_what_is_not_served_says_what_to_use(
     with pytest.raises(openai.NotFoundError, match=instead) as caught:
         await made(called, **arguments)
     assert caught.value.code == "unsupported_endpoint"
+
+
+#: Names and types that the code reads, so that random values come where they matter.
+_NAMES = (
+    "arguments", "call_id", "choices", "code", "content", "delta", "effort", "error", "finish_reason",
+    "format", "function", "id", "image_url", "index", "logprobs", "message", "mode", "name", "output",
+    "reasoning_content", "response", "role", "status", "text", "tool_calls", "tools", "type", "usage",
+)  # fmt: skip
+_TYPES = (
+    "message", "function_call", "function_call_output", "reasoning", "input_text", "input_image",
+    "output_text", "refusal", "function", "allowed_tools", "json_schema", "url_citation", "error",
+    "response.created", "response.completed", "response.failed",
+)  # fmt: skip
+_JSON: Any = st.recursive(
+    st.none() | st.integers() | st.sampled_from([*_TYPES, "", "user", "stop"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=4),
+    max_leaves=8,
+)
+_OBJECT = st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=6)
+_CHOICE = st.fixed_dictionaries({"delta": _OBJECT | _JSON, "message": _OBJECT | _JSON})
+_EVENT = st.fixed_dictionaries(
+    {},
+    optional={"type": st.sampled_from(_TYPES), "response": _OBJECT, "choices": st.lists(_CHOICE, max_size=2)},
+)
+_PARAMETERS = (
+    "include", "instructions", "max_output_tokens", "reasoning", "stream_options", "text",
+    "tool_choice", "tools", "prompt", "x",
+)  # fmt: skip
+_BODY = st.fixed_dictionaries(
+    {"input": _JSON | st.lists(_OBJECT, min_size=1)}, optional=dict.fromkeys(_PARAMETERS, _JSON)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(_BODY, st.booleans(), st.booleans())
+def test_no_request_raises_an_error_that_is_not_ours(body: Json, natively: bool, limited: bool) -> None:
+    both = Both(False)
+    account = both.account(candidate("one", responses=natively), metered=limited, max_output_tokens=700)
+    web = Web({"one": [httpx.Response(500)]})
+    with contextlib.suppress(SupaLLMError):
+        both.engine(web).answer(account, ModelCall("responses", body, retries=NO_RETRIES))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(_EVENT | _OBJECT, max_size=6), st.booleans())
+def test_no_answer_raises_an_error_that_is_not_ours(events: list[Json], natively: bool) -> None:
+    both = Both(False)
+    stream = httpx.Response(200, content=b"".join(map(event, events)))
+    for whole in (None, *events):
+        reply = stream if whole is None else httpx.Response(200, json=whole)
+        account = both.account(candidate("one", responses=natively))
+        call = ModelCall("responses", {"input": "x", "stream": whole is None}, retries=NO_RETRIES)
+        with contextlib.suppress(SupaLLMError):
+            list(both.engine(Web({"one": [reply]})).items(account, call))

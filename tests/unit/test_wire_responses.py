@@ -161,7 +161,12 @@ def test_events_pass_unchanged_and_the_last_one_has_the_usage() -> None:
         ("response.web_search_call.in_progress", True),
         ("response.completed", True),
         ("response.incomplete", True),
+        ("keepalive", False),
     ],
 )
 def test_the_first_content_decides_about_the_fallback(kind: str, bears: bool) -> None:
     assert bears_content({"type": kind}) is bears
+
+
+def test_a_chunk_of_a_chat_may_have_a_type() -> None:
+    assert bears_content({"type": "chunk", "choices": [{"delta": {"content": "Hi"}}]})

@@ -38,7 +38,7 @@ from supa_llm.errors import (
 )
 from supa_llm.values.receipts import Receipt
 from supa_llm.values.routes import Candidate, Route
-from supa_llm.wire.base import Json, Kind
+from supa_llm.wire.base import Json, Kind, is_event
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -380,7 +380,7 @@ def _model(name: str, owner: str) -> Json:
 
 def _event(payload: Json) -> bytes:
     """A server-sent event. Those of a response have names, and the chunks of a chat have none."""
-    name = f"event: {payload['type']}\n" if "type" in payload else ""
+    name = f"event: {payload['type']}\n" if is_event(payload) else ""
     return f"{name}data: {json.dumps(payload)}\n\n".encode()
 
 

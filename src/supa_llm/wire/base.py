@@ -205,14 +205,19 @@ def chunk(
 
 #: Events of a response that come before its first content.
 _PREAMBLE = frozenset({
-    "keepalive", "response.content_part.added", "response.created", "response.in_progress",
+    "response.content_part.added", "response.created", "response.in_progress",
     "response.output_item.added", "response.queued", "response.reasoning_summary_part.added",
 })  # fmt: skip
 
 
+def is_event(payload: Mapping[str, Any]) -> bool:
+    """Whether this is an event of a response; if not, it is a chunk of a chat."""
+    return isinstance(payload.get("type"), str) and payload["type"].startswith("response.")
+
+
 def bears_content(payload: Mapping[str, Any]) -> bool:
     """Whether a chunk, or an event of a response, contains part of the answer."""
-    if "type" in payload:
+    if is_event(payload):
         return payload["type"] not in _PREAMBLE
     for choice in payload.get("choices") or ():
         delta = choice.get("delta") or {}
