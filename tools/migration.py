@@ -16,8 +16,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import re
 import sys
 import tempfile
+import textwrap
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,8 +74,19 @@ def first_file(root: Path) -> Path:
 
 def assemble(root: Path) -> str:
     """The text of the first migration: all schema files in one."""
-    parts = [f"-- {path.name}\n\n{path.read_text()}" for path in schema_files(root)]
-    return "\n".join([HEADER.format(version=version(root)), *parts])
+    schema = "\n".join(f"-- {path.name}\n\n{path.read_text()}" for path in schema_files(root))
+    names = re.findall(r"^create (?:table|type|function) public\.(\w+)", schema, re.MULTILINE)
+    return "\n".join([HEADER.format(version=version(root)), schema, footer(version(root), names)])
+
+
+def footer(release: str, public_names: Sequence[str]) -> str:
+    """The end of each migration: it stores what the release has installed."""
+    names = textwrap.fill(", ".join(f"'{name}'" for name in public_names), 114)
+    return (
+        "-- What this release has installed. See 89_problems.sql.\n\n"
+        f"select llm_private.note_installation(\n  '{release}',\n  array[\n"
+        f"{textwrap.indent(names, '    ')}\n  ]\n);\n"
+    )
 
 
 def problems(root: Path) -> list[str]:

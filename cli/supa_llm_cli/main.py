@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import SupaLLMError
-from supa_llm_cli import alerts, audit, demo, local, maintenance, migrations, panel, prices, quotas, usage
+from supa_llm_cli import (
+    alerts,
+    audit,
+    demo,
+    doctor,
+    local,
+    maintenance,
+    migrations,
+    panel,
+    prices,
+    quotas,
+    usage,
+)
 
 app = typer.Typer(
     name="supa-llm",
@@ -21,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command()(demo.demo)
+app.command()(doctor.doctor)
 app.add_typer(local.app)
 app.add_typer(migrations.app)
 app.add_typer(prices.app)

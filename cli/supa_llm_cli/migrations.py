@@ -39,7 +39,7 @@ def copy(
     the command again to add new migrations. If you changed a file, it stops without copying anything.
     """
     folder = _target(to)
-    packaged = {file.name: file.read_bytes() for file in _packaged_files()}
+    packaged = {file.name: file.read_bytes() for file in packaged_files()}
     existing = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
     _refuse_clashes(folder, packaged, existing)
     new = [name for name in packaged if name not in existing]
@@ -77,7 +77,8 @@ def _target(to: Path | None) -> Path:
     return _DEFAULT
 
 
-def _packaged_files() -> list[Path]:
+def packaged_files() -> list[Path]:
+    """supa-llm's migrations, in order."""
     from supa_llm.local.project_files import packaged_project
 
     return sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))

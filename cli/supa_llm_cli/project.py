@@ -22,11 +22,17 @@ def administrator(url: str | None, directory: Path) -> Admin:
         ConfigurationError: code ``project_unknown``: the URL or key is missing, or no local stack is running.
     """
     from supa_llm import Admin
+
+    return Admin(*url_and_key(url, directory))
+
+
+def url_and_key(url: str | None, directory: Path) -> tuple[str, str]:
+    """The URL and secret key with which :func:`administrator` connects."""
     from supa_llm.local import LocalStack
 
     key = next((value for name in _KEYS if (value := os.environ.get(name))), None)
     if url and key:
-        return Admin(url, key)
+        return url, key
     if url or key:
         missing, hint = (
             ("secret key", "Set SUPABASE_SECRET_KEY.") if url else ("URL", "Set SUPABASE_URL or pass --url.")
@@ -40,4 +46,4 @@ def administrator(url: str | None, directory: Path) -> Admin:
             hint="Set SUPABASE_URL and SUPABASE_SECRET_KEY, or start a local stack: supa-llm local up",
         )
     env = stack.env()
-    return Admin(env["API_URL"], env["SECRET_KEY"])
+    return env["API_URL"], env["SECRET_KEY"]

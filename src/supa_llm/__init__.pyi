@@ -30,6 +30,8 @@ from supa_llm.values.keys import Key as Key
 from supa_llm.values.maintenance import Maintenance as Maintenance
 from supa_llm.values.prices import Price as Price
 from supa_llm.values.prices import PriceChange as PriceChange
+from supa_llm.values.problems import InstalledVersion as InstalledVersion
+from supa_llm.values.problems import Problem as Problem
 from supa_llm.values.providers import KnownModel as KnownModel
 from supa_llm.values.providers import Provider as Provider
 from supa_llm.values.quotas import Quota as Quota

@@ -8820,6 +8820,27 @@ $$;
 comment on function llm_private.record_events is
 'Record events; all or none. Returns an array with the status of each. Errors: see record_llm_usage_batch().';
 
+create function llm_private.count_refused(p_recorder uuid, p_answers json[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into llm_private.refused_events as r (recorder, day, code, events)
+  select p_recorder, (now() at time zone 'UTC')::date, a.answer ->> 'code', count(*)
+  from unnest(p_answers) as a (answer)
+  where a.answer ->> 'status' = 'refused'
+  group by 3
+  -- The order in which rows are locked.
+  order by 3
+  on conflict (recorder, day, code) do update set events = r.events + excluded.events;
+end
+$$;
+
+comment on function llm_private.count_refused is
+'Count the refused events among these answers. See list_llm_problems().';
+
 create function llm_private.record_events_singly(p_events json, p_user uuid, p_runtime uuid)
 returns json
 language plpgsql
@@ -8850,6 +8871,7 @@ begin
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
   end loop;
+  perform llm_private.count_refused(coalesce(p_runtime, p_user), v_answers);
   return array_to_json(v_answers);
 end
 $$;
@@ -10133,6 +10155,8 @@ begin
   perform llm_private.add_month_partitions();
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
+  delete from llm_private.refused_events where day < (now() at time zone 'UTC')::date - 30;
+  update llm_private.installation set maintained_at = now();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
     perform llm_private.audit_operator(
       'months_dropped', p_detail => jsonb_build_object('events', v_dropped, 'audit', v_dropped_audit)
@@ -10297,6 +10321,511 @@ with the users'', on the days (UTC) from p_since to p_until that have events. Re
 until (the compared days), differing (how many groups differ; 0: the totals are exact) and differences: the first 100
 groups, each with how much higher its totals are.';
 
+-- 89_problems.sql
+
+-- Problems: what is wrong with an installation, each with what to do about it.
+--
+-- At its end, the migration stores the catalog that it has built: definitions, row level security, policies and grants
+-- of supa-llm's objects. What differs from it later was changed by someone else.
+
+create table llm_private.installation (
+  only_row boolean primary key default true check (only_row),
+  version text not null,
+  public_names text[] not null,
+  catalog jsonb not null default '{}',
+  installed_at timestamptz not null default now(),
+  maintained_at timestamptz
+);
+
+comment on table llm_private.installation is 'What the migrations have installed; exactly one row.';
+comment on column llm_private.installation.version is 'The release of supa-llm whose migration ran last.';
+comment on column llm_private.installation.public_names is 'The tables, types and functions in public.';
+comment on column llm_private.installation.catalog is 'See catalog(), at the end of that migration.';
+comment on column llm_private.installation.maintained_at is 'When maintenance ran last.';
+
+create table llm_private.refused_events (
+  recorder uuid not null,
+  day date not null,
+  code text not null,
+  events integer not null,
+  primary key (recorder, day, code)
+);
+
+comment on table llm_private.refused_events is
+'How many events of a runtime or user were refused on a day (UTC), by error code. Maintenance keeps 30 days.';
+
+alter table llm_private.installation enable row level security;
+alter table llm_private.refused_events enable row level security;
+
+create type public.llm_problem as (
+  code text,
+  severity text,
+  subject text,
+  message text,
+  hint text
+);
+
+comment on type public.llm_problem is
+'Something to fix. severity: error or warning. subject: the object, setting, provider or model that it is about.';
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.grants(p_acl aclitem[], p_owner oid, p_column text default null)
+returns text[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(array_agg(g.line order by g.line), '{}')
+  from (
+    select
+      lower(a.privilege_type) || coalesce(' (' || p_column || ')', '') || ' to '
+      || case when a.grantee = 0 then 'public' else a.grantee::regrole::text end as line
+    from aclexplode(p_acl) as a
+    where a.grantee <> p_owner
+  ) as g
+$$;
+
+comment on function llm_private.grants is 'An access control list as lines such as "select to authenticated".';
+
+create function llm_private.catalog(p_public_names text[])
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with space as (
+    select n.oid, n.nspname, n.nspacl, n.nspowner from pg_namespace as n where n.nspname in ('public', 'llm_private')
+  ),
+
+  object as (
+    select
+      'function ' || n.nspname || '.' || p.proname as name,
+      md5(concat_ws(' ', p.prosrc, p.prosecdef, p.proconfig, pg_get_function_identity_arguments(p.oid))) as definition,
+      llm_private.grants(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as grants
+    from space as n
+    inner join pg_proc as p on n.oid = p.pronamespace
+    where n.nspname = 'llm_private' or p.proname = any(p_public_names)
+    union all
+    select
+      'table ' || n.nspname || '.' || c.relname,
+      case when c.relrowsecurity then 'row level security' else 'no row level security' end,
+      llm_private.grants(coalesce(c.relacl, acldefault('r', c.relowner)), c.relowner)
+      || array(
+        select g.line from pg_attribute as a
+        cross join lateral unnest(llm_private.grants(a.attacl, c.relowner, a.attname)) as g (line)
+        where a.attrelid = c.oid order by g.line
+      )
+    from space as n
+    inner join pg_class as c on n.oid = c.relnamespace
+    -- Partitions are made later, and are checked apart from this.
+    where c.relkind in ('r', 'p') and not c.relispartition
+      and (n.nspname = 'llm_private' or c.relname = any(p_public_names))
+    union all
+    select
+      'policy ' || l.polname || ' of ' || n.nspname || '.' || c.relname,
+      md5(concat_ws(
+        ' ', l.polcmd, l.polpermissive, array(select r::regrole::text from unnest(l.polroles) as r order by 1),
+        pg_get_expr(l.polqual, l.polrelid), pg_get_expr(l.polwithcheck, l.polrelid)
+      )),
+      '{}'
+    from space as n
+    inner join pg_class as c on n.oid = c.relnamespace
+    inner join pg_policy as l on c.oid = l.polrelid
+    where n.nspname = 'llm_private' or c.relname = any(p_public_names)
+    union all
+    select 'schema ' || n.nspname, '', llm_private.grants(n.nspacl, n.nspowner)
+    from space as n
+    where n.nspname = 'llm_private'
+  )
+
+  select jsonb_object_agg(o.name, jsonb_build_object('definition', o.definition, 'grants', o.grants)) from object as o
+$$;
+
+comment on function llm_private.catalog is
+'supa-llm''s functions, tables, policies and schema: name → definition and grants.';
+
+create function llm_private.note_installation(p_version text, p_public_names text[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into llm_private.installation as i (version, public_names, catalog)
+  values (p_version, p_public_names, llm_private.catalog(p_public_names))
+  on conflict (only_row) do update set
+    version = excluded.version,
+    public_names = excluded.public_names,
+    catalog = excluded.catalog,
+    installed_at = excluded.installed_at;
+end
+$$;
+
+comment on function llm_private.note_installation is
+'Store what this release has installed. Each migration calls it at its end.';
+
+create function llm_private.catalog_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with difference as (
+    select
+      coalesce(was.key, now.key) as name,
+      was.value ->> 'definition' as old_definition,
+      now.value ->> 'definition' as definition,
+      (now.value -> 'grants') - array(select jsonb_array_elements_text(was.value -> 'grants')) as added,
+      (was.value -> 'grants') - array(select jsonb_array_elements_text(now.value -> 'grants')) as removed
+    from llm_private.installation as i
+    cross join lateral jsonb_each(i.catalog) as was
+    full join jsonb_each(
+      llm_private.catalog((select n.public_names from llm_private.installation as n))
+    ) as now on was.key = now.key
+    where was.value is distinct from now.value
+  )
+
+  select p.code, p.severity, d.name, p.message, p.hint
+  from difference as d
+  cross join lateral (
+    values
+    (
+      d.definition is null, 'object_missing', 'error', 'It was dropped.',
+      'Run its statements in supa-llm''s migration again.'
+    ),
+    (
+      d.old_definition is null, 'object_unknown', 'warning', 'It is not supa-llm''s, but is where supa-llm''s are.',
+      'Drop it, or move it to a schema of your own.'
+    ),
+    (
+      d.definition = 'no row level security', 'rls_off', 'error', 'Row level security is off.',
+      format('Run: alter table %s enable row level security', split_part(d.name, ' ', 2))
+    ),
+    (
+      d.old_definition <> d.definition and d.name not like 'table %', 'object_changed', 'error',
+      'It is not what the migration created.', 'Run its statements in supa-llm''s migration again.'
+    ),
+    (
+      d.old_definition is not null and d.added <> '[]', 'grants_widened', 'error',
+      'More roles may use it: ' || array_to_string(array(select jsonb_array_elements_text(d.added)), ', ') || '.',
+      'Revoke these grants.'
+    ),
+    (
+      d.definition is not null and d.removed <> '[]', 'grants_missing', 'error',
+      'It has lost grants: ' || array_to_string(array(select jsonb_array_elements_text(d.removed)), ', ') || '.',
+      'Grant them again.'
+    )
+  ) as p (applies, code, severity, message, hint)
+  where p.applies
+  order by d.name;
+end
+$$;
+
+comment on function llm_private.catalog_problems is 'Differences between the catalog and what the migration created.';
+
+create function llm_private.table_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    'function_overloaded', 'error', 'function ' || p.proname,
+    'Several functions in the schema public have this name, so the API cannot choose one.',
+    'Rename the function that is not supa-llm''s.'
+  from pg_proc as p
+  inner join llm_private.installation as i on p.proname = any(i.public_names)
+  where p.pronamespace = 'public'::regnamespace
+  group by p.proname
+  having count(*) > 1;
+  return query
+  select
+    'partition_open', 'error', 'table llm_private.' || c.relname,
+    'Row level security is off, or a role has grants on this partition.',
+    format('Run: alter table llm_private.%1$I enable row level security; revoke all on llm_private.%1$I from public, anon, '
+      'authenticated, service_role', c.relname)
+  from pg_class as c
+  where
+    c.relispartition and c.relkind = 'r' and c.relnamespace = 'llm_private'::regnamespace
+    and (
+      not c.relrowsecurity
+      or llm_private.grants(coalesce(c.relacl, acldefault('r', c.relowner)), c.relowner) <> '{}'
+    );
+  return query
+  select
+    'partition_missing', 'warning', 'table public.' || t.name,
+    'The next month has no partition, so its rows will go to the default partition.',
+    'Run maintenance: supa-llm maintenance run'
+  from unnest('{llm_usage_events,llm_audit_log}'::text[]) as t (name)
+  where to_regclass(
+    format('llm_private.%I', t.name || to_char((now() at time zone 'UTC') + interval '1 month', '_YYYY_MM'))
+  ) is null;
+end
+$$;
+
+comment on function llm_private.table_problems is 'Overloaded functions, and partitions that are missing or open.';
+
+create function llm_private.master_key_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_master record;
+  v_secret text;
+  v_code text;
+  v_unreadable integer;
+begin
+  for v_master in
+    select
+      m.id, count(s.key_id) as keys,
+      m.id = (select max(n.id) from llm_private.master_keys as n) as encrypts
+    from llm_private.master_keys as m
+    left join llm_private.key_secrets as s on m.id = s.master_key_id
+    group by m.id
+    order by m.id
+  loop
+    begin
+      v_secret := llm_private.master_key(v_master.id);
+      v_code := null;
+    exception when others then
+      v_code := case when sqlstate ~ '^PT' then 'master_key_missing' else 'master_key_unreadable' end;
+    end;
+    if v_code is not null and (v_master.encrypts or v_master.keys > 0) then
+      return next row(
+        v_code, 'error', format('master key %s', v_master.id),
+        case v_code when 'master_key_missing' then 'Its entry is not in Vault.' else 'Vault cannot decrypt it.' end
+        || format(' Stored keys that need it: %s.', v_master.keys),
+        'Restore the Vault entry from a backup of the project that had it. See docs/database.md.'
+      )::public.llm_problem;
+    elsif v_code is null then
+      v_unreadable := llm_private.unreadable_keys(v_master.id, v_secret);
+      if v_unreadable > 0 then
+        return next row(
+          'keys_unreadable', 'error', format('master key %s', v_master.id),
+          format('Of the newest 100 stored keys, it cannot decrypt %s.', v_unreadable),
+          'Restore the master key that encrypted them, or have their users store their keys again.'
+        )::public.llm_problem;
+      end if;
+    end if;
+  end loop;
+  if not exists (select from llm_private.master_keys) then
+    return next row(
+      'master_key_missing', 'error', 'master key', 'There is none, so no key can be stored.',
+      'Restore the rows of llm_private.master_keys, or run 95_data.sql''s statement for it.'
+    )::public.llm_problem;
+  end if;
+end
+$$;
+
+comment on function llm_private.master_key_problems is
+'Master keys that are missing or do not decrypt the stored keys.';
+
+create function llm_private.unreadable_keys(p_master smallint, p_secret text)
+returns integer
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row record;
+  v_unreadable integer := 0;
+begin
+  for v_row in
+    select s.user_id, s.key_id, s.ciphertext from llm_private.key_secrets as s
+    inner join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id
+    where s.master_key_id = p_master
+    order by k.created_at desc limit 100
+  loop
+    begin
+      perform llm_private.decrypt_key(v_row.user_id, v_row.key_id, v_row.ciphertext, p_secret);
+    exception when others then
+      v_unreadable := v_unreadable + 1;
+    end;
+  end loop;
+  return v_unreadable;
+end
+$$;
+
+comment on function llm_private.unreadable_keys is
+'How many of the newest 100 keys that this master key encrypted cannot be decrypted with this secret.';
+
+create function llm_private.logging_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Parameters of calls contain keys. PostgreSQL leaves them out of the log if their maximum length is 0.
+  v_cut constant boolean := current_setting('log_parameter_max_length') = '0';
+begin
+  return query
+  select
+    'keys_logged', 'error', 'setting ' || s.name,
+    format('%s is %s, so the database''s log contains the keys that users store.', s.name, s.value), s.hint
+  from (
+    values
+    (
+      'log_statement', current_setting('log_statement'), not v_cut and current_setting('log_statement') = 'all',
+      'Set log_parameter_max_length = 0 or log_statement = ddl for the role authenticator, then restart the API.'
+    ),
+    (
+      'log_min_duration_statement', current_setting('log_min_duration_statement'),
+      not v_cut and current_setting('log_min_duration_statement') <> '-1',
+      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+    ),
+    (
+      'log_min_duration_sample', current_setting('log_min_duration_sample'),
+      not v_cut and current_setting('log_min_duration_sample') <> '-1'
+      and current_setting('log_statement_sample_rate')::double precision > 0,
+      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+    ),
+    (
+      'log_transaction_sample_rate', current_setting('log_transaction_sample_rate'),
+      not v_cut and current_setting('log_transaction_sample_rate')::double precision > 0,
+      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+    ),
+    (
+      'log_parameter_max_length_on_error', current_setting('log_parameter_max_length_on_error'),
+      current_setting('log_parameter_max_length_on_error') <> '0',
+      'Set log_parameter_max_length_on_error = 0 for the role authenticator, then restart the API.'
+    ),
+    (
+      'auto_explain.log_min_duration', current_setting('auto_explain.log_min_duration', true),
+      coalesce(nullif(current_setting('auto_explain.log_min_duration', true), ''), '-1') <> '-1'
+      and coalesce(nullif(current_setting('auto_explain.log_parameter_max_length', true), ''), '-1') <> '0',
+      'Set auto_explain.log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+    ),
+    (
+      'pgaudit.log_parameter', current_setting('pgaudit.log_parameter', true),
+      coalesce(nullif(current_setting('pgaudit.log_parameter', true), ''), 'off') = 'on'
+      and coalesce(nullif(current_setting('pgaudit.log', true), ''), 'none') <> 'none',
+      'Set pgaudit.log_parameter = off for the role authenticator, then restart the API.'
+    )
+  ) as s (name, value, applies, hint)
+  where s.applies;
+end
+$$;
+
+comment on function llm_private.logging_problems is
+'Settings with which the log contains parameters of calls. They are those of the session that asks, so ask through the
+API: a role can have settings of its own.';
+
+create function llm_private.operation_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    'maintenance_overdue', 'warning', 'maintenance',
+    case
+      when i.maintained_at is null then 'Maintenance has never run.'
+      else 'Maintenance last ran at ' || to_char(i.maintained_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC.'
+    end || ' Reports become slower, and nothing past its retention is dropped.',
+    'Schedule it: see "Maintenance" in docs/admin.md.'
+  from llm_private.installation as i
+  where
+    coalesce(i.maintained_at, i.installed_at) < now() - interval '1 day'
+    and exists (select from public.llm_usage_totals as t where t.hour < now() - interval '1 day');
+  return query
+  select
+    'runtime_missing', 'error', 'setting keys_readable_by',
+    'Only a registered runtime can read keys, and none is registered, so no request can run.',
+    'Register the app''s server: see "Runtimes" in docs/admin.md.'
+  from llm_private.operator_settings as o
+  where o.keys_readable_by = 'runtime' and not exists (select from llm_private.runtimes as r where r.revoked_at is null);
+  return query
+  select
+    'price_missing', 'warning', 'model ' || t.provider || '/' || t.model,
+    format('It has no price: %s attempts of the last 7 days have no cost.', sum(t.unpriced)),
+    'Run: supa-llm prices sync, or set a price: supa-llm prices set'
+  from public.llm_usage_totals as t
+  where t.hour > now() - interval '7 days' and t.unpriced > 0
+  group by t.provider, t.model
+  order by sum(t.unpriced) desc limit 20;
+  return query
+  select
+    'usage_refused', 'warning', 'error ' || r.code,
+    format('%s usage events of the last 7 days were refused with this error and are not counted.', sum(r.events)),
+    'See docs/errors.md for the error. Update the app''s server if it runs an older version of supa-llm.'
+  from llm_private.refused_events as r
+  where r.day > current_date - 7
+  group by r.code
+  order by sum(r.events) desc;
+end
+$$;
+
+comment on function llm_private.operation_problems is
+'Overdue maintenance, a missing runtime, missing prices and refused usage.';
+
+create function llm_private.list_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select * from llm_private.catalog_problems()
+  union all select * from llm_private.table_problems()
+  union all select * from llm_private.master_key_problems()
+  union all select * from llm_private.logging_problems()
+  union all select * from llm_private.operation_problems();
+end
+$$;
+
+comment on function llm_private.list_problems is 'See list_llm_problems().';
+
+create function llm_private.installed_version()
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object('version', i.version, 'now', clock_timestamp()) from llm_private.installation as i
+$$;
+
+comment on function llm_private.installed_version is 'See get_llm_version().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_problems()
+returns setof public.llm_problem
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from llm_private.list_problems()
+$$;
+
+comment on function public.list_llm_problems is
+'For administrators: what is wrong with the installation, each with what to do. supa-llm doctor also checks what only
+a client can see.';
+
+create function public.get_llm_version()
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.installed_version()
+$$;
+
+comment on function public.get_llm_version is
+'For administrators: the version of supa-llm in the database, and the database''s time.';
+
 -- 90_api.sql
 
 -- The API: what it offers, and to whom. Without a grant here, only the owner has access.
@@ -10339,7 +10868,8 @@ public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, 
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
 public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
-public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
+public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
+public.get_llm_version
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -10461,6 +10991,11 @@ grant execute on function
 llm_private.recalculate_costs, llm_private.run_maintenance, llm_private.check_usage
 to service_role;
 
+-- Problems ------------------------------------------------------------------------------------------------------------
+
+grant execute on function public.list_llm_problems, public.get_llm_version to service_role;
+grant execute on function llm_private.list_problems, llm_private.installed_version to service_role;
+
 -- PostgREST -----------------------------------------------------------------------------------------------------------
 
 -- Sent when the migration commits. PostgREST does not know new functions before it has reloaded its schema cache.
@@ -10512,3 +11047,22 @@ select
   llm_private.add_month_partition('llm_usage_events', 'request_id', (now() at time zone 'UTC')::date) as usage,
   llm_private.add_month_partition('llm_audit_log', 'id', (now() at time zone 'UTC')::date) as audit;
 select llm_private.add_month_partitions();
+
+-- What this release has installed. See 89_problems.sql.
+
+select llm_private.note_installation(
+  '0.1.0',
+  array[
+    'get_llm_operator_settings', 'set_llm_operator_settings', 'llm_audit_log', 'get_llm_audit_log', 'llm_runtime',
+    'register_llm_runtime', 'revoke_llm_runtime', 'list_llm_runtimes', 'llm_alerts', 'list_llm_alerts',
+    'dismiss_llm_alerts', 'llm_providers', 'llm_tasks', 'list_llm_providers', 'set_llm_provider', 'llm_prices',
+    'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices', 'llm_usage_events',
+    'llm_usage_adjustments', 'llm_usage_totals', 'list_llm_models', 'user_llm_settings', 'get_llm_settings',
+    'set_llm_settings', 'llm_keys', 'list_llm_keys', 'set_llm_key', 'remove_llm_key', 'reveal_llm_key',
+    'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota',
+    'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route',
+    'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests',
+    'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'run_llm_maintenance', 'check_llm_usage',
+    'llm_problem', 'list_llm_problems', 'get_llm_version'
+  ]
+);

@@ -744,6 +744,27 @@ $$;
 comment on function llm_private.record_events is
 'Record events; all or none. Returns an array with the status of each. Errors: see record_llm_usage_batch().';
 
+create function llm_private.count_refused(p_recorder uuid, p_answers json[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into llm_private.refused_events as r (recorder, day, code, events)
+  select p_recorder, (now() at time zone 'UTC')::date, a.answer ->> 'code', count(*)
+  from unnest(p_answers) as a (answer)
+  where a.answer ->> 'status' = 'refused'
+  group by 3
+  -- The order in which rows are locked.
+  order by 3
+  on conflict (recorder, day, code) do update set events = r.events + excluded.events;
+end
+$$;
+
+comment on function llm_private.count_refused is
+'Count the refused events among these answers. See list_llm_problems().';
+
 create function llm_private.record_events_singly(p_events json, p_user uuid, p_runtime uuid)
 returns json
 language plpgsql
@@ -774,6 +795,7 @@ begin
       v_answers := v_answers || json_build_object('status', 'refused', 'code', v_code, 'message', v_message);
     end;
   end loop;
+  perform llm_private.count_refused(coalesce(p_runtime, p_user), v_answers);
   return array_to_json(v_answers);
 end
 $$;

@@ -136,6 +136,8 @@ begin
   perform llm_private.add_month_partitions();
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
+  delete from llm_private.refused_events where day < (now() at time zone 'UTC')::date - 30;
+  update llm_private.installation set maintained_at = now();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
     perform llm_private.audit_operator(
       'months_dropped', p_detail => jsonb_build_object('events', v_dropped, 'audit', v_dropped_audit)

@@ -38,7 +38,8 @@ public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, 
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
 public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
-public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage
+public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
+public.get_llm_version
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -159,6 +160,11 @@ to service_role;
 grant execute on function
 llm_private.recalculate_costs, llm_private.run_maintenance, llm_private.check_usage
 to service_role;
+
+-- Problems ------------------------------------------------------------------------------------------------------------
+
+grant execute on function public.list_llm_problems, public.get_llm_version to service_role;
+grant execute on function llm_private.list_problems, llm_private.installed_version to service_role;
 
 -- PostgREST -----------------------------------------------------------------------------------------------------------
 

@@ -20,11 +20,12 @@ from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from tests.cli.command import run
 
 NOUNS = (
-    "alerts", "audit", "demo", "local", "maintenance", "migrations", "panel", "prices", "quotas", "usage",
+    "alerts", "audit", "demo", "doctor", "local", "maintenance", "migrations", "panel", "prices", "quotas",
+    "usage",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
-    "Check", "Copy", "Dismiss", "End", "Export", "Limit", "List", "Manage", "Print", "Recalculate",
+    "Check", "Copy", "Dismiss", "End", "Export", "Find", "Limit", "List", "Manage", "Print", "Recalculate",
     "Recreate", "Remove", "Report", "Report,", "Roll", "Run", "Serve", "Set", "Show", "Start", "Stop",
     "Sync", "Sync,",
 }  # fmt: skip

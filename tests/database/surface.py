@@ -83,6 +83,8 @@ RPCS: Mapping[str, Rpc] = {
             "p_user_id": victim.id,
         },
     ),
+    "list_llm_problems": Rpc(ADMIN),
+    "get_llm_version": Rpc(ADMIN),
     "check_llm_usage": Rpc(ADMIN),
     "run_llm_maintenance": Rpc(ADMIN),
     "recalculate_llm_costs": Rpc(ADMIN),
@@ -171,6 +173,8 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "register_runtime": ADMIN,
     "list_runtimes": ADMIN,
     "revoke_runtime": ADMIN,
+    "list_problems": ADMIN,
+    "installed_version": ADMIN,
 }
 
 # Tables in public, with the column that names a row's owner; None if every signed-in user may read them.

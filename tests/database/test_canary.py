@@ -288,3 +288,31 @@ def test_no_operation_leaves_a_readable_key_on_the_server(scene: Scene) -> None:
 
     assert found_in_tables(scene, scene.canary) == found_in_tables(scene, master) == []
     assert found_on_disk(scene, *hidden) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "reported"),
+    [
+        ({}, []),
+        ({"log_statement": "all"}, ["log_statement"]),
+        ({"log_statement": "mod"}, []),
+        ({"log_min_duration_statement": "250"}, ["log_min_duration_statement"]),
+        ({"log_min_duration_sample": "250"}, ["log_min_duration_sample"]),
+        ({"log_transaction_sample_rate": "0.1"}, ["log_transaction_sample_rate"]),
+        ({"log_statement": "all", "log_parameter_max_length": "0"}, []),
+        ({"log_parameter_max_length_on_error": "-1"}, ["log_parameter_max_length_on_error"]),
+        ({"auto_explain.log_min_duration": "1s"}, ["auto_explain.log_min_duration"]),
+        ({"auto_explain.log_min_duration": "1s", "auto_explain.log_parameter_max_length": "0"}, []),
+        ({"pgaudit.log": "all"}, []),
+        ({"pgaudit.log": "all", "pgaudit.log_parameter": "on"}, ["pgaudit.log_parameter"]),
+    ],
+    ids=str,
+)
+def test_a_log_that_would_contain_keys_is_reported(
+    scene: Scene, settings: dict[str, str], reported: list[str]
+) -> None:
+    with scene.admin.transaction(force_rollback=True):
+        for name, value in settings.items():
+            scene.admin.execute(f"set local {name} = '{value}'")
+        found = scene.admin.execute("select code, subject from llm_private.logging_problems()").fetchall()
+    assert found == [("keys_logged", f"setting {name}") for name in reported]

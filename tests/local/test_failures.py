@@ -19,7 +19,7 @@ from tests.local.support import Run, environment, processes_of, run_cli
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    # From the range for services: beside a port for outgoing connections, a stack's other ports may be in use.
+    # From the range for services, because an outgoing connection may use a port of the system's range.
     with socket.socket() as server:
         server.bind(("127.0.0.1", ports.pick_free(1)[0]))
         server.listen()

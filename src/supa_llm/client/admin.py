@@ -12,6 +12,7 @@ from supa_llm.client.audit import AdminAudit
 from supa_llm.client.maintenance import Maintenance
 from supa_llm.client.operator import Operator
 from supa_llm.client.prices import AdminPrices
+from supa_llm.client.problems import Problems
 from supa_llm.client.providers import AdminProviders
 from supa_llm.client.quotas import AdminQuotas
 from supa_llm.client.recalculations import Recalculations
@@ -34,6 +35,7 @@ class Admin(
     Operator,
     Recalculations,
     Maintenance,
+    Problems,
 ):
     """An administrator's access to a Supabase project with supa-llm, through the project's secret key.
 
