@@ -21,6 +21,7 @@ from supa_llm.values.key_checks import KeyCheck
 from supa_llm.values.keys import Key
 from supa_llm.values.maintenance import Maintenance
 from supa_llm.values.prices import Price, PriceChange
+from supa_llm.values.problems import InstalledVersion, Problem
 from supa_llm.values.providers import KnownModel, Provider
 from supa_llm.values.quotas import Quota
 from supa_llm.values.reading import Row
@@ -134,6 +135,13 @@ FOR_OPERATORS = frozenset(
 )
 RESERVED = frozenset({"max_output_tokens", "reserved_requests", "reserved_until"})
 EXPLAINED = RESERVED | {"expires_at", "ticket"}
+
+
+def problem(scene: Scene) -> Any:
+    scene.tx.sql("grant select on llm_private.key_secrets to authenticated")
+    return scene.tx.admin.rpc("list_llm_problems")[0]
+
+
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
     "list_llm_providers": Shape(first("list_llm_providers"), Provider, "Provider", sql_only=FOR_OPERATORS),
@@ -179,6 +187,8 @@ SHAPES: Mapping[str, Shape] = {
     "recalculate_llm_costs": Shape(admins("recalculate_llm_costs"), Recalculation, None),
     "run_llm_maintenance": Shape(admins("run_llm_maintenance"), Maintenance, None),
     "check_llm_usage": Shape(admins("check_llm_usage"), UsageCheck, None),
+    "list_llm_problems": Shape(problem, Problem, None),
+    "get_llm_version": Shape(admins("get_llm_version"), InstalledVersion, None),
     "llm_tasks": Shape(task, None, "Task"),
 }
 
