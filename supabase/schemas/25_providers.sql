@@ -67,8 +67,9 @@ comment on column public.llm_providers.key_example is 'Example of a key to show 
 comment on column public.llm_providers.key_url is 'Page where users create a key, or empty.';
 comment on column public.llm_providers.key_check_path is
 'Path below base_url that accepts only a valid key (/key); null: the list of models.';
-comment on column public.llm_providers.capabilities is 'Of chat, streaming, tools, json_schema, vision, embeddings and responses: the provider serves OpenAI''s Responses API.
-Requests for it reach other providers as chats.';
+comment on column public.llm_providers.capabilities is
+'Of chat, streaming, tools, json_schema, vision, embeddings and responses. With responses, the provider serves OpenAI''s
+Responses API; such requests reach other providers as chats.';
 comment on column public.llm_providers.default_model is 'Model for tasks that are not in task_models.';
 comment on column public.llm_providers.task_models is
 'Model by task: {"speed": "…"}; "embedding" is the model for embeddings.';
