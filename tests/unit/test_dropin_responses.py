@@ -274,6 +274,7 @@ async def test_hosted_tools_skip_candidates_without_them(both: Both) -> None:
         {"conversation": "conv_1"},
         {"background": True},
         {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        {"input": [{"id": "msg_1"}]},
     ],
 )
 async def test_nothing_stored_can_be_used(both: Both, asked: Json) -> None:

@@ -181,10 +181,12 @@ class ModelCall:
 def _check_response(body: Json) -> None:
     """Check the parts of a request for a response that the engine reads."""
     wanted = body.get("input")
-    if isinstance(wanted, list):
-        if not wanted or not all(isinstance(item, Mapping) for item in wanted):
-            raise InvalidInputError("'input' must be a text or a list of at least one item.")
-    elif not isinstance(wanted, str) or not wanted:
+    items = wanted if isinstance(wanted, list) else ()
+    if (
+        not wanted
+        or not (items or isinstance(wanted, str))
+        or not all(isinstance(it, Mapping) for it in items)
+    ):
         raise InvalidInputError("'input' must be a text or a list of at least one item.")
     for name in ("text", "reasoning"):
         if not isinstance(body.get(name) or {}, Mapping):

@@ -57,7 +57,10 @@ def require_stateless(body: Mapping[str, Any]) -> None:
         InvalidInputError: code ``responses_not_stored``.
     """
     items = body["input"] if isinstance(body["input"], list) else ()
-    reference = any(item.get("type") == "item_reference" for item in items)
+    reference = any(
+        item.get("type", "message" if "role" in item else "item_reference") == "item_reference"
+        for item in items
+    )
     needed = next((name for name in _STORED if body.get(name)), "item_reference" if reference else None)
     if needed:
         raise InvalidInputError(
