@@ -57,10 +57,18 @@ def test_a_reasoning_model_gets_no_sampling() -> None:
 def test_items_of_other_providers_are_sent_without_what_only_these_know() -> None:
     kept = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "xx"}
     foreign = {"type": "reasoning", "id": "rs_2", "summary": [], "content": [{"type": "reasoning_text"}]}
+    sealed = {**foreign, "encrypted_content": "supa-llm:e30="}
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     said = {"role": "assistant", "content": "Hi"}
     shell = {"type": "shell_call", "id": "sh_1"}
-    items = [kept, foreign, {**call, "id": "fc_1", "extra_content": {}}, {**said, "id": "msg_1"}, shell]
+    items = [
+        kept,
+        foreign,
+        sealed,
+        {**call, "id": "fc_1", "extra_content": {}},
+        {**said, "id": "msg_1"},
+        shell,
+    ]
     assert sent({"input": items})["input"] == [kept, call, said, shell]
 
 

@@ -341,6 +341,52 @@ def test_reasoning_text_and_calls_are_items_in_their_order() -> None:
     }
 
 
+def test_signed_thoughts_return_with_the_conversation() -> None:
+    blocks = [
+        {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+        {"type": "redacted_thinking", "data": "d"},
+    ]
+    made = completion(
+        content="I look.",
+        reasoning_content="Hm.",
+        thinking_blocks=[{"index": at, **block} for at, block in enumerate(blocks)],
+        extra_content={"google": {"thought_signature": "g"}},
+        tool_calls=[chat_call("a")],
+    )
+    output = [item.model_dump(exclude_unset=True) for item in parsed(response_of(made, {}, "m")).output]
+    # An agent's library rebuilds the items from the fields that it knows.
+    output[0] = {name: output[0][name] for name in ("type", "id", "summary", "content", "encrypted_content")}
+    (message,) = chat_of({"input": output})["messages"]
+    kept = [
+        {name: it for name, it in block.items() if name != "index"}
+        for block in message.pop("thinking_blocks")
+    ]
+    assert kept == blocks
+    assert message == {
+        "role": "assistant",
+        "content": "I look.",
+        "reasoning_content": "Hm.",
+        "extra_content": {"google": {"thought_signature": "g"}},
+        "tool_calls": [chat_call("a")],
+    }
+
+
+@pytest.mark.parametrize("damaged", ["supa-llm:", "supa-llm:x", "supa-llm:eyJ0aGlua2luZ19ibG9ja3MiOjF9"])
+def test_damaged_thoughts_are_the_callers(damaged: str) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        chat_of({"input": [{"type": "reasoning", "summary": [], "encrypted_content": damaged}]})
+
+
+def test_thoughts_without_a_text_are_an_item_too() -> None:
+    block = {"index": 0, "type": "redacted_thinking", "data": "d"}
+    events = streamed({"thinking_blocks": [block]}, {"content": "Hi"})
+    reasoning, message = events[-1].response.output
+    assert (reasoning.content, message.content[0].text) == ([], "Hi")
+    assert reasoning.encrypted_content.startswith("supa-llm:")
+    done = [event for event in events if event.type == "response.output_item.done"]
+    assert done[0].item.encrypted_content == reasoning.encrypted_content
+
+
 def test_a_refusal_a_citation_and_logprobs() -> None:
     refused = parsed(response_of(completion(refusal="No."), {}, "m")).output[0]
     assert refused.type == "message"

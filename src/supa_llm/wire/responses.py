@@ -29,6 +29,9 @@ from supa_llm.wire.sse import Event, EventParser
 
 #: Tools that the provider does not run itself, so that the tokens of a request stay within its estimate.
 _COUNTABLE = frozenset({"function", "custom"})
+#: Begins the encrypted content of reasoning that comes from a chat; see
+#: :mod:`supa_llm.wire.responses_as_chats`.
+SEAL = "supa-llm:"
 #: Codes of failed responses that say that the request is invalid.
 _INVALID = re.compile("^invalid_|image|_policy")
 #: Items of a conversation that are sent without their IDs. A provider looks for an ID among its stored
@@ -113,7 +116,8 @@ def _raise_failure(response: Json) -> None:
 
 def _is_readable(item: Mapping[str, Any]) -> bool:
     """Whether the provider can read an item; reasoning is stored nowhere, so it travels encrypted."""
-    return item.get("type") != "reasoning" or bool(item.get("encrypted_content"))
+    encrypted = item.get("encrypted_content")
+    return item.get("type") != "reasoning" or bool(encrypted and not encrypted.startswith(SEAL))
 
 
 def _portable(item: Mapping[str, Any]) -> Json:

@@ -1,17 +1,24 @@
 """Responses on providers that have only chats: the request as a chat, and its answer as a response.
 
 Fields that only improve an answer are left out if chats have no place for them. What would change the answer,
-such as a hosted tool, raises :class:`~supa_llm.wire.base.UnsupportedError`, so that the candidate is skipped.
+such as a hosted tool, raises :class:`~supa_llm.wire.base.UnsupportedError`: the candidate is skipped.
+
+Some providers want signed thoughts back with the conversation. In a response, they travel as base64 of JSON
+in the ``encrypted_content`` of the reasoning, which callers return as it is.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import Json, UnsupportedError
+from supa_llm.wire.responses import SEAL
 from supa_llm.wire.usage import read_usage
 
 #: Parameters that chats have under the same name.
@@ -25,6 +32,8 @@ _UNDERSTOOD = frozenset({
     "parallel_tool_calls", "prompt_cache_options", "reasoning", "store", "stream_options", "text",
     "tool_choice", "tools", "top_logprobs", "truncation",
 })  # fmt: skip
+#: Lists of thoughts in a message, of Anthropic and OpenRouter.
+_THOUGHTS = ("thinking_blocks", "reasoning_details")
 _ROLES = frozenset({"user", "assistant", "system", "developer"})
 
 
@@ -123,7 +132,8 @@ class _Conversation:
     def __init__(self) -> None:
         self._turns: list[list[Json]] = []
         self._turn_of_call: dict[str, list[Json]] = {}
-        self._reasoning = ""
+        #: Reasoning and thoughts of the assistant's next message.
+        self._reasoning: Json = {}
 
     @property
     def messages(self) -> list[Json]:
@@ -134,10 +144,13 @@ class _Conversation:
             case "message":
                 if item["role"] not in _ROLES:
                     raise ValueError(f"unknown role {item['role']!r}")
-                self.say(item["role"], item["content"])
+                message = self.say(item["role"], item["content"])
+                if "extra_content" in item:  # a signature of Google's
+                    message["extra_content"] = item["extra_content"]
             case "reasoning":
-                # Encrypted reasoning is for its own provider.
-                self._reasoning += "".join(part["text"] for part in item.get("content") or ())
+                text = "".join(part["text"] for part in item.get("content") or ())
+                _extend(self._reasoning, {"reasoning_content": text} if text else {})
+                _extend(self._reasoning, _unsealed(item.get("encrypted_content") or ""))
             case "function_call":
                 self._call(item)
             case "function_call_output":
@@ -149,13 +162,16 @@ class _Conversation:
             case kind:
                 raise UnsupportedError(f"it cannot express {kind!r} items")
 
-    def say(self, role: str, content: str | Sequence[Mapping[str, Any]]) -> None:
+    def say(self, role: str, content: str | Sequence[Mapping[str, Any]]) -> Json:
+        """Add a text, and return its message."""
         said = _content(content)
         if role != "assistant":
-            self._turns.append([{"role": role, "content": said}])
-            return
-        message = self._assistant(text=True)
-        message["content"] = (message["content"] or "") + said if isinstance(said, str) else said
+            message: Json = {"role": role, "content": said}
+            self._turns.append([message])
+        else:
+            message = self._assistant(text=True)
+            message["content"] = (message["content"] or "") + said if isinstance(said, str) else said
+        return message
 
     def _call(self, item: Mapping[str, Any]) -> None:
         message = self._assistant(text=False)
@@ -177,10 +193,27 @@ class _Conversation:
         else:
             message = {"role": "assistant", "content": None}
             self._turns.append([message])
-        if self._reasoning:
-            message["reasoning_content"] = message.get("reasoning_content", "") + self._reasoning
-            self._reasoning = ""
+        _extend(message, self._reasoning)
+        self._reasoning = {}
         return message
+
+
+def _extend(message: Json, more: Json) -> None:
+    """Append texts and lists to those of a message."""
+    for name, value in more.items():
+        message[name] = message[name] + value if name in message else value
+
+
+def _sealed(thoughts: Json) -> str:
+    return SEAL + base64.urlsafe_b64encode(json.dumps(thoughts).encode()).decode()
+
+
+def _unsealed(encrypted: str) -> Json:
+    """The thoughts in ``encrypted_content``; none if another provider encrypted it."""
+    if not encrypted.startswith(SEAL):
+        return {}
+    thoughts = json.loads(base64.urlsafe_b64decode(encrypted.removeprefix(SEAL)))
+    return {name: list(thoughts[name]) for name in _THOUGHTS if name in thoughts}
 
 
 def _content(content: str | Sequence[Mapping[str, Any]]) -> Any:
@@ -242,6 +275,7 @@ class ResponseEvents:
         #: The message or reasoning that goes on; calls go on until the end.
         self._open: Json | None = None
         self._calls: dict[int, Json] = {}
+        self._thoughts = Assembler()
         self._finish_reason: str | None = None
         self._head: Json = {"model": model, "created": int(time.time()), "usage": None, "service_tier": None}
 
@@ -274,9 +308,14 @@ class ResponseEvents:
 
     def _choice(self, choice: Json, delta: Json) -> None:
         logprobs = (choice.get("logprobs") or {}).get("content") or []
+        if thoughts := {name: delta[name] for name in _THOUGHTS if delta.get(name)}:
+            self._item_of("reasoning")
+            self._thoughts.add({"choices": [{"delta": thoughts}]})
         self._text("reasoning", "reasoning_text", delta.get("reasoning_content") or delta.get("reasoning"))
         self._text("message", "output_text", delta.get("content"), logprobs)
         self._text("message", "refusal", delta.get("refusal"))
+        if self._open is not None and "extra_content" in delta:
+            self._open["extra_content"] = delta["extra_content"]
         for note in delta.get("annotations") or ():
             self._annotate(note)
         for part in delta.get("tool_calls") or ():
@@ -287,14 +326,7 @@ class ResponseEvents:
         """Go on with a text, in an item and a part of its kind."""
         if not isinstance(text, str) or not text:
             return
-        item = self._open
-        if item is None or item["type"] != kind:
-            self._close("completed")
-            item = self._open = (
-                self._item(kind, "msg", role="assistant", content=[])
-                if kind == "message"
-                else self._item(kind, "rs", summary=[], content=[])
-            )
+        item = self._item_of(kind)
         if not item["content"] or item["content"][-1]["type"] != part_kind:
             self._close_part(item)
             item["content"].append(_new_part(part_kind))
@@ -338,6 +370,17 @@ class ResponseEvents:
             call["arguments"] += arguments
             self._emit("response.function_call_arguments.delta", call, delta=arguments)
 
+    def _item_of(self, kind: str) -> Json:
+        """The message or reasoning that goes on, or a new one."""
+        if self._open is None or self._open["type"] != kind:
+            self._close("completed")
+            self._open = (
+                self._item(kind, "msg", role="assistant", content=[])
+                if kind == "message"
+                else self._item(kind, "rs", summary=[], content=[])
+            )
+        return self._open
+
     def _item(self, kind: str, prefix: str, **fields: Any) -> Json:
         item = {
             "type": kind,
@@ -353,6 +396,10 @@ class ResponseEvents:
         """End the message or reasoning that goes on."""
         if self._open is not None:
             self._close_part(self._open)
+            if self._open["type"] == "reasoning" and (choices := self._thoughts.completion["choices"]):
+                thoughts = {name: choices[0]["message"].get(name) for name in _THOUGHTS}
+                self._open["encrypted_content"] = _sealed({n: it for n, it in thoughts.items() if it})
+                self._thoughts = Assembler()
             self._done(self._open, status)
             self._open = None
 
