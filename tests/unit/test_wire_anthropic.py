@@ -229,6 +229,10 @@ def test_an_answer() -> None:
                 "role": "assistant",
                 "content": "Hello",
                 "refusal": None,
+                "reasoning_content": "hm",
+                "thinking_blocks": [
+                    {"index": 0, "position": 0, "type": "thinking", "thinking": "hm", "signature": ""}
+                ],
                 "tool_calls": [
                     {"id": "t", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
                 ],

@@ -17,6 +17,7 @@ from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import FaultError
 from supa_llm.wire.openai import OpenAIDecoder, OpenAIWire
 from supa_llm.wire.usage import read_usage
+from tests.unit.engine_support import event
 
 WIRE = OpenAIWire()
 MISTRAL_NAMES = {"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": None}
@@ -110,8 +111,11 @@ def test_mistral_gets_tool_call_ids_that_it_accepts() -> None:
     assert sent({"messages": messages}, candidate("gpt-5"))["messages"] == messages
 
 
+MESSAGE = {"role": "assistant", "content": "x"}
+
+
 def test_answers_are_checked_and_returned_unchanged() -> None:
-    good = {"choices": [{"index": 0, "message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
+    good = {"choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop"}]}
     assert WIRE.answer("chat", good, candidate()) == good
     with pytest.raises(FaultError) as caught:
         WIRE.answer("chat", {"choices": []}, candidate())
@@ -124,9 +128,10 @@ def test_thoughts_in_an_answer_are_not_text() -> None:
         {"type": "text", "text": "Hi"},
     ]
     answer = WIRE.answer("chat", {"choices": [{"message": {"content": parts}}]}, candidate())
-    assert answer["choices"][0]["message"]["content"] == "Hi"
-    (made,) = OpenAIDecoder().feed(stream(delta(content=parts)))
-    assert made["choices"][0]["delta"]["content"] == "Hi"
+    message = answer["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == ("Hi", "hm")
+    made, _ = OpenAIDecoder().feed(stream(delta(content=parts)))
+    assert made["choices"][0]["delta"] == {"content": "Hi", "reasoning_content": "hm"}
 
 
 def test_vectors_have_the_order_of_the_texts() -> None:
@@ -182,11 +187,11 @@ def test_usage() -> None:
         10, 4, 8, 3
     )  # reasoning counted beside the rest
     assert read_usage({"prompt_tokens": 2}) == Usage(2)
-    assert read_usage(None) == read_usage({"prompt_tokens": "2", "completion_tokens": -1}) == Usage()
+    assert read_usage(None) == read_usage({"prompt_tokens": "two", "completion_tokens": -1}) == Usage()
 
 
 def stream(*chunks: Any) -> bytes:
-    return b"".join(b"data: " + json.dumps(made).encode() + b"\n\n" for made in chunks) + b"data: [DONE]\n\n"
+    return b"".join(map(event, chunks)) + b"data: [DONE]\n\n"
 
 
 def delta(finish: str | None = None, index: int = 0, **values: Any) -> dict[str, Any]:
@@ -229,9 +234,9 @@ def test_a_stream_gives_the_same_answer_however_it_is_split(cuts: list[int]) -> 
 
 def test_a_stream_of_two_choices_ends_with_the_second() -> None:
     decoder = OpenAIDecoder(choices=2)
-    decoder.feed(stream(delta("stop", index=1)))
+    decoder.feed(event(delta("stop", index=1)))
     assert not decoder.finished
-    decoder.feed(stream(delta("stop", index=0)))
+    decoder.feed(event(delta("stop", index=0)))
     assert decoder.finished
 
 

@@ -80,6 +80,7 @@ ANTHROPIC = {
 
 def test_anthropics_input_includes_cache_reads_and_writes() -> None:
     made = of_anthropic(ANTHROPIC)
+    assert made is not None
     assert (made["prompt_tokens"], made["total_tokens"]) == (125, 134)
     assert read_usage(made) == Usage(
         125, 100, 9, 4, cache_write_tokens=20, other_tokens={"cache_write_1h": 12}
@@ -136,7 +137,9 @@ def test_googles_modalities() -> None:
     )
 
 
-@pytest.mark.parametrize("details", [None, {}, "AUDIO", [None, 1, {"modality": "AUDIO", "tokenCount": "9"}]])
+@pytest.mark.parametrize(
+    "details", [None, {}, "AUDIO", [None, 1, {"modality": "AUDIO", "tokenCount": "nine"}]]
+)
 def test_invalid_details_from_google_are_skipped(details: Any) -> None:
     reported = {"promptTokenCount": 5, "candidatesTokenCount": 2, "promptTokensDetails": details}
     assert read_usage(of_google(reported)) == Usage(5, 0, 2, 0)

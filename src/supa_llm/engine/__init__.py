@@ -8,6 +8,7 @@ from supa_llm.engine.drivers import AsyncEngine, Engine
 from supa_llm.engine.effects import (
     Answer,
     AsyncAccount,
+    Limits,
     ModelCall,
     Opened,
     Retries,
@@ -21,6 +22,7 @@ __all__ = [
     "AsyncAccount",
     "AsyncEngine",
     "Engine",
+    "Limits",
     "ModelCall",
     "Opened",
     "Retries",

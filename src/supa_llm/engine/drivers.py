@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Self, TypeVar, cast
 
 import httpx
 
@@ -17,6 +18,7 @@ from supa_llm.engine.effects import (
     Flow,
     Head,
     Item,
+    Limits,
     ModelCall,
     Read,
     Reserve,
@@ -25,6 +27,7 @@ from supa_llm.engine.effects import (
     Wait,
 )
 from supa_llm.engine.flow import run
+from supa_llm.engine.inflate import Inflater
 from supa_llm.wire.base import FaultError
 
 T = TypeVar("T")
@@ -41,6 +44,7 @@ class Engine:
     Args:
         client: an httpx client with proxies, certificates or limits; the caller closes it. Its headers,
             cookies, authentication and redirects are not used, so that a provider gets only its own.
+        limits: the largest responses that are read.
 
     Example:
         >>> with Engine() as engine:
@@ -48,7 +52,8 @@ class Engine:
         >>> answer.payload, answer.receipt.answered_by.provider
     """
 
-    def __init__(self, client: httpx.Client | None = None) -> None:
+    def __init__(self, client: httpx.Client | None = None, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
         self._owned = client is None
         self.client = client or self._open()
 
@@ -64,7 +69,7 @@ class Engine:
 
     def items(self, account: SyncAccount, call: ModelCall) -> Iterator[Item]:
         """Run a call: yields Opened and the chunks of a stream, then the Answer. Closing it cancels."""
-        flow: Flow = run(call, account)
+        flow: Flow = run(call, account, self._limits)
         exchange = _Exchange(self.client)
         resumer = _Resumer(flow)
         effect = resumer.step()
@@ -121,7 +126,8 @@ class AsyncEngine:
     Canceling the task cancels the request; its attempt is recorded as cancelled.
     """
 
-    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, client: httpx.AsyncClient | None = None, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
         self._owned = client is None
         self.client = client or self._open()
 
@@ -132,7 +138,7 @@ class AsyncEngine:
 
     async def items(self, account: AsyncAccount, call: ModelCall) -> AsyncIterator[Item]:
         """See :meth:`Engine.items`."""
-        flow: Flow = run(call, account)
+        flow: Flow = run(call, account, self._limits)
         exchange = _AsyncExchange(self.client)
         resumer = _Resumer(flow)
         effect = resumer.step()
@@ -184,11 +190,7 @@ class AsyncEngine:
 
 
 class _Exchange:
-    """The HTTP exchanges of one request, one after the other.
-
-    httpx has no timeout for a whole response, so the flow checks the clock after each piece. The read
-    timeout is fixed when the body begins: for a stream, it is the longer of ``attempt`` and ``idle``.
-    """
+    """The HTTP exchanges of one request, one after the other."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -200,13 +202,13 @@ class _Exchange:
         request = _guarded(lambda: _request(send, read=send.timeout))
         options: Any = {"stream": True, "auth": None, "follow_redirects": False}
         response = _guarded(lambda: self._client.send(request, **options))
-        if send.idle is not None:
-            request.extensions["timeout"]["read"] = max(send.timeout, send.idle)
-        self._response, self._pieces = response, response.iter_bytes()
+        self._response, self._pieces = response, _pieces(response)
+        _Reading.watch(response)
         return _head(response)
 
     def read(self, read: Read) -> bytes | None:
-        return _guarded(lambda: next(self._pieces, None))
+        with _Reading(read.timeout):
+            return _guarded(lambda: next(self._pieces, None))
 
     def close(self) -> None:
         if self._response is not None:
@@ -214,20 +216,55 @@ class _Exchange:
             self._response = None
 
 
+class _Reading:
+    """Limits the time of one read of a body in this thread.
+
+    httpcore fixes the timeout of all reads when a body begins, so its network streams get another ``read``.
+    It uses the time that this thread's read has left, and httpcore's timeout at any other time.
+    """
+
+    _here = threading.local()
+
+    def __init__(self, timeout: float) -> None:
+        self._until = time.monotonic() + timeout
+
+    def __enter__(self) -> None:
+        self._here.until = self._until
+
+    def __exit__(self, *_: object) -> None:
+        self._here.until = None
+
+    @classmethod
+    def watch(cls, response: httpx.Response) -> None:
+        """Limit the reads of the response's connection."""
+        stream = response.extensions.get("network_stream")  # a transport of the app's may have none
+        plain = getattr(stream, "read", None)
+        if plain is None or hasattr(plain, "limited"):
+            return
+
+        def read(max_bytes: int, timeout: float | None = None) -> bytes:
+            until = getattr(cls._here, "until", None)
+            data: bytes = plain(max_bytes, timeout if until is None else max(until - time.monotonic(), 0.001))
+            return data
+
+        read.limited = True  # type: ignore[attr-defined]
+        stream.read = read  # type: ignore[union-attr]
+
+
 class _AsyncExchange:
-    """The HTTP exchanges of one request, one after the other; timeouts are exact."""
+    """The HTTP exchanges of one request, one after the other."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
         self._response: httpx.Response | None = None
-        self._pieces: AsyncIterator[bytes]
+        self._pieces: AsyncGenerator[bytes, None]
 
     async def send(self, send: Send) -> Head:
         await self.aclose()
         request = _guarded(lambda: _request(send, read=None))
         options: Any = {"stream": True, "auth": None, "follow_redirects": False}
         response = await async_guarded(self._client.send(request, **options), send.timeout)
-        self._response, self._pieces = response, response.aiter_bytes()
+        self._response, self._pieces = response, _async_pieces(response)
         return _head(response)
 
     async def read(self, read: Read) -> bytes | None:
@@ -236,7 +273,23 @@ class _AsyncExchange:
     async def aclose(self) -> None:
         if self._response is not None:
             response, self._response = self._response, None
+            await self._pieces.aclose()
             await response.aclose()
+
+
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    """The decompressed body, in pieces of bounded size; httpx would decompress all that it has received."""
+    inflater = Inflater(response.headers.get("content-encoding", ""))
+    for raw in cast(httpx.SyncByteStream, response.stream):
+        yield from inflater.pieces(raw)
+
+
+async def _async_pieces(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The twin of :func:`_pieces`."""
+    inflater = Inflater(response.headers.get("content-encoding", ""))
+    async for raw in cast(httpx.AsyncByteStream, response.stream):
+        for piece in inflater.pieces(raw):
+            yield piece
 
 
 class _Resumer:
@@ -281,13 +334,15 @@ def _head(response: httpx.Response) -> Head:
 
 
 def _guarded(do: Callable[[], T]) -> T:
-    """Call ``do``; raise its httpx error as a FaultError without it, because it holds the request and key.
+    """Call ``do``; raise its error as a FaultError without it, because it holds the request and key.
 
     A closed client or event loop raises RuntimeError, whose frames hold the request too.
     """
     try:
         return do()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RuntimeError) as error:
+    except FaultError:
+        raise
+    except Exception as error:
         fault = _fault(error)
     raise fault
 
@@ -297,7 +352,9 @@ async def async_guarded(doing: Awaitable[T], timeout: float) -> T:
     try:
         async with asyncio.timeout(timeout):
             return await doing
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, RuntimeError) as error:
+    except FaultError:
+        raise
+    except Exception as error:
         fault = _fault(error)
     raise fault
 
@@ -307,8 +364,6 @@ def _fault(error: Exception) -> FaultError:
         return FaultError("timeout", "")
     if isinstance(error, httpx.LocalProtocolError | UnicodeError):
         return FaultError("auth", "the key holds a character that no HTTP header can carry")
-    if isinstance(error, httpx.DecodingError):
-        return FaultError("invalid_response", "the answer cannot be decompressed")
     if isinstance(error, httpx.TransportError):
         # A reused connection may be closed at any time.
         closed = isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)

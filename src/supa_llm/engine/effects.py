@@ -14,7 +14,7 @@ from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt, Receipt
 from supa_llm.values.routes import Candidate, Demand, Route
 from supa_llm.values.secrets import Secret
-from supa_llm.wire.base import Json, Kind, WireRequest
+from supa_llm.wire.base import MAX_EVENT, Json, Kind, WireRequest
 
 #: Seconds before the first retry, and the most before a later one, if the provider names no time.
 _FIRST_WAIT, _LAST_WAIT = 0.5, 8.0
@@ -26,8 +26,10 @@ class Timeouts:
 
     Attributes:
         total: from the call to the end of the answer, or to the first content of a stream.
-        attempt: the same for one candidate; after it, the flow tries the next one.
-        idle: between two pieces of a stream that has begun.
+        attempt: the same for one candidate; after it, the flow tries the next one. A stream that sends
+            anything, such as pings while the model thinks, may take longer.
+        idle: between two pieces of a stream. Before its first content, silence may also last as long as
+            ``attempt``.
     """
 
     total: float = 600.0
@@ -71,6 +73,24 @@ class Retries:
         if asked:
             return asked if asked <= self.max_wait else None
         return min(_FIRST_WAIT * 2.0 ** (number - 1), _LAST_WAIT) * random.uniform(0.75, 1.0)  # noqa: S311
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest responses that are read, in bytes after decompression. Larger ones are invalid.
+
+    Attributes:
+        response: of a complete response, and of a stream before its first content.
+        event: of one event of a stream.
+    """
+
+    response: int = 32 * 2**20
+    event: int = MAX_EVENT
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            if not getattr(self, name) > 0:
+                raise InvalidInputError(f"The limit {name!r} must be greater than 0 bytes.")
 
 
 class Account(Protocol):

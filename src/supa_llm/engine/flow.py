@@ -16,7 +16,6 @@ the error. It also yields what is for the caller: :class:`Opened` and the chunks
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -32,6 +31,7 @@ from supa_llm.engine.effects import (
     Flow,
     Head,
     Item,
+    Limits,
     ModelCall,
     Opened,
     Read,
@@ -48,6 +48,7 @@ from supa_llm.values.receipts import Attempt, Outcome, Receipt
 from supa_llm.values.routes import Candidate, Demand, Route, Skipped
 from supa_llm.values.secrets import Secret
 from supa_llm.wire import RESPONSES, WIRES
+from supa_llm.wire.assemble import as_chunks
 from supa_llm.wire.base import (
     Decoder,
     FaultError,
@@ -57,6 +58,7 @@ from supa_llm.wire.base import (
     WireRequest,
     bears_content,
     json_or_text,
+    read_whole,
 )
 from supa_llm.wire.responses import refuse_uncountable_tools
 from supa_llm.wire.responses_as_chats import chat_of
@@ -73,9 +75,11 @@ _ERROR_BODY = 65_536
 _PASSING = frozenset({"connection", "rate_limited", "server_error"})
 #: Seconds that a finished stream may take to report its usage and end.
 _FAREWELL = 5.0
+#: Seconds that a response may take to end after its last event, so that its connection can be reused.
+_LAST = 0.1
 
 
-def run(call: ModelCall, account: Account) -> Flow:
+def run(call: ModelCall, account: Account, limits: Limits) -> Flow:
     """The flow of one request.
 
     Raises (out of the generator):
@@ -115,7 +119,9 @@ def run(call: ModelCall, account: Account) -> Flow:
                     skipped.append(_refused(candidate, error))
                     continue
                 reserved = candidate
-            running = _RunningAttempt(call, candidate, receipt, account, *prepared, deadline=deadline)
+            running = _RunningAttempt(
+                call, candidate, receipt, account, *prepared, deadline=deadline, limits=limits
+            )
             reserved = None
             fault: FaultError | None = None
             try:
@@ -268,12 +274,14 @@ class _RunningAttempt:
         key: Secret,
         *,
         deadline: float,
+        limits: Limits,
     ) -> None:
         self._call, self._candidate, self._account = sent, candidate, account
         self._rendering = rendering(asked, sent, candidate.model)
         self._wire, self._request, self._key = wire, request, key
         self._started = time.monotonic()
         self._deadline = min(deadline, self._started + asked.timeouts.attempt)
+        self._total, self._limits = deadline, limits
         self._head = Head(0, {})
         self._decoder: Decoder | None = None
         self._payload: Json = {}
@@ -289,14 +297,12 @@ class _RunningAttempt:
             self._head = yield Send(self._request, self._candidate, self._key, self._left(), idle)
             if 300 <= self._head.status < 400:
                 raise FaultError("invalid_response", "it redirects, and keys are never sent to a redirect")
-            # Some providers answer a stream request with a JSON error, whatever the status.
-            unstreamed = self._call.stream and "json" in self._head.headers.get("content-type", "")
-            if unstreamed or not 200 <= self._head.status < 300:
+            if not 200 <= self._head.status < 300:
                 body = json_or_text((yield from self._body(_ERROR_BODY)))
-                if self._head.status < 300 and not (isinstance(body, dict) and body.get("error")):
-                    raise FaultError("invalid_response", "the answer is not a stream")
                 raise _understand(self._wire.fault, self._head.status, body)
-            yield from self._stream() if self._call.stream else self._whole()
+            # Some servers answer a stream request with a complete answer, or with an error.
+            streamed = "json" not in self._head.headers.get("content-type", "")
+            yield from self._stream() if self._call.stream and streamed else self._whole()
         except FaultError as fault:
             self._failed(fault)
             raise
@@ -359,48 +365,104 @@ class _RunningAttempt:
             raise FaultError("timeout", "")
         return left
 
-    def _body(self, limit: int | None = None) -> Generator[Effect | Item, Any, bytes]:
+    def _body(self, most: int | None = None) -> Generator[Effect | Item, Any, bytes]:
+        """The body, or its first ``most`` bytes."""
         pieces, size = [], 0
-        while limit is None or size < limit:
+        while most is None or size < most:
             piece = yield Read(self._left())
             if piece is None:
                 break
             pieces.append(piece)
             size += len(piece)
+            if most is None:
+                self._check_size(size)
         return b"".join(pieces)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limits.response:
+            raise FaultError("invalid_response", f"the response exceeds {self._limits.response} bytes")
 
     def _whole(self) -> Flow:
         body = yield from self._body()
-        payload = _understand(json.loads, body)
+        payload = _understand(read_whole, body)
+        del body
         self._payload = _understand(self._wire.answer, self._call.kind, payload, self._candidate)
-        rendered = _understand(self._rendering.whole, self._payload)
-        self.close("succeeded")
-        yield Answer(rendered, self._candidate, self.receipt)
+        if self._call.stream:
+            if self._call.kind != "chat":
+                raise FaultError("invalid_response", "the answer is not a stream")
+            chunks = self._rendered(as_chunks(self._payload))
+            self.close("succeeded")
+            yield from self._open()
+            yield from chunks
+            yield Answer({}, self._candidate, self.receipt)
+        else:
+            rendered = _understand(self._rendering.whole, self._payload)
+            self.close("succeeded")
+            yield Answer(rendered, self._candidate, self.receipt)
 
     def _stream(self) -> Flow:
-        decoder = self._decoder = self._wire.decoder(self._call.body, self._candidate)
+        decoder = self._decoder = self._wire.decoder(self._call.body, self._candidate, self._limits.event)
         held: list[Json] = []
+        size = 0
         while not decoder.finished:
-            piece = yield Read(self._call.timeouts.idle if self.opened else self._left())
+            try:
+                piece = yield Read(self._silence())
+            except FaultError:
+                held += _understand(decoder.end)
+                if decoder.finished:
+                    break  # each choice is complete, although more were requested
+                raise
             held += _understand(_decode, decoder, piece)
             if piece is None and not decoder.finished:
                 raise FaultError("invalid_response", "the stream ended before the answer did")
-            if not self.opened and any(map(bears_content, held)):
-                yield from self._open()
+            if not self.opened:
+                size += len(piece or b"")
+                self._check_size(size)
+                if any(map(bears_content, held)):
+                    yield from self._open()
             if self.opened and not decoder.finished:
                 yield from _understand(self._rendering.chunks, held)
                 held = []
         # The end of the answer is held back until the usage arrives, because many callers stop reading at the
         # finish reason.
-        try:
-            while (piece := (yield Read(min(_FAREWELL, self._call.timeouts.idle)))) is not None:
-                held += _understand(_decode, decoder, piece)
-        except FaultError:
-            pass  # the answer is complete without its usage
-        rendered = _understand(self._rendering.chunks, held) + _understand(self._rendering.end)
+        held += yield from self._farewell(decoder)
+        rendered = self._rendered(held)
         self.close("succeeded")
+        if not self.opened:
+            yield from self._open()
         yield from rendered
         yield Answer({}, self._candidate, self.receipt)
+
+    def _rendered(self, last: list[Json]) -> list[Json]:
+        """The last chunks of a stream for the caller."""
+        return _understand(self._rendering.chunks, last) + _understand(self._rendering.end)
+
+    def _farewell(self, decoder: Decoder) -> Generator[Effect | Item, Any, list[Json]]:
+        """What follows the finish reason. The connection is reused only if the response ends."""
+        chunks: list[Json] = []
+        until = time.monotonic() + min(_FAREWELL, self._call.timeouts.idle)
+        piece: bytes | None = b""
+        try:
+            while piece is not None and not decoder.done and (left := until - time.monotonic()) > 0:
+                piece = yield Read(left)
+                more = _understand(_decode, decoder, piece)
+                chunks += more
+                if any(map(bears_content, more)):  # some servers send the reason with each piece
+                    until = time.monotonic() + min(_FAREWELL, self._call.timeouts.idle)
+            if piece is not None and decoder.done:
+                yield Read(_LAST)
+        except FaultError:
+            pass  # the answer is complete without its usage
+        return chunks
+
+    def _silence(self) -> float:
+        """Seconds that the next piece of a stream may take."""
+        if self.opened:
+            return self._call.timeouts.idle
+        left = self._total - time.monotonic()
+        if left <= 0:
+            raise FaultError("timeout", "")
+        return min(left, max(self._deadline - time.monotonic(), self._call.timeouts.idle))
 
     def _open(self) -> Flow:
         self.opened = True
@@ -415,6 +477,6 @@ def _understand(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Read what a provider sent. An unexpected shape is a provider error."""
     try:
         return read(*args, **kwargs)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         pass
     raise FaultError("invalid_response", "the answer is not in its provider's format")

@@ -24,12 +24,14 @@ from typing import Any
 from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.routes import Candidate
 from supa_llm.wire.base import (
+    MAX_EVENT,
     FaultError,
     Json,
     Kind,
     UnsupportedError,
     WireRequest,
     arguments_of,
+    as_arguments,
     canonical,
     chunk,
     class_of,
@@ -38,12 +40,13 @@ from supa_llm.wire.base import (
     first_error,
     functions_of,
     json_schema_of,
+    new_call_id,
     post,
     refuse_unknown,
     text_of,
 )
-from supa_llm.wire.sse import Event, EventParser
-from supa_llm.wire.usage import of_anthropic, tier_of_anthropic
+from supa_llm.wire.stream import StreamDecoder
+from supa_llm.wire.usage import of_anthropic, tier_of_anthropic, updated
 
 _VERSION = "2023-06-01"
 #: Families before Opus 4.7. The set is closed: any other model is newer.
@@ -66,6 +69,8 @@ _FINISH = {
     "refusal": "content_filter",
     "tool_use": "tool_calls",
 }
+#: Blocks of thoughts. They travel in ``thinking_blocks`` of a message, as LiteLLM's do.
+_THOUGHTS = ("thinking", "redacted_thinking")
 _CLASSES: Mapping[str, ErrorClass] = {
     "authentication_error": "auth",
     "permission_error": "forbidden",
@@ -124,7 +129,7 @@ class AnthropicWire:
         return post(endpoint(candidate, "/v1/messages"), payload, anthropic_version=_VERSION)
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
-        if payload["type"] == "error":
+        if _is_error(payload):
             raise self.fault(200, payload)
         blocks = payload["content"]
         message: Json = {
@@ -132,103 +137,170 @@ class AnthropicWire:
             "content": "".join(block["text"] for block in blocks if block["type"] == "text") or None,
             "refusal": _refusal(payload),
         }
+        if thoughts := [_thought(block, at) for at, block in enumerate(blocks) if block["type"] in _THOUGHTS]:
+            message["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
+            message["thinking_blocks"] = [{"index": at, **block} for at, block in enumerate(thoughts)]
         calls = [
             {
-                "id": block["id"],
+                "id": str(block.get("id") or new_call_id()),
                 "type": "function",
-                "function": {"name": block["name"], "arguments": json.dumps(block["input"])},
+                "function": {"name": _text(block["name"]), "arguments": as_arguments(block["input"]) or "{}"},
             }
             for block in blocks
             if block["type"] == "tool_use"
         ]
         if calls:
             message["tool_calls"] = calls
-        tier = tier_of_anthropic(payload["usage"])
+        tokens = payload.get("usage") or {}
+        tier = tier_of_anthropic(tokens)
         return {
-            "id": payload["id"],
+            "id": str(payload.get("id") or ""),
             "object": "chat.completion",
             "created": int(time.time()),
-            "model": payload["model"],
-            "choices": [{"index": 0, "message": message, "finish_reason": _finish(payload["stop_reason"])}],
-            "usage": of_anthropic(payload["usage"]),
+            "model": str(payload.get("model") or candidate.model),
+            "choices": [
+                {
+                    "index": 0,
+                    "message": message,
+                    "finish_reason": _finish(payload.get("stop_reason") or ("tool_use" if calls else None)),
+                }
+            ],
+            "usage": of_anthropic(tokens),
             **({"service_tier": tier} if tier else {}),
         }
 
-    def decoder(self, body: Json, candidate: Candidate) -> AnthropicDecoder:
-        return AnthropicDecoder()
+    def decoder(self, body: Json, candidate: Candidate, max_event: int = MAX_EVENT) -> AnthropicDecoder:
+        return AnthropicDecoder(max_event)
 
     def fault(self, status: int, payload: Any) -> FaultError:
         return _fault(status, first_error(payload))
 
 
-class AnthropicDecoder:
+class AnthropicDecoder(StreamDecoder):
     """Converts content blocks to deltas. Tool blocks are counted, because OpenAI numbers them separately."""
 
-    def __init__(self) -> None:
-        self.usage: Json | None = None
-        self.finished = False
-        self._events = EventParser()
-        self._head: Json = {}
+    def __init__(self, max_event: int = MAX_EVENT) -> None:
+        super().__init__(max_event)
+        self._head: Json = {"id": "", "created": int(time.time()), "model": ""}
         self._tokens: Json = {}
-        self._calls = -1
-        self._silent_call = False  # a tool call whose arguments have not begun
+        self._blocks: dict[Any, Json] = {}  # the blocks that have begun and not ended, by their index
+        self._calls = 0
+        self._thoughts = 0
+        self._spoke = False
 
-    @property
-    def service_tier(self) -> str | None:
-        return self._head.get("service_tier")
-
-    def feed(self, piece: bytes) -> list[Json]:
-        return self._chunks(self._events.feed(piece))
-
-    def end(self) -> list[Json]:
-        return self._chunks(self._events.end())
-
-    def _chunks(self, events: list[Event]) -> list[Json]:
-        return [item for event in events for item in self._read(json.loads(event.data))]
-
-    def _read(self, event: Json) -> list[Json]:
-        match event["type"]:
+    def _read(self, payload: Any) -> list[Json]:
+        if _is_error(payload):
+            raise _fault(200, first_error(payload))
+        match payload.get("type"):
             case "message_start":
-                message = event["message"]
-                self._head = {"id": message["id"], "created": int(time.time()), "model": message["model"]}
+                message = payload["message"]
+                self._head |= {name: str(message[name]) for name in ("id", "model") if message.get(name)}
                 self._count(message.get("usage"))
                 return [chunk(self._head, {"role": "assistant", "content": ""})]
-            case "content_block_start" if event["content_block"]["type"] == "tool_use":
-                block = event["content_block"]
-                self._calls += 1
-                self._silent_call = True
-                return [self._call({"name": block["name"], "arguments": ""}, id=block["id"], type="function")]
-            case "content_block_delta" if event["delta"]["type"] == "text_delta":
-                return [chunk(self._head, {"content": event["delta"]["text"]})]
-            case "content_block_delta" if event["delta"]["type"] == "input_json_delta":
-                arguments = event["delta"]["partial_json"]
-                self._silent_call = self._silent_call and not arguments
-                return [self._call({"arguments": arguments})] if arguments else []
-            case "content_block_stop" if self._silent_call:
-                self._silent_call = False
-                return [self._call({"arguments": "{}"})]  # OpenAI streams {} for a call without arguments
-            case "message_delta" if event["delta"].get("stop_reason"):
-                self._count(event.get("usage"))
-                self.finished = True
-                refusal = _refusal(event["delta"])
-                return [
-                    *([chunk(self._head, {"refusal": refusal})] if refusal else ()),
-                    chunk(self._head, {}, _finish(event["delta"]["stop_reason"])),
-                    chunk(self._head, None, usage=self.usage),
-                ]
-            case "error":
-                raise _fault(200, first_error(event))
-        return []  # pings, thinking, ends of blocks, and future events
+            case "content_block_start":
+                return self._begin(payload.get("index"), payload["content_block"])
+            case "content_block_delta":
+                return self._continue(self._blocks.get(payload.get("index"), {}), payload["delta"])
+            case "content_block_stop":
+                return self._stop(payload.get("index"), self._blocks.pop(payload.get("index"), {}))
+            case "message_delta":
+                self._count(payload.get("usage"))
+                return self._finish(payload.get("delta") or {})
+            case "message_stop":
+                self.done = True
+                return self._ended(explicitly=True)
+        return []  # pings, and future events
 
-    def _call(self, function: Json, **names: str) -> Json:
-        return chunk(self._head, {"tool_calls": [{"index": self._calls, **names, "function": function}]})
+    def _begin(self, index: Any, block: Json) -> list[Json]:
+        self._blocks[index] = block
+        match block["type"]:
+            case "tool_use":
+                block["number"], block["silent"] = self._calls, True
+                self._calls += 1
+                name, call_id = _text(block["name"]), str(block.get("id") or new_call_id())
+                return self._call(block, {"name": name, "arguments": ""}, id=call_id, type="function")
+            case "text":
+                return self._say("content", block.get("text"))
+            case "thinking":
+                return self._say("reasoning_content", block.get("thinking"))
+        return []
+
+    def _continue(self, block: Json, delta: Json) -> list[Json]:
+        match delta["type"]:
+            case "text_delta":
+                return self._say("content", delta["text"])
+            case "input_json_delta" if delta.get("partial_json"):
+                block["silent"] = False
+                return self._call(block, {"arguments": _text(delta["partial_json"])})
+            case "thinking_delta" | "signature_delta":
+                name = "thinking" if delta["type"] == "thinking_delta" else "signature"
+                block[name] = (block.get(name) or "") + _text(delta[name])
+                return self._say("reasoning_content", delta.get("thinking"))
+        return []
+
+    def _stop(self, index: Any, block: Json) -> list[Json]:
+        if block.get("type") == "tool_use" and block["silent"]:
+            # Some servers send the arguments with the start. Without any, OpenAI streams an empty object.
+            return self._call(block, {"arguments": as_arguments(block.get("input")) or "{}"})
+        if block.get("type") in _THOUGHTS:
+            # Complete, because the openai package would join the types and positions of several pieces.
+            thought = {"index": self._thoughts, **_thought(block, index)}
+            self._thoughts += 1
+            return [chunk(self._head, {"thinking_blocks": [thought]})]
+        return []
+
+    def _finish(self, delta: Json) -> list[Json]:
+        usage = [chunk(self._head, None, usage=self.usage)] if self.usage else []
+        reason = delta.get("stop_reason")
+        if not reason or self.finished:
+            return usage if self.finished else []
+        self.finished = True
+        refusal = _refusal(delta)
+        return [
+            *([chunk(self._head, {"refusal": refusal})] if refusal else ()),
+            chunk(self._head, {}, _finish(reason)),
+            *usage,
+        ]
+
+    def _ended(self, *, explicitly: bool) -> list[Json]:
+        """Some servers send no stop reason."""
+        if self.finished or not self._spoke or not explicitly:
+            return []
+        return self._finish({"stop_reason": "tool_use" if self._calls else "end_turn"})
+
+    def _say(self, name: str, text: Any) -> list[Json]:
+        if not text:
+            return []
+        self._spoke = self._spoke or name == "content"
+        return [chunk(self._head, {name: _text(text)})]
+
+    def _call(self, block: Json, function: Json, **names: str) -> list[Json]:
+        self._spoke = True
+        call = {"index": block["number"], **names, "function": function}
+        return [chunk(self._head, {"tool_calls": [call]})]
 
     def _count(self, tokens: Any) -> None:
         """Counts are cumulative: later ones replace earlier ones. Input may be reported only at the start."""
-        self._tokens |= {name: value for name, value in (tokens or {}).items() if value is not None}
+        self._tokens = updated(self._tokens, tokens) or {}
         self.usage = of_anthropic(self._tokens)
         if tier := tier_of_anthropic(self._tokens):
-            self._head["service_tier"] = tier
+            self.service_tier = self._head["service_tier"] = tier
+
+
+def _is_error(payload: Any) -> bool:
+    return bool(payload.get("error")) or payload.get("type") == "error"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
+def _thought(block: Json, position: Any) -> Json:
+    """A block of thoughts that the API wants back unchanged, with its position in the answer."""
+    names = ("type", "thinking", "signature") if block["type"] == "thinking" else ("type", "data")
+    return {"position": position, **{name: _text(block.get(name) or "") for name in names}}
 
 
 #: Constraints that the API refuses in a schema. It accepts ``minItems`` of 0 and 1.
@@ -297,6 +369,14 @@ def _blocks(message: Json) -> list[Json]:
     for call in message.get("tool_calls") or ():
         name = call["function"]["name"]
         blocks.append({"type": "tool_use", "id": call["id"], "name": name, "input": arguments_of(call)})
+    for thought in message.get("thinking_blocks") or ():
+        # A call is refused without the thoughts that led to it. Those of other models have no signature.
+        if thought.get("signature") or thought.get("data"):
+            position = thought.get("position")
+            kept = {
+                name: thought[name] for name in ("type", "thinking", "signature", "data") if name in thought
+            }
+            blocks.insert(position if type(position) is int else 0, kept)
     return blocks
 
 
@@ -340,6 +420,8 @@ def _tools(body: Json) -> Json:
 
 
 def _finish(stop_reason: str | None) -> str:
+    if stop_reason == "error":
+        raise _fault(200, {"message": "the model failed while it answered"})
     return _FINISH.get(stop_reason or "", "stop")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from supa_llm.wire.base import Json
@@ -38,20 +38,56 @@ def _merge(message: Json, delta: Mapping[str, Any]) -> None:
             continue
         if name == "tool_calls":
             _merge_calls(message.setdefault("tool_calls", []), value)
-        elif isinstance(value, str):
-            message[name] = (message.get(name) or "") + value
         else:
-            message[name] = value
+            message[name] = _joined(message.get(name), value)
+
+
+def _joined(before: Any, value: Any) -> Any:
+    """Joined as the openai package does: texts are appended, parts of lists belong to their ``index``."""
+    if isinstance(value, str) and isinstance(before, str):
+        return before + value
+    if isinstance(value, dict) and isinstance(before, dict):
+        fixed = {name: value[name] for name in ("index", "type") if name in value}
+        rest = {name: _joined(before.get(name), it) for name, it in value.items() if name not in fixed}
+        return {**before, **rest, **fixed}
+    if isinstance(value, list):
+        items = list(before) if isinstance(before, list) else []
+        for part in value:
+            index = part.get("index") if isinstance(part, dict) else None
+            if type(index) is int and 0 <= index < len(items):
+                items[index] = _joined(items[index], part)
+            else:
+                items.append(part)
+        return items
+    return before if value is None else value
 
 
 def _merge_calls(calls: list[Json], parts: list[Json]) -> None:
     for part in parts:
-        index = part.get("index", len(calls))
-        while len(calls) <= index:
-            calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
-        call, function = calls[index], part.get("function") or {}
-        call["id"] = part.get("id") or call["id"]
-        call["function"]["name"] += function.get("name") or ""
-        call["function"]["arguments"] += function.get("arguments") or ""
-        if "extra_content" in part:
-            call["extra_content"] = part["extra_content"]
+        at, call = part["index"], {name: value for name, value in part.items() if name != "index"}
+        if at < len(calls):
+            calls[at] = _joined(calls[at], call)
+        else:
+            empty = {"function": {"name": "", "arguments": ""}} if "function" in call else {}
+            calls.append(_joined(empty, call))
+
+
+def as_chunks(completion: Mapping[str, Any]) -> list[Json]:
+    """A complete answer as the chunks of a stream."""
+    head = {name: value for name, value in completion.items() if name not in ("choices", "usage")}
+    head["object"] = "chat.completion.chunk"
+    choices = [
+        {
+            **{name: value for name, value in choice.items() if name != "message"},
+            "delta": {**choice["message"], **_numbered(choice["message"].get("tool_calls"))},
+        }
+        for choice in completion["choices"]
+    ]
+    chunks: list[Json] = [{**head, "choices": choices}]
+    if completion.get("usage"):
+        chunks.append({**head, "choices": [], "usage": completion["usage"]})
+    return chunks
+
+
+def _numbered(calls: Sequence[Json] | None) -> Json:
+    return {"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]} if calls else {}

@@ -7,16 +7,25 @@ format. It does no I/O and never sees a provider key.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
+from uuid import uuid4
 
 from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.routes import Candidate
 
 Json = dict[str, Any]
 Kind = Literal["chat", "embeddings", "responses"]
+
+#: Most bytes of one event of a stream, unless the client has another limit.
+MAX_EVENT = 2**20
+#: Deepest nesting of a provider's JSON. Python's own limit would be hit somewhere later, by its encoder.
+_DEEPEST = 100
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class FaultError(Exception):
 
 
 class Decoder(Protocol):
-    """Converts the bytes of one streamed answer to OpenAI chunks."""
+    """Converts the bytes of one streamed answer to OpenAI chunks. See ``wire.stream``."""
 
     @property
     def usage(self) -> Json | None:
@@ -77,13 +86,17 @@ class Decoder(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is complete: each choice has its finish reason."""
+        """Whether the answer is complete: each choice has its finish reason. Usage may still follow."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the provider has ended the stream explicitly, so that nothing follows."""
 
     def feed(self, piece: bytes) -> list[Json]:
         """The chunks that ``piece`` completes. Raises FaultError on an error event or an unreadable one."""
 
     def end(self) -> list[Json]:
-        """The remaining chunks after the connection has ended."""
+        """The remaining chunks after the connection has ended. It may find that the answer is complete."""
 
 
 class Wire(Protocol):
@@ -106,8 +119,8 @@ class Wire(Protocol):
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         """A complete answer in the OpenAI format. Raises FaultError if the response is not an answer."""
 
-    def decoder(self, body: Json, candidate: Candidate) -> Decoder:
-        """The decoder of one streamed answer to ``body``."""
+    def decoder(self, body: Json, candidate: Candidate, max_event: int = MAX_EVENT) -> Decoder:
+        """The decoder of one streamed answer to ``body``, whose events have at most ``max_event`` bytes."""
 
     def fault(self, status: int, payload: Any) -> FaultError:
         """The error for a status outside 2xx; ``payload`` is the response's JSON or text."""
@@ -122,9 +135,8 @@ def endpoint(candidate: Candidate, path: str, **parts: str) -> str:
 def post(url: str, body: Json, **headers: str) -> WireRequest:
     """The request that carries ``body``. Raises TypeError or ValueError if ``body`` is not JSON."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return WireRequest(
-        url, {"content-type": "application/json", **names}, json.dumps(body, allow_nan=False).encode()
-    )
+    text = json.dumps(body, allow_nan=False, ensure_ascii=False)
+    return WireRequest(url, {"content-type": "application/json", **names}, printable(text).encode())
 
 
 def canonical(body: Json, candidate: Candidate) -> Json:
@@ -158,6 +170,18 @@ def arguments_of(call: Mapping[str, Any]) -> Json:
     except ValueError:
         return {"arguments": raw}
     return parsed if isinstance(parsed, dict) else {"arguments": parsed}
+
+
+def as_arguments(value: Any) -> str:
+    """A tool call's arguments as OpenAI's text; some servers send the object itself."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def new_call_id() -> str:
+    """An id for a tool call whose provider gave it none."""
+    return f"call_{uuid4().hex[:24]}"
 
 
 def functions_of(body: Json) -> list[Json]:
@@ -219,19 +243,60 @@ def bears_content(payload: Mapping[str, Any]) -> bool:
     """Whether a chunk, or an event of a response, contains part of the answer."""
     if is_event(payload):
         return payload["type"] not in _PREAMBLE
-    for choice in payload.get("choices") or ():
-        delta = choice.get("delta") or {}
-        if choice.get("finish_reason") or any(delta[name] for name in delta if name != "role"):
-            return True
-    return False
+    return any(
+        choice.get("finish_reason") or any(value for name, value in choice["delta"].items() if name != "role")
+        for choice in payload.get("choices") or ()
+    )
+
+
+def printable(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates, which UTF-8 cannot express, replaced."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def read_json(data: bytes | str) -> Any:
+    """The JSON that a provider sent; NaN and infinity, which JSON does not have, become null.
+
+    Raises ValueError if it is not JSON, or is nested too deeply to be handled.
+    """
+    try:
+        value = json.loads(data, parse_constant=lambda _: None)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level, depth = [value], 0
+    while level := [inner for it in level if isinstance(it, dict | list) for inner in _values(it)]:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+    return value
+
+
+def read_whole(body: bytes) -> Any:
+    """:func:`read_json` of a complete body, with each text printable."""
+    value = read_json(body)
+    return _printable(value) if _ESCAPED_SURROGATE.search(body) else value
 
 
 def json_or_text(body: bytes) -> Any:
-    """The JSON of an error body, or its text if it is not JSON."""
+    """The JSON of a body, or its text if it is not JSON."""
     try:
-        return json.loads(body)
+        return read_whole(body)
     except ValueError:
         return body.decode("utf-8", "replace")
+
+
+def _values(container: Json | list[Any]) -> Collection[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(name): _printable(inner) for name, inner in value.items()}
+    return [_printable(inner) for inner in value] if isinstance(value, list) else value
 
 
 def first_error(payload: Any) -> Json:

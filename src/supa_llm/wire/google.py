@@ -26,13 +26,16 @@ from uuid import uuid4
 
 from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.routes import Candidate
+from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import (
+    MAX_EVENT,
     FaultError,
     Json,
     Kind,
     UnsupportedError,
     WireRequest,
     arguments_of,
+    as_arguments,
     canonical,
     chunk,
     class_of,
@@ -41,12 +44,13 @@ from supa_llm.wire.base import (
     first_error,
     functions_of,
     json_schema_of,
+    new_call_id,
     post,
     refuse_unknown,
     text_of,
 )
-from supa_llm.wire.sse import Event, EventParser
-from supa_llm.wire.usage import of_google
+from supa_llm.wire.stream import StreamDecoder
+from supa_llm.wire.usage import of_google, updated
 from supa_llm.wire.waits import duration
 
 _OLDER = re.compile(r"gemini-[12]\b")
@@ -113,63 +117,52 @@ class GoogleWire:
             usage = of_google(payload["usageMetadata"]) if "usageMetadata" in payload else None
             return {"object": "list", "data": data, "model": candidate.model, "usage": usage}
         reader = _Reader(candidate)
-        message: Json = {"role": "assistant", "content": None}
+        assembler = Assembler()
         for delta in reader.deltas(payload):
-            message |= {name: value for name, value in delta.items() if name != "content"}
-            if "content" in delta:
-                message["content"] = (message["content"] or "") + delta["content"]
-        for call in message.get("tool_calls", ()):
-            del call["index"]
+            assembler.add(chunk(reader.head, delta))
         if reader.finish is None:
             raise FaultError("invalid_response", "the answer has no finish reason")
-        choice = {"index": 0, "message": message, "finish_reason": reader.finish}
-        return {**reader.head, "object": "chat.completion", "choices": [choice], "usage": reader.usage}
+        assembler.add(chunk(reader.head, reader.signed, reader.finish))
+        return {**assembler.completion, "usage": reader.usage}
 
-    def decoder(self, body: Json, candidate: Candidate) -> GoogleDecoder:
-        return GoogleDecoder(candidate)
+    def decoder(self, body: Json, candidate: Candidate, max_event: int = MAX_EVENT) -> GoogleDecoder:
+        return GoogleDecoder(candidate, max_event)
 
     def fault(self, status: int, payload: Any) -> FaultError:
         return _fault(status, first_error(payload))
 
 
-class GoogleDecoder:
+class GoogleDecoder(StreamDecoder):
     """Each event is a part of the answer in the shape of a complete one."""
 
-    #: No request sets a tier, so it is always the standard one.
-    service_tier = None
-
-    def __init__(self, candidate: Candidate) -> None:
-        self.finished = False
-        self._events = EventParser()
+    def __init__(self, candidate: Candidate, max_event: int = MAX_EVENT) -> None:
+        super().__init__(max_event)
         self._reader = _Reader(candidate)
         self._begun = False
-
-    @property
-    def usage(self) -> Json | None:
-        return self._reader.usage
-
-    def feed(self, piece: bytes) -> list[Json]:
-        return self._chunks(self._events.feed(piece))
-
-    def end(self) -> list[Json]:
-        return self._chunks(self._events.end())
-
-    def _chunks(self, events: list[Event]) -> list[Json]:
-        return [item for event in events for item in self._read(json.loads(event.data))]
 
     def _read(self, payload: Any) -> list[Json]:
         reader = self._reader
         deltas = reader.deltas(payload)
+        self.usage = reader.usage
         if not self._begun:
             self._begun = True
             deltas.insert(0, {"role": "assistant", "content": ""})
         chunks = [chunk(reader.head, delta) for delta in deltas]
         if reader.finish and not self.finished:
             self.finished = True
-            chunks.append(chunk(reader.head, {}, reader.finish))
-        if reader.finish and "usageMetadata" in payload:
-            chunks.append(chunk(reader.head, None, usage=reader.usage))
+            chunks.append(chunk(reader.head, reader.signed, reader.finish))
+        if reader.finish and self.usage and "usageMetadata" in payload:
+            chunks.append(chunk(reader.head, None, usage=self.usage))
         return chunks
+
+    def _ended(self, *, explicitly: bool) -> list[Json]:
+        """Google ends a stream only with its connection; a proxy may add ``[DONE]``, and no finish reason."""
+        reader = self._reader
+        if self.finished or not reader.spoke or not explicitly:
+            return []
+        self.finished = True
+        usage = [chunk(reader.head, None, usage=self.usage)] if self.usage else []
+        return [chunk(reader.head, reader.signed, reader.finish_of("STOP")), *usage]
 
 
 class _Reader:
@@ -178,55 +171,80 @@ class _Reader:
     def __init__(self, candidate: Candidate) -> None:
         self.head: Json = {"id": "", "created": int(time.time()), "model": candidate.model}
         self.usage: Json | None = None
+        self._tokens: Json | None = None
         self.finish: str | None = None
+        self.signed: Json = {}
         self._calls = 0
-        self._spoke = False
+        self.spoke = False
 
     def deltas(self, payload: Any) -> list[Json]:
-        if isinstance(payload, list) or "error" in payload:
+        if isinstance(payload, list) or payload.get("error"):
             raise _fault(200, first_error(payload))
         self.head["id"] = self.head["id"] or payload.get("responseId") or f"chatcmpl-{uuid4().hex}"
         self.head["model"] = payload.get("modelVersion") or self.head["model"]
-        if "usageMetadata" in payload:
-            self.usage = of_google(payload["usageMetadata"])
+        self._tokens = updated(self._tokens, payload.get("usageMetadata"))
+        self.usage = of_google(self._tokens or {})
         if blocked := (payload.get("promptFeedback") or {}).get("blockReason"):
             self.finish = "content_filter"
             return [{"refusal": f"The prompt was blocked ({blocked})."}]
         if not payload.get("candidates"):
             return []  # usage alone
         first = payload["candidates"][0]
-        parts = [part for part in (first.get("content") or {}).get("parts") or () if not part.get("thought")]
-        deltas: list[Json] = [{"content": part["text"]} for part in parts if part.get("text")]
-        if calls := [self._call(part) for part in parts if "functionCall" in part]:
-            deltas.append({"tool_calls": calls})
-        self._spoke = self._spoke or bool(deltas)
+        deltas = [
+            delta for part in (first.get("content") or {}).get("parts") or () if (delta := self._delta(part))
+        ]
+        self.spoke = self.spoke or any(delta.keys() - {"reasoning_content"} for delta in deltas)
         if reason := first.get("finishReason"):
-            if reason in _BROKEN and not self._spoke:
+            if reason in _BROKEN and not self.spoke:
                 raise FaultError(
                     "invalid_response", f"the model broke off: {first.get('finishMessage') or reason}"
                 )
-            self.finish = self._finish(reason)
+            self.finish = self.finish_of(reason)
         return deltas
 
-    def _finish(self, reason: str) -> str:
+    def finish_of(self, reason: str) -> str:
         if reason in _FILTERED:
             return "content_filter"
         if reason == "MAX_TOKENS":
             return "length"
         return "tool_calls" if self._calls else "stop"
 
+    def _delta(self, part: Json) -> Json | None:
+        if "functionCall" in part:
+            return {"tool_calls": [self._call(part)]}
+        text = part.get("text") or ""
+        if not isinstance(text, str):
+            raise TypeError("a text is expected")
+        if part.get("thought"):
+            return {"reasoning_content": text} if text else None
+        # The last signature is the answer's; a part without text may carry it alone.
+        self.signed = _signed(part) or self.signed
+        return {"content": text} if text else None
+
     def _call(self, part: Json) -> Json:
         function = part["functionCall"]
         call: Json = {
             "index": self._calls,
-            "id": function.get("id") or f"call_{uuid4().hex[:24]}",
+            "id": str(function.get("id") or new_call_id()),
             "type": "function",
-            "function": {"name": function["name"], "arguments": json.dumps(function.get("args") or {})},
+            "function": {
+                "name": str(function["name"]),
+                "arguments": as_arguments(function.get("args") or {}),
+            },
         }
-        if signature := part.get("thoughtSignature"):
-            call["extra_content"] = {"google": {"thought_signature": signature}}
         self._calls += 1
-        return call
+        return call | _signed(part)
+
+
+def _signed(part: Json) -> Json:
+    signature = part.get("thoughtSignature")
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def _signature(of: Json) -> str | None:
+    """The signature in a message or a tool call."""
+    signature = ((of.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+    return signature if isinstance(signature, str) else None
 
 
 def _contents(messages: list[Json], *, signed: bool) -> list[Json]:
@@ -243,7 +261,7 @@ def _contents(messages: list[Json], *, signed: bool) -> list[Json]:
             calls = message.get("tool_calls") or []
             names |= {call["id"]: call["function"]["name"] for call in calls}
             parts = [
-                *_parts(message),
+                *_parts(message, signed=signed),
                 *(_call(call, first=call is calls[0], signed=signed) for call in calls),
             ]
         if turns and turns[-1]["role"] == role:
@@ -253,9 +271,12 @@ def _contents(messages: list[Json], *, signed: bool) -> list[Json]:
     return turns
 
 
-def _parts(message: Json) -> list[Json]:
+def _parts(message: Json, *, signed: bool) -> list[Json]:
     content = message.get("content") or message.get("refusal") or []
-    return [{"text": content}] if isinstance(content, str) else [_part(part) for part in content]
+    parts = [{"text": content}] if isinstance(content, str) else [_part(part) for part in content]
+    if signed and message["role"] == "assistant" and (signature := _signature(message)):
+        parts[-1:] = [{**(parts[-1] if parts else {"text": ""}), "thoughtSignature": signature}]
+    return parts
 
 
 def _part(part: Json) -> Json:
@@ -276,7 +297,7 @@ def _call(call: Json, *, first: bool, signed: bool) -> Json:
     part: Json = {"functionCall": {"name": call["function"]["name"], "args": arguments_of(call)}}
     if signed:
         part["functionCall"]["id"] = call["id"]
-        signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+        signature = _signature(call)
         if signature or first:  # of calls part at once only the first is signed
             part["thoughtSignature"] = signature or _UNSIGNED
     return part

@@ -7,27 +7,31 @@ parameters.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.routes import Candidate
 from supa_llm.wire.base import (
+    MAX_EVENT,
     FaultError,
     Json,
     Kind,
     WireRequest,
+    as_arguments,
     canonical,
     class_of,
     endpoint,
     first_error,
+    new_call_id,
     post,
     text_of,
 )
-from supa_llm.wire.sse import Event, EventParser
+from supa_llm.wire.stream import Calls, StreamDecoder
+from supa_llm.wire.usage import reported, updated
 
 #: Codes that say more than the status they come with.
 _CODES: Mapping[str, ErrorClass] = {
@@ -46,7 +50,22 @@ _REASONING_MODEL = re.compile(r"(?:o\d|gpt-[5-9])(?!.*chat)")
 _SHORT_IDS_MODEL = re.compile(
     r".*(?:mistral|ministral|mixtral|magistral|codestral|devstral|pixtral)", re.IGNORECASE
 )
+#: Providers that want a model's reasoning back with its tool calls. Groq and Mistral refuse it.
+_WANTS_REASONING = re.compile(r"deepseek|moonshot|openrouter")
+_REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+#: Finish reasons of servers that do not use OpenAI's.
+_REASONS = {
+    **{reason: reason for reason in ("stop", "length", "tool_calls", "content_filter", "function_call")},
+    **dict.fromkeys(("eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
+    **dict.fromkeys(("max_tokens", "max_length", "model_length"), "length"),
+    **dict.fromkeys(("safety", "sensitive"), "content_filter"),
+    "tool_use": "tool_calls",
+}
+#: Finish reasons of a model that failed (OpenRouter, Zhipu, DeepSeek, SGLang).
+_FAILED = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
+#: Texts of OpenRouter's reasoning, which arrive in pieces.
+_DETAIL_TEXTS = frozenset({"type", "text", "summary", "data"})
 _PATHS: Mapping[Kind, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 
 
@@ -60,7 +79,12 @@ class OpenAIWire:
         body = {**body, "model": candidate.model}
         if kind == "chat":
             short = bool(_SHORT_IDS_MODEL.match(candidate.model))
-            body["messages"] = [_portable(message, short_ids=short) for message in body["messages"]]
+            wants = bool(
+                _WANTS_REASONING.search(f"{candidate.provider} {urlsplit(candidate.base_url).hostname}")
+            )
+            body["messages"] = [
+                _portable(message, short_ids=short, reasoning=wants) for message in body["messages"]
+            ]
             if body.get("stream"):
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
             body = without_refused_sampling(body, candidate)
@@ -72,22 +96,23 @@ class OpenAIWire:
         return replace(request, service_tier=body.get("service_tier"))
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
-        if payload.get("error"):
+        if _is_error(payload):
             raise self.fault(200, payload)
         if kind == "embeddings":
             payload["data"] = sorted(payload["data"], key=lambda item: item["index"])
             complete = all(item["embedding"] for item in payload["data"])
         else:
-            messages = [choice["message"] for choice in payload["choices"]]
-            complete = bool(messages)
-            for message in messages:
-                _flatten(message)
+            choices = [_whole(choice, index) for index, choice in enumerate(payload["choices"])]
+            complete = bool(choices)
+            payload = {**payload, "choices": choices}
+        usage = updated(None, reported(payload))
         if not complete:
             raise FaultError("invalid_response", "the answer is incomplete")
-        return dict(payload)
+        payload.pop("usage", None)
+        return payload if usage is None else {**payload, "usage": usage}
 
-    def decoder(self, body: Json, candidate: Candidate) -> OpenAIDecoder:
-        return OpenAIDecoder(choices=body.get("n") or 1)
+    def decoder(self, body: Json, candidate: Candidate, max_event: int = MAX_EVENT) -> OpenAIDecoder:
+        return OpenAIDecoder(body.get("n") or 1, max_event)
 
     def fault(self, status: int, payload: Any) -> FaultError:
         return fault_of(status, first_error(payload))
@@ -110,6 +135,8 @@ def _renamed(body: Json, names: Mapping[str, str | None]) -> Json:
 def fault_of(status: int, error: Json) -> FaultError:
     """The error for an OpenAI error object; a code that is more specific than the status decides."""
     known = {name: error.get(name) for name in ("message", "type", "param", "code")}
+    if status == 200 and type(known["code"]) is int and 400 <= known["code"] < 600:
+        status = known["code"]  # OpenRouter's codes are HTTP statuses
     meaning = class_of(status)
     if status == 200 or meaning == "bad_request" or known["code"] == "insufficient_quota":
         named = (_CODES.get(str(known[name])) for name in ("code", "type"))
@@ -117,49 +144,178 @@ def fault_of(status: int, error: Json) -> FaultError:
     return FaultError(meaning, str(known["message"]), error=known)
 
 
-class OpenAIDecoder:
-    """Passes chunks on unchanged, and reads the usage from any chunk that carries it."""
+class OpenAIDecoder(StreamDecoder):
+    """Makes chunks regular, and reads the usage from any chunk that carries it.
 
-    def __init__(self, choices: int = 1) -> None:
-        self.usage: Json | None = None
-        self.service_tier: str | None = None
-        self.finished = False
-        self._choices = choices
-        self._done: set[int] = set()
-        self._events = EventParser()
+    Args:
+        choices: how many choices were requested.
+    """
 
-    def feed(self, piece: bytes) -> list[Json]:
-        return self._chunks(self._events.feed(piece))
+    def __init__(self, choices: int = 1, max_event: int = MAX_EVENT) -> None:
+        super().__init__(max_event)
+        self._requested = choices
+        self._choices: dict[int, _Choice] = {}
+        self._head: Json = {"id": "", "object": "chat.completion.chunk", "created": 0, "model": ""}
 
-    def end(self) -> list[Json]:
-        return self._chunks(self._events.end())
-
-    def _chunks(self, events: list[Event]) -> list[Json]:
-        return [self._chunk(json.loads(event.data)) for event in events if event.data != "[DONE]"]
-
-    def _chunk(self, payload: Json) -> Json:
-        if payload.get("error"):
+    def _read(self, payload: Any) -> list[Json]:
+        if _is_error(payload):
             raise fault_of(200, first_error(payload))
-        self.usage = payload.get("usage") or (payload.get("x_groq") or {}).get("usage") or self.usage
+        found = reported(payload)
+        self.usage = updated(self.usage, found)
         self.service_tier = payload.get("service_tier") or self.service_tier
-        choices = payload.get("choices") or ()
-        self._done |= {choice.get("index", 0) for choice in choices if choice.get("finish_reason")}
-        self.finished = len(self._done) >= self._choices
-        for choice in choices:
-            choice["delta"] = choice.get("delta") or {}
-            _flatten(choice["delta"])
-        return payload
+        self._head |= {name: payload[name] for name in self._head if payload.get(name)}
+        choices = [self._choice(choice) for choice in payload.get("choices") or ()]
+        chunk: Json = {**payload, **self._head, "choices": choices}
+        if found or "usage" in chunk:
+            chunk["usage"] = self.usage if found else None
+        if len(self._finished()) >= self._requested:
+            self.finished = True
+        return [chunk]
+
+    def _choice(self, choice: Json) -> Json:
+        index = choice.get("index")
+        index = index if type(index) is int and 0 <= index < self._requested else 0
+        return self._choices.setdefault(index, _Choice(index)).read(choice)
+
+    def _finished(self) -> list[_Choice]:
+        return [choice for choice in self._choices.values() if choice.finished]
+
+    def _ended(self, *, explicitly: bool) -> list[Json]:
+        # Some servers send fewer choices than requested, or no finish reason.
+        last = [made for choice in self._choices.values() if explicitly and (made := choice.inferred())]
+        if self._choices and len(self._finished()) == len(self._choices):
+            self.finished = True
+        return [{**self._head, "choices": last}] if last else []
 
 
-def _flatten(message: Json) -> None:
-    """Convert the content to text; Mistral's reasoning models return a list that includes thoughts."""
-    if isinstance(message.get("content"), list):
-        message["content"] = text_of(message["content"])
+class _Choice:
+    """One choice of a stream: what it has so far, and its next pieces in OpenAI's form."""
+
+    def __init__(self, index: int) -> None:
+        self.finished = False
+        self._index = index
+        self._calls = Calls()
+        self._spoke = False
+        self._role = False
+        self._described: dict[int, set[str]] = {}
+
+    def read(self, choice: Json) -> Json:
+        reason = finish_of(choice)
+        delta = self._delta(choice.get("delta") or {})
+        self._spoke = self._spoke or any(value for name, value in delta.items() if name != "role")
+        self.finished = self.finished or reason is not None
+        if reason and (silent := self._calls.silent()):
+            delta["tool_calls"] = [*(delta.get("tool_calls") or ()), *silent]
+        kept = {name: value for name, value in choice.items() if name not in ("usage", "message")}
+        return {**kept, "index": self._index, "delta": delta, "finish_reason": reason}
+
+    def inferred(self) -> Json | None:
+        """The last chunk's choice, if the answer is complete without its finish reason."""
+        if self.finished or not self._spoke or not self._calls.complete:
+            return None
+        return self.read({"finish_reason": "tool_calls" if self._calls else "stop"})
+
+    def _delta(self, delta: Json) -> Json:
+        made = regular(delta)
+        if self._role:  # some servers repeat it, and the openai package would join the repetitions
+            made.pop("role", None)
+        self._role = self._role or "role" in made
+        if "tool_calls" in made:
+            fragments = [self._calls.read(fragment) for fragment in made.pop("tool_calls")]
+            if fragments := [fragment for fragment in fragments if fragment]:
+                made["tool_calls"] = fragments
+        if isinstance(made.get("reasoning_details"), list):
+            made["reasoning_details"] = [
+                self._detail(position, detail) for position, detail in enumerate(made["reasoning_details"])
+            ]
+        return made
+
+    def _detail(self, position: int, detail: Json) -> Json:
+        """A piece of OpenRouter's reasoning; the openai package would join names that are repeated."""
+        index = detail.get("index")
+        index = index if type(index) is int else position
+        known = self._described.setdefault(index, set())
+        made = {name: it for name, it in detail.items() if name in _DETAIL_TEXTS or name not in known}
+        known |= set(detail) - {"type"}
+        return {**made, "index": index}
 
 
-def _portable(message: Mapping[str, Any], *, short_ids: bool) -> Json:
+def _is_error(payload: Any) -> bool:
+    return bool(payload.get("error")) or payload.get("object") == "error"  # older vLLM
+
+
+def _whole(choice: Json, position: int) -> Json:
+    """A choice of a complete answer in OpenAI's form."""
+    reason = finish_of(choice)
+    message: Json = {"role": "assistant", "content": None, **regular(choice["message"])}
+    if "tool_calls" in message:
+        message["tool_calls"] = [_whole_call(call) for call in message["tool_calls"]]
+    index = choice.get("index")
+    return {
+        **choice,
+        "index": index if type(index) is int else position,
+        "message": message,
+        "finish_reason": reason or ("tool_calls" if "tool_calls" in message else "stop"),
+    }
+
+
+def _whole_call(call: Json) -> Json:
+    if "function" not in call:
+        return call  # a custom tool's
+    function = call["function"]
+    arguments = as_arguments(function.get("arguments")) or "{}"
+    return {
+        **call,
+        "id": str(call.get("id") or new_call_id()),
+        "type": "function",
+        "function": {**function, "name": str(function["name"]), "arguments": arguments},
+    }
+
+
+def finish_of(choice: Json) -> str | None:
+    """The finish reason of a choice. Raises FaultError if the choice has failed."""
+    reason = choice.get("finish_reason") or None
+    if choice.get("error") or reason in _FAILED:
+        error = first_error({"error": choice.get("error") or "the model failed while it answered"})
+        raise fault_of(200, error)
+    if reason is not None and not isinstance(reason, str):
+        raise TypeError("the finish reason is no text")
+    return None if reason is None else _REASONS.get(reason.lower(), reason)
+
+
+def regular(message: Json) -> Json:
+    """A message or delta with its texts as texts, and thoughts in ``reasoning_content``."""
+    made = {name: value for name, value in message.items() if value is not None or name == "content"}
+    content = made.get("content")
+    if isinstance(content, list):
+        # Mistral's reasoning models return a list that includes thoughts.
+        made["content"] = text_of(content)
+        thoughts = [part["thinking"] for part in content if part.get("type") == "thinking"]
+        if any(thoughts):
+            made["reasoning_content"] = "".join(map(text_of, thoughts))
+    if isinstance(made.get("reasoning"), str):  # Groq, OpenRouter, newer vLLM
+        made.setdefault("reasoning_content", made["reasoning"])
+        del made["reasoning"]
+    for name in ("content", "reasoning_content", "refusal"):
+        if not isinstance(made.get(name, ""), str | None):
+            raise TypeError(f"{name!r} is no text")
+    if not made.get("tool_calls"):
+        made.pop("tool_calls", None)
+    return made
+
+
+def _portable(message: Mapping[str, Any], *, short_ids: bool, reasoning: bool) -> Json:
     """A message without fields of one provider, so that a conversation can continue with another."""
-    cleaned = {name: value for name, value in message.items() if value is not None or name == "content"}
+    cleaned = {
+        name: value
+        for name, value in message.items()
+        if (value is not None or name == "content") and (reasoning or name not in _REASONING)
+    }
+    for name in ("extra_content", "thinking_blocks"):
+        cleaned.pop(name, None)  # of Google and Anthropic
+    if reasoning and cleaned["role"] == "assistant" and cleaned.get("tool_calls"):
+        # Required with tool calls, also of a message that another provider wrote.
+        cleaned.setdefault("reasoning_content", "")
     if cleaned["role"] == "developer":
         cleaned["role"] = (
             "system"  # OpenAI converts it back for models with that role; other providers know only this one

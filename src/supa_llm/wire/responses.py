@@ -6,7 +6,6 @@ chats: see :mod:`supa_llm.wire.responses_as_chats`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from supa_llm.values.routes import Candidate
 from supa_llm.wire.base import (
+    MAX_EVENT,
     FaultError,
     Json,
     Kind,
@@ -25,7 +25,7 @@ from supa_llm.wire.base import (
     post,
 )
 from supa_llm.wire.openai import fault_of, without_refused_sampling
-from supa_llm.wire.sse import Event, EventParser
+from supa_llm.wire.stream import StreamDecoder
 
 #: Tools that the provider does not run itself, so that the tokens of a request stay within its estimate.
 _COUNTABLE = frozenset({"function", "custom"})
@@ -59,40 +59,29 @@ class ResponsesWire:
             raise FaultError("invalid_response", "the answer is incomplete")
         return dict(payload)
 
-    def decoder(self, body: Json, candidate: Candidate) -> ResponsesDecoder:
-        return ResponsesDecoder()
+    def decoder(self, body: Json, candidate: Candidate, max_event: int = MAX_EVENT) -> ResponsesDecoder:
+        return ResponsesDecoder(max_event)
 
     def fault(self, status: int, payload: Any) -> FaultError:
         return fault_of(status, first_error(payload))
 
 
-class ResponsesDecoder:
+class ResponsesDecoder(StreamDecoder):
     """Passes events on unchanged, and reads the usage from the last one."""
 
-    def __init__(self) -> None:
-        self.usage: Json | None = None
-        self.service_tier: str | None = None
-        self.finished = False
-        self._events = EventParser()
-
-    def feed(self, piece: bytes) -> list[Json]:
-        return self._read(self._events.feed(piece))
-
-    def end(self) -> list[Json]:
-        return self._read(self._events.end())
-
-    def _read(self, events: list[Event]) -> list[Json]:
-        return [self._event(json.loads(it.data)) for it in events if it.data.strip() not in ("", "[DONE]")]
-
-    def _event(self, event: Json) -> Json:
+    def _read(self, payload: Any) -> list[Json]:
+        event: Json = payload
         if event.get("error") or event["type"] == "error":
             raise fault_of(200, first_error(event))
         response = event.get("response") or {}
         _raise_failure(response)
         if event["type"] in ("response.completed", "response.incomplete"):
             self.usage, self.service_tier = response.get("usage"), response.get("service_tier")
-            self.finished = True
-        return event
+            self.finished = self.done = True
+        return [event]
+
+    def _ended(self, *, explicitly: bool) -> list[Json]:
+        return []
 
 
 def refuse_uncountable_tools(body: Json) -> None:

@@ -55,7 +55,11 @@ def read_usage(usage: Any) -> Usage:
         Usage(input_tokens=9, cached_input_tokens=4, ..., other_tokens={'input_audio': 5})
     """
     usage = _of_responses(usage)
-    entered, left = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    # No prompt has 0 tokens. Some servers report zeros if they do not count.
+    entered = _count(usage, "prompt_tokens") or None
+    left = _count(usage, "completion_tokens")
+    if not entered and not left:
+        left = None
     reasoning = _first(usage, _REASONING)
     total = (entered or 0) + (left or 0) + (reasoning or 0)
     if reasoning and left is not None and _count(usage, "total_tokens") == total:
@@ -89,20 +93,51 @@ def _of_responses(usage: Any) -> Any:
     return {_CHAT_NAMES.get(name, name): value for name, value in usage.items()}
 
 
+def reported(payload: Mapping[str, Any]) -> Json | None:
+    """The usage in an answer or a chunk of the OpenAI format, from any of the usual places."""
+    choices = payload.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    places = (payload, first, payload.get("x_groq"))  # Moonshot's is in the choice
+    usages = (place.get("usage") for place in places if isinstance(place, Mapping))
+    return next((usage for usage in usages if usage and isinstance(usage, dict)), None)
+
+
+def updated(known: Json | None, later: Any) -> Json | None:
+    """The usage after a later report. Counts are cumulative, so a zero does not replace a count.
+
+    Example:
+        >>> updated({"prompt_tokens": 9}, {"prompt_tokens": 0, "completion_tokens": "5"})
+        {'prompt_tokens': 9, 'completion_tokens': 5}
+    """
+    if not later or not isinstance(later, dict):
+        return known
+    result = dict(known or {})
+    for name, value in later.items():
+        before = result.get(name)
+        if isinstance(value, dict):
+            result[name] = updated(before if isinstance(before, dict) else None, value) or before or value
+        else:
+            count = _whole(value)
+            if not before or (value is not None and count != 0):
+                result[name] = value if count is None else count
+    return result
+
+
 def known_tier(tier: Any) -> str | None:
     """A requested or reported service tier in lower case; None for the standard tier or no tier."""
     tier = tier.lower() if isinstance(tier, str) else ""
     return tier if re.fullmatch(r"[a-z0-9_-]{1,32}", tier) and tier not in _STANDARD else None
 
 
-def of_anthropic(tokens: Mapping[str, Any]) -> Json:
+def of_anthropic(tokens: Mapping[str, Any]) -> Json | None:
     """Anthropic's ``usage``, whose ``input_tokens`` exclude tokens read from and written to its cache."""
     cached = _count(tokens, "cache_read_input_tokens") or 0
     written = _count(tokens, "cache_creation_input_tokens")
     hour = _count(tokens, "cache_creation", "ephemeral_1h_input_tokens")
+    fresh = _count(tokens, "input_tokens")
     return _openai_usage(
-        tokens["input_tokens"] + cached + (written or 0),
-        tokens["output_tokens"],
+        None if fresh is None else fresh + cached + (written or 0),
+        _count(tokens, "output_tokens"),
         {
             "cached_tokens": cached,
             "cache_write_tokens": written,
@@ -117,14 +152,15 @@ def tier_of_anthropic(tokens: Mapping[str, Any]) -> str | None:
     return known_tier(tokens.get("speed")) or known_tier(tokens.get("service_tier"))
 
 
-def of_google(tokens: Mapping[str, Any]) -> Json:
+def of_google(tokens: Mapping[str, Any]) -> Json | None:
     """Google's ``usageMetadata``, which omits zeros and counts thoughts and tool use separately."""
+    prompt = _count(tokens, "promptTokenCount")
     thoughts = _count(tokens, "thoughtsTokenCount") or 0
     inputs = ("promptTokensDetails", "toolUsePromptTokensDetails")
     reread = _by_modality(tokens, "cacheTokensDetails")
     return _openai_usage(
-        (_count(tokens, "promptTokenCount") or 0) + (_count(tokens, "toolUsePromptTokenCount") or 0),
-        (_count(tokens, "candidatesTokenCount") or 0) + thoughts,
+        None if prompt is None else prompt + (_count(tokens, "toolUsePromptTokenCount") or 0),
+        None if prompt is None else (_count(tokens, "candidatesTokenCount") or 0) + thoughts,
         {
             "cached_tokens": _count(tokens, "cachedContentTokenCount") or 0,
             **_by_modality(tokens, *inputs),
@@ -157,18 +193,28 @@ def _items(value: Any) -> list[Mapping[str, Any]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def _openai_usage(entered: int, left: int, into: Mapping[str, Any], out: Mapping[str, Any]) -> Json:
-    """An OpenAI ``usage`` object: ``entered`` includes cached tokens, ``left`` reasoning. Without nulls."""
+def _openai_usage(
+    entered: int | None, left: int | None, into: Mapping[str, Any], out: Mapping[str, Any]
+) -> Json | None:
+    """An OpenAI ``usage`` object: ``entered`` includes cached tokens, ``left`` reasoning. Without nulls.
+
+    None if neither is reported.
+    """
+    if entered is None and left is None:
+        return None
     details = {"prompt_tokens_details": into, "completion_tokens_details": out}
-    reported = {
+    known = {
         name: {part: value for part, value in parts.items() if value is not None}
         for name, parts in details.items()
     }
-    return {
+    totals = {
         "prompt_tokens": entered,
         "completion_tokens": left,
-        "total_tokens": entered + left,
-        **{name: parts for name, parts in reported.items() if parts},
+        "total_tokens": None if entered is None or left is None else entered + left,
+    }
+    return {
+        **{name: count for name, count in totals.items() if count is not None},
+        **{name: parts for name, parts in known.items() if parts},
     }
 
 
@@ -193,4 +239,14 @@ def _first(of: Any, places: tuple[tuple[str, ...], ...]) -> int | None:
 def _count(of: Any, *path: str) -> int | None:
     for name in path:
         of = of.get(name) if isinstance(of, Mapping) else None
-    return of if type(of) is int and 0 <= of <= _LARGEST else None
+    count = _whole(of)
+    return count if count is not None and 0 <= count <= _LARGEST else None
+
+
+def _whole(value: Any) -> int | None:
+    """A count as an integer; some servers send ``11.0`` or ``"11"``."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16:
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None
