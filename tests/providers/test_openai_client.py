@@ -145,6 +145,18 @@ async def test_a_tool_loop_of_responses(to: Providers, provider: str, streamed: 
     assert done.output_text == "It is warm."
 
 
+@pytest.mark.parametrize(("first", "then"), [("openai", "google"), ("google", "openai")])
+async def test_a_conversation_continues_with_another_provider(to: Providers, first: str, then: str) -> None:
+    begun = client(MemoryAccount((to(first),))).responses.create(tools=[FUNCTION], **QUESTION)
+    (call,) = [item for item in begun.output if item.type == "function_call"]
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "21"}
+    items: Any = [{"role": "user", "content": QUESTION["input"]}, *begun.output, result]
+    to.emulator.script({"type": "reply", "text": "It is warm."})
+    responses = client(MemoryAccount((to(then),))).responses
+    done = responses.create(model="auto", input=items, tools=[FUNCTION])
+    assert done.output_text == "It is warm."
+
+
 async def test_responses_fall_back_unnoticed(to: Providers) -> None:
     to.emulator.fail(429, path="/v1/*", times=2)
     account = MemoryAccount((to("openai"), to("anthropic")))
@@ -204,3 +216,29 @@ async def test_an_agent_library_runs_on_it(to: Providers) -> None:
         text = "".join([piece async for piece in streamed.stream_text(delta=True)])
     assert called == ["mock-city"]
     assert text
+
+
+@pytest.mark.parametrize("provider", CATALOG)
+async def test_an_agent_library_runs_on_responses(to: Providers, provider: str) -> None:
+    ai = pytest.importorskip("pydantic_ai")
+    models = pytest.importorskip("pydantic_ai.models.openai")
+    providers = pytest.importorskip("pydantic_ai.providers.openai")
+    openai_client = async_client(AsyncMemoryAccount((to(provider),)))
+    model = models.OpenAIResponsesModel(
+        "auto", provider=providers.OpenAIProvider(openai_client=openai_client)
+    )
+    called: list[str] = []
+
+    def get_weather(city: str) -> str:
+        """The weather of a city."""
+        called.append(city)
+        return "21 degrees"
+
+    agent = ai.Agent(model, tools=[get_weather], instructions="Be brief.")
+    assert (await agent.run("What is the weather in Paris?")).output
+    async with agent.run_stream("What is the weather in Paris?") as streamed:
+        assert [piece async for piece in streamed.stream_text(delta=True)]
+    assert called == ["mock-city", "mock-city"]
+    paris: Any = {"name": "Paris", "people": 2}
+    to.emulator.script({"type": "reply", "tool_calls": [{"name": "final_result", "arguments": paris}]})
+    assert (await ai.Agent(model, output_type=City).run("Which city?")).output == City(**paris)
