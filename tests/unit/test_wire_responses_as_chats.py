@@ -450,7 +450,9 @@ def test_the_events_of_a_text() -> None:
 
 
 def test_the_events_of_reasoning_and_a_refusal() -> None:
-    events = streamed({"reasoning_content": "H"}, {"reasoning": "m"}, {"content": "Hi"}, {"refusal": "No."})
+    events = streamed(
+        {"reasoning_content": "H"}, {"reasoning_content": "m"}, {"content": "Hi"}, {"refusal": "No."}
+    )
     assert kinds(events)[2:-1] == [
         "output_item.added", "content_part.added", "reasoning_text.delta", "reasoning_text.delta",
         "reasoning_text.done", "content_part.done", "output_item.done",

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from supa_llm.wire.assemble import Assembler
+from supa_llm.wire.assemble import Assembler, as_chunks
 from supa_llm.wire.base import Json, UnsupportedError
 from supa_llm.wire.responses import SEAL
 from supa_llm.wire.usage import read_usage
@@ -250,17 +250,10 @@ def _part(part: Mapping[str, Any]) -> Json:
 def response_of(completion: Json, body: Json, model: str) -> Json:
     """The response of a complete chat answer to ``body``, which is a request for a response."""
     events = ResponseEvents(body, model)
-    choices = [
-        {**choice, "delta": {**choice["message"], "tool_calls": _numbered(choice["message"])}}
-        for choice in completion["choices"]
-    ]
-    events.add({**completion, "choices": choices})
+    for chunk in as_chunks(completion):
+        events.add(chunk)
     response: Json = events.end()[-1]["response"]
     return response
-
-
-def _numbered(message: Mapping[str, Any]) -> list[Json]:
-    return [{**call, "index": index} for index, call in enumerate(message.get("tool_calls") or ())]
 
 
 class ResponseEvents:
@@ -285,9 +278,9 @@ class ResponseEvents:
         if not self._sent:
             self._emit("response.created", response=self._response("in_progress"))
             self._emit("response.in_progress", response=self._response("in_progress"))
-        for choice in chunk.get("choices") or ():
-            if choice.get("index", 0) == 0:
-                self._choice(choice, choice.get("delta") or {})
+        for choice in chunk["choices"]:
+            if choice["index"] == 0:
+                self._choice(choice, choice["delta"])
         return self._taken()
 
     def end(self) -> list[Json]:
@@ -311,7 +304,7 @@ class ResponseEvents:
         if thoughts := {name: delta[name] for name in _THOUGHTS if delta.get(name)}:
             self._item_of("reasoning")
             self._thoughts.add({"choices": [{"delta": thoughts}]})
-        self._text("reasoning", "reasoning_text", delta.get("reasoning_content") or delta.get("reasoning"))
+        self._text("reasoning", "reasoning_text", delta.get("reasoning_content"))
         self._text("message", "output_text", delta.get("content"), logprobs)
         self._text("message", "refusal", delta.get("refusal"))
         if self._open is not None and "extra_content" in delta:
@@ -322,9 +315,9 @@ class ResponseEvents:
             self._call(part)
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
 
-    def _text(self, kind: str, part_kind: str, text: Any, logprobs: Sequence[Json] = ()) -> None:
+    def _text(self, kind: str, part_kind: str, text: str | None, logprobs: Sequence[Json] = ()) -> None:
         """Go on with a text, in an item and a part of its kind."""
-        if not isinstance(text, str) or not text:
+        if not text:
             return
         item = self._item_of(kind)
         if not item["content"] or item["content"][-1]["type"] != part_kind:
@@ -354,14 +347,13 @@ class ResponseEvents:
             )
 
     def _call(self, part: Json) -> None:
-        index, function = part.get("index", len(self._calls)), part.get("function") or {}
+        index, function = part["index"], part["function"]
         call = self._calls.get(index)
         if call is None:
             self._close("completed")
-            call_id = part.get("id") or f"call_{self._id}{index}"
-            call = self._calls[index] = self._item(
-                "function_call", "fc", call_id=call_id, name=function.get("name") or "", arguments=""
-            )
+            name = function.get("name") or ""
+            call = self._item("function_call", "fc", call_id=part["id"], name=name, arguments="")
+            self._calls[index] = call
         else:
             call["name"] += function.get("name") or ""
         if "extra_content" in part:
