@@ -159,7 +159,7 @@ class Chat(ABC):
             client = llm.openai(task="code")
             client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
 
-        It serves chat completions with streams, embeddings and the list of models. ``model="auto"`` leaves
+        It serves chat completions, responses, embeddings and models, with streams. ``model="auto"`` leaves
         the model to the route. Errors are those of the openai package.
 
         Args:

@@ -90,12 +90,14 @@ def _message(message: Any) -> int:
     """Tokens of a message, or of an item of a response, whose content may be the output of a tool."""
     if not isinstance(message, Mapping):
         return 0
-    contents = {name: message[name] for name in ("content", "output") if name in message}
-    rest = {name: value for name, value in message.items() if name not in contents}
-    return MESSAGE + _written(rest) + sum(map(_content, contents.values()))
+    rest = {name: value for name, value in message.items() if name not in ("content", "output")}
+    result = _content(message["output"]) if "output" in message else 0
+    return MESSAGE + _written(rest) + _content(message.get("content")) + result
 
 
 def _content(content: Any) -> int:
+    if isinstance(content, str):
+        return _written(content)
     return sum(map(_part, content)) if isinstance(content, list) else _part(content)
 
 
