@@ -267,7 +267,9 @@ class ResponseEvents:
         self._output: list[Json] = []
         #: The message or reasoning that goes on; calls go on until the end.
         self._open: Json | None = None
-        self._calls: dict[int, Json] = {}
+        self._pieces: list[str] = []  # of its last part
+        #: Each call by its index, with the pieces of its arguments.
+        self._calls: dict[int, tuple[Json, list[str]]] = {}
         self._thoughts = Assembler()
         self._finish_reason: str | None = None
         self._head: Json = {"model": model, "created": int(time.time()), "usage": None, "service_tier": None}
@@ -290,7 +292,8 @@ class ResponseEvents:
         )
         status = "incomplete" if reason else "completed"
         self._close(status)
-        for call in self._calls.values():
+        for call, arguments in self._calls.values():
+            call["arguments"] = "".join(arguments)
             self._emit("response.function_call_arguments.done", call, arguments=call["arguments"])
             self._done(call, status)
         response = self._response(status)
@@ -324,11 +327,10 @@ class ResponseEvents:
             self._close_part(item)
             item["content"].append(_new_part(part_kind))
             self._emit("response.content_part.added", item, at_part=True, part=_new_part(part_kind))
-        part = item["content"][-1]
-        part[_text_field(part_kind)] += text
+        self._pieces.append(text)
         fields: Json = {"delta": text}
         if part_kind == "output_text":
-            part["logprobs"] += logprobs
+            item["content"][-1]["logprobs"] += logprobs
             fields["logprobs"] = list(logprobs)
         self._emit(f"response.{part_kind}.delta", item, at_part=True, **fields)
 
@@ -348,19 +350,19 @@ class ResponseEvents:
 
     def _call(self, part: Json) -> None:
         index, function = part["index"], part["function"]
-        call = self._calls.get(index)
-        if call is None:
-            self._close("completed")
-            name = function.get("name") or ""
-            call = self._item("function_call", "fc", call_id=part["id"], name=name, arguments="")
-            self._calls[index] = call
+        name = function.get("name") or ""
+        if index in self._calls:
+            self._calls[index][0]["name"] += name
         else:
-            call["name"] += function.get("name") or ""
+            self._close("completed")
+            opened = self._item("function_call", "fc", call_id=part["id"], name=name, arguments="")
+            self._calls[index] = opened, []
+        call, arguments = self._calls[index]
         if "extra_content" in part:
             call["extra_content"] = part["extra_content"]
-        if arguments := function.get("arguments"):
-            call["arguments"] += arguments
-            self._emit("response.function_call_arguments.delta", call, delta=arguments)
+        if function.get("arguments"):
+            arguments.append(function["arguments"])
+            self._emit("response.function_call_arguments.delta", call, delta=function["arguments"])
 
     def _item_of(self, kind: str) -> Json:
         """The message or reasoning that goes on, or a new one."""
@@ -399,6 +401,7 @@ class ResponseEvents:
         if item["content"]:
             part = item["content"][-1]
             name = _text_field(part["type"])
+            part[name], self._pieces = "".join(self._pieces), []
             fields = {name: part[name]} | ({"logprobs": part["logprobs"]} if "logprobs" in part else {})
             self._emit(f"response.{part['type']}.done", item, at_part=True, **fields)
             self._emit("response.content_part.done", item, at_part=True, part=_copy(part))
