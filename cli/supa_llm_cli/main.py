@@ -13,6 +13,7 @@ from supa_llm_cli import (
     audit,
     demo,
     doctor,
+    installation,
     local,
     maintenance,
     migrations,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(installation.uninstall)
 app.add_typer(local.app)
 app.add_typer(migrations.app)
 app.add_typer(prices.app)

@@ -21,7 +21,7 @@ from tests.cli.command import run
 
 NOUNS = (
     "alerts", "audit", "demo", "doctor", "local", "maintenance", "migrations", "panel", "prices", "quotas",
-    "usage",
+    "uninstall", "usage",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {

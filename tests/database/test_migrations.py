@@ -17,7 +17,17 @@ from supa_llm import LocalError
 from supa_llm.local import LocalStack
 from supa_llm.local.install import cache_directory, install
 from supa_llm.local.layout import layout_for
-from tests.database.support import Adopter, Connection, Http, Transaction, inventory, new_user, owner
+from tests.cli.command import run
+from tests.database.support import (
+    Adopter,
+    Connection,
+    Http,
+    Transaction,
+    inventory,
+    new_user,
+    owner,
+    refused,
+)
 from tests.support import ROOT, Stack, key_for
 
 
@@ -55,6 +65,26 @@ def test_removing_supa_llm_leaves_the_project_as_it_was(adopter: Adopter, removi
     removing.execute("drop extension pg_trgm")
     for kind, before in adopter.before.items():
         assert inventory(removing)[kind] == before, kind
+
+
+def test_usage_can_be_kept_for_administrators(removing: Connection, tmp_path: Path) -> None:
+    tx = Transaction(removing)
+    user = new_user(tx)
+    user.records()
+    (tmp_path / "supabase" / "migrations").mkdir(parents=True)
+    assert run("uninstall", "--keep-usage", "--yes", cwd=tmp_path).returncode == 0
+    (file,) = (tmp_path / "supabase" / "migrations").iterdir()
+    removing.execute(file.read_bytes())
+    assert objects(removing).keys() == {"pushed", "relations"}
+    query = (
+        "select provider, requested_at > now() - interval '1 minute' as is_new from public.llm_usage_archive"
+    )
+    with tx.as_role(tx.admin) as connection:
+        assert connection.execute(f"{query} where user_id = %s", [user.id]).fetchall() == [
+            {"provider": "groq", "is_new": True}
+        ]
+    with refused("42501"), tx.as_role(user) as connection:
+        connection.execute(query)
 
 
 @pytest.mark.parametrize(
