@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -95,7 +96,7 @@ class Project:
 
     def runtime(self) -> str:
         """The secret of a new runtime."""
-        return str(self.stack.admin("register_llm_runtime", p_name="bench")["secret"])
+        return str(self.stack.admin("register_llm_runtime", p_name=f"bench {uuid.uuid4()}")["secret"])
 
     def batch(self, secret: str, events: Sequence[dict[str, Any]]) -> Side:
         """Calls of a runtime that record these events, each time with new ids and without a user's token."""

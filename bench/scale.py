@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -44,7 +45,7 @@ def is_filled(stack: Stack, scale: Scale) -> bool:
 
 def fill(stack: Stack, scale: Scale, progress: Progress) -> None:
     """Fill a new project. Events are inserted in bulk, with the totals that recording them would give."""
-    stack.admin("register_llm_runtime", p_name="bench")
+    stack.admin("register_llm_runtime", p_name=f"bench {uuid.uuid4()}")
     _sync_prices(stack)
     with stack.connect() as connection:
         connection.execute(_SQL.read_bytes())

@@ -35,6 +35,11 @@ PROVIDERS = {
 }
 
 
+def unique(name: str) -> str:
+    """Return a name that no other test uses, for objects whose names may exist only once in a project."""
+    return f"{name} {uuid.uuid4()}"
+
+
 def key_for(provider: str, owner: int = 0) -> str:
     """Return a fake key in the provider's format, different for each owner."""
     return PROVIDERS[provider][1].format(f"{owner:032d}")

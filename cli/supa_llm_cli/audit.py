@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from uuid import UUID
 
 import typer
 
+from supa_llm_cli.changes import differences, short
 from supa_llm_cli.options import HOME, AsJson, Directory, Url
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
@@ -59,15 +59,6 @@ def _who(entry: AuditEntry) -> str:
 
 def _what(detail: Mapping[str, Any]) -> str:
     """Return the details in one line; a changed field as `field old → new`."""
-    parts = [f"{name} {_short(value)}" for name, value in detail.items() if name not in ("by", "old", "new")]
-    old, new = detail.get("old") or {}, detail.get("new") or {}
-    for name in [*old, *(name for name in new if name not in old)]:
-        if name in old and name in new:
-            parts.append(f"{name} {_short(old[name])} → {_short(new[name])}")
-        else:
-            parts.append(f"{name} {_short(old.get(name, new.get(name)))}")
-    return ", ".join(parts)
-
-
-def _short(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    parts = [f"{name} {short(value)}" for name, value in detail.items() if name not in ("by", "old", "new")]
+    changed = differences(detail.get("old") or {}, detail.get("new") or {})
+    return ", ".join([*parts, *filter(None, [changed])])

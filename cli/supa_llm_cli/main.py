@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -13,15 +15,18 @@ from supa_llm_cli import (
     audit,
     demo,
     doctor,
-    installation,
     local,
     maintenance,
     migrations,
+    models,
     panel,
     prices,
+    providers,
     quotas,
+    runtimes,
     usage,
 )
+from supa_llm_cli.colors import styled
 
 app = typer.Typer(
     name="supa-llm",
@@ -35,9 +40,11 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(doctor.doctor)
-app.command()(installation.uninstall)
 app.add_typer(local.app)
 app.add_typer(migrations.app)
+app.add_typer(providers.app)
+app.command()(models.models)
+app.add_typer(runtimes.app)
 app.add_typer(prices.app)
 app.add_typer(quotas.app)
 app.add_typer(usage.app)
@@ -61,8 +68,13 @@ def _root(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log each request, and show where an error was raised.")
+    ] = False,
 ) -> None:
-    pass
+    if verbose:
+        # Not DEBUG: at that level, httpx's transport logs headers, which contain keys.
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
 def main() -> None:
@@ -70,5 +82,7 @@ def main() -> None:
     try:
         app()
     except SupaLLMError as error:
-        typer.secho(f"Error: {error} [{error.code}]", fg="red", err=True)
+        if logging.root.isEnabledFor(logging.INFO):
+            traceback.print_exc()
+        typer.echo(styled(f"Error: {error} [{error.code}]", sys.stderr, fg="red"), err=True)
         sys.exit(1)

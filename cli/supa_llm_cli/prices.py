@@ -14,7 +14,7 @@ import typer
 from supa_llm.errors import NotFoundError
 from supa_llm.values.receipts import KeySource
 from supa_llm_cli.amounts import counted, dollars
-from supa_llm_cli.options import HOME, MOMENTS, AsJson, Directory, Url, Yes
+from supa_llm_cli.options import HOME, MOMENTS, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
@@ -40,7 +40,7 @@ def sync(
     url: Url = None,
     directory: Directory = HOME,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show changes without applying them.")] = False,
+    dry_run: DryRun = False,
     show_all: Annotated[
         bool,
         typer.Option(

@@ -13,6 +13,8 @@ from typing import Any
 
 import typer
 
+from supa_llm_cli.colors import styled
+
 
 def print_json(value: object) -> None:
     """Print JSON with amounts as numbers and times in ISO 8601."""
@@ -41,12 +43,13 @@ def print_table(
             break
         columns = [column for column in columns if column[0] != heading]
     widths = [max(map(len, cells)) for _, cells in columns]
-    for line in zip(*(cells for _, cells in columns), strict=True):
+    for number, line in enumerate(zip(*(cells for _, cells in columns), strict=True)):
         aligned = (
             cell.rjust(width) if heading in right else cell.ljust(width)
             for cell, width, (heading, _) in zip(line, widths, columns, strict=True)
         )
-        typer.echo("  ".join(aligned).rstrip())
+        text = "  ".join(aligned).rstrip()
+        typer.echo(text if number else styled(text, sys.stdout, bold=True))
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,7 @@
 # The public names and the module of each. supa_llm/__init__.py reads this table, and so do type checkers.
 
 from supa_llm.client.admin import Admin as Admin
+from supa_llm.client.admin import AsyncAdmin as AsyncAdmin
 from supa_llm.client.export import async_export_events as async_export_events
 from supa_llm.client.export import export_events as export_events
 from supa_llm.client.lifespan import lifespan as lifespan
@@ -44,6 +45,8 @@ from supa_llm.values.requests import RecordedRequest as RecordedRequest
 from supa_llm.values.routes import Candidate as Candidate
 from supa_llm.values.routes import Route as Route
 from supa_llm.values.routes import Skipped as Skipped
+from supa_llm.values.runtimes import Runtime as Runtime
+from supa_llm.values.runtimes import RuntimeSecret as RuntimeSecret
 from supa_llm.values.settings import Settings as Settings
 from supa_llm.values.usage import Forecast as Forecast
 from supa_llm.values.usage import UsageCheck as UsageCheck

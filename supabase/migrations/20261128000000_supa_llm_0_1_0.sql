@@ -669,8 +669,8 @@ own entries; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
 lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
-price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered, runtime_revoked,
-recalculation_started, recalculation_finished or months_dropped.';
+provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
+runtime_rotated, runtime_revoked, recalculation_started, recalculation_finished or months_dropped.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is
@@ -862,10 +862,16 @@ create table llm_private.runtimes (
   secret_hash bytea not null unique,
   created_at timestamptz not null default now(),
   revoked_at timestamptz,
-  last_seen_at timestamptz
+  last_seen_at timestamptz,
+  previous_hash bytea unique,
+  previous_until timestamptz
 );
 
+create unique index runtimes_name on llm_private.runtimes (name) where revoked_at is null;
+
 comment on table llm_private.runtimes is 'Registered runtimes, with the SHA-256 of their secrets.';
+comment on column llm_private.runtimes.previous_hash is
+'The secret before the last rotation, which the runtime may also use until previous_until.';
 
 alter table llm_private.runtimes enable row level security;
 
@@ -874,7 +880,8 @@ create type public.llm_runtime as (
   name text,
   created_at timestamptz,
   revoked_at timestamptz,
-  last_seen_at timestamptz
+  last_seen_at timestamptz,
+  previous_until timestamptz
 );
 
 comment on type public.llm_runtime is 'A runtime as administrators see it, without its secret.';
@@ -899,6 +906,13 @@ begin
   if length(v_secret) <= 100 then
     select * into v_runtime from llm_private.runtimes
     where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
+    -- In a query of its own, because most runtimes send the newest secret.
+    if not found then
+      select * into v_runtime from llm_private.runtimes
+      where
+        previous_hash = sha256(convert_to(v_secret, 'UTF8'))
+        and (p_revoked or revoked_at is null and previous_until > now());
+    end if;
   end if;
   -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
   if v_runtime.id is null then
@@ -917,8 +931,20 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one.
+'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one,
+and one whose secret was replaced.
 Notes that it was seen, unless p_note is false: then it only reads. Error runtime_unknown.';
+
+create function llm_private.new_runtime_secret()
+returns text
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_')
+$$;
+
+comment on function llm_private.new_runtime_secret is 'A new runtime secret of 32 random bytes.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -928,7 +954,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_secret text := 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
+  v_secret constant text := llm_private.new_runtime_secret();
   v_runtime llm_private.runtimes;
 begin
   perform llm_private.require_plain_call('register_llm_runtime');
@@ -940,7 +966,14 @@ begin
   perform llm_private.add_month_partitions();
   insert into llm_private.runtimes (name, secret_hash)
   values (p_name, sha256(convert_to(v_secret, 'UTF8')))
+  on conflict (name) where revoked_at is null do nothing
   returning * into v_runtime;
+  if v_runtime.id is null then
+    perform llm_private.fail(
+      409, 'runtime_exists', 'A runtime of this name is registered.',
+      'Choose another name, or rotate the secret of the runtime: rotate_llm_runtime().'
+    );
+  end if;
   perform llm_private.audit_operator(
     'runtime_registered', p_new => jsonb_build_object('name', p_name), p_runtime => v_runtime.id
   );
@@ -950,8 +983,65 @@ begin
 end
 $$;
 
-comment on function llm_private.register_runtime is
-'Register a runtime. Only this result contains its secret. Error invalid_argument.';
+comment on function llm_private.register_runtime is 'See register_llm_runtime().';
+
+create function llm_private.lock_runtime(p_id uuid)
+returns llm_private.runtimes
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runtime llm_private.runtimes;
+begin
+  select * into v_runtime from llm_private.runtimes where id = p_id for update;
+  if not found then
+    perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
+  end if;
+  return v_runtime;
+end
+$$;
+
+comment on function llm_private.lock_runtime is 'A runtime, locked. Error not_found.';
+
+create function llm_private.rotate_runtime(p_id uuid, p_overlap_seconds integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_secret constant text := llm_private.new_runtime_secret();
+  v_runtime llm_private.runtimes;
+begin
+  perform llm_private.require_plain_call('rotate_llm_runtime');
+  perform llm_private.check_value(
+    'invalid_argument', p_overlap_seconds between 0 and 2592000, 'p_overlap_seconds', '0 to 2592000, which is 30 days'
+  );
+  v_runtime := llm_private.lock_runtime(p_id);
+  if v_runtime.revoked_at is not null then
+    perform llm_private.fail(404, 'not_found', 'This runtime was revoked.', 'Register a new runtime.');
+  end if;
+  update llm_private.runtimes
+  set
+    secret_hash = sha256(convert_to(v_secret, 'UTF8')),
+    previous_hash = secret_hash,
+    previous_until = now() + make_interval(secs => p_overlap_seconds)
+  where id = p_id
+  returning * into v_runtime;
+  perform llm_private.audit_operator(
+    'runtime_rotated', p_runtime => p_id,
+    p_detail => jsonb_build_object('name', v_runtime.name, 'previous_until', v_runtime.previous_until)
+  );
+  return jsonb_build_object(
+    'id', v_runtime.id, 'name', v_runtime.name, 'secret', v_secret, 'created_at', v_runtime.created_at,
+    'previous_until', v_runtime.previous_until
+  );
+end
+$$;
+
+comment on function llm_private.rotate_runtime is 'See rotate_llm_runtime().';
 
 create function llm_private.revoke_runtime(p_id uuid)
 returns void
@@ -964,10 +1054,7 @@ declare
   v_runtime llm_private.runtimes;
 begin
   perform llm_private.require_plain_call('revoke_llm_runtime');
-  select * into v_runtime from llm_private.runtimes where id = p_id for update;
-  if not found then
-    perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
-  end if;
+  v_runtime := llm_private.lock_runtime(p_id);
   if v_runtime.revoked_at is null then
     update llm_private.runtimes set revoked_at = now() where id = p_id;
     perform llm_private.audit_operator(
@@ -977,7 +1064,7 @@ begin
 end
 $$;
 
-comment on function llm_private.revoke_runtime is 'Revoke a runtime''s secret. Error not_found.';
+comment on function llm_private.revoke_runtime is 'See revoke_llm_runtime().';
 
 create function llm_private.list_runtimes()
 returns setof public.llm_runtime
@@ -986,7 +1073,11 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.runtimes as r order by r.id
+  select
+    r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at,
+    case when r.revoked_at is null and r.previous_until > now() then r.previous_until end
+  from llm_private.runtimes as r
+  order by r.id
 $$;
 
 comment on function llm_private.list_runtimes is 'All runtimes, without their secrets.';
@@ -1003,7 +1094,20 @@ as $$
 $$;
 
 comment on function public.register_llm_runtime is
-'For administrators: register a runtime. Its secret is returned only once. Error invalid_argument.';
+'For administrators: register a runtime. Only this result contains its secret. Errors: invalid_argument, runtime_exists.';
+
+create function public.rotate_llm_runtime(p_id uuid, p_overlap_seconds integer default 86400)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.rotate_runtime(p_id, p_overlap_seconds)
+$$;
+
+comment on function public.rotate_llm_runtime is
+'For administrators: give a runtime a new secret, which only this result contains. Its processes may use the previous
+secret for another p_overlap_seconds, by default for a day. Errors: invalid_argument, not_found.';
 
 create function public.revoke_llm_runtime(p_id uuid)
 returns void
@@ -1027,7 +1131,8 @@ as $$
 $$;
 
 comment on function public.list_llm_runtimes is
-'For administrators: all runtimes, with when each was registered, revoked and last seen (to the minute).';
+'For administrators: all runtimes, with when each was registered, revoked and last seen (to the minute), and until
+when the secret before the last rotation is valid.';
 
 -- 17_tickets.sql
 
@@ -1492,18 +1597,76 @@ $$;
 
 comment on function llm_private.set_provider is 'See set_llm_provider().';
 
+create function llm_private.require_unused_provider(p_id text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_keys constant bigint := (select count(*) from public.llm_keys as k where k.provider = p_id);
+  v_used constant boolean := exists (select from public.llm_usage_totals as t where t.provider = p_id);
+begin
+  if v_keys > 0 or v_used then
+    perform llm_private.fail(
+      409, 'provider_in_use',
+      format(
+        'The provider %s cannot be removed: %s.', p_id,
+        concat_ws(
+          ' and ',
+          case when v_keys > 0 then format('%s of its keys %s stored', v_keys, case v_keys when 1 then 'is' else 'are' end) end,
+          case when v_used then 'usage of it is recorded' end
+        )
+      ),
+      'Disable it instead: it then serves no requests.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.require_unused_provider is
+'Error provider_in_use if keys of the provider are stored, or usage of it is recorded.';
+
+create function llm_private.remove_provider(p_provider text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.llm_providers;
+begin
+  perform llm_private.require_plain_call('remove_llm_provider');
+  perform llm_private.check_provider(p_provider);
+  perform llm_private.require_unused_provider(p_provider);
+  -- Waits for keys that are being stored: their foreign key holds the row.
+  select * into strict v_row from public.llm_providers where id = p_provider for update;
+  perform llm_private.require_unused_provider(p_provider);
+  delete from public.llm_prices where provider = p_provider;
+  delete from llm_private.price_list where provider = p_provider;
+  delete from llm_private.price_names where provider = p_provider;
+  update public.llm_tasks set provider_order = array_remove(provider_order, p_provider) where p_provider = any(provider_order);
+  delete from public.llm_providers where id = p_provider;
+  perform llm_private.audit_operator('provider_removed', p_old => to_jsonb(v_row) - 'updated_at', p_provider => p_provider);
+end
+$$;
+
+comment on function llm_private.remove_provider is 'See remove_llm_provider().';
+
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
-create function public.list_llm_providers()
+create function public.list_llm_providers(p_disabled boolean default false)
 returns setof public.llm_providers
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from public.llm_providers where enabled order by position, id
+  select * from public.llm_providers where enabled or p_disabled order by position, id
 $$;
 
-comment on function public.list_llm_providers is 'The enabled providers, in catalog order.';
+comment on function public.list_llm_providers is
+'The enabled providers, in catalog order; with p_disabled, also the disabled ones.';
 
 create function public.set_llm_provider(p_provider jsonb)
 returns jsonb
@@ -1517,6 +1680,19 @@ $$;
 comment on function public.set_llm_provider is
 'For administrators: add a provider, or change the given columns of an existing one. A new OpenAI-compatible provider
 needs id, base_url and default_model. Errors: invalid_argument, unknown_setting, invalid_provider.';
+
+create function public.remove_llm_provider(p_provider text)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_provider(p_provider)
+$$;
+
+comment on function public.remove_llm_provider is
+'For administrators: remove a provider that has neither keys nor usage, with its prices and quotas. Users'' settings may
+still name it, which has no effect. Errors: invalid_argument, unknown_provider, provider_in_use.';
 
 -- 30_prices.sql
 
@@ -3455,7 +3631,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
+  v_user constant uuid := llm_private.acting_owner();
+  v_key_source constant text := case v_user when llm_private.operator_id() then 'operator' else 'user' end;
   v_models text[];
 begin
   perform llm_private.check_provider(p_provider);
@@ -3486,7 +3663,7 @@ begin
         ), '[]'
       )
     from unnest(v_models) as m (model)
-    left join llm_private.find_prices(v_user, p_provider, v_models, 'user', null, now()) as f on m.model = f.model
+    left join llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f on m.model = f.model
     left join public.llm_prices as r on f.price_id = r.id
   );
 end
@@ -3508,7 +3685,7 @@ $$;
 comment on function public.list_llm_models is
 'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
 Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
-price. Errors: not_signed_in, invalid_argument, unknown_provider.';
+price. For administrators: the models of the catalog and the operator''s prices, with prices of the operator''s key. Errors: not_signed_in, invalid_argument, unknown_provider.';
 
 -- 40_settings.sql
 
@@ -10860,8 +11037,9 @@ from public, anon, authenticated, service_role;
 
 revoke all on function
 public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_audit_log,
-public.register_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes, public.list_llm_alerts,
-public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider, public.list_llm_models,
+public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
+public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
+public.remove_llm_provider, public.list_llm_models,
 public.list_llm_prices, public.set_llm_price, public.end_llm_price, public.sync_llm_prices, public.get_llm_settings,
 public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
@@ -10898,10 +11076,10 @@ grant execute on function llm_private.audit_log to authenticated, service_role;
 -- Runtimes ------------------------------------------------------------------------------------------------------------
 
 grant execute on function
-public.register_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes
+public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes
 to service_role;
 grant execute on function
-llm_private.register_runtime, llm_private.revoke_runtime, llm_private.list_runtimes
+llm_private.register_runtime, llm_private.rotate_runtime, llm_private.revoke_runtime, llm_private.list_runtimes
 to service_role;
 
 -- Alerts --------------------------------------------------------------------------------------------------------------
@@ -10913,11 +11091,10 @@ grant execute on function llm_private.dismiss_alerts to authenticated, service_r
 -- Providers and models ------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_providers, public.llm_tasks to authenticated, service_role;
-grant execute on function public.list_llm_models to authenticated;
-grant execute on function llm_private.list_models to authenticated;
-grant execute on function public.list_llm_providers to authenticated, service_role;
-grant execute on function public.set_llm_provider to service_role;
-grant execute on function llm_private.set_provider to service_role;
+grant execute on function public.list_llm_models, public.list_llm_providers to authenticated, service_role;
+grant execute on function llm_private.list_models to authenticated, service_role;
+grant execute on function public.set_llm_provider, public.remove_llm_provider to service_role;
+grant execute on function llm_private.set_provider, llm_private.remove_provider to service_role;
 
 -- Prices --------------------------------------------------------------------------------------------------------------
 
@@ -11054,16 +11231,16 @@ select llm_private.add_month_partitions();
 select llm_private.note_installation(
   '0.1.0',
   array[
-    'get_llm_operator_settings', 'set_llm_operator_settings', 'get_llm_audit_log', 'register_llm_runtime',
-    'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts', 'list_llm_providers',
-    'set_llm_provider', 'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices', 'list_llm_models',
-    'get_llm_settings', 'set_llm_settings', 'list_llm_keys', 'set_llm_key', 'remove_llm_key', 'reveal_llm_key',
-    'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota',
-    'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route',
-    'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests',
-    'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'run_llm_maintenance', 'check_llm_usage',
-    'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices',
-    'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime',
-    'llm_problem'
+    'get_llm_operator_settings', 'set_llm_operator_settings', 'llm_audit_log', 'get_llm_audit_log', 'llm_runtime',
+    'register_llm_runtime', 'rotate_llm_runtime', 'revoke_llm_runtime', 'list_llm_runtimes', 'llm_alerts',
+    'list_llm_alerts', 'dismiss_llm_alerts', 'llm_providers', 'llm_tasks', 'list_llm_providers', 'set_llm_provider',
+    'remove_llm_provider', 'llm_prices', 'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices',
+    'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'list_llm_models', 'user_llm_settings',
+    'get_llm_settings', 'set_llm_settings', 'llm_keys', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
+    'reveal_llm_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota',
+    'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route',
+    'explain_llm_route', 'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage',
+    'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'run_llm_maintenance',
+    'check_llm_usage', 'llm_problem', 'list_llm_problems', 'get_llm_version'
   ]
 );

@@ -8,10 +8,16 @@ create table llm_private.runtimes (
   secret_hash bytea not null unique,
   created_at timestamptz not null default now(),
   revoked_at timestamptz,
-  last_seen_at timestamptz
+  last_seen_at timestamptz,
+  previous_hash bytea unique,
+  previous_until timestamptz
 );
 
+create unique index runtimes_name on llm_private.runtimes (name) where revoked_at is null;
+
 comment on table llm_private.runtimes is 'Registered runtimes, with the SHA-256 of their secrets.';
+comment on column llm_private.runtimes.previous_hash is
+'The secret before the last rotation, which the runtime may also use until previous_until.';
 
 alter table llm_private.runtimes enable row level security;
 
@@ -20,7 +26,8 @@ create type public.llm_runtime as (
   name text,
   created_at timestamptz,
   revoked_at timestamptz,
-  last_seen_at timestamptz
+  last_seen_at timestamptz,
+  previous_until timestamptz
 );
 
 comment on type public.llm_runtime is 'A runtime as administrators see it, without its secret.';
@@ -45,6 +52,13 @@ begin
   if length(v_secret) <= 100 then
     select * into v_runtime from llm_private.runtimes
     where secret_hash = sha256(convert_to(v_secret, 'UTF8')) and (p_revoked or revoked_at is null);
+    -- In a query of its own, because most runtimes send the newest secret.
+    if not found then
+      select * into v_runtime from llm_private.runtimes
+      where
+        previous_hash = sha256(convert_to(v_secret, 'UTF8'))
+        and (p_revoked or revoked_at is null and previous_until > now());
+    end if;
   end if;
   -- A wrong secret is an error rather than ignored, so that the operator notices a misconfigured process.
   if v_runtime.id is null then
@@ -63,8 +77,20 @@ end
 $$;
 
 comment on function llm_private.current_runtime is
-'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one.
+'The id of the runtime whose secret came with this request; null without a secret. With p_revoked, also a revoked one,
+and one whose secret was replaced.
 Notes that it was seen, unless p_note is false: then it only reads. Error runtime_unknown.';
+
+create function llm_private.new_runtime_secret()
+returns text
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_')
+$$;
+
+comment on function llm_private.new_runtime_secret is 'A new runtime secret of 32 random bytes.';
 
 create function llm_private.register_runtime(p_name text)
 returns jsonb
@@ -74,7 +100,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_secret text := 'slr_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
+  v_secret constant text := llm_private.new_runtime_secret();
   v_runtime llm_private.runtimes;
 begin
   perform llm_private.require_plain_call('register_llm_runtime');
@@ -86,7 +112,14 @@ begin
   perform llm_private.add_month_partitions();
   insert into llm_private.runtimes (name, secret_hash)
   values (p_name, sha256(convert_to(v_secret, 'UTF8')))
+  on conflict (name) where revoked_at is null do nothing
   returning * into v_runtime;
+  if v_runtime.id is null then
+    perform llm_private.fail(
+      409, 'runtime_exists', 'A runtime of this name is registered.',
+      'Choose another name, or rotate the secret of the runtime: rotate_llm_runtime().'
+    );
+  end if;
   perform llm_private.audit_operator(
     'runtime_registered', p_new => jsonb_build_object('name', p_name), p_runtime => v_runtime.id
   );
@@ -96,8 +129,65 @@ begin
 end
 $$;
 
-comment on function llm_private.register_runtime is
-'Register a runtime. Only this result contains its secret. Error invalid_argument.';
+comment on function llm_private.register_runtime is 'See register_llm_runtime().';
+
+create function llm_private.lock_runtime(p_id uuid)
+returns llm_private.runtimes
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_runtime llm_private.runtimes;
+begin
+  select * into v_runtime from llm_private.runtimes where id = p_id for update;
+  if not found then
+    perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
+  end if;
+  return v_runtime;
+end
+$$;
+
+comment on function llm_private.lock_runtime is 'A runtime, locked. Error not_found.';
+
+create function llm_private.rotate_runtime(p_id uuid, p_overlap_seconds integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_secret constant text := llm_private.new_runtime_secret();
+  v_runtime llm_private.runtimes;
+begin
+  perform llm_private.require_plain_call('rotate_llm_runtime');
+  perform llm_private.check_value(
+    'invalid_argument', p_overlap_seconds between 0 and 2592000, 'p_overlap_seconds', '0 to 2592000, which is 30 days'
+  );
+  v_runtime := llm_private.lock_runtime(p_id);
+  if v_runtime.revoked_at is not null then
+    perform llm_private.fail(404, 'not_found', 'This runtime was revoked.', 'Register a new runtime.');
+  end if;
+  update llm_private.runtimes
+  set
+    secret_hash = sha256(convert_to(v_secret, 'UTF8')),
+    previous_hash = secret_hash,
+    previous_until = now() + make_interval(secs => p_overlap_seconds)
+  where id = p_id
+  returning * into v_runtime;
+  perform llm_private.audit_operator(
+    'runtime_rotated', p_runtime => p_id,
+    p_detail => jsonb_build_object('name', v_runtime.name, 'previous_until', v_runtime.previous_until)
+  );
+  return jsonb_build_object(
+    'id', v_runtime.id, 'name', v_runtime.name, 'secret', v_secret, 'created_at', v_runtime.created_at,
+    'previous_until', v_runtime.previous_until
+  );
+end
+$$;
+
+comment on function llm_private.rotate_runtime is 'See rotate_llm_runtime().';
 
 create function llm_private.revoke_runtime(p_id uuid)
 returns void
@@ -110,10 +200,7 @@ declare
   v_runtime llm_private.runtimes;
 begin
   perform llm_private.require_plain_call('revoke_llm_runtime');
-  select * into v_runtime from llm_private.runtimes where id = p_id for update;
-  if not found then
-    perform llm_private.fail(404, 'not_found', 'Runtime not found.', 'list_llm_runtimes() returns all runtimes.');
-  end if;
+  v_runtime := llm_private.lock_runtime(p_id);
   if v_runtime.revoked_at is null then
     update llm_private.runtimes set revoked_at = now() where id = p_id;
     perform llm_private.audit_operator(
@@ -123,7 +210,7 @@ begin
 end
 $$;
 
-comment on function llm_private.revoke_runtime is 'Revoke a runtime''s secret. Error not_found.';
+comment on function llm_private.revoke_runtime is 'See revoke_llm_runtime().';
 
 create function llm_private.list_runtimes()
 returns setof public.llm_runtime
@@ -132,7 +219,11 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at from llm_private.runtimes as r order by r.id
+  select
+    r.id, r.name, r.created_at, r.revoked_at, r.last_seen_at,
+    case when r.revoked_at is null and r.previous_until > now() then r.previous_until end
+  from llm_private.runtimes as r
+  order by r.id
 $$;
 
 comment on function llm_private.list_runtimes is 'All runtimes, without their secrets.';
@@ -149,7 +240,20 @@ as $$
 $$;
 
 comment on function public.register_llm_runtime is
-'For administrators: register a runtime. Its secret is returned only once. Error invalid_argument.';
+'For administrators: register a runtime. Only this result contains its secret. Errors: invalid_argument, runtime_exists.';
+
+create function public.rotate_llm_runtime(p_id uuid, p_overlap_seconds integer default 86400)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.rotate_runtime(p_id, p_overlap_seconds)
+$$;
+
+comment on function public.rotate_llm_runtime is
+'For administrators: give a runtime a new secret, which only this result contains. Its processes may use the previous
+secret for another p_overlap_seconds, by default for a day. Errors: invalid_argument, not_found.';
 
 create function public.revoke_llm_runtime(p_id uuid)
 returns void
@@ -173,4 +277,5 @@ as $$
 $$;
 
 comment on function public.list_llm_runtimes is
-'For administrators: all runtimes, with when each was registered, revoked and last seen (to the minute).';
+'For administrators: all runtimes, with when each was registered, revoked and last seen (to the minute), and until
+when the secret before the last rotation is valid.';

@@ -265,18 +265,76 @@ $$;
 
 comment on function llm_private.set_provider is 'See set_llm_provider().';
 
+create function llm_private.require_unused_provider(p_id text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_keys constant bigint := (select count(*) from public.llm_keys as k where k.provider = p_id);
+  v_used constant boolean := exists (select from public.llm_usage_totals as t where t.provider = p_id);
+begin
+  if v_keys > 0 or v_used then
+    perform llm_private.fail(
+      409, 'provider_in_use',
+      format(
+        'The provider %s cannot be removed: %s.', p_id,
+        concat_ws(
+          ' and ',
+          case when v_keys > 0 then format('%s of its keys %s stored', v_keys, case v_keys when 1 then 'is' else 'are' end) end,
+          case when v_used then 'usage of it is recorded' end
+        )
+      ),
+      'Disable it instead: it then serves no requests.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.require_unused_provider is
+'Error provider_in_use if keys of the provider are stored, or usage of it is recorded.';
+
+create function llm_private.remove_provider(p_provider text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row public.llm_providers;
+begin
+  perform llm_private.require_plain_call('remove_llm_provider');
+  perform llm_private.check_provider(p_provider);
+  perform llm_private.require_unused_provider(p_provider);
+  -- Waits for keys that are being stored: their foreign key holds the row.
+  select * into strict v_row from public.llm_providers where id = p_provider for update;
+  perform llm_private.require_unused_provider(p_provider);
+  delete from public.llm_prices where provider = p_provider;
+  delete from llm_private.price_list where provider = p_provider;
+  delete from llm_private.price_names where provider = p_provider;
+  update public.llm_tasks set provider_order = array_remove(provider_order, p_provider) where p_provider = any(provider_order);
+  delete from public.llm_providers where id = p_provider;
+  perform llm_private.audit_operator('provider_removed', p_old => to_jsonb(v_row) - 'updated_at', p_provider => p_provider);
+end
+$$;
+
+comment on function llm_private.remove_provider is 'See remove_llm_provider().';
+
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
-create function public.list_llm_providers()
+create function public.list_llm_providers(p_disabled boolean default false)
 returns setof public.llm_providers
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from public.llm_providers where enabled order by position, id
+  select * from public.llm_providers where enabled or p_disabled order by position, id
 $$;
 
-comment on function public.list_llm_providers is 'The enabled providers, in catalog order.';
+comment on function public.list_llm_providers is
+'The enabled providers, in catalog order; with p_disabled, also the disabled ones.';
 
 create function public.set_llm_provider(p_provider jsonb)
 returns jsonb
@@ -290,3 +348,16 @@ $$;
 comment on function public.set_llm_provider is
 'For administrators: add a provider, or change the given columns of an existing one. A new OpenAI-compatible provider
 needs id, base_url and default_model. Errors: invalid_argument, unknown_setting, invalid_provider.';
+
+create function public.remove_llm_provider(p_provider text)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_provider(p_provider)
+$$;
+
+comment on function public.remove_llm_provider is
+'For administrators: remove a provider that has neither keys nor usage, with its prices and quotas. Users'' settings may
+still name it, which has no effect. Errors: invalid_argument, unknown_provider, provider_in_use.';

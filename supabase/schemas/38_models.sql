@@ -10,7 +10,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_user();
+  v_user constant uuid := llm_private.acting_owner();
+  v_key_source constant text := case v_user when llm_private.operator_id() then 'operator' else 'user' end;
   v_models text[];
 begin
   perform llm_private.check_provider(p_provider);
@@ -41,7 +42,7 @@ begin
         ), '[]'
       )
     from unnest(v_models) as m (model)
-    left join llm_private.find_prices(v_user, p_provider, v_models, 'user', null, now()) as f on m.model = f.model
+    left join llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f on m.model = f.model
     left join public.llm_prices as r on f.price_id = r.id
   );
 end
@@ -63,4 +64,4 @@ $$;
 comment on function public.list_llm_models is
 'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
 Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
-price. Errors: not_signed_in, invalid_argument, unknown_provider.';
+price. For administrators: the models of the catalog and the operator''s prices, with prices of the operator''s key. Errors: not_signed_in, invalid_argument, unknown_provider.';

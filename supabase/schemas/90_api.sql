@@ -29,8 +29,9 @@ from public, anon, authenticated, service_role;
 
 revoke all on function
 public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_audit_log,
-public.register_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes, public.list_llm_alerts,
-public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider, public.list_llm_models,
+public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
+public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
+public.remove_llm_provider, public.list_llm_models,
 public.list_llm_prices, public.set_llm_price, public.end_llm_price, public.sync_llm_prices, public.get_llm_settings,
 public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
@@ -67,10 +68,10 @@ grant execute on function llm_private.audit_log to authenticated, service_role;
 -- Runtimes ------------------------------------------------------------------------------------------------------------
 
 grant execute on function
-public.register_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes
+public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes
 to service_role;
 grant execute on function
-llm_private.register_runtime, llm_private.revoke_runtime, llm_private.list_runtimes
+llm_private.register_runtime, llm_private.rotate_runtime, llm_private.revoke_runtime, llm_private.list_runtimes
 to service_role;
 
 -- Alerts --------------------------------------------------------------------------------------------------------------
@@ -82,11 +83,10 @@ grant execute on function llm_private.dismiss_alerts to authenticated, service_r
 -- Providers and models ------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_providers, public.llm_tasks to authenticated, service_role;
-grant execute on function public.list_llm_models to authenticated;
-grant execute on function llm_private.list_models to authenticated;
-grant execute on function public.list_llm_providers to authenticated, service_role;
-grant execute on function public.set_llm_provider to service_role;
-grant execute on function llm_private.set_provider to service_role;
+grant execute on function public.list_llm_models, public.list_llm_providers to authenticated, service_role;
+grant execute on function llm_private.list_models to authenticated, service_role;
+grant execute on function public.set_llm_provider, public.remove_llm_provider to service_role;
+grant execute on function llm_private.set_provider, llm_private.remove_provider to service_role;
 
 -- Prices --------------------------------------------------------------------------------------------------------------
 

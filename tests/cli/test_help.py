@@ -20,14 +20,14 @@ from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from tests.cli.command import run
 
 NOUNS = (
-    "alerts", "audit", "demo", "doctor", "local", "maintenance", "migrations", "panel", "prices", "quotas",
-    "uninstall", "usage",
+    "alerts", "audit", "demo", "doctor", "local", "maintenance", "migrations", "models", "panel", "prices",
+    "providers", "quotas", "runtimes", "usage",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
-    "Check", "Copy", "Dismiss", "End", "Export", "Find", "Limit", "List", "Manage", "Print", "Recalculate",
-    "Recreate", "Remove", "Report", "Report,", "Roll", "Run", "Serve", "Set", "Show", "Start", "Stop",
-    "Sync", "Sync,",
+    "Add", "Add,", "Check", "Copy", "Dismiss", "End", "Export", "Find", "Give", "Let", "Limit", "List",
+    "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Report", "Report,", "Revoke", "Roll",
+    "Run", "Serve", "Set", "Show", "Start", "Stop", "Sync", "Sync,",
 }  # fmt: skip
 CHOICES = {
     ("local up", "default_privileges"): DefaultPrivileges,

@@ -20,7 +20,7 @@ from supa_llm_cli.usage import _curves
 
 from tests.cli.command import run
 from tests.database.support import request_id, usage_event
-from tests.support import Stack, User
+from tests.support import Stack, User, unique
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -229,7 +229,7 @@ def test_alerts_are_listed_until_they_are_dismissed(cli: Cli, user: User, stack:
     stack.admin("dismiss_llm_alerts")
     assert cli("alerts", "list").stdout == "No new alerts.\n"
     name = f"cli-{uuid.uuid4().hex}"
-    runtime = stack.admin("register_llm_runtime", p_name="app")["secret"]
+    runtime = stack.admin("register_llm_runtime", p_name=unique("app"))["secret"]
     event = usage_event(request_id=request_id(), model=name)
     assert stack.rpc("record_llm_usage", user.access_token, runtime, **event).is_success
     cells = line(cli("alerts", "list").stdout, name)

@@ -9,7 +9,7 @@ import pytest
 
 from supa_llm.local import LocalStack
 from tests.database.support import Adopter, Connection, Http, Transaction, inventory, owner, rolled_back
-from tests.support import ROOT, Stack
+from tests.support import ROOT, Stack, unique
 
 
 @pytest.fixture(scope="session")
@@ -64,4 +64,4 @@ def new_stack(adopter: Adopter) -> Stack:
 @pytest.fixture
 def runtime(tx: Transaction) -> str:
     """The secret of a registered runtime."""
-    return str(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+    return str(tx.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"])

@@ -23,7 +23,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Json, Jsonb
 
-from tests.support import Stack, asks_again, key_for, next_arguments
+from tests.support import Stack, asks_again, key_for, next_arguments, unique
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -135,7 +135,7 @@ def new_user(world: World) -> Caller:
 
 def runtime_user(world: Transaction | Http) -> Caller:
     """Create an account, and return it as a caller through a registered runtime."""
-    return new_user(world).through(world.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+    return new_user(world).through(world.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"])
 
 
 class Http:

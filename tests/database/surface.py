@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.database.support import usage_event
-from tests.support import key_for
+from tests.support import key_for, unique
 
 USER = frozenset({"authenticated"})
 ADMIN = frozenset({"service_role"})
@@ -54,7 +54,7 @@ RPCS: Mapping[str, Rpc] = {
     "record_llm_key_check": Rpc(
         USER, lambda victim: {"p_check_id": victim.request_id, "p_result": "rejected"}
     ),
-    "list_llm_models": Rpc(USER, lambda _: {"p_provider": "groq"}),
+    "list_llm_models": Rpc(USER | ADMIN, lambda _: {"p_provider": "groq"}),
     "resolve_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),
     "explain_llm_route": Rpc(USER, lambda _: {"p_task": "speed"}),
     "record_llm_usage": Rpc(
@@ -115,6 +115,7 @@ RPCS: Mapping[str, Rpc] = {
         lambda victim: {"p_before": victim.audit_id, "p_limit": 500, "p_user_id": victim.id},
     ),
     "list_llm_providers": Rpc(USER | ADMIN),
+    "remove_llm_provider": Rpc(ADMIN, lambda _: {"p_provider": "no-provider"}),
     "set_llm_provider": Rpc(ADMIN, lambda _: {"p_provider": {"id": "openai", "name": "OpenAI"}}),
     "list_llm_prices": Rpc(USER | ADMIN, lambda _: {"p_provider": "groq"}),
     "set_llm_price": Rpc(
@@ -124,8 +125,9 @@ RPCS: Mapping[str, Rpc] = {
     "sync_llm_prices": Rpc(ADMIN, lambda _: {"p_provider": "groq", "p_entries": []}),
     "get_llm_operator_settings": Rpc(ADMIN),
     "set_llm_operator_settings": Rpc(ADMIN, lambda _: {"p_changes": {}}),
-    "register_llm_runtime": Rpc(ADMIN, lambda _: {"p_name": "attacker"}),
+    "register_llm_runtime": Rpc(ADMIN, lambda _: {"p_name": unique("attacker")}),
     "list_llm_runtimes": Rpc(ADMIN),
+    "rotate_llm_runtime": Rpc(ADMIN, lambda victim: {"p_id": victim.id}),
     "revoke_llm_runtime": Rpc(ADMIN, lambda victim: {"p_id": victim.id}),
 }
 
@@ -139,7 +141,7 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "remove_key": USER,
     "begin_key_check": USER,
     "record_key_check": USER,
-    "list_models": USER,
+    "list_models": USER | ADMIN,
     "resolve_route": USER,
     "explain_route": USER,
     "record_usage": USER,
@@ -170,8 +172,10 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "operator_settings_json": ADMIN,
     "set_operator_settings": ADMIN,
     "set_provider": ADMIN,
+    "remove_provider": ADMIN,
     "register_runtime": ADMIN,
     "list_runtimes": ADMIN,
+    "rotate_runtime": ADMIN,
     "revoke_runtime": ADMIN,
     "list_problems": ADMIN,
     "installed_version": ADMIN,

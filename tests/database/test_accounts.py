@@ -10,7 +10,7 @@ import pytest
 
 from tests.database.support import Caller, Connection, Http, Transaction, new_user, owner, refused, request_id
 from tests.database.surface import RPCS, TABLES, USER, Victim
-from tests.support import Stack
+from tests.support import Stack, unique
 
 NIL = "00000000-0000-0000-0000-000000000000"
 
@@ -163,7 +163,7 @@ def holder(tx: Transaction) -> Caller:
     """A user with a key, through a runtime, which gets the operator's keys too."""
     user = new_user(tx)
     user.holds_key("groq")
-    return user.through(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+    return user.through(tx.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"])
 
 
 def test_a_banned_user_gets_neither_keys_nor_the_operators_budget(tx: Transaction) -> None:
@@ -220,7 +220,7 @@ def test_a_user_who_signs_out_everywhere_gets_no_key(http: Http, stack: Stack) -
     """With the token and the sign-out of Supabase Auth itself."""
     signed_up = stack.sign_up()
     headers = {"apikey": stack.publishable_key, "authorization": f"Bearer {signed_up.access_token}"}
-    headers["x-llm-runtime"] = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    headers["x-llm-runtime"] = http.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
 
     def resolve() -> tuple[int, str | None]:
         response = http.client.post(
@@ -240,7 +240,7 @@ def test_a_user_who_signs_out_everywhere_gets_no_key(http: Http, stack: Stack) -
 def anonymous(tx: Transaction) -> Caller:
     user = new_user(tx)
     tx.sql("update auth.users set is_anonymous = true, email = null where id = %s", user.id)
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     return user.with_claims(is_anonymous=True).through(runtime)
 
 
@@ -273,7 +273,7 @@ def test_an_anonymous_user_who_adds_an_email_is_served_with_the_operators_keys(t
 
 def test_one_shared_quota_limits_all_anonymous_users_together(tx: Transaction) -> None:
     tx.admin.rpc("set_llm_operator_settings", p_changes={"operator_keys_for_anonymous": True})
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     quota = {"group": "anonymous", "shared": True, "key_source": "operator", "unit": "requests"}
     earlier = anonymous(tx).through(runtime)
     spend(earlier)

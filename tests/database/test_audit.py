@@ -50,7 +50,7 @@ class Change:
     arguments: Callable[[Transaction, Caller], Mapping[str, Any]]
     action: str
     detail: Mapping[str, Any]
-    again: Literal["nothing", "not_found", "change"] = "nothing"
+    again: Literal["nothing", "not_found", "unknown_provider", "change"] = "nothing"
 
 
 QUOTA = {"limit": 9, "unit": "cost", "period": "day", "key_source": "operator"}
@@ -59,6 +59,15 @@ SCOPE = {"p_provider": "groq", "p_model": "m"}
 
 def quota_of(tx: Transaction, **fields: Any) -> int:
     return int(tx.admin.rpc("set_llm_quota", p_quota={**QUOTA, **fields})["id"])
+
+
+def runtime_of(tx: Transaction) -> str:
+    return str(tx.admin.rpc("register_llm_runtime", p_name="an app of this test")["id"])
+
+
+def new_provider(tx: Transaction) -> str:
+    new = {"id": "new", "base_url": "https://new.test", "default_model": "m"}
+    return str(tx.admin.rpc("set_llm_provider", p_provider=new)["id"])
 
 
 def raised(tx: Transaction, _: Caller) -> Mapping[str, Any]:
@@ -124,16 +133,30 @@ CHANGES = [
     ),
     Change(
         "register_llm_runtime",
-        lambda *_: {"p_name": "app"},
+        lambda *_: {"p_name": "an app of this test"},
         "runtime_registered",
-        {"old": None, "new": {"name": "app"}},
+        {"old": None, "new": {"name": "an app of this test"}},
         again="change",
     ),
     Change(
         "revoke_llm_runtime",
-        lambda tx, _: {"p_id": tx.admin.rpc("register_llm_runtime", p_name="app")["id"]},
+        lambda tx, _: {"p_id": runtime_of(tx)},
         "runtime_revoked",
-        {"old": {"name": "app"}, "new": None},
+        {"old": {"name": "an app of this test"}, "new": None},
+    ),
+    Change(
+        "rotate_llm_runtime",
+        lambda tx, _: {"p_id": runtime_of(tx), "p_overlap_seconds": 0},
+        "runtime_rotated",
+        {"name": "an app of this test"},
+        again="change",
+    ),
+    Change(
+        "remove_llm_provider",
+        lambda tx, _: {"p_provider": new_provider(tx)},
+        "provider_removed",
+        {"old": {"default_model": "m"}, "new": None},
+        again="unknown_provider",
     ),
     Change(
         "recalculate_llm_costs",
@@ -167,8 +190,8 @@ def test_an_administrators_change_is_on_the_operators_log(
         assert found == expected, name
     if isinstance(answer, dict) and "secret" in answer:
         assert answer["secret"] not in json.dumps(log, default=str)
-    if change.again == "not_found":
-        with refused("not_found", 404):
+    if change.again in ("not_found", "unknown_provider"):
+        with refused(change.again, 404):
             tx.admin.rpc(change.function, **arguments)
     elif change.again == "nothing":
         tx.admin.rpc(change.function, **arguments)

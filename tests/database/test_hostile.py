@@ -15,7 +15,7 @@ import pytest
 from tests.database.metering import reserves, sets
 from tests.database.support import Caller, Connection, Http, Refused, new_user, owner, request_id
 from tests.database.surface import RPCS, SHARED, TABLES, Victim
-from tests.support import Stack, asks_again, key_for, next_arguments
+from tests.support import Stack, asks_again, key_for, next_arguments, unique
 
 # A user's rows in llm_private, without the quotas that operators may set for them.
 PRIVATE = (
@@ -91,8 +91,8 @@ VICTIMS_RATE = "4242.125"
 @pytest.fixture(scope="module")
 def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     user, attacker = new_user(http), new_user(http)
-    runtime = http.admin.rpc("register_llm_runtime", p_name="app")
-    revoked = http.admin.rpc("register_llm_runtime", p_name="old app")
+    runtime = http.admin.rpc("register_llm_runtime", p_name=unique("app"))
+    revoked = http.admin.rpc("register_llm_runtime", p_name=unique("old app"))
     http.admin.rpc("revoke_llm_runtime", p_id=revoked["id"])
     key = user.holds_key("groq", 1)
     attacker.holds_key("openai", 2)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.database.support import Caller, Transaction, new_user, refused
-from tests.support import Stack, key_for
+from tests.support import Stack, key_for, unique
 
 KEY = key_for("groq", 4711)
 
@@ -110,7 +110,7 @@ def test_only_the_caller_who_began_a_check_can_record_its_result(user: Caller, t
     check = begin(user)["check_id"]
     with refused("not_found", 404):
         new_user(tx).rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="server")["secret"]
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("server"))["secret"]
     with refused("not_found", 404):
         user.through(runtime).rpc("record_llm_key_check", p_check_id=check, p_result="rejected")
     begun = user.through(runtime).rpc("begin_llm_key_check", provider="groq")["check_id"]
@@ -124,7 +124,7 @@ def test_runtime_only_keys_can_be_checked_only_by_a_runtime(user: Caller, tx: Tr
     with refused("runtime_required", 403):
         begin(user)
     assert begin(user, key=KEY)["key"] is None
-    runtime = admin.rpc("register_llm_runtime", p_name="server")["secret"]
+    runtime = admin.rpc("register_llm_runtime", p_name=unique("server"))["secret"]
     assert user.through(runtime).rpc("begin_llm_key_check", provider="groq")["key"] == KEY
     assert user.rpc("get_llm_settings")["reveal_allowed"] is False
 

@@ -24,7 +24,7 @@ import httpx
 import pytest
 
 from tests.database.support import Caller, Connection, Http, Transaction, new_user, owner, refused
-from tests.support import Stack, asks_again, key_for, next_arguments, wait_until
+from tests.support import Stack, asks_again, key_for, next_arguments, unique, wait_until
 
 #: They have the same masked hint, and differ in the fifth character.
 KEYS = ("gsk_A000000000000000000000000000same", "gsk_B000000000000000000000000000same")
@@ -369,7 +369,7 @@ def test_a_grant_releases_the_key_to_its_holder_only(tx: Transaction, rpc: Rpc) 
     tx.commit_grants()
     someone = new_user(tx)
     someone.holds_key("groq", 2)
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     session = user.in_new_session()
     for other in (session, user.with_claims(session_id=None), user.through(runtime), someone):
         assert asks_again(other.once(rpc.name, **rpc.arguments))

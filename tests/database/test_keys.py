@@ -11,7 +11,7 @@ import pytest
 
 from tests.database.malformed import malformed_bodies
 from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id, runtime_user
-from tests.support import key_for
+from tests.support import key_for, unique
 
 KEY = key_for("groq", 7)
 
@@ -91,7 +91,7 @@ def test_a_removed_key_is_deleted_and_cannot_be_used(tx: Transaction, user: Call
 
 
 def test_setting_revealing_and_removing_a_key_are_audited(tx: Transaction, user: Caller) -> None:
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))
     key = user.holds_key("groq")
     user.rpc("reveal_llm_key", p_provider="groq")
     user.through(runtime["secret"]).rpc("reveal_llm_key", p_provider="groq")

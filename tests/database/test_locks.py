@@ -29,7 +29,7 @@ from tests.database.support import (
     rolled_back,
 )
 from tests.database.surface import RPCS, USER, Victim
-from tests.support import Stack, wait_until
+from tests.support import Stack, unique, wait_until
 
 PLAIN_ONLY = "plain_call_required"
 
@@ -83,7 +83,7 @@ def scene(stack: Stack, http: Http) -> Iterator[Scene]:
         missing, ended = (sets(user, 1000, unit, unpriced="allow") for unit in ("requests", "cost"))
         sets(user, 10**6, "tokens")
         shared = sets(admin, 10**9, "requests", "minute", shared=True)
-        runtime = admin.rpc("register_llm_runtime", p_name="locks")
+        runtime = admin.rpc("register_llm_runtime", p_name=unique("locks"))
         user.rpc("resolve_llm_route", p_request_id=request_id(), p_model=f"{provider}/m-1")
         connection.execute(
             "update llm_private.reservations set expires_at = now() where user_id = %s", [user.id]

@@ -48,6 +48,17 @@ def test_known_models_come_from_the_catalog_and_the_callers_prices(tx: Transacti
         user.rpc("list_llm_models", p_provider="missing")
 
 
+def test_an_administrator_sees_the_prices_of_the_operators_key_and_no_users(tx: Transaction) -> None:
+    new_user(tx).rpc("set_llm_price", p_provider="groq", p_model="users-model", p_rates={"input": 9})
+    for source, rate in (("operator", 2), ("user", 3)):
+        scope = {"p_provider": "groq", "p_model": "shared-model", "p_key_source": source}
+        tx.admin.rpc("set_llm_price", **scope, p_rates={"input": rate})
+    known = {model["model"]: model for model in tx.admin.rpc("list_llm_models", p_provider="groq")}
+    assert known["shared-model"]["input_price"] == 2
+    assert "llama-3.1-8b-instant" in known
+    assert "users-model" not in known
+
+
 def test_listing_models_reads_no_prices_of_other_users(tx: Transaction) -> None:
     user = new_user(tx)
     has_prices(tx, new_user(tx), "model-#", 2000)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.database.support import Connection, Transaction, new_user, owner, request_id
-from tests.support import Stack, wait_until
+from tests.support import Stack, unique, wait_until
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_new_user_and_a_new_runtime_cause_partitions_to_be_created(empty: Tran
     for partition in partitions(empty):
         if not partition.endswith("_default"):
             empty.sql(f"drop table llm_private.{partition}")
-    empty.admin.rpc("register_llm_runtime", p_name="app")
+    empty.admin.rpc("register_llm_runtime", p_name=unique("app"))
     assert len(partitions(empty)) == 8
 
 

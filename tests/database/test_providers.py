@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from supa_llm.wire import WIRES
-from tests.database.support import Refused, Transaction, new_user, refused
-from tests.support import key_for
+from tests.database.support import Http, Refused, Transaction, new_user, owner, refused
+from tests.support import Stack, key_for
 
 NEW = {"id": "together", "base_url": "https://api.together.xyz/v1", "default_model": "some/model"}
 
@@ -38,6 +42,7 @@ def test_only_the_named_columns_change(tx: Transaction) -> None:
 def test_a_disabled_provider_is_not_listed(tx: Transaction) -> None:
     tx.admin.rpc("set_llm_provider", p_provider={"id": "groq", "enabled": False})
     assert "groq" not in [row["id"] for row in new_user(tx).rpc("list_llm_providers")]
+    assert "groq" in [row["id"] for row in tx.admin.rpc("list_llm_providers", p_disabled=True)]
 
 
 @pytest.mark.parametrize(
@@ -138,3 +143,67 @@ def test_a_key_url_must_be_an_https_page(tx: Transaction) -> None:
         p_provider={"id": "groq", "key_url": "https://example.com/keys", "key_check_path": "/key"},
     )
     assert (changed["key_url"], changed["key_check_path"]) == ("https://example.com/keys", "/key")
+
+
+# Removing -------------------------------------------------------------------------------------------
+
+
+def test_an_unused_provider_is_removed_with_its_prices_and_quotas(tx: Transaction) -> None:
+    tx.admin.rpc("set_llm_provider", p_provider=NEW)
+    user = new_user(tx)
+    user.rpc("set_llm_settings", p_changes={
+        "default_provider": "together",
+        "task_overrides": {"speed": {"provider": "together"}},
+        "provider_preferences": {"together": {"priority": 1}},
+    })  # fmt: skip
+    for caller in (user, tx.admin):
+        caller.rpc("set_llm_price", p_provider="together", p_model="m", p_rates={"input": 1})
+        quota = {"limit": 1, "unit": "requests", "period": "day", "provider": "together"}
+        caller.rpc("set_llm_quota", p_quota=quota)
+    entry = {"name": "m", "pattern": "^m$", "position": 0, "prices": [{"rates": {"input": 1}}]}
+    tx.admin.rpc("sync_llm_prices", p_provider="together", p_entries=Jsonb([entry]), p_apply=True)
+    tx.sql("update public.llm_tasks set provider_order = provider_order || '{together}' where task = 'code'")
+    tx.admin.rpc("remove_llm_provider", p_provider="together")
+    for table in ("public.llm_prices", "llm_private.price_list", "llm_private.quotas"):
+        assert tx.value(f"select count(*) from {table} where provider = 'together'") == 0
+    assert tx.value("select count(*) from public.llm_tasks where 'together' = any(provider_order)") == 0
+    # The users' settings work as before, without it.
+    assert user.rpc("get_llm_settings")["default_provider"] is None
+    user.holds_key("groq")
+    (candidate,) = user.rpc("resolve_llm_route", p_task="speed")["candidates"]
+    assert candidate["provider"] == "groq"
+    user.rpc("set_llm_settings", p_changes={"task_overrides": {"speed": None}})
+
+
+def test_a_provider_with_keys_or_usage_is_not_removed(tx: Transaction) -> None:
+    tx.admin.rpc("set_llm_provider", p_provider=NEW)
+    user = new_user(tx)
+    user.rpc("set_llm_key", provider="together", key="0000000000000000fake")
+    with refused("provider_in_use", 409) as error:
+        tx.admin.rpc("remove_llm_provider", p_provider="together")
+    assert "1 of its keys is stored" in error.value.message
+    assert "usage" not in error.value.message
+    user.rpc("remove_llm_key", p_provider="together")
+    user.records(provider="together", model="m")
+    with refused("provider_in_use", 409) as error:
+        tx.admin.rpc("remove_llm_provider", p_provider="together")
+    assert error.value.message.endswith("usage of it is recorded.")
+    with refused("unknown_provider", 404):
+        tx.admin.rpc("remove_llm_provider", p_provider="nobody")
+
+
+def test_a_provider_whose_first_key_is_being_stored_is_not_removed(stack: Stack, http: Http) -> None:
+    provider = f"race-{uuid.uuid4().hex[:20]}"
+    http.admin.rpc("set_llm_provider", p_provider={**NEW, "id": provider})
+    user = new_user(http)
+    insert = "insert into public.llm_keys (user_id, provider, hint) values (%s, %s, '')"
+    with owner(stack) as storing, ThreadPoolExecutor(1) as pool:
+        with storing.transaction():
+            storing.execute(insert, [user.id, provider])
+            removing = pool.submit(http.admin.rpc, "remove_llm_provider", p_provider=provider)
+            time.sleep(0.3)
+            assert not removing.done()
+        with refused("provider_in_use", 409):
+            removing.result()
+        storing.execute("delete from public.llm_keys where provider = %s", [provider])
+    http.admin.rpc("remove_llm_provider", p_provider=provider)

@@ -26,7 +26,7 @@ from tests.database.metering import (
     sets,
 )
 from tests.database.support import Caller, Connection, Http, Refused, new_user, owner, request_id
-from tests.support import Stack
+from tests.support import Stack, unique
 
 OPERATOR = "00000000-0000-0000-0000-000000000000"
 
@@ -132,7 +132,7 @@ def test_concurrent_requests_of_several_users_exceed_no_quota(
     http: Http, db: Connection, operator: Callable[..., dict[str, Any]]
 ) -> None:
     task = f"mixed-{uuid.uuid4()}"
-    runtime = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    runtime = http.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     users = [account(http) for _ in range(4)]
     shared = operator(30, shared=True, task=task)
     spent = operator(0.032, "cost", shared=True, task=task)
@@ -260,7 +260,7 @@ def test_a_quota_set_during_requests_counts_each_of_them_once(http: Http, db: Co
 def test_a_shared_quota_set_during_requests_counts_each_of_them_once(
     http: Http, db: Connection, operator: Callable[..., dict[str, Any]]
 ) -> None:
-    runtime = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    runtime = http.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     users = [new_user(http).through(runtime) for _ in range(4)]
     for user in users:
         user.rpc("get_llm_settings")

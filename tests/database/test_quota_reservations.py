@@ -21,6 +21,7 @@ from tests.database.metering import (
     sets,
 )
 from tests.database.support import Caller, Refused, Transaction, new_user, refused, request_id
+from tests.support import unique
 
 
 @pytest.fixture
@@ -434,7 +435,7 @@ def test_the_operator_sets_how_long_a_reservation_lasts(tx: Transaction, user: C
 def test_only_the_runtime_that_reserved_can_settle_or_release(
     tx: Transaction, user: Caller, runtime: str
 ) -> None:
-    other = tx.admin.rpc("register_llm_runtime", p_name="another")["secret"]
+    other = tx.admin.rpc("register_llm_runtime", p_name=unique("another"))["secret"]
     quota = sets(user, 100, "tokens")
     through = user.through(runtime)
     request, _ = resolves(through, output_tokens=50)

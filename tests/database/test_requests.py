@@ -10,6 +10,7 @@ import pytest
 
 from tests.database.ledger import backfill, price
 from tests.database.support import Caller, Transaction, new_user, refused, request_id
+from tests.support import unique
 
 MILLION = {"input_tokens": 10**6, "output_tokens": 0}
 
@@ -174,7 +175,7 @@ def test_a_hint_names_a_cheaper_model_of_the_same_provider(tx: Transaction, user
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
     price(tx, "llama-3.1-8b-instant", "groq", input=0.01, output=0.01)
-    through = user.through(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+    through = user.through(tx.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"])
     for payer in ("user", "user", "operator"):
         tokens = {"input_tokens": 10**5, "output_tokens": 10}
         through.records(provider="openai", model="gpt-5", task="code", key_source=payer, **tokens)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.database.support import Caller, Http, Transaction, new_user, refused, runtime_user
-from tests.support import key_for
+from tests.support import key_for, unique
 
 OPERATOR = ["openai", "groq", "mistral", "anthropic", "google"]
 
@@ -467,7 +467,7 @@ def test_an_expired_lease_is_renewed(tx: Transaction, user: Caller) -> None:
 
 def test_each_session_and_each_runtime_has_its_own_lease(tx: Transaction, user: Caller) -> None:
     user = user.through(None)
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))
     callers = [
         user,
         user.in_new_session(),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.database.support import Caller, Transaction, new_user, refused, request_id
+from tests.support import unique
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def user(tx: Transaction) -> Caller:
     return new_user(tx)
 
 
-def register(tx: Transaction, name: str = "app") -> dict[str, str]:
-    registered = tx.admin.rpc("register_llm_runtime", p_name=name)
+def register(tx: Transaction, name: str | None = None) -> dict[str, str]:
+    registered = tx.admin.rpc("register_llm_runtime", p_name=name or unique("app"))
     assert isinstance(registered, dict)
     return registered
 
@@ -111,7 +112,7 @@ def test_last_seen_is_updated_at_most_once_a_minute(tx: Transaction, user: Calle
 
 
 def test_the_database_owner_registers_a_runtime_in_sql(tx: Transaction, user: Caller) -> None:
-    secret = tx.value("select public.register_llm_runtime('app server') ->> 'secret'")
+    secret = tx.value("select public.register_llm_runtime('a server of this test') ->> 'secret'")
     assert user.through(secret).records(key_source="operator")
 
 
@@ -150,3 +151,64 @@ def test_a_user_cannot_record_an_attempt_in_place_of_its_runtime(tx: Transaction
         "select recorder::text, input_tokens from public.llm_usage_events where request_id = %s", event
     )
     assert {row["recorder"]: row["input_tokens"] for row in events} == {user.id: 1, runtime["id"]: 1000}
+
+
+# Names and rotation -----------------------------------------------------------------------------------
+
+
+def test_a_name_belongs_to_one_runtime_until_it_is_revoked(tx: Transaction) -> None:
+    name = unique("app")
+    first = register(tx, name)
+    with refused("runtime_exists", 409) as error:
+        register(tx, name)
+    assert "rotate" in error.value.hint
+    tx.admin.rpc("revoke_llm_runtime", p_id=first["id"])
+    assert register(tx, name)["id"] != first["id"]
+
+
+def test_both_secrets_are_valid_until_the_overlap_ends(tx: Transaction, user: Caller) -> None:
+    runtime = register(tx)
+    rotated = tx.admin.rpc("rotate_llm_runtime", p_id=runtime["id"], p_overlap_seconds=3600)
+    assert (rotated["id"], rotated["name"]) == (runtime["id"], runtime["name"])
+    assert rotated["secret"] != runtime["secret"]
+    (listed,) = [it for it in tx.admin.rpc("list_llm_runtimes") if str(it["id"]) == runtime["id"]]
+    assert listed["previous_until"] is not None
+    for secret in (runtime["secret"], rotated["secret"]):
+        assert user.through(secret).records(key_source="operator")
+    # The runtime is the same, so tickets and leases stay valid.
+    recorders = tx.sql(
+        "select distinct recorder::text as id from public.llm_usage_events where user_id = %s", user.id
+    )
+    assert [it["id"] for it in recorders] == [runtime["id"]]
+    tx.sql("update llm_private.runtimes set previous_until = now() where id = %s", runtime["id"])
+    with refused("runtime_unknown", 403):
+        user.through(runtime["secret"]).records()
+    assert user.through(rotated["secret"]).records()
+
+
+def test_after_a_leak_the_previous_secret_is_refused_at_once(tx: Transaction, user: Caller) -> None:
+    runtime = register(tx)
+    rotated = tx.admin.rpc("rotate_llm_runtime", p_id=runtime["id"], p_overlap_seconds=0)
+    with refused("runtime_unknown", 403):
+        user.through(runtime["secret"]).rpc("resolve_llm_route")
+    # A second rotation ends the secret before the last one.
+    third = tx.admin.rpc("rotate_llm_runtime", p_id=runtime["id"])
+    tx.admin.rpc("rotate_llm_runtime", p_id=runtime["id"])
+    with refused("runtime_unknown", 403):
+        user.through(rotated["secret"]).records()
+    assert user.through(third["secret"]).records()
+
+
+def test_a_revoked_runtime_has_no_valid_secret_and_is_not_rotated(tx: Transaction, user: Caller) -> None:
+    runtime = register(tx)
+    rotated = tx.admin.rpc("rotate_llm_runtime", p_id=runtime["id"])
+    tx.admin.rpc("revoke_llm_runtime", p_id=runtime["id"])
+    for secret in (runtime["secret"], rotated["secret"]):
+        with refused("runtime_unknown", 403):
+            user.through(secret).rpc("resolve_llm_route")
+    for missing in (runtime["id"], str(uuid.uuid4())):
+        with refused("not_found", 404):
+            tx.admin.rpc("rotate_llm_runtime", p_id=missing)
+    for overlap in (-1, 2_592_001, None):
+        with refused("invalid_argument", 400):
+            tx.admin.rpc("rotate_llm_runtime", p_id=register(tx)["id"], p_overlap_seconds=overlap)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.database.support import Caller, Http, Refused, Transaction, new_user, refused
+from tests.support import unique
 
 
 @pytest.fixture
@@ -107,7 +108,7 @@ def test_a_change_to_the_same_value_adds_no_version_or_audit_entry(user: Caller)
 
 
 def test_the_audit_entry_of_a_change_names_its_runtime(tx: Transaction, user: Caller) -> None:
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))
     change(user.through(runtime["secret"]), default_provider="groq")
     (line,) = user.rpc("get_llm_audit_log")
     assert (line["action"], line["actor"], line["runtime_id"]) == (

@@ -28,13 +28,14 @@ from supa_llm.values.reading import Row
 from supa_llm.values.recalculations import Recalculation
 from supa_llm.values.requests import RecordedAttempt, RecordedRequest
 from supa_llm.values.routes import Candidate, Route, Skipped
+from supa_llm.values.runtimes import Runtime, RuntimeSecret
 from supa_llm.values.settings import Settings
 from supa_llm.values.usage import Forecast, Recording, UsageCheck, UsageEvent, UsageHint, UsageLine
 from tests.database.ledger import price
 from tests.database.support import Caller, Transaction, new_user
 from tests.database.surface import RPCS
 from tests.shapes import row_classes
-from tests.support import ROOT
+from tests.support import ROOT, unique
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ def price_change(scene: Scene) -> Any:
     return scene.tx.admin.rpc("sync_llm_prices", p_provider="groq", p_entries=Jsonb([entry]))[0]
 
 
+def runtime(scene: Scene) -> Any:
+    scene.tx.admin.rpc("register_llm_runtime", p_name=unique("app"))
+    return scene.tx.admin.rpc("list_llm_runtimes")[0]
+
+
 def task(scene: Scene) -> Any:
     return scene.tx.sql("select * from public.llm_tasks limit 1")[0]
 
@@ -118,21 +124,7 @@ def task(scene: Scene) -> Any:
 CURSOR = frozenset({"cursor"})
 OWNER = frozenset({"user_id"})
 KEY = frozenset({"key"})
-FOR_OPERATORS = frozenset(
-    {
-        "created_at",
-        "enabled",
-        "key_check_path",
-        "key_header",
-        "key_pattern",
-        "key_scheme",
-        "model_pattern",
-        "model_prefixes",
-        "parameter_names",
-        "position",
-        "updated_at",
-    }
-)
+TIMES = frozenset({"created_at", "updated_at"})
 RESERVED = frozenset({"max_output_tokens", "reserved_requests", "reserved_until"})
 EXPLAINED = RESERVED | {"expires_at", "ticket"}
 
@@ -144,7 +136,7 @@ def problem(scene: Scene) -> Any:
 
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
-    "list_llm_providers": Shape(first("list_llm_providers"), Provider, "Provider", sql_only=FOR_OPERATORS),
+    "list_llm_providers": Shape(first("list_llm_providers"), Provider, "Provider", sql_only=TIMES),
     "list_llm_keys": Shape(first("list_llm_keys"), Key, "Key"),
     "list_llm_models": Shape(first("list_llm_models", p_provider="groq"), KnownModel, "KnownModel"),
     "begin_llm_key_check": Shape(
@@ -189,6 +181,13 @@ SHAPES: Mapping[str, Shape] = {
     "check_llm_usage": Shape(admins("check_llm_usage"), UsageCheck, None),
     "list_llm_problems": Shape(problem, Problem, None),
     "get_llm_version": Shape(admins("get_llm_version"), InstalledVersion, None),
+    "list_llm_runtimes": Shape(runtime, Runtime, None),
+    "register_llm_runtime": Shape(
+        admins("register_llm_runtime", p_name=unique("app")),
+        RuntimeSecret,
+        None,
+        absent=frozenset({"previous_until"}),
+    ),
     "llm_tasks": Shape(task, None, "Task"),
 }
 
@@ -210,8 +209,8 @@ OTHER_RPCS = {
     "set_llm_provider",
     "get_llm_operator_settings",
     "set_llm_operator_settings",
-    "register_llm_runtime",
-    "list_llm_runtimes",
+    "remove_llm_provider",
+    "rotate_llm_runtime",
     "revoke_llm_runtime",
 }
 # Interfaces for the panel's requests, for JSON inside a row, and for the endpoint's own response.

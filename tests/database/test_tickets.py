@@ -20,11 +20,12 @@ from tests.database.support import (
     request_id,
     usage_event,
 )
+from tests.support import unique
 
 
 @pytest.fixture
 def runtime(tx: Transaction) -> dict[str, Any]:
-    return dict(tx.admin.rpc("register_llm_runtime", p_name="app"))
+    return dict(tx.admin.rpc("register_llm_runtime", p_name=unique("app")))
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_a_runtimes_secret_alone_does_nothing(process: Caller) -> None:
 
 
 def test_a_ticket_is_bound_to_its_runtime(tx: Transaction, user: Caller) -> None:
-    other = tx.admin.rpc("register_llm_runtime", p_name="other")["secret"]
+    other = tx.admin.rpc("register_llm_runtime", p_name=unique("other"))["secret"]
     assert outcomes(batch(tx.anon.through(other), event(ticket(user)))) == ["ticket_invalid"]
 
 
@@ -142,7 +143,7 @@ def test_a_revoked_runtime_records_what_it_ran_but_gets_no_route(
 
 def test_a_ticket_opens_nothing_but_recording(http: Http) -> None:
     """As anon, a runtime may call a single RPC."""
-    secret = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    secret = http.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     process = http.anon.through(secret)
     for name in ("resolve_llm_route", "reveal_llm_key", "list_llm_keys", "get_llm_usage", "record_llm_usage"):
         response = http.send(process, "POST", f"rpc/{name}", content="{}")
@@ -151,7 +152,7 @@ def test_a_ticket_opens_nothing_but_recording(http: Http) -> None:
 
 def test_usage_is_recorded_after_the_token_has_expired(http: Http) -> None:
     """The user's own token is refused by then."""
-    secret = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    secret = http.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     user = new_user(http).through(secret)
     user.holds_key("groq")
     _, route = resolves(user)
@@ -244,7 +245,7 @@ def test_an_empty_batch_records_nothing(http: Http) -> None:
 
 def test_a_batch_leaves_the_same_ledger_as_single_calls(http: Http) -> None:
     """Totals, costs, key status and quotas."""
-    secret = http.admin.rpc("register_llm_runtime", p_name="app")["secret"]
+    secret = http.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
     one, other = (new_user(http).through(secret) for _ in range(2))
     for user in (one, other):
         user.holds_key("groq")
@@ -338,7 +339,7 @@ def test_a_batch_settles_shared_quotas_of_several_users(
 def test_nobody_settles_another_runtimes_reservation(tx: Transaction, process: Caller, user: Caller) -> None:
     quota = sets(user, 10)
     request, _ = resolves(user)
-    other = tx.admin.rpc("register_llm_runtime", p_name="other")["secret"]
+    other = tx.admin.rpc("register_llm_runtime", p_name=unique("other"))["secret"]
     theirs = ticket(user.through(other))
     before = counter(tx.connection, quota["id"], user.id)
     batch(tx.anon.through(other), {"ticket": theirs, "request_id": request, "release": True})

@@ -20,6 +20,7 @@ from tests.database.support import (
     request_id,
     usage_event,
 )
+from tests.support import unique
 
 DAY = 24 * 3600
 
@@ -128,7 +129,7 @@ def test_totals_equal_the_sums_of_events_after_concurrent_recording(http: Http) 
 
 
 def test_an_attempt_recorded_by_two_recorders_counts_once_for_each(tx: Transaction, user: Caller) -> None:
-    runtime = tx.admin.rpc("register_llm_runtime", p_name="app")
+    runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))
     event = request_id()
     user.through(runtime["secret"]).records(request_id=event, output_tokens=7)
     user.records(request_id=event, output_tokens=7)

@@ -20,7 +20,7 @@ from supa_llm import (
     QuotaExceededError,
     SupaLLM,
 )
-from tests.support import Emulator, Stack, User, key_for
+from tests.support import Emulator, Stack, User, key_for, unique
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def test_models_are_listed_without_a_reservation(
 @pytest.fixture
 def offered(stack: Stack, user: User, providers: Emulator) -> Iterator[SupaLLM]:
     """A user without keys, on a runtime whose operator offers an OpenAI key for 3 requests a day."""
-    runtime = stack.admin("register_llm_runtime", p_name="quota tests")
+    runtime = stack.admin("register_llm_runtime", p_name=unique("quota tests"))
     stack.admin("set_llm_user_group", p_user_id=user.id, p_group=f"group of {user.id}")
     made = stack.admin(
         "set_llm_quota",

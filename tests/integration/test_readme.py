@@ -10,8 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-import supabase
-from supa_llm import SupaLLM
+from supa_llm import Admin, SupaLLM
 from tests.support import ROOT, Emulator, Stack, User, key_for
 
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,14 +57,14 @@ def test_its_python_runs(
     monkeypatch.setenv("SUPABASE_URL", stack.api_url)
     monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", stack.publishable_key)
     monkeypatch.setenv("SUPABASE_SECRET_KEY", stack.secret_key)
-    with SupaLLM(user.client()) as llm:
-        # What a guide assumes: a signed-in user, the user's input, and the administrator's client.
+    with SupaLLM(user.client()) as llm, Admin(stack.api_url, stack.secret_key) as admin:
+        # What a guide assumes: a signed-in user, the user's input, and the administrator.
         names = {
             **user.credentials,
             "access_token": user.access_token,
             "openai_key": key_for("openai"),
             "llm": llm,
-            "admin": supabase.create_client(stack.api_url, stack.secret_key),
+            "admin": admin,
         }
         for line, block in blocks(guide):
             source = "\n" * line + block.replace(_EMULATOR, providers.url)

@@ -15,7 +15,7 @@ import pytest
 
 from supa_llm import Admin, AsyncSupaLLM, ForbiddenError, InvalidInputError, SupaLLM, export_events
 from tests.database.support import request_id, usage_event
-from tests.support import Stack, User
+from tests.support import Stack, User, unique
 
 MODEL = "reported"
 TODAY = datetime.now(UTC).date()
@@ -146,7 +146,7 @@ def test_the_administrator_checks_and_recalculates_the_ledger(llm: SupaLLM, admi
 def test_the_administrator_reads_alerts(stack: Stack, user: User, admin: Admin) -> None:
     admin.dismiss_alerts()
     assert admin.list_alerts() == []
-    runtime = stack.admin("register_llm_runtime", p_name="app")["secret"]
+    runtime = stack.admin("register_llm_runtime", p_name=unique("app"))["secret"]
     event = usage_event(request_id=request_id(), model=f"m-{user.id}")
     assert stack.rpc("record_llm_usage", user.access_token, runtime, **event).is_success
     (alert,) = admin.list_alerts()

@@ -16,7 +16,7 @@ from supa_llm import (
     SupaLLM,
     TotalTimeoutError,
 )
-from tests.support import Emulator, Stack, User, key_for
+from tests.support import Emulator, Stack, User, key_for, unique
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_the_operators_key_serves_a_user_without_keys(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", key_for("openai", 99))
     user = new_user()
-    secret = stack.admin("register_llm_runtime", p_name="app")["secret"]
+    secret = stack.admin("register_llm_runtime", p_name=unique("app"))["secret"]
     with SupaLLM(user.client(), runtime_secret=secret) as llm:
         llm.set_settings(allow_operator_keys=True)
         paid = llm.chat("Hello").receipt.answered_by

@@ -25,7 +25,7 @@ import supabase
 from supa_llm import AsyncSupaLLM, DatabaseUnavailableError, NotSignedInError, SupaLLM
 from supa_llm.local import LocalStack
 from supa_llm.local.ports import pick_free
-from tests.support import ROOT, Emulator, Stack, User, key_for, wait_until
+from tests.support import ROOT, Emulator, Stack, User, key_for, unique, wait_until
 
 SCRIPT = """
 from supabase import create_client
@@ -140,7 +140,7 @@ def test_usage_waits_until_the_database_is_back(private: tuple[LocalStack, Stack
 @pytest.fixture
 def runtime(stack: Stack) -> Iterator[str]:
     """The secret of a runtime."""
-    registered = stack.admin("register_llm_runtime", p_name="a test of usage")
+    registered = stack.admin("register_llm_runtime", p_name=unique("a test of usage"))
     yield registered["secret"]
     stack.admin("revoke_llm_runtime", p_id=registered["id"])
 

@@ -10,14 +10,14 @@ import uvicorn
 
 from supa_llm.local.ports import pick_free
 from supa_llm.panel import panel_site
-from tests.support import Stack, wait_until
+from tests.support import Stack, unique, wait_until
 
 
 @contextmanager
 def serve_site(stack: Stack) -> Iterator[str]:
     """Yields the page's URL. The server is a runtime, and the operator has a Mistral key."""
     (port,) = pick_free(1)
-    runtime = stack.admin("register_llm_runtime", p_name="panel tests")["secret"]
+    runtime = stack.admin("register_llm_runtime", p_name=unique("panel tests"))["secret"]
     app = panel_site(
         stack.api_url, stack.publishable_key, runtime_secret=runtime, operator_keys={"mistral": "m" * 32}
     )

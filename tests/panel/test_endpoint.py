@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from supa_llm.panel import panel_endpoint
-from tests.support import PROVIDERS, Emulator, Stack, User, key_for
+from tests.support import PROVIDERS, Emulator, Stack, User, key_for, unique
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_only_named_origins_may_call(stack: Stack) -> None:
 
 def test_a_route_includes_the_operators_keys_and_this_runtime(stack: Stack, user: User) -> None:
     bearer = {"authorization": f"Bearer {user.access_token}"}
-    runtime = stack.admin("register_llm_runtime", p_name="app server")
+    runtime = stack.admin("register_llm_runtime", p_name=unique("app server"))
     quota = stack.admin(
         "set_llm_quota",
         p_quota={"limit": 5, "unit": "cost", "period": "month", "key_source": "operator", "unpriced": "allow",

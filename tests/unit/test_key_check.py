@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from supa_llm.panel.key_check import KeyCheckResult, check_key
+from supa_llm.client.key_check import KeyCheckResult, check_key
 from supa_llm.values.key_checks import KeyCheck
 from supa_llm.values.secrets import Secret
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from supa_llm import AsyncSupaLLM, AsyncUserLLM, SupaLLM, UserLLM
+from supa_llm import Admin, AsyncAdmin, AsyncSupaLLM, AsyncUserLLM, SupaLLM, UserLLM
 
 #: asyncio's conventions change these names.
 RENAMED = {"openai": "async_openai"}
 #: Methods without I/O, which are not awaited.
-PLAIN = {"stream", "for_user", "openai", "list_usage_events"}
+PLAIN = {"stream", "for_user", "openai", "list_usage_events", "recalculate_costs"}
 
-PAIRS = [(UserLLM, AsyncUserLLM), (SupaLLM, AsyncSupaLLM)]
+PAIRS = [(UserLLM, AsyncUserLLM), (SupaLLM, AsyncSupaLLM), (Admin, AsyncAdmin)]
 
 
 def public(cls: type) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import supa_llm
 PUBLIC = [
     "Admin",
     "Alert",
+    "AsyncAdmin",
     "AsyncSupaLLM",
     "AsyncUserLLM",
     "Attempt",
@@ -44,6 +45,8 @@ PUBLIC = [
     "RecordedAttempt",
     "RecordedRequest",
     "Route",
+    "Runtime",
+    "RuntimeSecret",
     "Settings",
     "Skipped",
     "StreamInterruptedError",

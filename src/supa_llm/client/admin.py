@@ -1,4 +1,4 @@
-"""Admin: the administrator's methods for a whole project."""
+"""Admin and AsyncAdmin: the administrator's methods for a whole project."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Self, TypeVar
 
 import httpx
 
-from supa_llm.client.alerts import Alerts
-from supa_llm.client.audit import AdminAudit
-from supa_llm.client.maintenance import Maintenance
-from supa_llm.client.operator import Operator
-from supa_llm.client.prices import AdminPrices
-from supa_llm.client.problems import Problems
-from supa_llm.client.providers import AdminProviders
-from supa_llm.client.quotas import AdminQuotas
-from supa_llm.client.recalculations import Recalculations
-from supa_llm.client.usage import AdminUsage
+from supa_llm.client.alerts import Alerts, AsyncAlerts
+from supa_llm.client.audit import AdminAudit, AsyncAdminAudit
+from supa_llm.client.caller import documented_by
+from supa_llm.client.maintenance import AsyncMaintenance, Maintenance
+from supa_llm.client.operator import AsyncOperator, Operator
+from supa_llm.client.prices import AdminPrices, AsyncAdminPrices
+from supa_llm.client.problems import AsyncProblems, Problems
+from supa_llm.client.providers import AdminProviders, AsyncAdminProviders
+from supa_llm.client.quotas import AdminQuotas, AsyncAdminQuotas
+from supa_llm.client.recalculations import AsyncRecalculations, Recalculations
+from supa_llm.client.runtimes import AsyncRuntimes, Runtimes
+from supa_llm.client.usage import AdminUsage, AsyncAdminUsage
 from supa_llm.database.call import Call
-from supa_llm.database.transport import Database, Project, is_header_value
+from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
 from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
 
@@ -33,6 +35,7 @@ class Admin(
     AdminAudit,
     Alerts,
     Operator,
+    Runtimes,
     Recalculations,
     Maintenance,
     Problems,
@@ -55,19 +58,9 @@ class Admin(
     """
 
     def __init__(self, url: str, secret_key: str, *, timeout: float = 30.0) -> None:
-        check(timeout=timeout)
-        if not re.match(r"https?://[^/\s]", url):
-            raise ConfigurationError(
-                "The project URL is invalid.",
-                hint="Use the full URL, such as https://<ref>.supabase.co.",
-            )
-        if not is_header_value(secret_key):
-            raise ConfigurationError(
-                "The secret key contains a character that no key has.",
-                hint="Copy it again from the project's API settings.",
-            )
+        project = _project(url, secret_key, timeout)
         self._http = httpx.Client(timeout=timeout)
-        self._database = Database(Project(f"{url.rstrip('/')}/rest/v1", secret_key), self._http)
+        self._database = Database(project, self._http)
 
     def close(self) -> None:
         """Close the connections."""
@@ -84,3 +77,63 @@ class Admin(
 
     def _change(self, call: Call[T]) -> T:
         return self._database.run(call)  # nothing is cached for an administrator
+
+
+@documented_by(Admin)
+class AsyncAdmin(
+    AsyncAdminProviders,
+    AsyncAdminPrices,
+    AsyncAdminQuotas,
+    AsyncAdminUsage,
+    AsyncAdminAudit,
+    AsyncAlerts,
+    AsyncOperator,
+    AsyncRuntimes,
+    AsyncRecalculations,
+    AsyncMaintenance,
+    AsyncProblems,
+):
+    """The twin of :class:`Admin` for asyncio: the same methods, awaited.
+
+        async with AsyncAdmin(url, secret_key) as admin:
+            await admin.set_price("openai", "gpt-5*", {"input": 1.1, "output": 9})
+
+    Tasks of one event loop may share one object.
+    """
+
+    def __init__(self, url: str, secret_key: str, *, timeout: float = 30.0) -> None:
+        project = _project(url, secret_key, timeout)
+        self._http = httpx.AsyncClient(timeout=timeout)
+        self._database = AsyncDatabase(project, self._http)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    aclose = close
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _run(self, call: Call[T]) -> T:
+        return await self._database.run(call)
+
+    async def _change(self, call: Call[T]) -> T:
+        return await self._database.run(call)
+
+
+def _project(url: str, secret_key: str, timeout: float) -> Project:
+    check(timeout=timeout)
+    if not re.match(r"https?://[^/\s]", url):
+        raise ConfigurationError(
+            "The project URL is invalid.",
+            hint="Use the full URL, such as https://<ref>.supabase.co.",
+        )
+    if not is_header_value(secret_key):
+        raise ConfigurationError(
+            "The secret key contains a character that no key has.",
+            hint="Copy it again from the project's API settings.",
+        )
+    return Project(f"{url.rstrip('/')}/rest/v1", secret_key)

@@ -47,3 +47,13 @@ class AdminAudit(Caller):
             user_id: read this user's log instead of the operator's.
         """
         return self._run(audit.get_audit_log(limit, before, user_id=user_id))
+
+
+@documented_by(AdminAudit)
+class AsyncAdminAudit(AsyncCaller):
+    """The twin of :class:`AdminAudit`."""
+
+    async def get_audit_log(
+        self, limit: int = 50, before: UUID | None = None, *, user_id: UUID | None = None
+    ) -> list[AuditEntry]:
+        return await self._run(audit.get_audit_log(limit, before, user_id=user_id))

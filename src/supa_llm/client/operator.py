@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from supa_llm.client.caller import Caller
+from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import operator
 
 
@@ -25,3 +25,14 @@ class Operator(Caller):
             InvalidInputError: the setting does not exist, or its value is not allowed.
         """
         return self._run(operator.set_operator_settings(changes))
+
+
+@documented_by(Operator)
+class AsyncOperator(AsyncCaller):
+    """The twin of :class:`Operator`."""
+
+    async def get_operator_settings(self) -> Mapping[str, Any]:
+        return await self._run(operator.get_operator_settings())
+
+    async def set_operator_settings(self, **changes: Any) -> Mapping[str, Any]:
+        return await self._run(operator.set_operator_settings(changes))

@@ -163,3 +163,42 @@ class AdminPrices(Caller):
             InvalidInputError: an entry is invalid; nothing was changed.
         """
         return self._run(prices.sync_prices(provider, entries, apply))
+
+
+@documented_by(AdminPrices)
+class AsyncAdminPrices(AsyncCaller):
+    """The twin of :class:`AdminPrices`."""
+
+    async def list_prices(self, provider: str | None = None, model: str | None = None) -> list[Price]:
+        return await self._run(prices.list_prices(provider, model))
+
+    async def set_price(
+        self,
+        provider: str,
+        model: str,
+        rates: Mapping[str, Rate],
+        *,
+        valid_from: date | None = None,
+        valid_until: date | None = None,
+        key_source: KeySource | None = None,
+        service_tier: str | None = None,
+    ) -> Price:
+        return await self._run(
+            prices.set_price(
+                provider,
+                model,
+                rates,
+                valid_from,
+                valid_until,
+                key_source=key_source,
+                service_tier=service_tier,
+            )
+        )
+
+    async def end_price(self, price_id: int) -> Price:
+        return await self._run(prices.end_price(price_id))
+
+    async def sync_prices(
+        self, provider: str, entries: Sequence[Mapping[str, Any]], *, apply: bool = False
+    ) -> list[PriceChange]:
+        return await self._run(prices.sync_prices(provider, entries, apply))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supa_llm.client.caller import Caller
+from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import problems
 from supa_llm.values.problems import InstalledVersion, Problem
 
@@ -20,3 +20,14 @@ class Problems(Caller):
     def get_version(self) -> InstalledVersion:
         """The version of supa-llm that the database has, and the database's time."""
         return self._run(problems.get_version())
+
+
+@documented_by(Problems)
+class AsyncProblems(AsyncCaller):
+    """The twin of :class:`Problems`."""
+
+    async def list_problems(self) -> list[Problem]:
+        return await self._run(problems.list_problems())
+
+    async def get_version(self) -> InstalledVersion:
+        return await self._run(problems.get_version())

@@ -191,3 +191,52 @@ class AdminQuotas(Caller):
         admin.set_user_group(user_id, "students")
         """
         self._run(quotas.set_user_group(user_id, group))
+
+
+@documented_by(AdminQuotas)
+class AsyncAdminQuotas(AsyncCaller):
+    """The twin of :class:`AdminQuotas`."""
+
+    async def list_quotas(self, user_id: UUID | None = None) -> list[Quota]:
+        return await self._run(quotas.list_quotas(user_id))
+
+    async def set_quota(
+        self,
+        limit: Decimal | float,
+        unit: QuotaUnit,
+        period: QuotaPeriod,
+        *,
+        user_id: UUID | None = None,
+        group: str | None = None,
+        shared: bool = False,
+        provider: str | None = None,
+        key_source: KeySource | None = None,
+        task: str | None = None,
+        enforced: bool = True,
+        clock: Literal["utc", "user"] = "utc",
+        unpriced: Literal["allow", "refuse"] = "refuse",
+    ) -> Quota:
+        return await self._run(
+            quotas.set_quota(
+                {
+                    "limit": limit,
+                    "unit": unit,
+                    "period": period,
+                    "user_id": str(user_id) if user_id else None,
+                    "group": group,
+                    "shared": shared,
+                    "provider": provider,
+                    "key_source": key_source,
+                    "task": task,
+                    "enforced": enforced,
+                    "clock": clock,
+                    "unpriced": unpriced,
+                }
+            )
+        )
+
+    async def remove_quota(self, quota_id: int) -> None:
+        await self._run(quotas.remove_quota(quota_id))
+
+    async def set_user_group(self, user_id: UUID, group: str | None) -> None:
+        await self._run(quotas.set_user_group(user_id, group))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
 
-from supa_llm.client.caller import Caller
+from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import recalculations
 from supa_llm.values.recalculations import Recalculation
 
@@ -32,4 +32,18 @@ class Recalculations(Caller):
         yield state
         while not state.done:
             state = self._run(recalculations.recalculate_costs(since, until, state.id))
+            yield state
+
+
+@documented_by(Recalculations)
+class AsyncRecalculations(AsyncCaller):
+    """The twin of :class:`Recalculations`."""
+
+    async def recalculate_costs(
+        self, since: date | None = None, until: date | None = None
+    ) -> AsyncIterator[Recalculation]:
+        state = await self._run(recalculations.recalculate_costs(since, until))
+        yield state
+        while not state.done:
+            state = await self._run(recalculations.recalculate_costs(since, until, state.id))
             yield state

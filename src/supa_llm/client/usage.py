@@ -113,12 +113,8 @@ class AsyncUserUsage(AsyncCaller):
     async def list_usage_events(
         self, since: date | None = None, until: date | None = None
     ) -> AsyncIterator[UsageEvent]:
-        until = until or datetime.now(UTC)
-        page = await self._run(usage.list_events(since, until))
-        while page.events:
-            for event in page.events:
-                yield event
-            page = await self._run(usage.list_events(since, until, page.cursor))
+        async for event in _async_read_events(self, since, until):
+            yield event
 
 
 class AdminUsage(Caller):
@@ -189,6 +185,47 @@ class AdminUsage(Caller):
         return self._run(usage.check_usage(since, until))
 
 
+@documented_by(AdminUsage)
+class AsyncAdminUsage(AsyncCaller):
+    """The twin of :class:`AdminUsage`."""
+
+    async def get_usage(
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        bucket: Bucket | None = "day",
+        by: Sequence[Dimension] = ("provider", "model", "task", "key_source"),
+        time_zone: str | None = None,
+        order: Order | None = None,
+        limit: int | None = None,
+        user_id: UUID | None = None,
+        recorded_by: Reporter | None = None,
+    ) -> list[UsageLine]:
+        return await self._run(
+            usage.get_usage(
+                since,
+                until,
+                bucket=bucket,
+                by=by,
+                time_zone=time_zone,
+                order=order,
+                limit=limit,
+                user_id=user_id,
+                recorded_by=recorded_by,
+            )
+        )
+
+    async def list_usage_events(
+        self, since: date | None = None, until: date | None = None, *, user_id: UUID | None = None
+    ) -> AsyncIterator[UsageEvent]:
+        async for event in _async_read_events(self, since, until, user_id):
+            yield event
+
+    async def check_usage(self, since: date | None = None, until: date | None = None) -> UsageCheck:
+        return await self._run(usage.check_usage(since, until))
+
+
 def _read_events(
     caller: Caller, since: date | None, until: date | None, user_id: UUID | None = None
 ) -> Iterator[UsageEvent]:
@@ -197,3 +234,14 @@ def _read_events(
     while page.events:
         yield from page.events
         page = caller._run(usage.list_events(since, until, page.cursor, user_id=user_id))
+
+
+async def _async_read_events(
+    caller: AsyncCaller, since: date | None, until: date | None, user_id: UUID | None = None
+) -> AsyncIterator[UsageEvent]:
+    until = until or datetime.now(UTC)
+    page = await caller._run(usage.list_events(since, until, user_id=user_id))
+    while page.events:
+        for event in page.events:
+            yield event
+        page = await caller._run(usage.list_events(since, until, page.cursor, user_id=user_id))

@@ -111,10 +111,7 @@ class Database:
                 request.request.headers.update(self._project.headers(token))
                 return request.execute().data
             except _EXPECTED as error:
-                failure, pause = failure_of(call, error), retries.pause(error)
-                as_administrator = token is None and self._project.runtime_secret is None
-                if as_administrator and isinstance(failure, NotSignedInError):
-                    failure = _not_an_administrator(call)
+                failure, pause = _failure(self._project, call, token, error), retries.pause(error)
             # Raised outside the except block, so that its context is not the httpx exception, which holds the
             # request headers.
             if pause is None:
@@ -129,8 +126,8 @@ class AsyncDatabase:
         self._project = project
         self._client = postgrest.AsyncPostgrestClient(project.rest_url, http_client=http)
 
-    async def run(self, call: Call[T], token: Secret) -> T:
-        """Run ``call`` as the user of ``token``.
+    async def run(self, call: Call[T], token: Secret | None = None) -> T:
+        """Run ``call`` as the user of ``token``; without one, as the runtime or as an administrator.
 
         Raises:
             SupaLLMError: the database refused the call or could not be reached.
@@ -143,7 +140,7 @@ class AsyncDatabase:
             call = following
         raise _still_changing(call)
 
-    async def _send(self, call: Call[Any], token: Secret) -> Any:
+    async def _send(self, call: Call[Any], token: Secret | None) -> Any:
         retries = Retries(call)
         while True:
             failure: SupaLLMError
@@ -152,7 +149,7 @@ class AsyncDatabase:
                 request.request.headers.update(self._project.headers(token))
                 return (await request.execute()).data
             except _EXPECTED as error:
-                failure, pause = failure_of(call, error), retries.pause(error)
+                failure, pause = _failure(self._project, call, token, error), retries.pause(error)
             if pause is None:
                 raise failure
             await asyncio.sleep(pause)
@@ -206,6 +203,14 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
                 f"The arguments of {call.name} are not valid JSON.",
                 hint="Use strings, finite numbers, booleans, None, lists and mappings.",
             )
+
+
+def _failure(project: Project, call: Call[Any], token: Secret | None, error: Exception) -> SupaLLMError:
+    failure = failure_of(call, error)
+    as_administrator = token is None and project.runtime_secret is None
+    if as_administrator and isinstance(failure, NotSignedInError):
+        return _not_an_administrator(call)
+    return failure
 
 
 def _still_changing(call: Call[Any]) -> DatabaseUnavailableError:

@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from supa_llm.client import key_check
 from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.session import AccessToken
 from supa_llm.database import key_checks, routes
 from supa_llm.database.transport import AsyncDatabase, Project
 from supa_llm.errors import InvalidInputError, NotFoundError, NotSignedInError, SupaLLMError
-from supa_llm.panel import key_check
 from supa_llm.values.secrets import Secret
 
 #: Enough for any key and for any change of a user's settings.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -92,21 +92,20 @@ _RULES: Mapping[str, Rule] = {
     "fallbacks": _optional(("a list of strings such as 'provider' or 'provider/model'", _list_of(str))),
     "flush_timeout": _FROM_ZERO,
     "group": _optional(_TEXT),
-    "idle_timeout": _SECONDS,
     "ids": _optional(("a list of uuid.UUID", _list_of(UUID))),
     "key": _TEXT,
     "key_source": _optional(_TEXT),
     "limit of a quota": ("a number of at least 0", _is_amount),
     "limit": ("an integer", _number(-math.inf, whole=True)),  # the database checks the range
-    "max_event_bytes": _COUNT,
-    "max_response_bytes": _COUNT,
     "max_retries": ("an integer from 0 to 10", _number(0, 10, whole=True)),
     "max_retry_wait": _FROM_ZERO,
     "max_tokens": _optional(_COUNT),
     "model": _optional(_TEXT),
+    "name": _TEXT,
     "needs": ("a list of strings", _list_of(str)),
     "operator_keys": _optional(("a mapping of provider IDs to keys", _is_keys)),
     "order": _optional(_TEXT),
+    "overlap": ("a datetime.timedelta", _is(timedelta)),  # the database checks the range
     "recorded_by": _optional(_TEXT),
     "price_id": ("the integer ID of a price", _number(-math.inf, whole=True)),
     "prompt": ("a string that is not blank, or a list of messages in the OpenAI format", _is_prompt),

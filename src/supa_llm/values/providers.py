@@ -14,7 +14,17 @@ class Provider(Row):
     """A provider in the catalog.
 
     Attributes:
+        base_url: where requests and keys are sent.
+        key_header: header that carries the key, after ``key_scheme``.
+        key_pattern: regular expression that a key must match.
         key_url: page where users create a key; empty if unknown.
+        key_check_path: path below ``base_url`` that accepts only a valid key; None for the list of models.
+        task_models: model by task; other tasks use ``default_model``.
+        model_pattern: regular expression for its model names, to route requests for a bare model name.
+        model_prefixes: prefixes that are not part of a model's name.
+        parameter_names: parameter of OpenAI → the provider's name for it; None if it is not sent.
+        position: order of providers that a user has not ordered.
+        enabled: False if it serves no requests.
     """
 
     id: str
@@ -26,6 +36,15 @@ class Provider(Row):
     task_models: Mapping[str, str]
     key_example: str
     key_url: str
+    key_header: str
+    key_scheme: str
+    key_pattern: str
+    key_check_path: str | None
+    model_pattern: str | None
+    model_prefixes: tuple[str, ...]
+    parameter_names: Mapping[str, str | None]
+    position: int
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)

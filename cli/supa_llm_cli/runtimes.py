@@ -1,0 +1,159 @@
+"""`supa-llm runtimes`: the processes that run requests for users, and their secrets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from supa_llm.errors import NotFoundError
+from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
+from supa_llm_cli.project import administrator
+from supa_llm_cli.secret_files import require_writable, set_variable
+from supa_llm_cli.tables import print_json, print_table
+
+if TYPE_CHECKING:
+    from supa_llm import Admin, Runtime, RuntimeSecret
+
+app = typer.Typer(
+    name="runtimes",
+    help="Register the servers that run requests for users, and rotate or revoke their secrets.",
+    no_args_is_help=True,
+)
+
+_VARIABLE = "SUPA_LLM_RUNTIME_SECRET"
+
+OneRuntime = Annotated[
+    str, typer.Argument(metavar="RUNTIME", help="Name or ID from `supa-llm runtimes list`.")
+]
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"Set {_VARIABLE} in this file (mode 0600) instead of printing the secret.",
+        show_default=False,
+    ),
+]
+
+
+@app.command("list")
+def list_(
+    show_all: Annotated[bool, typer.Option("--all", help="Include revoked runtimes.")] = False,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """List runtimes, with the time of their last request."""
+    with administrator(url, directory) as admin:
+        runtimes = [it for it in admin.list_runtimes() if show_all or it.revoked_at is None]
+    if as_json:
+        print_json([asdict(it) for it in runtimes])
+    elif runtimes:
+        print_table(("name", "registered (UTC)", "last seen (UTC)", "status", "id"), [*map(_row, runtimes)])
+    else:
+        typer.echo("No runtimes. Register your server: supa-llm runtimes add NAME")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="Name, such as app-server. Each runtime has its own.")],
+    env_file: EnvFile = None,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Register a runtime. Its secret is shown only once."""
+    if env_file:
+        require_writable(env_file)
+    with administrator(url, directory) as admin:
+        _show(admin.register_runtime(name), env_file, as_json, f"Registered the runtime {name}.")
+
+
+@app.command()
+def rotate(
+    runtime: OneRuntime,
+    overlap: Annotated[
+        float, typer.Option(min=0, max=720, help="Hours for which the previous secret stays valid.")
+    ] = 24,
+    env_file: EnvFile = None,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Give a runtime a new secret. It is shown only once.
+
+    Its processes may use the previous secret for --overlap hours. After a leak, pass --overlap 0.
+    """
+    if env_file:
+        require_writable(env_file)
+    with administrator(url, directory) as admin:
+        found = _find(admin, runtime)
+        rotated = admin.rotate_runtime(found.id, overlap=timedelta(hours=overlap))
+        until = f"{rotated.previous_until:%Y-%m-%d %H:%M}"
+        _show(
+            rotated,
+            env_file,
+            as_json,
+            f"Rotated the secret of the runtime {found.name}. The previous one is valid until {until} UTC.",
+        )
+
+
+@app.command()
+def revoke(
+    runtime: OneRuntime,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = None,
+    directory: Directory = HOME,
+) -> None:
+    """Revoke a runtime. It may use the keys that it holds until their lease ends."""
+    with administrator(url, directory) as admin:
+        found = _find(admin, runtime)
+        if dry_run:
+            typer.echo(f"Would revoke the runtime {found.name} ({found.id}).")
+            return
+        if not yes:
+            typer.confirm(f"Revoke the runtime {found.name} ({found.id})?", abort=True)
+        admin.revoke_runtime(found.id)
+    typer.echo(f"Revoked the runtime {found.name}.")
+
+
+def _find(admin: Admin, runtime: str) -> Runtime:
+    """Return the runtime with this name or ID that is not revoked."""
+    active = [it for it in admin.list_runtimes() if it.revoked_at is None]
+    for it in active:
+        if it.name == runtime or str(it.id) == runtime.lower():
+            return it
+    names = ", ".join(it.name for it in active) or "none"
+    raise NotFoundError(f"Runtime {runtime} does not exist.", hint=f"Runtimes: {names}.")
+
+
+def _show(registered: RuntimeSecret, env_file: Path | None, as_json: bool, done: str) -> None:
+    secret = registered.secret.reveal()
+    if env_file:
+        set_variable(env_file, _VARIABLE, secret)
+    if as_json:
+        shown = {"id": registered.id, "name": registered.name, "previous_until": registered.previous_until}
+        print_json(shown if env_file else {**shown, "secret": secret})
+        return
+    # Standard output has only the variable, so that it can be appended to a file.
+    typer.echo(done, err=env_file is None)
+    typer.echo(f"{_VARIABLE} is set in {env_file}." if env_file else f"{_VARIABLE}={secret}")
+
+
+def _row(runtime: Runtime) -> tuple[object, ...]:
+    if runtime.revoked_at:
+        status = f"revoked {runtime.revoked_at:%Y-%m-%d}"
+    elif runtime.previous_until:
+        status = f"previous secret until {runtime.previous_until:%Y-%m-%d %H:%M}"
+    else:
+        status = ""
+    return (
+        runtime.name,
+        f"{runtime.created_at:%Y-%m-%d %H:%M}",
+        f"{runtime.last_seen_at:%Y-%m-%d %H:%M}" if runtime.last_seen_at else "never",
+        status,
+        runtime.id,
+    )

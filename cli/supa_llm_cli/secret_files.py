@@ -1,0 +1,60 @@
+"""Secrets in files that only their owner can read."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from supa_llm.errors import ConfigurationError
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file with mode 0600, replacing an older one at once.
+
+    Raises:
+        ConfigurationError: code ``file_unwritable``: the file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def set_variable(path: Path, name: str, value: str) -> None:
+    """Set a variable in a file of environment variables; its other lines stay.
+
+    Raises:
+        ConfigurationError: code ``file_unwritable``: the file cannot be read or written.
+    """
+    try:
+        lines = path.read_text().splitlines() if path.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise unwritable(path, error) from error
+    kept = [line for line in lines if not re.match(rf"\s*(export\s+)?{re.escape(name)}\s*=", line)]
+    write_private(path, "\n".join([*kept, f"{name}={value}"]) + "\n")
+
+
+def require_writable(path: Path) -> None:
+    """Raise unless a file can be written there, so that no secret is made that cannot be kept.
+
+    Raises:
+        ConfigurationError: code ``file_unwritable``.
+    """
+    folder = path.absolute().parent
+    if path.is_dir() or not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.R_OK)):
+        raise unwritable(path, OSError("it is a folder, or permission is missing"))
+
+
+def unwritable(path: Path, error: Exception) -> ConfigurationError:
+    """Return the error for a file that cannot be written."""
+    return ConfigurationError(
+        f"Cannot write {path}: {getattr(error, 'strerror', None) or error}.",
+        code="file_unwritable",
+        hint="Choose a file in an existing folder that you can write to.",
+    )
