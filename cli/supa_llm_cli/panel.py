@@ -34,8 +34,8 @@ def panel(
 ) -> None:
     """Serve the settings panel, with sign-in, on this machine only. Press Ctrl-C to stop it.
 
-    Provider keys in the environment (OPENAI_API_KEY, …) are used as the operator's keys. The panel shows
-    which providers have one, and never the key.
+    Provider keys in the environment (SUPA_LLM_OPENAI_API_KEY or OPENAI_API_KEY, …) are used as the operator's
+    keys. The panel shows which providers have one, and never the key.
     """
     if importlib.util.find_spec("starlette") is None or importlib.util.find_spec("uvicorn") is None:
         raise ConfigurationError(

@@ -33,7 +33,7 @@ def test_the_panel_prints_its_url_and_ends_on_a_signal(
     stack: Stack, tmp_path: Path, end: signal.Signals
 ) -> None:
     named = {"SUPABASE_URL": stack.api_url, "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key}
-    offers = {"SUPA_LLM_RUNTIME_SECRET": "slr_not_a_secret", "GROQ_API_KEY": "gsk_operators_own"}
+    offers = {"SUPA_LLM_RUNTIME_SECRET": "slr_not_a_secret", "SUPA_LLM_GROQ_API_KEY": "gsk_operators_own"}
     with panel(tmp_path, "--port", "0", **named, **offers) as process:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())

@@ -198,7 +198,7 @@ def test_a_busy_user_resolves_a_route_once(llm: SupaLLM, user: User, monkeypatch
 def test_the_operators_key_serves_a_user_without_keys(
     stack: Stack, providers: Emulator, new_user: Callable[[], User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", key_for("openai", 99))
+    monkeypatch.setenv("SUPA_LLM_OPENAI_API_KEY", key_for("openai", 99))
     user = new_user()
     secret = stack.admin("register_llm_runtime", p_name=unique("app"))["secret"]
     with SupaLLM(user.client(), runtime_secret=secret) as llm:

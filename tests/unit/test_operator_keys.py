@@ -29,6 +29,26 @@ def test_googles_key_has_two_names_and_geminis_comes_first(monkeypatch: pytest.M
     assert revealed(OperatorKeys())["google"] == "first"
 
 
+def test_a_prefixed_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY"):
+        monkeypatch.setenv(name, "plain")
+    monkeypatch.setenv("SUPA_LLM_OPENAI_API_KEY", "prefixed")
+    monkeypatch.setenv("SUPA_LLM_GOOGLE_API_KEY", "prefixed")
+    monkeypatch.setenv("SUPA_LLM_MY_HOST_API_KEY", "prefixed")
+    monkeypatch.setenv("SUPA_LLM_MISTRAL_API_KEY", " ")
+    monkeypatch.setenv("SUPA_LLM_API_KEY", "nameless")
+    assert revealed(OperatorKeys()) == {
+        **dict.fromkeys(("openai", "google", "my-host", "my_host"), "prefixed"),
+        **dict.fromkeys(("gemini", "groq", "mistral"), "plain"),
+    }
+
+
+def test_a_warning_names_the_prefixed_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPA_LLM_OPENAI_API_KEY", "sk 1")
+    with pytest.warns(RuntimeWarning, match="SUPA_LLM_OPENAI_API_KEY"):
+        OperatorKeys()
+
+
 def test_explicit_keys_replace_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     assert OperatorKeys({}).providers == ()

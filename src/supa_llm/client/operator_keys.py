@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 
 from supa_llm.values.secrets import Secret
 
+#: SDKs of providers read the names without this prefix, and would send requests with the operator's keys.
+_PREFIX = "SUPA_LLM_"
 _VARIABLE = re.compile(r"([A-Z][A-Z0-9_]{0,31})_API_KEY")
 #: Names that precede ``<ID>_API_KEY`` for a provider.
 _OTHER_NAMES = {"google": ("GEMINI_API_KEY",)}
@@ -20,7 +22,8 @@ class OperatorKeys:
     Args:
         keys: provider ID → key. None reads the environment: ``OPENAI_API_KEY`` for the provider ``openai``,
             ``MY_HOST_API_KEY`` for ``my-host`` (or ``my_host``), and ``GEMINI_API_KEY`` or else
-            ``GOOGLE_API_KEY`` for ``google``. An empty mapping offers no key.
+            ``GOOGLE_API_KEY`` for ``google``, each first with the prefix ``SUPA_LLM_``. An empty mapping
+            offers no key.
 
     Blank values are ignored. So are values that an HTTP header cannot carry, with a warning that names the
     variable.
@@ -50,13 +53,19 @@ class OperatorKeys:
 
 def _environment() -> Iterator[tuple[str, str, str]]:
     """Provider ID, variable and value; the preferred variable of a provider first."""
-    for provider, names in _OTHER_NAMES.items():
-        for name in names:
-            yield provider, name, os.environ.get(name, "")
-    for name, value in os.environ.items():
-        if match := _VARIABLE.fullmatch(name):
-            for provider in {match[1].lower(), match[1].lower().replace("_", "-")}:
-                yield provider, name, value
+    for prefix in (_PREFIX, ""):
+        variables = {
+            name.removeprefix(prefix): value
+            for name, value in os.environ.items()
+            if name.startswith(_PREFIX) is bool(prefix)
+        }
+        for provider, names in _OTHER_NAMES.items():
+            for name in names:
+                yield provider, prefix + name, variables.get(name, "")
+        for name, value in variables.items():
+            if match := _VARIABLE.fullmatch(name):
+                for provider in {match[1].lower(), match[1].lower().replace("_", "-")}:
+                    yield provider, prefix + name, value
 
 
 def _usable(name: str, key: str) -> bool:

@@ -36,8 +36,8 @@ class SupaLLM(UserLLM):
         sb: the app's client; a publishable key is enough.
         runtime_secret: secret that makes this process a runtime of the operator; None reads
             ``SUPA_LLM_RUNTIME_SECRET``.
-        operator_keys: provider ID → the operator's own key. None reads ``OPENAI_API_KEY``, ``GROQ_API_KEY``
-            and so on (``<PROVIDER>_API_KEY``) from the environment; ``{}`` offers none.
+        operator_keys: provider ID → the operator's own key. None reads ``SUPA_LLM_OPENAI_API_KEY`` or else
+            ``OPENAI_API_KEY``, and so on for each provider, from the environment; ``{}`` offers none.
         settings_ttl: seconds for which settings are cached. Routes are cached for their lease.
         timeout: seconds for a whole request; for a stream, until its first content.
         attempt_timeout: seconds for one candidate before the next one is tried.

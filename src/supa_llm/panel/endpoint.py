@@ -52,7 +52,7 @@ def panel_endpoint(
         url: URL of the Supabase project.
         runtime_secret: secret of this server if it is a registered runtime; None reads
             ``SUPA_LLM_RUNTIME_SECRET``.
-        operator_keys: provider ID → key; None reads the environment (``OPENAI_API_KEY``, …).
+        operator_keys: provider ID → key; None reads the environment (``SUPA_LLM_OPENAI_API_KEY``, …).
         origins: origins of pages on other hosts that may call it, such as ``https://app.example.com``.
         http_client: HTTP client for providers, with proxies or certificates; the app closes it.
     """
