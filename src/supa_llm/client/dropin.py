@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 OnReceipt = Callable[[Receipt], object]
 
 #: This host cannot exist (RFC 2606), so a request that bypasses the transport goes nowhere.
-_BASE_URL = "https://supa-llm.invalid/v1"
+BASE_URL = "https://supa-llm.invalid/v1"
 _SUPPORTED = "POST /chat/completions, POST /responses, POST /embeddings, GET /models and GET /models/{model}"
 _KINDS: Mapping[str, Kind] = {
     "/chat/completions": "chat",
@@ -108,13 +108,13 @@ def openai(
         from openai import OpenAI
     except ImportError:
         raise _no_openai() from None
-    retries = _retries(options, retries)
+    retries = retries_of(options, retries)
     transport = EngineTransport(
         new_account, engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
     )
     # It accepts an httpx client too, although it is typed for httpx2.
     client: Any = httpx.Client(transport=transport, trust_env=False)
-    return OpenAI(http_client=client, **_defaults(options, timeouts))
+    return OpenAI(http_client=client, **client_options(timeouts, options))
 
 
 def async_openai(
@@ -128,16 +128,35 @@ def async_openai(
     **options: Any,
 ) -> AsyncOpenAI:
     """An ``openai.AsyncOpenAI`` client that runs through the engine. See :func:`openai`."""
+    retries = retries_of(options, retries)
+    transport = AsyncEngineTransport(
+        new_account, engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
+    )
+    return async_client(transport, timeouts, options)
+
+
+def async_client(
+    transport: httpx.AsyncBaseTransport, timeouts: Timeouts, options: Mapping[str, Any]
+) -> AsyncOpenAI:
+    """An ``openai.AsyncOpenAI`` client that sends its requests to a transport."""
     try:
         from openai import AsyncOpenAI
     except ImportError:
         raise _no_openai() from None
-    retries = _retries(options, retries)
-    transport = AsyncEngineTransport(
-        new_account, engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
-    )
     client: Any = httpx.AsyncClient(transport=transport, trust_env=False)
-    return AsyncOpenAI(http_client=client, **_defaults(options, timeouts))
+    return AsyncOpenAI(http_client=client, **client_options(timeouts, options))
+
+
+def client_options(timeouts: Timeouts, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an openai client: the caller's ``options``, and supa-llm's."""
+    # The openai package requires a key; nothing reads this one.
+    defaults = {"api_key": "supa-llm", "timeout": timeouts.total}
+    return {**defaults, **options, "base_url": BASE_URL, "max_retries": 0}
+
+
+def retries_of(options: Mapping[str, Any], retries: Retries) -> Retries:
+    """The engine's retries of an openai client: ``max_retries`` of its options, if it is there."""
+    return replace(retries, most=options["max_retries"]) if "max_retries" in options else retries
 
 
 class EngineTransport(httpx.BaseTransport):
@@ -169,7 +188,7 @@ class EngineTransport(httpx.BaseTransport):
             stream = ChatStream(self._engine.items(account, requested.call)).open()
             return requested.stream(stream, _Body(stream, self._on_receipt))
         except SupaLLMError as error:
-            return _error_response(error, request, self._on_receipt)
+            return error_response(error, request, self._on_receipt)
 
 
 class AsyncEngineTransport(httpx.AsyncBaseTransport):
@@ -201,7 +220,7 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
             stream = await AsyncChatStream(self._engine.items(account, requested.call)).open()
             return requested.stream(stream, _AsyncBody(stream, self._on_receipt))
         except SupaLLMError as error:
-            return _error_response(error, request, self._on_receipt)
+            return error_response(error, request, self._on_receipt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +237,7 @@ class _Requested:
         cls, request: httpx.Request, task: str | None, timeouts: Timeouts, retries: Retries
     ) -> _Requested:
         task = request.headers.get("x-llm-task") or task
-        path = request.url.path.removeprefix(httpx.URL(_BASE_URL).path)
+        path = request.url.path.removeprefix(httpx.URL(BASE_URL).path)
         if request.method == "GET" and re.fullmatch("/models(/.+)?", path):
             return cls(path, None, task)
         if request.method != "POST" or path not in _KINDS:
@@ -334,16 +353,6 @@ class _AsyncBody(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-def _defaults(options: Mapping[str, Any], timeouts: Timeouts) -> dict[str, Any]:
-    # The openai package requires a key; nothing reads this one.
-    defaults = {"api_key": "supa-llm", "timeout": timeouts.total}
-    return {**defaults, **options, "base_url": _BASE_URL, "max_retries": 0}
-
-
-def _retries(options: Mapping[str, Any], retries: Retries) -> Retries:
-    return replace(retries, most=options["max_retries"]) if "max_retries" in options else retries
-
-
 def _no_openai() -> ConfigurationError:
     return ConfigurationError(
         "The official openai package is not installed.",
@@ -401,8 +410,8 @@ def _report(on_receipt: OnReceipt | None, error: SupaLLMError) -> None:
         on_receipt(error.receipt)
 
 
-def _error_response(
-    error: SupaLLMError, request: httpx.Request, on_receipt: OnReceipt | None
+def error_response(
+    error: SupaLLMError, request: httpx.Request, on_receipt: OnReceipt | None = None
 ) -> httpx.Response:
     """The HTTP response for which the openai client raises the error that existing code expects."""
     if request.method == "GET" and error.code == "unknown_model":

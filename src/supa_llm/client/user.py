@@ -8,8 +8,8 @@ from typing import TypeVar
 from supa_llm.client.account import AsyncUserAccount, UserAccount
 from supa_llm.client.alerts import Alerts, AsyncAlerts
 from supa_llm.client.audit import AsyncAudit, Audit
-from supa_llm.client.chat import AsyncChat, Chat
 from supa_llm.client.keys import AsyncKeys, Keys
+from supa_llm.client.libraries import AsyncLibraries, Libraries
 from supa_llm.client.prices import AsyncPrices, Prices
 from supa_llm.client.providers import AsyncProviders, Providers
 from supa_llm.client.quotas import AsyncQuotas, Quotas
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class UserLLM(
-    UserSettings, Providers, Keys, Routes, Chat, UserUsage, Requests, Prices, Quotas, Alerts, Audit
+    UserSettings, Providers, Keys, Routes, Libraries, UserUsage, Requests, Prices, Quotas, Alerts, Audit
 ):
     """One user's LLM settings and requests, from :meth:`SupaLLM.for_user`. It needs no closing.
 
@@ -77,7 +77,7 @@ class AsyncUserLLM(
     AsyncProviders,
     AsyncKeys,
     AsyncRoutes,
-    AsyncChat,
+    AsyncLibraries,
     AsyncUserUsage,
     AsyncRequests,
     AsyncPrices,
