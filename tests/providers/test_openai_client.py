@@ -1,4 +1,4 @@
-"""The official openai client, and a library that uses it, run on the engine against an emulator."""
+"""The official openai client runs on the engine against an emulator."""
 
 from __future__ import annotations
 
@@ -181,41 +181,6 @@ async def test_it_falls_back_unnoticed(to: Providers) -> None:
     assert [chunk async for chunk in stream]
     for attempts in (account.attempts, asynchronous.attempts):
         assert [it.error_class for it in attempts] == ["auth", None]
-
-
-async def test_an_agent_library_runs_on_it(to: Providers) -> None:
-    """pydantic-ai with an AsyncOpenAI client: tools, typed output and streams use the engine."""
-    ai = pytest.importorskip("pydantic_ai")
-    models = pytest.importorskip("pydantic_ai.models.openai")
-    providers = pytest.importorskip("pydantic_ai.providers.openai")
-    account = AsyncMemoryAccount((to("openai"), to("groq")))
-    model = models.OpenAIChatModel(
-        "auto", provider=providers.OpenAIProvider(openai_client=async_client(account))
-    )
-
-    agent = ai.Agent(model, output_type=City)
-    to.emulator.fail(429, path="/v1/*")
-    paris = {"name": "Paris", "people": 2}
-    to.emulator.script({"type": "reply", "tool_calls": [{"name": "final_result", "arguments": paris}]})
-    result = await agent.run("Which city?")
-    assert result.output == City(name="Paris", people=2)
-    assert [(it.provider, it.error_class) for it in account.attempts] == [
-        ("openai", "rate_limited"),
-        ("groq", None),
-    ]
-
-    called: list[str] = []
-
-    def get_weather(city: str) -> str:
-        """The weather of a city."""
-        called.append(city)
-        return f"21 degrees in {city}"
-
-    helper = ai.Agent(model, tools=[get_weather])
-    async with helper.run_stream("What is the weather in Paris?") as streamed:
-        text = "".join([piece async for piece in streamed.stream_text(delta=True)])
-    assert called == ["mock-city"]
-    assert text
 
 
 @pytest.mark.parametrize("provider", CATALOG)

@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 
 from supa_llm.client.answers import AsyncChatStream, ChatAnswer, ChatStream, Embeddings
+from supa_llm.client.libraries import AsyncLibraries, Libraries
 from supa_llm.engine import AsyncEngine, Engine, ModelCall, Retries, Timeouts
 from supa_llm.errors import SupaLLMError
 from supa_llm.values.receipts import Attempt
@@ -113,6 +114,50 @@ class AsyncMemoryAccount(_Account):
 
     async def explain_route(self, task: str | None, model: str | None = None) -> Route:
         return self.resolve(task, model, ("chat",))
+
+
+class MemoryUser(Libraries):
+    """A user of a SupaLLM, whose requests an engine runs for an account in memory."""
+
+    def __init__(self, account: MemoryAccount, engine: Engine) -> None:
+        self.account = account
+        self._made = engine
+
+    @property
+    def _engine(self) -> Engine:
+        return self._made
+
+    def _account(self) -> MemoryAccount:
+        return self.account
+
+    def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
+        return Timeouts()
+
+    @property
+    def _retries(self) -> Retries:
+        return Retries()
+
+
+class AsyncMemoryUser(AsyncLibraries):
+    """A user of an AsyncSupaLLM, likewise."""
+
+    def __init__(self, account: AsyncMemoryAccount, engine: AsyncEngine) -> None:
+        self.account = account
+        self._made = engine
+
+    @property
+    def _engine(self) -> AsyncEngine:
+        return self._made
+
+    def _account(self) -> AsyncMemoryAccount:
+        return self.account
+
+    def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
+        return Timeouts()
+
+    @property
+    def _retries(self) -> Retries:
+        return Retries()
 
 
 Reply = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
