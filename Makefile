@@ -4,10 +4,11 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 INSTALLED := .venv/installed
+LIBRARIES := .venv/libraries
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots unit lint test test-containers check format docs migration freeze bench lock db-lint clean
+.PHONY: help quickstart panel screenshots unit lint test test-libraries test-containers check format docs migration freeze bench lock db-lint clean
 
 help:
 	@echo 'make quickstart       install, start a local stack, run the end-to-end demo'
@@ -22,6 +23,7 @@ help:
 	@echo 'make panel            build the settings panel'
 	@echo 'make screenshots      take the screenshots of the guides'
 	@echo 'make bench            measure speed (ONLY=name for one figure)'
+	@echo 'make test-libraries   run the tests of libraries with the oldest openai package'
 	@echo 'make test-containers  run the integration tests on container images (needs Docker)'
 	@echo 'make db-lint          run supabase db lint and db advisors (needs root on Debian)'
 	@echo 'make lock             update the locked dependency versions'
@@ -40,6 +42,11 @@ unit: $(INSTALLED)
 # Two processes, each with its own stack. The tests of a file share fixtures, so they run in one process.
 test: $(INSTALLED) $(PANEL)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# LlamaIndex and instructor do not take the newest openai package, so they have a lock of their own.
+test-libraries: $(LIBRARIES)/installed
+	PYTHONPATH=src:cli $(LIBRARIES)/bin/python -m pytest tests/providers/libraries \
+		tests/providers/test_openai_client.py tests/unit/test_dropin*.py $(ARGS)
 
 test-containers: $(INSTALLED)
 	$(BIN)/python -m tests.containers tests/database tests/integration $(ARGS)
@@ -78,12 +85,11 @@ db-lint: $(INSTALLED)
 	.ci/db-lint
 
 # Locks versions and hashes of all dependencies, for every platform and independent of the package index.
-lock:
-	$(PYTHON) -m venv .venv/lock
-	.venv/lock/bin/pip install --quiet uv
-	.venv/lock/bin/uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-config --no-header --quiet \
-		--upgrade --output-file requirements.lock
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-config --no-header --quiet --upgrade
+lock: $(INSTALLED)
+	$(LOCK) --group dev --extra demo --output-file requirements.lock
+	$(LOCK) --group libraries --output-file requirements-libraries.lock
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'supa-llm needs Python 3.11 or newer with its venv module (Debian: python3-venv).'; exit 1; }
@@ -91,6 +97,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(LIBRARIES)/installed: requirements-libraries.lock $(INSTALLED)
+	@echo 'Installing libraries into $(LIBRARIES) …'
+	@$(BIN)/python -m venv --clear --without-pip $(LIBRARIES)
+	@$(BIN)/uv pip install --quiet --no-config --python $(LIBRARIES) --only-binary :all: --require-hashes \
+		-r requirements-libraries.lock
 	@touch $@
 
 $(PANEL): $(INSTALLED) $(PANEL_SOURCES)
