@@ -14,6 +14,8 @@ from supa_llm import Admin, SupaLLM
 from tests.support import ROOT, Emulator, Stack, User, key_for
 
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: tests/providers/libraries runs it, where all libraries are installed.
+_LIBRARIES = ROOT / "docs" / "libraries.md"
 #: Address of the provider emulator in the guides.
 _EMULATOR = "http://127.0.0.1:8000"
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -43,7 +45,12 @@ def unchanged(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None]:
 
 @pytest.mark.usefixtures("unchanged")
 @pytest.mark.parametrize(
-    "guide", [pytest.param(guide, id=guide.name) for guide in GUIDES if next(blocks(guide), None)]
+    "guide",
+    [
+        pytest.param(guide, id=guide.name)
+        for guide in GUIDES
+        if guide != _LIBRARIES and next(blocks(guide), None)
+    ],
 )
 def test_its_python_runs(
     guide: Path,

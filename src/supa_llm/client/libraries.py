@@ -109,9 +109,7 @@ class Libraries(_Options, Chat):
         transport = self._transport(task, on_receipt, self._retries)
         return transport, _ThreadedTransport(transport)
 
-    def _transport(
-        self, task: str | None, on_receipt: OnReceipt | None, retries: Retries
-    ) -> EngineTransport:
+    def _transport(self, task: str | None, on_receipt: OnReceipt | None, retries: Retries) -> EngineTransport:
         timeouts = self._timeouts(None, None)
         return EngineTransport(
             self._account, self._engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt

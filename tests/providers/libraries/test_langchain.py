@@ -86,11 +86,11 @@ async def test_embeddings(any_llm: MemoryUser | AsyncMemoryUser) -> None:
 async def test_a_failed_candidate_falls_back(
     any_llm: MemoryUser | AsyncMemoryUser, emulator: Emulator
 ) -> None:
-    emulator.fail(429, path="/v1/*")
+    emulator.fail(401, path="/v1/*")
     model = ChatOpenAI(model="auto", **any_llm.langchain_options())
     assert (await model.ainvoke(QUESTION)).content
     assert [(it.provider, it.error_class) for it in any_llm.account.attempts] == [
-        ("openai", "rate_limited"),
+        ("openai", "auth"),
         ("groq", None),
     ]
 

@@ -42,13 +42,13 @@ async def test_tools_and_a_stream(any_llm: MemoryUser | AsyncMemoryUser) -> None
 
 
 async def test_typed_output(any_llm: MemoryUser | AsyncMemoryUser, emulator: Emulator) -> None:
-    emulator.fail(429, path="/v1/*")
+    emulator.fail(401, path="/v1/*")
     paris = {"name": "Paris", "people": 2}
     emulator.script({"type": "reply", "tool_calls": [{"name": "final_result", "arguments": paris}]})
     result = await Agent(model(any_llm), output_type=City).run(QUESTION)
     assert result.output == City(name="Paris", people=2)
     assert [(it.provider, it.error_class) for it in any_llm.account.attempts] == [
-        ("openai", "rate_limited"),
+        ("openai", "auth"),
         ("groq", None),
     ]
     async with Agent(model(any_llm), output_type=NativeOutput(City)).run_stream(QUESTION) as streamed:
