@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import openai
 import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
@@ -64,7 +66,7 @@ async def test_streamed_tools(any_llm: MemoryUser | AsyncMemoryUser) -> None:
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])
-async def test_structured_output(any_llm: MemoryUser | AsyncMemoryUser, method: str) -> None:
+async def test_structured_output(any_llm: MemoryUser | AsyncMemoryUser, method: Any) -> None:
     model = ChatOpenAI(model="auto", **any_llm.langchain_options())
     structured = model.with_structured_output(City, method=method)
     assert await structured.ainvoke("Which city?") == MOCK_CITY
