@@ -37,6 +37,14 @@ def test_make_help_lists_every_command() -> None:
     assert set(phony[1].split()) - set(listed) == {"help", "clean"}
 
 
+def test_libraries_are_tested_with_the_oldest_openai_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (extra,) = project["project"]["optional-dependencies"]["openai"]
+    oldest = extra.replace(">=", "==")
+    assert oldest in project["dependency-groups"]["libraries"]
+    assert f"\n{oldest}.0 " in (ROOT / "requirements-libraries.lock").read_text()
+
+
 def test_the_panel_has_the_version_of_the_package() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert json.loads((ROOT / "panel" / "package.json").read_text())["version"] == version

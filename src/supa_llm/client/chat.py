@@ -167,7 +167,7 @@ class Chat(ABC):
             on_receipt: called with the receipt of each request when it ends.
             options: arguments of ``openai.OpenAI``, such as ``timeout`` in seconds and ``max_retries``.
 
-        :class:`AsyncSupaLLM` has ``async_openai()``, which returns an ``openai.AsyncOpenAI``.
+        ``async_openai()`` returns an ``openai.AsyncOpenAI``.
 
         Raises:
             ConfigurationError: the openai package is not installed (code ``missing_extra``).

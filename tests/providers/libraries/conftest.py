@@ -48,8 +48,8 @@ def any_llm(
 
 
 @pytest.fixture(autouse=True)
-def _poisoned(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Iterator[None]:
-    """Offer the operator's key and other addresses, and fail a test that connects elsewhere."""
+def strays(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Iterator[list[Any]]:
+    """Addresses that a test calls past supa-llm; there must be none. The operator's key is in every trap."""
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
         monkeypatch.setenv(name, "sk-operator")
     for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
@@ -76,6 +76,6 @@ def _poisoned(monkeypatch: pytest.MonkeyPatch, emulator: Emulator) -> Iterator[N
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
     monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
-    yield
+    yield strays
     assert strays == []
     assert "sk-operator" not in str(emulator.requests())

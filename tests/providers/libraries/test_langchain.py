@@ -38,6 +38,23 @@ def test_a_chat_and_a_stream(llm: MemoryUser, emulator: Emulator) -> None:
     assert [task for task, _, _ in llm.account.asked] == ["code", "code"]
 
 
+async def test_without_the_options_a_call_leaves(llm: MemoryUser, strays: list[Any]) -> None:
+    """The hazard that the fixture ``strays`` detects: LangChain makes the client that it is not given."""
+    model = ChatOpenAI(model="auto", http_client=llm.langchain_options()["http_client"], max_retries=0)
+    assert model.invoke(QUESTION).content
+    with pytest.raises(openai.APIConnectionError):
+        await model.ainvoke(QUESTION)
+    assert strays.pop() == ("127.0.0.1", 9)
+
+
+async def test_the_responses_api(any_llm: MemoryUser | AsyncMemoryUser, emulator: Emulator) -> None:
+    emulator.script({"type": "reply", "text": "It is warm.", "times": 2})
+    model = ChatOpenAI(model="auto", use_responses_api=True, **any_llm.langchain_options())
+    assert (await model.ainvoke(QUESTION)).text == "It is warm."
+    assert "".join([chunk.text async for chunk in model.astream(QUESTION)]) == "It is warm."
+    assert [it.key_source for it in any_llm.account.attempts] == ["user", "user"]
+
+
 async def test_an_asynchronous_chat_and_stream(
     any_llm: MemoryUser | AsyncMemoryUser, emulator: Emulator
 ) -> None:
