@@ -1,4 +1,4 @@
-"""The official openai client runs on the engine against an emulator."""
+"""The official openai client, and a library that uses it, run on the engine against an emulator."""
 
 from __future__ import annotations
 
