@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
 
 from supa_llm.client import dropin
 from supa_llm.engine import Timeouts
@@ -300,3 +302,44 @@ def test_importing_it_imports_neither_openai_nor_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+THOUGHT = {"type": "thinking", "thinking": "Hm", "signature": "sig"}
+TOOL_USE = {"type": "tool_use", "id": "t", "name": "f", "input": {"x": 1}}
+THINKING = [
+    {"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 3}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "Hm"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "sig"}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "content_block_start", "index": 1, "content_block": TOOL_USE},
+    {"type": "content_block_stop", "index": 1},
+    {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 5}},
+    {"type": "message_stop"},
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+async def test_signed_thoughts_survive_the_openai_packages_models(both: Both, streamed: bool) -> None:
+    """A tool loop sends Anthropic's thoughts back unchanged, as it requires."""
+    whole = {"content": [THOUGHT, TOOL_USE], "stop_reason": "tool_use", "usage": {}}
+    first = httpx.Response(
+        200,
+        headers={"content-type": "text/event-stream" if streamed else "application/json"},
+        content=b"".join(map(event, THINKING)) if streamed else json.dumps(whole),
+    )
+    done = httpx.Response(200, json={**whole, "content": [{"type": "text", "text": "Done"}]})
+    web = Web({"one": [first, done]})
+    account = both.account(candidate("one", wire_format="anthropic", key_header="x-api-key", key_scheme=""))
+    made = App(both, web, account)
+    if streamed:
+        state: Any = ChatCompletionStreamState()
+        for chunk in await made.chunks():
+            state.handle_chunk(chunk)
+        message = state.get_final_completion().choices[0].message
+    else:
+        message = (await made.ask()).choices[0].message
+    assert message.reasoning_content == "Hm"
+    result = {"role": "tool", "tool_call_id": "t", "content": "1"}
+    await made.ask(messages=[*ASK["messages"], message, result])
+    assert json.loads(web.requests[1].content)["messages"][1]["content"] == [THOUGHT, TOOL_USE]

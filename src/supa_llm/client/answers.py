@@ -69,10 +69,11 @@ class ChatAnswer:
 
     @property
     def tool_calls(self) -> list[ToolCall]:
-        """The model's tool calls, in its order."""
+        """The model's calls of function tools, in its order; those of custom tools are in ``message``."""
         return [
             ToolCall(call.get("id") or "", call["function"]["name"], arguments_of(call))
             for call in self.message.get("tool_calls") or ()
+            if "function" in call
         ]
 
     @cached_property

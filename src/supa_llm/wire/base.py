@@ -265,8 +265,9 @@ def read_json(data: bytes | str) -> Any:
         value = json.loads(data, parse_constant=lambda _: None)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    level, depth = [value], 0
-    while level := [inner for it in level if isinstance(it, dict | list) for inner in _values(it)]:
+    containers, depth = [value] if isinstance(value, dict | list) else [], 0
+    while containers:
+        containers = [it for outer in containers for it in _values(outer) if isinstance(it, dict | list)]
         depth += 1
         if depth > _DEEPEST:
             raise ValueError("it is nested too deeply")

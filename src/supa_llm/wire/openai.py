@@ -260,8 +260,8 @@ def _whole(choice: Json, position: int) -> Json:
 
 
 def _whole_call(call: Json) -> Json:
-    if "function" not in call:
-        return call  # a custom tool's
+    if call.get("type") == "custom" and isinstance(call["custom"], dict):
+        return call
     function = call["function"]
     arguments = as_arguments(function.get("arguments")) or "{}"
     return {

@@ -70,7 +70,7 @@ class _Texts:
             for choice in chunk.get("choices") or ():
                 self._join(choice)
             if isinstance(chunk.get("delta"), str):  # an event of a response
-                place = (chunk["type"], chunk.get("item_id"), chunk.get("content_index"))
+                place = (chunk.get("type"), chunk.get("item_id"), chunk.get("content_index"))
                 chunk["delta"] = self._text(place, chunk["delta"])
         return chunks
 
