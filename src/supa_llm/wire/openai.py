@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from supa_llm.values.receipts import ErrorClass
@@ -50,8 +50,10 @@ _REASONING_MODEL = re.compile(r"(?:o\d|gpt-[5-9])(?!.*chat)")
 _SHORT_IDS_MODEL = re.compile(
     r".*(?:mistral|ministral|mixtral|magistral|codestral|devstral|pixtral)", re.IGNORECASE
 )
-#: Providers that want a model's reasoning back with its tool calls. Groq and Mistral refuse it.
-_WANTS_REASONING = re.compile(r"deepseek|moonshot|openrouter")
+#: Providers that need a model's reasoning back with its tool calls, and providers that can use it. Others,
+#: such as Groq and Mistral, refuse it.
+_NEEDS_REASONING = re.compile("deepseek|moonshot")
+_USES_REASONING = re.compile("openrouter")
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 #: Finish reasons of servers that do not use OpenAI's.
@@ -79,11 +81,9 @@ class OpenAIWire:
         body = {**body, "model": candidate.model}
         if kind == "chat":
             short = bool(_SHORT_IDS_MODEL.match(candidate.model))
-            wants = bool(
-                _WANTS_REASONING.search(f"{candidate.provider} {urlsplit(candidate.base_url).hostname}")
-            )
+            reasoning = _reasoning_of(candidate)
             body["messages"] = [
-                _portable(message, short_ids=short, reasoning=wants) for message in body["messages"]
+                _portable(message, short_ids=short, reasoning=reasoning) for message in body["messages"]
             ]
             if body.get("stream"):
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
@@ -202,7 +202,7 @@ class _Choice:
     def read(self, choice: Json) -> Json:
         reason = finish_of(choice)
         delta = self._delta(choice.get("delta") or {})
-        self._spoke = self._spoke or any(value for name, value in delta.items() if name != "role")
+        self._spoke = self._spoke or any(delta[name] for name in delta.keys() - _REASONING - {"role"})
         self.finished = self.finished or reason is not None
         if reason and (silent := self._calls.silent()):
             delta["tool_calls"] = [*(delta.get("tool_calls") or ()), *silent]
@@ -304,17 +304,27 @@ def regular(message: Json) -> Json:
     return made
 
 
-def _portable(message: Mapping[str, Any], *, short_ids: bool, reasoning: bool) -> Json:
+def _reasoning_of(candidate: Candidate) -> Literal["needed", "used", "refused"]:
+    """What the provider does with a model's reasoning in a conversation."""
+    names = f"{candidate.provider} {urlsplit(candidate.base_url).hostname}"
+    if _NEEDS_REASONING.search(names):
+        return "needed"
+    return "used" if _USES_REASONING.search(names) else "refused"
+
+
+def _portable(
+    message: Mapping[str, Any], *, short_ids: bool, reasoning: Literal["needed", "used", "refused"]
+) -> Json:
     """A message without fields of one provider, so that a conversation can continue with another."""
     cleaned = {
         name: value
         for name, value in message.items()
-        if (value is not None or name == "content") and (reasoning or name not in _REASONING)
+        if (value is not None or name == "content") and (reasoning != "refused" or name not in _REASONING)
     }
     for name in ("extra_content", "thinking_blocks"):
         cleaned.pop(name, None)  # of Google and Anthropic
-    if reasoning and cleaned["role"] == "assistant" and cleaned.get("tool_calls"):
-        # Required with tool calls, also of a message that another provider wrote.
+    if reasoning == "needed" and cleaned["role"] == "assistant" and cleaned.get("tool_calls"):
+        # Also in a message that another provider wrote.
         cleaned.setdefault("reasoning_content", "")
     if cleaned["role"] == "developer":
         cleaned["role"] = (
