@@ -628,3 +628,12 @@ def test_a_stream_says_who_answered_once_it_has_ended() -> None:
             stream.answered_by  # noqa: B018
         list(stream)
         assert stream.answered_by.provider == "one"
+
+
+async def test_a_request_that_is_nested_too_deeply_is_refused(both: Both) -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    account = both.account(candidate("one"))
+    with pytest.raises(InvalidInputError, match="not a valid OpenAI-format request"):
+        await both.chat(both.engine(Web({"one": [answered()]})), account, {**HELLO, "metadata": nested})

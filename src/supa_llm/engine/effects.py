@@ -254,14 +254,12 @@ class Send:
 
     Attributes:
         timeout: seconds until the head of the response.
-        idle: seconds between two pieces of a stream; None if the answer is no stream.
     """
 
     request: WireRequest
     candidate: Candidate = field(repr=False)
     key: Secret
     timeout: float
-    idle: float | None
 
     def headers(self) -> dict[str, str]:
         """The headers with the key. Call it where they are sent, and keep the result in no variable."""

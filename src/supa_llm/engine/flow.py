@@ -73,6 +73,8 @@ _ERROR_BODY = 65_536
 #: Error classes of attempts that may succeed a moment later. Timeouts are not among them, because a request
 #: that took that long would probably take as long again.
 _PASSING = frozenset({"connection", "rate_limited", "server_error"})
+#: What reading a value of an unexpected shape raises.
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 #: Seconds that a finished stream may take to report its usage and end.
 _FAREWELL = 5.0
 #: Seconds that a response may take to end after its last event, so that its connection can be reused.
@@ -255,7 +257,7 @@ def _prepare(
         return call, wire, wire.request(call.kind, call.body, candidate), key
     except UnsupportedError as error:
         return skipped("unsupported_request", f"{candidate.model} is skipped because {error}.")
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except _MALFORMED as error:
         raise InvalidInputError(f"The request is not a valid OpenAI-format request: {error!r}.") from None
 
 
@@ -293,13 +295,11 @@ class _RunningAttempt:
     def run(self) -> Flow:
         """Send, read, and yield the answer. Raises FaultError, after recording it."""
         try:
-            idle = self._call.timeouts.idle if self._call.stream else None
-            self._head = yield Send(self._request, self._candidate, self._key, self._left(), idle)
+            self._head = yield Send(self._request, self._candidate, self._key, self._left())
             if 300 <= self._head.status < 400:
                 raise FaultError("invalid_response", "it redirects, and keys are never sent to a redirect")
             if not 200 <= self._head.status < 300:
-                body = json_or_text((yield from self._body(_ERROR_BODY)))
-                raise _understand(self._wire.fault, self._head.status, body)
+                raise _understand(self._wire.fault, self._head.status, (yield from self._explanation()))
             # Some servers answer a stream request with a complete answer, or with an error.
             streamed = "json" not in self._head.headers.get("content-type", "")
             yield from self._stream() if self._call.stream and streamed else self._whole()
@@ -377,6 +377,13 @@ class _RunningAttempt:
             if most is None:
                 self._check_size(size)
         return b"".join(pieces)
+
+    def _explanation(self) -> Generator[Effect | Item, Any, Any]:
+        """The body of an error; empty if it cannot be read, because the status says enough."""
+        try:
+            return json_or_text((yield from self._body(_ERROR_BODY)))
+        except FaultError:
+            return ""
 
     def _check_size(self, size: int) -> None:
         if size > self._limits.response:
@@ -477,6 +484,6 @@ def _understand(read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Read what a provider sent. An unexpected shape is a provider error."""
     try:
         return read(*args, **kwargs)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except _MALFORMED:
         pass
     raise FaultError("invalid_response", "the answer is not in its provider's format")
