@@ -15,6 +15,7 @@ from supa_llm_cli import (
     audit,
     demo,
     doctor,
+    installation,
     local,
     maintenance,
     migrations,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(installation.uninstall)
 app.add_typer(local.app)
 app.add_typer(migrations.app)
 app.add_typer(providers.app)

@@ -1094,7 +1094,8 @@ as $$
 $$;
 
 comment on function public.register_llm_runtime is
-'For administrators: register a runtime. Only this result contains its secret. Errors: invalid_argument, runtime_exists.';
+'For administrators: register a runtime. Only this result contains its secret.
+Errors: invalid_argument, runtime_exists.';
 
 create function public.rotate_llm_runtime(p_id uuid, p_overlap_seconds integer default 86400)
 returns jsonb
@@ -11231,16 +11232,16 @@ select llm_private.add_month_partitions();
 select llm_private.note_installation(
   '0.1.0',
   array[
-    'get_llm_operator_settings', 'set_llm_operator_settings', 'llm_audit_log', 'get_llm_audit_log', 'llm_runtime',
-    'register_llm_runtime', 'rotate_llm_runtime', 'revoke_llm_runtime', 'list_llm_runtimes', 'llm_alerts',
-    'list_llm_alerts', 'dismiss_llm_alerts', 'llm_providers', 'llm_tasks', 'list_llm_providers', 'set_llm_provider',
-    'remove_llm_provider', 'llm_prices', 'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices',
-    'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'list_llm_models', 'user_llm_settings',
-    'get_llm_settings', 'set_llm_settings', 'llm_keys', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
-    'reveal_llm_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota',
-    'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route',
-    'explain_llm_route', 'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage',
-    'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'run_llm_maintenance',
-    'check_llm_usage', 'llm_problem', 'list_llm_problems', 'get_llm_version'
+    'get_llm_operator_settings', 'set_llm_operator_settings', 'get_llm_audit_log', 'register_llm_runtime',
+    'rotate_llm_runtime', 'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts',
+    'list_llm_providers', 'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price',
+    'end_llm_price', 'sync_llm_prices', 'list_llm_models', 'get_llm_settings', 'set_llm_settings', 'list_llm_keys',
+    'set_llm_key', 'remove_llm_key', 'reveal_llm_key', 'begin_llm_key_check', 'record_llm_key_check',
+    'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt',
+    'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'record_llm_usage', 'record_llm_usage_batch',
+    'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast',
+    'list_llm_hints', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
+    'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
+    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_problem'
   ]
 );

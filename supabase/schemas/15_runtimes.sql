@@ -240,7 +240,8 @@ as $$
 $$;
 
 comment on function public.register_llm_runtime is
-'For administrators: register a runtime. Only this result contains its secret. Errors: invalid_argument, runtime_exists.';
+'For administrators: register a runtime. Only this result contains its secret.
+Errors: invalid_argument, runtime_exists.';
 
 create function public.rotate_llm_runtime(p_id uuid, p_overlap_seconds integer default 86400)
 returns jsonb

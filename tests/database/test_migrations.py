@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from supa_llm import LocalError
 from supa_llm.local import LocalStack
 from supa_llm.local.install import cache_directory, install
 from supa_llm.local.layout import layout_for
-from tests.database.support import Adopter, Connection, Http, inventory, new_user, owner
+from tests.cli.command import run
+from tests.database.support import (
+    Adopter,
+    Connection,
+    Http,
+    Transaction,
+    inventory,
+    new_user,
+    owner,
+    refused,
+)
 from tests.support import ROOT, Stack, key_for, unique
 
 
@@ -23,6 +36,82 @@ def test_the_migrations_do_not_change_a_projects_own_objects(adopter: Adopter) -
         after = inventory(connection)
     for kind, before in adopter.before.items():
         assert after[kind] == before, kind
+
+
+@pytest.fixture
+def removing(adopter: Adopter) -> Iterator[Connection]:
+    """A connection in which supa-llm can be removed; the end of the test undoes that."""
+    with owner(adopter.stack) as connection, connection.transaction(force_rollback=True):
+        yield connection
+
+
+UNINSTALL = (ROOT / "supabase" / "uninstall.sql").read_bytes()
+
+
+def test_removing_supa_llm_leaves_the_project_as_it_was(adopter: Adopter, removing: Connection) -> None:
+    user = new_user(Transaction(removing))
+    user.holds_key("groq")
+    user.records()
+    removing.execute("create table public.notes (id bigint, author uuid references auth.users (id))")
+    removing.execute("create extension if not exists pg_trgm with schema extensions")
+    removing.execute("create view public.signed as select extensions.digest(author::text, 'md5') from notes")
+    mine = inventory(removing)
+    removing.execute(UNINSTALL)
+    for kind, before in mine.items():
+        assert inventory(removing)[kind] == before, kind
+    assert objects(removing).keys() == {"pushed"}
+    removing.execute("drop view public.signed")
+    removing.execute("drop table public.notes")
+    removing.execute("drop extension pg_trgm")
+    for kind, before in adopter.before.items():
+        assert inventory(removing)[kind] == before, kind
+
+
+def test_usage_can_be_kept_for_administrators(removing: Connection, tmp_path: Path) -> None:
+    tx = Transaction(removing)
+    user = new_user(tx)
+    user.records()
+    (tmp_path / "supabase" / "migrations").mkdir(parents=True)
+    assert run("uninstall", "--keep-usage", "--yes", cwd=tmp_path).returncode == 0
+    (file,) = (tmp_path / "supabase" / "migrations").iterdir()
+    removing.execute(file.read_bytes())
+    assert objects(removing).keys() == {"pushed", "relations"}
+    query = (
+        "select provider, requested_at > now() - interval '1 minute' as is_new from public.llm_usage_archive"
+    )
+    with tx.as_role(tx.admin) as connection:
+        assert connection.execute(f"{query} where user_id = %s", [user.id]).fetchall() == [
+            {"provider": "groq", "is_new": True}
+        ]
+    with refused("42501"), tx.as_role(user) as connection:
+        connection.execute(query)
+
+
+@pytest.mark.parametrize(
+    ("statement", "dependent"),
+    [
+        ("create view public.spent as select sum(cost) from public.llm_usage_totals", "view spent"),
+        (
+            "create table public.notes (provider text references public.llm_providers (id))",
+            "constraint notes_provider_fkey on table notes",
+        ),
+        ("create table public.notes (problem public.llm_problem)", "table notes"),
+        (
+            "create function public.mine() returns bigint language sql"
+            " begin atomic select count(*) from public.llm_keys; end",
+            "function mine()",
+        ),
+    ],
+    ids=["view", "foreign key", "column", "function"],
+)
+def test_removing_is_refused_while_objects_of_the_project_need_supa_llm(
+    removing: Connection, statement: str, dependent: str
+) -> None:
+    removing.execute(statement)
+    before = objects(removing)
+    with pytest.raises(psycopg.errors.RaiseException, match=re.escape(dependent)), removing.transaction():
+        removing.execute(UNINSTALL)
+    assert objects(removing) == before
 
 
 def test_a_failed_push_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from supa_llm.client.spool import Spool
 from supa_llm.database import settings
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
-from supa_llm.engine import AsyncEngine, Engine, Retries, Timeouts
+from supa_llm.engine import AsyncEngine, Engine, Limits, Retries, Timeouts
 from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
 from supa_llm.values.secrets import Secret
@@ -48,8 +48,11 @@ class Options(Generic[H]):
     settings_ttl: float
     timeout: float
     attempt_timeout: float
+    idle_timeout: float
     max_retries: int
     max_retry_wait: float
+    max_response_bytes: int
+    max_event_bytes: int
     database_timeout: float
     flush_timeout: float
     http_client: H | None
@@ -67,8 +70,11 @@ class _Resources(ABC):
         check(
             timeout=options.timeout,
             attempt_timeout=options.attempt_timeout,
+            idle_timeout=options.idle_timeout,
             max_retries=options.max_retries,
             max_retry_wait=options.max_retry_wait,
+            max_response_bytes=options.max_response_bytes,
+            max_event_bytes=options.max_event_bytes,
             database_timeout=options.database_timeout,
             flush_timeout=options.flush_timeout,
             settings_ttl=options.settings_ttl,
@@ -81,7 +87,7 @@ class _Resources(ABC):
         self._spool = Spool(options.usage_spool) if options.usage_spool is not None else None
         self._closed = False
         self.retries = Retries(options.max_retries, options.max_retry_wait)
-        self._timeouts = Timeouts(total=options.timeout, attempt=options.attempt_timeout)
+        self._timeouts = Timeouts(options.timeout, options.attempt_timeout, options.idle_timeout)
         ttl = options.settings_ttl
         self._settings_slot: Slot[Settings] = Slot("settings", None, lambda _: time.time() + ttl)
 
@@ -146,7 +152,7 @@ class Resources(_Resources):
         # The app's own HTTP client, if there is one, may have a proxy or a certificate.
         self._app_http = sb.options.httpx_client
         self._open()
-        self.engine = Engine(options.http_client)
+        self.engine = Engine(options.http_client, _limits(options))
         self.recorder = self._make_recorder(lambda call, token: self._database.run(call, token))
         begin_in_children(self)
 
@@ -196,7 +202,7 @@ class AsyncResources(_Resources):
         super().__init__(sb, options)
         self._app_http = sb.options.httpx_client
         self._open()
-        self.engine = AsyncEngine(options.http_client)
+        self.engine = AsyncEngine(options.http_client, _limits(options))
         self.recorder = self._make_recorder(lambda call, token: self._recording.run(call, token))
         begin_in_children(self)
 
@@ -234,6 +240,10 @@ class AsyncResources(_Resources):
         await self.engine.aclose()
         if self._own_http:
             await self._own_http.aclose()
+
+
+def _limits(options: Options[H]) -> Limits:
+    return Limits(options.max_response_bytes, options.max_event_bytes)
 
 
 def _is_asynchronous(sb: object) -> bool | None:

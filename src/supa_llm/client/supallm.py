@@ -41,6 +41,9 @@ class SupaLLM(UserLLM):
         settings_ttl: seconds for which settings are cached. Routes are cached for their lease.
         timeout: seconds for a whole request; for a stream, until its first content.
         attempt_timeout: seconds for one candidate before the next one is tried.
+        idle_timeout: seconds for which a stream may send nothing.
+        max_response_bytes: most bytes of a provider's response, after decompression.
+        max_event_bytes: most bytes of one event of a stream.
         max_retries: retries after all candidates have failed, 0 to 10; 0 turns off all retries.
         max_retry_wait: seconds that a provider may ask to wait before a retry; for more, there is none.
         database_timeout: seconds for one call to the Supabase project.
@@ -64,8 +67,11 @@ class SupaLLM(UserLLM):
         settings_ttl: float = 60.0,
         timeout: float = 600.0,
         attempt_timeout: float = 180.0,
+        idle_timeout: float = 60.0,
         max_retries: int = 2,
         max_retry_wait: float = 60.0,
+        max_response_bytes: int = 32 * 2**20,
+        max_event_bytes: int = 2**20,
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
         http_client: httpx.Client | None = None,
@@ -79,8 +85,11 @@ class SupaLLM(UserLLM):
                 settings_ttl=settings_ttl,
                 timeout=timeout,
                 attempt_timeout=attempt_timeout,
+                idle_timeout=idle_timeout,
                 max_retries=max_retries,
                 max_retry_wait=max_retry_wait,
+                max_response_bytes=max_response_bytes,
+                max_event_bytes=max_event_bytes,
                 database_timeout=database_timeout,
                 flush_timeout=flush_timeout,
                 http_client=http_client,
@@ -153,8 +162,11 @@ class AsyncSupaLLM(AsyncUserLLM):
         settings_ttl: float = 60.0,
         timeout: float = 600.0,
         attempt_timeout: float = 180.0,
+        idle_timeout: float = 60.0,
         max_retries: int = 2,
         max_retry_wait: float = 60.0,
+        max_response_bytes: int = 32 * 2**20,
+        max_event_bytes: int = 2**20,
         database_timeout: float = 10.0,
         flush_timeout: float = 10.0,
         http_client: httpx.AsyncClient | None = None,
@@ -168,8 +180,11 @@ class AsyncSupaLLM(AsyncUserLLM):
                 settings_ttl=settings_ttl,
                 timeout=timeout,
                 attempt_timeout=attempt_timeout,
+                idle_timeout=idle_timeout,
                 max_retries=max_retries,
                 max_retry_wait=max_retry_wait,
+                max_response_bytes=max_response_bytes,
+                max_event_bytes=max_event_bytes,
                 database_timeout=database_timeout,
                 flush_timeout=flush_timeout,
                 http_client=http_client,

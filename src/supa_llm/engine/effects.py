@@ -88,9 +88,7 @@ class Limits:
     event: int = MAX_EVENT
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise InvalidInputError(f"The limit {name!r} must be greater than 0 bytes.")
+        check(max_response_bytes=self.response, max_event_bytes=self.event)
 
 
 class Account(Protocol):
