@@ -1,4 +1,4 @@
-"""`supa-llm alerts`: used-up quotas, rejected keys and missing prices."""
+"""`supa-llm alerts`: used-up quotas, keys that do not work, and missing prices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from supa_llm_cli.tables import print_json, print_table
 
 app = typer.Typer(
     name="alerts",
-    help="List and dismiss alerts: quotas running out, rejected keys, missing prices.",
+    help="List and dismiss alerts: quotas running out, keys that do not work, missing prices.",
     no_args_is_help=True,
 )
 

@@ -1,7 +1,7 @@
 /** The rows that the functions in supabase/schemas return. */
 
 export type KeySource = "user" | "team" | "operator";
-export type KeyStatus = "untested" | "working" | "rejected" | "rate_limited";
+export type KeyStatus = "untested" | "working" | "rejected" | "rate_limited" | "out_of_credit";
 
 export interface Provider {
   id: string;
@@ -21,9 +21,10 @@ export interface Key {
   provider: string;
   hint: string;
   status: KeyStatus;
-  rate_limited_until: string | null;
+  rests_until: string | null;
   last_used_at: string | null;
   created_at: string;
+  rate_limited_models: string[];
 }
 
 export interface Preference {
@@ -89,6 +90,7 @@ export interface Skipped {
   reason: string;
   message: string;
   quota: QuotaFigures | null;
+  until: string | null;
 }
 
 export interface QuotaFigures {
@@ -198,7 +200,13 @@ export interface Quota {
 
 export interface Alert {
   id: string;
-  kind: "quota_warning" | "quota_reached" | "key_rejected" | "price_missing";
+  kind:
+    | "quota_warning"
+    | "quota_reached"
+    | "key_rejected"
+    | "out_of_credit"
+    | "price_missing"
+    | "output_limit_ignored";
   subject: string;
   detail: Record<string, unknown>;
   created_at: string;

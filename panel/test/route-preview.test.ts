@@ -57,7 +57,7 @@ describe("the route preview", () => {
 
   it("has a text for every reason in the database", () => {
     const reasons =
-      "no_key key_rejected key_rate_limited provider_disabled provider_off lacks_capability no_model other_model " +
+      "no_key key_rejected key_rate_limited key_out_of_credit model_rate_limited provider_disabled provider_off lacks_capability no_model other_model " +
       "not_in_task_fallbacks fallbacks_off operator_keys_declined operator_keys_not_for_anonymous quota_exceeded model_unpriced " +
       "runtime_required";
     for (const texts of [en, de] as Record<string, string>[]) {

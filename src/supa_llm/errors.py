@@ -45,6 +45,7 @@ _STATUS_OF_ERROR_CLASS: Mapping[str | None, int] = {
     "forbidden": 403,
     "not_found": 404,
     "rate_limited": 429,
+    "out_of_credit": 429,  # as OpenAI
     "timeout": 504,
 }
 
@@ -190,7 +191,7 @@ class ProviderError(SupaLLMError):
 
 
 class BadRequestError(ProviderError):
-    """The provider refused the request, so it was not sent to another one.
+    """The provider refused the request, so it was not sent to another one; or every provider refused it.
 
     Attributes:
         body: the provider's error object in the OpenAI format, with anything that resembles a key masked.

@@ -1242,7 +1242,7 @@ create table public.llm_alerts (
 comment on table public.llm_alerts is
 'One row per alert. Users read their own; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_alerts.kind is
-'quota_warning (80 % used), quota_reached (100 %), key_rejected or price_missing.';
+'quota_warning (80 % used), quota_reached (100 %), key_rejected, out_of_credit, price_missing or output_limit_ignored.';
 comment on column public.llm_alerts.subject is
 'The subject, unique per kind: a quota and its period, a key, or a provider and model.';
 comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
@@ -3294,8 +3294,8 @@ comment on column public.llm_usage_events.recorder is
 comment on column public.llm_usage_events.key_source is 'Whose key paid: user, team or operator.';
 comment on column public.llm_usage_events.outcome is 'succeeded, failed or cancelled.';
 comment on column public.llm_usage_events.error_class is
-'Why the attempt failed: auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or
-invalid_response.';
+'Why the attempt failed: auth, forbidden, rate_limited, out_of_credit, bad_request, context_too_long, unsupported,
+not_found, server_error, timeout, connection or invalid_response.';
 comment on column public.llm_usage_events.latency_ms is
 'Milliseconds from sending the request to the end of the answer.';
 comment on column public.llm_usage_events.input_tokens is 'Input tokens, including cached ones; null if not reported.';
@@ -4151,6 +4151,8 @@ create table public.llm_keys (
   status text not null default 'untested' check (status in ('untested', 'working', 'rejected')),
   rate_limited_until timestamptz,
   created_at timestamptz not null default now(),
+  out_of_credit_until timestamptz,
+  rate_limited_models jsonb not null default '{}',
   primary key (user_id, id),
   unique (user_id, provider)
 );
@@ -4160,7 +4162,12 @@ create index llm_keys_provider on public.llm_keys (provider);
 comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
 comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
 comment on column public.llm_keys.status is 'Result of the last attempt with the key: untested, working or rejected.';
-comment on column public.llm_keys.rate_limited_until is 'Until when the provider asked to wait.';
+comment on column public.llm_keys.rate_limited_until is
+'Until when the provider asked to wait for the key as a whole, in a key check.';
+comment on column public.llm_keys.out_of_credit_until is
+'Until when the key rests because the provider reported that its account has no credit left.';
+comment on column public.llm_keys.rate_limited_models is
+'Model → until when the provider asked to wait for it. At most 20 models; those whose time is over may still be there.';
 
 create table llm_private.key_secrets (
   user_id uuid not null,
@@ -4266,6 +4273,51 @@ $$;
 
 comment on function llm_private.master_key is 'A master key from Vault. Error master_key_missing.';
 
+create function llm_private.resting_models(p_rests jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_rests = '{}' then
+    return p_rests;
+  end if;
+  return (
+    select coalesce(jsonb_object_agg(r.key, r.value), '{}') from (
+      select e.* from jsonb_each(p_rests) as e
+      where (e.value #>> '{}')::timestamptz > now()
+      order by (e.value #>> '{}')::timestamptz desc
+      limit 20
+    ) as r
+  );
+end
+$$;
+
+comment on function llm_private.resting_models is
+'Those of rate_limited_models whose time is not over: at most 20, those with the longest waits.';
+
+create function llm_private.key_rests_until(p_key public.llm_keys)
+returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return greatest(
+    case when p_key.out_of_credit_until > now() then p_key.out_of_credit_until end,
+    case when p_key.rate_limited_until > now() then p_key.rate_limited_until end,
+    (
+      select max((e.value #>> '{}')::timestamptz)
+      from jsonb_each(llm_private.resting_models(p_key.rate_limited_models)) as e
+    )
+  );
+end
+$$;
+
+comment on function llm_private.key_rests_until is
+'Until when a key or one of its models is rate-limited or out of credit; null if it is not.';
+
 create function llm_private.key_json(p_key public.llm_keys)
 returns jsonb
 language sql
@@ -4277,10 +4329,16 @@ as $$
     'provider', p_key.provider,
     'hint', p_key.hint,
     'status', case
-      when p_key.status <> 'rejected' and p_key.rate_limited_until > now() then 'rate_limited'
+      when p_key.status = 'rejected' then 'rejected'
+      when p_key.out_of_credit_until > now() then 'out_of_credit'
+      when llm_private.key_rests_until(p_key) is not null then 'rate_limited'
       else p_key.status
     end,
-    'rate_limited_until', case when p_key.rate_limited_until > now() then p_key.rate_limited_until end,
+    'rests_until', llm_private.key_rests_until(p_key),
+    'rate_limited_models', (
+      select coalesce(jsonb_agg(m order by m), '[]')
+      from jsonb_object_keys(llm_private.resting_models(p_key.rate_limited_models)) as m
+    ),
     'created_at', p_key.created_at,
     'last_used_at', (
       select max(t.last_used_at) from public.llm_usage_totals as t
@@ -4646,7 +4704,7 @@ comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
 -- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
-  p_user uuid, p_key_id uuid, p_outcome text, p_error_class text, p_retry_after double precision
+  p_user uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
 )
 returns void
 language plpgsql
@@ -4654,8 +4712,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rate_limited_until timestamptz;
-  v_rejected jsonb;
+  v_until timestamptz;
+  v_changed jsonb;
 begin
   if p_outcome = 'succeeded' then
     -- A rejected or rate-limited key stays so, because this request began before. Looks before it updates, because an
@@ -4666,23 +4724,47 @@ begin
       where user_id = p_user and id = p_key_id and status = 'untested';
     end if;
   elsif p_error_class = 'auth' then
-    update public.llm_keys set status = 'rejected', rate_limited_until = null
+    update public.llm_keys
+    set status = 'rejected', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
     where user_id = p_user and id = p_key_id and status <> 'rejected'
-    returning jsonb_build_object('provider', provider, 'hint', hint) into v_rejected;
-    if v_rejected is not null then
-      perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_rejected);
+    returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
+    if v_changed is not null then
+      perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_changed);
+    end if;
+  elsif p_error_class = 'out_of_credit' then
+    -- A quarter of an hour, because attempts without credit are quick and cost nothing.
+    v_until := now() + make_interval(secs => least(greatest(p_retry_after, 900), 86400));
+    update public.llm_keys set out_of_credit_until = v_until
+    where user_id = p_user and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
+    returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
+    if v_changed is not null then
+      perform llm_private.add_alert(
+        p_user, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
+        v_changed
+      );
     end if;
   elsif p_error_class = 'rate_limited' then
-    -- At most a day, and half a minute if the provider names no time.
-    v_rate_limited_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
-    update public.llm_keys set rate_limited_until = v_rate_limited_until
-    where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_rate_limited_until);
+    -- At most a day, and five seconds if the provider names no time.
+    v_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 5), 0), 86400));
+    if p_model is null then
+      update public.llm_keys set rate_limited_until = v_until
+      where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_until);
+    else
+      update public.llm_keys
+      set rate_limited_models = llm_private.resting_models(
+        rate_limited_models || jsonb_build_object(p_model, v_until)
+      )
+      where
+        user_id = p_user and id = p_key_id
+        and ((rate_limited_models ->> p_model)::timestamptz >= v_until) is not true;
+    end if;
   end if;
 end
 $$;
 
 comment on function llm_private.note_key_outcome is
-'Set the status of a user''s own key after an attempt: working, rejected (auth) or rate-limited (rate_limited).';
+'Set the status of a user''s own key after an attempt: working, rejected (auth), out of credit (out_of_credit) or
+rate-limited (rate_limited), which is the model or, without p_model, the key.';
 
 create function llm_private.list_keys()
 returns jsonb
@@ -4719,8 +4801,9 @@ as $$
 $$;
 
 comment on function public.list_llm_keys is
-'The caller''s keys with id, provider, masked hint, status (untested, working, rejected, rate_limited) and last use;
-never the key itself. Error not_signed_in.';
+'The caller''s keys with id, provider, masked hint, status (untested, working, rejected, rate_limited, out_of_credit),
+until when the key or one of its rate_limited_models is not used (rests_until), and last use; never the key itself.
+Error not_signed_in.';
 
 -- One unnamed json parameter makes PostgREST pass the body unparsed. With named parameters, PostgreSQL parses the
 -- body before this function can check it, and its error about an invalid escape prints the key to the log. (Callers who
@@ -4943,12 +5026,15 @@ begin
   end if;
   if p_result = 'works' then
     -- Unlike a request, a check may begin after the key was rejected, so its result replaces that status.
-    update public.llm_keys set status = 'working', rate_limited_until = null
-    where user_id = v_user and id = v_check.key_id and (status <> 'working' or rate_limited_until is not null);
+    update public.llm_keys as k
+    set status = 'working', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
+    where
+      k.user_id = v_user and k.id = v_check.key_id
+      and (k.status <> 'working' or llm_private.key_rests_until(k) is not null);
   elsif p_result = 'rejected' then
-    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'auth', null);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'auth', null);
   elsif p_retry_after is not null then
-    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'rate_limited', p_retry_after);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
   end if;
   return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
 end
@@ -7379,7 +7465,7 @@ create type llm_private.route_line as (
   key_source text,
   key_id uuid,
   key_hint text,
-  rate_limited_until timestamptz,
+  rests_until timestamptz,
   skipped text,
   wire_format text,
   base_url text,
@@ -7391,7 +7477,8 @@ create type llm_private.route_line as (
 );
 
 comment on type llm_private.route_line is
-'A provider, model and key that the route considered. skipped: why it cannot serve; quota: the quota that refuses it.';
+'A provider, model and key that the route considered. skipped: why it cannot serve; rests_until: until when the model
+or the key is rate-limited or out of credit; quota: the quota that refuses it.';
 
 create type llm_private.route_settings as (
   default_provider text,
@@ -7417,12 +7504,13 @@ create type llm_private.keyed_route as (
   candidates json,
   key_ids uuid [],
   unleased boolean,
-  expires_at timestamptz
+  expires_at timestamptz,
+  rests_until timestamptz
 );
 
 comment on type llm_private.keyed_route is
 'Candidates with their leased keys in plain text, the ids of their keys (one twice if two candidates share it),
-whether one of them is not on lease, and when the first of the leases ends.';
+whether one of them is not on lease, when the first of the leases ends, and when the first rate limit ends.';
 
 create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
 
@@ -7634,7 +7722,8 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
+        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
+        k.rate_limited_models,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -7653,6 +7742,7 @@ begin
           when s.source = 'operator' then v_settings.operator_keys_skipped
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
+          when k.out_of_credit_until > now() then 'key_out_of_credit'
           when k.rate_limited_until > now() then 'key_rate_limited'
         end as skipped
       from public.llm_providers as p
@@ -7681,7 +7771,9 @@ begin
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
       end,
-      c.source, c.key_id, c.hint, c.rate_limited_until, c.skipped,
+      c.source, c.key_id, c.hint,
+      greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
+      coalesce(c.skipped, case when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited' end),
       c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
       'responses' = any(c.capabilities), null::jsonb
     from placed as c
@@ -7689,11 +7781,8 @@ begin
   loop
     if not v_settings.enable_fallbacks and v_line.skipped is null then
       v_only := coalesce(v_named[1].provider, v_settings.default_provider, v_line.provider);
-      if v_taken or v_line.provider <> v_only then
-        v_line.skipped := 'fallbacks_off';
-      else
-        v_taken := true;
-      end if;
+      v_line.skipped := case when v_taken or v_line.provider <> v_only then 'fallbacks_off' end;
+      v_taken := v_taken or v_line.skipped is null;
     end if;
     return next v_line;
   end loop;
@@ -7718,9 +7807,17 @@ as $$
     when 'no_model' then p_line.name || ' has no model for this task.'
     when 'no_key' then 'You have no key for ' || p_line.name || '.'
     when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
+    when 'key_out_of_credit' then format(
+      '%s reports that the account of your key %s has no credit left. Add credit, then check the key.',
+      p_line.name, p_line.key_hint
+    )
     when 'key_rate_limited' then format(
       'Your key for %s is rate-limited for another %s seconds.',
-      p_line.name, ceil(extract(epoch from p_line.rate_limited_until - now()))::integer
+      p_line.name, ceil(extract(epoch from p_line.rests_until - now()))::integer
+    )
+    when 'model_rate_limited' then format(
+      '%s is rate-limited at %s for another %s seconds.',
+      p_line.model, p_line.name, ceil(extract(epoch from p_line.rests_until - now()))::integer
     )
     when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you have not allowed its use.'
     when 'operator_keys_not_for_anonymous' then format(
@@ -7829,7 +7926,8 @@ begin
         jsonb_agg(
           jsonb_build_object(
             'provider', l.provider, 'key_source', l.key_source, 'reason', l.skipped,
-            'message', llm_private.skip_message(v_lines[l.ordinality], p_needs), 'quota', l.quota -> 'quota'
+            'message', llm_private.skip_message(v_lines[l.ordinality], p_needs), 'quota', l.quota -> 'quota',
+            'until', case when l.rests_until > now() then l.rests_until end
           ) order by l.ordinality
         ) filter (where l.skipped is not null), '[]'
       ),
@@ -7998,7 +8096,7 @@ declare
     select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
   );
 begin
-  if exists (select from unnest(v_lines) as l where l.skipped = 'key_rate_limited') then
+  if exists (select from unnest(v_lines) as l where l.skipped in ('key_rate_limited', 'model_rate_limited')) then
     perform llm_private.fail(
       429, 'keys_rate_limited', 'No provider can serve this request right now.',
       llm_private.route_advice(v_lines, p_needs)
@@ -8038,10 +8136,11 @@ begin
   )
 
   select
-    json_agg(c order by r.ordinality),
-    array_agg(r.key_id) filter (where r.key_id is not null),
-    bool_or(l.key_id is null) filter (where r.key_id is not null),
-    min(l.expires_at)
+    json_agg(c order by r.ordinality) filter (where r.skipped is null),
+    array_agg(r.key_id) filter (where r.key_id is not null and r.skipped is null),
+    bool_or(l.key_id is null) filter (where r.key_id is not null and r.skipped is null),
+    min(l.expires_at) filter (where r.skipped is null),
+    min(r.rests_until) filter (where r.skipped is not null)
   into v_route
   from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
   left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
@@ -8068,7 +8167,7 @@ begin
         else false
       end as metered
   ) as c
-  where r.skipped is null;
+  where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited');
   return v_route;
 end
 $$;
@@ -8154,6 +8253,8 @@ begin
     return json_build_object('again', true);
   end if;
 
+  -- A candidate that is rate-limited now may serve again soon.
+  v_route.expires_at := least(v_route.expires_at, v_route.rests_until);
   if v_quotas is null then
     return json_build_object(
       'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
@@ -8349,12 +8450,12 @@ begin
     llm_private.check_value(
       'invalid_argument',
       p_attempt.outcome = 'failed' and p_attempt.error_class in (
-        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
-        'invalid_response'
+        'auth', 'forbidden', 'rate_limited', 'out_of_credit', 'bad_request', 'context_too_long', 'unsupported',
+        'not_found', 'server_error', 'timeout', 'connection', 'invalid_response'
       ) or p_attempt.outcome <> 'failed' and p_attempt.error_class is null,
       'p_error_class',
-      'auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or invalid_response '
-      'for a failed attempt, else null'
+      'auth, forbidden, rate_limited, out_of_credit, bad_request, context_too_long, unsupported, not_found, '
+      'server_error, timeout, connection or invalid_response for a failed attempt, else null'
     ),
     llm_private.check_value('invalid_argument', p_attempt.streamed is not null, 'p_streamed', 'true or false'),
     llm_private.check_value(
@@ -8380,7 +8481,7 @@ comment on function llm_private.refuse_attempt is
 'Raise the error for an attempt that priced_attempt() refuses: runtime_required, or invalid_argument with the first
 invalid argument.';
 
-create function llm_private.alert_operator_key(p_provider text)
+create function llm_private.alert_operator_key(p_provider text, p_error_class text)
 returns void
 language plpgsql
 volatile
@@ -8389,13 +8490,16 @@ as $$
 begin
   -- The operator's keys are in no table, so their replacement is unknown here: the alert repeats once a day.
   perform llm_private.add_alert(
-    llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
+    llm_private.operator_id(),
+    case p_error_class when 'auth' then 'key_rejected' else 'out_of_credit' end,
+    format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
     jsonb_build_object('provider', p_provider)
   );
 end
 $$;
 
-comment on function llm_private.alert_operator_key is 'Alert the operator that a provider rejected their key.';
+comment on function llm_private.alert_operator_key is
+'Alert the operator that a provider rejected their key (auth), or that its account has no credit left (out_of_credit).';
 
 create function llm_private.alert_unpriced(p_user uuid, p_runtime uuid, p_provider text, p_model text)
 returns void
@@ -8513,8 +8617,8 @@ begin
     and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
     and (
       p_attempt.error_class is null or p_attempt.error_class in (
-        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
-        'invalid_response'
+        'auth', 'forbidden', 'rate_limited', 'out_of_credit', 'bad_request', 'context_too_long', 'unsupported',
+        'not_found', 'server_error', 'timeout', 'connection', 'invalid_response'
       )
     )
     and p_attempt.streamed is not null
@@ -8740,12 +8844,12 @@ begin
   from (select distinct a.user_id from unnest(p_attempts) as a order by a.user_id) as u;
   v_new := llm_private.add_events(p_attempts);
   perform llm_private.add_attempts_to_totals(v_new);
-  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.outcome, k.error_class, k.retry_after)
+  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.model, k.outcome, k.error_class, k.retry_after)
   from (
-    select a.user_id, a.key_id, a.outcome, a.error_class, max(a.retry_after) as retry_after
+    select a.user_id, a.key_id, a.model, a.outcome, a.error_class, max(a.retry_after) as retry_after
     from unnest(v_new) as a
     where a.key_source = 'user' and a.key_id is not null
-    group by a.user_id, a.key_id, a.outcome, a.error_class
+    group by a.user_id, a.key_id, a.model, a.outcome, a.error_class
     order by a.user_id, a.key_id
   ) as k;
   -- A project without quotas saves the calls.
@@ -8769,11 +8873,11 @@ begin
     where a.unpriced
     order by a.provider, a.model
   ) as u;
-  perform llm_private.alert_operator_key(o.provider)
+  perform llm_private.alert_operator_key(o.provider, o.error_class)
   from (
-    select distinct a.provider from unnest(v_new) as a
-    where a.key_source = 'operator' and a.error_class = 'auth' and a.recorder <> a.user_id
-    order by a.provider
+    select distinct a.provider, a.error_class from unnest(v_new) as a
+    where a.key_source = 'operator' and a.error_class in ('auth', 'out_of_credit') and a.recorder <> a.user_id
+    order by a.provider, a.error_class
   ) as o;
   return v_new;
 end
@@ -8866,7 +8970,9 @@ begin
     )::llm_private.usage_measures
   );
   if p_key_source = 'user' and p_key_id is not null then
-    perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
+    perform llm_private.note_key_outcome(
+      v_user, p_key_id, v_attempt.model, p_outcome, p_error_class, p_retry_after
+    );
   end if;
   -- Checked here too, so that a project without quotas saves the call.
   if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
@@ -8875,8 +8981,8 @@ begin
   if v_attempt.unpriced then
     perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, v_attempt.model);
   end if;
-  if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
-    perform llm_private.alert_operator_key(p_provider);
+  if p_key_source = 'operator' and p_error_class in ('auth', 'out_of_credit') and v_runtime is not null then
+    perform llm_private.alert_operator_key(p_provider, p_error_class);
   end if;
   return true;
 end

@@ -51,8 +51,8 @@ comment on column public.llm_usage_events.recorder is
 comment on column public.llm_usage_events.key_source is 'Whose key paid: user, team or operator.';
 comment on column public.llm_usage_events.outcome is 'succeeded, failed or cancelled.';
 comment on column public.llm_usage_events.error_class is
-'Why the attempt failed: auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or
-invalid_response.';
+'Why the attempt failed: auth, forbidden, rate_limited, out_of_credit, bad_request, context_too_long, unsupported,
+not_found, server_error, timeout, connection or invalid_response.';
 comment on column public.llm_usage_events.latency_ms is
 'Milliseconds from sending the request to the end of the answer.';
 comment on column public.llm_usage_events.input_tokens is 'Input tokens, including cached ones; null if not reported.';

@@ -28,6 +28,8 @@ create table public.llm_keys (
   status text not null default 'untested' check (status in ('untested', 'working', 'rejected')),
   rate_limited_until timestamptz,
   created_at timestamptz not null default now(),
+  out_of_credit_until timestamptz,
+  rate_limited_models jsonb not null default '{}',
   primary key (user_id, id),
   unique (user_id, provider)
 );
@@ -37,7 +39,12 @@ create index llm_keys_provider on public.llm_keys (provider);
 comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
 comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
 comment on column public.llm_keys.status is 'Result of the last attempt with the key: untested, working or rejected.';
-comment on column public.llm_keys.rate_limited_until is 'Until when the provider asked to wait.';
+comment on column public.llm_keys.rate_limited_until is
+'Until when the provider asked to wait for the key as a whole, in a key check.';
+comment on column public.llm_keys.out_of_credit_until is
+'Until when the key rests because the provider reported that its account has no credit left.';
+comment on column public.llm_keys.rate_limited_models is
+'Model → until when the provider asked to wait for it. At most 20 models; those whose time is over may still be there.';
 
 create table llm_private.key_secrets (
   user_id uuid not null,
@@ -143,6 +150,51 @@ $$;
 
 comment on function llm_private.master_key is 'A master key from Vault. Error master_key_missing.';
 
+create function llm_private.resting_models(p_rests jsonb)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_rests = '{}' then
+    return p_rests;
+  end if;
+  return (
+    select coalesce(jsonb_object_agg(r.key, r.value), '{}') from (
+      select e.* from jsonb_each(p_rests) as e
+      where (e.value #>> '{}')::timestamptz > now()
+      order by (e.value #>> '{}')::timestamptz desc
+      limit 20
+    ) as r
+  );
+end
+$$;
+
+comment on function llm_private.resting_models is
+'Those of rate_limited_models whose time is not over: at most 20, those with the longest waits.';
+
+create function llm_private.key_rests_until(p_key public.llm_keys)
+returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return greatest(
+    case when p_key.out_of_credit_until > now() then p_key.out_of_credit_until end,
+    case when p_key.rate_limited_until > now() then p_key.rate_limited_until end,
+    (
+      select max((e.value #>> '{}')::timestamptz)
+      from jsonb_each(llm_private.resting_models(p_key.rate_limited_models)) as e
+    )
+  );
+end
+$$;
+
+comment on function llm_private.key_rests_until is
+'Until when a key or one of its models is rate-limited or out of credit; null if it is not.';
+
 create function llm_private.key_json(p_key public.llm_keys)
 returns jsonb
 language sql
@@ -154,10 +206,16 @@ as $$
     'provider', p_key.provider,
     'hint', p_key.hint,
     'status', case
-      when p_key.status <> 'rejected' and p_key.rate_limited_until > now() then 'rate_limited'
+      when p_key.status = 'rejected' then 'rejected'
+      when p_key.out_of_credit_until > now() then 'out_of_credit'
+      when llm_private.key_rests_until(p_key) is not null then 'rate_limited'
       else p_key.status
     end,
-    'rate_limited_until', case when p_key.rate_limited_until > now() then p_key.rate_limited_until end,
+    'rests_until', llm_private.key_rests_until(p_key),
+    'rate_limited_models', (
+      select coalesce(jsonb_agg(m order by m), '[]')
+      from jsonb_object_keys(llm_private.resting_models(p_key.rate_limited_models)) as m
+    ),
     'created_at', p_key.created_at,
     'last_used_at', (
       select max(t.last_used_at) from public.llm_usage_totals as t
@@ -523,7 +581,7 @@ comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
 -- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
-  p_user uuid, p_key_id uuid, p_outcome text, p_error_class text, p_retry_after double precision
+  p_user uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
 )
 returns void
 language plpgsql
@@ -531,8 +589,8 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_rate_limited_until timestamptz;
-  v_rejected jsonb;
+  v_until timestamptz;
+  v_changed jsonb;
 begin
   if p_outcome = 'succeeded' then
     -- A rejected or rate-limited key stays so, because this request began before. Looks before it updates, because an
@@ -543,23 +601,47 @@ begin
       where user_id = p_user and id = p_key_id and status = 'untested';
     end if;
   elsif p_error_class = 'auth' then
-    update public.llm_keys set status = 'rejected', rate_limited_until = null
+    update public.llm_keys
+    set status = 'rejected', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
     where user_id = p_user and id = p_key_id and status <> 'rejected'
-    returning jsonb_build_object('provider', provider, 'hint', hint) into v_rejected;
-    if v_rejected is not null then
-      perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_rejected);
+    returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
+    if v_changed is not null then
+      perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_changed);
+    end if;
+  elsif p_error_class = 'out_of_credit' then
+    -- A quarter of an hour, because attempts without credit are quick and cost nothing.
+    v_until := now() + make_interval(secs => least(greatest(p_retry_after, 900), 86400));
+    update public.llm_keys set out_of_credit_until = v_until
+    where user_id = p_user and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
+    returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
+    if v_changed is not null then
+      perform llm_private.add_alert(
+        p_user, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
+        v_changed
+      );
     end if;
   elsif p_error_class = 'rate_limited' then
-    -- At most a day, and half a minute if the provider names no time.
-    v_rate_limited_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 30), 0), 86400));
-    update public.llm_keys set rate_limited_until = v_rate_limited_until
-    where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_rate_limited_until);
+    -- At most a day, and five seconds if the provider names no time.
+    v_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 5), 0), 86400));
+    if p_model is null then
+      update public.llm_keys set rate_limited_until = v_until
+      where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_until);
+    else
+      update public.llm_keys
+      set rate_limited_models = llm_private.resting_models(
+        rate_limited_models || jsonb_build_object(p_model, v_until)
+      )
+      where
+        user_id = p_user and id = p_key_id
+        and ((rate_limited_models ->> p_model)::timestamptz >= v_until) is not true;
+    end if;
   end if;
 end
 $$;
 
 comment on function llm_private.note_key_outcome is
-'Set the status of a user''s own key after an attempt: working, rejected (auth) or rate-limited (rate_limited).';
+'Set the status of a user''s own key after an attempt: working, rejected (auth), out of credit (out_of_credit) or
+rate-limited (rate_limited), which is the model or, without p_model, the key.';
 
 create function llm_private.list_keys()
 returns jsonb
@@ -596,8 +678,9 @@ as $$
 $$;
 
 comment on function public.list_llm_keys is
-'The caller''s keys with id, provider, masked hint, status (untested, working, rejected, rate_limited) and last use;
-never the key itself. Error not_signed_in.';
+'The caller''s keys with id, provider, masked hint, status (untested, working, rejected, rate_limited, out_of_credit),
+until when the key or one of its rate_limited_models is not used (rests_until), and last use; never the key itself.
+Error not_signed_in.';
 
 -- One unnamed json parameter makes PostgREST pass the body unparsed. With named parameters, PostgreSQL parses the
 -- body before this function can check it, and its error about an invalid escape prints the key to the log. (Callers who

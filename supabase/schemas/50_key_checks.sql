@@ -174,12 +174,15 @@ begin
   end if;
   if p_result = 'works' then
     -- Unlike a request, a check may begin after the key was rejected, so its result replaces that status.
-    update public.llm_keys set status = 'working', rate_limited_until = null
-    where user_id = v_user and id = v_check.key_id and (status <> 'working' or rate_limited_until is not null);
+    update public.llm_keys as k
+    set status = 'working', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
+    where
+      k.user_id = v_user and k.id = v_check.key_id
+      and (k.status <> 'working' or llm_private.key_rests_until(k) is not null);
   elsif p_result = 'rejected' then
-    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'auth', null);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'auth', null);
   elsif p_retry_after is not null then
-    perform llm_private.note_key_outcome(v_user, v_check.key_id, 'failed', 'rate_limited', p_retry_after);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
   end if;
   return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
 end

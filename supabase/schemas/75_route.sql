@@ -41,7 +41,7 @@ create type llm_private.route_line as (
   key_source text,
   key_id uuid,
   key_hint text,
-  rate_limited_until timestamptz,
+  rests_until timestamptz,
   skipped text,
   wire_format text,
   base_url text,
@@ -53,7 +53,8 @@ create type llm_private.route_line as (
 );
 
 comment on type llm_private.route_line is
-'A provider, model and key that the route considered. skipped: why it cannot serve; quota: the quota that refuses it.';
+'A provider, model and key that the route considered. skipped: why it cannot serve; rests_until: until when the model
+or the key is rate-limited or out of credit; quota: the quota that refuses it.';
 
 create type llm_private.route_settings as (
   default_provider text,
@@ -79,12 +80,13 @@ create type llm_private.keyed_route as (
   candidates json,
   key_ids uuid [],
   unleased boolean,
-  expires_at timestamptz
+  expires_at timestamptz,
+  rests_until timestamptz
 );
 
 comment on type llm_private.keyed_route is
 'Candidates with their leased keys in plain text, the ids of their keys (one twice if two candidates share it),
-whether one of them is not on lease, and when the first of the leases ends.';
+whether one of them is not on lease, when the first of the leases ends, and when the first rate limit ends.';
 
 create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
 
@@ -296,7 +298,8 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until,
+        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
+        k.rate_limited_models,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
         case
@@ -315,6 +318,7 @@ begin
           when s.source = 'operator' then v_settings.operator_keys_skipped
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
+          when k.out_of_credit_until > now() then 'key_out_of_credit'
           when k.rate_limited_until > now() then 'key_rate_limited'
         end as skipped
       from public.llm_providers as p
@@ -343,7 +347,9 @@ begin
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
       end,
-      c.source, c.key_id, c.hint, c.rate_limited_until, c.skipped,
+      c.source, c.key_id, c.hint,
+      greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
+      coalesce(c.skipped, case when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited' end),
       c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
       'responses' = any(c.capabilities), null::jsonb
     from placed as c
@@ -351,11 +357,8 @@ begin
   loop
     if not v_settings.enable_fallbacks and v_line.skipped is null then
       v_only := coalesce(v_named[1].provider, v_settings.default_provider, v_line.provider);
-      if v_taken or v_line.provider <> v_only then
-        v_line.skipped := 'fallbacks_off';
-      else
-        v_taken := true;
-      end if;
+      v_line.skipped := case when v_taken or v_line.provider <> v_only then 'fallbacks_off' end;
+      v_taken := v_taken or v_line.skipped is null;
     end if;
     return next v_line;
   end loop;
@@ -380,9 +383,17 @@ as $$
     when 'no_model' then p_line.name || ' has no model for this task.'
     when 'no_key' then 'You have no key for ' || p_line.name || '.'
     when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
+    when 'key_out_of_credit' then format(
+      '%s reports that the account of your key %s has no credit left. Add credit, then check the key.',
+      p_line.name, p_line.key_hint
+    )
     when 'key_rate_limited' then format(
       'Your key for %s is rate-limited for another %s seconds.',
-      p_line.name, ceil(extract(epoch from p_line.rate_limited_until - now()))::integer
+      p_line.name, ceil(extract(epoch from p_line.rests_until - now()))::integer
+    )
+    when 'model_rate_limited' then format(
+      '%s is rate-limited at %s for another %s seconds.',
+      p_line.model, p_line.name, ceil(extract(epoch from p_line.rests_until - now()))::integer
     )
     when 'operator_keys_declined' then 'The operator has a key for ' || p_line.name || ', but you have not allowed its use.'
     when 'operator_keys_not_for_anonymous' then format(
@@ -491,7 +502,8 @@ begin
         jsonb_agg(
           jsonb_build_object(
             'provider', l.provider, 'key_source', l.key_source, 'reason', l.skipped,
-            'message', llm_private.skip_message(v_lines[l.ordinality], p_needs), 'quota', l.quota -> 'quota'
+            'message', llm_private.skip_message(v_lines[l.ordinality], p_needs), 'quota', l.quota -> 'quota',
+            'until', case when l.rests_until > now() then l.rests_until end
           ) order by l.ordinality
         ) filter (where l.skipped is not null), '[]'
       ),
@@ -660,7 +672,7 @@ declare
     select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
   );
 begin
-  if exists (select from unnest(v_lines) as l where l.skipped = 'key_rate_limited') then
+  if exists (select from unnest(v_lines) as l where l.skipped in ('key_rate_limited', 'model_rate_limited')) then
     perform llm_private.fail(
       429, 'keys_rate_limited', 'No provider can serve this request right now.',
       llm_private.route_advice(v_lines, p_needs)
@@ -700,10 +712,11 @@ begin
   )
 
   select
-    json_agg(c order by r.ordinality),
-    array_agg(r.key_id) filter (where r.key_id is not null),
-    bool_or(l.key_id is null) filter (where r.key_id is not null),
-    min(l.expires_at)
+    json_agg(c order by r.ordinality) filter (where r.skipped is null),
+    array_agg(r.key_id) filter (where r.key_id is not null and r.skipped is null),
+    bool_or(l.key_id is null) filter (where r.key_id is not null and r.skipped is null),
+    min(l.expires_at) filter (where r.skipped is null),
+    min(r.rests_until) filter (where r.skipped is not null)
   into v_route
   from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
   left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
@@ -730,7 +743,7 @@ begin
         else false
       end as metered
   ) as c
-  where r.skipped is null;
+  where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited');
   return v_route;
 end
 $$;
@@ -816,6 +829,8 @@ begin
     return json_build_object('again', true);
   end if;
 
+  -- A candidate that is rate-limited now may serve again soon.
+  v_route.expires_at := least(v_route.expires_at, v_route.rests_until);
   if v_quotas is null then
     return json_build_object(
       'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at,

@@ -94,12 +94,12 @@ begin
     llm_private.check_value(
       'invalid_argument',
       p_attempt.outcome = 'failed' and p_attempt.error_class in (
-        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
-        'invalid_response'
+        'auth', 'forbidden', 'rate_limited', 'out_of_credit', 'bad_request', 'context_too_long', 'unsupported',
+        'not_found', 'server_error', 'timeout', 'connection', 'invalid_response'
       ) or p_attempt.outcome <> 'failed' and p_attempt.error_class is null,
       'p_error_class',
-      'auth, forbidden, rate_limited, bad_request, not_found, server_error, timeout, connection or invalid_response '
-      'for a failed attempt, else null'
+      'auth, forbidden, rate_limited, out_of_credit, bad_request, context_too_long, unsupported, not_found, '
+      'server_error, timeout, connection or invalid_response for a failed attempt, else null'
     ),
     llm_private.check_value('invalid_argument', p_attempt.streamed is not null, 'p_streamed', 'true or false'),
     llm_private.check_value(
@@ -125,7 +125,7 @@ comment on function llm_private.refuse_attempt is
 'Raise the error for an attempt that priced_attempt() refuses: runtime_required, or invalid_argument with the first
 invalid argument.';
 
-create function llm_private.alert_operator_key(p_provider text)
+create function llm_private.alert_operator_key(p_provider text, p_error_class text)
 returns void
 language plpgsql
 volatile
@@ -134,13 +134,16 @@ as $$
 begin
   -- The operator's keys are in no table, so their replacement is unknown here: the alert repeats once a day.
   perform llm_private.add_alert(
-    llm_private.operator_id(), 'key_rejected', format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
+    llm_private.operator_id(),
+    case p_error_class when 'auth' then 'key_rejected' else 'out_of_credit' end,
+    format('%s on %s', p_provider, (now() at time zone 'UTC')::date),
     jsonb_build_object('provider', p_provider)
   );
 end
 $$;
 
-comment on function llm_private.alert_operator_key is 'Alert the operator that a provider rejected their key.';
+comment on function llm_private.alert_operator_key is
+'Alert the operator that a provider rejected their key (auth), or that its account has no credit left (out_of_credit).';
 
 create function llm_private.alert_unpriced(p_user uuid, p_runtime uuid, p_provider text, p_model text)
 returns void
@@ -258,8 +261,8 @@ begin
     and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
     and (
       p_attempt.error_class is null or p_attempt.error_class in (
-        'auth', 'forbidden', 'rate_limited', 'bad_request', 'not_found', 'server_error', 'timeout', 'connection',
-        'invalid_response'
+        'auth', 'forbidden', 'rate_limited', 'out_of_credit', 'bad_request', 'context_too_long', 'unsupported',
+        'not_found', 'server_error', 'timeout', 'connection', 'invalid_response'
       )
     )
     and p_attempt.streamed is not null
@@ -485,12 +488,12 @@ begin
   from (select distinct a.user_id from unnest(p_attempts) as a order by a.user_id) as u;
   v_new := llm_private.add_events(p_attempts);
   perform llm_private.add_attempts_to_totals(v_new);
-  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.outcome, k.error_class, k.retry_after)
+  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.model, k.outcome, k.error_class, k.retry_after)
   from (
-    select a.user_id, a.key_id, a.outcome, a.error_class, max(a.retry_after) as retry_after
+    select a.user_id, a.key_id, a.model, a.outcome, a.error_class, max(a.retry_after) as retry_after
     from unnest(v_new) as a
     where a.key_source = 'user' and a.key_id is not null
-    group by a.user_id, a.key_id, a.outcome, a.error_class
+    group by a.user_id, a.key_id, a.model, a.outcome, a.error_class
     order by a.user_id, a.key_id
   ) as k;
   -- A project without quotas saves the calls.
@@ -514,11 +517,11 @@ begin
     where a.unpriced
     order by a.provider, a.model
   ) as u;
-  perform llm_private.alert_operator_key(o.provider)
+  perform llm_private.alert_operator_key(o.provider, o.error_class)
   from (
-    select distinct a.provider from unnest(v_new) as a
-    where a.key_source = 'operator' and a.error_class = 'auth' and a.recorder <> a.user_id
-    order by a.provider
+    select distinct a.provider, a.error_class from unnest(v_new) as a
+    where a.key_source = 'operator' and a.error_class in ('auth', 'out_of_credit') and a.recorder <> a.user_id
+    order by a.provider, a.error_class
   ) as o;
   return v_new;
 end
@@ -611,7 +614,9 @@ begin
     )::llm_private.usage_measures
   );
   if p_key_source = 'user' and p_key_id is not null then
-    perform llm_private.note_key_outcome(v_user, p_key_id, p_outcome, p_error_class, p_retry_after);
+    perform llm_private.note_key_outcome(
+      v_user, p_key_id, v_attempt.model, p_outcome, p_error_class, p_retry_after
+    );
   end if;
   -- Checked here too, so that a project without quotas saves the call.
   if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
@@ -620,8 +625,8 @@ begin
   if v_attempt.unpriced then
     perform llm_private.alert_unpriced(v_user, v_runtime, p_provider, v_attempt.model);
   end if;
-  if p_key_source = 'operator' and p_error_class = 'auth' and v_runtime is not null then
-    perform llm_private.alert_operator_key(p_provider);
+  if p_key_source = 'operator' and p_error_class in ('auth', 'out_of_credit') and v_runtime is not null then
+    perform llm_private.alert_operator_key(p_provider, p_error_class);
   end if;
   return true;
 end

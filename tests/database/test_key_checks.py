@@ -73,8 +73,8 @@ def test_a_check_result_sets_the_status_of_the_key(user: Caller) -> None:
     # This check began after the key was rejected, so it replaces that status.
     assert settle(user, "works")["status"] == "working"
     limited = settle(user, "unknown", p_retry_after=60)
-    assert (limited["status"], limited["rate_limited_until"] is not None) == ("rate_limited", True)
-    assert settle(user, "works")["rate_limited_until"] is None
+    assert (limited["status"], limited["rests_until"] is not None) == ("rate_limited", True)
+    assert settle(user, "works")["rests_until"] is None
 
 
 def test_a_rejected_key_raises_an_alert(user: Caller) -> None:

@@ -14,6 +14,8 @@ from tests.database.support import Caller, Http, Transaction, new_user, refused,
 from tests.support import key_for, unique
 
 KEY = key_for("groq", 7)
+#: Groq's default model, and its model for the task speed.
+MODEL, FAST_MODEL = "openai/gpt-oss-120b", "llama-3.1-8b-instant"
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def test_a_stored_key_is_shown_only_as_a_masked_hint(user: Caller) -> None:
         "provider",
         "hint",
         "status",
-        "rate_limited_until",
+        "rests_until",
+        "rate_limited_models",
         "created_at",
         "last_used_at",
     }
@@ -299,26 +302,30 @@ def test_a_success_does_not_end_a_rate_limit(user: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "seconds"), [(90, 90), (0.5, 0.5), (None, 30), (10**9, 86400), (-5, 0)]
+    ("retry_after", "seconds"), [(90, 90), (0.5, 0.5), (None, 5), (10**9, 86400), (-5, 0)]
 )
-def test_a_key_is_rate_limited_for_as_long_as_the_provider_requests(
+def test_a_model_is_rate_limited_for_as_long_as_the_provider_requests(
     tx: Transaction, user: Caller, retry_after: float | None, seconds: float
 ) -> None:
     key = user.holds_key("groq")
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=retry_after))
     assert status(user) == ("rate_limited" if seconds else "untested")
-    left = "select extract(epoch from rate_limited_until - now())::float from public.llm_keys where id = %s"
-    assert tx.value(left, key["id"]) == pytest.approx(seconds)
+    left = """
+      select extract(epoch from llm_private.key_rests_until(k) - now())::float
+      from public.llm_keys as k where k.id = %s
+    """
+    assert tx.value(left, key["id"]) == (pytest.approx(seconds) if seconds else None)
 
 
 def test_a_key_serves_again_after_its_rate_limit(tx: Transaction, user: Caller) -> None:
     key = user.holds_key("groq")
     user.records(key_id=key["id"])
-    user.records(**failed("rate_limited", key_id=key["id"], retry_after=60))
+    user.records(**failed("rate_limited", key_id=key["id"], model=MODEL, retry_after=60))
     with refused("keys_rate_limited", 429) as error:
         user.rpc("resolve_llm_route")
-    assert "rate-limited for another 60 seconds" in error.value.hint
-    tx.sql("update public.llm_keys set rate_limited_until = now() - interval '1 second'")
+    assert f"{MODEL} is rate-limited at Groq for another 60 seconds" in error.value.hint
+    over = "jsonb_build_object(%s::text, now() - interval '1 second')"
+    tx.sql(f"update public.llm_keys set rate_limited_models = {over}", MODEL)
     assert status(user) == "working"
     assert user.rpc("resolve_llm_route")["candidates"]
 
@@ -329,11 +336,80 @@ def test_a_shorter_rate_limit_does_not_shorten_a_longer_one(user: Caller) -> Non
     (before,) = user.rpc("list_llm_keys")
     user.records(**failed("rate_limited", key_id=key["id"], retry_after=1))
     (after,) = user.rpc("list_llm_keys")
-    assert after["rate_limited_until"] == before["rate_limited_until"]
+    assert after["rests_until"] == before["rests_until"]
+
+
+def test_a_rate_limit_of_a_model_leaves_the_keys_other_models(user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.records(**failed("rate_limited", key_id=key["id"], model=MODEL, retry_after=60))
+    (shown,) = user.rpc("list_llm_keys")
+    assert (shown["status"], shown["rate_limited_models"]) == ("rate_limited", [MODEL])
+    with refused("keys_rate_limited", 429) as error:
+        user.rpc("resolve_llm_route")
+    assert MODEL in error.value.hint
+    (candidate,) = user.rpc("resolve_llm_route", p_task="speed")["candidates"]
+    assert candidate["model"] == FAST_MODEL
+    explained = user.rpc("explain_llm_route")
+    (line,) = [line for line in explained["skipped"] if line["reason"] == "model_rate_limited"]
+    assert line["until"] == shown["rests_until"]
+
+
+def test_a_key_has_at_most_twenty_resting_models(tx: Transaction, user: Caller) -> None:
+    key = user.holds_key("groq")
+    for number in range(24):
+        model = f"m{number}"
+        user.records(**failed("rate_limited", key_id=key["id"], model=model, retry_after=100 + number))
+    (shown,) = user.rpc("list_llm_keys")
+    assert set(shown["rate_limited_models"]) == {f"m{number}" for number in range(4, 24)}
+    old = "jsonb_build_object('old', now() - interval '1 second')"
+    tx.sql(f"update public.llm_keys set rate_limited_models = {old}")
+    user.records(**failed("rate_limited", key_id=key["id"], model="new", retry_after=60))
+    names = "select array(select jsonb_object_keys(rate_limited_models)) from public.llm_keys where id = %s"
+    assert tx.value(names, key["id"]) == ["new"]
+
+
+def test_a_route_ends_with_the_first_rate_limit(tx: Transaction, user: Caller) -> None:
+    key = user.holds_key("groq")
+    user.holds_key("mistral")
+    user.records(**failed("rate_limited", key_id=key["id"], model=MODEL, retry_after=20))
+    route = user.rpc("resolve_llm_route")
+    assert [it["provider"] for it in route["candidates"]] == ["mistral"]
+    left = tx.value("select extract(epoch from %s::timestamptz - now())::float", route["expires_at"])
+    assert left == pytest.approx(20, abs=1)
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, 900), (60, 900), (7200, 7200), (10**9, 86400)])
+def test_a_key_out_of_credit_rests_as_a_whole(
+    tx: Transaction, user: Caller, retry_after: float | None, seconds: float
+) -> None:
+    key = user.holds_key("groq")
+    for _ in range(2):
+        user.records(**failed("out_of_credit", key_id=key["id"], model=MODEL, retry_after=retry_after))
+    assert status(user) == "out_of_credit"
+    left = "select extract(epoch from out_of_credit_until - now())::float from public.llm_keys where id = %s"
+    assert tx.value(left, key["id"]) == pytest.approx(seconds)
+    with refused("no_usable_key", 422) as error:
+        user.rpc("resolve_llm_route", p_task="speed")
+    assert "has no credit left. Add credit" in error.value.hint
+    (alert,) = [it for it in user.rpc("list_llm_alerts") if it["kind"] != "price_missing"]
+    assert (alert["kind"], alert["detail"]) == ("out_of_credit", {"provider": "groq", "hint": key["hint"]})
+    tx.sql("update public.llm_keys set out_of_credit_until = now() - interval '1 second'")
+    assert user.rpc("resolve_llm_route", p_task="speed")["candidates"]
 
 
 @pytest.mark.parametrize(
-    "error_class", ["bad_request", "not_found", "server_error", "timeout", "connection", "invalid_response"]
+    "error_class",
+    [
+        "bad_request",
+        "context_too_long",
+        "unsupported",
+        "forbidden",
+        "not_found",
+        "server_error",
+        "timeout",
+        "connection",
+        "invalid_response",
+    ],
 )
 def test_a_failure_unrelated_to_the_key_does_not_change_its_status(user: Caller, error_class: str) -> None:
     key = user.holds_key("groq")
@@ -370,3 +446,16 @@ def test_recording_an_attempt_again_does_not_mark_the_key_again(tx: Transaction,
     tx.sql("update public.llm_keys set status = 'working' where id = %s", key["id"])
     assert not user.records(**first)
     assert status(user) == "working"
+
+
+@pytest.mark.parametrize(
+    ("error_class", "kind"), [("auth", "key_rejected"), ("out_of_credit", "out_of_credit")]
+)
+def test_the_operator_learns_that_their_key_serves_nobody(
+    tx: Transaction, user: Caller, error_class: str, kind: str
+) -> None:
+    caller = user.through(tx.admin.rpc("register_llm_runtime", p_name="app")["secret"])
+    for _ in range(2):
+        caller.records(**failed(error_class, key_source="operator"))
+    alerts = [it for it in tx.admin.rpc("list_llm_alerts") if it["kind"] != "price_missing"]
+    assert [(it["kind"], it["detail"]) for it in alerts] == [(kind, {"provider": "groq"})]

@@ -259,11 +259,12 @@ def test_each_skipped_provider_has_its_reason(tx: Transaction, user: Caller) -> 
     failed = {"outcome": "failed", "error_class": "auth"}
     user.records(provider="groq", key_id=key["groq"], **failed)
     limited = {"outcome": "failed", "error_class": "rate_limited", "retry_after": 60}
-    user.records(provider="mistral", key_id=key["mistral"], **limited)
+    model = "mistral-medium-latest"
+    user.records(provider="mistral", model=model, key_id=key["mistral"], **limited)
     assert skipped(user, operator_providers=OPERATOR) == {
         "user:openai": "provider_disabled",
         "user:groq": "key_rejected",
-        "user:mistral": "key_rate_limited",
+        "user:mistral": "model_rate_limited",
         "user:anthropic": "no_key",
         "user:google": "provider_off",
         "operator:openai": "provider_disabled",
@@ -274,6 +275,7 @@ def test_each_skipped_provider_has_its_reason(tx: Transaction, user: Caller) -> 
     }
     explained = user.rpc("explain_llm_route", p_operator_providers=OPERATOR)
     assert all(line["message"] for line in explained["skipped"])
+    assert [line["provider"] for line in explained["skipped"] if line["until"]] == ["mistral"]
     with refused("keys_rate_limited", 429) as error:
         resolve(user, operator_providers=OPERATOR)
     assert error.value.hint == explained["advice"]

@@ -211,7 +211,7 @@ def test_a_rate_limited_key_shows_until_when(panel: Panel, providers: Emulator) 
     providers.fail(429, retry_after=3600)
     card(panel).get_by_role("button", name="Check the Groq key").click()
     expect(card(panel)).to_contain_text("Rate-limited until")
-    expect(card(panel)).to_contain_text("Couldn't check the key: The provider is rate-limiting requests")
+    expect(card(panel)).to_contain_text("Couldn't check the key: The provider is rate-limiting requests.")
 
 
 def test_too_many_key_checks_are_refused(panel: Panel, user: User) -> None:

@@ -343,3 +343,11 @@ async def test_signed_thoughts_survive_the_openai_packages_models(both: Both, st
     result = {"role": "tool", "tool_call_id": "t", "content": "1"}
     await made.ask(messages=[*ASK["messages"], message, result])
     assert json.loads(web.requests[1].content)["messages"][1]["content"] == [THOUGHT, TOOL_USE]
+
+
+async def test_a_request_that_is_too_long_has_openais_code(both: Both) -> None:
+    refusal = {"error": {"message": "Request too large for model m", "code": "rate_limit_exceeded"}}
+    made, _, _ = app(both, httpx.Response(413, json=refusal))
+    with pytest.raises(openai.BadRequestError) as caught:
+        await made.ask()
+    assert caught.value.code == "context_length_exceeded"

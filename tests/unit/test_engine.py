@@ -75,8 +75,13 @@ FAULTS: list[tuple[Reply, str]] = [
     (httpx.ConnectTimeout("slow"), "timeout"),
     (failing(401, message="bad key"), "auth"),
     (failing(403), "forbidden"),
-    (failing(402), "rate_limited"),
-    (failing(429, code="insufficient_quota"), "rate_limited"),
+    (failing(429), "rate_limited"),
+    (failing(402), "out_of_credit"),
+    (failing(429, code="insufficient_quota"), "out_of_credit"),
+    (failing(400, code="context_length_exceeded"), "context_too_long"),
+    (failing(413), "context_too_long"),
+    (failing(400, code="unsupported_parameter"), "unsupported"),
+    (failing(400, message="API key not valid. Please pass a valid API key."), "auth"),
     (failing(404, code="model_not_found"), "not_found"),
     (failing(408), "server_error"),
     (failing(500), "server_error"),
@@ -109,7 +114,7 @@ async def test_the_next_candidate_answers_when_one_fails(
     ]
     assert receipt.attempts == tuple(account.attempts)
     assert [it.number for it in account.attempts] == [1, 2]
-    assert account.forgotten == (error_class in ("auth", "rate_limited"))
+    assert account.forgotten == (error_class in ("auth", "rate_limited", "out_of_credit"))
     # Each key was sent to its own provider only.
     for request in web.requests:
         assert (
@@ -118,7 +123,7 @@ async def test_the_next_candidate_answers_when_one_fails(
     assert [request.url.host for request in web.requests] == ["one.test", "two.test"]
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("status", [400, 422])
 async def test_a_bad_request_is_tried_nowhere_else(both: Both, status: int) -> None:
     reply = failing(status, message="bad sk-secret-one", type="invalid_request_error", param="n", code="no")
     web, account = Web({"one": [reply]}), both.account(candidate("one"), candidate("two"))
@@ -133,6 +138,50 @@ async def test_a_bad_request_is_tried_nowhere_else(both: Both, status: int) -> N
     }
     assert [it.error_class for it in account.attempts] == ["bad_request"]
     assert account.forgotten == 0
+
+
+TOO_LONG = failing(413, message="prompt is too long", code="rate_limit_exceeded")
+UNSUPPORTED = failing(400, message="it does not support tools", param="tools")
+
+
+@pytest.mark.parametrize(
+    ("replies", "code"),
+    [
+        ([TOO_LONG, TOO_LONG], "context_too_long"),
+        ([UNSUPPORTED, TOO_LONG], "unsupported_request"),
+        ([TOO_LONG, UNSUPPORTED], "unsupported_request"),
+        ([UNSUPPORTED], "unsupported_request"),
+    ],
+)
+async def test_when_all_refuse_the_caller_gets_one_bad_request(
+    both: Both, replies: list[Reply], code: str
+) -> None:
+    web = Web({str(number): [reply] for number, reply in enumerate(replies)})
+    account = both.account(*map(candidate, web.replies), candidate("nobody", key=None))
+    with pytest.raises(BadRequestError) as caught:
+        await both.chat(both.engine(web), account)
+    error = caught.value
+    assert (error.code, error.status, error.http_status) == (code, 400, 400)
+    assert error.receipt.attempts == tuple(account.attempts)
+    assert len(account.attempts) == len(replies)
+    assert error.hint
+    assert (error.body or {})["message"] in str(error)
+
+
+async def test_a_refusal_among_failures_is_reported_as_one_of_them(both: Both) -> None:
+    web = Web({"one": [TOO_LONG], "two": [httpx.Response(500)]})
+    with pytest.raises(ProviderError) as caught:
+        await both.chat(both.engine(web), both.account(candidate("one"), candidate("two")))
+    assert caught.value.code == "all_candidates_failed"
+
+
+async def test_an_account_without_credit_needs_credit(both: Both) -> None:
+    account = both.account(candidate("one"), candidate("two", key_source="operator"))
+    with pytest.raises(ProviderError) as caught:
+        await both.chat(both.engine(Web({"one": [failing(402)], "two": [failing(402)]})), account)
+    assert "Add credit to your one account" in caught.value.hint
+    assert "the app's two account has no credit left" in caught.value.hint
+    assert caught.value.http_status == 429
 
 
 async def test_when_all_fail_each_attempt_is_named_and_what_to_do(both: Both) -> None:

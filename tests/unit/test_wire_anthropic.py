@@ -355,8 +355,8 @@ def test_a_streamed_refusal() -> None:
         (404, "not_found_error", "model: x", "not_found"),
         (429, "rate_limit_error", "", "rate_limited"),
         (400, "invalid_request_error", "messages: wrong", "bad_request"),
-        (400, "invalid_request_error", "Your credit balance is too low to access the API", "rate_limited"),
-        (413, "request_too_large", "", "bad_request"),
+        (400, "invalid_request_error", "Your credit balance is too low to access the API", "out_of_credit"),
+        (413, "request_too_large", "", "context_too_long"),
         (529, "overloaded_error", "", "server_error"),
     ],
 )

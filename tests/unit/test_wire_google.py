@@ -297,3 +297,6 @@ def test_errors_are_classified(status: int, error: dict[str, Any], error_class: 
 def test_the_retry_delay_is_read_from_the_body() -> None:
     details = [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}]
     assert WIRE.fault(429, {"error": {"message": "quota", "details": details}}).retry_after == 34.5
+    daily = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
+    error = {"message": "quota", "details": [*details, daily]}
+    assert WIRE.fault(429, {"error": error}).retry_after == 3_600

@@ -201,10 +201,10 @@ class Story:
         )
 
         fail("openai", 429, retry_after=_RATE_LIMITED, message="Rate limit reached")
-        self._fall_back(ben, f"rate-limits the key for {_RATE_LIMITED} s", "rate_limited")
+        self._fall_back(ben, f"rate-limits the model for {_RATE_LIMITED} s", "rate_limited")
         self._claims.check(
-            "requests skip the key until the rate limit ends",
-            ("rate_limited", ["key_rate_limited"]),
+            "requests skip the model until the rate limit ends",
+            ("rate_limited", ["model_rate_limited"]),
             self._standing(ben),
         )
         self._ask(ben, "sends a request in the meantime", "mistral", "user")

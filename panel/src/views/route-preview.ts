@@ -80,7 +80,7 @@ export class RoutePreview extends View {
     const { store } = this;
     const { changes } = store;
     const { settings } = store.loaded;
-    const keys = [...store.loaded.keys.values()].map((key) => [key.id, key.status, key.rate_limited_until]);
+    const keys = [...store.loaded.keys.values()].map((key) => [key.id, key.status, key.rests_until]);
     const wanted = JSON.stringify([
       this.task,
       this.limitChanges,
@@ -235,12 +235,8 @@ export class RoutePreview extends View {
     const { store } = this;
     const { t, formats } = store;
     const provider = store.providerName(line.provider);
-    const key = store.loaded.keys.get(line.provider);
-    if (line.reason === "key_rate_limited" && key?.rate_limited_until)
-      return t("preview.why.key_rate_limited_until", {
-        provider,
-        time: formats.time(key.rate_limited_until),
-      });
+    if ((line.reason === "key_rate_limited" || line.reason === "model_rate_limited") && line.until)
+      return t(`preview.why.${line.reason}_until`, { provider, time: formats.time(line.until) });
     const text = store.translator.find(`preview.why.${line.reason}`, line.message, { provider });
     const quota = line.quota;
     if (line.reason !== "quota_exceeded" || !quota || typeof quota.used !== "number") return text;

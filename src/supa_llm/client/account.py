@@ -16,14 +16,13 @@ from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.recorder import Recorder
 from supa_llm.client.session import Identity
 from supa_llm.client.stock import Pace, Stock, sized
-from supa_llm.database import keys, routes, usage
+from supa_llm.database import routes, usage
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database
 from supa_llm.engine.ids import uuid7
 from supa_llm.errors import NoCandidateError, QuotaExceededError, SupaLLMError
-from supa_llm.values.keys import Key
 from supa_llm.values.receipts import Attempt
-from supa_llm.values.routes import Candidate, Demand, Route
+from supa_llm.values.routes import Candidate, Demand, Route, Skipped
 from supa_llm.values.secrets import Secret
 
 T = TypeVar("T")
@@ -97,8 +96,7 @@ def _find_route(request: _Request, demand: Demand, account: _Account) -> _RouteF
         empty = error
     with suppress(SupaLLMError):  # the error says what to do without these details too
         empty.skipped = (yield request.explain()).skipped
-        limited = (yield keys.list_keys()) if empty.code == "keys_rate_limited" else []
-        empty.retry_after = _soonest(limited, empty)
+        empty.retry_after = _soonest(empty.skipped)
     raise empty
 
 
@@ -150,10 +148,11 @@ def _resolve(request: _Request, demand: Demand) -> _RouteFlow:
     return (yield request.resolve(demand))  # type: ignore[no-any-return]
 
 
-def _soonest(keys: list[Key], empty: NoCandidateError) -> float | None:
+def _soonest(skipped: Sequence[Skipped]) -> float | None:
     """Seconds until the first rate limit ends or the first quota resets."""
-    ends = [key.rate_limited_until.timestamp() for key in keys if key.rate_limited_until]
-    resets = [line.quota["resets_at"] for line in empty.skipped if line.quota and line.quota["resets_at"]]
+    limited = ("key_rate_limited", "model_rate_limited")
+    ends = [line.until.timestamp() for line in skipped if line.until and line.reason in limited]
+    resets = [line.quota["resets_at"] for line in skipped if line.quota and line.quota["resets_at"]]
     ends += [datetime.fromisoformat(reset).timestamp() for reset in resets]
     return max(0.0, min(ends) - time.time()) if ends else None
 
@@ -200,7 +199,7 @@ class _Account:
     def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
         """Queue one attempt for the recorder; neither blocks nor raises."""
         # A route that was resolved before the event arrived still has the key as valid: forget that one too.
-        then = self.forget_route if attempt.error_class in ("auth", "rate_limited") else None
+        then = self.forget_route if attempt.error_class in ("auth", "rate_limited", "out_of_credit") else None
         reservation = self._draw(attempt)
         self._queue(usage.usage_event(request_id, task, attempt, self._ticket, reservation), then)
 

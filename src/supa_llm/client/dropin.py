@@ -47,6 +47,8 @@ OnReceipt = Callable[[Receipt], object]
 
 #: This host cannot exist (RFC 2606), so a request that bypasses the transport goes nowhere.
 BASE_URL = "https://supa-llm.invalid/v1"
+#: Codes for which existing code checks.
+_OPENAI_CODES = {"context_too_long": "context_length_exceeded"}
 _SUPPORTED = "POST /chat/completions, POST /responses, POST /embeddings, GET /models and GET /models/{model}"
 _KINDS: Mapping[str, Kind] = {
     "/chat/completions": "chat",
@@ -436,7 +438,7 @@ def _error_body(error: SupaLLMError) -> Json:
             "message": str(error),
             "type": body.get("type") or "supa_llm_error",
             "param": body.get("param"),
-            "code": body.get("code") or error.code,
+            "code": _OPENAI_CODES.get(error.code) or body.get("code") or error.code,
             "hint": error.hint,
         }
     }

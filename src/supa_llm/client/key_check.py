@@ -27,8 +27,11 @@ _ERROR_BODY = 65_536
 #: Why a check has no result, by error class.
 _INCONCLUSIVE: Mapping[ErrorClass, str] = {
     "forbidden": "The provider accepts the key, but the key may not list models.",
-    "rate_limited": "The provider is rate-limiting this key, or its account has no credit left.",
+    "rate_limited": "The provider is rate-limiting this key.",
+    "out_of_credit": "The provider account of this key has no credit left.",
     "bad_request": "The provider refused the request.",
+    "context_too_long": "The provider refused the request.",
+    "unsupported": "The provider refused the request.",
     "not_found": "The provider has no such address.",
     "server_error": "The provider reported a server error.",
     "timeout": "The provider did not respond in time.",

@@ -18,6 +18,8 @@ from supa_llm.values.receipts import Attempt, Receipt
 from supa_llm.values.routes import Route, Skipped
 from supa_llm.values.secrets import Secret
 
+#: Error classes of refusals that another candidate might not make.
+REFUSALS = frozenset({"context_too_long", "unsupported"})
 _LONGEST_MESSAGE = 500
 
 _KEY_LIKE = re.compile(
@@ -91,6 +93,22 @@ def refused(receipt: Receipt, body: Mapping[str, Any] | None) -> BadRequestError
     return error
 
 
+def refused_by_all(receipt: Receipt, body: Mapping[str, Any] | None) -> BadRequestError:
+    """Every candidate refused the request, each for a reason that another one might not have had."""
+    too_long = all(attempt.error_class == "context_too_long" for attempt in receipt.attempts)
+    error = BadRequestError(
+        f"Every provider refused the request: {'; '.join(map(_line, receipt.attempts))}.",
+        code="context_too_long" if too_long else "unsupported_request",
+        hint="Shorten the messages, lower max_tokens, or choose a model with a longer context."
+        if too_long
+        else "Change what the providers do not support, or add a provider that supports it.",
+        receipt=receipt,
+        status=400,
+    )
+    error.body = body
+    return error
+
+
 def interrupted(receipt: Receipt) -> StreamInterruptedError:
     """A stream broke off after part of the answer had been delivered."""
     attempt = receipt.attempts[-1]
@@ -107,6 +125,9 @@ _PROBLEMS: Mapping[str, str] = {
     "auth": "rejected {key}",
     "forbidden": "does not allow this for {key}",
     "rate_limited": "rate-limits {key}",
+    "out_of_credit": "has no credit left for {key}",
+    "context_too_long": "does not take a request of this length",
+    "unsupported": "does not support this request",
     "not_found": "does not have the model",
     "server_error": "reported a server error",
     "timeout": "did not answer in time",
@@ -134,9 +155,15 @@ def _hint(attempt: Attempt) -> str:
         }[attempt.key_source]
     if attempt.error_class == "rate_limited":
         wait = f"in {math.ceil(attempt.retry_after)} s" if attempt.retry_after else "later"
-        return (
-            f"Try {provider} again {wait}, check the credit of its account, or add a key of another provider."
-        )
+        return f"Try {provider} again {wait}, or add a key of another provider."
+    if attempt.error_class == "out_of_credit":
+        return {
+            "user": f"Add credit to your {provider} account, or add a key of another provider.",
+            "team": f"Ask the team's administrator to add credit to its {provider} account.",
+            "operator": f"Contact the app's support: the app's {provider} account has no credit left.",
+        }[attempt.key_source]
+    if attempt.error_class in REFUSALS:
+        return f"Choose another {provider} model in the LLM settings, or change the request."
     if attempt.error_class in ("forbidden", "not_found"):
         return f"Choose another {provider} model in the LLM settings."
     return "Try again later, or add a key of another provider."

@@ -9,7 +9,7 @@ the error. It also yields what is for the caller: :class:`Opened` and the chunks
                ▲            │
                │            ├─ the provider fails: record, next candidate or a retry (see Retries)
                └────────────┘
-                            ├─ the request is invalid (400): record, BadRequestError
+                            ├─ the request is invalid (400): record, BadRequestError (as when all refuse it)
                             ├─ the stream breaks off after its first content: record, StreamInterruptedError
                             └─ the caller hangs up: record as cancelled
 """
@@ -100,6 +100,7 @@ def run(call: ModelCall, account: Account, limits: Limits) -> Flow:
     #: The candidate with a reservation. Its attempt, once begun, settles the reservation.
     reserved = route.candidates[0] if route.reserved else None
     turns = _Turns(call.retries, route.candidates)
+    refusal: Json | None = None
     try:
         while (turn := turns.take()) is not None:
             candidate, wait = turn
@@ -138,11 +139,17 @@ def run(call: ModelCall, account: Account, limits: Limits) -> Flow:
                 return
             if running.opened:
                 raise failures.interrupted(receipt)
+            if running.adapts(fault):
+                turns.repeat(candidate)
+                continue
             if fault.error_class == "bad_request":
                 raise failures.refused(receipt, running.error)
+            refusal = running.error
             turns.failed(candidate, running, fault)
             if time.monotonic() >= deadline:
                 raise failures.failed(receipt, out_of_time=True)
+        if refusal is not None and all(it.error_class in failures.REFUSALS for it in receipt.attempts):
+            raise failures.refused_by_all(receipt, refusal)
         if receipt.attempts:
             raise failures.failed(receipt)
         raise failures.nothing_tried(route, (*route.skipped, *skipped))
@@ -189,6 +196,11 @@ class _Turns:
         (candidate, ready), self._last = self._last, None
         return candidate, max(0.0, ready - time.monotonic())
 
+    def repeat(self, candidate: Candidate, pause: float = 0.0) -> None:
+        """Try a candidate again before the others."""
+        self._pause = pause
+        self._ahead.appendleft(candidate)
+
     def failed(self, candidate: Candidate, running: _RunningAttempt, fault: FaultError) -> None:
         """Plan a retry if this candidate may recover."""
         if self._retries.most == 0 or fault.error_class not in _PASSING or not running.repeatable:
@@ -198,8 +210,7 @@ class _Turns:
         soon = running.was_closed_within(limit, fault) or bool(asked and asked <= limit)
         if self._ahead and soon and candidate is not self._repeated:
             self._repeated = candidate
-            self._pause = asked or 0.0
-            self._ahead.appendleft(candidate)
+            self.repeat(candidate, asked or 0.0)
         elif (wait := self._retries.wait(self._made + 1, asked)) is not None:
             self._last = candidate, time.monotonic() + wait
 
@@ -312,6 +323,10 @@ class _RunningAttempt:
         """Whether the provider does not object to a retry, with a header of OpenAI's."""
         return self._head.headers.get("x-should-retry") != "false"
 
+    def adapts(self, fault: FaultError) -> bool:
+        """Whether another attempt would be sent without what the provider refused."""
+        return self._wire.adapts(fault, self._call.body, self._candidate)
+
     def asked_wait(self, fault: FaultError) -> float | None:
         """Seconds that the provider asks to wait; None if it does not."""
         named = retry_after(self._head.headers) or believable(fault.retry_after)
@@ -355,7 +370,7 @@ class _RunningAttempt:
         if fault.error is not None:
             self.error = failures.mask_error(fault.error, self._key)
         self.close("failed", fault)
-        if fault.error_class in ("auth", "rate_limited"):
+        if fault.error_class in ("auth", "rate_limited", "out_of_credit"):
             self._account.forget_route()
 
     def _left(self) -> float:

@@ -16,7 +16,8 @@ class Alert(Row):
     """An event that a user or the operator should know about, reported once.
 
     Attributes:
-        kind: ``quota_warning`` (80% used), ``quota_reached``, ``key_rejected`` or ``price_missing``.
+        kind: ``quota_warning`` (80% used), ``quota_reached``, ``key_rejected``,
+            ``out_of_credit``, ``price_missing`` or ``output_limit_ignored``.
         detail: figures to show; never a secret.
         read_at: when the alert was dismissed; None if it has not been dismissed.
     """

@@ -14,8 +14,8 @@ Outcome = Literal["succeeded", "failed", "cancelled"]
 
 
 ErrorClass = Literal[
-    "auth", "forbidden", "rate_limited", "bad_request", "not_found", "server_error", "timeout", "connection",
-    "invalid_response",
+    "auth", "forbidden", "rate_limited", "out_of_credit", "bad_request", "context_too_long", "unsupported",
+    "not_found", "server_error", "timeout", "connection", "invalid_response",
 ]  # fmt: skip
 
 

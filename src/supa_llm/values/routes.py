@@ -61,6 +61,7 @@ class Skipped(Row):
     Attributes:
         quota: the exhausted quota, if there is one: its ``unit``, ``period``, ``limit``, ``used``,
             ``reserved`` and ``resets_at``.
+        until: until when the key or model is rate-limited or out of credit; None if it is not.
     """
 
     provider: str
@@ -68,6 +69,7 @@ class Skipped(Row):
     reason: str
     message: str
     quota: Mapping[str, Any] | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ Differences from the OpenAI format, and how they are handled:
 - Models since Opus 4.7 refuse ``temperature`` and ``top_p`` and accept an effort instead; older models do the
   opposite. Each gets the parameter that it supports, because both are optional.
 - System and developer messages become the system prompt, wherever they are in the conversation.
+- The API refuses blank texts, so they are not sent. A blank stop sequence cannot be expressed.
+- ``cache_control`` of a part, a message or a tool is kept.
 - ``input_tokens`` excludes input tokens that were read from or written to the cache.
 """
 
@@ -29,6 +31,7 @@ from supa_llm.wire.base import (
     Json,
     Kind,
     UnsupportedError,
+    Wire,
     WireRequest,
     arguments_of,
     as_arguments,
@@ -41,10 +44,11 @@ from supa_llm.wire.base import (
     functions_of,
     json_schema_of,
     new_call_id,
+    only_text,
     post,
     refuse_unknown,
-    text_of,
 )
+from supa_llm.wire.refusals import refusal
 from supa_llm.wire.stream import StreamDecoder
 from supa_llm.wire.usage import of_anthropic, tier_of_anthropic, updated
 
@@ -54,6 +58,7 @@ _OLDER = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0-6]
 _MAX_TOKENS, _MAX_TOKENS_OLDER = 16_384, 8_192
 _UNDERSTOOD = frozenset({
     "messages", "stream", "tools", "tool_choice", "response_format", "stop", "max_completion_tokens",
+    "cache_control",
 })  # fmt: skip
 _EFFORTS = {
     "none": "low",
@@ -72,18 +77,15 @@ _FINISH = {
 #: Blocks of thoughts. They travel in ``thinking_blocks`` of a message, as LiteLLM's do.
 _THOUGHTS = ("thinking", "redacted_thinking")
 _CLASSES: Mapping[str, ErrorClass] = {
-    "authentication_error": "auth",
     "permission_error": "forbidden",
-    "billing_error": "rate_limited",
     "rate_limit_error": "rate_limited",
     "not_found_error": "not_found",
     "invalid_request_error": "bad_request",
-    "request_too_large": "bad_request",
 }
 _JSON_ONLY = "Answer with a single JSON object and nothing else: no prose, no code fence."
 
 
-class AnthropicWire:
+class AnthropicWire(Wire):
     """``POST {base_url}/v1/messages``; Anthropic has no embeddings."""
 
     models_path = "/v1/models?limit=1"
@@ -95,10 +97,7 @@ class AnthropicWire:
         body = canonical(body, candidate)
         refuse_unknown(body, _UNDERSTOOD)
         older = bool(_OLDER.match(candidate.model))
-        system = [text_of(it["content"]) for it in body["messages"] if it["role"] in ("system", "developer")]
         wanted = body.get("response_format") or {}
-        if wanted.get("type") == "json_object":
-            system.append(_JSON_ONLY)
         payload: Json = {
             "model": candidate.model,
             "max_tokens": body.get("max_completion_tokens") or (_MAX_TOKENS_OLDER if older else _MAX_TOKENS),
@@ -106,10 +105,14 @@ class AnthropicWire:
         }
         if body.get("stream"):
             payload["stream"] = True
-        if text := "\n\n".join(filter(None, system)):
-            payload["system"] = text
-        if stop := body.get("stop"):
-            payload["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+        if not payload["messages"]:
+            raise UnsupportedError("it does not take blank messages or a system prompt alone")
+        if system := _system(body["messages"], json_only=wanted.get("type") == "json_object"):
+            payload["system"] = system
+        if cached := body.get("cache_control"):
+            payload["cache_control"] = cached
+        if stop := _stops(body.get("stop")):
+            payload["stop_sequences"] = stop
         if user := body.get("safety_identifier") or body.get("user"):
             payload["metadata"] = {"user_id": user}
         payload |= _tools(body)
@@ -352,20 +355,31 @@ def _messages(messages: list[Json]) -> list[Json]:
         if message["role"] in ("system", "developer"):
             continue
         role = "assistant" if message["role"] == "assistant" else "user"
+        blocks = _blocks(message)
         if turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += _blocks(message)
-        else:
-            turns.append({"role": role, "content": _blocks(message)})
+            turns[-1]["content"] += blocks
+        elif blocks:
+            turns.append({"role": role, "content": blocks})
+    last = turns[-1]["content"][-1] if turns and turns[-1]["role"] == "assistant" else {}
+    if "text" in last:
+        last["text"] = last["text"].rstrip()  # the API refuses a space at the end of what it continues
     return turns
 
 
 def _blocks(message: Json) -> list[Json]:
-    if message["role"] == "tool":
-        result = {"type": "tool_result", "tool_use_id": message["tool_call_id"]}
-        return [{**result, "content": text_of(message["content"])}]
     content = message.get("content") or message.get("refusal") or []
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    blocks = [_block(part) for part in parts if part.get("text") != ""]
+    # The API refuses blank texts, which say nothing.
+    blocks = [_block(part) for part in parts if part["type"] != "text" or part["text"].strip()]
+    if message["role"] == "tool":
+        # The hint about the cache belongs to the result as a whole.
+        hints = [block.pop("cache_control") for block in blocks if "cache_control" in block]
+        result: Json = {"type": "tool_result", "tool_use_id": message["tool_call_id"]}
+        if all(block["type"] == "text" for block in blocks):
+            result["content"] = "".join(block["text"] for block in blocks)
+        else:
+            result["content"] = blocks
+        return [_cached(result, message, *({"cache_control": hint} for hint in hints))]
     for call in message.get("tool_calls") or ():
         name = call["function"]["name"]
         blocks.append({"type": "tool_use", "id": call["id"], "name": name, "input": arguments_of(call)})
@@ -377,19 +391,50 @@ def _blocks(message: Json) -> list[Json]:
                 name: thought[name] for name in ("type", "thinking", "signature", "data") if name in thought
             }
             blocks.insert(position if type(position) is int else 0, kept)
+    if blocks:
+        _cached(blocks[-1], message)
     return blocks
+
+
+def _cached(block: Json, *sources: Json) -> Json:
+    """The block with the hint about the cache that one of its sources has."""
+    for source in sources:
+        if hint := source.get("cache_control"):
+            block["cache_control"] = hint
+    return block
+
+
+def _system(messages: list[Json], *, json_only: bool) -> str | list[Json]:
+    """The system prompt: a text, or blocks if one of them has a hint about the cache."""
+    system = [message for message in messages if message["role"] in ("system", "developer")]
+    texts = [only_text(message["content"], "system prompts") for message in system]
+    blocks = [block for message in system for block in _blocks(message)]
+    if json_only:
+        texts.append(_JSON_ONLY)
+        blocks.append({"type": "text", "text": _JSON_ONLY})
+    if any("cache_control" in block for block in blocks):
+        return blocks
+    return "\n\n".join(text for text in texts if text.strip())
+
+
+def _stops(stop: Any) -> list[str]:
+    stops = [it for it in ([stop] if isinstance(stop, str) else stop or []) if it]
+    if not all(it.strip() for it in stops):
+        raise UnsupportedError("it does not take blank stop sequences")
+    return stops
 
 
 def _block(part: Json) -> Json:
     match part["type"]:
         case "text" | "refusal":
-            return {"type": "text", "text": part[part["type"]]}
+            return _cached({"type": "text", "text": part[part["type"]]}, part)
         case "image_url":
             url = part["image_url"]["url"]
             media_type, data = data_url(url)
+            source = {"type": "base64", "media_type": media_type, "data": data}
             if data is None:
-                return {"type": "image", "source": {"type": "url", "url": url}}
-            return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+                source = {"type": "url", "url": url}
+            return _cached({"type": "image", "source": source}, part)
     raise UnsupportedError(f"it cannot read {part['type']!r} parts")
 
 
@@ -398,12 +443,16 @@ def _tools(body: Json) -> Json:
         return {}
     payload: Json = {
         "tools": [
-            {
-                "name": function["name"],
-                **({"description": function["description"]} if function.get("description") else {}),
-                "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
-            }
-            for function in functions_of(body)
+            _cached(
+                {
+                    "name": function["name"],
+                    **({"description": function["description"]} if function.get("description") else {}),
+                    "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
+                },
+                function,
+                tool,
+            )
+            for tool, function in zip(body["tools"], functions_of(body), strict=True)
         ]
     }
     requested = body.get("tool_choice", "auto")
@@ -434,7 +483,5 @@ def _refusal(message: Mapping[str, Any]) -> str | None:
 def _fault(status: int, error: Json) -> FaultError:
     kind, message = str(error.get("type")), str(error.get("message"))
     meaning: ErrorClass = class_of(status) if status != 200 else _CLASSES.get(kind, "server_error")
-    if "credit balance" in message:
-        # Anthropic sends a 400 for an account without credit, although the request is valid.
-        meaning = "rate_limited"
+    meaning = refusal(status, [kind], message) or meaning
     return FaultError(meaning, message, error={"message": message, "type": kind, "param": None, "code": None})

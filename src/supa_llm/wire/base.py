@@ -116,6 +116,13 @@ class Wire(Protocol):
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         """The HTTP request of ``body`` for ``candidate``. Raises UnsupportedError."""
 
+    def adapts(self, fault: FaultError, body: Json, candidate: Candidate) -> bool:
+        """Whether the next request for ``candidate`` omits what this refusal is about.
+
+        Servers are not listed anywhere, so what one of them refuses is remembered from then on.
+        """
+        return False
+
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         """A complete answer in the OpenAI format. Raises FaultError if the response is not an answer."""
 
@@ -140,9 +147,13 @@ def post(url: str, body: Json, **headers: str) -> WireRequest:
 
 
 def canonical(body: Json, candidate: Candidate) -> Json:
-    """The body without nulls and parameters that the provider drops."""
+    """The body without nulls, empty lists, and parameters that the provider drops."""
     dropped = {name for name, renamed in candidate.parameter_names.items() if renamed is None}
-    return {name: value for name, value in body.items() if value is not None and name not in dropped}
+    if not body.get("tools") and body.get("tool_choice") in ("auto", "none"):
+        dropped |= {"tool_choice", "parallel_tool_calls"}  # providers refuse them without tools
+    if body.get("stop") == "":
+        dropped.add("stop")
+    return {name: value for name, value in body.items() if value not in (None, []) and name not in dropped}
 
 
 def text_of(content: Any) -> str:
@@ -152,6 +163,15 @@ def text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
     return "".join(part["text"] for part in content if part.get("type") == "text")
+
+
+def only_text(content: Any, place: str) -> str:
+    """The text of a message's content. Raises UnsupportedError if it has anything else, such as an image."""
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        for part in content:
+            if part["type"] != "text":
+                raise UnsupportedError(f"it cannot read {part['type']!r} parts in {place}")
+    return text_of(content)
 
 
 def data_url(url: str) -> tuple[str, str | None]:
@@ -200,7 +220,7 @@ def json_schema_of(body: Json) -> Json | None:
 
 #: Optional parameters: a candidate that does not support them can still answer.
 HINTS = frozenset({
-    "frequency_penalty", "metadata", "parallel_tool_calls", "prediction", "presence_penalty",
+    "cache_control", "frequency_penalty", "metadata", "parallel_tool_calls", "prediction", "presence_penalty",
     "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "safety_identifier", "seed",
     "service_tier", "store", "stream_options", "temperature", "top_p", "user", "verbosity",
 })  # fmt: skip
@@ -320,11 +340,15 @@ def class_of(status: int) -> ErrorClass:
         return "auth"
     if status == 403:
         return "forbidden"  # a valid key that may not do this; another model of the provider may allow it
-    if status in (402, 429):
+    if status == 402:
+        return "out_of_credit"
+    if status == 429:
         return "rate_limited"
     if status in (404, 410):
         return "not_found"
-    if status in (400, 413, 422):
+    if status == 413:
+        return "context_too_long"
+    if status in (400, 422):
         return "bad_request"
     if status in (408, 409) or status >= 500:
         return "server_error"

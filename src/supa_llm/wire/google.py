@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from supa_llm.values.receipts import ErrorClass
 from supa_llm.values.routes import Candidate
 from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import (
@@ -33,6 +32,7 @@ from supa_llm.wire.base import (
     Json,
     Kind,
     UnsupportedError,
+    Wire,
     WireRequest,
     arguments_of,
     as_arguments,
@@ -45,15 +45,18 @@ from supa_llm.wire.base import (
     functions_of,
     json_schema_of,
     new_call_id,
+    only_text,
     post,
     refuse_unknown,
-    text_of,
 )
+from supa_llm.wire.refusals import refusal
 from supa_llm.wire.stream import StreamDecoder
 from supa_llm.wire.usage import of_google, updated
 from supa_llm.wire.waits import duration
 
 _OLDER = re.compile(r"gemini-[12]\b")
+#: Seconds to wait when the quota of a day is used up, as it resets at an unknown time.
+_DAILY_WAIT = 3_600.0
 _UNSIGNED = "skip_thought_signature_validator"
 _UNDERSTOOD = frozenset({
     "messages", "stream", "tools", "tool_choice", "response_format", "stop", "max_completion_tokens",
@@ -82,7 +85,7 @@ _BROKEN = frozenset({
 })  # fmt: skip
 
 
-class GoogleWire:
+class GoogleWire(Wire):
     """``:generateContent``, ``:streamGenerateContent?alt=sse`` and ``:batchEmbedContents``."""
 
     models_path = "/v1beta/models?pageSize=1"
@@ -100,7 +103,11 @@ class GoogleWire:
             raise UnsupportedError("it cannot combine tools with a JSON answer")
         method = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
         payload: Json = {"contents": _contents(body["messages"], signed=not older)}
-        system = [text_of(it["content"]) for it in body["messages"] if it["role"] in ("system", "developer")]
+        system = [
+            only_text(it["content"], "system prompts")
+            for it in body["messages"]
+            if it["role"] in ("system", "developer")
+        ]
         if any(system):
             payload["systemInstruction"] = {"parts": [{"text": text} for text in system if text]}
         payload |= _tools(body)
@@ -304,7 +311,7 @@ def _call(call: Json, *, first: bool, signed: bool) -> Json:
 
 
 def _result(message: Json, names: Mapping[str, str], *, signed: bool) -> Json:
-    text = text_of(message["content"])
+    text = only_text(message["content"], "tool results")
     try:
         result = json.loads(text)
     except ValueError:
@@ -368,13 +375,12 @@ def _fault(status: int, error: Json) -> FaultError:
     if status == 200:
         status = error["code"] if isinstance(error.get("code"), int) else 500
     details = [it for it in error.get("details") or () if isinstance(it, Mapping)]
-    meaning: ErrorClass = class_of(status)
-    if any(it.get("reason") == "API_KEY_INVALID" for it in details) or "API key not valid" in message:
-        meaning = "auth"  # Google sends a 400 for an invalid key, although the request is valid
-    waits = [str(it["retryDelay"]) for it in details if "retryDelay" in it]
+    waits = [duration(str(it["retryDelay"])) for it in details if "retryDelay" in it]
+    if any("PerDay" in str(it.get("violations")) for it in details):
+        waits.append(_DAILY_WAIT)  # Google names seconds for this quota too
     return FaultError(
-        meaning,
+        refusal(status, [it.get("reason") for it in details], message) or class_of(status),
         message,
         error={"message": message, "type": name, "param": None, "code": name},
-        retry_after=duration(waits[0]) if waits else None,
+        retry_after=max((it for it in waits if it is not None), default=None),
     )

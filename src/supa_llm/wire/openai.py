@@ -20,6 +20,7 @@ from supa_llm.wire.base import (
     FaultError,
     Json,
     Kind,
+    Wire,
     WireRequest,
     as_arguments,
     canonical,
@@ -27,21 +28,20 @@ from supa_llm.wire.base import (
     endpoint,
     first_error,
     new_call_id,
+    only_text,
     post,
     text_of,
 )
+from supa_llm.wire.refusals import refusal
 from supa_llm.wire.stream import Calls, StreamDecoder
 from supa_llm.wire.usage import reported, updated
 
 #: Codes that say more than the status they come with.
 _CODES: Mapping[str, ErrorClass] = {
-    "invalid_api_key": "auth",
-    "insufficient_quota": "rate_limited",
     "rate_limit_exceeded": "rate_limited",
     "model_not_found": "not_found",
     "model_decommissioned": "not_found",
     "invalid_model": "not_found",
-    "authentication_error": "auth",
     "permission_error": "forbidden",
     "rate_limit_error": "rate_limited",
     "invalid_request_error": "bad_request",
@@ -55,6 +55,10 @@ _SHORT_IDS_MODEL = re.compile(
 _NEEDS_REASONING = re.compile("deepseek|moonshot")
 _USES_REASONING = re.compile("openrouter")
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
+#: By base URL, which of ``stream_options`` and ``max_tokens`` a server refused in this process; for the
+#: latter, it asked for ``max_completion_tokens``.
+_REFUSED: dict[str, frozenset[str]] = {}
+_MOST_SERVERS = 1_000
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 #: Finish reasons of servers that do not use OpenAI's.
 _REASONS = {
@@ -71,7 +75,7 @@ _DETAIL_TEXTS = frozenset({"type", "text", "summary", "data"})
 _PATHS: Mapping[Kind, str] = {"chat": "/chat/completions", "embeddings": "/embeddings"}
 
 
-class OpenAIWire:
+class OpenAIWire(Wire):
     """``POST {base_url}/chat/completions`` and ``/embeddings``."""
 
     models_path = "/models"
@@ -79,21 +83,47 @@ class OpenAIWire:
 
     def request(self, kind: Kind, body: Json, candidate: Candidate) -> WireRequest:
         body = {**body, "model": candidate.model}
+        refused = _REFUSED.get(candidate.base_url, frozenset())
         if kind == "chat":
             short = bool(_SHORT_IDS_MODEL.match(candidate.model))
             reasoning = _reasoning_of(candidate)
             body["messages"] = [
                 _portable(message, short_ids=short, reasoning=reasoning) for message in body["messages"]
             ]
-            if body.get("stream"):
+            if body.get("tools"):
+                body["tools"] = [_uncached(tool) for tool in body["tools"]]
+            if "stream_options" in refused:
+                body.pop("stream_options", None)
+            elif body.get("stream"):
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
             body = without_refused_sampling(body, candidate)
         else:
             # Numbers, which every provider sends unasked, rather than base64, which few know.
             body.pop("encoding_format", None)
-        body = canonical(body, candidate)
-        request = post(endpoint(candidate, _PATHS[kind]), _renamed(body, candidate.parameter_names))
+        body = _uncached(canonical(body, candidate))
+        # Most servers know only the older name of the limit, and many ignore the newer one.
+        limit = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
+        names = {"max_completion_tokens": limit, **candidate.parameter_names}
+        request = post(endpoint(candidate, _PATHS[kind]), _renamed(body, names))
         return replace(request, service_tier=body.get("service_tier"))
+
+    def adapts(self, fault: FaultError, body: Json, candidate: Candidate) -> bool:
+        known = _REFUSED.get(candidate.base_url, frozenset())
+        sent = {"stream_options": body.get("stream"), "max_tokens": "max_completion_tokens" in body}
+        named = next(
+            (it for it in ("max_tokens", "stream_options") if it in fault.message and sent[it]), None
+        )
+        if fault.error_class not in ("bad_request", "unsupported") or named is None or named in known:
+            return False
+        if named == "max_tokens" and (
+            "max_completion_tokens" not in fault.message
+            or "max_completion_tokens" in candidate.parameter_names
+        ):
+            return False
+        if len(_REFUSED) == _MOST_SERVERS:
+            _REFUSED.clear()
+        _REFUSED[candidate.base_url] = known | {named}
+        return True
 
     def answer(self, kind: Kind, payload: Any, candidate: Candidate) -> Json:
         if _is_error(payload):
@@ -133,15 +163,18 @@ def _renamed(body: Json, names: Mapping[str, str | None]) -> Json:
 
 
 def fault_of(status: int, error: Json) -> FaultError:
-    """The error for an OpenAI error object; a code that is more specific than the status decides."""
+    """The error for an OpenAI error object; a code or text that is more specific than the status decides."""
     known = {name: error.get(name) for name in ("message", "type", "param", "code")}
     if status == 200 and type(known["code"]) is int and 400 <= known["code"] < 600:
         status = known["code"]  # OpenRouter's codes are HTTP statuses
+    message, codes = str(known["message"]), (known["code"], known["type"])
     meaning = class_of(status)
-    if status == 200 or meaning == "bad_request" or known["code"] == "insufficient_quota":
-        named = (_CODES.get(str(known[name])) for name in ("code", "type"))
+    if refused := refusal(status, codes, message):
+        meaning = refused
+    elif status == 200 or meaning == "bad_request":
+        named = (_CODES.get(str(code)) for code in codes)
         meaning = next((it for it in named if it), "server_error" if status == 200 else meaning)
-    return FaultError(meaning, str(known["message"]), error=known)
+    return FaultError(meaning, message, error=known)
 
 
 class OpenAIDecoder(StreamDecoder):
@@ -321,7 +354,7 @@ def _portable(
         for name, value in message.items()
         if (value is not None or name == "content") and (reasoning != "refused" or name not in _REASONING)
     }
-    for name in ("extra_content", "thinking_blocks"):
+    for name in ("extra_content", "thinking_blocks", "cache_control"):
         cleaned.pop(name, None)  # of Google and Anthropic
     if reasoning == "needed" and cleaned["role"] == "assistant" and cleaned.get("tool_calls"):
         # Also in a message that another provider wrote.
@@ -332,7 +365,14 @@ def _portable(
         )
     if cleaned["role"] == "assistant" and not cleaned.get("annotations"):
         cleaned.pop("annotations", None)
-    if "tool_calls" in cleaned:
+    content = cleaned.get("content")
+    if isinstance(content, list):
+        if cleaned["role"] == "tool":
+            only_text(content, "tool results")
+        cleaned["content"] = [_uncached(part) for part in content]
+    if not cleaned.get("tool_calls"):
+        cleaned.pop("tool_calls", None)
+    else:
         cleaned["tool_calls"] = [
             {name: value for name, value in call.items() if name != "extra_content"}
             for call in cleaned["tool_calls"]
@@ -342,6 +382,11 @@ def _portable(
             name = "tool_call_id" if it is cleaned else "id"
             it[name] = _short_id(it[name])
     return cleaned
+
+
+def _uncached(part: Mapping[str, Any]) -> Json:
+    """A part without Anthropic's hint about its cache, which other providers refuse."""
+    return {name: value for name, value in part.items() if name != "cache_control"}
 
 
 def _short_id(call_id: str) -> str:

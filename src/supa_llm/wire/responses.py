@@ -18,6 +18,7 @@ from supa_llm.wire.base import (
     Json,
     Kind,
     UnsupportedError,
+    Wire,
     WireRequest,
     canonical,
     endpoint,
@@ -39,7 +40,7 @@ _INVALID = re.compile("^invalid_|image|_policy")
 _WITHOUT_ID = frozenset({"message", "function_call", "custom_tool_call"})
 
 
-class ResponsesWire:
+class ResponsesWire(Wire):
     """The native Responses API."""
 
     models_path = "/models"

@@ -66,6 +66,11 @@ export const order: Record<keyof typeof english, string> = {
   "preview.why.key_rejected": "{provider} hat den Schlüssel abgelehnt. Ersetzen Sie ihn.",
   "preview.why.key_rate_limited": "Das Anfragelimit bei {provider} ist erreicht.",
   "preview.why.key_rate_limited_until": "Das Anfragelimit bei {provider} ist bis {time} erreicht.",
+  "preview.why.model_rate_limited": "Das Anfragelimit des Modells bei {provider} ist erreicht.",
+  "preview.why.model_rate_limited_until":
+    "Das Anfragelimit des Modells bei {provider} ist bis {time} erreicht.",
+  "preview.why.key_out_of_credit":
+    "Ihr Guthaben bei {provider} ist aufgebraucht. Laden Sie es auf und prüfen Sie dann den Schlüssel.",
   "preview.why.provider_disabled": "Sie haben {provider} ausgeschaltet.",
   "preview.why.provider_off": "Die App hat {provider} ausgeschaltet.",
   "preview.why.lacks_capability": "{provider} unterstützt etwas nicht, das die Anfrage benötigt.",

@@ -49,7 +49,10 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.why.auth": "Schlüssel abgelehnt",
   "usage.why.forbidden": "mit diesem Schlüssel nicht erlaubt",
   "usage.why.rate_limited": "Anfragelimit erreicht",
+  "usage.why.out_of_credit": "Guthaben aufgebraucht",
   "usage.why.bad_request": "Anfrage abgelehnt",
+  "usage.why.context_too_long": "Anfrage zu lang",
+  "usage.why.unsupported": "nicht unterstützt",
   "usage.why.not_found": "Modell nicht gefunden",
   "usage.why.server_error": "Fehler beim Anbieter",
   "usage.why.timeout": "Zeitüberschreitung",
@@ -72,6 +75,9 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.alert.quota_warning": "Sie haben 80 % eines Nutzungslimits verbraucht.",
   "usage.alert.quota_reached": "Sie haben ein Nutzungslimit erreicht.",
   "usage.alert.key_rejected": "{provider} hat den Schlüssel {hint} abgelehnt. Ersetzen Sie ihn.",
+  "usage.alert.out_of_credit": "Das Guthaben des Schlüssels {hint} bei {provider} ist aufgebraucht.",
+  "usage.alert.output_limit_ignored":
+    "Das Modell {model} von {provider} hält sich nicht an die Höchstlänge von Antworten.",
   "usage.alert.price_missing": "Das Modell {model} von {provider} hat keinen Preis.",
   "usage.hints": "Tipps",
 };

@@ -62,6 +62,10 @@ export const order = {
   "preview.why.key_rejected": "{provider} rejected the key. Replace it.",
   "preview.why.key_rate_limited": "{provider} is rate-limited.",
   "preview.why.key_rate_limited_until": "{provider} is rate-limited until {time}.",
+  "preview.why.model_rate_limited": "The {provider} model is rate-limited.",
+  "preview.why.model_rate_limited_until": "The {provider} model is rate-limited until {time}.",
+  "preview.why.key_out_of_credit":
+    "Your {provider} account is out of credit. Add credit, then check the key.",
   "preview.why.provider_disabled": "You turned {provider} off.",
   "preview.why.provider_off": "The app turned {provider} off.",
   "preview.why.lacks_capability": "{provider} lacks a feature that the request needs.",

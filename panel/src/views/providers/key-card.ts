@@ -26,7 +26,7 @@ export class KeyCard extends View {
   @state() private announcement = "";
   @state() private secondsLeft = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #rateLimitTimer: ReturnType<typeof setTimeout> | undefined;
+  #restTimer: ReturnType<typeof setTimeout> | undefined;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -37,7 +37,7 @@ export class KeyCard extends View {
     document.removeEventListener("visibilitychange", this.#hideWhenAway);
     this.#hide();
     this.#clearInput();
-    clearTimeout(this.#rateLimitTimer);
+    clearTimeout(this.#restTimer);
     super.disconnectedCallback();
   }
 
@@ -45,7 +45,7 @@ export class KeyCard extends View {
     const { store, provider } = this;
     const { t, translator } = store;
     const key = store.loaded.keys.get(provider.id);
-    this.#watchRateLimit(key);
+    this.#watchRest(key);
     return html`<article class="card stack tight" part="provider" aria-label=${provider.name}>
       <div class="row">
         <span class="mark" aria-hidden="true">${[...provider.name][0] ?? "?"}</span>
@@ -82,10 +82,13 @@ export class KeyCard extends View {
 
   #state(key: Key | undefined): TemplateResult {
     const name = key?.status ?? "none";
-    const look = { working: "good", rejected: "bad", rate_limited: "warn" }[name as string] ?? "muted";
-    const time = key?.rate_limited_until ? this.store.formats.time(key.rate_limited_until) : "";
+    const looks = { working: "good", rejected: "bad", rate_limited: "warn", out_of_credit: "bad" };
+    const look = looks[name as keyof typeof looks] ?? "muted";
+    const time = key?.rests_until ? this.store.formats.time(key.rests_until) : "";
+    const models = key?.rate_limited_models.join(", ") ?? "";
+    const state = name === "rate_limited" && models ? "models_rate_limited" : name;
     return html`<span class="small ${look}" part="key-state"
-      >${this.store.t(`providers.state.${name}` as TextName, { time })}</span
+      >${this.store.t(`providers.state.${state}` as TextName, { time, models })}</span
     >`;
   }
 
@@ -360,13 +363,13 @@ export class KeyCard extends View {
     if (!focused.isConnected && !this.querySelector(":focus")) await this.#focusButton();
   }
 
-  /** Read the keys again when the rate limit ends. */
-  #watchRateLimit(key: Key | undefined): void {
-    clearTimeout(this.#rateLimitTimer);
-    if (!key?.rate_limited_until) return;
-    const left = new Date(key.rate_limited_until).getTime() - Date.now();
+  /** Read the keys again when the key or its models no longer rest. */
+  #watchRest(key: Key | undefined): void {
+    clearTimeout(this.#restTimer);
+    if (!key?.rests_until) return;
+    const left = new Date(key.rests_until).getTime() - Date.now();
     // This clock may be ahead of the database's, so an expired limit is read again every 30 seconds.
     const wait = left > 0 ? left + 1000 : 30_000;
-    if (wait < 86_400_000) this.#rateLimitTimer = setTimeout(() => void this.store.refresh(), wait);
+    if (wait < 86_400_000) this.#restTimer = setTimeout(() => void this.store.refresh(), wait);
   }
 }
