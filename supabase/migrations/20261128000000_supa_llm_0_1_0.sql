@@ -1409,7 +1409,8 @@ comment on column public.llm_providers.task_models is
 comment on column public.llm_providers.model_pattern is
 'Regular expression for the provider''s model names, to route requests for a bare model name.';
 comment on column public.llm_providers.parameter_names is
-'OpenAI parameter → the provider''s name for it; null: the parameter is not sent.';
+'OpenAI parameter → the provider''s name for it; null: the parameter is not sent. Unless it is here,
+max_completion_tokens is sent as max_tokens.';
 comment on column public.llm_providers.model_prefixes is
 'Prefixes, each with a trailing slash, that are not part of a model''s name: with {models/}, models/gemini-2.5-pro is
 gemini-2.5-pro. They are removed before a model is requested, priced or recorded. The row''s own models have none.';
@@ -1454,14 +1455,15 @@ as $$
     '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
     '{chat,streaming,tools,json_schema,vision,embeddings,responses}', 'gpt-5-mini',
     '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
-    '^(gpt-|chatgpt-|o[0-9]|text-embedding-)', '{}', 10, '{openai/}'
+    '^(gpt-|chatgpt-|o[0-9]|text-embedding-)',
+    '{"max_completion_tokens": "max_completion_tokens"}', 10, '{openai/}'
   ),
   (
     'groq', 'Groq', 'https://api.groq.com/openai/v1', 'openai', 'authorization', 'Bearer',
     '^gsk_[A-Za-z0-9]{16,}$', 'gsk_…', 'https://console.groq.com/keys',
     '{chat,streaming,tools,json_schema}', 'openai/gpt-oss-120b',
     '{"speed": "llama-3.1-8b-instant"}',
-    '^(llama|meta-llama/|qwen)', '{"store": null}', 20, '{}'
+    '^(llama|meta-llama/|qwen)', '{"max_completion_tokens": "max_completion_tokens", "store": null}', 20, '{}'
   ),
   (
     'mistral', 'Mistral', 'https://api.mistral.ai/v1', 'openai', 'authorization', 'Bearer',
@@ -1469,7 +1471,7 @@ as $$
     '{chat,streaming,tools,json_schema,vision,embeddings}', 'mistral-medium-latest',
     '{"speed": "mistral-small-latest", "code": "codestral-latest", "embedding": "mistral-embed"}',
     '^(mistral|ministral|magistral|codestral|devstral|pixtral|open-mi)',
-    '{"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": null, "store": null, "user": null,
+    '{"seed": "random_seed", "stream_options": null, "store": null, "user": null,
       "service_tier": null, "safety_identifier": null, "prompt_cache_key": null, "verbosity": null}', 30, '{mistral/}'
   ),
   (

@@ -10,14 +10,9 @@ from tests.unit.engine_support import Both, candidate
 
 #: Provider → wire format, header and scheme of its key, its parameter names.
 CATALOG: dict[str, tuple[str, str, str, dict[str, str | None]]] = {
-    "openai": ("openai", "authorization", "Bearer", {}),
-    "groq": ("openai", "authorization", "Bearer", {}),
-    "mistral": (
-        "openai",
-        "authorization",
-        "Bearer",
-        {"max_completion_tokens": "max_tokens", "seed": "random_seed"},
-    ),
+    "openai": ("openai", "authorization", "Bearer", {"max_completion_tokens": "max_completion_tokens"}),
+    "groq": ("openai", "authorization", "Bearer", {"max_completion_tokens": "max_completion_tokens"}),
+    "mistral": ("openai", "authorization", "Bearer", {"seed": "random_seed"}),
     "anthropic": ("anthropic", "x-api-key", "", {}),
     "google": ("google", "x-goog-api-key", "", {}),
 }

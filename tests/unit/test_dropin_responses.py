@@ -165,7 +165,7 @@ async def test_other_candidates_get_a_chat(both: Both) -> None:
     assert body_of(web.requests[0]) == {
         "model": "m",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}],
-        "max_completion_tokens": 50,
+        "max_tokens": 50,
     }
     assert account.attempts[0].usage.output_tokens == 5
 
@@ -322,7 +322,7 @@ async def test_the_output_is_limited_to_what_was_reserved(
     web = Web({"one": [reply]})
     account = both.account(candidate("one", responses=natively), metered=True, max_output_tokens=700)
     await App(both, web, account).create(extra_body=asked)
-    assert body_of(web.requests[0])["max_output_tokens" if natively else "max_completion_tokens"] == sent
+    assert body_of(web.requests[0])["max_output_tokens" if natively else "max_tokens"] == sent
     assert account.demands[0].output_tokens == (sent if asked else None)
 
 

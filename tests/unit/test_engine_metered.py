@@ -124,12 +124,12 @@ async def test_nobody_else_reserves_or_frees(both: Both) -> None:
 @pytest.mark.parametrize(
     ("form", "limit"),
     [
-        ({}, "max_completion_tokens"),
-        ({"parameter_names": {"max_completion_tokens": "max_tokens"}}, "max_tokens"),
+        ({"parameter_names": {"max_completion_tokens": "max_completion_tokens"}}, "max_completion_tokens"),
+        ({}, "max_tokens"),
         ({"wire_format": "anthropic"}, "max_tokens"),
         ({"wire_format": "google"}, "maxOutputTokens"),
     ],
-    ids=["openai", "mistral", "anthropic", "google"],
+    ids=["openai", "other", "anthropic", "google"],
 )
 async def test_the_output_is_limited_to_what_was_reserved(
     both: Both, body: Any, sent: int, form: Any, limit: str

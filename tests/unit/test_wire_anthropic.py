@@ -366,3 +366,86 @@ def test_errors_are_classified(status: int, kind: str, message: str, error_class
     with pytest.raises(FaultError) as caught:
         AnthropicDecoder().feed(event("error", error=payload["error"]))
     assert caught.value.error_class == error_class
+
+
+EPHEMERAL = {"type": "ephemeral"}
+TEXT = {"type": "text", "text": "Hi"}
+PNG = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+PNG_BLOCK = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
+
+
+def test_blank_texts_are_not_sent() -> None:
+    made = sent(
+        messages=[
+            {"role": "system", "content": " "},
+            {"role": "user", "content": [{"type": "text", "text": "\n"}, TEXT]},
+            {"role": "assistant", "content": "  "},
+            {"role": "user", "content": "You?"},
+            {"role": "assistant", "content": "Well, \n"},
+        ]
+    )
+    assert "system" not in made
+    assert made["messages"] == [
+        {"role": "user", "content": [TEXT, {"type": "text", "text": "You?"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Well,"}]},
+    ]
+    with pytest.raises(UnsupportedError, match="blank"):
+        sent(messages=[{"role": "user", "content": " "}])
+
+
+def test_a_blank_stop_sequence_cannot_be_expressed() -> None:
+    assert sent(stop=["END", ""])["stop_sequences"] == ["END"]
+    for nothing in ("", [""], []):
+        assert "stop_sequences" not in sent(stop=nothing)
+    with pytest.raises(UnsupportedError, match="blank stop"):
+        sent(stop=["END", "\n\n"])
+
+
+def test_empty_tools_are_not_sent() -> None:
+    made = sent(tools=[], tool_choice="auto", parallel_tool_calls=False)
+    assert set(made) == {"model", "max_tokens", "messages"}
+
+
+def test_tool_results_may_have_images() -> None:
+    def result(content: Any, **more: Any) -> Any:
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        answer = {"role": "assistant", "content": None, "tool_calls": [call]}
+        tool = {"role": "tool", "tool_call_id": "c", "content": content, **more}
+        return sent(messages=[*USER, answer, tool])["messages"][-1]["content"][0]
+
+    assert result([TEXT, PNG])["content"] == [TEXT, PNG_BLOCK]
+    assert result([TEXT, TEXT])["content"] == "HiHi"
+    assert result(" ")["content"] == ""
+    assert result([TEXT, {**PNG, "cache_control": EPHEMERAL}]) == {
+        "type": "tool_result",
+        "tool_use_id": "c",
+        "content": [TEXT, PNG_BLOCK],
+        "cache_control": EPHEMERAL,
+    }
+    assert result("Hi", cache_control=EPHEMERAL)["cache_control"] == EPHEMERAL
+
+
+def test_hints_about_the_cache_are_kept() -> None:
+    tool = {"type": "function", "function": {"name": "f"}, "cache_control": EPHEMERAL}
+    made = sent(
+        cache_control=EPHEMERAL,
+        messages=[
+            {"role": "system", "content": [TEXT, {**TEXT, "cache_control": EPHEMERAL}]},
+            {"role": "user", "content": [{**PNG, "cache_control": EPHEMERAL}, TEXT]},
+            {"role": "assistant", "content": "Hi", "cache_control": EPHEMERAL},
+            *USER,
+        ],
+        tools=[tool],
+        response_format={"type": "json_object"},
+    )
+    assert made["cache_control"] == EPHEMERAL
+    assert made["system"][:2] == [TEXT, {**TEXT, "cache_control": EPHEMERAL}]
+    assert "JSON" in made["system"][2]["text"]
+    assert made["messages"][0]["content"] == [{**PNG_BLOCK, "cache_control": EPHEMERAL}, TEXT]
+    assert made["messages"][1]["content"] == [{**TEXT, "cache_control": EPHEMERAL}]
+    assert made["tools"][0]["cache_control"] == EPHEMERAL
+
+
+def test_a_system_prompt_has_only_text() -> None:
+    with pytest.raises(UnsupportedError, match="system prompts"):
+        sent(messages=[{"role": "system", "content": [PNG]}, *USER])

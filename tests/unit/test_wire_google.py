@@ -300,3 +300,27 @@ def test_the_retry_delay_is_read_from_the_body() -> None:
     daily = {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
     error = {"message": "quota", "details": [*details, daily]}
     assert WIRE.fault(429, {"error": error}).retry_after == 3_600
+
+
+def test_what_only_other_formats_can_express_is_not_dropped() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    for messages in (
+        [{"role": "system", "content": [image]}, *USER],
+        [
+            *USER,
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": [image]},
+        ],
+    ):
+        with pytest.raises(UnsupportedError, match="image_url"):
+            sent(messages=messages)
+
+
+def test_empty_lists_and_hints_about_a_cache_are_not_sent() -> None:
+    part = {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}
+    message = {"role": "user", "content": [part]}
+    made = sent(
+        messages=[message], tools=[], tool_choice="auto", stop=[], cache_control={"type": "ephemeral"}
+    )
+    assert made == {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,13 +16,13 @@ from hypothesis import strategies as st
 from supa_llm.values.receipts import Usage
 from supa_llm.values.routes import Candidate
 from supa_llm.wire.assemble import Assembler
-from supa_llm.wire.base import FaultError
-from supa_llm.wire.openai import OpenAIDecoder, OpenAIWire
+from supa_llm.wire.base import FaultError, UnsupportedError
+from supa_llm.wire.openai import _MOST_SERVERS, _REFUSED, OpenAIDecoder, OpenAIWire
 from supa_llm.wire.usage import read_usage
 from tests.unit.engine_support import event
 
 WIRE = OpenAIWire()
-MISTRAL_NAMES = {"max_completion_tokens": "max_tokens", "seed": "random_seed", "stream_options": None}
+MISTRAL_NAMES = {"seed": "random_seed", "stream_options": None}
 
 
 def candidate(model: str = "m", names: dict[str, str | None] | None = None) -> Candidate:
@@ -59,11 +61,13 @@ def test_the_token_limit_has_the_providers_name() -> None:
     assert sent(body) == {
         "messages": USER,
         "model": "m",
-        "max_completion_tokens": 7,
+        "max_tokens": 7,
         "seed": 1,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    newer = candidate(names={"max_completion_tokens": "max_completion_tokens"})
+    assert sent({"messages": USER, "max_completion_tokens": 7}, newer)["max_completion_tokens"] == 7
     mistral = sent(body, candidate(names=dict(MISTRAL_NAMES)))
     assert mistral == {"messages": USER, "model": "m", "max_tokens": 7, "random_seed": 1, "stream": True}
 
@@ -250,3 +254,90 @@ def test_an_error_event_is_an_error() -> None:
     with pytest.raises(FaultError) as caught:
         OpenAIDecoder().feed(stream({"error": {"message": "full", "type": "rate_limit_error"}}))
     assert caught.value.error_class == "rate_limited"
+
+
+EPHEMERAL = {"type": "ephemeral"}
+WEATHER = {"type": "function", "function": {"name": "weather"}}
+
+
+def test_empty_lists_are_not_sent() -> None:
+    body = {
+        "messages": [*USER, {"role": "assistant", "content": "Hi", "tool_calls": []}],
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "stop": [],
+    }
+    assert sent(body) == {
+        "model": "m",
+        "messages": [*USER, {"role": "assistant", "content": "Hi"}],
+    }
+    # This one is for the provider to refuse.
+    assert sent({"messages": USER, "tool_choice": "required"})["tool_choice"] == "required"
+
+
+def test_hints_about_anthropics_cache_are_not_sent() -> None:
+    part = {"type": "text", "text": "Hi"}
+    body = {
+        "cache_control": EPHEMERAL,
+        "messages": [
+            {"role": "system", "content": [{**part, "cache_control": EPHEMERAL}]},
+            {"role": "user", "content": "Hi", "cache_control": EPHEMERAL},
+        ],
+        "tools": [{**WEATHER, "cache_control": EPHEMERAL}],
+    }
+    assert sent(body) == {
+        "model": "m",
+        "messages": [{"role": "system", "content": [part]}, *USER],
+        "tools": [WEATHER],
+    }
+
+
+def test_an_image_in_a_tool_result_cannot_be_expressed() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    with pytest.raises(UnsupportedError, match="tool results"):
+        sent({"messages": [{"role": "tool", "tool_call_id": "c", "content": [image]}]})
+    sent({"messages": [{"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "Hi"}]}]})
+
+
+@pytest.fixture
+def _forgetful() -> Iterator[None]:
+    yield
+    _REFUSED.clear()
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_a_server_that_refuses_stream_options_is_remembered() -> None:
+    body = {"messages": USER, "stream": True}
+    refusal = WIRE.fault(422, {"detail": [{"loc": ["body", "stream_options"], "type": "extra_forbidden"}]})
+    assert not WIRE.adapts(refusal, {"messages": USER}, candidate())
+    assert not WIRE.adapts(WIRE.fault(500, "stream_options"), body, candidate())
+    assert "stream_options" in sent(body)
+    assert WIRE.adapts(refusal, body, candidate())
+    assert "stream_options" not in sent({**body, "stream_options": {"include_usage": True}})
+    assert not WIRE.adapts(refusal, body, candidate())
+    assert "stream_options" in sent(body, replace(candidate(), base_url="https://other.test/v1"))
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_a_server_that_wants_the_newer_name_of_the_limit_is_remembered() -> None:
+    body = {"messages": USER, "max_completion_tokens": 5}
+    message = "'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+    refusal = WIRE.fault(400, {"error": {"message": message, "code": "unsupported_parameter"}})
+    too_many = WIRE.fault(400, {"error": {"message": "max_tokens is too large: 5"}})
+    named = candidate(names={"max_completion_tokens": "max_tokens"})
+    assert not WIRE.adapts(refusal, {"messages": USER}, candidate())
+    assert not WIRE.adapts(too_many, body, candidate())
+    assert not WIRE.adapts(refusal, body, named)
+    assert WIRE.adapts(refusal, body, candidate())
+    assert sent(body) == {"messages": USER, "model": "m", "max_completion_tokens": 5}
+    assert not WIRE.adapts(refusal, body, candidate())
+
+
+@pytest.mark.usefixtures("_forgetful")
+def test_only_so_many_servers_are_remembered() -> None:
+    refusal = WIRE.fault(400, {"error": {"message": "unknown field stream_options"}})
+    for number in range(_MOST_SERVERS + 1):
+        to = replace(candidate(), base_url=f"https://{number}.test/v1")
+        assert WIRE.adapts(refusal, {"messages": USER, "stream": True}, to)
+    assert len(_REFUSED) <= _MOST_SERVERS
