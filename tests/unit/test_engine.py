@@ -686,3 +686,39 @@ async def test_a_request_that_is_nested_too_deeply_is_refused(both: Both) -> Non
     account = both.account(candidate("one"))
     with pytest.raises(InvalidInputError, match="not a valid OpenAI-format request"):
         await both.chat(both.engine(Web({"one": [answered()]})), account, {**HELLO, "metadata": nested})
+
+
+@pytest.mark.parametrize(
+    ("body", "ignored"),
+    [
+        ({"max_tokens": 30}, 30),
+        ({"max_tokens": 10, "n": 2}, 20),
+        ({"max_tokens": 40}, None),
+        ({"max_tokens": 20, "n": 2}, None),
+        ({}, None),
+    ],
+)
+async def test_an_output_limit_that_a_server_ignores_is_noticed(
+    both: Both, body: dict[str, Any], ignored: int | None
+) -> None:
+    whole = {**answered().json(), "usage": {"prompt_tokens": 3, "completion_tokens": 50}}
+    account = both.account(candidate("one"))
+    web = Web({"one": [httpx.Response(200, json=whole)]})
+    answer = await both.chat(both.engine(web), account, {**HELLO, **body})
+    ((request_id, task, attempt),) = account.records
+    assert attempt.ignored_limit == ignored
+    assert answer.receipt.attempts == (attempt,)
+    assert usage_event(request_id, task, attempt).get("ignored_limit") == ignored
+
+
+async def test_a_server_that_refuses_a_hint_is_asked_again_without_it(both: Both) -> None:
+    base_url = f"https://one.test/{uuid7()}"
+    refusal = failing(400, message="Unrecognized request argument supplied: stream_options")
+    web = Web({"one": [refusal, httpx.Response(200, content=b"".join(STREAM))]})
+    account = both.account(candidate("one", base_url=base_url), candidate("two"), metered=True)
+    assert await both.pieces(both.stream(both.engine(web), account)) == ["Hel", "lo"]
+    assert [(it.number, it.error_class) for it in account.attempts] == [(1, "unsupported"), (2, None)]
+    assert account.reserved == [(2, "one")]
+    assert ["stream_options" in json.loads(it.content) for it in web.requests] == [True, False]
+    await both.pieces(both.stream(both.engine(web), account))
+    assert len(web.requests) == 3

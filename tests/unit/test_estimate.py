@@ -134,3 +134,18 @@ def test_estimating_takes_linear_time() -> None:
     estimated = chat(parts)
     assert estimated.input_tokens > len(json.dumps(parts)) * 0.9
     assert time.perf_counter() - started < 2
+
+
+def test_input_for_anthropics_cache_counts_twice() -> None:
+    hint = {"cache_control": {"type": "ephemeral"}}
+    text = {"type": "text", "text": "Hi"}
+    tool = {"type": "function", "function": {"name": "f"}}
+    plain = {"messages": [{"role": "user", "content": [text]}], "tools": [tool]}
+    once = estimate("chat", plain).input_tokens
+    for body in (
+        {**plain, **hint},
+        {**plain, "messages": [{"role": "user", "content": [text], **hint}]},
+        {**plain, "messages": [{"role": "user", "content": [{**text, **hint}]}]},
+        {**plain, "tools": [{**tool, **hint}]},
+    ):
+        assert estimate("chat", body).input_tokens >= 2 * once

@@ -58,6 +58,7 @@ def usage_event(
         "latency_ms": attempt.latency_ms,
         "retry_after": attempt.retry_after,
         "service_tier": attempt.service_tier,
+        "ignored_limit": attempt.ignored_limit,
         **fields_of_usage,
         "other_tokens": dict(attempt.usage.other_tokens) or None,
     }

@@ -11,6 +11,7 @@ known. The bound is therefore crude. When usage is known, the database releases 
 - Audio: a token for 12 bytes. Gemini counts 32 tokens per second, others fewer, and no codec in use has
   fewer bytes per second.
 - Tokens given as numbers: their count.
+- Input with ``cache_control``: :data:`CACHE_WRITE` times, because writing to the cache costs more.
 
 Files and videos are the exception: they count as the text that names or contains them, because their pages
 and seconds are unknown here.
@@ -37,6 +38,8 @@ REQUEST = 256
 MESSAGE = 16
 #: Once per request with tools or a response format, for the provider's instructions (530 tokens for Claude).
 INSTRUCTIONS = 1_024
+#: How often an input counts that is written to a cache, at most: Anthropic's cache of an hour costs as much.
+CACHE_WRITE = 2
 #: For each tool: the wrapper of its definition.
 TOOL = 32
 #: Base64 characters of audio per token.
@@ -68,22 +71,33 @@ def estimate(kind: Kind, body: Any) -> Estimate:
     messages, tools = _list(body.get(conversation)), _list(body.get("tools"))
     # Other parts of the body may end up in the prompt, as tools, schemas and an input that is a text do.
     rest = {name: value for name, value in body.items() if name != conversation or value is not messages}
-    return Estimate(
+    tokens = (
         REQUEST
         + sum(map(_message, messages))
         + (INSTRUCTIONS if tools or body.get("response_format") or body.get("text") else 0)
         + TOOL * len(tools)
-        + sum(map(_written, rest.items())),
-        _output(kind, body),
+        + sum(map(_written, rest.items()))
     )
+    caches = any(map(_caches, (body, *messages, *tools)))
+    return Estimate(tokens * (CACHE_WRITE if caches else 1), output_limit(kind, body))
 
 
-def _output(kind: Kind, body: Mapping[str, Any]) -> int | None:
-    """The caller's limit, times the number of answers."""
+def output_limit(kind: Kind, body: Mapping[str, Any]) -> int | None:
+    """The caller's limit of output tokens, times the number of answers."""
+    if kind == "embeddings":
+        return None
     if kind == "responses":
         return body.get("max_output_tokens")
     limit = body.get("max_completion_tokens")
     return None if limit is None else limit * (body.get("n") or 1)
+
+
+def _caches(part: Any) -> bool:
+    """Whether a part, or one of the parts of its content, is to be written to Anthropic's cache."""
+    if not isinstance(part, Mapping):
+        return False
+    parts = _list(part.get("content"))
+    return "cache_control" in part or any("cache_control" in it for it in parts if isinstance(it, Mapping))
 
 
 def _message(message: Any) -> int:

@@ -40,11 +40,11 @@ from supa_llm.engine.effects import (
     Send,
     Wait,
 )
-from supa_llm.engine.estimate import estimate
+from supa_llm.engine.estimate import estimate, output_limit
 from supa_llm.engine.ids import uuid7
 from supa_llm.engine.rendering import rendering
 from supa_llm.errors import InvalidInputError, NoCandidateError, SupaLLMError
-from supa_llm.values.receipts import Attempt, Outcome, Receipt
+from supa_llm.values.receipts import Attempt, Outcome, Receipt, Usage
 from supa_llm.values.routes import Candidate, Demand, Route, Skipped
 from supa_llm.values.secrets import Secret
 from supa_llm.wire import RESPONSES, WIRES
@@ -75,6 +75,8 @@ _ERROR_BODY = 65_536
 _PASSING = frozenset({"connection", "rate_limited", "server_error"})
 #: What reading a value of an unexpected shape raises.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+#: Output tokens beyond the limit that are no sign that a provider ignores it.
+_TOLERANCE = 16
 #: Seconds that a finished stream may take to report its usage and end.
 _FAREWELL = 5.0
 #: Seconds that a response may take to end after its last event, so that its connection can be reused.
@@ -363,8 +365,15 @@ class _RunningAttempt:
             usage=read_usage(usage),
             service_tier=known_tier(tier),
         )
+        attempt = replace(attempt, ignored_limit=self._ignored_limit(attempt.usage))
         self.receipt = Receipt(self.receipt.request_id, self.receipt.task, (*self.receipt.attempts, attempt))
         self._account.record(self.receipt.request_id, self.receipt.task, attempt)
+
+    def _ignored_limit(self, usage: Usage) -> int | None:
+        """The output limit, if the provider exceeded it by more than providers do that count differently."""
+        limit = output_limit(self._call.kind, self._call.body)
+        exceeded = limit is not None and (usage.output_tokens or 0) > limit + _TOLERANCE
+        return limit if exceeded else None
 
     def _failed(self, fault: FaultError) -> None:
         if fault.error is not None:

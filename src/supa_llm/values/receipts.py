@@ -48,6 +48,7 @@ class Attempt:
         latency_ms: milliseconds from sending the request to the end of the answer or its failure.
         retry_after: seconds that the provider asked to wait; None if it did not.
         message: the provider's error message; never contains a key.
+        ignored_limit: limit of output tokens that the provider got and exceeded; None if it kept to it.
         service_tier: tier that the provider reported, such as ``flex`` or ``priority``, or else the one that
             was sent; None for the standard tier.
     """
@@ -67,6 +68,7 @@ class Attempt:
     message: str = ""
     usage: Usage = field(default_factory=Usage)
     service_tier: str | None = None
+    ignored_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -449,7 +449,6 @@ def _tools(body: Json) -> Json:
                     **({"description": function["description"]} if function.get("description") else {}),
                     "input_schema": function.get("parameters") or {"type": "object", "properties": {}},
                 },
-                function,
                 tool,
             )
             for tool, function in zip(body["tools"], functions_of(body), strict=True)
