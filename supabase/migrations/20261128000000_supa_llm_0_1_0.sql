@@ -3436,13 +3436,15 @@ create type llm_private.attempt as (
   list_cost numeric,
   price_id bigint,
   unpriced boolean,
-  unreported boolean
+  unreported boolean,
+  ignored_limit integer
 );
 
 comment on type llm_private.attempt is
 'An attempt to record: an event, and what recording needs besides. retry_after: seconds that the provider asked to wait.
 reservation: the request that reserved for this one, if not itself. Without a number, it is a request that did not run:
-its reservation is released, for released_requests requests or for all of them.';
+its reservation is released, for released_requests requests or for all of them. ignored_limit: the limit of output tokens
+that the provider exceeded.';
 
 create type llm_private.usage_sum as (
   hour timestamptz,
@@ -8523,6 +8525,28 @@ $$;
 comment on function llm_private.alert_unpriced is
 'Alert a user that a model has no price, and the operator too if a runtime recorded it.';
 
+create function llm_private.alert_ignored_limit(p_attempt llm_private.attempt)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.add_alert(
+    v.owner, 'output_limit_ignored', p_attempt.provider || '/' || p_attempt.model,
+    jsonb_build_object(
+      'provider', p_attempt.provider, 'model', p_attempt.model, 'limit', p_attempt.ignored_limit,
+      'used', p_attempt.output_tokens
+    )
+  )
+  from (values (p_attempt.user_id), (llm_private.operator_id())) as v (owner)
+  where v.owner = p_attempt.user_id or p_attempt.recorder <> p_attempt.user_id;
+end
+$$;
+
+comment on function llm_private.alert_ignored_limit is
+'Alert a user that a provider ignores the limit of output tokens, and the operator too if a runtime recorded it.';
+
 create type llm_private.usage_names as (model text, task text);
 
 comment on type llm_private.usage_names is 'The names under which an attempt is recorded.';
@@ -8875,6 +8899,10 @@ begin
     where a.unpriced
     order by a.provider, a.model
   ) as u;
+  perform llm_private.alert_ignored_limit(a)
+  from unnest(v_new) as a
+  where a.ignored_limit < a.output_tokens
+  order by a.provider, a.model;
   perform llm_private.alert_operator_key(o.provider, o.error_class)
   from (
     select distinct a.provider, a.error_class from unnest(v_new) as a
@@ -8924,7 +8952,7 @@ declare
     v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), null, p_task, p_provider, p_model,
     p_key_source, p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens,
     p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, p_retry_after,
-    p_reservation, null, null, null, null, null, null, null
+    p_reservation, null, null, null, null, null, null, null, null
   );
 begin
   perform llm_private.require_plain_call('record_llm_usage');
@@ -9053,7 +9081,7 @@ begin
         key_id uuid, outcome text, error_class text, streamed boolean, latency_ms integer, input_tokens integer,
         cached_input_tokens integer, cache_write_tokens integer, output_tokens integer, reasoning_tokens integer,
         other_tokens jsonb, service_tier text, retry_after double precision, reservation uuid, release boolean,
-        requests integer
+        requests integer, ignored_limit integer
       )
     ) with ordinality as e
   ),
@@ -9072,7 +9100,7 @@ begin
         coalesce(p_runtime, c.user_id), null, e.task, e.provider, e.model, e.key_source, e.key_id, e.outcome,
         e.error_class, coalesce(e.streamed, false), e.latency_ms, e.input_tokens, e.cached_input_tokens,
         e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens, e.service_tier, e.retry_after,
-        e.reservation, e.requests, null, null, null, null, null, null
+        e.reservation, e.requests, null, null, null, null, null, null, e.ignored_limit
       )::llm_private.attempt as attempt
     from event as e
     inner join caller as c on e.ticket is not distinct from c.ticket
@@ -9270,7 +9298,8 @@ end
 $$;
 
 comment on function public.record_llm_usage_batch is
-'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage() without p_. A runtime
+'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage() without p_, and ignored_limit, a limit of output tokens that the provider exceeded,
+for an alert. A runtime
 records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
 event can be recorded up to a day after the route was resolved, also if the token has expired or the runtime was revoked
 meanwhile. Without tickets, the events are the caller''s own. {"request_id": …, "release": true} frees what is reserved

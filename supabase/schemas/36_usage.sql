@@ -191,13 +191,15 @@ create type llm_private.attempt as (
   list_cost numeric,
   price_id bigint,
   unpriced boolean,
-  unreported boolean
+  unreported boolean,
+  ignored_limit integer
 );
 
 comment on type llm_private.attempt is
 'An attempt to record: an event, and what recording needs besides. retry_after: seconds that the provider asked to wait.
 reservation: the request that reserved for this one, if not itself. Without a number, it is a request that did not run:
-its reservation is released, for released_requests requests or for all of them.';
+its reservation is released, for released_requests requests or for all of them. ignored_limit: the limit of output tokens
+that the provider exceeded.';
 
 create type llm_private.usage_sum as (
   hour timestamptz,

@@ -183,6 +183,27 @@ def test_a_signed_in_user_records_a_batch_of_their_own(tx: Transaction) -> None:
     assert user.rpc("get_llm_usage")[0]["attempts"] == 2
 
 
+def test_a_server_that_ignores_the_output_limit_raises_an_alert(
+    tx: Transaction, process: Caller, user: Caller
+) -> None:
+    def alerts(caller: Caller) -> list[Any]:
+        rows = caller.rpc("list_llm_alerts")
+        return [it["detail"] for it in rows if it["kind"] == "output_limit_ignored"]
+
+    ignored = {"output_tokens": 90, "ignored_limit": 50}
+    batch(process, {**event(ticket(user)), "output_tokens": 50, "ignored_limit": 50})
+    assert alerts(user) == []
+    for _ in range(2):
+        batch(process, {**event(ticket(user)), **ignored})
+    detail = {"provider": "groq", "model": event()["model"], "limit": 50, "used": 90}
+    assert alerts(user) == [detail]
+    assert alerts(tx.admin) == [detail]
+    alone = new_user(tx)
+    batch(alone, {**event(), **ignored, "model": "invented"})
+    assert [it["model"] for it in alerts(alone)] == ["invented"]
+    assert alerts(tx.admin) == [detail]
+
+
 def test_an_event_is_recorded_once(process: Caller, user: Caller) -> None:
     one, good = event(output_tokens=3), ticket(user)
     assert outcomes(batch(process, {**one, "ticket": good})) == ["recorded"]
