@@ -9298,9 +9298,8 @@ end
 $$;
 
 comment on function public.record_llm_usage_batch is
-'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage() without p_, and ignored_limit, a limit of output tokens that the provider exceeded,
-for an alert. A runtime
-records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
+'Record up to 500 events in one call: an array of objects with the arguments of record_llm_usage() without p_, and
+ignored_limit: a limit of output tokens that the provider exceeded, for an alert. A runtime records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
 event can be recorded up to a day after the route was resolved, also if the token has expired or the runtime was revoked
 meanwhile. Without tickets, the events are the caller''s own. {"request_id": …, "release": true} frees what is reserved
 for a request that does not run, and with "requests", only for so many requests.

@@ -348,6 +348,7 @@ class _RunningAttempt:
         tier = self._decoder.service_tier if self._decoder else self._payload.get("service_tier")
         if tier is None:
             tier = self._request.service_tier
+        tokens = read_usage(usage)
         attempt = Attempt(
             number=len(self.receipt.attempts) + 1,
             provider=self._candidate.provider,
@@ -362,10 +363,10 @@ class _RunningAttempt:
             status=self._head.status or None,
             retry_after=self.asked_wait(fault) if fault else None,
             message=failures.mask(fault.message, self._key) if fault else "",
-            usage=read_usage(usage),
+            usage=tokens,
             service_tier=known_tier(tier),
+            ignored_limit=self._ignored_limit(tokens),
         )
-        attempt = replace(attempt, ignored_limit=self._ignored_limit(attempt.usage))
         self.receipt = Receipt(self.receipt.request_id, self.receipt.task, (*self.receipt.attempts, attempt))
         self._account.record(self.receipt.request_id, self.receipt.task, attempt)
 
