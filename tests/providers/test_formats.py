@@ -133,10 +133,20 @@ async def test_a_failing_provider_gives_way_to_the_next(
 
 @each_provider
 async def test_a_bad_request_stops(both: Both, engine: Any, to: Providers, provider: str) -> None:
-    to.emulator.fail(400, message="the prompt is too long")
-    with pytest.raises(BadRequestError, match="the prompt is too long"):
+    to.emulator.fail(400, message="the role of a message is invalid")
+    with pytest.raises(BadRequestError, match="the role of a message is invalid"):
         await both.chat(engine, both.account(to(provider), to("groq")), chat_body("Hello"))
     assert len(to.emulator.requests()) == 1
+
+
+@each_provider
+async def test_a_prompt_that_is_too_long_for_one_is_sent_to_the_next(
+    both: Both, engine: Any, to: Providers, provider: str
+) -> None:
+    to.emulator.fail(400, message="the prompt is too long")
+    account = both.account(to(provider), to("groq"))
+    await both.chat(engine, account, chat_body("Hello"))
+    assert [it.error_class for it in account.attempts] == ["context_too_long", None]
 
 
 @each_provider
