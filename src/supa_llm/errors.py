@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # Codes whose HTTP status is not that of their class.
 _STATUS_OF_CODE: Mapping[str, int] = {
+    "context_too_long": 400,
     "keys_rate_limited": 429,
     "too_many_changes": 429,
     "too_many_key_checks": 429,

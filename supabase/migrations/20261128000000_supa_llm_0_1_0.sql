@@ -1786,6 +1786,7 @@ create table llm_private.price_list (
   pattern text not null,
   position integer not null,
   prices jsonb not null,
+  context_tokens integer,
   primary key (provider, name)
 );
 
@@ -1795,17 +1796,21 @@ comment on table llm_private.price_list is
 'The price list as last synced: which model names belong to which entry. The first matching entry applies.';
 comment on column llm_private.price_list.pattern is 'Regular expression for model names in lower case.';
 comment on column llm_private.price_list.prices is 'As last synced, to find changes; [] once the entry is gone.';
+comment on column llm_private.price_list.context_tokens is
+'The context window of its models: the most tokens of input and output; null if unknown.';
 
 create table llm_private.price_names (
   provider text not null,
   model text not null,
   name text,
+  context_tokens integer,
   primary key (provider, model)
 );
 
 comment on table llm_private.price_names is
-'A cache of which entry of the price list a model name belongs to, null for none, because matching hundreds of patterns
-takes milliseconds. Emptied when the list changes, and when a provider has 5000 names, because anybody can invent some.';
+'A cache of which entry of the price list a model name belongs to, null for none, and of its context window, because
+matching hundreds of patterns takes milliseconds. Emptied when the list changes, and when a provider has 5000 names,
+because anybody can invent some.';
 
 alter table llm_private.price_units enable row level security;
 alter table public.llm_prices enable row level security;
@@ -2028,7 +2033,7 @@ comment on function llm_private.add_price is
 -- Finding a price -----------------------------------------------------------------------------------------------------
 -- On the hot path, so plpgsql: see uuid_v7_time().
 
-create type llm_private.list_entry as (model text, name text);
+create type llm_private.list_entry as (model text, name text, context_tokens integer);
 
 comment on type llm_private.list_entry is
 'A model name in lower case, and the entry of the price list that it belongs to.';
@@ -2052,7 +2057,7 @@ begin
     from unnest(p_models) as m (model)
   )
 
-  select distinct on (s.model) s.model, l.name
+  select distinct on (s.model) s.model, l.name, l.context_tokens
   from llm_private.price_list as l
   -- offset 0 makes the planner match all names with one pattern after the other, so that each is compiled once.
   cross join lateral (select * from spellings as n where n.spelling ~ l.pattern offset 0) as s
@@ -2107,8 +2112,8 @@ begin
       select n.model from llm_private.price_names as n where n.provider = p_provider for update skip locked
     );
   end if;
-  insert into llm_private.price_names (provider, model, name)
-  select p_provider, m.model, e.name
+  insert into llm_private.price_names (provider, model, name, context_tokens)
+  select p_provider, m.model, e.name, e.context_tokens
   from (select distinct u from unnest(p_models) as u) as m (model)
   left join llm_private.list_entries(p_provider, p_models) as e on m.model = e.model
   where exists (select from llm_private.price_list as l where l.provider = p_provider)
@@ -2973,15 +2978,20 @@ declare
   v_entry record;
   v_price record;
 begin
-  if jsonb_typeof(p_entry) <> 'object' or p_entry - '{name,pattern,position,prices}'::text[] <> '{}' then
-    raise data_exception using message = 'An entry must be an object with name, pattern, position and prices.';
+  if jsonb_typeof(p_entry) <> 'object' or p_entry - '{name,pattern,position,prices,context_tokens}'::text[] <> '{}' then
+    raise data_exception using message =
+      'An entry must be an object with name, pattern, position and prices, and may have context_tokens.';
   end if;
-  select * into v_entry from jsonb_to_record(p_entry) as e (name text, pattern text, position integer, prices jsonb);
+  select * into v_entry
+  from jsonb_to_record(p_entry)
+  as e (name text, pattern text, position integer, prices jsonb, context_tokens integer);
   if length(v_entry.name) > 200 or length(v_entry.pattern) > 2000 then
     raise data_exception using message = 'name is longer than 200 characters, or pattern is longer than 2000.';
   end if;
   if (v_entry.name ~ '^[!-~]{1,200}$' and v_entry.position between 0 and 999999) is not true then
     raise data_exception using message = 'name must have 1 to 200 characters without spaces, and position must be 0 to 999999.';
+  elsif v_entry.context_tokens not between 1 and 1000000000 then
+    raise data_exception using message = 'context_tokens must be null, or 1 to 1000000000.';
   elsif ('' ~ v_entry.pattern) is null then
     raise data_exception using message = 'pattern is missing.';
   elsif jsonb_typeof(v_entry.prices) is distinct from 'array' then
@@ -3187,14 +3197,17 @@ begin
     )
     from llm_private.price_list_changes(p_provider, p_entries) as c
     where c.change in ('added', 'dated', 'changed');
-    insert into llm_private.price_list (provider, name, pattern, position, prices)
-    select p_provider, e.name, e.pattern, e.position, e.prices
-    from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)
+    insert into llm_private.price_list (provider, name, pattern, position, prices, context_tokens)
+    select p_provider, e.name, e.pattern, e.position, e.prices, e.context_tokens
+    from jsonb_to_recordset(p_entries)
+    as e (name text, pattern text, position integer, prices jsonb, context_tokens integer)
     on conflict (provider, name) do update
-    set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices
+    set
+      pattern = excluded.pattern, position = excluded.position, prices = excluded.prices,
+      context_tokens = excluded.context_tokens
     where
-      (price_list.pattern, price_list.position, price_list.prices)
-      is distinct from (excluded.pattern, excluded.position, excluded.prices);
+      (price_list.pattern, price_list.position, price_list.prices, price_list.context_tokens)
+      is distinct from (excluded.pattern, excluded.position, excluded.prices, excluded.context_tokens);
     get diagnostics v_changed = row_count;
     -- Entries that are gone stay behind the others, for attempts from before they were gone.
     update llm_private.price_list as l
@@ -3236,8 +3249,8 @@ $$;
 comment on function public.sync_llm_prices is
 'For administrators: what a price list would change in the catalog''s prices of a provider; with p_apply, apply it.
 Entries: [{"name", "pattern", "position", "prices": [{"valid_from", "valid_until", "daily_from", "daily_until",
-"service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the matching entry
-with the lowest position applies. Recorded costs do not change; only prices that the list dates may begin in the past.
+"service_tier", "rates"}], "context_tokens"}], where pattern is a regular expression for model names in lower case, and
+the matching entry with the lowest position applies; context_tokens is the context window of its models. Recorded costs do not change; only prices that the list dates may begin in the past.
 Returns for each change: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
 before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_list.';
 
@@ -3663,13 +3676,15 @@ begin
           json_build_object(
             'model', m.model,
             'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
-            'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end
+            'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end,
+            'context_tokens', n.context_tokens
           ) order by m.model
         ), '[]'
       )
     from unnest(v_models) as m (model)
     left join llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f on m.model = f.model
     left join public.llm_prices as r on f.price_id = r.id
+    left join llm_private.price_names as n on n.provider = p_provider and n.model = lower(m.model)
   );
 end
 $$;
@@ -3690,7 +3705,9 @@ $$;
 comment on function public.list_llm_models is
 'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
 Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
-price. For administrators: the models of the catalog and the operator''s prices, with prices of the operator''s key. Errors: not_signed_in, invalid_argument, unknown_provider.';
+price; and context_tokens, the most tokens of its input and output; null if unknown. For administrators: the models of the
+catalog and the operator''s prices, with prices of the operator''s key.
+Errors: not_signed_in, invalid_argument, unknown_provider.';
 
 -- 40_settings.sql
 
@@ -7919,7 +7936,7 @@ begin
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
             'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
-            'responses', l.responses,
+            'responses', l.responses, 'context_tokens', n.context_tokens,
             'metered', exists (
               select from unnest(v_quotas) as q where llm_private.quota_counts(q, p_task, l.provider, l.key_source)
             )
@@ -7940,6 +7957,7 @@ begin
       end
     )
     from unnest(v_lines) with ordinality as l
+    left join llm_private.price_names as n on l.provider = n.provider and n.model = lower(l.model)
   );
 end
 $$;
@@ -8149,6 +8167,7 @@ begin
   from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
   left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
   left join master as m on s.master_key_id = m.id
+  left join llm_private.price_names as n on r.provider = n.provider and n.model = lower(r.model)
   left join llm_private.leases as l
     on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
     and l.granted_in is distinct from pg_current_xact_id_if_assigned()
@@ -8156,7 +8175,7 @@ begin
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
-      r.key_scheme, r.parameter_names, r.responses,
+      r.key_scheme, r.parameter_names, r.responses, n.context_tokens,
       case
         when l.key_id is not null
           then llm_private.decrypt_key(

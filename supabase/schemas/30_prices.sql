@@ -85,6 +85,7 @@ create table llm_private.price_list (
   pattern text not null,
   position integer not null,
   prices jsonb not null,
+  context_tokens integer,
   primary key (provider, name)
 );
 
@@ -94,17 +95,21 @@ comment on table llm_private.price_list is
 'The price list as last synced: which model names belong to which entry. The first matching entry applies.';
 comment on column llm_private.price_list.pattern is 'Regular expression for model names in lower case.';
 comment on column llm_private.price_list.prices is 'As last synced, to find changes; [] once the entry is gone.';
+comment on column llm_private.price_list.context_tokens is
+'The context window of its models: the most tokens of input and output; null if unknown.';
 
 create table llm_private.price_names (
   provider text not null,
   model text not null,
   name text,
+  context_tokens integer,
   primary key (provider, model)
 );
 
 comment on table llm_private.price_names is
-'A cache of which entry of the price list a model name belongs to, null for none, because matching hundreds of patterns
-takes milliseconds. Emptied when the list changes, and when a provider has 5000 names, because anybody can invent some.';
+'A cache of which entry of the price list a model name belongs to, null for none, and of its context window, because
+matching hundreds of patterns takes milliseconds. Emptied when the list changes, and when a provider has 5000 names,
+because anybody can invent some.';
 
 alter table llm_private.price_units enable row level security;
 alter table public.llm_prices enable row level security;
@@ -327,7 +332,7 @@ comment on function llm_private.add_price is
 -- Finding a price -----------------------------------------------------------------------------------------------------
 -- On the hot path, so plpgsql: see uuid_v7_time().
 
-create type llm_private.list_entry as (model text, name text);
+create type llm_private.list_entry as (model text, name text, context_tokens integer);
 
 comment on type llm_private.list_entry is
 'A model name in lower case, and the entry of the price list that it belongs to.';
@@ -351,7 +356,7 @@ begin
     from unnest(p_models) as m (model)
   )
 
-  select distinct on (s.model) s.model, l.name
+  select distinct on (s.model) s.model, l.name, l.context_tokens
   from llm_private.price_list as l
   -- offset 0 makes the planner match all names with one pattern after the other, so that each is compiled once.
   cross join lateral (select * from spellings as n where n.spelling ~ l.pattern offset 0) as s
@@ -406,8 +411,8 @@ begin
       select n.model from llm_private.price_names as n where n.provider = p_provider for update skip locked
     );
   end if;
-  insert into llm_private.price_names (provider, model, name)
-  select p_provider, m.model, e.name
+  insert into llm_private.price_names (provider, model, name, context_tokens)
+  select p_provider, m.model, e.name, e.context_tokens
   from (select distinct u from unnest(p_models) as u) as m (model)
   left join llm_private.list_entries(p_provider, p_models) as e on m.model = e.model
   where exists (select from llm_private.price_list as l where l.provider = p_provider)

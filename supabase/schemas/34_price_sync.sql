@@ -61,15 +61,20 @@ declare
   v_entry record;
   v_price record;
 begin
-  if jsonb_typeof(p_entry) <> 'object' or p_entry - '{name,pattern,position,prices}'::text[] <> '{}' then
-    raise data_exception using message = 'An entry must be an object with name, pattern, position and prices.';
+  if jsonb_typeof(p_entry) <> 'object' or p_entry - '{name,pattern,position,prices,context_tokens}'::text[] <> '{}' then
+    raise data_exception using message =
+      'An entry must be an object with name, pattern, position and prices, and may have context_tokens.';
   end if;
-  select * into v_entry from jsonb_to_record(p_entry) as e (name text, pattern text, position integer, prices jsonb);
+  select * into v_entry
+  from jsonb_to_record(p_entry)
+  as e (name text, pattern text, position integer, prices jsonb, context_tokens integer);
   if length(v_entry.name) > 200 or length(v_entry.pattern) > 2000 then
     raise data_exception using message = 'name is longer than 200 characters, or pattern is longer than 2000.';
   end if;
   if (v_entry.name ~ '^[!-~]{1,200}$' and v_entry.position between 0 and 999999) is not true then
     raise data_exception using message = 'name must have 1 to 200 characters without spaces, and position must be 0 to 999999.';
+  elsif v_entry.context_tokens not between 1 and 1000000000 then
+    raise data_exception using message = 'context_tokens must be null, or 1 to 1000000000.';
   elsif ('' ~ v_entry.pattern) is null then
     raise data_exception using message = 'pattern is missing.';
   elsif jsonb_typeof(v_entry.prices) is distinct from 'array' then
@@ -275,14 +280,17 @@ begin
     )
     from llm_private.price_list_changes(p_provider, p_entries) as c
     where c.change in ('added', 'dated', 'changed');
-    insert into llm_private.price_list (provider, name, pattern, position, prices)
-    select p_provider, e.name, e.pattern, e.position, e.prices
-    from jsonb_to_recordset(p_entries) as e (name text, pattern text, position integer, prices jsonb)
+    insert into llm_private.price_list (provider, name, pattern, position, prices, context_tokens)
+    select p_provider, e.name, e.pattern, e.position, e.prices, e.context_tokens
+    from jsonb_to_recordset(p_entries)
+    as e (name text, pattern text, position integer, prices jsonb, context_tokens integer)
     on conflict (provider, name) do update
-    set pattern = excluded.pattern, position = excluded.position, prices = excluded.prices
+    set
+      pattern = excluded.pattern, position = excluded.position, prices = excluded.prices,
+      context_tokens = excluded.context_tokens
     where
-      (price_list.pattern, price_list.position, price_list.prices)
-      is distinct from (excluded.pattern, excluded.position, excluded.prices);
+      (price_list.pattern, price_list.position, price_list.prices, price_list.context_tokens)
+      is distinct from (excluded.pattern, excluded.position, excluded.prices, excluded.context_tokens);
     get diagnostics v_changed = row_count;
     -- Entries that are gone stay behind the others, for attempts from before they were gone.
     update llm_private.price_list as l
@@ -324,7 +332,7 @@ $$;
 comment on function public.sync_llm_prices is
 'For administrators: what a price list would change in the catalog''s prices of a provider; with p_apply, apply it.
 Entries: [{"name", "pattern", "position", "prices": [{"valid_from", "valid_until", "daily_from", "daily_until",
-"service_tier", "rates"}]}], where pattern is a regular expression for model names in lower case, and the matching entry
-with the lowest position applies. Recorded costs do not change; only prices that the list dates may begin in the past.
+"service_tier", "rates"}], "context_tokens"}], where pattern is a regular expression for model names in lower case, and
+the matching entry with the lowest position applies; context_tokens is the context window of its models. Recorded costs do not change; only prices that the list dates may begin in the past.
 Returns for each change: model, change (added, dated, changed, until or gone), service_tier, daily_from, daily_until,
 before, after, valid_from, valid_until. Errors: unknown_provider, invalid_price_list.';

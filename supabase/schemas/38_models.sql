@@ -37,13 +37,15 @@ begin
           json_build_object(
             'model', m.model,
             'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
-            'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end
+            'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end,
+            'context_tokens', n.context_tokens
           ) order by m.model
         ), '[]'
       )
     from unnest(v_models) as m (model)
     left join llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f on m.model = f.model
     left join public.llm_prices as r on f.price_id = r.id
+    left join llm_private.price_names as n on n.provider = p_provider and n.model = lower(m.model)
   );
 end
 $$;
@@ -64,4 +66,6 @@ $$;
 comment on function public.list_llm_models is
 'The known models of a provider, a JSON array: from the catalog, from the prices, and models that the caller has used.
 Each has input_price and output_price with the caller''s own key, in US dollars per million tokens; null without a single
-price. For administrators: the models of the catalog and the operator''s prices, with prices of the operator''s key. Errors: not_signed_in, invalid_argument, unknown_provider.';
+price; and context_tokens, the most tokens of its input and output; null if unknown. For administrators: the models of the
+catalog and the operator''s prices, with prices of the operator''s key.
+Errors: not_signed_in, invalid_argument, unknown_provider.';

@@ -491,7 +491,7 @@ begin
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
             'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
-            'responses', l.responses,
+            'responses', l.responses, 'context_tokens', n.context_tokens,
             'metered', exists (
               select from unnest(v_quotas) as q where llm_private.quota_counts(q, p_task, l.provider, l.key_source)
             )
@@ -512,6 +512,7 @@ begin
       end
     )
     from unnest(v_lines) with ordinality as l
+    left join llm_private.price_names as n on l.provider = n.provider and n.model = lower(l.model)
   );
 end
 $$;
@@ -721,6 +722,7 @@ begin
   from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
   left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
   left join master as m on s.master_key_id = m.id
+  left join llm_private.price_names as n on r.provider = n.provider and n.model = lower(r.model)
   left join llm_private.leases as l
     on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
     and l.granted_in is distinct from pg_current_xact_id_if_assigned()
@@ -728,7 +730,7 @@ begin
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
-      r.key_scheme, r.parameter_names, r.responses,
+      r.key_scheme, r.parameter_names, r.responses, n.context_tokens,
       case
         when l.key_id is not null
           then llm_private.decrypt_key(

@@ -184,6 +184,43 @@ def test_an_entry_without_prices_hides_its_names_from_later_entries(tx: Transact
     assert [paid(tx, now, name) for name in ("whisper", "gpt")] == [None, 1]
 
 
+def test_the_list_knows_the_context_windows_of_models(tx: Transaction, now: datetime) -> None:
+    """A model of the catalog has one from the sync on, another model from its first use on."""
+
+    def contexts() -> dict[str, int | None]:
+        found = user.rpc("explain_llm_route", p_task=None, p_model="acme/n")["candidates"]
+        listed = user.rpc("list_llm_models", p_provider="acme")
+        models = {model["model"]: model["context_tokens"] for model in listed}
+        return {**models, "candidate": found[0]["context_tokens"]}
+
+    user = new_user(tx)
+    user.rpc("set_llm_key", provider="acme", key="acme-key-0123456789")
+    synced(
+        tx,
+        {**entry("m", price(1)), "context_tokens": 8192},
+        {**entry("n", price(1), pattern="^n"), "context_tokens": 4096},
+        entry("o", price(1)),
+    )
+    assert contexts() == {"m": 8192, "n": 4096, "o": None, "candidate": 4096}
+    (candidate,) = user.rpc("resolve_llm_route", p_model="acme/N")["candidates"]
+    assert candidate["context_tokens"] == 4096
+    (candidate,) = user.rpc("resolve_llm_route", p_model="acme/n-large")["candidates"]
+    assert candidate["context_tokens"] is None
+    user.records(provider="acme", model="n-large")
+    (candidate,) = user.rpc("resolve_llm_route", p_model="acme/n-large")["candidates"]
+    assert candidate["context_tokens"] == 4096
+    # A list that changes nothing else.
+    synced(tx, {**entry("n", price(1), pattern="^n"), "context_tokens": 16384})
+    (candidate,) = user.rpc("resolve_llm_route", p_model="acme/n")["candidates"]
+    assert candidate["context_tokens"] == 16384
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 1_000_000_001, "many", 1.5])
+def test_a_context_window_is_a_number_of_tokens(tx: Transaction, now: datetime, tokens: object) -> None:
+    with refused("invalid_price_list", 400):
+        synced(tx, {**entry("m", price(1)), "context_tokens": tokens})
+
+
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [

@@ -251,12 +251,13 @@ async def test_without_a_candidate_the_routes_own_error_is_raised(both: Both) ->
         ({"key": None}, "no_key", "no_candidate"),
         ({"wire_format": "telepathy"}, "unknown_wire_format", "no_candidate"),
         ({"wire_format": "anthropic"}, "unsupported_request", "unsupported_request"),
+        ({"context_tokens": 4}, "context_too_long", "context_too_long"),
     ],
 )
 async def test_a_candidate_that_cannot_be_tried_is_skipped(
     both: Both, changed: dict[str, Any], reason: str, code: str
 ) -> None:
-    body = {**HELLO, "n": 2}
+    body = {"messages": [{"role": "user", "content": "Hello " * 8}], "n": 2}
     with pytest.raises(NoCandidateError) as caught:
         await both.chat(both.engine(Web({})), both.account(candidate("one", **changed)), body)
     assert [(it.provider, it.reason) for it in caught.value.skipped] == [("one", reason)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supa_llm.engine.estimate import IMAGE, INSTRUCTIONS, MESSAGE, REQUEST, Estimate, estimate
+from supa_llm.engine.estimate import IMAGE, INSTRUCTIONS, MESSAGE, REQUEST, Estimate, estimate, exceeds
 
 
 def chat(*contents: Any, **body: Any) -> Estimate:
@@ -50,6 +50,32 @@ def test_an_estimate_covers_every_text_of_a_request(texts: list[str], descriptio
 
 def _size(text: str) -> int:
     return len(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "tokens"),
+    [
+        ("x" * 800, 100),
+        ([{"type": "text", "text": "x" * 400}, {"type": "text", "text": "x" * 400}], 100),
+        # What an image, a sound or a tool call counts depends on the model.
+        ([{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "x" * 10_000}}], 0),
+        (None, 0),
+    ],
+)
+def test_a_request_exceeds_a_context_window_only_if_its_text_does_for_certain(
+    content: Any, tokens: int
+) -> None:
+    body = {"messages": [{"role": "user", "content": content}], "tools": [{"type": "function"}]}
+    most = estimate("chat", body).input_tokens
+    assert not exceeds(body, most, None)
+    assert not exceeds(body, most, max(tokens, 1))
+    assert tokens == 0 or exceeds(body, most, tokens - 1)
+
+
+@pytest.mark.parametrize("wanted", ["x" * 800, ["x" * 400, "x" * 400], [{"content": "x" * 800}]])
+def test_texts_to_embed_and_items_of_a_response_count(wanted: Any) -> None:
+    assert exceeds({"input": wanted}, 1000, 99)
+    assert not exceeds({"input": wanted}, 1000, 100)
 
 
 def test_an_image_counts_the_same_as_a_url_and_inline() -> None:

@@ -80,7 +80,13 @@ def price_list(provider: str, base_url: str) -> PriceList | None:
     found = PriceList([], {})
     for position, (name, model, own) in enumerate(models):
         try:
-            entry = {"name": name, "pattern": _pattern(model.match), "position": position, "prices": []}
+            entry = {
+                "name": name,
+                "pattern": _pattern(model.match),
+                "position": position,
+                "prices": [],
+                "context_tokens": model.context_window,
+            }
             # An entry without prices stays in the list, or its names would match a later entry.
             found.entries.append(entry)
             entry["prices"] = _prices(model, tiers=_tiers(model) if own else ())

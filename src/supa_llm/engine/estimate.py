@@ -42,6 +42,8 @@ INSTRUCTIONS = 1_024
 CACHE_WRITE = 2
 #: For each tool: the wrapper of its definition.
 TOOL = 32
+#: Bytes of text per token, at most: English has about 4, and code with long indentation about 6.
+_LONGEST = 8
 #: Base64 characters of audio per token.
 _SOUND = 16
 
@@ -80,6 +82,37 @@ def estimate(kind: Kind, body: Any) -> Estimate:
     )
     caches = any(map(_caches, (body, *messages, *tools)))
     return Estimate(tokens * (CACHE_WRITE if caches else 1), output_limit(kind, body))
+
+
+def exceeds(body: Mapping[str, Any], most: int, context_tokens: int | None) -> bool:
+    """Whether a request is certainly longer than a context window, so that sending it would be in vain.
+
+    In doubt it is not: a token counts as :data:`_LONGEST` bytes of text, which is twice as much as usual, and
+    images, audio and the output count as nothing.
+
+    Args:
+        most: the estimate of its input tokens, which spares short requests the rest.
+
+    Example:
+        >>> exceeds({"messages": [{"role": "user", "content": "word " * 100_000}]}, 500_256, 8_192)
+        True
+    """
+    if context_tokens is None or most <= context_tokens:
+        return False
+    conversation = body.get("messages") or body.get("input") or ()
+    items = [conversation] if isinstance(conversation, str) else _list(conversation)
+    return sum(map(_text, items)) // _LONGEST > context_tokens
+
+
+def _text(item: Any) -> int:
+    """Bytes of the text in a text, message or list of parts."""
+    if isinstance(item, str):
+        return len(item.encode("utf-8", "surrogatepass"))
+    if isinstance(item, list):
+        return sum(map(_text, item))
+    if isinstance(item, Mapping):
+        return sum(_text(item[name]) for name in ("content", "text", "output") if name in item)
+    return 0
 
 
 def output_limit(kind: Kind, body: Mapping[str, Any]) -> int | None:

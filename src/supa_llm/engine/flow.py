@@ -40,7 +40,7 @@ from supa_llm.engine.effects import (
     Send,
     Wait,
 )
-from supa_llm.engine.estimate import estimate, output_limit
+from supa_llm.engine.estimate import estimate, exceeds, output_limit
 from supa_llm.engine.ids import uuid7
 from supa_llm.engine.rendering import rendering
 from supa_llm.errors import InvalidInputError, NoCandidateError, SupaLLMError
@@ -106,7 +106,7 @@ def run(call: ModelCall, account: Account, limits: Limits) -> Flow:
     try:
         while (turn := turns.take()) is not None:
             candidate, wait = turn
-            prepared = _prepare(call, route, candidate, account)
+            prepared = _prepare(call, demand, route, candidate, account)
             if isinstance(prepared, Skipped):
                 skipped.append(prepared)
                 continue
@@ -242,7 +242,7 @@ def _refused(candidate: Candidate, error: SupaLLMError) -> Skipped:
 
 
 def _prepare(
-    call: ModelCall, route: Route, candidate: Candidate, account: Account
+    call: ModelCall, demand: Demand, route: Route, candidate: Candidate, account: Account
 ) -> tuple[ModelCall, Wire, WireRequest, Secret] | Skipped:
     """What an attempt on a candidate needs, or why the candidate is skipped.
 
@@ -257,6 +257,12 @@ def _prepare(
         key = account.operator_key(candidate.provider)
     if key is None:
         return skipped("no_key", "This process has no key for it.")
+    if exceeds(call.body, demand.input_tokens, candidate.context_tokens):
+        return skipped(
+            "context_too_long",
+            f"{candidate.model} is skipped because the request is longer than its context window of"
+            f" {candidate.context_tokens} tokens.",
+        )
     native = call.kind == "responses" and candidate.responses
     wire = RESPONSES if native else WIRES.get(candidate.wire_format)
     if wire is None:

@@ -49,8 +49,13 @@ class Provider(Row):
 
 @dataclass(frozen=True, slots=True)
 class KnownModel(Row):
-    """A model and its prices in US dollars per million tokens; None if unknown."""
+    """A model, its prices in US dollars per million tokens, and its context window; None if unknown.
+
+    Attributes:
+        context_tokens: the most tokens of input and output together.
+    """
 
     model: str
     input_price: Decimal | None
     output_price: Decimal | None
+    context_tokens: int | None = None

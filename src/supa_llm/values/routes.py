@@ -35,6 +35,7 @@ class Candidate(Row):
 
     Attributes:
         responses: whether the provider serves OpenAI's Responses API.
+        context_tokens: the most tokens of input and output together; None if unknown.
         metered: whether a quota counts it, so that usage must be reserved before it is tried.
     """
 
@@ -50,6 +51,7 @@ class Candidate(Row):
     key_scheme: str
     parameter_names: Mapping[str, str | None] = field(default_factory=dict)
     responses: bool = False
+    context_tokens: int | None = None
     key: Secret | None = None
     metered: bool = False
 
