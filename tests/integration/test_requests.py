@@ -163,7 +163,7 @@ def test_with_every_key_rate_limited_the_error_says_when_to_retry(llm: SupaLLM, 
     with pytest.raises(NoCandidateError) as caught:
         llm.chat("Hello")
     assert caught.value.code == "keys_rate_limited"
-    assert {out.reason for out in caught.value.skipped} >= {"key_rate_limited"}
+    assert {out.reason for out in caught.value.skipped} >= {"model_rate_limited"}
     assert "seconds" in caught.value.hint
     assert caught.value.retry_after is not None
     assert 30 < caught.value.retry_after <= 60
