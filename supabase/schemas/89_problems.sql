@@ -277,7 +277,7 @@ begin
         v_code, 'error', format('master key %s', v_master.id),
         case v_code when 'master_key_missing' then 'Its entry is not in Vault.' else 'Vault cannot decrypt it.' end
         || format(' Stored keys that need it: %s.', v_master.keys),
-        'Restore the Vault entry from a backup of the project that had it. See docs/database.md.'
+        'Restore the Vault entry from a backup of the project that had it. See docs/production.md.'
       )::public.llm_problem;
     elsif v_code is null then
       v_unreadable := llm_private.unreadable_keys(v_master.id, v_secret);
@@ -293,7 +293,7 @@ begin
   if not exists (select from llm_private.master_keys) then
     return next row(
       'master_key_missing', 'error', 'master key', 'There is none, so no key can be stored.',
-      'Restore the rows of llm_private.master_keys, or run 95_data.sql''s statement for it.'
+      'Restore the rows of llm_private.master_keys from a backup.'
     )::public.llm_problem;
   end if;
 end
@@ -407,7 +407,7 @@ begin
       when i.maintained_at is null then 'Maintenance has never run.'
       else 'Maintenance last ran at ' || to_char(i.maintained_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC.'
     end || ' Reports become slower, and nothing past its retention is dropped.',
-    'Schedule it: see "Maintenance" in docs/admin.md.'
+    'Schedule it: see "Run maintenance" in docs/usage.md.'
   from llm_private.installation as i
   where
     coalesce(i.maintained_at, i.installed_at) < now() - interval '1 day'
@@ -416,7 +416,7 @@ begin
   select
     'runtime_missing', 'error', 'setting keys_readable_by',
     'Only a registered runtime can read keys, and none is registered, so no request can run.',
-    'Register the app''s server: see "Runtimes" in docs/admin.md.'
+    'Register the app''s server: supa-llm runtimes add NAME'
   from llm_private.operator_settings as o
   where o.keys_readable_by = 'runtime' and not exists (select from llm_private.runtimes as r where r.revoked_at is null);
   return query
