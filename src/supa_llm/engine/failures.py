@@ -53,20 +53,21 @@ def mask_error(error: Mapping[str, Any], key: Secret) -> dict[str, Any]:
 def nothing_tried(route: Route, skipped: Sequence[Skipped]) -> NoCandidateError:
     """The route has candidates, but none of them could be tried."""
     reasons = " ".join(f"{it.provider}: {it.message}" for it in skipped)
-    code = next((name for name in _ADVICE if any(it.reason == name for it in skipped)), None)
+    given = {it.reason for it in skipped}
+    code = None
+    hint = route.advice or "Add a provider key in the LLM settings."
+    if "unsupported_request" in given:
+        code = "unsupported_request"
+        hint = "Remove the named parameter, or add a provider that supports it."
+    elif "context_too_long" in given:
+        code = "context_too_long"
+        hint = "Shorten the request, or choose a model with a larger context window."
     return NoCandidateError(
         f"No provider on the route can serve this request. {reasons}".rstrip(),
         code=code,
-        hint=_ADVICE[code] if code else route.advice or "Add a provider key in the LLM settings.",
+        hint=hint,
         skipped=tuple(skipped),
     )
-
-
-#: Reason of a skipped candidate that is the request's fault → what to do.
-_ADVICE: Mapping[str, str] = {
-    "unsupported_request": "Remove the named parameter, or add a provider that supports it.",
-    "context_too_long": "Shorten the request, or choose a model with a larger context window.",
-}
 
 
 def failed(receipt: Receipt, *, out_of_time: bool = False) -> ProviderError:
