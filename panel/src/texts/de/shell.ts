@@ -51,6 +51,8 @@ export const shell: Record<keyof typeof english, string> = {
   "error.invalid_price": "Dieser Preis ist ungültig.",
   "error.invalid_price_list": "Diese Preisliste ist ungültig.",
   "error.invalid_provider": "Die Konfiguration dieses Anbieters ist ungültig.",
+  "error.provider_in_use": "Dieser Anbieter wird verwendet.",
+  "error.runtime_exists": "Eine Laufzeitumgebung dieses Namens gibt es schon.",
   "error.invalid_quota": "Dieses Limit ist ungültig.",
   "error.invalid_setting": "Einer der Werte ist ungültig.",
   "error.key_malformed":
