@@ -80,6 +80,26 @@ def test_reasoning_models_get_no_sampling_parameters() -> None:
         assert sent(body, candidate(model)) == {"messages": USER, "model": model}
 
 
+@pytest.mark.parametrize(
+    ("model", "effort"),
+    [
+        ("gpt-5", "high"),
+        ("gpt-5.2", "high"),
+        ("gpt-5.4", "none"),
+        ("gpt-5.10-mini", "none"),
+        ("gpt-6", "none"),
+    ],
+)
+def test_newer_models_get_function_tools_in_chats_without_an_effort(model: str, effort: str) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    body = {"messages": USER, "tools": [tool], "reasoning_effort": "high"}
+    openai = replace(candidate(model), responses=True)
+    assert sent(body, openai)["reasoning_effort"] == effort
+    assert sent({**body, "tools": []}, openai)["reasoning_effort"] == "high"
+    # Other servers of a model with such a name have rules of their own.
+    assert sent(body, candidate(model))["reasoning_effort"] == "high"
+
+
 def test_messages_lose_fields_of_other_providers() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [

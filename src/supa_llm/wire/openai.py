@@ -47,6 +47,8 @@ _CODES: Mapping[str, ErrorClass] = {
     "invalid_request_error": "bad_request",
 }
 _REASONING_MODEL = re.compile(r"(?:o\d|gpt-[5-9])(?!.*chat)")
+#: Models that take function tools in chats only without an effort. Through responses they take both.
+_TOOLS_WITHOUT_EFFORT = re.compile(r"gpt-(?:5\.(?:[4-9]|\d\d)|[6-9])")
 _SHORT_IDS_MODEL = re.compile(
     r".*(?:mistral|ministral|mixtral|magistral|codestral|devstral|pixtral)", re.IGNORECASE
 )
@@ -97,6 +99,13 @@ class OpenAIWire(Wire):
             elif body.get("stream"):
                 body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
             body = without_refused_sampling(body, candidate)
+            if (
+                candidate.responses
+                and body.get("tools")
+                and body.get("reasoning_effort")
+                and _TOOLS_WITHOUT_EFFORT.match(candidate.model)
+            ):
+                body["reasoning_effort"] = "none"
         else:
             # Numbers, which every provider sends unasked, rather than base64, which few know.
             body.pop("encoding_format", None)
