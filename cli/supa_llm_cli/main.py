@@ -26,6 +26,7 @@ from supa_llm_cli import (
     quotas,
     runtimes,
     usage,
+    users,
 )
 from supa_llm_cli.colors import styled
 
@@ -47,6 +48,7 @@ app.add_typer(migrations.app)
 app.add_typer(providers.app)
 app.command()(models.models)
 app.add_typer(runtimes.app)
+app.add_typer(users.app)
 app.add_typer(prices.app)
 app.add_typer(quotas.app)
 app.add_typer(usage.app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import typer
 from supa_llm.values.quotas import QuotaPeriod, QuotaUnit
 from supa_llm.values.receipts import KeySource
 from supa_llm_cli.options import HOME, AsJson, Directory, Url
+from supa_llm_cli.people import TheUser, names, optional_user_id, user_id
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
 
@@ -28,7 +30,11 @@ app = typer.Typer(
 @app.command("list")
 def list_(
     user: Annotated[
-        UUID | None, typer.Option(help="Show only the quotas that apply to this user, with their usage.")
+        str | None,
+        typer.Option(
+            metavar="USER",
+            help="Show only the quotas that apply to this user (email address or ID), with their usage.",
+        ),
     ] = None,
     url: Url = None,
     directory: Directory = HOME,
@@ -36,12 +42,12 @@ def list_(
 ) -> None:
     """List quotas. Without --user, only shared quotas show their usage."""
     with administrator(url, directory) as admin:
-        quotas = admin.list_quotas(user)
+        quotas = admin.list_quotas(optional_user_id(admin, user))
+        emails = {} if as_json else names(admin, (quota.user_id for quota in quotas))
     if as_json:
         print_json([asdict(quota) for quota in quotas])
     elif quotas:
-        headings = ("id", "for", "limit", "counts", "used", "reserved", "resets (UTC)", "set by", "mode")
-        print_table(headings, [*map(_row, quotas)])
+        print_quotas(quotas, emails)
     else:
         typer.echo("No quotas. Set one: supa-llm quotas set 5 cost month --key-source operator")
 
@@ -51,7 +57,9 @@ def set_(
     limit: Annotated[float, typer.Argument(help="Limit in the unit. 0 allows nothing.", min=0)],
     unit: Annotated[QuotaUnit, typer.Argument(help="Successful requests, tokens, or cost in US dollars.")],
     period: Annotated[QuotaPeriod, typer.Argument(help="Period of the quota. lifetime never resets.")],
-    user: Annotated[UUID | None, typer.Option(help="Apply to this user.")] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="USER", help="Apply to this user: email address or ID.")
+    ] = None,
     group: Annotated[str | None, typer.Option(help="Apply to each user in this group.")] = None,
     shared: Annotated[
         bool, typer.Option("--shared", help="Share the quota between all users it applies to.")
@@ -71,6 +79,7 @@ def set_(
     ] = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Set a quota, or update the quota with the same scope.
 
@@ -82,7 +91,7 @@ def set_(
             Decimal(str(limit)),
             unit,
             period,
-            user_id=user,
+            user_id=optional_user_id(admin, user),
             group=group,
             shared=shared,
             key_source=key_source,
@@ -92,7 +101,14 @@ def set_(
             clock="user" if user_clock else "utc",
             unpriced="allow" if allow_unpriced else "refuse",
         )
-    typer.echo(f"Quota {quota.id}: {_limit(quota)} for {_scope(quota)}{_counts(quota, ', ')}.")
+        emails = names(admin, [quota.user_id])
+        empty = group is not None and not admin.list_users(group=group, limit=1)
+    if as_json:
+        print_json(asdict(quota))
+    else:
+        typer.echo(f"Quota {quota.id}: {_limit(quota)} for {_scope(quota, emails)}{_counts(quota, ', ')}.")
+    if empty:
+        typer.echo(f"Warning: the group {group} has no members.", err=True)
 
 
 @app.command()
@@ -109,23 +125,36 @@ def remove(
 
 @app.command()
 def set_group(
-    user: Annotated[UUID, typer.Argument(help="User ID.")],
+    user: TheUser,
     group: Annotated[
         str | None, typer.Argument(help="Group. Omit it to remove the user from their group.")
     ] = None,
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
-    """Set a user's group. The group's quotas then apply to the user."""
+    """Set a user's group. The group's quotas then apply to the user.
+
+    `supa-llm users list --group GROUP` lists the members of a group.
+    """
     with administrator(url, directory) as admin:
-        admin.set_user_group(user, group)
+        admin.set_user_group(user_id(admin, user), group)
+        groups = sorted({quota.group for quota in admin.list_quotas() if quota.group})
     typer.echo(f"User {user} is in group {group}." if group else f"User {user} is in no group.")
+    if group and group not in groups:
+        known = f" Groups with quotas: {', '.join(groups)}." if groups else ""
+        typer.echo(f"Warning: no quota is set for the group {group}.{known}", err=True)
 
 
-def _row(quota: Quota) -> tuple[object, ...]:
+def print_quotas(quotas: Sequence[Quota], emails: Mapping[UUID, str]) -> None:
+    """Print quotas, with the email addresses of their users."""
+    headings = ("id", "for", "limit", "counts", "used", "reserved", "resets (UTC)", "set by", "mode")
+    print_table(headings, [_row(quota, emails) for quota in quotas])
+
+
+def _row(quota: Quota, emails: Mapping[UUID, str]) -> tuple[object, ...]:
     return (
         quota.id,
-        _scope(quota),
+        _scope(quota, emails),
         _limit(quota),
         _counts(quota),
         "" if quota.used is None else _amount(quota, quota.used),
@@ -136,9 +165,9 @@ def _row(quota: Quota) -> tuple[object, ...]:
     )
 
 
-def _scope(quota: Quota) -> str:
+def _scope(quota: Quota, emails: Mapping[UUID, str]) -> str:
     if quota.user_id:
-        return f"user {quota.user_id}"
+        return f"user {emails.get(quota.user_id, quota.user_id)}"
     scope = f"group {quota.group}" if quota.group else "everyone"
     return f"{scope} (shared)" if quota.shared else f"each user in {scope}" if quota.group else "each user"
 

@@ -11,8 +11,8 @@ import typer
 
 from supa_llm.errors import NotFoundError
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
+from supa_llm_cli.private_files import require_writable, set_variable
 from supa_llm_cli.project import administrator
-from supa_llm_cli.secret_files import require_writable, set_variable
 from supa_llm_cli.tables import print_json, print_table
 
 if TYPE_CHECKING:

@@ -18,7 +18,12 @@ from supa_llm_cli.colors import styled
 
 def print_json(value: object) -> None:
     """Print JSON with amounts as numbers and times in ISO 8601."""
-    typer.echo(json.dumps(value, indent=2, default=_plain))
+    typer.echo(as_json_text(value, indent=2))
+
+
+def as_json_text(value: object, indent: int | None = None) -> str:
+    """Return JSON as :func:`print_json` prints it, by default in one line."""
+    return json.dumps(value, indent=indent, default=_plain)
 
 
 def print_table(

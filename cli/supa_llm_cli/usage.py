@@ -17,6 +17,7 @@ from supa_llm.errors import InvalidInputError
 from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from supa_llm_cli.amounts import compact, counted, dollars, seconds, sparkline
 from supa_llm_cli.options import DAYS, HOME, AsJson, Directory, FirstDay, LastDay, Url
+from supa_llm_cli.people import OneUser, names, optional_user_id
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
@@ -45,8 +46,6 @@ _NUMBERS = (
 # Columns that a narrow terminal hides, the first one first. `unpriced` is last since it qualifies the cost.
 _SPARE = ("as fallback", "cached", "p50", "p95", "failed", "by day", "input", "output", "unpriced")
 
-
-OneUser = Annotated[UUID | None, typer.Option("--user", help="Only the usage of this user.")]
 
 _FORMS: dict[Bucket, str] = {"hour": "%Y-%m-%d %H:%M", "day": "%Y-%m-%d", "month": "%Y-%m"}
 
@@ -100,19 +99,22 @@ def report(
         "since": _day(since),
         "until": _day(until),
         "time_zone": time_zone,
-        "user_id": user,
         "recorded_by": recorded_by,
     }
     # A sparkline per user or key would fetch a row per day of each.
     curves = bucket is None and not as_json and not {"user", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
+        span["user_id"] = optional_user_id(admin, user)
         found = admin.get_usage(**span, by=dimensions, bucket=bucket, order=chosen, limit=limit)
         over_time = admin.get_usage(**span, by=dimensions, bucket="day", limit=10_000) if curves else []
         total = admin.get_usage(**span, by=[], bucket=None)
+        emails = (
+            names(admin, (line.user_id for line in found)) if "user" in dimensions and not as_json else {}
+        )
     if as_json:
         print_json([asdict(line) for line in found])
     elif found:
-        _show([*(found if dimensions or bucket else []), *total], dimensions, bucket, over_time)
+        _show([*(found if dimensions or bucket else []), *total], dimensions, bucket, over_time, emails)
         if found[0].report_lines > limit:
             typer.echo(
                 f"Showing the first {counted(limit, 'row')} of {found[0].report_lines:,}."
@@ -141,7 +143,9 @@ def export(
     first, last = _day(since), _day(until)
     _in_order(first, last)
     with administrator(url, directory) as admin, progress("Exporting …") as show:
-        events = admin.list_usage_events(first, last and last + timedelta(days=1), user_id=user)
+        events = admin.list_usage_events(
+            first, last and last + timedelta(days=1), user_id=optional_user_id(admin, user)
+        )
         written = export_events(
             events, file, progress=lambda count: show(f"Exported {counted(count, 'event')} …")
         )
@@ -185,11 +189,12 @@ def _show(
     dimensions: Sequence[str],
     bucket: Bucket | None,
     over_time: Sequence[UsageLine],
+    emails: Mapping[UUID, str],
 ) -> None:
     """Print a table that ends with the total."""
     curves = _curves(over_time, dimensions)
     headings = (*([bucket] if bucket else []), *dimensions)
-    names = [_names(line, dimensions, bucket) for line in lines[:-1]]
+    names = [_names(line, dimensions, bucket, emails) for line in lines[:-1]]
     names.append(("total", *[""] * len(headings[1:])) if headings else ())
     rows = [
         (*name, *_numbers(line), curves.get(_key(line, dimensions), ""))
@@ -211,9 +216,18 @@ def _have(count: int) -> str:
     return "has" if count == 1 else "have"
 
 
-def _names(line: UsageLine, dimensions: Sequence[str], bucket: Bucket | None) -> tuple[str, ...]:
+def _names(
+    line: UsageLine, dimensions: Sequence[str], bucket: Bucket | None, emails: Mapping[UUID, str]
+) -> tuple[str, ...]:
     begin = [line.starts_at.strftime(_FORMS[bucket])] if bucket and line.starts_at else []
-    return (*begin, *_key(line, dimensions))
+    user = emails.get(line.user_id) if line.user_id else None
+    return (
+        *begin,
+        *(
+            user if user and name == "user" else key
+            for name, key in zip(dimensions, _key(line, dimensions), strict=True)
+        ),
+    )
 
 
 def _key(line: UsageLine, dimensions: Sequence[str]) -> tuple[str, ...]:

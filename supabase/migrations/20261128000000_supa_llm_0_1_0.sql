@@ -272,6 +272,39 @@ $$;
 comment on function llm_private.require_user is
 'The id of the signed-in user. Error not_signed_in without one, or if the account was deleted.';
 
+-- In this file, because require_session() reads it for every route.
+create table llm_private.suspended_users (
+  user_id uuid primary key references auth.users (id) on delete cascade,
+  suspended_at timestamptz not null default now(),
+  reason text
+);
+
+comment on table llm_private.suspended_users is
+'Users who get no routes and reveal no keys; written by set_llm_user_suspended() only.';
+comment on column llm_private.suspended_users.reason is 'The operator''s note; users do not see it.';
+
+alter table llm_private.suspended_users enable row level security;
+
+create function llm_private.refuse_account(p_banned_until timestamptz, p_suspended boolean)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_banned_until > now() then
+    perform llm_private.fail(403, 'account_banned', 'This account is banned.', 'Contact the app''s support.');
+  elsif p_suspended then
+    perform llm_private.fail(
+      403, 'account_suspended', 'This account is suspended from using models.', 'Contact the app''s support.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.refuse_account is
+'Error account_banned or account_suspended for an account that is.';
+
 -- A JWT also outlives a ban and a sign-out. Whatever gives out keys or the operator's budget calls this instead of
 -- require_user(). Recording does not, so that the usage of requests that already ran is counted.
 --
@@ -290,6 +323,7 @@ declare
   v_session uuid;
   v_banned_until timestamptz;
   v_lasts boolean;
+  v_suspended boolean;
 begin
   begin
     v_user := (v_claims ->> 'sub')::uuid;
@@ -304,14 +338,15 @@ begin
     v_session is null or exists (
       select from auth.sessions as s
       where s.id = v_session and s.user_id = v_user and (s.not_after is null or s.not_after > now())
-    )
-  into v_banned_until, v_lasts
+    ),
+    exists (select from llm_private.suspended_users as x where x.user_id = v_user)
+  into v_banned_until, v_lasts, v_suspended
   from auth.users as u
   where u.id = v_user and u.id <> llm_private.operator_id() and u.deleted_at is null;
   if not found then
     perform llm_private.refuse_user();
-  elsif v_banned_until > now() then
-    perform llm_private.fail(403, 'account_banned', 'This account is banned.', 'Contact the app''s support.');
+  elsif v_banned_until > now() or v_suspended then
+    perform llm_private.refuse_account(v_banned_until, v_suspended);
   elsif not v_lasts then
     perform llm_private.fail(401, 'session_ended', 'This session has ended.', 'Sign in again.');
   end if;
@@ -320,8 +355,8 @@ end
 $$;
 
 comment on function llm_private.require_session is
-'The id of the signed-in user, whose account is not banned and whose session has not ended.
-Errors: not_signed_in, account_banned, session_ended.';
+'The id of the signed-in user, whose account is neither banned nor suspended and whose session has not ended.
+Errors: not_signed_in, account_banned, account_suspended, session_ended.';
 
 -- PostgREST switches to the role of the caller's API key. This setting still names it inside a definer function.
 create function llm_private.acting_owner()
@@ -670,7 +705,8 @@ comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
 lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
 provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
-runtime_rotated, runtime_revoked, recalculation_started, recalculation_finished or months_dropped.';
+runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
+recalculation_finished or months_dropped.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is
@@ -4866,7 +4902,7 @@ $$;
 comment on function public.reveal_llm_key is
 'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
 {"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, reveal_disabled,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, reveal_disabled,
 recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_changes.';
 
 -- 50_key_checks.sql
@@ -5081,7 +5117,7 @@ comment on function public.begin_llm_key_check is
 audit log and returns {"again": true, "check_id": "…"}. Then, within a minute and in a transaction of its own,
 {"check_id": "…"} returns where and how to send the request, with the stored key in plain text; if the key was replaced
 meanwhile, it begins another check. At most 10 checks in 10 minutes.
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown,
 runtime_required, key_malformed, unknown_provider, invalid_argument, key_not_found, not_found, key_unreadable,
 too_many_key_checks.';
 
@@ -7425,7 +7461,7 @@ comment on function public.reserve_llm_attempt is
 'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 p_service_tier: the requested tier, at whose price a quota of cost reserves.
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
 model_unpriced, request_too_large, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
@@ -7704,7 +7740,10 @@ begin
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
       -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
-      when nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+      -- Administrators get no route; what they explain is the route through a runtime.
+      when
+        nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+        and current_setting('role') <> 'service_role'
         then 'runtime_required'
     end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task)
@@ -7891,26 +7930,29 @@ $$;
 
 comment on function llm_private.route_advice is 'What a user can do about a route without candidates.';
 
-create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
+create function llm_private.explain_saved_route(
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+)
 returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_session();
   v_runtime uuid;
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
   v_lines llm_private.route_line[];
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-  v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
-  if llm_private.has_quotas(v_user) then
-    v_runtime := llm_private.current_runtime(p_note => false);
-    v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
+  v_lines := array(select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r);
+  if llm_private.has_quotas(p_user) then
+    v_runtime := case current_setting('role')
+      when 'service_role' then llm_private.operator_id() else llm_private.current_runtime(p_note => false)
+    end;
+    v_quotas := array(select q from llm_private.binding_quotas(p_user) as q);
     v_counters := array(
-      select llm_private.counter_now(q, v_user) from unnest(v_quotas) as q
+      select llm_private.counter_now(q, p_user) from unnest(v_quotas) as q
       where q.id = any(llm_private.countable_quotas(v_quotas, v_runtime))
     );
     for i in 1..cardinality(v_lines) loop
@@ -7919,7 +7961,7 @@ begin
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
+            p_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
             1, true
           ) as w
         );
@@ -7963,7 +8005,8 @@ end
 $$;
 
 comment on function llm_private.explain_saved_route is
-'The caller''s route with their saved settings. Errors: see explain_llm_route().';
+'A user''s route with their saved settings; for an administrator, the route through a runtime.
+Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
   p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
@@ -7979,12 +8022,16 @@ declare
 begin
   perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
-    return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+    return llm_private.explain_saved_route(
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+    );
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
     perform llm_private.change_settings(llm_private.require_user(), p_changes, null);
-    v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+    v_route := llm_private.explain_saved_route(
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+    );
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
     return v_route;
@@ -8350,7 +8397,7 @@ of the same size, as far as no quota is near its limit: reserved_requests in all
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
@@ -8372,7 +8419,7 @@ $$;
 comment on function public.explain_llm_route is
 'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
 candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
-Errors: not_signed_in, account_banned, session_ended, invalid_argument, unknown_model; with p_changes also
+Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model; with p_changes also
 invalid_setting and unknown_setting.';
 
 -- 80_recording.sql
@@ -10349,6 +10396,389 @@ comment on function public.list_llm_hints is
 provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a provider''s cache
 cost more than reading from it saved) or failing (a fifth of the attempts of the last 7 days failed). Error not_signed_in.';
 
+-- 87_users.sql
+
+-- Users as administrators see them: find one, look at what decides their requests, suspend them, and remove their data.
+--
+-- Each of these reads or changes what belongs to another user, so only administrators may call it. None of them returns
+-- a key. Supabase Auth owns auth.users: these functions read it and never change it.
+
+create type public.llm_user as (
+  id uuid,
+  email text,
+  created_at timestamptz,
+  last_sign_in_at timestamptz,
+  group_name text,
+  suspended_at timestamptz,
+  banned_until timestamptz
+);
+
+comment on type public.llm_user is 'A user as administrators see them.';
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+-- Custom plans, because most arguments are null in most calls, and each one suits another index.
+create function llm_private.list_users(
+  p_search text, p_ids uuid[], p_group text, p_suspended boolean, p_limit integer, p_after uuid
+)
+returns setof public.llm_user
+language plpgsql
+stable
+security definer
+rows 50
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+  perform llm_private.check_length('p_search', p_search, 320);
+  perform llm_private.check_length('p_group', p_group, 64);
+  perform llm_private.check_value(
+    'invalid_argument', coalesce(cardinality(p_ids), 0) <= 1000, 'p_ids', 'at most 1000 ids'
+  );
+  return query
+  select
+    u.id, u.email::text, u.created_at, u.last_sign_in_at, llm_private.user_group(u.id), s.suspended_at, u.banned_until
+  from auth.users as u
+  left join llm_private.suspended_users as s on u.id = s.user_id
+  where
+    u.deleted_at is null
+    and (p_ids is null or u.id = any(p_ids))
+    and (p_search is null or u.id::text = lower(p_search) or strpos(lower(u.email), lower(p_search)) > 0)
+    and (p_group is null or u.id in (select m from llm_private.group_members(p_group) as m))
+    and (p_suspended is not true or s.user_id is not null)
+    and (p_after is null or u.id > p_after)
+  order by u.id
+  limit least(greatest(coalesce(p_limit, 50), 1), 1000);
+end
+$$;
+
+comment on function llm_private.list_users is 'See list_llm_users().';
+
+create function llm_private.require_account(p_user uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from auth.users as u where u.id = p_user and u.deleted_at is null) then
+    perform llm_private.fail(404, 'unknown_user', 'User not found.', 'list_llm_users() returns the users.');
+  end if;
+end
+$$;
+
+comment on function llm_private.require_account is
+'Error unknown_user unless Supabase Auth has an account of this user.';
+
+create function llm_private.last_errors(p_user uuid)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(to_jsonb(f) order by f.request_id desc, f.attempt desc), '[]')
+  from (
+    select
+      e.request_id, e.attempt, llm_private.uuid_v7_time(e.request_id) as requested_at, e.task, e.provider, e.model,
+      e.key_source, e.error_class
+    -- Among the newest, so that a user without errors is as cheap as one with many.
+    from (
+      select * from public.llm_usage_events as n
+      where n.user_id = p_user
+      order by n.request_id desc, n.attempt desc
+      limit 1000
+    ) as e
+    where e.outcome = 'failed'
+    order by e.request_id desc, e.attempt desc
+    limit 10
+  ) as f
+$$;
+
+comment on function llm_private.last_errors is
+'A user''s last failed attempts, at most 10, among their last 1000 attempts.';
+
+create function llm_private.get_user(p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.require_account(p_user_id);
+  return (
+    select to_jsonb(u) from llm_private.list_users(null, array[p_user_id], null, null, 1, null) as u
+  ) || jsonb_build_object(
+    'suspended_reason', (select s.reason from llm_private.suspended_users as s where s.user_id = p_user_id),
+    'settings', llm_private.settings_json(p_user_id),
+    'keys', (
+      select coalesce(jsonb_agg(llm_private.key_json(k) order by k.provider), '[]')
+      from public.llm_keys as k where k.user_id = p_user_id
+    ),
+    'prices', (
+      select coalesce(jsonb_agg(llm_private.price_json(p) order by p.id), '[]')
+      from public.llm_prices as p where p.user_id = p_user_id
+    ),
+    'alerts', (
+      select coalesce(jsonb_agg(to_jsonb(a) order by a.id desc), '[]')
+      from public.llm_alerts as a where a.user_id = p_user_id
+    ),
+    'errors', llm_private.last_errors(p_user_id)
+  );
+end
+$$;
+
+comment on function llm_private.get_user is 'See get_llm_user().';
+
+create function llm_private.explain_user_route(
+  p_user_id uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  perform llm_private.require_account(p_user_id);
+  perform llm_private.refuse_account(
+    (select u.banned_until from auth.users as u where u.id = p_user_id),
+    exists (select from llm_private.suspended_users as s where s.user_id = p_user_id)
+  );
+  return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers);
+end
+$$;
+
+comment on function llm_private.explain_user_route is 'See explain_llm_user_route().';
+
+create function llm_private.set_user_suspended(p_user_id uuid, p_suspended boolean, p_reason text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_changed boolean;
+begin
+  perform llm_private.require_plain_call('set_llm_user_suspended');
+  perform llm_private.check_length('p_reason', p_reason, 200);
+  perform llm_private.check_value('invalid_argument', p_suspended is not null, 'p_suspended', 'true or false');
+  perform llm_private.require_account(p_user_id);
+  if p_suspended then
+    insert into llm_private.suspended_users (user_id, reason) values (p_user_id, p_reason) on conflict do nothing;
+  else
+    delete from llm_private.suspended_users where user_id = p_user_id;
+  end if;
+  get diagnostics v_changed = row_count;
+  if v_changed then
+    perform llm_private.audit_operator(
+      case when p_suspended then 'user_suspended' else 'user_resumed' end,
+      p_detail => jsonb_strip_nulls(jsonb_build_object('user_id', p_user_id, 'reason', p_reason))
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.set_user_suspended is 'See set_llm_user_suspended().';
+
+create function llm_private.remove_user_totals(p_user uuid)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Each hour takes an advisory lock, and a database has room for some thousands.
+  v_hours constant timestamptz[] := array(
+    select distinct t.hour from public.llm_usage_totals as t where t.user_id = p_user order by t.hour limit 500
+  );
+  v_hour timestamptz;
+  v_removed bigint;
+begin
+  delete from public.llm_usage_totals as t where t.user_id = p_user and t.hour = any(v_hours);
+  get diagnostics v_removed = row_count;
+  foreach v_hour in array v_hours loop
+    perform llm_private.note_hour(v_hour);
+  end loop;
+  return v_removed;
+end
+$$;
+
+comment on function llm_private.remove_user_totals is
+'Remove a user''s totals of up to 500 hours, which are then rolled up again; returns how many rows.';
+
+create function llm_private.remove_user_rows(p_user uuid)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_removed jsonb := '{}'::jsonb;
+  v_rows bigint;
+  v_table record;
+begin
+  for v_table in
+    select * from (values
+      ('quotas', 'llm_private.quotas', 'user_id'),
+      ('quota_counters', 'llm_private.quota_counters', 'owner'),
+      ('adjustments', 'public.llm_usage_adjustments', 'user_id'),
+      ('alerts', 'public.llm_alerts', 'user_id'),
+      ('prices', 'public.llm_prices', 'user_id'),
+      ('key_checks', 'llm_private.key_checks', 'user_id'),
+      ('keys', 'public.llm_keys', 'user_id'),
+      ('groups', 'llm_private.user_groups', 'user_id'),
+      ('settings', 'public.user_llm_settings', 'user_id')
+    ) as t (name, relation, owner)
+  loop
+    execute format('delete from %s where %I = $1', v_table.relation, v_table.owner) using p_user;
+    get diagnostics v_rows = row_count;
+    v_removed := v_removed || jsonb_build_object(v_table.name, v_rows);
+  end loop;
+  -- A reservation of a shared quota stays until it expires, because the quota counts it.
+  delete from llm_private.reservations where user_id = p_user and (owner = p_user or counted);
+  return v_removed;
+end
+$$;
+
+comment on function llm_private.remove_user_rows is
+'Remove what a user has few rows of; returns how many of each. Their keys'' ciphertexts and leases go with the keys.';
+
+create function llm_private.remove_user_data(p_user_id uuid, p_batch integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_removed jsonb := '{}'::jsonb;
+  v_rows bigint;
+  v_left bigint;
+begin
+  perform llm_private.require_plain_call('remove_llm_user_data');
+  perform llm_private.check_value('invalid_argument', p_batch between 1 and 100000, 'p_batch', '1 to 100000');
+  perform llm_private.check_value(
+    'invalid_argument', p_user_id <> llm_private.operator_id(), 'p_user_id', 'the id of a user'
+  );
+  delete from public.llm_usage_events as e
+  using (
+    select n.request_id, n.attempt, n.recorder
+    from public.llm_usage_events as n
+    where n.user_id = p_user_id
+    limit p_batch
+  ) as d
+  where e.user_id = p_user_id and e.request_id = d.request_id and e.attempt = d.attempt and e.recorder = d.recorder;
+  get diagnostics v_rows = row_count;
+  v_left := p_batch - v_rows;
+  v_removed := v_removed || jsonb_build_object('usage_events', v_rows);
+  delete from public.llm_audit_log as l
+  using (select n.id from public.llm_audit_log as n where n.user_id = p_user_id limit v_left) as d
+  where l.user_id = p_user_id and l.id = d.id;
+  get diagnostics v_rows = row_count;
+  v_left := v_left - v_rows;
+  v_removed := v_removed || jsonb_build_object(
+    'audit_entries', v_rows, 'usage_totals', llm_private.remove_user_totals(p_user_id)
+  );
+  if v_left > 0 and not exists (select from public.llm_usage_totals as t where t.user_id = p_user_id) then
+    v_removed := v_removed || llm_private.remove_user_rows(p_user_id);
+  else
+    v_left := 0;
+  end if;
+  perform llm_private.audit_operator(
+    'user_data_removed', p_detail => jsonb_build_object('user_id', p_user_id, 'removed', v_removed)
+  );
+  return jsonb_build_object('removed', v_removed, 'done', v_left > 0);
+end
+$$;
+
+comment on function llm_private.remove_user_data is 'See remove_llm_user_data().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_users(
+  p_search text default null,
+  p_ids uuid[] default null,
+  p_group text default null,
+  p_suspended boolean default false,
+  p_limit integer default 50,
+  p_after uuid default null
+)
+returns setof public.llm_user
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from llm_private.list_users(p_search, p_ids, p_group, p_suspended, p_limit, p_after)
+$$;
+
+comment on function public.list_llm_users is
+'For administrators: users by id, at most 1000. p_search: those with this id, or with this text in their email address.
+p_ids: those with these ids. p_group: the members of a group. p_suspended: only suspended ones. p_after: the last id of
+the previous page. Error invalid_argument.';
+
+create function public.get_llm_user(p_user_id uuid)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.get_user(p_user_id)
+$$;
+
+comment on function public.get_llm_user is
+'For administrators: a user with their settings (null before their first sign-in), the states of their keys, their own
+prices, their alerts and their last failed attempts; never a key. Error unknown_user.';
+
+create function public.explain_llm_user_route(
+  p_user_id uuid,
+  p_task text default null,
+  p_model text default null,
+  p_needs text[] default '{}',
+  p_operator_providers text[] default '{}'
+)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.explain_user_route(p_user_id, p_task, p_model, p_needs, p_operator_providers)
+$$;
+
+comment on function public.explain_llm_user_route is
+'For administrators: what explain_llm_route() would return to a user whose request comes through a runtime.
+Errors: unknown_user, account_banned, account_suspended, invalid_argument, unknown_model.';
+
+create function public.set_llm_user_suspended(p_user_id uuid, p_suspended boolean, p_reason text default null)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_user_suspended(p_user_id, p_suspended, p_reason)
+$$;
+
+comment on function public.set_llm_user_suspended is
+'For administrators: suspend a user, who then gets no routes and reveals no keys (account_suspended), or resume them.
+They can still sign in and see their data. Routes that are on lease are served until the lease ends.
+Errors: invalid_argument, unknown_user.';
+
+create function public.remove_llm_user_data(p_user_id uuid, p_batch integer default 10000)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_user_data(p_user_id, p_batch)
+$$;
+
+comment on function public.remove_llm_user_data is
+'For administrators: remove all of a user''s data from supa-llm, at most p_batch events and audit entries at a time;
+also for a user whose account is deleted. Call it until done is true; removed has the numbers of rows. Their account, their
+suspension and the operator''s log stay. Error invalid_argument.';
+
 -- 88_maintenance.sql
 
 -- Maintenance of the usage ledger: rolling up, dropping old events, and checking that the totals are correct.
@@ -11195,7 +11625,8 @@ revoke all on function
 public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_audit_log,
 public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
 public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
-public.remove_llm_provider, public.list_llm_models,
+public.remove_llm_provider, public.list_llm_users, public.get_llm_user, public.explain_llm_user_route,
+public.set_llm_user_suspended, public.remove_llm_user_data, public.list_llm_models,
 public.list_llm_prices, public.set_llm_price, public.end_llm_price, public.sync_llm_prices, public.get_llm_settings,
 public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
@@ -11315,6 +11746,17 @@ to authenticated;
 grant execute on function public.get_llm_usage, public.list_llm_usage_events to authenticated, service_role;
 grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
 
+-- Users ---------------------------------------------------------------------------------------------------------------
+
+grant execute on function
+public.list_llm_users, public.get_llm_user, public.explain_llm_user_route, public.set_llm_user_suspended,
+public.remove_llm_user_data
+to service_role;
+grant execute on function
+llm_private.list_users, llm_private.get_user, llm_private.explain_user_route, llm_private.set_user_suspended,
+llm_private.remove_user_data
+to service_role;
+
 -- Maintenance ---------------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_usage_adjustments to authenticated, service_role;
@@ -11395,8 +11837,10 @@ select llm_private.note_installation(
     'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt',
     'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'record_llm_usage', 'record_llm_usage_batch',
     'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast',
-    'list_llm_hints', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
+    'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended',
+    'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
     'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
-    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_problem'
+    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_user',
+    'llm_problem'
   ]
 );

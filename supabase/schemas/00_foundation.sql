@@ -268,6 +268,39 @@ $$;
 comment on function llm_private.require_user is
 'The id of the signed-in user. Error not_signed_in without one, or if the account was deleted.';
 
+-- In this file, because require_session() reads it for every route.
+create table llm_private.suspended_users (
+  user_id uuid primary key references auth.users (id) on delete cascade,
+  suspended_at timestamptz not null default now(),
+  reason text
+);
+
+comment on table llm_private.suspended_users is
+'Users who get no routes and reveal no keys; written by set_llm_user_suspended() only.';
+comment on column llm_private.suspended_users.reason is 'The operator''s note; users do not see it.';
+
+alter table llm_private.suspended_users enable row level security;
+
+create function llm_private.refuse_account(p_banned_until timestamptz, p_suspended boolean)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_banned_until > now() then
+    perform llm_private.fail(403, 'account_banned', 'This account is banned.', 'Contact the app''s support.');
+  elsif p_suspended then
+    perform llm_private.fail(
+      403, 'account_suspended', 'This account is suspended from using models.', 'Contact the app''s support.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.refuse_account is
+'Error account_banned or account_suspended for an account that is.';
+
 -- A JWT also outlives a ban and a sign-out. Whatever gives out keys or the operator's budget calls this instead of
 -- require_user(). Recording does not, so that the usage of requests that already ran is counted.
 --
@@ -286,6 +319,7 @@ declare
   v_session uuid;
   v_banned_until timestamptz;
   v_lasts boolean;
+  v_suspended boolean;
 begin
   begin
     v_user := (v_claims ->> 'sub')::uuid;
@@ -300,14 +334,15 @@ begin
     v_session is null or exists (
       select from auth.sessions as s
       where s.id = v_session and s.user_id = v_user and (s.not_after is null or s.not_after > now())
-    )
-  into v_banned_until, v_lasts
+    ),
+    exists (select from llm_private.suspended_users as x where x.user_id = v_user)
+  into v_banned_until, v_lasts, v_suspended
   from auth.users as u
   where u.id = v_user and u.id <> llm_private.operator_id() and u.deleted_at is null;
   if not found then
     perform llm_private.refuse_user();
-  elsif v_banned_until > now() then
-    perform llm_private.fail(403, 'account_banned', 'This account is banned.', 'Contact the app''s support.');
+  elsif v_banned_until > now() or v_suspended then
+    perform llm_private.refuse_account(v_banned_until, v_suspended);
   elsif not v_lasts then
     perform llm_private.fail(401, 'session_ended', 'This session has ended.', 'Sign in again.');
   end if;
@@ -316,8 +351,8 @@ end
 $$;
 
 comment on function llm_private.require_session is
-'The id of the signed-in user, whose account is not banned and whose session has not ended.
-Errors: not_signed_in, account_banned, session_ended.';
+'The id of the signed-in user, whose account is neither banned nor suspended and whose session has not ended.
+Errors: not_signed_in, account_banned, account_suspended, session_ended.';
 
 -- PostgREST switches to the role of the caller's API key. This setting still names it inside a definer function.
 create function llm_private.acting_owner()

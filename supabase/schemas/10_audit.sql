@@ -22,7 +22,8 @@ comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
 lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
 provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
-runtime_rotated, runtime_revoked, recalculation_started, recalculation_finished or months_dropped.';
+runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
+recalculation_finished or months_dropped.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is

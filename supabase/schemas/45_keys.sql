@@ -722,5 +722,5 @@ $$;
 comment on function public.reveal_llm_key is
 'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
 {"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, reveal_disabled,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, reveal_disabled,
 recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_changes.';

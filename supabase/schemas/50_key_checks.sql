@@ -208,7 +208,7 @@ comment on function public.begin_llm_key_check is
 audit log and returns {"again": true, "check_id": "…"}. Then, within a minute and in a transaction of its own,
 {"check_id": "…"} returns where and how to send the request, with the stored key in plain text; if the key was replaced
 meanwhile, it begins another check. At most 10 checks in 10 minutes.
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown,
 runtime_required, key_malformed, unknown_provider, invalid_argument, key_not_found, not_found, key_unreadable,
 too_many_key_checks.';
 

@@ -1885,7 +1885,7 @@ comment on function public.reserve_llm_attempt is
 'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
 p_service_tier: the requested tier, at whose price a quota of cost reserves.
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
 model_unpriced, request_too_large, runtime_required.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)

@@ -259,7 +259,10 @@ begin
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
       -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
-      when nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+      -- Administrators get no route; what they explain is the route through a runtime.
+      when
+        nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+        and current_setting('role') <> 'service_role'
         then 'runtime_required'
     end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task)
@@ -446,26 +449,29 @@ $$;
 
 comment on function llm_private.route_advice is 'What a user can do about a route without candidates.';
 
-create function llm_private.explain_saved_route(p_task text, p_model text, p_needs text[], p_operator_providers text[])
+create function llm_private.explain_saved_route(
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+)
 returns jsonb
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_user constant uuid := llm_private.require_session();
   v_runtime uuid;
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
   v_lines llm_private.route_line[];
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-  v_lines := array(select r from llm_private.route(v_user, p_task, p_model, p_needs, p_operator_providers) as r);
-  if llm_private.has_quotas(v_user) then
-    v_runtime := llm_private.current_runtime(p_note => false);
-    v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
+  v_lines := array(select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r);
+  if llm_private.has_quotas(p_user) then
+    v_runtime := case current_setting('role')
+      when 'service_role' then llm_private.operator_id() else llm_private.current_runtime(p_note => false)
+    end;
+    v_quotas := array(select q from llm_private.binding_quotas(p_user) as q);
     v_counters := array(
-      select llm_private.counter_now(q, v_user) from unnest(v_quotas) as q
+      select llm_private.counter_now(q, p_user) from unnest(v_quotas) as q
       where q.id = any(llm_private.countable_quotas(v_quotas, v_runtime))
     );
     for i in 1..cardinality(v_lines) loop
@@ -474,7 +480,7 @@ begin
         v_lines[i].quota := (
           select w.refusal
           from llm_private.weigh_attempt(
-            v_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
+            p_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
             1, true
           ) as w
         );
@@ -518,7 +524,8 @@ end
 $$;
 
 comment on function llm_private.explain_saved_route is
-'The caller''s route with their saved settings. Errors: see explain_llm_route().';
+'A user''s route with their saved settings; for an administrator, the route through a runtime.
+Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
   p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
@@ -534,12 +541,16 @@ declare
 begin
   perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
-    return llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+    return llm_private.explain_saved_route(
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+    );
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
     perform llm_private.change_settings(llm_private.require_user(), p_changes, null);
-    v_route := llm_private.explain_saved_route(p_task, p_model, p_needs, p_operator_providers);
+    v_route := llm_private.explain_saved_route(
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+    );
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
     return v_route;
@@ -905,7 +916,7 @@ of the same size, as far as no quota is near its limit: reserved_requests in all
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
 For a runtime, the result has a ticket for record_llm_usage_batch().
-Errors: not_signed_in, account_banned, session_ended, runtime_unknown, runtime_required, invalid_argument,
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, invalid_argument,
 unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
@@ -927,5 +938,5 @@ $$;
 comment on function public.explain_llm_route is
 'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
 candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
-Errors: not_signed_in, account_banned, session_ended, invalid_argument, unknown_model; with p_changes also
+Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model; with p_changes also
 invalid_setting and unknown_setting.';

@@ -31,7 +31,8 @@ revoke all on function
 public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_audit_log,
 public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
 public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
-public.remove_llm_provider, public.list_llm_models,
+public.remove_llm_provider, public.list_llm_users, public.get_llm_user, public.explain_llm_user_route,
+public.set_llm_user_suspended, public.remove_llm_user_data, public.list_llm_models,
 public.list_llm_prices, public.set_llm_price, public.end_llm_price, public.sync_llm_prices, public.get_llm_settings,
 public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
@@ -150,6 +151,17 @@ llm_private.record_usage, llm_private.list_requests, llm_private.forecast, llm_p
 to authenticated;
 grant execute on function public.get_llm_usage, public.list_llm_usage_events to authenticated, service_role;
 grant execute on function llm_private.usage_report, llm_private.list_events to authenticated, service_role;
+
+-- Users ---------------------------------------------------------------------------------------------------------------
+
+grant execute on function
+public.list_llm_users, public.get_llm_user, public.explain_llm_user_route, public.set_llm_user_suspended,
+public.remove_llm_user_data
+to service_role;
+grant execute on function
+llm_private.list_users, llm_private.get_user, llm_private.explain_user_route, llm_private.set_user_suspended,
+llm_private.remove_user_data
+to service_role;
 
 -- Maintenance ---------------------------------------------------------------------------------------------------------
 

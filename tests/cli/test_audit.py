@@ -35,7 +35,7 @@ def test_the_log_shows_what_an_administrator_changed(cli: Cli, stack: Stack, use
     assert done.returncode == 0, done.stderr
     heading, newest, older = done.stdout.splitlines()
     assert heading.split() == ["time", "(UTC)", "by", "action", "details", "id"]
-    assert f"service_role  user_group_set  user_id {user.id}, group {group} → {group}-2" in newest
+    assert f"service_role  user_group_set  user {user.email}, group {group} → {group}-2" in newest
     assert f"group null → {group} " in older
     next_page = cli("--limit", "1", "--before", newest.split()[-1])
     assert older.split()[-1] in next_page.stdout

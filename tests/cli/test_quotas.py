@@ -29,10 +29,10 @@ def cli(stack: Stack, tmp_path: Path) -> Cli:
 def test_a_quota_is_set_listed_and_removed(cli: Cli, user: User) -> None:
     done = cli("set", "5", "cost", "month", "--user", user.id, "--key-source", "operator", "--alert-only")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f": $5 per month for user {user.id}, operator keys.\n")
+    assert done.stdout.endswith(f": $5 per month for user {user.email}, operator keys.\n")
     (quota,) = json.loads(cli("list", "--user", user.id, "--json").stdout)
     assert (quota["unit"], quota["period"], quota["enforced"]) == ("cost", "month", False)
-    (row,) = [it for it in cli("list").stdout.splitlines() if user.id in it]
+    (row,) = [it for it in cli("list").stdout.splitlines() if user.email in it]
     assert row.endswith("alert-only")
     removed = cli("remove", str(quota["id"]))
     assert removed.stdout == f"Removed quota {quota['id']}.\n"

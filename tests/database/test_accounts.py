@@ -181,6 +181,22 @@ def test_a_banned_user_gets_neither_keys_nor_the_operators_budget(tx: Transactio
         call()
 
 
+def test_a_suspended_user_gets_neither_keys_nor_the_operators_budget(tx: Transaction) -> None:
+    user = holder(tx)
+    calls = gets_keys_or_budget(user)
+    tx.admin.rpc("set_llm_user_suspended", p_user_id=user.id, p_suspended=True, p_reason="unpaid")
+    for call in calls.values():
+        with refused("account_suspended", 403) as error:
+            call()
+        assert "unpaid" not in error.value.raw
+    assert user.records(), "what already ran is still recorded"
+    assert user.rpc("get_llm_settings")
+    assert user.rpc("list_llm_keys")
+    tx.admin.rpc("set_llm_user_suspended", p_user_id=user.id, p_suspended=False)
+    for call in calls.values():
+        call()
+
+
 def test_an_ended_session_gets_neither_keys_nor_the_operators_budget(tx: Transaction) -> None:
     user = holder(tx)
     other = user.in_new_session()

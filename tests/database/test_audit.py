@@ -132,6 +132,19 @@ CHANGES = [
         {"old": {"group": None}, "new": {"group": "trial"}},
     ),
     Change(
+        "set_llm_user_suspended",
+        lambda _, user: {"p_user_id": user.id, "p_suspended": True, "p_reason": "unpaid"},
+        "user_suspended",
+        {"reason": "unpaid"},
+    ),
+    Change(
+        "remove_llm_user_data",
+        lambda _, user: {"p_user_id": user.id},
+        "user_data_removed",
+        {"removed": {"settings": 1}},
+        again="change",
+    ),
+    Change(
         "register_llm_runtime",
         lambda *_: {"p_name": "an app of this test"},
         "runtime_registered",

@@ -77,7 +77,7 @@ class Scene:
         """Return values that the intruder must not see; administrators may see usage and masked keys."""
         key, victim = key_for("groq", 1), self.victim
         secrets = [key]
-        if intruder.role != "service_role" or function != "get_llm_audit_log":
+        if intruder.role != "service_role" or function not in ("get_llm_audit_log", "get_llm_user"):
             secrets += [victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
             secrets += [key[-4:], victim.id, victim.key_id, "victims-own-model"]

@@ -31,6 +31,7 @@ from supa_llm.values.routes import Candidate, Route, Skipped
 from supa_llm.values.runtimes import Runtime, RuntimeSecret
 from supa_llm.values.settings import Settings
 from supa_llm.values.usage import Forecast, Recording, UsageCheck, UsageEvent, UsageHint, UsageLine
+from supa_llm.values.users import FailedAttempt, User, UserDataRemoval, UserDetails
 from tests.database.ledger import price
 from tests.database.support import Caller, Transaction, new_user
 from tests.database.surface import RPCS
@@ -112,6 +113,14 @@ def price_change(scene: Scene) -> Any:
     return scene.tx.admin.rpc("sync_llm_prices", p_provider="groq", p_entries=Jsonb([entry]))[0]
 
 
+def of_user(function: str, argument: str = "p_user_id") -> Callable[[Scene], Mapping[str, Any]]:
+    def row(scene: Scene) -> Mapping[str, Any]:
+        user = scene.user.id if argument == "p_user_id" else [scene.user.id]
+        return _only(scene.tx.admin.rpc(function, **{argument: user}))
+
+    return row
+
+
 def runtime(scene: Scene) -> Any:
     scene.tx.admin.rpc("register_llm_runtime", p_name=unique("app"))
     return scene.tx.admin.rpc("list_llm_runtimes")[0]
@@ -181,6 +190,10 @@ SHAPES: Mapping[str, Shape] = {
     "check_llm_usage": Shape(admins("check_llm_usage"), UsageCheck, None),
     "list_llm_problems": Shape(problem, Problem, None),
     "get_llm_version": Shape(admins("get_llm_version"), InstalledVersion, None),
+    "list_llm_users": Shape(of_user("list_llm_users", "p_ids"), User, None),
+    "get_llm_user": Shape(of_user("get_llm_user"), UserDetails, None),
+    "errors": Shape(lambda scene: of_user("get_llm_user")(scene)["errors"][0], FailedAttempt, None),
+    "remove_llm_user_data": Shape(of_user("remove_llm_user_data"), UserDataRemoval, None),
     "list_llm_runtimes": Shape(runtime, Runtime, None),
     "register_llm_runtime": Shape(
         admins("register_llm_runtime", p_name=unique("app")),
@@ -210,6 +223,8 @@ OTHER_RPCS = {
     "get_llm_operator_settings",
     "set_llm_operator_settings",
     "remove_llm_provider",
+    "set_llm_user_suspended",
+    "explain_llm_user_route",
     "rotate_llm_runtime",
     "revoke_llm_runtime",
 }

@@ -21,6 +21,7 @@ PLAIN = {
     "llama_index_options",
     "list_usage_events",
     "recalculate_costs",
+    "remove_user_data",
 }
 #: Methods of the client for threads that its twin has under the name of another one.
 ALREADY_THERE = {"async_openai"}

@@ -19,6 +19,7 @@ from supa_llm.client.quotas import AdminQuotas, AsyncAdminQuotas
 from supa_llm.client.recalculations import AsyncRecalculations, Recalculations
 from supa_llm.client.runtimes import AsyncRuntimes, Runtimes
 from supa_llm.client.usage import AdminUsage, AsyncAdminUsage
+from supa_llm.client.users import AsyncUsers, Users
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
 from supa_llm.errors import ConfigurationError
@@ -33,6 +34,7 @@ class Admin(
     AdminQuotas,
     AdminUsage,
     AdminAudit,
+    Users,
     Alerts,
     Operator,
     Runtimes,
@@ -86,6 +88,7 @@ class AsyncAdmin(
     AsyncAdminQuotas,
     AsyncAdminUsage,
     AsyncAdminAudit,
+    AsyncUsers,
     AsyncAlerts,
     AsyncOperator,
     AsyncRuntimes,

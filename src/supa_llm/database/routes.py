@@ -23,7 +23,7 @@ def resolve_route(
     Args:
         requests: for how many requests to reserve, if no quota is near its limit.
     """
-    args = _route_args(task, model, needs, operator_providers) | (_demand_args(demand) if demand else {})
+    args = route_args(task, model, needs, operator_providers) | (_demand_args(demand) if demand else {})
     args |= {"p_requests": requests} if requests > 1 else {}
     return Call("resolve_llm_route", args, Route.from_json, again=lambda _: args)
 
@@ -51,13 +51,14 @@ def explain_route(
     operator_providers: Sequence[str],
     changes: Mapping[str, Any] | None = None,
 ) -> Call[Route]:
-    args = _route_args(task, model, needs, operator_providers)
+    args = route_args(task, model, needs, operator_providers)
     return Call("explain_llm_route", args | ({"p_changes": changes} if changes else {}), Route.from_json)
 
 
-def _route_args(
+def route_args(
     task: str | None, model: str | None, needs: Sequence[str], operator_providers: Sequence[str]
 ) -> dict[str, Any]:
+    """The arguments that say which route."""
     check(task=task, model=model, needs=needs)
     return {
         "p_task": task,

@@ -82,6 +82,7 @@ _FROM_ZERO: Rule = ("a number of seconds of at least 0", _number(0))
 _MOMENT: Rule = _optional(("a datetime.date or a datetime.datetime with a time zone", _is_moment))
 
 _RULES: Mapping[str, Rule] = {
+    "after": _optional(("a uuid.UUID", _is(UUID))),
     "attempt_timeout": _SECONDS,
     "bucket": _optional(("'hour', 'day' or 'month'", lambda value: value in ("hour", "day", "month"))),
     "by": ("a list of strings", _list_of(str)),
@@ -109,6 +110,7 @@ _RULES: Mapping[str, Rule] = {
     "operator_keys": _optional(("a mapping of provider IDs to keys", _is_keys)),
     "order": _optional(_TEXT),
     "overlap": ("a datetime.timedelta", _is(timedelta)),  # the database checks the range
+    "reason": _optional(_TEXT),
     "recorded_by": _optional(_TEXT),
     "price_id": ("the integer ID of a price", _number(-math.inf, whole=True)),
     "prompt": ("a string that is not blank, or a list of messages in the OpenAI format", _is_prompt),
@@ -116,6 +118,7 @@ _RULES: Mapping[str, Rule] = {
     "quota_id": ("the integer ID of a quota", _number(-math.inf, whole=True)),
     "rates": ("a mapping of units to rates, such as {'input': 1.25}", _is(Mapping)),
     "runtime_secret": _optional(_TEXT),
+    "search": _optional(_TEXT),
     "service_tier": _optional(_TEXT),
     "settings_ttl": _FROM_ZERO,
     "short_wait": _FROM_ZERO,

@@ -1,10 +1,13 @@
-"""Secrets in files that only their owner can read."""
+"""Files that only their owner can read, for secrets and for users' data."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from supa_llm.errors import ConfigurationError
 
@@ -16,14 +19,34 @@ def write_private(path: Path, text: str) -> None:
         ConfigurationError: code ``file_unwritable``: the file cannot be written.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with create_private(draft) as file:
+        file.write(text)
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise unwritable(path, error) from error
+
+
+@contextmanager
+def create_private(path: Path) -> Iterator[IO[str]]:
+    """Create a file with mode 0600 and open it for writing. It is removed if writing fails.
+
+    Raises:
+        ConfigurationError: code ``file_unwritable``: the file exists or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
 
 
 def set_variable(path: Path, name: str, value: str) -> None:

@@ -1,0 +1,61 @@
+"""Users on the command line: named by email address or ID, shown by email address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from supa_llm.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from supa_llm import Admin
+
+#: A user whose data or quotas a command is about.
+OneUser = Annotated[
+    str | None, typer.Option("--user", metavar="USER", help="Only this user: email address or ID.")
+]
+TheUser = Annotated[str, typer.Argument(metavar="USER", help="Email address or ID.")]
+
+_AT_ONCE = 500
+
+
+def user_id(admin: Admin, user: str) -> UUID:
+    """Return the ID of the user with this email address or ID. An ID need not have an account.
+
+    Raises:
+        NotFoundError: code ``unknown_user``: no user has this email address.
+    """
+    try:
+        return UUID(user)
+    except ValueError:
+        pass
+    found = [it for it in admin.list_users(user, limit=_AT_ONCE) if (it.email or "").lower() == user.lower()]
+    if len(found) == 1:
+        return found[0].id
+    if found:  # Supabase Auth allows one address for several single sign-on accounts
+        ids = ", ".join(str(it.id) for it in found)
+        raise NotFoundError(
+            f"{len(found)} users have the email address {user}.", code="unknown_user", hint=f"IDs: {ids}."
+        )
+    raise NotFoundError(
+        f"No user has the email address {user}.",
+        code="unknown_user",
+        hint="Search for a part of it: supa-llm users list TEXT",
+    )
+
+
+def optional_user_id(admin: Admin, user: str | None) -> UUID | None:
+    """Return :func:`user_id`, or None without a user."""
+    return None if user is None else user_id(admin, user)
+
+
+def names(admin: Admin, ids: Iterable[UUID | None]) -> Mapping[UUID, str]:
+    """Return the email address of each user who has one."""
+    wanted = sorted({it for it in ids if it is not None})
+    pages = (wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE))
+    return {
+        it.id: it.email for page in pages for it in admin.list_users(ids=page, limit=_AT_ONCE) if it.email
+    }
