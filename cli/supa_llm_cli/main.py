@@ -25,6 +25,7 @@ from supa_llm_cli import (
     providers,
     quotas,
     runtimes,
+    settings,
     usage,
     users,
 )
@@ -49,6 +50,7 @@ app.add_typer(providers.app)
 app.command()(models.models)
 app.add_typer(runtimes.app)
 app.add_typer(users.app)
+app.add_typer(settings.app)
 app.add_typer(prices.app)
 app.add_typer(quotas.app)
 app.add_typer(usage.app)

@@ -21,7 +21,7 @@ from tests.cli.command import run
 
 NOUNS = (
     "alerts", "audit", "demo", "doctor", "local", "maintenance", "migrations", "models", "panel", "prices",
-    "providers", "quotas", "runtimes", "uninstall", "usage", "users",
+    "providers", "quotas", "runtimes", "settings", "uninstall", "usage", "users",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
