@@ -40,7 +40,8 @@ export const shell: Record<keyof typeof english, string> = {
   "source.team": "Schlüssel Ihres Teams",
   "source.operator": "Schlüssel der App",
   "error.account_banned": "Dieses Konto ist gesperrt. Bitte wenden Sie sich an den Support der App.",
-  "error.account_suspended": "Dieses Konto darf derzeit keine Modelle nutzen. Bitte wenden Sie sich an den Support der App.",
+  "error.account_suspended":
+    "Dieses Konto darf derzeit keine Modelle nutzen. Bitte wenden Sie sich an den Support der App.",
   "error.api_key_refused":
     "Das Projekt hat den API-Schlüssel der App abgelehnt. Bitte wenden Sie sich an den Support der App.",
   "error.database_error": "Unerwartete Antwort des Projekts. Bitte wenden Sie sich an den Support der App.",

@@ -37,7 +37,8 @@ export const shell = {
   "source.team": "your team's key",
   "source.operator": "the app's key",
   "error.account_banned": "This account is banned. Please contact the app's support.",
-  "error.account_suspended": "This account may not use models at the moment. Please contact the app's support.",
+  "error.account_suspended":
+    "This account may not use models at the moment. Please contact the app's support.",
   "error.api_key_refused": "The project refused the app's API key. Please contact the app's support.",
   "error.database_error": "Unexpected response from the project. Please contact the app's support.",
   "error.configuration": "The app's server is misconfigured. Please contact the app's support.",
