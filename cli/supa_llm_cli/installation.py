@@ -1,7 +1,10 @@
-"""`supa-llm uninstall`: removes supa-llm from a Supabase project."""
+"""`supa-llm init` and `supa-llm uninstall`: adds supa-llm to a Supabase project, and removes it."""
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +12,15 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import ConfigurationError
+from supa_llm_cli import migrations
 from supa_llm_cli.amounts import counted
-from supa_llm_cli.options import HOME, Directory, Url, Yes
+from supa_llm_cli.options import HOME, Directory, DryRun, Url, Yes
+from supa_llm_cli.private_files import require_writable, set_variable
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
 
 _MIGRATIONS = Path("supabase/migrations")
+_SECRET = "SUPA_LLM_RUNTIME_SECRET"  # noqa: S105 - the name of a variable
 _NAME = "remove_supa_llm"
 #: The table has no foreign key and no policy: it stays as it is, and only secret keys can read it.
 _KEEP_USAGE = """\
@@ -26,6 +32,123 @@ revoke all on public.llm_usage_archive from public, anon, authenticated, service
 grant select on public.llm_usage_archive to service_role;
 
 """
+
+
+def init(
+    runtime: Annotated[
+        str, typer.Option(help="Name of your app's server, which runs the requests.")
+    ] = "app-server",
+    env_file: Annotated[
+        Path, typer.Option(help=f"File for {_SECRET}, the server's secret. Git must ignore it.")
+    ] = Path(".env"),
+    url: Url = None,
+    directory: Directory = HOME,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Add supa-llm to your Supabase project. Run it before and after you push the migration.
+
+    The first run copies the migration. Once it is pushed, the second run registers your app's server as a
+    runtime, and writes its secret to a file that only you can read. Running it again changes nothing.
+    """
+    folder = migrations.target(None)
+    _refuse_taken_names(folder)
+    is_copied = all((folder / file.name).exists() for file in migrations.packaged_files())
+    is_pushed = _is_pushed(url, directory)
+    registers = is_pushed and not _has_secret(env_file)
+    if registers:
+        require_writable(env_file)
+        _require_ignored(env_file)
+    plan = [
+        *(() if is_copied else (f"copy supa-llm's migration to {folder}",)),
+        *((f"register the runtime {runtime}, and write its secret to {env_file}",) if registers else ()),
+    ]
+    for step in plan:
+        typer.echo(f"{'Would' if dry_run else 'Will'} {step}.")
+    if dry_run:
+        return
+    if plan and not yes:
+        typer.confirm("Continue?", abort=True)
+    if not is_copied:
+        migrations.copy(None)
+    if registers:
+        with administrator(url, directory) as admin:
+            set_variable(env_file, _SECRET, admin.register_runtime(runtime).secret.reveal())
+        typer.echo(f"Registered the runtime {runtime}. {_SECRET} is set in {env_file}.")
+    _show_next_steps(is_pushed)
+
+
+def _show_next_steps(is_pushed: bool) -> None:
+    if not is_pushed:
+        typer.echo(
+            "Next, push the migration, and run this again with SUPABASE_URL and SUPABASE_SECRET_KEY set:"
+        )
+        typer.echo("  npx supabase db push")
+        typer.echo("  supa-llm init")
+        return
+    typer.echo("supa-llm is installed. Next, sync the prices of models, and look for problems:")
+    typer.echo("  supa-llm prices sync")
+    typer.echo("  supa-llm doctor")
+    typer.echo("Run maintenance every 15 minutes: supa-llm maintenance run, or with pg_cron:")
+    typer.echo("  select cron.schedule('supa-llm', '*/15 * * * *', 'select public.run_llm_maintenance()');")
+
+
+def _is_pushed(url: str | None, directory: Path) -> bool:
+    """Whether a project is selected and has supa-llm's functions."""
+    try:
+        with administrator(url, directory) as admin:
+            admin.get_version()
+    except ConfigurationError as error:
+        if error.code not in ("project_unknown", "migrations_missing"):
+            raise
+        return False
+    return True
+
+
+def _has_secret(env_file: Path) -> bool:
+    if os.environ.get(_SECRET):
+        return True
+    try:
+        return bool(re.search(rf"^\s*(?:export\s+)?{_SECRET}\s*=\s*\S", env_file.read_text(), re.MULTILINE))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _require_ignored(env_file: Path) -> None:
+    """Raise if git would add the file with the secret."""
+    try:
+        done = subprocess.run(["git", "check-ignore", "-q", env_file], capture_output=True)  # noqa: S603, S607
+    except FileNotFoundError:
+        return
+    if done.returncode == 1:  # 128: not in a repository
+        raise ConfigurationError(
+            f"Git does not ignore {env_file}.",
+            code="env_file_not_ignored",
+            hint="Add it to .gitignore, or choose another file with --env-file.",
+        )
+
+
+def _refuse_taken_names(folder: Path) -> None:
+    """Raise if a migration of the project creates an object with the name of one of supa-llm's."""
+    from supa_llm.local.project_files import packaged_project
+
+    statements = (packaged_project() / "supabase" / "uninstall.sql").read_text()
+    names = re.findall(r"'(\w+)'", statements[: statements.index("];")])
+    created = re.compile(
+        r"\bcreate\s+(?:or\s+replace\s+)?(?:unlogged\s+)?"
+        r"(?:(?:table|(?:materialized\s+)?view|function|type|sequence)\s+(?:if\s+not\s+exists\s+)?"
+        rf'(?:"?public"?\s*\.\s*)?"?(?:{"|".join(names)})"?(?![\w."])'
+        r'|schema\s+(?:if\s+not\s+exists\s+)?"?llm_private\b)',
+        re.IGNORECASE,
+    )
+    own = {file.name for file in migrations.packaged_files()}
+    for file in sorted(folder.glob("*.sql")):
+        if file.name not in own and (found := created.search(file.read_text(errors="replace"))):
+            raise ConfigurationError(
+                f"{file} has a statement for a name that supa-llm needs: {' '.join(found[0].split())}.",
+                code="name_taken",
+                hint="Rename that object before you add supa-llm.",
+            )
 
 
 def uninstall(

@@ -43,6 +43,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.command()(doctor.doctor)
+app.command()(installation.init)
 app.command()(installation.uninstall)
 app.add_typer(local.app)
 app.add_typer(migrations.app)

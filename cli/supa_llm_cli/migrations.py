@@ -38,7 +38,7 @@ def copy(
     One file per release, including the provider catalog, so no seed is needed. After upgrading supa-llm, run
     the command again to add new migrations. If you changed a file, it stops without copying anything.
     """
-    folder = _target(to)
+    folder = target(to)
     packaged = {file.name: file.read_bytes() for file in packaged_files()}
     existing = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
     _refuse_clashes(folder, packaged, existing)
@@ -66,7 +66,8 @@ def copy(
         )
 
 
-def _target(to: Path | None) -> Path:
+def target(to: Path | None) -> Path:
+    """The folder for the migrations."""
     if to is not None:
         return to
     if not _DEFAULT.parent.is_dir():

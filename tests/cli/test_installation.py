@@ -1,7 +1,9 @@
-"""`supa-llm uninstall`: writes one migration, and nothing before it is confirmed."""
+"""`supa-llm init` and `uninstall`: what they write, and that they touch nothing else."""
 
 from __future__ import annotations
 
+import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,118 @@ def project(tmp_path: Path) -> Path:
 
 def migrations(project: Path) -> list[Path]:
     return sorted((project / "supabase" / "migrations").iterdir())
+
+
+def files(project: Path) -> dict[str, str]:
+    """The files of the project by name, without those of git."""
+    found = (path for path in project.rglob("*") if path.is_file() and ".git" not in path.parts)
+    return {str(path.relative_to(project)): path.read_text() for path in found}
+
+
+def test_a_project_is_prepared_in_two_runs(project: Path, stack: Stack) -> None:
+    before = files(project)
+    first = run("init", "--yes", cwd=project)
+    assert first.returncode == 0, first.stderr
+    assert "Will copy supa-llm's migration to supabase/migrations.\n" in first.stdout
+    assert first.stdout.endswith("  npx supabase db push\n  supa-llm init\n")
+    copied = files(project)
+    assert copied.items() > before.items()
+    assert all(name.startswith("supabase/") for name in copied.keys() - before.keys())
+
+    name = f"server-{uuid.uuid4().hex}"
+    environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}
+    (project / ".env").write_text("MINE=1\n")
+    second = run("init", "--yes", "--runtime", name, cwd=project, **environment)
+    assert second.returncode == 0, second.stderr
+    assert f"Registered the runtime {name}. SUPA_LLM_RUNTIME_SECRET is set in .env." in second.stdout
+    assert "supa-llm prices sync" in second.stdout
+    assert {file: text for file, text in files(project).items() if file != ".env"} == copied
+    mine, secret = (project / ".env").read_text().splitlines()
+    assert mine == "MINE=1"
+    assert secret.startswith("SUPA_LLM_RUNTIME_SECRET=slr_")
+    assert secret.partition("=")[2] not in second.stdout + second.stderr
+    assert (project / ".env").stat().st_mode & 0o777 == 0o600
+
+    after = files(project)
+    third = run("init", cwd=project, **environment)  # asks nothing
+    assert third.returncode == 0, third.stderr
+    assert "supa-llm is installed." in third.stdout
+    assert files(project) == after
+    assert [it["name"] for it in stack.admin("list_llm_runtimes")].count(name) == 1
+
+
+def test_nothing_is_done_without_confirmation(project: Path, stack: Stack) -> None:
+    before = files(project)
+    assert run("init", cwd=project).returncode == 1
+    dry = run("init", "--dry-run", cwd=project)
+    assert dry.stdout == "Would copy supa-llm's migration to supabase/migrations.\n"
+    assert files(project) == before
+
+
+def test_a_secret_in_the_environment_is_enough(project: Path, stack: Stack) -> None:
+    environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}
+    done = run("init", "--yes", cwd=project, SUPA_LLM_RUNTIME_SECRET="slr_mine", **environment)
+    assert "Registered" not in done.stdout
+    assert not (project / ".env").exists()
+
+
+def test_a_file_that_git_would_add_gets_no_secret(project: Path, stack: Stack) -> None:
+    subprocess.run(["git", "init", "-q", project], check=True)
+    environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}
+    name = f"server-{uuid.uuid4().hex}"
+    done = run("init", "--yes", "--runtime", name, cwd=project, **environment)
+    assert done.returncode == 1
+    assert "[env_file_not_ignored]" in done.stderr
+    assert len(migrations(project)) == 1
+    assert name not in [it["name"] for it in stack.admin("list_llm_runtimes")]
+    (project / ".gitignore").write_text(".env\n")
+    assert run("init", "--yes", "--runtime", name, cwd=project, **environment).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table public.llm_keys (id int);",
+        "create table if not exists llm_prices (id int);",
+        'create view "public"."llm_usage_events" as select 1;',
+        "CREATE OR REPLACE FUNCTION set_llm_key(a int) RETURNS int LANGUAGE sql RETURN 1;",
+        "create type public.llm_problem as enum ('a');",
+        "create schema if not exists llm_private;",
+    ],
+)
+def test_a_name_that_the_project_uses_is_refused_before_anything_is_written(
+    project: Path, statement: str
+) -> None:
+    (project / "supabase" / "migrations" / "20250102000000_mine.sql").write_text(f"select 1;\n{statement}\n")
+    before = files(project)
+    done = run("init", "--yes", cwd=project)
+    assert done.returncode == 1
+    assert "[name_taken]" in done.stderr
+    assert "supabase/migrations/20250102000000_mine.sql" in done.stderr
+    assert files(project) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create table app.llm_keys (id int);",
+        "create table llm_keys_of_mine (id int);",
+        "create table public.llm_chats (id int); -- llm_keys",
+        "alter table llm_keys add column x int;",
+    ],
+)
+def test_other_names_are_the_projects_own(project: Path, statement: str) -> None:
+    (project / "supabase" / "migrations" / "20250102000000_mine.sql").write_text(statement)
+    assert run("init", "--yes", cwd=project).returncode == 0
+
+
+def test_another_project_than_supabases_is_an_error(project: Path) -> None:
+    before = files(project)
+    environment = {"SUPABASE_URL": "http://127.0.0.1:9", "SUPABASE_SECRET_KEY": "sb_secret_x"}
+    done = run("init", "--yes", cwd=project, **environment)
+    assert done.returncode == 1
+    assert "[database_unavailable]" in done.stderr
+    assert files(project) == before
 
 
 def test_the_migration_is_the_projects_newest(project: Path) -> None:
