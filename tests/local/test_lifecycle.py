@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import select
 import subprocess
 import termios
 import time
@@ -161,12 +162,11 @@ def test_logs_show_each_service_and_can_be_followed(stack: LocalStack) -> None:
     command = cli_command("local", "logs", "postgres", "-n", "0", "-f", "--directory", directory)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as following:
         assert following.stdout is not None
-        time.sleep(1)
-        with (
-            psycopg.connect(stack.superuser_url, autocommit=True) as connection,
-            pytest.raises(psycopg.errors.RaiseException),
-        ):
-            connection.execute("do $$ begin raise exception 'told to the log'; end $$")
+        with psycopg.connect(stack.superuser_url, autocommit=True) as connection:
+            # It shows what is logged from its start on, which may take a while.
+            while not select.select([following.stdout], [], [], 0.5)[0]:
+                with pytest.raises(psycopg.errors.RaiseException):
+                    connection.execute("do $$ begin raise exception 'told to the log'; end $$")
         assert "told to the log" in following.stdout.readline()
         following.terminate()
 
