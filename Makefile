@@ -8,7 +8,7 @@ LIBRARIES := .venv/libraries
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots unit lint test test-libraries test-containers check format docs migration freeze bench lock db-lint clean
+.PHONY: help quickstart panel screenshots unit lint test test-libraries test-containers check format docs migration freeze bench lock db-lint policies clean
 
 help:
 	@echo 'make quickstart       install, start a local stack, run the end-to-end demo'
@@ -19,6 +19,7 @@ help:
 	@echo 'make format           fix formatting and what ruff and sqlfluff can fix'
 	@echo 'make docs             write docs/providers.md from tests/providers/corpus'
 	@echo 'make migration        write the first migration, or compare later ones with supabase/schemas'
+	@echo 'make policies          weaken the policies one at a time, and list what catches it in docs/policies.md'
 	@echo 'make freeze           freeze the migration of this version for its release'
 	@echo 'make panel            build the settings panel'
 	@echo 'make screenshots      take the screenshots of the guides'
@@ -54,7 +55,7 @@ test-containers: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/sqlfluff lint supabase/schemas supabase/migrations supabase/seed.sql
+	$(BIN)/sqlfluff lint supabase/schemas supabase/migrations supabase/seed.sql supabase/tests
 	$(BIN)/mypy
 
 check: lint
@@ -66,7 +67,7 @@ check: lint
 format: $(INSTALLED)
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(BIN)/sqlfluff fix supabase/schemas supabase/seed.sql
+	$(BIN)/sqlfluff fix supabase/schemas supabase/seed.sql supabase/tests
 	$(BIN)/python hatch_build.py format
 
 docs: $(INSTALLED)
@@ -74,6 +75,9 @@ docs: $(INSTALLED)
 
 migration: $(INSTALLED)
 	$(BIN)/python -m tools.migration
+
+policies: $(INSTALLED)
+	$(BIN)/python -m tools.mutants
 
 freeze: $(INSTALLED)
 	$(BIN)/python -m tools.migration --freeze

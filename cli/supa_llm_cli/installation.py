@@ -60,7 +60,11 @@ def init(
         require_writable(env_file)
         _require_ignored(env_file)
     plan = [
-        *(() if is_copied else (f"copy supa-llm's migration to {folder}",)),
+        *(
+            ()
+            if is_copied
+            else (f"copy supa-llm's migration to {folder}, and its tests to {folder.parent / 'tests'}",)
+        ),
         *((f"register the runtime {runtime}, and write its secret to {env_file}",) if registers else ()),
     ]
     for step in plan:

@@ -21,6 +21,7 @@ from supa_llm_cli import (
     migrations,
     models,
     panel,
+    policies,
     prices,
     providers,
     quotas,
@@ -47,6 +48,7 @@ app.command()(installation.init)
 app.command()(installation.uninstall)
 app.add_typer(local.app)
 app.add_typer(migrations.app)
+app.add_typer(policies.app)
 app.add_typer(providers.app)
 app.command()(models.models)
 app.add_typer(runtimes.app)

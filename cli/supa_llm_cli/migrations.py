@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from supa_llm.errors import ConfigurationError
+from supa_llm_cli.amounts import counted
 
 app = typer.Typer(
     name="migrations",
@@ -37,26 +39,19 @@ def copy(
 
     One file per release, including the provider catalog, so no seed is needed. After upgrading supa-llm, run
     the command again to add new migrations. If you changed a file, it stops without copying anything.
+
+    The tests of supa-llm's policies go into tests/supa_llm beside the migrations, for `supabase test db`.
+    Each copy replaces them.
     """
     folder = target(to)
-    packaged = {file.name: file.read_bytes() for file in packaged_files()}
+    packaged = _contents(packaged_files())
     existing = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
     _refuse_clashes(folder, packaged, existing)
     new = [name for name in packaged if name not in existing]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in new:
-            # Rename complete files only, so that a partial migration is never pushed.
-            draft = folder / f".{name}.draft"
-            draft.write_bytes(packaged[name])
-            draft.replace(folder / name)
-    except OSError as error:
-        raise ConfigurationError(
-            f"Cannot write to {folder}: {error.strerror or error}.",
-            hint="Check your write access, or choose another folder with --to.",
-        ) from error
+    _write(folder, {name: packaged[name] for name in new})
     for name in packaged:
         typer.echo(f"{'new' if name in new else 'unchanged':<9}  {folder / name}")
+    _copy_tests(folder.parent / "tests" / "supa_llm")
     if not new:
         return
     typer.echo("Apply the migrations: supabase db push")
@@ -83,6 +78,37 @@ def packaged_files() -> list[Path]:
     from supa_llm.local.project_files import packaged_project
 
     return sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
+
+
+def _contents(files: Iterable[Path]) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in files}
+
+
+def _copy_tests(folder: Path) -> None:
+    from supa_llm.local.policies import policy_tests
+
+    # Unlike migrations, tests change with a release, so that the folder is supa-llm's own.
+    packaged, existing = _contents(policy_tests()), _contents(folder.glob("*.sql"))
+    _write(folder, packaged)
+    state = "new" if not existing else "unchanged" if packaged.items() <= existing.items() else "updated"
+    typer.echo(f"{state:<9}  {folder}, {counted(len(packaged), 'test')}")
+    for name in sorted(existing.keys() - packaged.keys()):
+        typer.echo(f"obsolete   {folder / name}")
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, contents in files.items():
+            # Rename complete files only, so that a partial migration is never pushed.
+            draft = folder / f".{name}.draft"
+            draft.write_bytes(contents)
+            draft.replace(folder / name)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot write to {folder}: {error.strerror or error}.",
+            hint="Check your write access, or choose another folder with --to.",
+        ) from error
 
 
 def _refuse_clashes(folder: Path, packaged: dict[str, bytes], existing: dict[str, Path]) -> None:

@@ -21,13 +21,13 @@ from tests.cli.command import run
 
 NOUNS = (
     "alerts", "audit", "demo", "doctor", "init", "local", "maintenance", "migrations", "models", "panel",
-    "prices", "providers", "quotas", "runtimes", "settings", "uninstall", "usage", "users",
+    "prices", "providers", "quotas", "runtimes", "settings", "test", "uninstall", "usage", "users",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
     "Add", "Add,", "Check", "Copy", "Dismiss", "End", "Export", "Find", "Give", "Let", "Limit", "List",
     "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Report", "Report,", "Revoke", "Roll",
-    "Run", "Serve", "Set", "Show", "Start", "Stop", "Sync", "Sync,",
+    "Run", "Serve", "Set", "Show", "Start", "Stop", "Sync", "Sync,", "Test",
 }  # fmt: skip
 CHOICES = {
     ("local up", "default_privileges"): DefaultPrivileges,

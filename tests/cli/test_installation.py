@@ -37,7 +37,10 @@ def test_a_project_is_prepared_in_two_runs(project: Path, stack: Stack) -> None:
     before = files(project)
     first = run("init", "--yes", cwd=project)
     assert first.returncode == 0, first.stderr
-    assert "Will copy supa-llm's migration to supabase/migrations.\n" in first.stdout
+    assert (
+        "Will copy supa-llm's migration to supabase/migrations, and its tests to supabase/tests.\n"
+        in first.stdout
+    )
     assert first.stdout.endswith("  npx supabase db push\n  supa-llm init\n")
     copied = files(project)
     assert copied.items() > before.items()
@@ -69,7 +72,8 @@ def test_nothing_is_done_without_confirmation(project: Path, stack: Stack) -> No
     before = files(project)
     assert run("init", cwd=project).returncode == 1
     dry = run("init", "--dry-run", cwd=project)
-    assert dry.stdout == "Would copy supa-llm's migration to supabase/migrations.\n"
+    plan = "Would copy supa-llm's migration to supabase/migrations, and its tests to supabase/tests.\n"
+    assert dry.stdout == plan
     assert files(project) == before
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from supa_llm.local.policies import policy_tests
 from supa_llm.local.project_files import packaged_project
 from tests.cli.command import run
 
+TESTS_UNCHANGED = f"unchanged  supabase/tests/supa_llm, {len(policy_tests())} tests"
 PACKAGED = sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
 
 
@@ -44,10 +46,30 @@ def test_a_second_copy_adds_only_new_migrations(project: Path) -> None:
     assert done.stdout.splitlines() == [
         *before,
         f"new        {new}",
+        TESTS_UNCHANGED,
         "Apply the migrations: supabase db push",
     ]
     again = run("migrations", "copy", cwd=project)
-    assert again.stdout.splitlines() == [*before, f"unchanged  {new}"]
+    assert again.stdout.splitlines() == [*before, f"unchanged  {new}", TESTS_UNCHANGED]
+
+
+def test_the_policy_tests_are_copied_and_kept_up_to_date(project: Path) -> None:
+    own = project / "supabase" / "tests" / "todos.test.sql"
+    own.parent.mkdir()
+    own.write_text("select 1;\n")
+    done = run("migrations", "copy", cwd=project)
+    assert f"new        supabase/tests/supa_llm, {len(policy_tests())} tests" in done.stdout
+    folder = own.parent / "supa_llm"
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == {
+        file.name: file.read_bytes() for file in policy_tests()
+    }
+    (folder / policy_tests()[0].name).write_text("-- of an earlier release\n")
+    (folder / "removed.test.sql").write_text("-- of an earlier release\n")
+    done = run("migrations", "copy", cwd=project)
+    assert f"updated    supabase/tests/supa_llm, {len(policy_tests())} tests" in done.stdout
+    assert "obsolete   supabase/tests/supa_llm/removed.test.sql" in done.stdout
+    assert (folder / policy_tests()[0].name).read_bytes() == policy_tests()[0].read_bytes()
+    assert own.read_text() == "select 1;\n"
 
 
 def test_a_changed_file_stops_the_copy(project: Path) -> None:
