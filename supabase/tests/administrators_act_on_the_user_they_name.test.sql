@@ -1,6 +1,6 @@
 -- What an administrator reads, suspends or removes of Ada is Ada's alone.
 begin;
-select plan(14);
+select plan(15);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -53,6 +53,12 @@ set local "request.headers" = '{}';
 set local "request.jwt.claims" = '{"role": "service_role"}';
 select public.set_llm_user_group('be200000-0000-4000-8000-000000000002', 'policies') is null as grouped;
 select public.set_llm_user_group('ada00000-0000-4000-8000-000000000001', null) is null as in_no_group;
+select is_empty(
+  $$
+  select from public.get_llm_audit_log() as l
+  where l.action = 'user_group_set' and l.detail ->> 'user_id' = 'ada00000-0000-4000-8000-000000000001'
+  $$, 'Ada has left no group, as she was in none'
+);
 select is(
   (
     select
