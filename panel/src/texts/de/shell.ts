@@ -54,6 +54,7 @@ export const shell: Record<keyof typeof english, string> = {
   "error.invalid_price_list": "Diese Preisliste ist ungültig.",
   "error.invalid_provider": "Die Konfiguration dieses Anbieters ist ungültig.",
   "error.provider_in_use": "Dieser Anbieter wird verwendet.",
+  "error.unknown_user": "Diesen Benutzer gibt es nicht.",
   "error.runtime_exists": "Eine Laufzeitumgebung dieses Namens gibt es schon.",
   "error.invalid_quota": "Dieses Limit ist ungültig.",
   "error.invalid_setting": "Einer der Werte ist ungültig.",

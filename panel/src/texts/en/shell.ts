@@ -48,6 +48,7 @@ export const shell = {
   "error.invalid_price_list": "This price list is invalid.",
   "error.invalid_provider": "The configuration of this provider is invalid.",
   "error.provider_in_use": "This provider is in use.",
+  "error.unknown_user": "This user does not exist.",
   "error.runtime_exists": "A runtime of this name exists.",
   "error.invalid_quota": "This limit is invalid.",
   "error.invalid_setting": "One of the values is invalid.",
