@@ -49,6 +49,8 @@ class Project:
             local.reset()
         local.up()
         project = cls(local)
+        # So that figures stay comparable with those from before runtimes were the default.
+        project.stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})
         fill(project.stack, scale, say)
         return project
 

@@ -204,6 +204,7 @@ export interface Alert {
     | "quota_warning"
     | "quota_reached"
     | "key_rejected"
+    | "key_revealed"
     | "out_of_credit"
     | "price_missing"
     | "output_limit_ignored";

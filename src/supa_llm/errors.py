@@ -38,6 +38,7 @@ _STATUS_OF_CODE: Mapping[str, int] = {
     "keys_rate_limited": 429,
     "too_many_changes": 429,
     "too_many_key_checks": 429,
+    "too_many_reveals": 429,
     "unsupported_request": 400,
 }
 # The HTTP status when every attempt failed in the same way; existing code expects the provider's own.

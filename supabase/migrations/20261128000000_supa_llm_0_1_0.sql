@@ -509,7 +509,7 @@ when a user calls for the first time and when a runtime is registered. A project
 
 create table llm_private.operator_settings (
   only_row boolean primary key default true check (only_row),
-  keys_readable_by text not null default 'owner' check (keys_readable_by in ('owner', 'runtime')),
+  keys_readable_by text not null default 'runtime' check (keys_readable_by in ('owner', 'runtime')),
   reveal_enabled boolean not null default true,
   reveal_sign_in_within interval check (reveal_sign_in_within > interval '0'),
   operator_keys_by_default boolean not null default true,
@@ -524,19 +524,22 @@ create table llm_private.operator_settings (
   changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
+  constraint reveals_are_limited_with_runtimes check (
+    keys_readable_by = 'runtime' or reveal_enabled and reveal_sign_in_within is null
+  )
 );
 
 comment on table llm_private.operator_settings is 'The operator''s settings; exactly one row.';
 comment on column llm_private.operator_settings.keys_readable_by is
-'owner: a user''s JWT alone can resolve a route with that user''s own keys. runtime: only together with the secret of a
-registered runtime, so that a stolen JWT reads no key.';
-
--- The next two protect keys only with keys_readable_by = runtime: otherwise users get their keys with a route.
+'runtime: only a registered runtime gets a user''s keys with a route or for a key check, so that a stolen JWT does not.
+owner: a user''s JWT alone gets that user''s own keys.';
 comment on column llm_private.operator_settings.reveal_enabled is
-'Whether users can read their own stored keys with reveal_llm_key().';
+'Whether users can read their own stored keys with reveal_llm_key(). Always true with keys_readable_by = owner.';
 comment on column llm_private.operator_settings.reveal_sign_in_within is
-'To reveal a key, the user must have signed in within this time; null: any session is recent enough.';
+'To reveal a key, the user must have signed in within this time, according to the claim amr of their token; null: any
+session is recent enough. Always null with keys_readable_by = owner.';
 comment on column llm_private.operator_settings.operator_keys_by_default is
 'Whether the operator''s keys serve users who have neither accepted nor declined them.';
 comment on column llm_private.operator_settings.operator_keys_for_anonymous is
@@ -559,7 +562,7 @@ comment on column llm_private.operator_settings.events_kept_months is
 comment on column llm_private.operator_settings.audit_kept_months is
 'For how many months entries of the audit log are kept, including this one; null: indefinitely.';
 comment on column llm_private.operator_settings.changes_per_day is
-'How often a user can do each of these within 24 hours: change settings, set a key, a price or a quota, reveal a key.
+'How often a user can do each of these within 24 hours: change settings, set a key, a price or a quota.
 The entries of each in the audit log have at most 2 kB on average.';
 comment on column llm_private.operator_settings.own_prices_per_user is
 'How many current and future prices of their own a user can have.';
@@ -615,6 +618,14 @@ begin
   end if;
   begin
     v_row := jsonb_populate_record(v_row, p_changes);
+    if v_row.keys_readable_by = 'owner' and (not v_row.reveal_enabled or v_row.reveal_sign_in_within is not null) then
+      perform llm_private.fail(
+        400, 'invalid_setting',
+        'With keys_readable_by owner, reveal_enabled and reveal_sign_in_within protect no key, because users get their '
+        'keys with a route.',
+        'Set keys_readable_by to runtime, or set reveal_enabled to true and reveal_sign_in_within to null.'
+      );
+    end if;
     update llm_private.operator_settings
     set
       keys_readable_by = v_row.keys_readable_by,
@@ -1278,9 +1289,10 @@ create table public.llm_alerts (
 comment on table public.llm_alerts is
 'One row per alert. Users read their own; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_alerts.kind is
-'quota_warning (80 % used), quota_reached (100 %), key_rejected, out_of_credit, price_missing or output_limit_ignored.';
+'quota_warning (80 % used), quota_reached (100 %), key_rejected, key_revealed, out_of_credit, price_missing
+or output_limit_ignored.';
 comment on column public.llm_alerts.subject is
-'The subject, unique per kind: a quota and its period, a key, or a provider and model.';
+'The subject, unique per kind: a quota and its period, a key, a reveal, or a provider and model.';
 comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
@@ -3816,7 +3828,7 @@ as $$
     to_jsonb(s)
     || jsonb_build_object(
       'allow_operator_keys', coalesce(s.allow_operator_keys, o.operator_keys_by_default),
-      'reveal_allowed', o.reveal_enabled and o.keys_readable_by = 'owner',
+      'reveal_allowed', o.reveal_enabled,
       'total_requests', t.total_requests,
       'last_used_at', t.last_used_at
     )
@@ -3831,7 +3843,7 @@ as $$
 $$;
 
 comment on function llm_private.settings_json is
-'A user''s settings as JSON, with the effective consent, reveal_allowed (whether a browser can show a stored key),
+'A user''s settings as JSON, with the effective consent, reveal_allowed (whether users can reveal stored keys),
 total_requests and last_used_at.';
 
 create function llm_private.get_settings()
@@ -4160,7 +4172,7 @@ $$;
 
 comment on function public.get_llm_settings is
 'The caller''s settings, created at the first call, with total_requests, last_used_at and reveal_allowed (whether
-reveal_llm_key() returns a key without a runtime). Error not_signed_in.';
+users can reveal stored keys). Error not_signed_in.';
 
 create function public.set_llm_settings(p_changes jsonb, p_expected_version bigint default null)
 returns jsonb
@@ -4599,8 +4611,9 @@ as $$
 begin
   if p_operator.keys_readable_by = 'runtime' and p_runtime is null then
     perform llm_private.fail(
-      403, 'runtime_required', 'Only a registered runtime can read keys in this project.',
-      'Send the request through the app''s server.'
+      403, 'runtime_required', 'Only a registered runtime gets keys in this project.',
+      'Send the request through the app''s server, and register that: supa-llm runtimes add. For an app without a '
+      'server: supa-llm settings set keys_readable_by=owner.'
     );
   end if;
 end
@@ -4609,27 +4622,22 @@ $$;
 comment on function llm_private.require_readable_keys is
 'Error runtime_required if the operator requires a runtime and the request has none.';
 
--- Supabase Auth puts the time of the sign-in into amr. Without amr, the time when the token was issued counts.
+-- Supabase Auth puts the time of each sign-in into amr. A refresh changes iat, so iat is not the time of a sign-in.
 create function llm_private.signed_in_at()
 returns timestamptz
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select to_timestamp(
-    coalesce(
-      (
-        select max((m.entry ->> 'timestamp')::double precision)
-        from jsonb_array_elements(
-          case jsonb_typeof(auth.jwt() -> 'amr') when 'array' then auth.jwt() -> 'amr' end
-        ) as m (entry)
-      ),
-      (auth.jwt() ->> 'iat')::double precision
-    )
-  )
+  select to_timestamp(max((m.entry ->> 'timestamp')::double precision))
+  from jsonb_array_elements(
+    case jsonb_typeof(auth.jwt() -> 'amr') when 'array' then auth.jwt() -> 'amr' end
+  ) as m (entry)
+  where m.entry ->> 'method' is distinct from 'token_refresh'
 $$;
 
-comment on function llm_private.signed_in_at is 'When the caller signed in, according to their token.';
+comment on function llm_private.signed_in_at is
+'When the caller signed in, according to their token; null if it does not contain that.';
 
 create function llm_private.stored_key(p_user uuid, p_key_id uuid)
 returns text
@@ -4665,7 +4673,7 @@ $$;
 comment on function llm_private.key_holder is
 'Who gets a key: runtime:… or session:… with its id; user:… for a token without a session.';
 
-create function llm_private.check_reveal(p_runtime uuid)
+create function llm_private.check_reveal()
 returns void
 language plpgsql
 stable
@@ -4673,19 +4681,23 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_operator llm_private.operator_settings;
+  v_signed_in constant timestamptz := llm_private.signed_in_at();
 begin
   select * into strict v_operator from llm_private.operator_settings;
-  perform llm_private.require_readable_keys(p_runtime, v_operator);
   if not v_operator.reveal_enabled then
     perform llm_private.fail(
       403, 'reveal_disabled', 'Stored keys cannot be shown in this project.',
       'Replace the key, or copy it from the provider.'
     );
-  end if;
-  if
-    v_operator.reveal_sign_in_within is not null
-    and (llm_private.signed_in_at() >= now() - v_operator.reveal_sign_in_within) is not true
-  then
+  elsif v_operator.reveal_sign_in_within is null then
+    return;
+  elsif v_signed_in is null then
+    perform llm_private.fail(
+      403, 'sign_in_unknown',
+      'Showing a key requires a recent sign-in, and the access token does not contain the time of the sign-in.',
+      'The operator can make Supabase Auth send the claim amr, or set reveal_sign_in_within to null.'
+    );
+  elsif v_signed_in < now() - v_operator.reveal_sign_in_within then
     perform llm_private.fail(
       403, 'recent_sign_in_required', 'Showing a key requires a recent sign-in.', 'Sign in again and retry.'
     );
@@ -4694,7 +4706,40 @@ end
 $$;
 
 comment on function llm_private.check_reveal is
-'Error runtime_required, reveal_disabled or recent_sign_in_required unless the caller may reveal their keys.';
+'Error reveal_disabled, sign_in_unknown or recent_sign_in_required unless the caller may reveal their keys.';
+
+create function llm_private.limit_reveals(p_user uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_most constant integer := 5;
+  v_window constant interval := interval '1 hour';
+  v_free_at timestamptz;
+begin
+  -- Serializes a user's reveals, so that together they cannot pass the limit.
+  perform pg_advisory_xact_lock(hashtext('llm_private.limit_reveals'), hashtext(p_user::text));
+  select l.at + v_window into v_free_at
+  from public.llm_audit_log as l
+  where
+    l.user_id = p_user and l.id >= llm_private.first_uuid_v7(clock_timestamp() - v_window)
+    and l.action = 'key_revealed'
+  order by l.id desc
+  offset v_most - 1 limit 1;
+  if found then
+    perform llm_private.fail(
+      429, 'too_many_reveals', format('You have revealed keys %s times within an hour.', v_most),
+      format('Try again in %s minutes.', greatest(ceil(extract(epoch from v_free_at - clock_timestamp()) / 60), 1))
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.limit_reveals is
+'Error too_many_reveals if the user revealed keys five times within the last hour. Their entries in the audit log count,
+so a reveal whose second call was rolled back or never made counts too.';
 
 create function llm_private.grant_reveal(p_key public.llm_keys, p_runtime uuid, p_holder text)
 returns void
@@ -4708,6 +4753,7 @@ begin
   if not found then
     return;
   end if;
+  perform llm_private.limit_reveals(p_key.user_id);
   insert into llm_private.key_reveals (user_id, key_id, holder, expires_at)
   values (p_key.user_id, p_key.id, p_holder, now() + interval '1 minute')
   on conflict (user_id, key_id, holder) do update
@@ -4719,14 +4765,19 @@ begin
     for update skip locked
   ) as ended
   where r.user_id = p_key.user_id and r.key_id = ended.key_id and r.holder = ended.holder;
-  perform llm_private.audit_change(
+  perform llm_private.audit(
     p_key.user_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
+  );
+  perform llm_private.add_alert(
+    p_key.user_id, 'key_revealed', format('key %s at %s', p_key.id, clock_timestamp()),
+    jsonb_build_object('provider', p_key.provider, 'hint', p_key.hint)
   );
 end
 $$;
 
 comment on function llm_private.grant_reveal is
-'Record that this holder may reveal a key within a minute; nothing if the key was replaced or revoked meanwhile.';
+'Record that this holder may reveal a key within a minute, and alert the user; nothing if the key was replaced or
+revoked meanwhile. Error too_many_reveals.';
 
 create function llm_private.reveal_key(p_provider text)
 returns json
@@ -4742,7 +4793,7 @@ declare
   v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('reveal_llm_key');
-  perform llm_private.check_reveal(v_runtime);
+  perform llm_private.check_reveal();
   v_row := llm_private.own_key(v_user, p_provider);
   -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.
   delete from llm_private.key_reveals as r
@@ -4900,10 +4951,11 @@ as $$
 $$;
 
 comment on function public.reveal_llm_key is
-'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log and returns
-{"again": true}; the next one, within a minute and in a transaction of its own, returns {"key": "gsk_…"}.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, reveal_disabled,
-recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_changes.';
+'The caller''s own key for a provider, in plain text. The first call records the reveal in the audit log, alerts the
+user and returns {"again": true}; the next one, within a minute and in a transaction of its own, returns
+{"key": "gsk_…"}. At most 5 reveals in an hour.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, reveal_disabled,
+sign_in_unknown, recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_reveals.';
 
 -- 50_key_checks.sql
 

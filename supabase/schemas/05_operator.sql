@@ -2,7 +2,7 @@
 
 create table llm_private.operator_settings (
   only_row boolean primary key default true check (only_row),
-  keys_readable_by text not null default 'owner' check (keys_readable_by in ('owner', 'runtime')),
+  keys_readable_by text not null default 'runtime' check (keys_readable_by in ('owner', 'runtime')),
   reveal_enabled boolean not null default true,
   reveal_sign_in_within interval check (reveal_sign_in_within > interval '0'),
   operator_keys_by_default boolean not null default true,
@@ -17,19 +17,22 @@ create table llm_private.operator_settings (
   changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
+  constraint reveals_are_limited_with_runtimes check (
+    keys_readable_by = 'runtime' or reveal_enabled and reveal_sign_in_within is null
+  )
 );
 
 comment on table llm_private.operator_settings is 'The operator''s settings; exactly one row.';
 comment on column llm_private.operator_settings.keys_readable_by is
-'owner: a user''s JWT alone can resolve a route with that user''s own keys. runtime: only together with the secret of a
-registered runtime, so that a stolen JWT reads no key.';
-
--- The next two protect keys only with keys_readable_by = runtime: otherwise users get their keys with a route.
+'runtime: only a registered runtime gets a user''s keys with a route or for a key check, so that a stolen JWT does not.
+owner: a user''s JWT alone gets that user''s own keys.';
 comment on column llm_private.operator_settings.reveal_enabled is
-'Whether users can read their own stored keys with reveal_llm_key().';
+'Whether users can read their own stored keys with reveal_llm_key(). Always true with keys_readable_by = owner.';
 comment on column llm_private.operator_settings.reveal_sign_in_within is
-'To reveal a key, the user must have signed in within this time; null: any session is recent enough.';
+'To reveal a key, the user must have signed in within this time, according to the claim amr of their token; null: any
+session is recent enough. Always null with keys_readable_by = owner.';
 comment on column llm_private.operator_settings.operator_keys_by_default is
 'Whether the operator''s keys serve users who have neither accepted nor declined them.';
 comment on column llm_private.operator_settings.operator_keys_for_anonymous is
@@ -52,7 +55,7 @@ comment on column llm_private.operator_settings.events_kept_months is
 comment on column llm_private.operator_settings.audit_kept_months is
 'For how many months entries of the audit log are kept, including this one; null: indefinitely.';
 comment on column llm_private.operator_settings.changes_per_day is
-'How often a user can do each of these within 24 hours: change settings, set a key, a price or a quota, reveal a key.
+'How often a user can do each of these within 24 hours: change settings, set a key, a price or a quota.
 The entries of each in the audit log have at most 2 kB on average.';
 comment on column llm_private.operator_settings.own_prices_per_user is
 'How many current and future prices of their own a user can have.';
@@ -108,6 +111,14 @@ begin
   end if;
   begin
     v_row := jsonb_populate_record(v_row, p_changes);
+    if v_row.keys_readable_by = 'owner' and (not v_row.reveal_enabled or v_row.reveal_sign_in_within is not null) then
+      perform llm_private.fail(
+        400, 'invalid_setting',
+        'With keys_readable_by owner, reveal_enabled and reveal_sign_in_within protect no key, because users get their '
+        'keys with a route.',
+        'Set keys_readable_by to runtime, or set reveal_enabled to true and reveal_sign_in_within to null.'
+      );
+    end if;
     update llm_private.operator_settings
     set
       keys_readable_by = v_row.keys_readable_by,

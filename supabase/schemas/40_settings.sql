@@ -67,7 +67,7 @@ as $$
     to_jsonb(s)
     || jsonb_build_object(
       'allow_operator_keys', coalesce(s.allow_operator_keys, o.operator_keys_by_default),
-      'reveal_allowed', o.reveal_enabled and o.keys_readable_by = 'owner',
+      'reveal_allowed', o.reveal_enabled,
       'total_requests', t.total_requests,
       'last_used_at', t.last_used_at
     )
@@ -82,7 +82,7 @@ as $$
 $$;
 
 comment on function llm_private.settings_json is
-'A user''s settings as JSON, with the effective consent, reveal_allowed (whether a browser can show a stored key),
+'A user''s settings as JSON, with the effective consent, reveal_allowed (whether users can reveal stored keys),
 total_requests and last_used_at.';
 
 create function llm_private.get_settings()
@@ -411,7 +411,7 @@ $$;
 
 comment on function public.get_llm_settings is
 'The caller''s settings, created at the first call, with total_requests, last_used_at and reveal_allowed (whether
-reveal_llm_key() returns a key without a runtime). Error not_signed_in.';
+users can reveal stored keys). Error not_signed_in.';
 
 create function public.set_llm_settings(p_changes jsonb, p_expected_version bigint default null)
 returns jsonb

@@ -13,11 +13,13 @@ def test_a_setting_is_changed_and_reset(supa_llm: Cli) -> None:
     shown = [line.split() for line in supa_llm("settings", "list").stdout.splitlines()]
     assert ["lease_seconds", str(settings["lease_seconds"])] in shown
     try:
-        done = supa_llm("settings", "set", "audit_kept_months=24", "reveal_sign_in_within=10 minutes")
+        limits = ("keys_readable_by=runtime", "reveal_sign_in_within=10 minutes")
+        done = supa_llm("settings", "set", "audit_kept_months=24", *limits)
         assert "audit_kept_months null → 24" in done.stdout, done.stderr
         assert "reveal_sign_in_within null → 00:10:00" in done.stdout
     finally:
-        reset = supa_llm("settings", "set", "audit_kept_months=null", "reveal_sign_in_within=null")
+        limits = ("keys_readable_by=owner", "reveal_sign_in_within=null")
+        reset = supa_llm("settings", "set", "audit_kept_months=null", *limits)
     assert reset.stdout.startswith("Changed: ")
     again = supa_llm("settings", "set", "audit_kept_months=null")
     assert again.stdout == "Nothing changed.\n"

@@ -299,7 +299,6 @@ def changes_settings(user: Caller, number: int) -> None:
 REPEATED: Mapping[str, Callable[[Caller, int], Any]] = {
     "settings_changed": changes_settings,
     "key_set": lambda user, number: user.holds_key("openai", number),
-    "key_revealed": lambda user, _: user.rpc("reveal_llm_key", p_provider="groq"),
     "price_set": lambda user, number: user.rpc(
         "set_llm_price", p_provider="groq", p_model="m", p_rates={"input": number}
     ),

@@ -75,6 +75,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         local.up()
         stack = Stack.from_env(local.env())
         assert stack.jwt_secret is not None
+        stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})
         http = Http(stack, stack.jwt_secret)
         with http.client, psycopg.connect(local.superuser_url, autocommit=True) as admin:
             for name, value in LOGGING.items():

@@ -170,32 +170,38 @@ class Scene:
         return self.http.send(user, "POST", path, content=json.dumps(arguments), headers=attack.headers)
 
 
+@contextlib.contextmanager
+def replaced(connection: Connection, function: str) -> Iterator[None]:
+    """Let a private function that refuses calls accept all of them."""
+    name = function.partition("(")[0]
+    (row,) = connection.execute(
+        f"select pg_get_functiondef('llm_private.{name}'::regproc) as before"
+    ).fetchall()
+    connection.execute(
+        f"create or replace function llm_private.{function} returns void"
+        " language plpgsql set search_path = pg_catalog, pg_temp as 'begin end'"
+    )
+    try:
+        yield
+    finally:
+        connection.execute(row["before"])
+
+
 @pytest.fixture(scope="module")
 def scene(http: Http, stack: Stack) -> Iterator[Scene]:
-    settings = http.admin.rpc("get_llm_operator_settings")
-    before = {name: settings[name] for name in ("keys_readable_by", "changes_per_day")}
-    # These tests reveal keys more often than a user may.
-    http.admin.rpc(
-        "set_llm_operator_settings", p_changes={"keys_readable_by": "owner", "changes_per_day": 100_000}
-    )
     one, other = new_user(http), new_user(http)
     for user, key in zip((one, other), KEYS, strict=True):
         user.rpc("set_llm_key", provider="groq", key=key)
-    with owner(stack) as connection:
+    # These tests reveal keys more often than a user may.
+    with owner(stack) as connection, replaced(connection, "limit_reveals(p_user uuid)"):
         yield Scene(http, connection, (one, other))
-    http.admin.rpc("set_llm_operator_settings", p_changes=before)
 
 
 @pytest.fixture
 def unguarded(scene: Scene) -> Iterator[None]:
     """A project that accepts more than plain calls."""
-    guard = "create or replace function llm_private.require_plain_call(p_function text) returns void"
-    (row,) = scene.admin.execute(
-        "select pg_get_functiondef('llm_private.require_plain_call'::regproc) as before"
-    ).fetchall()
-    scene.admin.execute(f"{guard} language plpgsql set search_path = pg_catalog, pg_temp as 'begin end'")
-    yield
-    scene.admin.execute(row["before"])
+    with replaced(scene.admin, "require_plain_call(p_function text)"):
+        yield
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=lambda rpc: rpc.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,8 +11,17 @@ from typing import Any
 import pytest
 
 from tests.database.malformed import malformed_bodies
-from tests.database.support import Caller, Http, Transaction, new_user, refused, request_id, runtime_user
-from tests.support import key_for, unique
+from tests.database.support import (
+    Caller,
+    Http,
+    Refused,
+    Transaction,
+    new_user,
+    refused,
+    request_id,
+    runtime_user,
+)
+from tests.support import asks_again, key_for, unique
 
 KEY = key_for("groq", 7)
 #: Groq's default model, and its model for the task speed.
@@ -157,49 +167,131 @@ def test_a_user_can_reveal_their_key(user: Caller) -> None:
 
 def test_the_operator_can_disable_revealing_keys(tx: Transaction, user: Caller) -> None:
     user.holds_key("groq")
-    tx.admin.rpc("set_llm_operator_settings", p_changes={"reveal_enabled": False})
+    assert user.rpc("get_llm_settings")["reveal_allowed"] is True
+    tx.admin.rpc(
+        "set_llm_operator_settings", p_changes={"keys_readable_by": "runtime", "reveal_enabled": False}
+    )
+    assert user.rpc("get_llm_settings")["reveal_allowed"] is False
     with refused("reveal_disabled", 403):
         user.rpc("reveal_llm_key", p_provider="groq")
     assert "key_revealed" not in audit(user)
 
 
 @pytest.mark.parametrize(
-    ("claims", "recent"),
+    ("amr", "error"),
     [
-        ({"iat": -60}, True),
-        ({"iat": -1200}, False),
-        ({"iat": -60, "amr": [{"method": "password", "timestamp": -30}]}, True),
-        # A newly refreshed token in an old session.
-        ({"iat": -60, "amr": [{"method": "password", "timestamp": -1200}]}, False),
-        (
-            {
-                "iat": -60,
-                "amr": [{"method": "password", "timestamp": -1200}, {"method": "totp", "timestamp": -5}],
-            },
-            True,
-        ),
-        ({"iat": None}, False),
-        ({"iat": -60, "amr": "password"}, True),
+        ([("password", -30)], None),
+        ([("password", -1200)], "recent_sign_in_required"),
+        ([("password", -1200), ("totp", -5)], None),
+        ([("password", -1200), ("token_refresh", -5)], "recent_sign_in_required"),
+        # The token itself is new, but so is the token of a session that was refreshed.
+        ([], "sign_in_unknown"),
+        ("password", "sign_in_unknown"),
+        (["pwd"], "sign_in_unknown"),
+        (None, "sign_in_unknown"),
     ],
 )
 def test_the_operator_can_require_a_recent_sign_in_to_reveal_a_key(
-    tx: Transaction, user: Caller, claims: dict[str, Any], recent: bool
+    tx: Transaction, user: Caller, runtime: str, amr: Any, error: str | None
 ) -> None:
     user.holds_key("groq")
-    tx.admin.rpc("set_llm_operator_settings", p_changes={"reveal_sign_in_within": "10 minutes"})
+    tx.admin.rpc(
+        "set_llm_operator_settings",
+        p_changes={"keys_readable_by": "runtime", "reveal_sign_in_within": "10 minutes"},
+    )
     now = int(time.time())
-    moved: dict[str, Any] = {
-        name: now + value if isinstance(value, int) else value for name, value in claims.items()
-    }
-    if isinstance(moved.get("amr"), list):
-        moved["amr"] = [{**entry, "timestamp": now + entry["timestamp"]} for entry in moved["amr"]]
-    signed_in = user.with_claims(**moved)
-    if recent:
-        assert signed_in.rpc("reveal_llm_key", p_provider="groq")
-    else:
-        with refused("recent_sign_in_required", 403):
-            signed_in.rpc("reveal_llm_key", p_provider="groq")
-        assert "key_revealed" not in audit(user)
+    if isinstance(amr, list):
+        amr = [
+            {"method": entry[0], "timestamp": now + entry[1]} if isinstance(entry, tuple) else entry
+            for entry in amr
+        ]
+    signed_in = user.with_claims(iat=now, amr=amr)
+    for caller in (signed_in, signed_in.through(runtime)):
+        if error is None:
+            assert caller.rpc("reveal_llm_key", p_provider="groq")
+        else:
+            with refused(error, 403):
+                caller.rpc("reveal_llm_key", p_provider="groq")
+    assert audit(user).count("key_revealed") == (2 if error is None else 0)
+    # A check of a stored key is no way around it.
+    with refused("runtime_required", 403):
+        signed_in.rpc("begin_llm_key_check", provider="groq")
+
+
+def reveal(caller: Caller) -> Any:
+    return caller.rpc("reveal_llm_key", p_provider="groq")
+
+
+def test_users_reveal_their_keys_in_a_project_that_gives_keys_only_to_runtimes(
+    tx: Transaction, user: Caller
+) -> None:
+    key = user.holds_key("groq", 7)
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
+    assert user.rpc("get_llm_settings")["reveal_allowed"] is True
+    assert reveal(user)["key"] == KEY
+    assert reveal(user)["key"] == KEY
+    alerts = user.rpc("list_llm_alerts")
+    assert [(alert["kind"], alert["detail"]) for alert in alerts] == [
+        ("key_revealed", {"provider": "groq", "hint": key["hint"]})
+    ] * 2
+    assert KEY not in str(alerts)
+
+
+def test_a_user_reveals_keys_at_most_five_times_an_hour(tx: Transaction, user: Caller, runtime: str) -> None:
+    user.holds_key("groq", 7)
+    user.holds_key("openai")
+    another_session = user.in_new_session()
+    for caller in (user, user, another_session, user.through(runtime)):
+        assert reveal(caller)["key"] == KEY
+    assert user.rpc("reveal_llm_key", p_provider="openai")
+    for caller in (user, another_session, user.through(runtime)):
+        with refused("too_many_reveals", 429) as error:
+            reveal(caller)
+    assert re.search(r"in (59|60) minutes", error.value.hint)
+    assert audit(user).count("key_revealed") == 5
+    someone = new_user(tx)
+    someone.holds_key("groq")
+    assert reveal(someone)
+    # The limit is of any hour: when the first reveal is an hour old, one more is possible.
+    tx.sql(
+        "update public.llm_audit_log set id = llm_private.first_uuid_v7(now() - interval '61 minutes')"
+        " where user_id = %s and id = (select min(id::text)::uuid from public.llm_audit_log"
+        " where user_id = %s and action = 'key_revealed')",
+        user.id,
+        user.id,
+    )
+    assert reveal(user)
+    with refused("too_many_reveals", 429):
+        reveal(user)
+
+
+def test_reveals_whose_second_call_is_rolled_back_count(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq", 7)
+    for _ in range(5):
+        assert asks_again(user.once("reveal_llm_key", p_provider="groq"))
+        tx.commit_grants()
+        with tx.connection.transaction(force_rollback=True):
+            assert user.once("reveal_llm_key", p_provider="groq") == {"key": KEY}
+        tx.sql("update llm_private.key_reveals set expires_at = now()")
+    with refused("too_many_reveals", 429):
+        user.once("reveal_llm_key", p_provider="groq")
+
+
+def test_concurrent_reveals_do_not_exceed_the_limit(http: Http) -> None:
+    user = new_user(http)
+    user.holds_key("groq")
+    # Each from a session of its own, so that none uses the grant of another.
+    sessions = [user.in_new_session() for _ in range(16)]
+
+    def first_call(session: Caller) -> str:
+        try:
+            return "again" if asks_again(session.once("reveal_llm_key", p_provider="groq")) else "key"
+        except Refused as error:
+            return error.code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(first_call, sessions)) == ["again"] * 5 + ["too_many_reveals"] * 11
+    assert audit(user).count("key_revealed") == 5
 
 
 # Encryption ---------------------------------------------------------------------------------------

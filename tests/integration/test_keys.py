@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from supa_llm import InvalidInputError, NotFoundError, SupaLLM
-from tests.support import User, key_for
+from supa_llm import ForbiddenError, InvalidInputError, NotFoundError, SupaLLM
+from tests.support import Stack, User, key_for
 
 
 @pytest.fixture
@@ -44,3 +44,17 @@ def test_a_malformed_key_is_refused_and_not_repeated(llm: SupaLLM, key: str) -> 
         llm.set_key("openai", key)
     assert caught.value.hint
     assert not key or key not in str(caught.value)
+
+
+def test_a_client_without_a_runtime_gets_no_keys_from_a_new_installation(stack: Stack, user: User) -> None:
+    stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
+    try:
+        with SupaLLM(user.client()) as llm:
+            llm.set_key("groq", key_for("groq"))
+            with pytest.raises(ForbiddenError) as caught:
+                llm.chat("Hello")
+        assert caught.value.code == "runtime_required"
+        assert "runtime" in caught.value.hint
+        assert "keys_readable_by" in caught.value.hint
+    finally:
+        stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})

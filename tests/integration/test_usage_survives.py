@@ -109,6 +109,7 @@ def private(tmp_path: Path, emulator: Emulator) -> Any:
     try:
         local.up()
         stack = Stack.from_env(local.env())
+        stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})
         stack.admin("set_llm_provider", p_provider={"id": "openai", "base_url": emulator.base_url("openai")})
         yield local, stack
     finally:

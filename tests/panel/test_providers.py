@@ -78,19 +78,26 @@ def test_a_key_is_shown_for_half_a_minute_and_audited(panel: Panel, user: User) 
     expect(card(panel)).not_to_contain_text(CANARY)
     log = user.stack.rpc("get_llm_audit_log", token=user.access_token).json()
     assert "key_revealed" in [entry["action"] for entry in log]
+    panel.page.reload()
+    panel.go("Usage")
+    expect(panel.page.get_by_text("key gsk…")).to_contain_text(
+        "was shown. If that wasn't you, replace the key."
+    )
 
 
 def test_no_key_is_shown_if_the_operator_disables_it(
     open_panel: Callable[..., Panel], user: User, stack: Stack
 ) -> None:
-    stack.admin("set_llm_operator_settings", p_changes={"reveal_enabled": False})
+    disabled = {"keys_readable_by": "runtime", "reveal_enabled": False}
+    stack.admin("set_llm_operator_settings", p_changes=disabled)
     try:
         panel = open_panel(user)
         add(panel)
         expect(card(panel)).to_contain_text("The key works.")
         expect(card(panel).get_by_role("button", name="Show the Groq key")).to_have_count(0)
     finally:
-        stack.admin("set_llm_operator_settings", p_changes={"reveal_enabled": True})
+        enabled = {"keys_readable_by": "owner", "reveal_enabled": True}
+        stack.admin("set_llm_operator_settings", p_changes=enabled)
 
 
 def test_a_key_is_removed_after_confirmation(panel: Panel, user: User) -> None:

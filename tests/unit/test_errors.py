@@ -53,7 +53,12 @@ def test_each_class_has_its_status() -> None:
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("unsupported_request", 400), ("keys_rate_limited", 429), ("too_many_key_checks", 429)],
+    [
+        ("unsupported_request", 400),
+        ("keys_rate_limited", 429),
+        ("too_many_key_checks", 429),
+        ("too_many_reveals", 429),
+    ],
 )
 def test_some_codes_have_their_own_status(code: str, status: int) -> None:
     assert NoCandidateError("No.", code=code).http_status == status

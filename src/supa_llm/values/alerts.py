@@ -17,7 +17,7 @@ class Alert(Row):
 
     Attributes:
         kind: ``quota_warning`` (80% used), ``quota_reached``, ``key_rejected``,
-            ``out_of_credit``, ``price_missing`` or ``output_limit_ignored``.
+            ``key_revealed``, ``out_of_credit``, ``price_missing`` or ``output_limit_ignored``.
         detail: figures to show; never a secret.
         read_at: when the alert was dismissed; None if it has not been dismissed.
     """

@@ -16,7 +16,7 @@ class Settings(Row):
     """A user's LLM settings; ``total_requests`` and ``last_used_at`` are those at the time of the call.
 
     Attributes:
-        reveal_allowed: whether the user can read back a stored key without a runtime.
+        reveal_allowed: whether users can reveal their stored keys.
     """
 
     user_id: UUID

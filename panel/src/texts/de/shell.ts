@@ -87,12 +87,15 @@ export const shell: Record<keyof typeof english, string> = {
     "Der Server der App ist beim Projekt nicht registriert. Bitte wenden Sie sich an den Support der App.",
   "error.session_ended": "Ihre Sitzung wurde beendet. Melden Sie sich erneut an.",
   "error.settings_changed": "Ihre Einstellungen wurden an anderer Stelle geändert.",
+  "error.sign_in_unknown":
+    "Diese App zeigt Schlüssel nur kurz nach der Anmeldung, kennt aber deren Zeitpunkt nicht. Wenden Sie sich an den Support der App.",
   "error.ticket_expired": "Die Nutzung wurde nicht erfasst, weil die Anfrage zu alt ist.",
   "error.ticket_invalid": "Die Nutzung wurde nicht erfasst. Bitte wenden Sie sich an den Support der App.",
   "error.timeout": "Das Projekt hat nicht rechtzeitig geantwortet. Versuchen Sie es gleich noch einmal.",
   "error.too_many_changes": "Sie haben das heute zu oft getan. Versuchen Sie es später noch einmal.",
   "error.too_many_key_checks":
     "Sie haben zu viele Schlüssel geprüft. Versuchen Sie es in ein paar Minuten noch einmal.",
+  "error.too_many_reveals": "Sie haben zu oft Schlüssel angezeigt. Versuchen Sie es in einer Stunde erneut.",
   "error.unavailable": "Das Projekt ist nicht verfügbar. Versuchen Sie es gleich noch einmal.",
   "error.unexpected": "Etwas ist schiefgegangen. Versuchen Sie es noch einmal.",
   "error.unexpected_answer":

@@ -75,6 +75,8 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.alert.quota_warning": "Sie haben 80 % eines Nutzungslimits verbraucht.",
   "usage.alert.quota_reached": "Sie haben ein Nutzungslimit erreicht.",
   "usage.alert.key_rejected": "{provider} hat den Schlüssel {hint} abgelehnt. Ersetzen Sie ihn.",
+  "usage.alert.key_revealed":
+    "Der {provider}-Schlüssel {hint} wurde angezeigt. Waren Sie das nicht, ersetzen Sie ihn.",
   "usage.alert.out_of_credit": "Das Guthaben des Schlüssels {hint} bei {provider} ist aufgebraucht.",
   "usage.alert.output_limit_ignored":
     "Das Modell {model} von {provider} hält sich nicht an die Höchstlänge von Antworten.",

@@ -76,11 +76,14 @@ export const shell = {
     "The app's server is not registered with the project. Please contact the app's support.",
   "error.session_ended": "Your session has ended. Sign in again.",
   "error.settings_changed": "Your settings were changed elsewhere.",
+  "error.sign_in_unknown":
+    "This app shows keys only after a recent sign-in, but can't tell when you signed in. Please contact the app's support.",
   "error.ticket_expired": "Usage could not be recorded because the request is too old.",
   "error.ticket_invalid": "Usage could not be recorded. Please contact the app's support.",
   "error.timeout": "The project took too long to respond. Try again in a moment.",
   "error.too_many_changes": "You've done this too often today. Try again later.",
   "error.too_many_key_checks": "You've checked too many keys. Try again in a few minutes.",
+  "error.too_many_reveals": "You've shown keys too often. Try again in an hour.",
   "error.unavailable": "The project is unavailable. Try again in a moment.",
   "error.unexpected": "Something went wrong. Try again.",
   "error.unexpected_answer":

@@ -71,6 +71,7 @@ export const usage = {
   "usage.alert.quota_warning": "You've used 80% of a usage limit.",
   "usage.alert.quota_reached": "You've reached a usage limit.",
   "usage.alert.key_rejected": "{provider} rejected the key {hint}. Replace it.",
+  "usage.alert.key_revealed": "The {provider} key {hint} was shown. If that wasn't you, replace the key.",
   "usage.alert.out_of_credit": "The {provider} account of the key {hint} is out of credit. Add credit.",
   "usage.alert.output_limit_ignored": "The {provider} model {model} ignores limits on the length of answers.",
   "usage.alert.price_missing": "The {provider} model {model} has no price.",
