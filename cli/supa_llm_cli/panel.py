@@ -22,7 +22,8 @@ def panel(
         typer.Option(
             "--url",
             envvar=["SUPABASE_URL", "API_URL"],
-            help="URL of the project. Set its publishable key in SUPABASE_PUBLISHABLE_KEY. "
+            help="URL of the project. Set its publishable key in SUPABASE_PUBLISHABLE_KEY, and the secret of "
+            "a runtime in SUPA_LLM_RUNTIME_SECRET. "
             "Default: the running local stack.",
             show_default=False,
         ),
@@ -47,7 +48,8 @@ def panel(
 
     from supa_llm.panel import panel_site
 
-    site = panel_site(*_project(url, directory))
+    project_url, key, secret = _project(url, directory)
+    site = panel_site(project_url, key, runtime_secret=secret)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -63,13 +65,13 @@ def panel(
         server.run(sockets=[listening])
 
 
-def _project(url: str | None, directory: Path) -> tuple[str, str]:
-    """Return the URL and publishable key of the environment, or of the running local stack."""
+def _project(url: str | None, directory: Path) -> tuple[str, str, str | None]:
+    """Return URL, publishable key and runtime secret of the environment or the running local stack."""
     from supa_llm.local import LocalStack
 
     key = next((value for name in _KEYS if (value := os.environ.get(name))), None)
     if url and key:
-        return url, key
+        return url, key, os.environ.get("SUPA_LLM_RUNTIME_SECRET")
     if url:
         raise ConfigurationError(
             "The project's publishable key is missing.",
@@ -84,4 +86,4 @@ def _project(url: str | None, directory: Path) -> tuple[str, str]:
             hint="Set SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY, or start a local stack: supa-llm local up",
         )
     env = stack.env()
-    return env["API_URL"], env["PUBLISHABLE_KEY"]
+    return env["API_URL"], env["PUBLISHABLE_KEY"], env["SUPA_LLM_RUNTIME_SECRET"]

@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from supa_llm.local import LocalStack
 from tests.cli.command import start
-from tests.support import Stack
+from tests.support import ROOT, Stack, key_for
 
 
 @contextmanager
@@ -26,6 +27,26 @@ def panel(folder: Path, *arguments: str, **environment: str) -> Iterator[subproc
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_panel_of_the_local_stack_is_a_runtime(tmp_path: Path) -> None:
+    local = LocalStack(tmp_path / ".supa-llm", project=ROOT, port=0, throwaway=True)
+    try:
+        local.up()
+        with panel(tmp_path, "--port", "0", SUPA_LLM_GROQ_API_KEY="gsk_operators_own") as process:
+            assert process.stdout is not None
+            found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+            assert found
+            user = Stack.from_env(local.env()).sign_up()
+            user.rpc("set_llm_key", provider="groq", key=key_for("groq"))
+            begun = httpx.post(
+                f"{found[0]}/llm/explain",
+                json={},
+                headers={"Authorization": f"Bearer {user.access_token}"},
+            )
+            assert [it["key_source"] for it in begun.json()["candidates"]] == ["user", "operator"]
+    finally:
+        local.destroy()
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

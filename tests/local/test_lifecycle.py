@@ -19,7 +19,16 @@ from supa_llm.errors import LocalError
 from supa_llm.local import LocalStack
 from tests.local.support import cli_command, environment, processes_of, run_cli
 
-NAMES = ["API_URL", "DB_URL", "PUBLISHABLE_KEY", "SECRET_KEY", "ANON_KEY", "SERVICE_ROLE_KEY", "JWT_SECRET"]
+NAMES = [
+    "API_URL",
+    "DB_URL",
+    "PUBLISHABLE_KEY",
+    "SECRET_KEY",
+    "ANON_KEY",
+    "SERVICE_ROLE_KEY",
+    "JWT_SECRET",
+    "SUPA_LLM_RUNTIME_SECRET",
+]
 
 
 def plants(stack: LocalStack) -> list[str]:

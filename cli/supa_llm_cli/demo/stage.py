@@ -64,10 +64,9 @@ class Project:
                 self.admin.sync_prices(provider, prices.entries, apply=True)
         for provider in self.emulated:
             self.emulate(provider)
-        runtime = self._admin_rpc("register_llm_runtime", p_name="demo server")
         self.server = SupaLLM(
             self.client(),
-            runtime_secret=runtime["secret"],
+            runtime_secret=env["SUPA_LLM_RUNTIME_SECRET"],
             operator_keys={provider: self.key(provider, "Operator") for provider in ("groq", "openai")},
         )
 

@@ -104,7 +104,7 @@ class LocalStack:
         return state.status(layout_for(self.directory, settings.id), settings)
 
     def env(self) -> dict[str, str]:
-        """Return URLs and keys, with the names that `supabase status -o env` prints.
+        """Return URLs, keys (named as by `supabase status -o env`) and the runtime's secret.
 
         Raises:
             LocalError: `local_not_started` if no stack exists, or `local_state_broken`.
@@ -118,6 +118,7 @@ class LocalStack:
             "ANON_KEY": secrets.anon_key,
             "SERVICE_ROLE_KEY": secrets.service_role_key,
             "JWT_SECRET": secrets.jwt_secret,
+            "SUPA_LLM_RUNTIME_SECRET": secrets.runtime_secret,
         }
 
     @property

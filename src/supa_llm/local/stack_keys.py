@@ -23,7 +23,7 @@ _PROJECT_REF = "supabase-self-hosted"
 
 @dataclass(frozen=True, repr=False)
 class StackKeys:
-    """Database passwords, API keys and signing keys. The repr hides them."""
+    """Database passwords, API keys, signing keys and the runtime's secret. The repr hides them."""
 
     superuser_password: str
     postgres_password: str
@@ -34,6 +34,7 @@ class StackKeys:
     secret_key: str
     anon_key: str
     service_role_key: str
+    runtime_secret: str
     ec_private_pem: str
 
     def jwks(self, *, private: bool) -> dict[str, Any]:
@@ -108,6 +109,7 @@ def _generate() -> StackKeys:
         secret_key=_opaque_key("secret"),
         anon_key=_legacy_key("anon", jwt_secret),
         service_role_key=_legacy_key("service_role", jwt_secret),
+        runtime_secret="slr_" + secrets.token_urlsafe(32),
         ec_private_pem=pem.decode(),
     )
 

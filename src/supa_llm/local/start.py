@@ -1,4 +1,4 @@
-"""Starts stopped services in order, and pushes pending migrations."""
+"""Starts stopped services in order, pushes pending migrations, and registers the stack's runtime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from supa_llm.errors import LocalError
-from supa_llm.local import front, migrate, ports, postgres, processes, rest, state
+from supa_llm.local import front, migrate, ports, postgres, processes, rest, runtime, state
 from supa_llm.local.config import ProjectConfig, read_config
 from supa_llm.local.install import Progress, Runtime
 from supa_llm.local.layout import Layout, prepare_run
@@ -52,6 +52,7 @@ class Start:
             self._front(config)
         try:
             self._migrate(settings, config)
+            runtime.register(db_port=settings.db_port, keys=self.keys)
         except BaseException:
             if before and processes.read(self.layout.pid_file("rest")) is None:
                 with contextlib.suppress(LocalError):
