@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from supa_llm import Admin, SupaLLM
-from tests.support import ROOT, Emulator, Stack, User, key_for
+from tests.support import ROOT, Emulator, Stack, User, key_for, unique
 
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: tests/providers/libraries runs it, where all libraries are installed.
@@ -31,11 +31,12 @@ def blocks(guide: Path) -> Iterator[tuple[int, str]]:
 
 @pytest.fixture
 def unchanged(stack: Stack, db: psycopg.Connection[Any]) -> Iterator[None]:
-    """Restores what a guide changes in the shared project."""
+    """A project as new as the reader's. Restores what a guide changes in it."""
     settings = stack.admin("get_llm_operator_settings")
     settings.pop("updated_at")
     before = db.execute("select id, to_jsonb(p) - 'created_at' - 'updated_at' from public.llm_providers as p")
     providers = dict(before.fetchall())
+    stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
     yield
     stack.admin("set_llm_operator_settings", p_changes=settings)
     db.execute("delete from public.llm_providers where id <> all(%s)", [list(providers)])
@@ -64,6 +65,8 @@ def test_its_python_runs(
     monkeypatch.setenv("SUPABASE_URL", stack.api_url)
     monkeypatch.setenv("SUPABASE_PUBLISHABLE_KEY", stack.publishable_key)
     monkeypatch.setenv("SUPABASE_SECRET_KEY", stack.secret_key)
+    runtime = stack.admin("register_llm_runtime", p_name=unique("reader"))
+    monkeypatch.setenv("SUPA_LLM_RUNTIME_SECRET", runtime["secret"])
     with SupaLLM(user.client()) as llm, Admin(stack.api_url, stack.secret_key) as admin:
         # What a guide assumes: a signed-in user, the user's input, and the administrator.
         names = {
