@@ -2,7 +2,7 @@
 -- record and returns no key, and a later transaction returns the key. These tests are one transaction: it asks again
 -- until the record looks as if an earlier transaction had committed it.
 begin;
-select plan(22);
+select plan(23);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -48,7 +48,7 @@ where user_id = 'ada00000-0000-4000-8000-000000000001';
 set local role authenticated;
 select is(public.reveal_llm_key('policies')::text, '{"again" : true}', 'an expired record releases nothing');
 reset role;
-update llm_private.operator_settings set reveal_enabled = false;
+update llm_private.operator_settings set keys_readable_by = 'runtime', reveal_enabled = false;
 set local role authenticated;
 select throws_ok(
   $$select public.reveal_llm_key('policies')$$, 'PT403', 'Stored keys cannot be shown in this project.',
@@ -58,11 +58,19 @@ reset role;
 update llm_private.operator_settings set reveal_enabled = true, reveal_sign_in_within = '10 minutes';
 set local role authenticated;
 select throws_ok(
-  $$select public.reveal_llm_key('policies')$$, 'PT403', 'Showing a key requires a recent sign-in.',
-  'and ask for a recent sign-in'
+  $$select public.reveal_llm_key('policies')$$, 'PT403',
+  'Showing a key requires a recent sign-in, and the access token does not contain the time of the sign-in.',
+  'and ask for a token that contains the time of the sign-in'
 );
+set local "request.jwt.claims"
+= '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated", "amr": [{"timestamp": 1}]}';
+select throws_ok(
+  $$select public.reveal_llm_key('policies')$$, 'PT403', 'Showing a key requires a recent sign-in.',
+  'and for a recent sign-in'
+);
+set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated"}';
 reset role;
-update llm_private.operator_settings set reveal_sign_in_within = null;
+update llm_private.operator_settings set keys_readable_by = 'owner', reveal_sign_in_within = null;
 
 -- Resolving a route.
 set local role authenticated;

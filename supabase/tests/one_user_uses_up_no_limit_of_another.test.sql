@@ -1,6 +1,6 @@
 -- Limits are each user's own: what Ben does costs Ada none of hers.
 begin;
-select plan(13);
+select plan(15);
 
 -- The operator's limits are narrow.
 update llm_private.operator_settings
@@ -37,6 +37,9 @@ begin
   for i in 1..10 loop
     perform public.begin_llm_key_check('{"provider": "policies"}');
   end loop;
+  for i in 1..5 loop
+    perform public.reveal_llm_key('policies');
+  end loop;
 end
 $$;
 select throws_ok(
@@ -51,8 +54,9 @@ select
   );
 select
   throws_ok(
-    $$select public.begin_llm_key_check('{"provider": "policies"}')$$, 'PT429', null, 'and has checked too often'
+    $$select public.begin_llm_key_check('{"provider": "policies"}')$$, 'PT429', null, 'has checked too often'
   );
+select throws_ok($$select public.reveal_llm_key('policies')$$, 'PT429', null, 'and has revealed too often');
 reset role;
 insert into llm_private.quotas (set_by, user_id, shared, task, unit, period, clock, amount, enforced, unpriced)
 select
@@ -78,7 +82,8 @@ select lives_ok(
   $$select public.set_llm_quota('{"limit": 100, "unit": "requests", "period": "month", "enforced": false}')$$,
   'and a quota'
 );
-select lives_ok($$select public.begin_llm_key_check('{"provider": "policies"}')$$, 'and check her key');
+select lives_ok($$select public.begin_llm_key_check('{"provider": "policies"}')$$, 'check her key');
+select lives_ok($$select public.reveal_llm_key('policies')$$, 'and reveal it');
 
 -- Everyone may send two requests a day. Ben has sent one, and reserves the other.
 set local role service_role;

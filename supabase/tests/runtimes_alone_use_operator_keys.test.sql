@@ -1,7 +1,7 @@
 -- The operator's keys and budget serve requests that a registered runtime runs, never a browser's. Where the operator
 -- asks for it, users' own keys leave to runtimes alone as well, so that a stolen token reads none.
 begin;
-select plan(38);
+select plan(37);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -193,12 +193,11 @@ set local role authenticated;
 set local "request.headers" = '{}';
 select
   throws_ok(
-    call, 'PT403', 'Only a registered runtime can read keys in this project.', format('a token alone cannot: %s', call)
+    call, 'PT403', 'Only a registered runtime gets keys in this project.', format('a token alone cannot: %s', call)
   )
 from (
   values
   ('select public.resolve_llm_route()'),
-  ($$select public.reveal_llm_key('policies')$$),
   ($$select public.begin_llm_key_check('{"provider": "policies"}')$$)
 ) as c (call);
 do $$

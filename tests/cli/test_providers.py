@@ -100,5 +100,11 @@ def test_models_are_listed_with_prices(supa_llm: Cli, acme: str) -> None:
     done = supa_llm("models", acme)
     assert done.stdout.splitlines()[1].split() == [acme, "acme-1", "$1.5", "$2"]
     (known,) = json.loads(supa_llm("models", acme, "--json").stdout)
-    assert known == {"provider": acme, "model": "acme-1", "input_price": 1.5, "output_price": 2.0}
+    assert known == {
+        "provider": acme,
+        "model": "acme-1",
+        "input_price": 1.5,
+        "output_price": 2.0,
+        "context_tokens": None,
+    }
     assert "gpt-5-mini" in supa_llm("models").stdout
