@@ -267,7 +267,7 @@ def documented(tried: Iterable[tuple[Mutant, str | None]]) -> str:
     for mutant, test in tried:
         counts[mutant.kind] += 1
         if not mutant.kind.startswith("grant"):
-            rows.append(f"| {mutant.name} | `{(test or 'SURVIVES').removesuffix('.test.sql')}` |")
+            rows.append(f"| {mutant.name} | `{(test or '').removesuffix('.test.sql')}` |")
     roles = ", ".join(f"`{role}`" for role in _ROLES)
     properties = [f"| {_property(test)} | {_about(test)} |" for test in policy_tests()]
     parts = [
@@ -315,10 +315,10 @@ def main(arguments: list[str]) -> None:
                         print(f"{mutant.name}: {test or 'survives'}", flush=True)
         finally:
             stack.destroy()
-    if not arguments:
-        DOCS.write_text(documented(tried))
     if not all(test for _, test in tried):
         sys.exit("A mutant survives. Write the property that it breaks.")
+    if not arguments:
+        DOCS.write_text(documented(tried))
 
 
 if __name__ == "__main__":

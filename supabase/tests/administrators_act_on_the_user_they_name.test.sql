@@ -1,6 +1,6 @@
 -- What an administrator reads, suspends or removes of Ada is Ada's alone.
 begin;
-select plan(15);
+select plan(18);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -100,6 +100,14 @@ select isnt(
 select is(
   public.get_llm_user('be200000-0000-4000-8000-000000000002') ->> 'suspended_at', null, 'when Ben is not any more'
 );
+
+select is(
+  public.get_llm_user('be200000-0000-4000-8000-000000000002') ->> 'suspended_reason', null, 'nor has a reason to be'
+);
+select throws_ok(
+  $$select public.explain_llm_user_route('ada00000-0000-4000-8000-000000000001')$$, 'PT403', null, 'Ada has no route'
+);
+select lives_ok($$select public.explain_llm_user_route('be200000-0000-4000-8000-000000000002')$$, 'Ben has one');
 
 -- Ada's data is removed.
 select is(
