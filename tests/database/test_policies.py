@@ -94,6 +94,12 @@ def test_a_file_leaves_nothing_for_the_next(pgtap: psycopg.Connection[Any], tmp_
     assert read(pgtap, tmp_path, body).failures == ()
 
 
+def test_pgtap_that_the_database_has_is_used(pgtap: psycopg.Connection[Any], tmp_path: Path) -> None:
+    """Loading it a second time would fail."""
+    with prepared(pgtap, tmp_path, print):
+        assert run_file(pgtap, policy_tests()[0]).failures == ()
+
+
 def test_a_database_without_supa_llm_is_an_error(stack: Stack, tmp_path: Path) -> None:
     with psycopg.connect(stack.db_url) as connection:
         connection.execute("alter schema llm_private rename to elsewhere")

@@ -81,12 +81,10 @@ def run_policies(url: str, directory: Path, progress: Progress) -> Iterator[Poli
             for file in policy_tests():
                 yield run_file(connection, file)
     except psycopg.Error as error:
-        # The error about a malformed URL quotes it, with the password.
-        reason = (
-            _first_line(error) if isinstance(error, psycopg.OperationalError) else "its URL is malformed."
-        )
+        # The error about a malformed URL quotes it, with the password. It never reached a server.
+        malformed = isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None
         raise ConfigurationError(
-            f"Cannot connect to the database: {reason}",
+            f"Cannot use the database: {'Its URL is malformed.' if malformed else _first_line(error)}",
             code="database_unreachable",
             hint="Check SUPABASE_DB_URL, and that the database is running.",
         ) from None
@@ -137,16 +135,13 @@ def _load(connection: Connection, directory: Path, progress: Progress) -> None:
         else:
             connection.execute("set local search_path = extensions")
             connection.execute(_packaged_pgtap(directory, progress))
-    connection.execute(
-        "select set_config('search_path', format('public, extensions, %%I', %s::text), true)", [schema]
-    )
+    connection.execute("select set_config('search_path', 'public, extensions, ' || %s, true)", [schema])
 
 
 def _schema(connection: Connection) -> str | None:
     """The schema of the pgTAP that the database already has."""
     row = connection.execute(
-        "select n.nspname from pg_extension as e inner join pg_namespace as n on n.oid = e.extnamespace "
-        "where e.extname = 'pgtap'"
+        "select pronamespace::regnamespace::text from pg_proc where proname = 'throws_ok' limit 1"
     ).fetchone()
     return str(row[0]) if row else None
 
