@@ -98,7 +98,7 @@ def test_providers_that_cannot_be_reached(doctor: Doctor, stack: Stack) -> None:
             it for it in json.loads(doctor("--json").stdout) if it["subject"] == "provider doctor-gone"
         ]
     finally:
-        stack.admin("set_llm_provider", p_provider={"id": "doctor-gone", "enabled": False})
+        stack.admin("remove_llm_provider", p_provider="doctor-gone")
     assert [it["code"] for it in problems] == ["provider_unreachable"]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+import httpx
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -268,12 +269,15 @@ def test_a_number_that_is_long_as_text_is_refused(http: Http) -> None:
 
 def test_a_huge_runtime_secret_is_refused_like_any_other(http: Http) -> None:
     user = new_user(http).through("slr_" + "a" * 20_000)
-    response = http.send(user, "POST", "rpc/list_llm_keys", content="{}")
-    assert response.status_code in (200, 403, 431)  # this one does not look at the secret
-    response = http.send(user, "POST", "rpc/resolve_llm_route", content="{}")
-    assert response.status_code in (403, 431)
-    if response.status_code == 403:
-        assert response.json()["details"] == "runtime_unknown"
+    # list_llm_keys() does not look at the secret. A server may also close the connection.
+    for function, statuses in (("list_llm_keys", (200, 403, 431)), ("resolve_llm_route", (403, 431))):
+        try:
+            response = http.send(user, "POST", f"rpc/{function}", content="{}")
+        except httpx.TransportError:
+            continue
+        assert response.status_code in statuses
+        if response.status_code == 403:
+            assert response.json()["details"] == "runtime_unknown"
 
 
 def test_every_text_argument_is_in_the_table_of_limits(texts: Mapping[str, Mapping[str, str]]) -> None:

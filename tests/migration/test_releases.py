@@ -11,6 +11,7 @@ import pytest
 from supa_llm_cli.migrations import copy
 
 from supa_llm.local import project_files
+from supa_llm.local.policies import policy_tests
 from tests.support import ROOT
 from tools.migration import FIRST, compare, first_file, freeze, problems, version, write
 
@@ -152,5 +153,6 @@ def test_adopters_get_both_migrations(
     copy(target)
     assert capsys.readouterr().out.splitlines()[1:] == [
         f"new        {target / SECOND}",
+        f"unchanged  {target.parent / 'tests' / 'supa_llm'}, {len(policy_tests())} tests",
         "Apply the migrations: supabase db push",
     ]
