@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from supa_llm_cli.amounts import counted
-from supa_llm_cli.migrations import packaged_files
+from supa_llm_cli.colors import styled
+from supa_llm_cli.migrations import FOLDER, packaged_files
 from supa_llm_cli.options import HOME, AsJson, Directory, Url
-from supa_llm_cli.project import url_and_key
+from supa_llm_cli.project import PUBLISHABLE_KEYS, RUNTIME_SECRET, url_and_key
 from supa_llm_cli.tables import print_json
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 _SECONDS = 5.0
 #: Seconds by which clocks may differ: PostgREST accepts tokens for so long after they expire.
 _SKEW = 30.0
-#: Variables whose values reach browsers.
-_PUBLISHED = ("SUPABASE_PUBLISHABLE_KEY", "PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "ANON_KEY")
-_MIGRATIONS = Path("supabase/migrations")
 
 
 def doctor(
@@ -61,11 +57,8 @@ def doctor(
 
 def _print(found: list[Problem]) -> None:
     for problem in found:
-        color = "red" if problem.severity == "error" else "yellow"
-        typer.echo(
-            f"{typer.style(problem.severity, fg=color)}  {problem.subject}: {problem.message}", nl=False
-        )
-        typer.echo(f" [{problem.code}]")
+        severity = styled(problem.severity, sys.stdout, fg="red" if problem.severity == "error" else "yellow")
+        typer.echo(f"{severity}  {problem.subject}: {problem.message} [{problem.code}]")
         typer.echo(f"  {problem.hint}")
     errors = sum(problem.severity == "error" for problem in found)
     warnings = len(found) - errors
@@ -110,7 +103,7 @@ def _warning(code: str, subject: str, message: str, hint: str) -> Problem:
 
 def _environment() -> Iterator[Problem]:
     """Keys in variables where they do not belong."""
-    for name in _PUBLISHED:
+    for name in PUBLISHABLE_KEYS:
         if _is_secret(os.environ.get(name, "")):
             yield _error(
                 "secret_key_published",
@@ -118,31 +111,27 @@ def _environment() -> Iterator[Problem]:
                 "It holds a secret key, and publishable keys reach browsers.",
                 "Put the publishable key there. If the secret key was in a browser, replace it.",
             )
-    secret = os.environ.get("SUPA_LLM_RUNTIME_SECRET", "slr_")
+    secret = os.environ.get(RUNTIME_SECRET, "slr_")
     if not secret.startswith("slr_"):
         yield _error(
             "runtime_secret_invalid",
-            "variable SUPA_LLM_RUNTIME_SECRET",
+            f"variable {RUNTIME_SECRET}",
             "It does not hold the secret of a runtime, which begins with slr_.",
             "Register a runtime, and put its secret there.",
         )
 
 
 def _is_secret(key: str) -> bool:
-    if not key.startswith("eyJ"):
-        return key.startswith("sb_secret_")
-    try:  # a key of an older project is a JWT with its role
-        payload = key.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return bool(claims["role"] == "service_role")
-    except (ValueError, KeyError, IndexError, TypeError):
-        return False
+    from supa_llm.client.session import claims_of
+
+    # A key of an older project is a JWT with its role.
+    return key.startswith("sb_secret_") or claims_of(key).get("role") == "service_role"
 
 
 def _migration_files() -> Iterator[Problem]:
     """Copies of supa-llm's migrations in this folder's project that were edited."""
     for file in packaged_files():
-        copy = _MIGRATIONS / file.name
+        copy = FOLDER / file.name
         if copy.is_file() and copy.read_bytes() != file.read_bytes():
             yield _error(
                 "migration_changed",
@@ -224,7 +213,7 @@ def _exposed_schema(http: httpx.Client, url: str) -> Iterator[Problem]:
 
 
 def _runtime_secret(http: httpx.Client, url: str) -> Iterator[Problem]:
-    secret = os.environ.get("SUPA_LLM_RUNTIME_SECRET", "")
+    secret = os.environ.get(RUNTIME_SECRET, "")
     if not secret.startswith("slr_"):
         return
     response = http.post(
@@ -233,7 +222,7 @@ def _runtime_secret(http: httpx.Client, url: str) -> Iterator[Problem]:
     if "runtime_unknown" in response.text:
         yield _error(
             "runtime_unknown",
-            "variable SUPA_LLM_RUNTIME_SECRET",
+            f"variable {RUNTIME_SECRET}",
             "The project has no runtime with this secret.",
             "Register a runtime in this project, and put its secret there.",
         )

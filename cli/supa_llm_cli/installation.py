@@ -12,15 +12,11 @@ from typing import Annotated
 import typer
 
 from supa_llm.errors import ConfigurationError
-from supa_llm_cli import migrations
-from supa_llm_cli.amounts import counted
+from supa_llm_cli import migrations, usage
 from supa_llm_cli.options import HOME, Directory, DryRun, Url, Yes
-from supa_llm_cli.private_files import require_writable, set_variable
-from supa_llm_cli.progress import progress
-from supa_llm_cli.project import administrator
+from supa_llm_cli.private_files import has_variable, require_writable, set_variable
+from supa_llm_cli.project import RUNTIME_SECRET, administrator
 
-_MIGRATIONS = Path("supabase/migrations")
-_SECRET = "SUPA_LLM_RUNTIME_SECRET"  # noqa: S105 - the name of a variable
 _NAME = "remove_supa_llm"
 #: The table has no foreign key and no policy: it stays as it is, and only secret keys can read it.
 _KEEP_USAGE = """\
@@ -39,7 +35,7 @@ def init(
         str, typer.Option(help="Name of your app's server, which runs the requests.")
     ] = "app-server",
     env_file: Annotated[
-        Path, typer.Option(help=f"File for {_SECRET}, the server's secret. Git must ignore it.")
+        Path, typer.Option(help=f"File for {RUNTIME_SECRET}, the server's secret. Git must ignore it.")
     ] = Path(".env"),
     url: Url = None,
     directory: Directory = HOME,
@@ -55,7 +51,8 @@ def init(
     _refuse_taken_names(folder)
     is_copied = all((folder / file.name).exists() for file in migrations.packaged_files())
     is_pushed = _is_pushed(url, directory)
-    registers = is_pushed and not _has_secret(env_file)
+    has_secret = bool(os.environ.get(RUNTIME_SECRET)) or has_variable(env_file, RUNTIME_SECRET)
+    registers = is_pushed and not has_secret
     if registers:
         require_writable(env_file)
         _require_ignored(env_file)
@@ -77,8 +74,8 @@ def init(
         migrations.copy(None)
     if registers:
         with administrator(url, directory) as admin:
-            set_variable(env_file, _SECRET, admin.register_runtime(runtime).secret.reveal())
-        typer.echo(f"Registered the runtime {runtime}. {_SECRET} is set in {env_file}.")
+            set_variable(env_file, RUNTIME_SECRET, admin.register_runtime(runtime).secret.reveal())
+        typer.echo(f"Registered the runtime {runtime}. {RUNTIME_SECRET} is set in {env_file}.")
     _show_next_steps(is_pushed)
 
 
@@ -107,15 +104,6 @@ def _is_pushed(url: str | None, directory: Path) -> bool:
             raise
         return False
     return True
-
-
-def _has_secret(env_file: Path) -> bool:
-    if os.environ.get(_SECRET):
-        return True
-    try:
-        return bool(re.search(rf"^\s*(?:export\s+)?{_SECRET}\s*=\s*\S", env_file.read_text(), re.MULTILINE))
-    except (OSError, UnicodeDecodeError):
-        return False
 
 
 def _require_ignored(env_file: Path) -> None:
@@ -178,35 +166,24 @@ def uninstall(
     from supa_llm.local.project_files import packaged_project
 
     statements = (packaged_project() / "supabase" / "uninstall.sql").read_text()
-    if not _MIGRATIONS.is_dir():
+    if not migrations.FOLDER.is_dir():
         raise ConfigurationError(
-            f"Folder not found: {_MIGRATIONS}.", hint="Run this in the folder of your Supabase project."
+            f"Folder not found: {migrations.FOLDER}.", hint="Run this in the folder of your Supabase project."
         )
-    if earlier := sorted(_MIGRATIONS.glob(f"*_{_NAME}.sql")):
+    if earlier := sorted(migrations.FOLDER.glob(f"*_{_NAME}.sql")):
         raise ConfigurationError(
             f"The migration is there already: {earlier[-1]}.",
             code="already_uninstalled",
             hint="Push it: supabase db push",
         )
-    file = _MIGRATIONS / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{_NAME}.sql"
+    file = migrations.FOLDER / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{_NAME}.sql"
     if not yes:
         typer.echo(f"This writes {file}. Pushing it deletes all keys, settings and quotas of your users.")
         typer.echo("Their usage is kept." if keep_usage else "It deletes their usage, too.")
         typer.confirm("Write it?", abort=True)
     if export is not None:
-        _export(export, url, directory)
+        with administrator(url, directory) as admin:
+            usage.write_events(admin.list_usage_events(), export)
     file.write_text((_KEEP_USAGE if keep_usage else "") + statements)
     typer.echo(f"Wrote {file}.")
     typer.echo("Stop the servers that use supa-llm, then remove it: supabase db push")
-
-
-def _export(file: Path, url: str | None, directory: Path) -> None:
-    from supa_llm import export_events
-
-    with administrator(url, directory) as admin, progress("Exporting …") as show:
-        written = export_events(
-            admin.list_usage_events(),
-            file,
-            progress=lambda count: show(f"Exported {counted(count, 'event')} …"),
-        )
-    typer.echo(f"Wrote {counted(written, 'event')} to {file}.")

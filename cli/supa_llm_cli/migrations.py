@@ -17,7 +17,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_DEFAULT = Path("supabase/migrations")
+#: A project's migrations, in the folder of the project.
+FOLDER = Path("supabase/migrations")
 
 
 @app.callback()
@@ -30,7 +31,7 @@ def copy(
     to: Annotated[
         Path | None,
         typer.Option(
-            help=f"Your project's migrations folder, created if missing. Default: {_DEFAULT}.",
+            help=f"Your project's migrations folder, created if missing. Default: {FOLDER}.",
             show_default=False,
         ),
     ] = None,
@@ -65,12 +66,12 @@ def target(to: Path | None) -> Path:
     """The folder for the migrations."""
     if to is not None:
         return to
-    if not _DEFAULT.parent.is_dir():
+    if not FOLDER.parent.is_dir():
         raise ConfigurationError(
-            f"Folder not found: {_DEFAULT.parent}.",
+            f"Folder not found: {FOLDER.parent}.",
             hint="Run this in your Supabase project (create one: supabase init), or pass a folder with --to.",
         )
-    return _DEFAULT
+    return FOLDER
 
 
 def packaged_files() -> list[Path]:

@@ -12,8 +12,7 @@ import typer
 
 from supa_llm.errors import ConfigurationError, LocalError
 from supa_llm_cli.options import HOME, Directory
-
-_KEYS = ("SUPABASE_PUBLISHABLE_KEY", "PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "ANON_KEY")
+from supa_llm_cli.project import PUBLISHABLE_KEYS, RUNTIME_SECRET, first_set, stack_env
 
 
 def panel(
@@ -67,23 +66,14 @@ def panel(
 
 def _project(url: str | None, directory: Path) -> tuple[str, str, str | None]:
     """Return URL, publishable key and runtime secret of the environment or the running local stack."""
-    from supa_llm.local import LocalStack
-
-    key = next((value for name in _KEYS if (value := os.environ.get(name))), None)
+    key = first_set(PUBLISHABLE_KEYS)
     if url and key:
-        return url, key, os.environ.get("SUPA_LLM_RUNTIME_SECRET")
+        return url, key, os.environ.get(RUNTIME_SECRET)
     if url:
         raise ConfigurationError(
             "The project's publishable key is missing.",
             code="project_unknown",
             hint="Set SUPABASE_PUBLISHABLE_KEY.",
         )
-    stack = LocalStack(directory)
-    if not stack.status().running:
-        raise ConfigurationError(
-            "No project selected.",
-            code="project_unknown",
-            hint="Set SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY, or start a local stack: supa-llm local up",
-        )
-    env = stack.env()
-    return env["API_URL"], env["PUBLISHABLE_KEY"], env["SUPA_LLM_RUNTIME_SECRET"]
+    env = stack_env(directory, "SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY")
+    return env["API_URL"], env["PUBLISHABLE_KEY"], env[RUNTIME_SECRET]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from supa_llm.errors import ConfigurationError
+from supa_llm_cli.colors import styled
 from supa_llm_cli.options import HOME, AsJson, Directory
+from supa_llm_cli.project import first_set, stack_env
 from supa_llm_cli.tables import print_json
 
 if TYPE_CHECKING:
@@ -60,23 +61,12 @@ def policies(directory: Directory = HOME, as_json: AsJson = False) -> None:
 
 
 def _url(directory: Path) -> str:
-    from supa_llm.local import LocalStack
-
-    url = next((value for name in _URLS if (value := os.environ.get(name))), None)
-    if url:
-        return url
-    stack = LocalStack(directory)
-    if not stack.status().running:
-        raise ConfigurationError(
-            "No database selected.",
-            code="project_unknown",
-            hint="Set SUPABASE_DB_URL, or start a local stack: supa-llm local up",
-        )
-    return stack.env()["DB_URL"]
+    return first_set(_URLS) or stack_env(directory, "SUPABASE_DB_URL", "database")["DB_URL"]
 
 
 def _print(result: PolicyResult) -> None:
     passed = not result.failures
-    typer.secho(f"{'✓' if passed else '✗'} {result.name}", fg=None if passed else "red")
+    line = f"{'✓' if passed else '✗'} {result.name}"
+    typer.echo(line if passed else styled(line, sys.stdout, fg="red"))
     for failure in result.failures:
         typer.echo("\n".join(f"    {line}" for line in failure.splitlines()))

@@ -59,8 +59,21 @@ def set_variable(path: Path, name: str, value: str) -> None:
         lines = path.read_text().splitlines() if path.exists() else []
     except (OSError, UnicodeDecodeError) as error:
         raise unwritable(path, error) from error
-    kept = [line for line in lines if not re.match(rf"\s*(export\s+)?{re.escape(name)}\s*=", line)]
+    kept = [line for line in lines if not _assignment(name).match(line)]
     write_private(path, "\n".join([*kept, f"{name}={value}"]) + "\n")
+
+
+def has_variable(path: Path, name: str) -> bool:
+    """Return whether a file of environment variables gives a variable a value."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return any((match := _assignment(name).match(line)) and match["value"] for line in lines)
+
+
+def _assignment(name: str) -> re.Pattern[str]:
+    return re.compile(rf"\s*(export\s+)?{re.escape(name)}\s*=\s*(?P<value>\S*)")
 
 
 def require_writable(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,11 @@ from supa_llm.errors import ConfigurationError
 if TYPE_CHECKING:
     from supa_llm import Admin
 
-# The names that Supabase's own tools use. There is no option, since shells keep a history of their commands.
+#: The secret of a runtime.
+RUNTIME_SECRET = "SUPA_LLM_RUNTIME_SECRET"  # noqa: S105 - the name of a variable
+#: The names that Supabase's own tools use. Their values reach browsers.
+PUBLISHABLE_KEYS = ("SUPABASE_PUBLISHABLE_KEY", "PUBLISHABLE_KEY", "SUPABASE_ANON_KEY", "ANON_KEY")
+# There is no option, since shells keep a history of their commands.
 _KEYS = ("SUPABASE_SECRET_KEY", "SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SERVICE_ROLE_KEY")
 
 
@@ -28,9 +33,7 @@ def administrator(url: str | None, directory: Path) -> Admin:
 
 def url_and_key(url: str | None, directory: Path) -> tuple[str, str]:
     """The URL and secret key with which :func:`administrator` connects."""
-    from supa_llm.local import LocalStack
-
-    key = next((value for name in _KEYS if (value := os.environ.get(name))), None)
+    key = first_set(_KEYS)
     if url and key:
         return url, key
     if url or key:
@@ -38,12 +41,32 @@ def url_and_key(url: str | None, directory: Path) -> tuple[str, str]:
             ("secret key", "Set SUPABASE_SECRET_KEY.") if url else ("URL", "Set SUPABASE_URL or pass --url.")
         )
         raise ConfigurationError(f"The project's {missing} is missing.", code="project_unknown", hint=hint)
+    env = stack_env(directory, "SUPABASE_URL and SUPABASE_SECRET_KEY")
+    return env["API_URL"], env["SECRET_KEY"]
+
+
+def first_set(names: Iterable[str]) -> str | None:
+    """Return the value of the first of these variables that is set and not empty."""
+    return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def stack_env(directory: Path, variables: str, wanted: str = "project") -> Mapping[str, str]:
+    """Return the running local stack's environment.
+
+    Args:
+        variables: what selects another one, for the error's hint.
+        wanted: what the command needs of it.
+
+    Raises:
+        ConfigurationError: code ``project_unknown``: no local stack is running.
+    """
+    from supa_llm.local import LocalStack
+
     stack = LocalStack(directory)
     if not stack.status().running:
         raise ConfigurationError(
-            "No project selected.",
+            f"No {wanted} selected.",
             code="project_unknown",
-            hint="Set SUPABASE_URL and SUPABASE_SECRET_KEY, or start a local stack: supa-llm local up",
+            hint=f"Set {variables}, or start a local stack: supa-llm local up",
         )
-    env = stack.env()
-    return env["API_URL"], env["SECRET_KEY"]
+    return stack.env()

@@ -12,7 +12,7 @@ import typer
 from supa_llm.errors import NotFoundError
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.private_files import require_writable, set_variable
-from supa_llm_cli.project import administrator
+from supa_llm_cli.project import RUNTIME_SECRET, administrator
 from supa_llm_cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
@@ -24,15 +24,13 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_VARIABLE = "SUPA_LLM_RUNTIME_SECRET"
-
 OneRuntime = Annotated[
     str, typer.Argument(metavar="RUNTIME", help="Name or ID from `supa-llm runtimes list`.")
 ]
 EnvFile = Annotated[
     Path | None,
     typer.Option(
-        help=f"Set {_VARIABLE} in this file (mode 0600) instead of printing the secret.",
+        help=f"Set {RUNTIME_SECRET} in this file (mode 0600) instead of printing the secret.",
         show_default=False,
     ),
 ]
@@ -133,14 +131,14 @@ def _find(admin: Admin, runtime: str) -> Runtime:
 def _show(registered: RuntimeSecret, env_file: Path | None, as_json: bool, done: str) -> None:
     secret = registered.secret.reveal()
     if env_file:
-        set_variable(env_file, _VARIABLE, secret)
+        set_variable(env_file, RUNTIME_SECRET, secret)
     if as_json:
         shown = {"id": registered.id, "name": registered.name, "previous_until": registered.previous_until}
         print_json(shown if env_file else {**shown, "secret": secret})
         return
     # Standard output has only the variable, so that it can be appended to a file.
     typer.echo(done, err=env_file is None)
-    typer.echo(f"{_VARIABLE} is set in {env_file}." if env_file else f"{_VARIABLE}={secret}")
+    typer.echo(f"{RUNTIME_SECRET} is set in {env_file}." if env_file else f"{RUNTIME_SECRET}={secret}")
 
 
 def _row(runtime: Runtime) -> tuple[object, ...]:

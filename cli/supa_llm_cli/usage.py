@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -23,7 +23,7 @@ from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
-    from supa_llm import UsageCheck, UsageLine
+    from supa_llm import UsageCheck, UsageEvent, UsageLine
 
 app = typer.Typer(
     name="usage",
@@ -138,14 +138,20 @@ def export(
 
     The file is written only once the export is complete. An existing file is replaced.
     """
-    from supa_llm import export_events
-
     first, last = _day(since), _day(until)
     _in_order(first, last)
-    with administrator(url, directory) as admin, progress("Exporting …") as show:
+    with administrator(url, directory) as admin:
         events = admin.list_usage_events(
             first, last and last + timedelta(days=1), user_id=optional_user_id(admin, user)
         )
+        write_events(events, file)
+
+
+def write_events(events: Iterable[UsageEvent], file: Path) -> None:
+    """Write usage events to a file, and show the progress."""
+    from supa_llm import export_events
+
+    with progress("Exporting …") as show:
         written = export_events(
             events, file, progress=lambda count: show(f"Exported {counted(count, 'event')} …")
         )

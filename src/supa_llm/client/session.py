@@ -51,7 +51,7 @@ class AccessToken:
         if text[:7].lower() == "bearer ":
             raise NotSignedInError("The access token is malformed.", hint='Pass it without "Bearer ".')
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-        claims = _claims(text)
+        claims = claims_of(text)
         owner, expires_at = claims.get("sub"), claims.get("exp")
         return cls(
             secret=Secret(text),
@@ -231,7 +231,8 @@ def _required(identity: Identity | None, failure: SupaLLMError | None) -> Identi
     return identity
 
 
-def _claims(token: str) -> dict[str, Any]:
+def claims_of(token: str) -> dict[str, Any]:
+    """The claims of a JWT, which only the database can verify; empty for any other text."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
