@@ -309,13 +309,15 @@ comment on function llm_private.refuse_account is
 -- require_user(). Recording does not, so that the usage of requests that already ran is counted.
 --
 -- Every route calls it, so it reads the claims once instead of calling require_user(), which saves 7 microseconds. For
--- a token without a session, the planner would prefer a plan for that value, and make it in each call.
+-- a token without a session, the planner would prefer a plan for that value, and make it in each call. It would also
+-- read small tables whole.
 create function llm_private.require_session()
 returns uuid
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
   v_claims constant jsonb := auth.jwt();
@@ -2267,9 +2269,9 @@ comment on function llm_private.find_price is
 operator''s, the catalog''s; an exact name, the longest name with a trailing *; this service tier, any tier; this time of
 day, all day; the newest.';
 
-create type llm_private.model_price as (model text, price_id bigint);
+create type llm_private.model_price as (model text, price_id bigint, context_tokens integer);
 
-comment on type llm_private.model_price is 'A model and its price; models without a price have no row.';
+comment on type llm_private.model_price is 'A model, its price and its context window; null if unknown.';
 
 create function llm_private.find_prices(
   p_user uuid, p_provider text, p_models text[], p_key_source text, p_service_tier text, p_at timestamptz
@@ -2293,19 +2295,19 @@ begin
   return query
   with known as materialized (
     select
-      m.model, n.name,
+      m.model, n.name, n.context_tokens,
       array[lower(m.model)] || case when v_patterns then llm_private.price_patterns(lower(m.model)) end as models
     from unnest(p_models) as m (model)
     left join (
-      select o.model, o.name from llm_private.price_names as o where o.provider = p_provider
+      select o.model, o.name, o.context_tokens from llm_private.price_names as o where o.provider = p_provider
       union all
-      select e.model, e.name from llm_private.list_entries(p_provider, v_unnamed) as e
+      select e.model, e.name, e.context_tokens from llm_private.list_entries(p_provider, v_unnamed) as e
     ) as n on lower(m.model) = n.model
   )
 
-  select k.model, f.id
+  select k.model, f.id, k.context_tokens
   from known as k
-  cross join lateral (
+  left join lateral (
     select p.id
     from (
       select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
@@ -2335,11 +2337,12 @@ begin
       p.source desc, right(p.model, 1) = '*', length(p.model) desc,
       p.service_tier is null, p.daily_from is null, p.id desc
     limit 1
-  ) as f;
+  ) as f on true;
 end
 $$;
 
-comment on function llm_private.find_prices is 'What find_price() returns for each of these models of a provider.';
+comment on function llm_private.find_prices is
+'What find_price() returns for each of these models of a provider, and its context window.';
 
 -- Listing and changing prices -----------------------------------------------------------------------------------------
 
@@ -3722,17 +3725,16 @@ begin
       coalesce(
         json_agg(
           json_build_object(
-            'model', m.model,
+            'model', f.model,
             'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
             'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end,
-            'context_tokens', n.context_tokens
-          ) order by m.model
+            'context_tokens', f.context_tokens
+          ) order by f.model
         ), '[]'
       )
-    from unnest(v_models) as m (model)
-    left join llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f on m.model = f.model
-    left join public.llm_prices as r on f.price_id = r.id
-    left join llm_private.price_names as n on n.provider = p_provider and n.model = lower(m.model)
+    from llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f
+    -- The limit makes the planner look up each price, instead of reading the prices of all users for a join.
+    left join lateral (select p.rates from public.llm_prices as p where p.id = f.price_id limit 1) as r on true
   );
 end
 $$;
@@ -8232,6 +8234,7 @@ $$;
 comment on function llm_private.refuse_route is
 'Error keys_rate_limited or no_usable_key for a route without candidates, with what the user can do.';
 
+-- Without sequential scans, because the planner would read small tables whole, and these queries run for every route.
 create function llm_private.keyed_route(
   p_user uuid,
   p_holder text,
@@ -8245,6 +8248,7 @@ returns llm_private.keyed_route
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_route llm_private.keyed_route;
@@ -11485,47 +11489,44 @@ begin
   return query
   select
     'keys_logged', 'error', 'setting ' || s.name,
-    format('%s is %s, so the database''s log contains the keys that users store.', s.name, s.value), s.hint
+    format(
+      '%s is %s, so the database''s log contains the keys that users store.', s.name, current_setting(s.name, true)
+    ),
+    format('Set %s for the role authenticator, then restart the API.', s.remedy)
   from (
     values
     (
-      'log_statement', current_setting('log_statement'), not v_cut and current_setting('log_statement') = 'all',
-      'Set log_parameter_max_length = 0 or log_statement = ddl for the role authenticator, then restart the API.'
+      'log_statement', 'log_parameter_max_length = 0 or log_statement = ddl',
+      not v_cut and current_setting('log_statement') = 'all'
     ),
     (
-      'log_min_duration_statement', current_setting('log_min_duration_statement'),
-      not v_cut and current_setting('log_min_duration_statement') <> '-1',
-      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      'log_min_duration_statement', 'log_parameter_max_length = 0',
+      not v_cut and current_setting('log_min_duration_statement') <> '-1'
     ),
     (
-      'log_min_duration_sample', current_setting('log_min_duration_sample'),
+      'log_min_duration_sample', 'log_parameter_max_length = 0',
       not v_cut and current_setting('log_min_duration_sample') <> '-1'
-      and current_setting('log_statement_sample_rate')::double precision > 0,
-      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      and current_setting('log_statement_sample_rate')::double precision > 0
     ),
     (
-      'log_transaction_sample_rate', current_setting('log_transaction_sample_rate'),
-      not v_cut and current_setting('log_transaction_sample_rate')::double precision > 0,
-      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      'log_transaction_sample_rate', 'log_parameter_max_length = 0',
+      not v_cut and current_setting('log_transaction_sample_rate')::double precision > 0
     ),
     (
-      'log_parameter_max_length_on_error', current_setting('log_parameter_max_length_on_error'),
-      current_setting('log_parameter_max_length_on_error') <> '0',
-      'Set log_parameter_max_length_on_error = 0 for the role authenticator, then restart the API.'
+      'log_parameter_max_length_on_error', 'log_parameter_max_length_on_error = 0',
+      current_setting('log_parameter_max_length_on_error') <> '0'
     ),
     (
-      'auto_explain.log_min_duration', current_setting('auto_explain.log_min_duration', true),
+      'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length = 0',
       coalesce(nullif(current_setting('auto_explain.log_min_duration', true), ''), '-1') <> '-1'
-      and coalesce(nullif(current_setting('auto_explain.log_parameter_max_length', true), ''), '-1') <> '0',
-      'Set auto_explain.log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      and coalesce(nullif(current_setting('auto_explain.log_parameter_max_length', true), ''), '-1') <> '0'
     ),
     (
-      'pgaudit.log_parameter', current_setting('pgaudit.log_parameter', true),
+      'pgaudit.log_parameter', 'pgaudit.log_parameter = off',
       coalesce(nullif(current_setting('pgaudit.log_parameter', true), ''), 'off') = 'on'
-      and coalesce(nullif(current_setting('pgaudit.log', true), ''), 'none') <> 'none',
-      'Set pgaudit.log_parameter = off for the role authenticator, then restart the API.'
+      and coalesce(nullif(current_setting('pgaudit.log', true), ''), 'none') <> 'none'
     )
-  ) as s (name, value, applies, hint)
+  ) as s (name, remedy, applies)
   where s.applies;
 end
 $$;

@@ -305,13 +305,15 @@ comment on function llm_private.refuse_account is
 -- require_user(). Recording does not, so that the usage of requests that already ran is counted.
 --
 -- Every route calls it, so it reads the claims once instead of calling require_user(), which saves 7 microseconds. For
--- a token without a session, the planner would prefer a plan for that value, and make it in each call.
+-- a token without a session, the planner would prefer a plan for that value, and make it in each call. It would also
+-- read small tables whole.
 create function llm_private.require_session()
 returns uuid
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
   v_claims constant jsonb := auth.jwt();

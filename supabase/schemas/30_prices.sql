@@ -518,9 +518,9 @@ comment on function llm_private.find_price is
 operator''s, the catalog''s; an exact name, the longest name with a trailing *; this service tier, any tier; this time of
 day, all day; the newest.';
 
-create type llm_private.model_price as (model text, price_id bigint);
+create type llm_private.model_price as (model text, price_id bigint, context_tokens integer);
 
-comment on type llm_private.model_price is 'A model and its price; models without a price have no row.';
+comment on type llm_private.model_price is 'A model, its price and its context window; null if unknown.';
 
 create function llm_private.find_prices(
   p_user uuid, p_provider text, p_models text[], p_key_source text, p_service_tier text, p_at timestamptz
@@ -544,19 +544,19 @@ begin
   return query
   with known as materialized (
     select
-      m.model, n.name,
+      m.model, n.name, n.context_tokens,
       array[lower(m.model)] || case when v_patterns then llm_private.price_patterns(lower(m.model)) end as models
     from unnest(p_models) as m (model)
     left join (
-      select o.model, o.name from llm_private.price_names as o where o.provider = p_provider
+      select o.model, o.name, o.context_tokens from llm_private.price_names as o where o.provider = p_provider
       union all
-      select e.model, e.name from llm_private.list_entries(p_provider, v_unnamed) as e
+      select e.model, e.name, e.context_tokens from llm_private.list_entries(p_provider, v_unnamed) as e
     ) as n on lower(m.model) = n.model
   )
 
-  select k.model, f.id
+  select k.model, f.id, k.context_tokens
   from known as k
-  cross join lateral (
+  left join lateral (
     select p.id
     from (
       select o.id, o.source, o.model, o.service_tier, o.daily_from, o.daily_until, o.valid_from, o.valid_until
@@ -586,11 +586,12 @@ begin
       p.source desc, right(p.model, 1) = '*', length(p.model) desc,
       p.service_tier is null, p.daily_from is null, p.id desc
     limit 1
-  ) as f;
+  ) as f on true;
 end
 $$;
 
-comment on function llm_private.find_prices is 'What find_price() returns for each of these models of a provider.';
+comment on function llm_private.find_prices is
+'What find_price() returns for each of these models of a provider, and its context window.';
 
 -- Listing and changing prices -----------------------------------------------------------------------------------------
 

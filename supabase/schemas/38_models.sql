@@ -35,17 +35,16 @@ begin
       coalesce(
         json_agg(
           json_build_object(
-            'model', m.model,
+            'model', f.model,
             'input_price', case when jsonb_typeof(r.rates -> 'input') = 'number' then r.rates -> 'input' end,
             'output_price', case when jsonb_typeof(r.rates -> 'output') = 'number' then r.rates -> 'output' end,
-            'context_tokens', n.context_tokens
-          ) order by m.model
+            'context_tokens', f.context_tokens
+          ) order by f.model
         ), '[]'
       )
-    from unnest(v_models) as m (model)
-    left join llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f on m.model = f.model
-    left join public.llm_prices as r on f.price_id = r.id
-    left join llm_private.price_names as n on n.provider = p_provider and n.model = lower(m.model)
+    from llm_private.find_prices(v_user, p_provider, v_models, v_key_source, null, now()) as f
+    -- The limit makes the planner look up each price, instead of reading the prices of all users for a join.
+    left join lateral (select p.rates from public.llm_prices as p where p.id = f.price_id limit 1) as r on true
   );
 end
 $$;

@@ -699,6 +699,7 @@ $$;
 comment on function llm_private.refuse_route is
 'Error keys_rate_limited or no_usable_key for a route without candidates, with what the user can do.';
 
+-- Without sequential scans, because the planner would read small tables whole, and these queries run for every route.
 create function llm_private.keyed_route(
   p_user uuid,
   p_holder text,
@@ -712,6 +713,7 @@ returns llm_private.keyed_route
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
 as $$
 declare
   v_route llm_private.keyed_route;

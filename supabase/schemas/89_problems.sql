@@ -344,47 +344,44 @@ begin
   return query
   select
     'keys_logged', 'error', 'setting ' || s.name,
-    format('%s is %s, so the database''s log contains the keys that users store.', s.name, s.value), s.hint
+    format(
+      '%s is %s, so the database''s log contains the keys that users store.', s.name, current_setting(s.name, true)
+    ),
+    format('Set %s for the role authenticator, then restart the API.', s.remedy)
   from (
     values
     (
-      'log_statement', current_setting('log_statement'), not v_cut and current_setting('log_statement') = 'all',
-      'Set log_parameter_max_length = 0 or log_statement = ddl for the role authenticator, then restart the API.'
+      'log_statement', 'log_parameter_max_length = 0 or log_statement = ddl',
+      not v_cut and current_setting('log_statement') = 'all'
     ),
     (
-      'log_min_duration_statement', current_setting('log_min_duration_statement'),
-      not v_cut and current_setting('log_min_duration_statement') <> '-1',
-      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      'log_min_duration_statement', 'log_parameter_max_length = 0',
+      not v_cut and current_setting('log_min_duration_statement') <> '-1'
     ),
     (
-      'log_min_duration_sample', current_setting('log_min_duration_sample'),
+      'log_min_duration_sample', 'log_parameter_max_length = 0',
       not v_cut and current_setting('log_min_duration_sample') <> '-1'
-      and current_setting('log_statement_sample_rate')::double precision > 0,
-      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      and current_setting('log_statement_sample_rate')::double precision > 0
     ),
     (
-      'log_transaction_sample_rate', current_setting('log_transaction_sample_rate'),
-      not v_cut and current_setting('log_transaction_sample_rate')::double precision > 0,
-      'Set log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      'log_transaction_sample_rate', 'log_parameter_max_length = 0',
+      not v_cut and current_setting('log_transaction_sample_rate')::double precision > 0
     ),
     (
-      'log_parameter_max_length_on_error', current_setting('log_parameter_max_length_on_error'),
-      current_setting('log_parameter_max_length_on_error') <> '0',
-      'Set log_parameter_max_length_on_error = 0 for the role authenticator, then restart the API.'
+      'log_parameter_max_length_on_error', 'log_parameter_max_length_on_error = 0',
+      current_setting('log_parameter_max_length_on_error') <> '0'
     ),
     (
-      'auto_explain.log_min_duration', current_setting('auto_explain.log_min_duration', true),
+      'auto_explain.log_min_duration', 'auto_explain.log_parameter_max_length = 0',
       coalesce(nullif(current_setting('auto_explain.log_min_duration', true), ''), '-1') <> '-1'
-      and coalesce(nullif(current_setting('auto_explain.log_parameter_max_length', true), ''), '-1') <> '0',
-      'Set auto_explain.log_parameter_max_length = 0 for the role authenticator, then restart the API.'
+      and coalesce(nullif(current_setting('auto_explain.log_parameter_max_length', true), ''), '-1') <> '0'
     ),
     (
-      'pgaudit.log_parameter', current_setting('pgaudit.log_parameter', true),
+      'pgaudit.log_parameter', 'pgaudit.log_parameter = off',
       coalesce(nullif(current_setting('pgaudit.log_parameter', true), ''), 'off') = 'on'
-      and coalesce(nullif(current_setting('pgaudit.log', true), ''), 'none') <> 'none',
-      'Set pgaudit.log_parameter = off for the role authenticator, then restart the API.'
+      and coalesce(nullif(current_setting('pgaudit.log', true), ''), 'none') <> 'none'
     )
-  ) as s (name, value, applies, hint)
+  ) as s (name, remedy, applies)
   where s.applies;
 end
 $$;
