@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from supa_llm_cli.amounts import counted
 from supa_llm_cli.colors import styled
-from supa_llm_cli.migrations import FOLDER, packaged_files
+from supa_llm_cli.migrations import FOLDER, changed, packaged
 from supa_llm_cli.options import HOME, AsJson, Directory, Url
 from supa_llm_cli.project import PUBLISHABLE_KEYS, RUNTIME_SECRET, url_and_key
 from supa_llm_cli.tables import print_json
@@ -130,15 +129,13 @@ def _is_secret(key: str) -> bool:
 
 def _migration_files() -> Iterator[Problem]:
     """Copies of supa-llm's migrations in this folder's project that were edited."""
-    for file in packaged_files():
-        copy = FOLDER / file.name
-        if copy.is_file() and copy.read_bytes() != file.read_bytes():
-            yield _error(
-                "migration_changed",
-                str(copy),
-                "It is not the file that this version of supa-llm has.",
-                "Restore it, and move your changes into a migration of your own.",
-            )
+    for file in changed(FOLDER):
+        yield _error(
+            "migration_changed",
+            str(file),
+            "It is not the file that this version of supa-llm has.",
+            "Restore it, and move your changes into a migration of your own.",
+        )
 
 
 def _auth(http: httpx.Client, url: str) -> Iterator[Problem]:
@@ -162,13 +159,13 @@ def _auth(http: httpx.Client, url: str) -> Iterator[Problem]:
 def _version(admin: Admin) -> Iterator[Problem]:
     sent = datetime.now(UTC)
     installed = admin.get_version()
-    client = version("supa-llm")
-    if installed.version != client:
+    *_, newest = packaged()
+    if installed.version != newest:
         yield _error(
             "versions_differ",
             "supa-llm",
-            f"The database has version {installed.version}, this client is version {client}.",
-            "Update the older one: supa-llm migrations copy and supabase db push, or the Python package.",
+            f"The database has version {installed.version}, this client is made for version {newest}.",
+            "Update the older one: supa-llm upgrade and supabase db push, or the Python package.",
         )
     received = datetime.now(UTC)
     skew = max((sent - installed.now).total_seconds(), (installed.now - received).total_seconds())

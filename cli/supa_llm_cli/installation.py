@@ -1,4 +1,4 @@
-"""`supa-llm init` and `supa-llm uninstall`: adds supa-llm to a Supabase project, and removes it."""
+"""`supa-llm init`, `upgrade` and `uninstall`: supa-llm in a Supabase project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from supa_llm.errors import ConfigurationError
+from supa_llm.errors import ConfigurationError, SupaLLMError
 from supa_llm_cli import migrations, usage
 from supa_llm_cli.options import HOME, Directory, DryRun, Url, Yes
 from supa_llm_cli.private_files import has_variable, require_writable, set_variable
@@ -47,9 +47,9 @@ def init(
     The first run copies the migration. Once it is pushed, the second run registers your app's server as a
     runtime, and writes its secret to a file that only you can read. Running it again changes nothing.
     """
-    folder = migrations.target(None)
+    folder = migrations.project_folder(None)
     _refuse_taken_names(folder)
-    is_copied = all((folder / file.name).exists() for file in migrations.packaged_files())
+    is_copied = migrations.packaged().keys() <= migrations.copied(folder).keys()
     is_pushed = _is_pushed(url, directory)
     has_secret = bool(os.environ.get(RUNTIME_SECRET)) or has_variable(env_file, RUNTIME_SECRET)
     registers = is_pushed and not has_secret
@@ -71,7 +71,7 @@ def init(
     if plan and not yes:
         typer.confirm("Continue?", abort=True)
     if not is_copied:
-        migrations.copy(None)
+        migrations.copy(folder)
     if registers:
         with administrator(url, directory) as admin:
             set_variable(env_file, RUNTIME_SECRET, admin.register_runtime(runtime).secret.reveal())
@@ -133,14 +133,70 @@ def _refuse_taken_names(folder: Path) -> None:
         r'|schema\s+(?:if\s+not\s+exists\s+)?"?llm_private\b)',
         re.IGNORECASE,
     )
-    own = {file.name for file in migrations.packaged_files()}
+    own = migrations.copied(folder).values()
     for file in sorted(folder.glob("*.sql")):
-        if file.name not in own and (found := created.search(file.read_text(errors="replace"))):
+        if file not in own and (found := created.search(file.read_text(errors="replace"))):
             raise ConfigurationError(
                 f"{file} has a statement for a name that supa-llm needs: {' '.join(found[0].split())}.",
                 code="name_taken",
                 hint="Rename that object before you add supa-llm.",
             )
+
+
+def upgrade(
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help=f"Your project's migrations folder. Default: {migrations.FOLDER}.", show_default=False
+        ),
+    ] = None,
+    url: Url = None,
+    directory: Directory = HOME,
+) -> None:
+    """Add the migrations of this version of supa-llm to your Supabase project.
+
+    Run it after you upgrade the Python package, then push the migrations. It adds only new migrations, after
+    all of yours, and changes no other file. If you edited one of supa-llm's migrations, it copies nothing. It
+    also compares this client with the database of the project.
+
+    The tests of supa-llm's policies, in tests/supa_llm beside the migrations, are replaced.
+    """
+    folder = migrations.project_folder(to)
+    if not migrations.copied(folder):
+        raise ConfigurationError(
+            f"{folder} has no migration of supa-llm.",
+            code="not_initialized",
+            hint="Add supa-llm to the project: supa-llm init",
+        )
+    new = migrations.copy(folder)
+    _show_versions(url, directory, is_new=bool(new))
+
+
+def _show_versions(url: str | None, directory: Path, *, is_new: bool) -> None:
+    *earlier, newest = migrations.packaged()
+    push = "Push the migrations: npx supabase db push"
+    try:
+        with administrator(url, directory) as admin:
+            installed = admin.get_version().version
+    except SupaLLMError as error:
+        if error.code == "migrations_missing":
+            typer.echo(f"The database has no supa-llm. {push}")
+            return
+        if error.code != "project_unknown":
+            typer.echo(f"The version of the database is unknown. {error}")
+        if is_new:
+            typer.echo(push)
+        return
+    if installed == newest:
+        typer.echo(f"The database is up to date: supa-llm {installed}.")
+    elif installed in earlier:
+        typer.echo(f"The database has supa-llm {installed}, and this client needs {newest}. {push}")
+        typer.echo("Then update your servers.")
+    else:
+        typer.echo(
+            f"The database has supa-llm {installed}, which is newer than this client's {newest}. "
+            "Upgrade the Python package: pip install --upgrade supa-llm"
+        )
 
 
 def uninstall(

@@ -18,7 +18,6 @@ from supa_llm_cli import (
     installation,
     local,
     maintenance,
-    migrations,
     models,
     panel,
     policies,
@@ -45,9 +44,9 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(installation.init)
+app.command()(installation.upgrade)
 app.command()(installation.uninstall)
 app.add_typer(local.app)
-app.add_typer(migrations.app)
 app.add_typer(policies.app)
 app.add_typer(providers.app)
 app.command()(models.models)

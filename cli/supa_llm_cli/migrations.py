@@ -1,69 +1,30 @@
-"""`supa-llm migrations`: supa-llm's tables and functions for your own Supabase project."""
+"""supa-llm's migrations in a project's folder: finds them, and adds the new ones."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from supa_llm.errors import ConfigurationError
 from supa_llm_cli.amounts import counted
 
-app = typer.Typer(
-    name="migrations",
-    help="Copy supa-llm's migrations into your own Supabase project.",
-    no_args_is_help=True,
-)
-
 #: A project's migrations, in the folder of the project.
 FOLDER = Path("supabase/migrations")
 
-
-@app.callback()
-def _group() -> None:
-    pass
+# The number at the start of a name may differ between projects: see _name().
+_NAME = re.compile(r"\d+_supa_llm_(\w+)\.sql")
 
 
-@app.command()
-def copy(
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"Your project's migrations folder, created if missing. Default: {FOLDER}.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """Copy supa-llm's migrations into your project. Apply them with `supabase db push`.
+def project_folder(to: Path | None) -> Path:
+    """The folder of the project's migrations.
 
-    One file per release, including the provider catalog, so no seed is needed. After upgrading supa-llm, run
-    the command again to add new migrations. If you changed a file, it stops without copying anything.
-
-    The tests of supa-llm's policies go into tests/supa_llm beside the migrations, for `supabase test db`.
-    Each copy replaces them.
+    Raises:
+        ConfigurationError: the current folder is not a Supabase project, and no other folder is given.
     """
-    folder = target(to)
-    packaged = _contents(packaged_files())
-    existing = {file.name: file for file in folder.glob("*.sql")} if folder.is_dir() else {}
-    _refuse_clashes(folder, packaged, existing)
-    new = [name for name in packaged if name not in existing]
-    _write(folder, {name: packaged[name] for name in new})
-    for name in packaged:
-        typer.echo(f"{'new' if name in new else 'unchanged':<9}  {folder / name}")
-    _copy_tests(folder.parent / "tests" / "supa_llm")
-    if not new:
-        return
-    typer.echo("Apply the migrations: supabase db push")
-    if any(name > min(new) for name in existing if name not in packaged):
-        typer.echo(
-            "Some of your own migrations are newer. If they are applied, run: supabase db push --include-all"
-        )
-
-
-def target(to: Path | None) -> Path:
-    """The folder for the migrations."""
     if to is not None:
         return to
     if not FOLDER.parent.is_dir():
@@ -74,26 +35,94 @@ def target(to: Path | None) -> Path:
     return FOLDER
 
 
-def packaged_files() -> list[Path]:
-    """supa-llm's migrations, in order."""
+def packaged() -> dict[str, Path]:
+    """Release → its migration in this installation of supa-llm, in order."""
     from supa_llm.local.project_files import packaged_project
 
-    return sorted((packaged_project() / "supabase" / "migrations").glob("*.sql"))
+    return _by_release((packaged_project() / "supabase" / "migrations").glob("*.sql"))
 
 
-def _contents(files: Iterable[Path]) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in files}
+def copied(folder: Path) -> dict[str, Path]:
+    """Release → supa-llm's migration in a project's folder, in order."""
+    return _by_release(folder.glob("*.sql"))
+
+
+def changed(folder: Path) -> list[Path]:
+    """supa-llm's migrations in a project's folder that were edited."""
+    sources = packaged()
+    return [
+        file
+        for release, file in copied(folder).items()
+        if release in sources and file.read_bytes() != sources[release].read_bytes()
+    ]
+
+
+def copy(folder: Path) -> list[Path]:
+    """Add the migrations that a project's folder lacks, and print a line for each. Returns the new ones.
+
+    supa-llm's tests go into the folder tests/supa_llm beside it, where each copy replaces them.
+
+    Raises:
+        ConfigurationError: `migrations_changed`, `client_outdated`, `file_unwritable`. Nothing was copied.
+    """
+    sources, existing = packaged(), copied(folder)
+    if edited := changed(folder):
+        differ = "differs" if len(edited) == 1 else "differ"
+        raise ConfigurationError(
+            f"Nothing was copied. {', '.join(map(str, edited))} {differ} from supa-llm's.",
+            code="migrations_changed",
+            hint="Move your changes into your own migration, delete the changed files, and run this again.",
+        )
+    if newer := [file for release, file in existing.items() if release not in sources]:
+        raise ConfigurationError(
+            f"Nothing was copied. {newer[-1]} is of a newer supa-llm than this one, {list(sources)[-1]}.",
+            code="client_outdated",
+            hint="Upgrade the Python package: pip install --upgrade supa-llm",
+        )
+    new = []
+    for release, source in sources.items():
+        file = existing.get(release)
+        if file is None:
+            file = folder / _name(source, folder)
+            _write(folder, {file.name: source.read_bytes()})
+            new.append(file)
+        typer.echo(f"{'new' if file in new else 'unchanged':<9}  {file}")
+    _copy_tests(folder.parent / "tests" / "supa_llm")
+    return new
+
+
+def _by_release(files: Iterable[Path]) -> dict[str, Path]:
+    found = ((_NAME.fullmatch(file.name), file) for file in sorted(files))
+    return {match[1].replace("_", "."): file for match, file in found if match}
+
+
+def _name(source: Path, folder: Path) -> str:
+    """The name of a new migration: later than all others, or `db push` would need --include-all."""
+    newest = max((_version(file) for file in folder.glob("*.sql")), default="")
+    if _version(source) > newest:
+        return source.name
+    version = max(f"{datetime.now(UTC):%Y%m%d%H%M%S}", str(int(newest) + 1))
+    return f"{version}_{source.name.partition('_')[2]}"
+
+
+def _version(file: Path) -> str:
+    """The timestamp at the start of a name, or an empty text."""
+    match = re.match(r"\d{14}", file.name)
+    return match[0] if match else ""
 
 
 def _copy_tests(folder: Path) -> None:
     from supa_llm.local.policies import policy_tests
 
     # Unlike migrations, tests change with a release, so that the folder is supa-llm's own.
-    packaged, existing = _contents(policy_tests()), _contents(folder.glob("*.sql"))
-    _write(folder, packaged)
-    state = "new" if not existing else "unchanged" if packaged.items() <= existing.items() else "updated"
-    typer.echo(f"{state:<9}  {folder}, {counted(len(packaged), 'test')}")
-    for name in sorted(existing.keys() - packaged.keys()):
+    packaged_tests = {file.name: file.read_bytes() for file in policy_tests()}
+    existing = {file.name: file.read_bytes() for file in folder.glob("*.sql")}
+    _write(folder, packaged_tests)
+    state = (
+        "new" if not existing else "unchanged" if packaged_tests.items() <= existing.items() else "updated"
+    )
+    typer.echo(f"{state:<9}  {folder}, {counted(len(packaged_tests), 'test')}")
+    for name in sorted(existing.keys() - packaged_tests.keys()):
         typer.echo(f"obsolete   {folder / name}")
 
 
@@ -108,31 +137,6 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     except OSError as error:
         raise ConfigurationError(
             f"Cannot write to {folder}: {error.strerror or error}.",
+            code="file_unwritable",
             hint="Check your write access, or choose another folder with --to.",
         ) from error
-
-
-def _refuse_clashes(folder: Path, packaged: dict[str, bytes], existing: dict[str, Path]) -> None:
-    changed = [
-        name for name, file in existing.items() if name in packaged and file.read_bytes() != packaged[name]
-    ]
-    if changed:
-        differ = "differs" if len(changed) == 1 else "differ"
-        raise ConfigurationError(
-            f"Nothing was copied. In {folder}, {', '.join(sorted(changed))} {differ} from supa-llm's.",
-            code="migrations_changed",
-            hint="Move your changes into your own migration, delete the changed files, and run this again.",
-        )
-    versions = {_version(name): name for name in packaged}
-    taken = [name for name in existing if name not in packaged and _version(name) in versions]
-    if taken:
-        use = "uses a version" if len(taken) == 1 else "use versions"
-        raise ConfigurationError(
-            f"Nothing was copied. In {folder}, {', '.join(sorted(taken))} {use} of supa-llm's migrations.",
-            code="migrations_clash",
-            hint="Rename your migrations to other versions (the number at the start of the name).",
-        )
-
-
-def _version(name: str) -> str:
-    return name.partition("_")[0]

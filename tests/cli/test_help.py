@@ -20,8 +20,8 @@ from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from tests.cli.command import run
 
 NOUNS = (
-    "alerts", "audit", "demo", "doctor", "init", "local", "maintenance", "migrations", "models", "panel",
-    "prices", "providers", "quotas", "runtimes", "settings", "test", "uninstall", "usage", "users",
+    "alerts", "audit", "demo", "doctor", "init", "local", "maintenance", "models", "panel",
+    "prices", "providers", "quotas", "runtimes", "settings", "test", "uninstall", "upgrade", "usage", "users",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {

@@ -144,7 +144,7 @@ def test_another_project_than_supabases_is_an_error(project: Path) -> None:
 
 
 def test_the_migration_is_the_projects_newest(project: Path) -> None:
-    assert run("migrations", "copy", cwd=project).returncode == 0
+    assert run("init", "--yes", cwd=project).returncode == 0
     before = migrations(project)
     done = run("uninstall", "--yes", cwd=project)
     assert done.returncode == 0, done.stderr

@@ -149,10 +149,13 @@ def test_adopters_get_both_migrations(
         path.name for path in sorted((later / "supabase" / "migrations").iterdir())
     ]
     (target / SECOND).unlink()
+    own = target / "20270301000000_mine.sql"
+    own.write_text("select 1;\n")
     capsys.readouterr()
-    copy(target)
+    [new] = copy(target)
+    assert new.name > own.name
+    assert new.name.endswith("_supa_llm_0_2_0.sql")
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"new        {target / SECOND}",
+        f"new        {new}",
         f"unchanged  {target.parent / 'tests' / 'supa_llm'}, {len(policy_tests())} tests",
-        "Apply the migrations: supabase db push",
     ]

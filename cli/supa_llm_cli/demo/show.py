@@ -26,7 +26,7 @@ _PLACE = 29
 _NEXT = (
     ("supa-llm", "local up", "start a local project that stays"),
     ("supa-llm", "panel", "open its panel: http://127.0.0.1:54330"),
-    ("supa-llm", "migrations copy", "add supa-llm to your project"),
+    ("supa-llm", "init", "add supa-llm to your project"),
     (None, "-m pydoc supa_llm", "read about the Python client"),
 )
 _STYLES = {"succeeded": "green", "failed": "yellow", "cancelled": "yellow"}

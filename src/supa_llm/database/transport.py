@@ -164,7 +164,7 @@ def parsed(call: Call[T], data: Any) -> T:
     raise DatabaseError(
         f"The database returned an unexpected response to {call.name}.",
         code="unexpected_answer",
-        hint="Push the migrations of this version of supa-llm: supabase db push.",
+        hint="Add and push this version's migrations: supa-llm upgrade, then supabase db push.",
     )
 
 
@@ -244,8 +244,8 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
         return ConfigurationError(
             f"The database has no function {call.name}.",
             code="migrations_missing",
-            hint="Push the migrations to the project: supabase db push. If they are there, reload PostgREST's"
-            " schema cache: notify pgrst, 'reload schema'.",
+            hint="Add and push the missing migrations: supa-llm upgrade (at first: supa-llm init), then supabase"
+            " db push. If they are there, reload PostgREST's schema cache: notify pgrst, 'reload schema'.",
         )
     if code == "42501":  # the role of the token, such as anon, may not call a function for signed-in users
         return NotSignedInError(

@@ -103,7 +103,7 @@ def prepared(connection: Connection, directory: Path, progress: Progress) -> Ite
             raise ConfigurationError(
                 "The database has no supa-llm.",
                 code="migrations_missing",
-                hint="Run: supa-llm migrations copy, then supabase db push",
+                hint="Run: supa-llm init, then supabase db push",
             )
         try:
             _load(connection, directory, progress)
