@@ -244,8 +244,9 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
         return ConfigurationError(
             f"The database has no function {call.name}.",
             code="migrations_missing",
-            hint="Add and push the missing migrations: supa-llm upgrade (at first: supa-llm init), then supabase"
-            " db push. If they are there, reload PostgREST's schema cache: notify pgrst, 'reload schema'.",
+            hint="Add and push the missing migrations: supa-llm upgrade (at first: supa-llm init), then"
+            " supabase db push. If they are there, reload PostgREST's schema cache:"
+            " notify pgrst, 'reload schema'.",
         )
     if code == "42501":  # the role of the token, such as anon, may not call a function for signed-in users
         return NotSignedInError(
