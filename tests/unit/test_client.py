@@ -21,6 +21,7 @@ from supa_llm import (
     SupaLLM,
     lifespan,
 )
+from supa_llm.client.session import Identity
 from tests.support import unsigned_token
 
 SETTINGS: dict[str, Any] = {
@@ -246,6 +247,26 @@ async def test_the_lifespan_of_an_app_closes_the_client(project: Project) -> Non
     for closed in (llm, asynchronous):
         with pytest.raises(ConfigurationError):
             closed.for_user(token())
+
+
+async def test_flush_reports_lost_usage() -> None:
+    """Both clients share the recorder's answer, whose cases tests/unit/test_recorder.py has."""
+
+    def refuse(call: Any, _: Any) -> Any:
+        return call.parse([{"status": "refused", "code": "ticket_expired"} for _ in call.args["p_events"]])
+
+    llm = SupaLLM(supabase.create_client("https://project.test", "key"))
+    asynchronous = AsyncSupaLLM(await supabase.create_async_client("https://project.test", "key"))
+    assert llm.flush()
+    assert await asynchronous.flush()
+    for client in (llm, asynchronous):
+        client._resources.recorder._send = refuse
+        client._resources.recorder.put({"ticket": "t"}, Identity(token()).token)
+    assert not llm.flush()
+    assert not await asynchronous.flush()
+    assert llm.dropped_usage == asynchronous.dropped_usage == 1
+    llm.close()
+    await asynchronous.close()
 
 
 WRONG: list[tuple[str, str, dict[str, Any]]] = [

@@ -170,7 +170,7 @@ def test_each_event_has_its_own_answer(caplog: pytest.LogCaptureFixture) -> None
         for n in range(10):
             usage.put(ticketed(f"{n}"), ANNA, partial(recorded.append, f"{n}"))
         database.open.set()
-        assert usage.flush(5)
+        assert not usage.flush(5)
         assert usage.dropped == 2
     assert recorded == list("01245689")
     assert "ticket_expired" in caplog.text
@@ -189,7 +189,7 @@ def test_an_event_that_makes_its_call_fail_is_found_and_loses_no_other(
         for n in range(300):
             usage.put(ticketed(f"{n}"), ANNA)
         database.open.set()
-        assert usage.flush(5)
+        assert not usage.flush(5)
         assert usage.dropped == 1
     assert database.taken == ["first", *(f"{n}" for n in range(300) if n != 137)]
     assert database.tries < 40
@@ -274,7 +274,7 @@ def test_usage_whose_token_stays_refused_is_dropped_with_a_warning(
     with recorder(database, patience=0.1) as usage:
         for n in range(3):
             usage.put(event(f"{n}"), ANNA)
-        assert usage.flush(5)
+        assert not usage.flush(5)
         assert usage.dropped == 3
     assert "access token (not_signed_in)" in caplog.text
     assert caplog.records[0].levelno == logging.WARNING
@@ -320,7 +320,7 @@ def test_a_full_queue_drops_the_oldest_event_with_a_warning(caplog: pytest.LogCa
             usage.put(event(f"{n}"), ANNA if n % 2 else token("bert"))
         assert usage.dropped == 3
         database.open.set()
-        assert usage.flush(5)
+        assert not usage.flush(5)
         usage.close(1)
     assert sorted(database.taken) == ["3", "4", "5", "6", "7", "sending"]
     said = [record.getMessage() for record in caplog.records if record.name == "supa_llm"]
@@ -341,7 +341,7 @@ def test_usage_that_the_database_refuses_is_dropped_with_a_warning(
     with recorder(database) as usage:
         for n in range(4):
             usage.put(ticketed(f"{n}"), ANNA)
-        assert usage.flush(5)
+        assert not usage.flush(5)
         assert usage.dropped == 4
     assert error.code in caplog.text
 
@@ -364,7 +364,7 @@ def test_retries_end(caplog: pytest.LogCaptureFixture) -> None:
     database.error = DatabaseUnavailableError("away")
     with recorder(database, patience=0.0) as usage:
         usage.put(event("1"), ANNA)
-        assert usage.flush(5)
+        assert not usage.flush(5)
         assert usage.dropped == 1
     assert "unavailable" in caplog.text
 
@@ -378,6 +378,20 @@ def test_closing_drops_unsent_usage_and_reports_the_count(caplog: pytest.LogCapt
         usage.close(0.1)
         assert usage.dropped == 3
     assert "closing waited 0.1 s" in caplog.text
+
+
+def test_flush_is_false_after_a_loss_however_much_is_recorded_later() -> None:
+    database = Database()
+    database.refused = {"lost": "ticket_expired"}
+    with recorder(database) as usage:
+        usage.put(ticketed("kept"), ANNA)
+        assert usage.flush(5)
+        usage.put(ticketed("lost"), ANNA)
+        wait_until(lambda: usage.dropped == 1)
+        assert not usage.flush(5)
+        usage.put(ticketed("kept too"), ANNA)
+        assert not usage.flush(5)
+    assert database.taken == ["kept", "lost", "kept too"]
 
 
 def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,7 +192,7 @@ def test_replayed_events_that_are_refused_are_counted(
     database = Database()
     database.refused = {"1": "ticket_expired"}
     usage = Recorder(database, spool=Spool(tmp_path))
-    assert usage.flush(5)
+    assert not usage.flush(5)
     assert usage.dropped == 1
     assert "ticket_expired" in caplog.text
     usage.close(1)

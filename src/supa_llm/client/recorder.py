@@ -182,7 +182,10 @@ class Recorder:
                 self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds until every queued event is recorded or dropped."""
+        """Wait up to ``timeout`` seconds until no event waits; returns whether all events are recorded.
+
+        After an event was dropped, it returns False: that event will never be recorded.
+        """
         deadline = time.monotonic() + timeout
         with self._changed:
             self._paused_until = 0.0
@@ -202,7 +205,7 @@ class Recorder:
                         self._deliver(next_lane)
                     finally:
                         self._changed.acquire()
-        return True
+            return not self._lost
 
     def close(self, timeout: float) -> None:
         """Flush, then leave unsent events in the spool, or drop them with a warning if there is none."""

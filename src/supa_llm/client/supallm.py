@@ -118,7 +118,10 @@ class SupaLLM(UserLLM):
         return self._resources.recorder.dropped
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Wait up to ``timeout`` seconds until all usage is recorded; returns False if some is not."""
+        """Wait up to ``timeout`` seconds until all usage is recorded.
+
+        Returns False if some is not recorded yet, or if any is lost: :attr:`dropped_usage` tells them apart.
+        """
         return self._resources.recorder.flush(timeout)
 
     def close(self) -> None:
