@@ -41,11 +41,14 @@ def doctor(
 
     Exit code: 0 without problems, 1 if there are only warnings, 2 if there is an error.
     """
-    from supa_llm import Admin
+    from supa_llm import Admin, SupaLLMError
 
-    address, key = url_and_key(url, directory)
-    with Admin(address, key) as admin:
-        found = list(_problems(admin, address.rstrip("/"), key, offline=offline))
+    try:
+        address, key = url_and_key(url, directory)
+        with Admin(address, key) as admin:
+            found = list(_problems(admin, address.rstrip("/"), key, offline=offline))
+    except SupaLLMError as error:  # such as an invalid URL
+        found = [_error(error.code, "project", error.args[0], error.hint)]
     if as_json:
         print_json([asdict(problem) for problem in found])
     else:
@@ -121,10 +124,9 @@ def _environment() -> Iterator[Problem]:
 
 
 def _is_secret(key: str) -> bool:
-    from supa_llm.client.session import claims_of
+    from supa_llm.values.credentials import kind_of
 
-    # A key of an older project is a JWT with its role.
-    return key.startswith("sb_secret_") or claims_of(key).get("role") == "service_role"
+    return kind_of(key) == "a secret key"
 
 
 def _migration_files() -> Iterator[Problem]:

@@ -23,6 +23,17 @@ Url = Annotated[
         show_default=False,
     ),
 ]
+#: Of commands that act for users, with a publishable key.
+UsersUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar=["SUPABASE_URL", "API_URL"],
+        help="URL of the project. Set its publishable key in SUPABASE_PUBLISHABLE_KEY, and the secret of a "
+        "runtime in SUPA_LLM_RUNTIME_SECRET. Default: the running local stack.",
+        show_default=False,
+    ),
+]
 Directory = Annotated[
     Path,
     typer.Option(

@@ -45,6 +45,25 @@ def url_and_key(url: str | None, directory: Path) -> tuple[str, str]:
     return env["API_URL"], env["SECRET_KEY"]
 
 
+def project_of_users(url: str | None, directory: Path) -> tuple[str, str, str | None]:
+    """The URL, publishable key and runtime secret of the environment, or of the running local stack.
+
+    Raises:
+        ConfigurationError: code ``project_unknown``: the key is missing, or no local stack is running.
+    """
+    key = first_set(PUBLISHABLE_KEYS)
+    if url and key:
+        return url, key, os.environ.get(RUNTIME_SECRET)
+    if url:
+        raise ConfigurationError(
+            "The project's publishable key is missing.",
+            code="project_unknown",
+            hint="Set SUPABASE_PUBLISHABLE_KEY.",
+        )
+    env = stack_env(directory, "SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY")
+    return env["API_URL"], env["PUBLISHABLE_KEY"], env[RUNTIME_SECRET]
+
+
 def first_set(names: Iterable[str]) -> str | None:
     """Return the value of the first of these variables that is set and not empty."""
     return next((value for name in names if (value := os.environ.get(name))), None)

@@ -21,7 +21,6 @@ import httpx
 import psycopg
 import pytest
 
-import supabase
 from supa_llm import AsyncSupaLLM, DatabaseUnavailableError, NotSignedInError, SupaLLM
 from supa_llm.local import LocalStack
 from supa_llm.local.ports import pick_free
@@ -291,17 +290,6 @@ def test_usage_outlives_its_token_if_a_runtime_records_it(
         assert llm.flush()
         assert llm.dropped_usage == 0
     assert recorded(db, user) == 1
-
-
-def test_a_runtime_with_a_secret_key_records_usage_too(
-    stack: Stack, runtime: str, crowd: list[User], db: psycopg.Connection[Any]
-) -> None:
-    sb = supabase.create_client(stack.api_url, stack.secret_key)
-    with SupaLLM(sb, runtime_secret=runtime, operator_keys={}) as llm:
-        llm.for_user(crowd[0].access_token).chat("Hello")
-        assert llm.flush()
-        assert llm.dropped_usage == 0
-    assert recorded(db, crowd[0]) == 1
 
 
 def test_usage_waits_for_the_users_next_token_without_a_runtime(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from openai.types import EmbeddingCreateParams
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 from supabase.lib.client_options import SyncClientOptions
 
 import supabase
 from supa_llm import (
+    Admin,
+    AsyncAdmin,
     AsyncSupaLLM,
     ConfigurationError,
     InvalidInputError,
@@ -21,7 +25,9 @@ from supa_llm import (
     SupaLLM,
     lifespan,
 )
+from supa_llm.client.answers import chat_body, embeddings_body
 from supa_llm.client.session import Identity
+from supa_llm.panel import panel_endpoint
 from tests.support import unsigned_token
 
 SETTINGS: dict[str, Any] = {
@@ -267,6 +273,171 @@ async def test_flush_reports_lost_usage() -> None:
     assert llm.dropped_usage == asynchronous.dropped_usage == 1
     llm.close()
     await asynchronous.close()
+
+
+SECRETS = ["sb_secret_canary", unsigned_token(role="service_role", canary=1)]
+PUBLISHABLE = ["sb_publishable_canary", unsigned_token(role="anon", canary=1)]
+
+
+async def clients(url: str, key: str, **options: Any) -> AsyncIterator[Callable[[], Any]]:
+    """What makes each kind of object for one user or for the operator."""
+    asynchronous = await supabase.create_async_client(url, key)
+    yield lambda: SupaLLM(supabase.create_client(url, key), **options)
+    yield lambda: AsyncSupaLLM(asynchronous, **options)
+    yield lambda: panel_endpoint(url, key, **options)
+
+
+@pytest.mark.parametrize("key", [*SECRETS, "slr_canary", "sbp_canary", token(salt="canary")])
+async def test_only_a_publishable_key_runs_a_client(key: str) -> None:
+    async for make in clients("https://project.test", key):
+        with pytest.raises(ConfigurationError) as caught:
+            make()
+        assert caught.value.code == "publishable_key_required"
+        assert "SUPABASE_PUBLISHABLE_KEY" in caught.value.hint
+        assert key not in str(caught.value)
+    for publishable in PUBLISHABLE:
+        async for make in clients("https://project.test", publishable):
+            make()
+
+
+@pytest.mark.parametrize("key", [*PUBLISHABLE, "slr_canary", "sbp_canary", token(salt="canary")])
+def test_only_a_secret_key_makes_an_administrator(key: str) -> None:
+    for kind in (Admin, AsyncAdmin):
+        with pytest.raises(ConfigurationError) as caught:
+            kind("https://project.test", key)
+        assert caught.value.code == "secret_key_required"
+        assert "SUPABASE_SECRET_KEY" in caught.value.hint
+        assert key not in str(caught.value)
+        for secret in SECRETS:
+            kind("https://project.test", secret)
+
+
+@pytest.mark.parametrize("secret", [*SECRETS, *PUBLISHABLE, "sbp_canary", token(salt="canary")])
+async def test_only_a_runtimes_secret_makes_a_runtime(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for options in ({"runtime_secret": secret}, {}):
+        if not options:
+            monkeypatch.setenv("SUPA_LLM_RUNTIME_SECRET", secret)
+        async for make in clients("https://project.test", "sb_publishable_x", **options):
+            with pytest.raises(ConfigurationError) as caught:
+                make()
+            assert caught.value.code == "runtime_secret_invalid"
+            assert "SUPA_LLM_RUNTIME_SECRET" in caught.value.hint
+            assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [*SECRETS, *PUBLISHABLE, "slr_canary", "sbp_canary"])
+async def test_only_an_access_token_names_a_user(given: str, project: Project) -> None:
+    asynchronous = AsyncSupaLLM(await supabase.create_async_client("https://project.test", "key"))
+    for llm in (SupaLLM(project.client()), asynchronous):
+        with pytest.raises(NotSignedInError) as caught:
+            llm.for_user(given)
+        assert caught.value.code == "access_token_required"
+        assert given not in str(caught.value)
+    await asynchronous.close()
+    assert project.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://canary.supabase.co/rest/v1",
+        "https://canary.supabase.co/rest/v1/",
+        "https://canary.supabase.co/auth/v1",
+        "https://supabase.com/dashboard/project/canary",
+        "https://canary.supabase.co/?apikey=canary",
+    ],
+)
+async def test_the_url_is_that_of_a_project(url: str) -> None:
+    async def makers() -> AsyncIterator[Callable[[], Any]]:
+        yield lambda: Admin(url, "sb_secret_x")
+        yield lambda: AsyncAdmin(url, "sb_secret_x")
+        async for make in clients(url, "sb_publishable_x"):
+            yield make
+
+    async for make in makers():
+        with pytest.raises(ConfigurationError) as caught:
+            make()
+        assert caught.value.code == "project_url_invalid"
+        assert "SUPABASE_URL" in caught.value.hint
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "project.test", "ftp://project.test", "https://", "https://[x", "postgresql://a:canary@b/c", 3],
+)
+def test_an_administrators_url_is_checked(url: Any) -> None:
+    for kind in (Admin, AsyncAdmin):
+        with pytest.raises(ConfigurationError) as caught:
+            kind(url, "sb_secret_x")
+        assert caught.value.code == "project_url_invalid"
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://x.supabase.co", "https://x.supabase.co/", "http://127.0.0.1:54321", "https://x.y/supabase"],
+)
+def test_a_projects_url_is_accepted(url: str) -> None:
+    Admin(url, "sb_secret_x")
+    SupaLLM(supabase.create_client(url, "sb_publishable_x"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("tasks", "code", "task"),
+        ("Task", "code", "task"),
+        ("modell", "gpt", "model"),
+        ("models", ["gpt"], "model"),
+        ("provider", "groq", "model"),
+        ("providers", ["groq"], "model"),
+        ("max_token", 5, "max_tokens"),
+        ("temprature", 1, "temperature"),
+        ("time_out", 1, "timeout"),
+        ("messages", [], "prompt"),
+    ],
+)
+async def test_a_mistyped_argument_is_refused_with_the_one_that_is_meant(
+    project: Project, name: str, value: Any, meant: str
+) -> None:
+    asynchronous = AsyncSupaLLM(await supabase.create_async_client("https://project.test", "key"))
+    wrong: dict[str, Any] = {name: value}
+    for user in (SupaLLM(project.client()).for_user(token()), asynchronous.for_user(token())):
+        for method in (user.chat, user.stream):
+            with pytest.raises(InvalidInputError, match=f"'{name}'") as caught:
+                await awaited(method("Hello", **wrong))
+            assert caught.value.code == "unknown_argument"
+            assert f"Did you mean {meant!r}?" in caught.value.hint
+    await asynchronous.close()
+    assert project.requests == []
+
+
+async def awaited(result: Any) -> Any:
+    return await result if asyncio.iscoroutine(result) else result
+
+
+async def test_embed_refuses_mistyped_arguments_too(project: Project) -> None:
+    asynchronous = AsyncSupaLLM(await supabase.create_async_client("https://project.test", "key"))
+    for name, meant in (("tasks", "task"), ("dimension", "dimensions"), ("input", "texts")):
+        wrong: dict[str, Any] = {name: "x"}
+        for user in (SupaLLM(project.client()).for_user(token()), asynchronous.for_user(token())):
+            with pytest.raises(InvalidInputError, match=f"Did you mean '{meant}'?"):
+                await awaited(user.embed("Hello", **wrong))
+    await asynchronous.close()
+    assert project.requests == []
+
+
+def test_no_parameter_of_openai_counts_as_mistyped() -> None:
+    known = [*CompletionCreateParamsNonStreaming.__annotations__, *EmbeddingCreateParams.__annotations__]
+    others = {name: None for name in known if name not in ("messages", "model", "stream", "input")}
+    assert len(others) > 25
+    for name in others:
+        if name not in ("tools", "max_tokens", "temperature"):
+            chat_body("Hello", **{name: None})
+        if name != "dimensions":
+            embeddings_body("Hello", **{name: None})
+    assert chat_body("Hello", provider={"order": ["groq"]})["provider"] == {"order": ["groq"]}  # OpenRouter's
 
 
 WRONG: list[tuple[str, str, dict[str, Any]]] = [

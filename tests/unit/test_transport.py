@@ -102,6 +102,36 @@ def test_an_unknown_api_key_is_reported() -> None:
     assert failure(refuse).code == "api_key_refused"
 
 
+PAGE = "<!doctype html><title>Welcome</title>"
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [
+        (200, {"html": PAGE}),
+        (301, {"headers": {"location": "https://example.com/"}}),
+        (404, {"html": PAGE}),
+        (404, {"json": {"error": "not found"}}),
+        (405, {}),
+    ],
+)
+async def test_a_server_that_is_not_a_supabase_project_is_named(status: int, content: dict[str, Any]) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, **content)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    with pytest.raises(DatabaseError) as caught:
+        await AsyncDatabase(PROJECT, http).run(keys.list_keys(), TOKEN)
+    for error in (failure(answer), caught.value):
+        assert error.code == "project_url_invalid"
+        assert "SUPABASE_URL" in error.hint
+
+
+def test_a_web_page_is_never_the_success_of_a_call_without_a_result() -> None:
+    with pytest.raises(DatabaseError):
+        database(lambda _: httpx.Response(200, html=PAGE)).run(keys.remove_key("openai"), TOKEN)
+
+
 def test_a_key_is_the_whole_body() -> None:
     seen: list[Any] = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Self, TypeVar
 
 import httpx
@@ -24,6 +23,7 @@ from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
 from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
+from supa_llm.values.credentials import require_project_url, require_secret_key
 
 T = TypeVar("T")
 
@@ -56,7 +56,8 @@ class Admin(
         timeout: seconds that one call may take.
 
     Raises:
-        ConfigurationError: the URL or the key is invalid.
+        ConfigurationError: the URL is not a project's (code ``project_url_invalid``), or the key is not a
+            secret key (``secret_key_required``).
     """
 
     def __init__(self, url: str, secret_key: str, *, timeout: float = 30.0) -> None:
@@ -129,14 +130,11 @@ class AsyncAdmin(
 
 def _project(url: str, secret_key: str, timeout: float) -> Project:
     check(timeout=timeout)
-    if not re.match(r"https?://[^/\s]", url):
-        raise ConfigurationError(
-            "The project URL is invalid.",
-            hint="Use the full URL, such as https://<ref>.supabase.co.",
-        )
+    require_project_url(url)
     if not is_header_value(secret_key):
         raise ConfigurationError(
             "The secret key contains a character that no key has.",
             hint="Copy it again from the project's API settings.",
         )
+    require_secret_key(secret_key)
     return Project(f"{url.rstrip('/')}/rest/v1", secret_key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import json
 import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -19,6 +20,13 @@ from supa_llm.values.receipts import Attempt, Receipt
 from supa_llm.values.routes import Candidate
 from supa_llm.wire.assemble import Assembler
 from supa_llm.wire.base import Json, arguments_of
+
+#: Arguments of ``chat()`` and ``embed()``, for which other names are mistyped.
+_OF_CHAT = (
+    "prompt", "task", "model", "tools", "schema", "max_tokens", "temperature", "timeout", "attempt_timeout",
+)  # fmt: skip
+_OF_EMBED = ("texts", "task", "model", "dimensions", "timeout", "attempt_timeout")
+_SIMILAR = 0.75  # below it, parameters of providers would resemble these
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +312,7 @@ def chat_body(
             raise InvalidInputError(
                 f"{name!r} is not a parameter of the body; use the argument or the method of this name."
             )
+    _refuse_mistyped(parameters, _OF_CHAT, {"messages": "Did you mean 'prompt'?"})
     check(prompt=prompt, tools=tools, max_tokens=max_tokens, temperature=temperature)
     messages: Any = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     body: Json = {"messages": [dict(message) for message in messages], **parameters}
@@ -328,9 +337,28 @@ def embeddings_body(texts: str | Sequence[str], *, dimensions: int | None = None
     Raises:
         InvalidInputError: an argument is invalid; the message names it.
     """
+    _refuse_mistyped(parameters, _OF_EMBED, {"input": "Did you mean 'texts'?"})
     check(texts=texts, dimensions=dimensions)
     texts = [texts] if isinstance(texts, str) else list(texts)
     return {"input": texts, **({"dimensions": dimensions} if dimensions else {}), **parameters}
+
+
+def _refuse_mistyped(
+    parameters: Mapping[str, Any], arguments: Sequence[str], hints: Mapping[str, str]
+) -> None:
+    """Refuse a name that is probably meant to be one of ``arguments``; providers get all others.
+
+    Args:
+        hints: names that are refused although they resemble none.
+    """
+    for name, value in parameters.items():
+        hint = hints.get(name)
+        if name in ("provider", "providers") and not isinstance(value, Mapping):  # OpenRouter takes a mapping
+            hint = "Did you mean 'model'? It takes 'provider/model'."
+        elif similar := difflib.get_close_matches(name.lower(), arguments, 1, _SIMILAR):
+            hint = f"Did you mean {similar[0]!r}?"
+        if hint:
+            raise InvalidInputError(f"{name!r} is not an argument.", code="unknown_argument", hint=hint)
 
 
 def _response_format(schema: Any) -> Json:

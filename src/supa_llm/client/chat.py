@@ -78,7 +78,7 @@ class Chat(ABC):
             BadRequestError: the request is invalid, so it was not sent to another provider.
             TotalTimeoutError: ``timeout`` ran out.
             ProviderError: every candidate failed; ``receipt`` lists the attempts.
-            InvalidInputError: an argument is invalid.
+            InvalidInputError: an argument is invalid, or its name is mistyped (code ``unknown_argument``).
         """
         body = chat_body(
             prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters

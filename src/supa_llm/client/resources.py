@@ -26,6 +26,11 @@ from supa_llm.database.transport import AsyncDatabase, Database, Project, is_hea
 from supa_llm.engine import AsyncEngine, Engine, Limits, Retries, Timeouts
 from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
+from supa_llm.values.credentials import (
+    require_project_url,
+    require_publishable_key,
+    require_runtime_secret,
+)
 from supa_llm.values.secrets import Secret
 from supa_llm.values.settings import Settings
 
@@ -264,6 +269,10 @@ def _project(sb: supabase.Client | supabase.AsyncClient, runtime_secret: str | N
             "The runtime secret contains a character that no runtime secret has.",
             hint="Pass the secret exactly as it was printed when the runtime was registered.",
         )
+    if secret is not None:
+        require_runtime_secret(secret)
+    require_project_url(str(sb.supabase_url))
+    require_publishable_key(sb.supabase_key)
     return Project(
         rest_url=str(sb.rest_url),
         api_key=sb.supabase_key,

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
-import json
 import math
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from supabase_auth.errors import AuthRetryableError
 
 from supa_llm.client.forks import begin_in_children
 from supa_llm.errors import DatabaseUnavailableError, NotSignedInError, SupaLLMError
+from supa_llm.values.credentials import claims_of, require_access_token
 from supa_llm.values.secrets import Secret
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ class AccessToken:
             raise NotSignedInError("The access token is missing.", hint=_NOBODY)
         if text[:7].lower() == "bearer ":
             raise NotSignedInError("The access token is malformed.", hint='Pass it without "Bearer ".')
+        require_access_token(text)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
         claims = claims_of(text)
         owner, expires_at = claims.get("sub"), claims.get("exp")
@@ -229,13 +229,3 @@ def _required(identity: Identity | None, failure: SupaLLMError | None) -> Identi
     if identity is None:
         raise NotSignedInError("No user is signed in.", hint=_NOBODY)
     return identity
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    """The claims of a JWT, which only the database can verify; empty for any other text."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError):
-        return {}
-    return claims if isinstance(claims, dict) else {}

@@ -33,7 +33,7 @@ class SupaLLM(UserLLM):
     serves all users: see :meth:`for_user`. Threads may share it, and it changes nothing in ``sb``.
 
     Args:
-        sb: the app's client; a publishable key is enough.
+        sb: the app's client, with the project's publishable key.
         runtime_secret: secret that makes this process a runtime of the operator; None reads
             ``SUPA_LLM_RUNTIME_SECRET``.
         operator_keys: provider ID → the operator's own key. None reads ``SUPA_LLM_OPENAI_API_KEY`` or else
@@ -54,8 +54,9 @@ class SupaLLM(UserLLM):
             Several processes may share it. Unix only.
 
     Raises:
-        ConfigurationError: ``sb`` is an asynchronous client, the runtime secret is invalid, or the spool
-            cannot be written.
+        ConfigurationError: ``sb`` is an asynchronous client, or has a secret key (code
+            ``publishable_key_required``) or an invalid URL (``project_url_invalid``); the runtime secret is
+            invalid (``runtime_secret_invalid``), or the spool cannot be written.
     """
 
     def __init__(

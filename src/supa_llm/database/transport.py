@@ -26,6 +26,7 @@ from supa_llm.errors import (
     NotSignedInError,
     SupaLLMError,
 )
+from supa_llm.values.credentials import URL_HINT
 from supa_llm.values.secrets import Secret
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ _SIGN_IN = "Sign in again or pass a new access token."
 # the SQLSTATE classes of connection failures, deadlocks, exhausted resources and shutdown.
 _NOT_NOW = {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "502", "503", "504", "520", "57014"}
 _NOT_NOW_CLASSES = {"08", "40", "53", "57P"}
+# What other servers respond: a page, a redirect, or an unknown path. PostgREST's errors have its own codes,
+# and those of the gateway in front of it have a message.
+_NOT_THE_API = {"200", "301", "302", "303", "307", "308", "404", "405", "406", "410", "501"}
 #: Enough for a call that returns a key: one records, one returns the key, and one is spare in case another
 #: process replaces the key in between.
 _TRIES = 3
@@ -61,7 +65,7 @@ class Project:
 
     Attributes:
         rest_url: base URL of its data API, such as ``https://<ref>.supabase.co/rest/v1``.
-        api_key: its publishable (or anon) key; a secret key works on a server.
+        api_key: its publishable (or anon) key, or an administrator's secret key.
         runtime_secret: secret of this process if it is a runtime of the operator; else None.
     """
 
@@ -157,6 +161,8 @@ class AsyncDatabase:
 
 def parsed(call: Call[T], data: Any) -> T:
     """The response to ``call`` as a value."""
+    if isinstance(data, str) and data.lstrip().startswith("<"):  # a web page
+        raise _not_a_project(call)
     try:
         return call.parse(data)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
@@ -263,8 +269,20 @@ def _from_api(call: Call[Any], error: postgrest.APIError) -> SupaLLMError:
             f"The Supabase project is temporarily unable to serve {call.name} ({code}).",
             hint="Try again in a moment.",
         )
+    if code in _NOT_THE_API or not (code or message):
+        return _not_a_project(call)
     # Its message may quote an argument, which may be a key.
     return DatabaseError(
         f"The database failed to run {call.name} (error {code or 'unknown'}).",
-        hint="See the project's database log for details.",
+        hint="See the project's database log for details."
+        if len(code) > 3
+        else "Check the project's URL (SUPABASE_URL), then see the project's logs for details.",
+    )
+
+
+def _not_a_project(call: Call[Any]) -> DatabaseError:
+    return DatabaseError(
+        f"The response to {call.name} is not that of a Supabase project.",
+        code="project_url_invalid",
+        hint=f"{URL_HINT} If it is correct, check the proxies on the way to the project.",
     )

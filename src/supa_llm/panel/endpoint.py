@@ -23,6 +23,11 @@ from supa_llm.client.session import AccessToken
 from supa_llm.database import key_checks, routes
 from supa_llm.database.transport import AsyncDatabase, Project
 from supa_llm.errors import InvalidInputError, NotFoundError, NotSignedInError, SupaLLMError
+from supa_llm.values.credentials import (
+    require_project_url,
+    require_publishable_key,
+    require_runtime_secret,
+)
 from supa_llm.values.secrets import Secret
 
 #: Enough for any key and for any change of a user's settings.
@@ -55,8 +60,15 @@ def panel_endpoint(
         operator_keys: provider ID → key; None reads the environment (``SUPA_LLM_OPENAI_API_KEY``, …).
         origins: origins of pages on other hosts that may call it, such as ``https://app.example.com``.
         http_client: HTTP client for providers, with proxies or certificates; the app closes it.
+
+    Raises:
+        ConfigurationError: the URL, the key or the runtime secret is not what belongs in its place.
     """
     secret = runtime_secret or os.environ.get("SUPA_LLM_RUNTIME_SECRET") or None
+    require_project_url(url)
+    require_publishable_key(publishable_key, "The publishable key")
+    if secret:
+        require_runtime_secret(secret)
     project = Project(f"{url.rstrip('/')}/rest/v1", publishable_key, Secret(secret) if secret else None)
     offered = OperatorKeys(operator_keys).providers if secret else ()
     # Plain http is only for providers on this machine, and a proxy could read their keys.
