@@ -108,6 +108,7 @@ def report(
         found = admin.get_usage(**span, by=dimensions, bucket=bucket, order=chosen, limit=limit)
         over_time = admin.get_usage(**span, by=dimensions, bucket="day", limit=10_000) if curves else []
         total = admin.get_usage(**span, by=[], bucket=None)
+        refused = admin.list_refusals(_day(since), _day(until), user_id=span["user_id"])
         emails = (
             names(admin, (line.user_id for line in found)) if "user" in dimensions and not as_json else {}
         )
@@ -123,6 +124,38 @@ def report(
         _show_missing(total[0])
     else:
         typer.echo("No usage in this period.")
+    if refused and not as_json:
+        count = counted(sum(it.refusals for it in refused), "request")
+        typer.echo(f"{count} refused before reaching a provider. See why: supa-llm usage refusals")
+
+
+@app.command()
+def refusals(
+    since: FirstDay = None,
+    until: LastDay = None,
+    user: OneUser = None,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Count the requests that were refused before they reached a provider, by error code.
+
+    The app's servers report them in the background, usually within a minute. 30 days are kept.
+    """
+    first, last = _day(since), _day(until)
+    _in_order(first, last)
+    with administrator(url, directory) as admin:
+        found = admin.list_refusals(first, last, user_id=optional_user_id(admin, user))
+    if as_json:
+        print_json([asdict(it) for it in found])
+    elif found:
+        rows = [
+            (it.code, f"{it.refusals:,}", f"{it.users:,}", f"{it.last_at:%Y-%m-%d %H:%M}") for it in found
+        ]
+        print_table(("error", "requests", "users", "last (UTC)"), rows, right=("requests", "users"))
+        typer.echo("docs/errors.md explains each error.")
+    else:
+        typer.echo("No refused requests in this period.")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from uuid import UUID
 
 import typer
 
+from supa_llm.errors import SupaLLMError
 from supa_llm_cli.amounts import counted
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.people import TheUser, user_id
@@ -24,7 +25,7 @@ from supa_llm_cli.quotas import print_quotas
 from supa_llm_cli.tables import as_json_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from supa_llm import Admin, Route, User, UserDetails
+    from supa_llm import Admin, Refusal, Route, User, UserDetails
 
 app = typer.Typer(
     name="users",
@@ -66,12 +67,14 @@ def list_(
 
 @app.command()
 def show(user: TheUser, url: Url = None, directory: Directory = HOME, as_json: AsJson = False) -> None:
-    """Show a user's settings, keys, quotas and last errors. Keys are never shown."""
+    """Show a user's settings, keys, quotas, last errors and refused requests. Keys are never shown."""
     with administrator(url, directory) as admin:
         found = admin.get_user(user_id(admin, user))
         quotas = admin.list_quotas(found.id)
+        refusals = admin.list_refusals(user_id=found.id)
     if as_json:
-        print_json({**asdict(found), "quotas": [asdict(it) for it in quotas]})
+        more = {"quotas": [*map(asdict, quotas)], "refusals": [*map(asdict, refusals)]}
+        print_json({**asdict(found), **more})
         return
     _print_user(found)
     if found.keys:
@@ -94,6 +97,7 @@ def show(user: TheUser, url: Url = None, directory: Directory = HOME, as_json: A
             for it in found.errors
         ]
         print_table(("time (UTC)", "model", "task", "key", "error"), errors)
+    _print_refusals(refusals)
 
 
 @app.command()
@@ -118,7 +122,8 @@ def explain(
     directory: Directory = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Show the route of a user's request through your server, and which providers are skipped and why.
+    """Show the route of a user's request through your server, which providers are skipped and why, and the
+    user's refused requests.
 
     Exits with 1 if no provider can serve the request.
     """
@@ -126,13 +131,21 @@ def explain(
 
     providers = OperatorKeys().providers if operator_keys is None else _listed(operator_keys)
     with administrator(url, directory) as admin:
-        route = admin.explain_user_route(
-            user_id(admin, user), task, model=model, needs=_listed(needs), operator_providers=providers
-        )
+        chosen = user_id(admin, user)
+        refusals = admin.list_refusals(user_id=chosen)
+        try:
+            route = admin.explain_user_route(
+                chosen, task, model=model, needs=_listed(needs), operator_providers=providers
+            )
+        except SupaLLMError:
+            if not as_json:
+                _print_refusals(refusals)
+            raise
     if as_json:
-        print_json(_route(route))
+        print_json({**_route(route), "refusals": [asdict(it) for it in refusals]})
     else:
         _print_route(route)
+        _print_refusals(refusals)
     if not route.candidates:
         raise typer.Exit(1)
 
@@ -170,7 +183,9 @@ def export(
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
-    """Export all of a user's data as JSON: settings, key hints, quotas, prices, alerts, audit log, usage."""
+    """Export all of a user's data as JSON: settings, key hints, quotas, prices, alerts, audit log, refusals,
+    usage.
+    """
     with administrator(url, directory) as admin:
         found = admin.get_user(user_id(admin, user))
         if str(file) == "-":
@@ -259,6 +274,13 @@ def _print_route(route: Route) -> None:
         print_table(("provider", "key of", "reason", "message"), skipped)
 
 
+def _print_refusals(refusals: Sequence[Refusal]) -> None:
+    if refusals:
+        typer.echo("\nRefused requests of the last 30 days")
+        rows = [(_time(it.last_at), it.code, f"{it.refusals:,}") for it in refusals]
+        print_table(("last (UTC)", "error", "requests"), rows, right=("requests",))
+
+
 def _route(route: Route) -> dict[str, Any]:
     fields = ("provider", "model", "reason", "key_source", "key_id", "key_hint", "metered")
     return {
@@ -273,6 +295,7 @@ def _export(admin: Admin, user: UserDetails) -> Iterator[tuple[str, Iterable[Any
     """Yield the arrays of an export. Long ones are read while they are written."""
     yield "quotas", (asdict(it) for it in admin.list_quotas(user.id) if it.user_id == user.id)
     yield "audit_log", map(asdict, _audit_log(admin, user.id))
+    yield "refusals", map(asdict, admin.list_refusals(user_id=user.id))
     yield "usage_events", map(asdict, admin.list_usage_events(user_id=user.id))
 
 

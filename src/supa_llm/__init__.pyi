@@ -40,6 +40,7 @@ from supa_llm.values.recalculations import Recalculation as Recalculation
 from supa_llm.values.receipts import Attempt as Attempt
 from supa_llm.values.receipts import Receipt as Receipt
 from supa_llm.values.receipts import Usage as Usage
+from supa_llm.values.refusals import Refusal as Refusal
 from supa_llm.values.requests import RecordedAttempt as RecordedAttempt
 from supa_llm.values.requests import RecordedRequest as RecordedRequest
 from supa_llm.values.routes import Candidate as Candidate

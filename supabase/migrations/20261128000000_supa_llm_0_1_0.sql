@@ -6449,7 +6449,7 @@ begin
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
-    'Set a price for the model, or set the quota''s unpriced to allow.'
+    'Set a price for the model, request another one, or set the quota''s unpriced to allow.'
   );
 end
 $$;
@@ -7545,7 +7545,9 @@ resolve_llm_route() reserved for. Errors: not_signed_in, runtime_unknown, invali
 --   7. a clear error that says what the user can do
 --
 -- Providers that a user has not ordered follow the task's order in the catalog, then the catalog's own order.
--- Embeddings of a requested model are never made by another model, because their vectors would not be comparable.
+-- A requested model that is skipped gives way to the others, with two exceptions. Embeddings are never made by another
+-- model, because their vectors would not be comparable. And a requested model that has no price under an enforced quota
+-- of cost is refused, because the operator, who can set the price, would otherwise not notice.
 -- A provider that the user or the operator disabled is never on a route, even if it is requested. A task override with
 -- fallbacks of its own, even an empty list, is closed: no other provider is tried for that task. With fallbacks off,
 -- only the first candidate stays, and if 1, 2 or 3 names a provider, it is that provider's.
@@ -7939,6 +7941,8 @@ as $$
     )
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
+    when 'requested_model_unpriced'
+      then p_line.name || ' would answer with another model than the requested one, which has no price.'
     when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
@@ -7997,6 +8001,7 @@ declare
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
   v_lines llm_private.route_line[];
+  v_unpriced boolean := false;
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r);
@@ -8020,6 +8025,11 @@ begin
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
+        v_unpriced := v_unpriced or v_lines[i].reason = 'requested' and v_lines[i].skipped = 'model_unpriced';
+        -- As in reserve_route().
+        if v_unpriced and v_lines[i].skipped is null and v_lines[i].reason <> 'requested' then
+          v_lines[i].skipped := 'requested_model_unpriced';
+        end if;
       end if;
     end loop;
   end if;
@@ -8159,12 +8169,17 @@ declare
   v_candidate record;
   v_weighed llm_private.weighed_attempt;
   v_refusal jsonb;
+  v_unpriced jsonb;
   v_reserved llm_private.reserved_route := row(0, null, null);
 begin
   for v_candidate in
     select c.* from json_to_recordset(p_candidates)
-    as c (provider text, model text, key_source text, metered boolean)
+    as c (provider text, model text, key_source text, metered boolean, reason text)
   loop
+    if v_unpriced is not null and v_candidate.reason <> 'requested' then
+      v_reserved.refused := v_reserved.refused + 1;
+      continue;
+    end if;
     -- A candidate that no quota counts needs no reservation.
     if v_candidate.metered is not true then
       return v_reserved;
@@ -8196,15 +8211,24 @@ begin
     then
       v_refusal := v_weighed.refusal;
     end if;
+    if v_candidate.reason = 'requested' and v_weighed.refusal ->> 'reason' = 'model_unpriced' then
+      v_unpriced := v_weighed.refusal || jsonb_build_object(
+        'message', format(
+          'The requested model %s/%s has no price. %s', v_candidate.provider, v_candidate.model,
+          v_weighed.refusal ->> 'message'
+        )
+      );
+    end if;
   end loop;
-  perform llm_private.refuse(v_refusal);
+  perform llm_private.refuse(coalesce(v_unpriced, v_refusal));
   return null;
 end
 $$;
 
 comment on function llm_private.reserve_route is
-'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, request_too_large.';
+'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. After a requested model
+without a price, only further providers of the requested model are allowed.
+Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
@@ -8477,6 +8501,170 @@ comment on function public.explain_llm_route is
 candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model; with p_changes also
 invalid_setting and unknown_setting.';
+
+-- 78_refusals.sql
+
+-- Refusals: how often a user's requests were refused before they reached a provider, and why.
+--
+-- The function that refuses a request cannot record that, because its transaction rolls back with the error. The client
+-- reports refusals afterwards, in the background, under the user's own access token. A report is a count for each error
+-- code of a closed list. So it holds no text, a user has at most one row per code and day, and users can only change
+-- what is shown about themselves. What a client has not reported when it ends is lost.
+
+create table llm_private.refusals (
+  user_id uuid not null references auth.users (id) on delete cascade,
+  day date not null,
+  code text not null,
+  refusals integer not null,
+  last_at timestamptz not null,
+  primary key (user_id, day, code)
+);
+
+create index refusals_day on llm_private.refusals (day);
+
+comment on table llm_private.refusals is
+'How many requests of a user were refused on a day (UTC) before they reached a provider, by error code, as the clients
+report it. Maintenance keeps 30 days.';
+
+alter table llm_private.refusals enable row level security;
+
+create type public.llm_refusal as (
+  code text,
+  refusals bigint,
+  users bigint,
+  last_at timestamptz
+);
+
+comment on type public.llm_refusal is
+'How many requests of how many users were refused with an error code, and when one was reported last.';
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.refusal_codes()
+returns text[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return '{
+    account_banned,account_suspended,context_too_long,invalid_argument,key_unreadable,keys_rate_limited,
+    master_key_missing,model_unpriced,no_candidate,no_usable_key,quota_exceeded,request_too_large,runtime_required,
+    runtime_unknown,session_ended,total_timeout,unknown_model,unknown_provider,unsupported_request
+  }'::text[];
+end
+$$;
+
+comment on function llm_private.refusal_codes is 'The error codes that a client can report.';
+
+create function llm_private.check_counts(p_name text, p_counts jsonb, p_allowed text[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.check_size(p_name, p_counts, 4);
+  perform llm_private.check_value(
+    'invalid_argument', jsonb_typeof(p_counts) = 'object', p_name, 'an object with a count for each name'
+  );
+  perform llm_private.check_value(
+    'invalid_argument',
+    not exists (
+      select from jsonb_each(p_counts) as c
+      where
+        c.key <> all(p_allowed) or jsonb_typeof(c.value) <> 'number'
+        or c.value::text !~ '^[1-9][0-9]{0,5}$'
+    ),
+    p_name, 'counts from 1 to 999999 for ' || array_to_string(p_allowed, ', ')
+  );
+end
+$$;
+
+comment on function llm_private.check_counts is
+'Error invalid_argument unless p_counts is an object with a count for some of the allowed names.';
+
+create function llm_private.record_refusals(p_refusals jsonb)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Not require_session(), because it refuses the suspended accounts whose refusals this counts.
+  v_user constant uuid := llm_private.require_user();
+begin
+  perform llm_private.require_plain_call('record_llm_refusals');
+  perform llm_private.check_counts('p_refusals', p_refusals, llm_private.refusal_codes());
+  insert into llm_private.refusals as r (user_id, day, code, refusals, last_at)
+  select v_user, (now() at time zone 'UTC')::date, c.key, c.value::integer, now()
+  from jsonb_each(p_refusals) as c
+  -- The order in which rows are locked.
+  order by c.key
+  on conflict (user_id, day, code) do update set
+    refusals = least(r.refusals + excluded.refusals, 999999), last_at = excluded.last_at;
+end
+$$;
+
+comment on function llm_private.record_refusals is 'See record_llm_refusals().';
+
+create function llm_private.list_refusals(p_since date, p_until date, p_user_id uuid)
+returns setof public.llm_refusal
+language plpgsql
+stable
+security definer
+rows 20
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+begin
+  return query
+  select r.code, sum(r.refusals), count(distinct r.user_id), max(r.last_at)
+  from llm_private.refusals as r
+  where
+    (v_owner = llm_private.operator_id() and p_user_id is null
+      or r.user_id = case when v_owner = llm_private.operator_id() then p_user_id else v_owner end)
+    and (p_since is null or r.day >= p_since)
+    and (p_until is null or r.day <= p_until)
+  group by r.code
+  order by max(r.last_at) desc, r.code;
+end
+$$;
+
+comment on function llm_private.list_refusals is 'See list_llm_refusals().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.record_llm_refusals(p_refusals jsonb)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.record_refusals(p_refusals)
+$$;
+
+comment on function public.record_llm_refusals is
+'Count requests of the caller that were refused before they reached a provider: {"no_usable_key": 2}, with error codes
+that resolve_llm_route() and the client raise. Errors: not_signed_in, invalid_argument.';
+
+create function public.list_llm_refusals(
+  p_since date default null, p_until date default null, p_user_id uuid default null
+)
+returns setof public.llm_refusal
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select * from llm_private.list_refusals(p_since, p_until, p_user_id)
+$$;
+
+comment on function public.list_llm_refusals is
+'How many of the caller''s requests were refused before they reached a provider on the days (UTC) from p_since to p_until,
+by error code, as clients report it; the last reported first. 30 days are kept. For administrators: those of p_user_id
+or, without it, of all users. Error not_signed_in.';
 
 -- 80_recording.sql
 
@@ -9278,6 +9466,27 @@ $$;
 comment on function llm_private.count_refused is
 'Count the refused events among these answers. See list_llm_problems().';
 
+create function llm_private.count_dropped(p_recorder uuid, p_dropped jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.check_counts(
+    'p_dropped', p_dropped, '{database_unavailable,failed,queue_full,refused,token_refused}'
+  );
+  insert into llm_private.dropped_events as d (recorder, day, reason, events)
+  select p_recorder, (now() at time zone 'UTC')::date, c.key, c.value::integer
+  from jsonb_each(p_dropped) as c
+  order by c.key
+  on conflict (recorder, day, reason) do update set events = least(d.events + excluded.events, 999999);
+end
+$$;
+
+comment on function llm_private.count_dropped is
+'Count the events that a client dropped, by reason. See list_llm_problems(). Error invalid_argument.';
+
 create function llm_private.record_events_singly(p_events json, p_user uuid, p_runtime uuid)
 returns json
 language plpgsql
@@ -9316,7 +9525,7 @@ $$;
 comment on function llm_private.record_events_singly is
 'Record events one by one, so that an event that is refused fails no other. Returns an array with the status of each.';
 
-create function llm_private.record_batch(p_events json)
+create function llm_private.record_batch(p_events json, p_dropped jsonb)
 returns json
 language plpgsql
 volatile
@@ -9339,6 +9548,9 @@ begin
     'invalid_argument', json_array_length(p_events) <= 500 and octet_length(p_events::text) <= 1000000, 'p_events',
     'an array of at most 500 events and 1 MB'
   );
+  if p_dropped is not null then
+    perform llm_private.count_dropped(coalesce(v_runtime, v_user), p_dropped);
+  end if;
   if json_array_length(p_events) = 0 then
     return '[]'::json;
   end if;
@@ -9408,14 +9620,14 @@ Only runtimes record the use of keys of the operator or a team. Beyond the opera
 tasks are recorded as (other).
 Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
 
-create function public.record_llm_usage_batch(p_events json)
+create function public.record_llm_usage_batch(p_events json, p_dropped jsonb default null)
 returns json
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return llm_private.record_batch(p_events);
+  return llm_private.record_batch(p_events, p_dropped);
 end
 $$;
 
@@ -9424,7 +9636,8 @@ comment on function public.record_llm_usage_batch is
 ignored_limit: a limit of output tokens that the provider exceeded, for an alert. A runtime records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
 event can be recorded up to a day after the route was resolved, also if the token has expired or the runtime was revoked
 meanwhile. Without tickets, the events are the caller''s own. {"request_id": …, "release": true} frees what is reserved
-for a request that does not run, and with "requests", only for so many requests.
+for a request that does not run, and with "requests", only for so many requests. p_dropped: how many events the client
+has dropped since its last call, by reason: database_unavailable, failed, queue_full, refused or token_refused.
 Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
 "refused" with code and message. An event that is refused fails no other.
 Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, ticket_invalid and
@@ -10682,6 +10895,7 @@ begin
       ('quota_counters', 'llm_private.quota_counters', 'owner'),
       ('adjustments', 'public.llm_usage_adjustments', 'user_id'),
       ('alerts', 'public.llm_alerts', 'user_id'),
+      ('refusals', 'llm_private.refusals', 'user_id'),
       ('prices', 'public.llm_prices', 'user_id'),
       ('key_checks', 'llm_private.key_checks', 'user_id'),
       ('keys', 'public.llm_keys', 'user_id'),
@@ -10976,6 +11190,8 @@ begin
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
   delete from llm_private.refused_events where day < (now() at time zone 'UTC')::date - 30;
+  delete from llm_private.dropped_events where day < (now() at time zone 'UTC')::date - 30;
+  delete from llm_private.refusals where day < (now() at time zone 'UTC')::date - 30;
   update llm_private.installation set maintained_at = now();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
     perform llm_private.audit_operator(
@@ -11174,8 +11390,21 @@ create table llm_private.refused_events (
 comment on table llm_private.refused_events is
 'How many events of a runtime or user were refused on a day (UTC), by error code. Maintenance keeps 30 days.';
 
+create table llm_private.dropped_events (
+  recorder uuid not null,
+  day date not null,
+  reason text not null,
+  events integer not null,
+  primary key (recorder, day, reason)
+);
+
+comment on table llm_private.dropped_events is
+'How many events the clients of a runtime or user dropped before a day''s (UTC) calls, by reason, as they report it.
+Maintenance keeps 30 days.';
+
 alter table llm_private.installation enable row level security;
 alter table llm_private.refused_events enable row level security;
+alter table llm_private.dropped_events enable row level security;
 
 create type public.llm_problem as (
   code text,
@@ -11579,11 +11808,43 @@ begin
   where r.day > current_date - 7
   group by r.code
   order by sum(r.events) desc;
+  return query
+  select
+    'usage_dropped', 'warning', 'reason ' || d.reason,
+    format('Clients dropped %s usage events of the last 7 days, which are not counted.', sum(d.events)),
+    case d.reason
+      when 'database_unavailable' then 'They could not reach the project. Keep events on disk: see usage_spool in docs/client.md.'
+      when 'queue_full' then 'The project was too slow or unavailable. See the log of the app''s server.'
+      when 'token_refused' then 'The users'' access tokens had expired. Give the app''s server a runtime secret.'
+      else 'See the warnings of the logger supa_llm in the log of the app''s server.'
+    end
+  from llm_private.dropped_events as d
+  where d.day > current_date - 7
+  group by d.reason
+  order by sum(d.events) desc;
+  return query
+  select
+    'requests_refused', 'warning', 'error ' || r.code,
+    format(
+      'Clients report that %s requests of %s users were refused with it in the last 7 days.',
+      sum(r.refusals), count(distinct r.user_id)
+    ),
+    case r.code
+      when 'model_unpriced' then 'Set prices for the models that your users request: supa-llm prices sync or supa-llm prices set.'
+      else 'See docs/errors.md for the error.'
+    end
+  from llm_private.refusals as r
+  -- Those that only the operator can resolve.
+  where
+    r.day > current_date - 7
+    and r.code in ('key_unreadable', 'master_key_missing', 'model_unpriced', 'runtime_required', 'runtime_unknown')
+  group by r.code
+  order by sum(r.refusals) desc;
 end
 $$;
 
 comment on function llm_private.operation_problems is
-'Overdue maintenance, a missing runtime, missing prices and refused usage.';
+'Overdue maintenance, a missing runtime, missing prices, refused or dropped usage, and refused requests.';
 
 create function llm_private.list_problems()
 returns setof public.llm_problem
@@ -11685,7 +11946,7 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
-public.get_llm_usage,
+public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
 public.get_llm_version
@@ -11783,6 +12044,13 @@ grant execute on function llm_private.set_user_group to service_role;
 
 grant execute on function public.resolve_llm_route, public.explain_llm_route to authenticated;
 grant execute on function llm_private.explain_route, llm_private.resolve_route to authenticated;
+
+-- Refusals ------------------------------------------------------------------------------------------------------------
+
+grant execute on function public.record_llm_refusals to authenticated;
+grant execute on function llm_private.record_refusals to authenticated;
+grant execute on function public.list_llm_refusals to authenticated, service_role;
+grant execute on function llm_private.list_refusals to authenticated, service_role;
 
 -- Usage ---------------------------------------------------------------------------------------------------------------
 
@@ -11888,12 +12156,12 @@ select llm_private.note_installation(
     'end_llm_price', 'sync_llm_prices', 'list_llm_models', 'get_llm_settings', 'set_llm_settings', 'list_llm_keys',
     'set_llm_key', 'remove_llm_key', 'reveal_llm_key', 'begin_llm_key_check', 'record_llm_key_check',
     'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt',
-    'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'record_llm_usage', 'record_llm_usage_batch',
-    'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast',
-    'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended',
-    'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
-    'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
-    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_user',
-    'llm_problem'
+    'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'record_llm_refusals', 'list_llm_refusals',
+    'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests',
+    'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users', 'get_llm_user',
+    'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
+    'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers',
+    'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings',
+    'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
   ]
 );

@@ -819,7 +819,7 @@ begin
   end if;
   perform llm_private.fail(
     422, 'model_unpriced', p_refusal ->> 'message',
-    'Set a price for the model, or set the quota''s unpriced to allow.'
+    'Set a price for the model, request another one, or set the quota''s unpriced to allow.'
   );
 end
 $$;

@@ -10,7 +10,9 @@
 --   7. a clear error that says what the user can do
 --
 -- Providers that a user has not ordered follow the task's order in the catalog, then the catalog's own order.
--- Embeddings of a requested model are never made by another model, because their vectors would not be comparable.
+-- A requested model that is skipped gives way to the others, with two exceptions. Embeddings are never made by another
+-- model, because their vectors would not be comparable. And a requested model that has no price under an enforced quota
+-- of cost is refused, because the operator, who can set the price, would otherwise not notice.
 -- A provider that the user or the operator disabled is never on a route, even if it is requested. A task override with
 -- fallbacks of its own, even an empty list, is closed: no other provider is tried for that task. With fallbacks off,
 -- only the first candidate stays, and if 1, 2 or 3 names a provider, it is that provider's.
@@ -404,6 +406,8 @@ as $$
     )
     when 'quota_exceeded' then p_line.quota ->> 'message'
     when 'model_unpriced' then p_line.quota ->> 'message'
+    when 'requested_model_unpriced'
+      then p_line.name || ' would answer with another model than the requested one, which has no price.'
     when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
@@ -462,6 +466,7 @@ declare
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
   v_lines llm_private.route_line[];
+  v_unpriced boolean := false;
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
   v_lines := array(select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r);
@@ -485,6 +490,11 @@ begin
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
+        v_unpriced := v_unpriced or v_lines[i].reason = 'requested' and v_lines[i].skipped = 'model_unpriced';
+        -- As in reserve_route().
+        if v_unpriced and v_lines[i].skipped is null and v_lines[i].reason <> 'requested' then
+          v_lines[i].skipped := 'requested_model_unpriced';
+        end if;
       end if;
     end loop;
   end if;
@@ -624,12 +634,17 @@ declare
   v_candidate record;
   v_weighed llm_private.weighed_attempt;
   v_refusal jsonb;
+  v_unpriced jsonb;
   v_reserved llm_private.reserved_route := row(0, null, null);
 begin
   for v_candidate in
     select c.* from json_to_recordset(p_candidates)
-    as c (provider text, model text, key_source text, metered boolean)
+    as c (provider text, model text, key_source text, metered boolean, reason text)
   loop
+    if v_unpriced is not null and v_candidate.reason <> 'requested' then
+      v_reserved.refused := v_reserved.refused + 1;
+      continue;
+    end if;
     -- A candidate that no quota counts needs no reservation.
     if v_candidate.metered is not true then
       return v_reserved;
@@ -661,15 +676,24 @@ begin
     then
       v_refusal := v_weighed.refusal;
     end if;
+    if v_candidate.reason = 'requested' and v_weighed.refusal ->> 'reason' = 'model_unpriced' then
+      v_unpriced := v_weighed.refusal || jsonb_build_object(
+        'message', format(
+          'The requested model %s/%s has no price. %s', v_candidate.provider, v_candidate.model,
+          v_weighed.refusal ->> 'message'
+        )
+      );
+    end if;
   end loop;
-  perform llm_private.refuse(v_refusal);
+  perform llm_private.refuse(coalesce(v_unpriced, v_refusal));
   return null;
 end
 $$;
 
 comment on function llm_private.reserve_route is
-'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. Errors: quota_exceeded,
-model_unpriced, request_too_large.';
+'Reserve for the first candidate that the user''s quotas allow, unless none of them counts it. After a requested model
+without a price, only further providers of the requested model are allowed.
+Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
   p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]

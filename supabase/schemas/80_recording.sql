@@ -796,6 +796,27 @@ $$;
 comment on function llm_private.count_refused is
 'Count the refused events among these answers. See list_llm_problems().';
 
+create function llm_private.count_dropped(p_recorder uuid, p_dropped jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.check_counts(
+    'p_dropped', p_dropped, '{database_unavailable,failed,queue_full,refused,token_refused}'
+  );
+  insert into llm_private.dropped_events as d (recorder, day, reason, events)
+  select p_recorder, (now() at time zone 'UTC')::date, c.key, c.value::integer
+  from jsonb_each(p_dropped) as c
+  order by c.key
+  on conflict (recorder, day, reason) do update set events = least(d.events + excluded.events, 999999);
+end
+$$;
+
+comment on function llm_private.count_dropped is
+'Count the events that a client dropped, by reason. See list_llm_problems(). Error invalid_argument.';
+
 create function llm_private.record_events_singly(p_events json, p_user uuid, p_runtime uuid)
 returns json
 language plpgsql
@@ -834,7 +855,7 @@ $$;
 comment on function llm_private.record_events_singly is
 'Record events one by one, so that an event that is refused fails no other. Returns an array with the status of each.';
 
-create function llm_private.record_batch(p_events json)
+create function llm_private.record_batch(p_events json, p_dropped jsonb)
 returns json
 language plpgsql
 volatile
@@ -857,6 +878,9 @@ begin
     'invalid_argument', json_array_length(p_events) <= 500 and octet_length(p_events::text) <= 1000000, 'p_events',
     'an array of at most 500 events and 1 MB'
   );
+  if p_dropped is not null then
+    perform llm_private.count_dropped(coalesce(v_runtime, v_user), p_dropped);
+  end if;
   if json_array_length(p_events) = 0 then
     return '[]'::json;
   end if;
@@ -926,14 +950,14 @@ Only runtimes record the use of keys of the operator or a team. Beyond the opera
 tasks are recorded as (other).
 Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
 
-create function public.record_llm_usage_batch(p_events json)
+create function public.record_llm_usage_batch(p_events json, p_dropped jsonb default null)
 returns json
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return llm_private.record_batch(p_events);
+  return llm_private.record_batch(p_events, p_dropped);
 end
 $$;
 
@@ -942,7 +966,8 @@ comment on function public.record_llm_usage_batch is
 ignored_limit: a limit of output tokens that the provider exceeded, for an alert. A runtime records for many users: each event has the ticket that came with the route, and no access token is needed, so that an
 event can be recorded up to a day after the route was resolved, also if the token has expired or the runtime was revoked
 meanwhile. Without tickets, the events are the caller''s own. {"request_id": …, "release": true} frees what is reserved
-for a request that does not run, and with "requests", only for so many requests.
+for a request that does not run, and with "requests", only for so many requests. p_dropped: how many events the client
+has dropped since its last call, by reason: database_unavailable, failed, queue_full, refused or token_refused.
 Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
 "refused" with code and message. An event that is refused fails no other.
 Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, ticket_invalid and

@@ -226,6 +226,7 @@ begin
       ('quota_counters', 'llm_private.quota_counters', 'owner'),
       ('adjustments', 'public.llm_usage_adjustments', 'user_id'),
       ('alerts', 'public.llm_alerts', 'user_id'),
+      ('refusals', 'llm_private.refusals', 'user_id'),
       ('prices', 'public.llm_prices', 'user_id'),
       ('key_checks', 'llm_private.key_checks', 'user_id'),
       ('keys', 'public.llm_keys', 'user_id'),

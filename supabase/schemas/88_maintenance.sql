@@ -137,6 +137,8 @@ begin
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
   delete from llm_private.refused_events where day < (now() at time zone 'UTC')::date - 30;
+  delete from llm_private.dropped_events where day < (now() at time zone 'UTC')::date - 30;
+  delete from llm_private.refusals where day < (now() at time zone 'UTC')::date - 30;
   update llm_private.installation set maintained_at = now();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
     perform llm_private.audit_operator(

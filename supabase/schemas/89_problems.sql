@@ -29,8 +29,21 @@ create table llm_private.refused_events (
 comment on table llm_private.refused_events is
 'How many events of a runtime or user were refused on a day (UTC), by error code. Maintenance keeps 30 days.';
 
+create table llm_private.dropped_events (
+  recorder uuid not null,
+  day date not null,
+  reason text not null,
+  events integer not null,
+  primary key (recorder, day, reason)
+);
+
+comment on table llm_private.dropped_events is
+'How many events the clients of a runtime or user dropped before a day''s (UTC) calls, by reason, as they report it.
+Maintenance keeps 30 days.';
+
 alter table llm_private.installation enable row level security;
 alter table llm_private.refused_events enable row level security;
+alter table llm_private.dropped_events enable row level security;
 
 create type public.llm_problem as (
   code text,
@@ -434,11 +447,43 @@ begin
   where r.day > current_date - 7
   group by r.code
   order by sum(r.events) desc;
+  return query
+  select
+    'usage_dropped', 'warning', 'reason ' || d.reason,
+    format('Clients dropped %s usage events of the last 7 days, which are not counted.', sum(d.events)),
+    case d.reason
+      when 'database_unavailable' then 'They could not reach the project. Keep events on disk: see usage_spool in docs/client.md.'
+      when 'queue_full' then 'The project was too slow or unavailable. See the log of the app''s server.'
+      when 'token_refused' then 'The users'' access tokens had expired. Give the app''s server a runtime secret.'
+      else 'See the warnings of the logger supa_llm in the log of the app''s server.'
+    end
+  from llm_private.dropped_events as d
+  where d.day > current_date - 7
+  group by d.reason
+  order by sum(d.events) desc;
+  return query
+  select
+    'requests_refused', 'warning', 'error ' || r.code,
+    format(
+      'Clients report that %s requests of %s users were refused with it in the last 7 days.',
+      sum(r.refusals), count(distinct r.user_id)
+    ),
+    case r.code
+      when 'model_unpriced' then 'Set prices for the models that your users request: supa-llm prices sync or supa-llm prices set.'
+      else 'See docs/errors.md for the error.'
+    end
+  from llm_private.refusals as r
+  -- Those that only the operator can resolve.
+  where
+    r.day > current_date - 7
+    and r.code in ('key_unreadable', 'master_key_missing', 'model_unpriced', 'runtime_required', 'runtime_unknown')
+  group by r.code
+  order by sum(r.refusals) desc;
 end
 $$;
 
 comment on function llm_private.operation_problems is
-'Overdue maintenance, a missing runtime, missing prices and refused usage.';
+'Overdue maintenance, a missing runtime, missing prices, refused or dropped usage, and refused requests.';
 
 create function llm_private.list_problems()
 returns setof public.llm_problem

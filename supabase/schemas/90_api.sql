@@ -38,7 +38,7 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
-public.get_llm_usage,
+public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
 public.get_llm_version
@@ -136,6 +136,13 @@ grant execute on function llm_private.set_user_group to service_role;
 
 grant execute on function public.resolve_llm_route, public.explain_llm_route to authenticated;
 grant execute on function llm_private.explain_route, llm_private.resolve_route to authenticated;
+
+-- Refusals ------------------------------------------------------------------------------------------------------------
+
+grant execute on function public.record_llm_refusals to authenticated;
+grant execute on function llm_private.record_refusals to authenticated;
+grant execute on function public.list_llm_refusals to authenticated, service_role;
+grant execute on function llm_private.list_refusals to authenticated, service_role;
 
 -- Usage ---------------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,31 @@ def test_a_user_is_found_by_email_address_and_shown_without_a_key(supa_llm: Cli,
     assert key not in done.stdout + json.dumps(shown)
 
 
+def test_refused_requests_are_shown_for_a_user_and_for_all(supa_llm: Cli, user: User) -> None:
+    user.rpc("record_llm_refusals", p_refusals={"no_usable_key": 12, "quota_exceeded": 1})
+    shown = supa_llm("users", "show", user.email).stdout
+    assert "Refused requests of the last 30 days" in shown
+    assert any(line.split()[2:] == ["no_usable_key", "12"] for line in shown.splitlines())
+    explained = supa_llm("users", "explain", user.email, "--operator-keys", "")
+    assert "no_usable_key" in explained.stdout
+    assert json.loads(supa_llm("users", "show", user.id, "--json").stdout)["refusals"][0]["refusals"] == 12
+    found = json.loads(supa_llm("usage", "refusals", "--user", user.email, "--json").stdout)
+    assert {it["code"]: (it["refusals"], it["users"]) for it in found} == {
+        "no_usable_key": (12, 1),
+        "quota_exceeded": (1, 1),
+    }
+    assert "no_usable_key" in supa_llm("usage", "refusals").stdout
+    assert (
+        supa_llm("usage", "refusals", "--until", "2020-01-01").stdout
+        == "No refused requests in this period.\n"
+    )
+    report = supa_llm("usage", "--user", user.email).stdout
+    assert report.endswith(
+        "13 requests refused before reaching a provider. See why: supa-llm usage refusals\n"
+    )
+    assert len(json.loads(supa_llm("users", "export", user.email).stdout)["refusals"]) == 2
+
+
 def test_an_unknown_address_is_an_error_with_a_hint(supa_llm: Cli) -> None:
     done = supa_llm("users", "show", f"{uuid.uuid4()}@example.com")
     assert done.returncode == 1

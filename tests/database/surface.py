@@ -72,6 +72,8 @@ RPCS: Mapping[str, Rpc] = {
             ]
         },
     ),
+    "record_llm_refusals": Rpc(USER, lambda _: {"p_refusals": {"no_usable_key": 7}}),
+    "list_llm_refusals": Rpc(USER | ADMIN, lambda victim: {"p_user_id": victim.id}),
     "get_llm_usage": Rpc(USER | ADMIN, lambda victim: {"p_by": ["key_id"], "p_user_id": victim.id}),
     "list_llm_requests": Rpc(USER, lambda _: {"p_before": _LAST, "p_limit": 500}),
     "get_llm_forecast": Rpc(USER),
@@ -152,6 +154,8 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "explain_route": USER,
     "record_usage": USER,
     "record_batch": USER | ANYONE | ADMIN,
+    "record_refusals": USER,
+    "list_refusals": USER | ADMIN,
     "usage_report": USER | ADMIN,
     "list_requests": USER,
     "list_events": USER | ADMIN,

@@ -23,6 +23,7 @@ PRIVATE = (
     "llm_private.leases",
     "llm_private.key_reveals",
     "llm_private.reservations",
+    "llm_private.refusals",
     "(select * from llm_private.quotas where set_by = 'user')",
     "(select c.*, q.user_id from llm_private.quota_counters as c"
     " join llm_private.quotas as q on q.id = c.quota_id where q.set_by = 'user')",
@@ -115,6 +116,7 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     )
     sets(user, 3)
     reserves(user, event, attempt=2)
+    user.rpc("record_llm_refusals", p_refusals={"no_usable_key": 3})
     alert = user.rpc("list_llm_alerts")[0]["id"]
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     with owner(stack) as connection:
@@ -300,6 +302,7 @@ OF_ANY_USER: Mapping[str, Mapping[str, Any]] = {
     "get_llm_usage": {"p_since": "2000-01-01", "p_bucket": None, "p_by": ["key_id"]},
     "list_llm_usage_events": {},
     "list_llm_quotas": {},
+    "list_llm_refusals": {},
     "get_llm_audit_log": {},
 }
 
@@ -312,6 +315,7 @@ def test_only_administrators_can_read_another_users_data(scene: Scene, function:
     for user in (own, own.through(scene.runtime.runtime)):
         user.records(model="own-model")
     sets(own, 5)
+    own.rpc("record_llm_refusals", p_refusals={"unknown_model": 1})
     for aimed in (scene.user.id, "00000000-0000-0000-0000-000000000000", None):
         for user in (
             own,

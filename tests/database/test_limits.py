@@ -74,6 +74,10 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
         "p_order": "cost",
         "p_time_zone": "Europe/Berlin",
     },
+    "record_llm_usage_batch": {
+        **RPCS["record_llm_usage_batch"].attack(VICTIM),
+        "p_dropped": {"queue_full": 2},
+    },
     "list_llm_usage_events": {"p_after": f"{NOBODY}/{NOBODY}/0/{NOBODY}"},
     "list_llm_prices": {"p_provider": "groq", "p_model": "m"},
     "set_llm_price": {

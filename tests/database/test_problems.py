@@ -6,8 +6,17 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from psycopg.types.json import Json, Jsonb
 
-from tests.database.support import Caller, Transaction, new_user, request_id, runtime_user, usage_event
+from tests.database.support import (
+    Caller,
+    Transaction,
+    new_user,
+    refused,
+    request_id,
+    runtime_user,
+    usage_event,
+)
 
 
 def problems(tx: Transaction) -> list[tuple[str, str]]:
@@ -33,7 +42,8 @@ def planted(tx: Transaction, clean: list[tuple[str, str]]) -> list[tuple[str, st
 def test_a_new_installation_has_no_problem_of_its_catalog_keys_or_log(
     clean: list[tuple[str, str]],
 ) -> None:
-    operation = {"maintenance_overdue", "price_missing", "usage_refused", "runtime_missing"}
+    operation = {"maintenance_overdue", "price_missing", "usage_refused", "usage_dropped", "requests_refused"}
+    operation |= {"runtime_missing"}
     assert [problem for problem in clean if problem[0] not in operation] == []
 
 
@@ -187,6 +197,34 @@ def test_refused_usage(tx: Transaction, user: Caller) -> None:
     tx.sql("update llm_private.refused_events set day = day - 31 where recorder = %s", user.id)
     tx.admin.rpc("run_llm_maintenance")
     assert tx.sql("select from llm_private.refused_events where recorder = %s", user.id) == []
+
+
+def test_dropped_usage(tx: Transaction, user: Caller) -> None:
+    user.rpc("record_llm_usage_batch", p_events=Json([]), p_dropped={"queue_full": 3})
+    user.rpc("record_llm_usage_batch", p_events=Json([]), p_dropped={"queue_full": 2, "failed": 1})
+    counts = tx.sql(
+        "select reason, events from llm_private.dropped_events where recorder = %s order by 1", user.id
+    )
+    assert counts == [{"reason": "failed", "events": 1}, {"reason": "queue_full", "events": 5}]
+    assert ("usage_dropped", "reason queue_full") in problems(tx)
+    tx.sql("update llm_private.dropped_events set day = day - 31 where recorder = %s", user.id)
+    tx.admin.rpc("run_llm_maintenance")
+    assert tx.sql("select from llm_private.dropped_events where recorder = %s", user.id) == []
+
+
+@pytest.mark.parametrize(
+    "dropped", [Jsonb([]), Jsonb("queue_full"), {"a text": 1}, {"queue_full": 0}, {"queue_full": "1"}]
+)
+def test_only_counts_of_dropped_events_are_stored(user: Caller, dropped: Any) -> None:
+    with refused("invalid_argument", 400):
+        user.rpc("record_llm_usage_batch", p_events=Json([]), p_dropped=dropped)
+
+
+def test_refused_requests_that_the_operator_can_resolve(tx: Transaction, user: Caller) -> None:
+    user.rpc("record_llm_refusals", p_refusals={"no_usable_key": 1, "model_unpriced": 4})
+    found = problems(tx)
+    assert ("requests_refused", "error model_unpriced") in found
+    assert ("requests_refused", "error no_usable_key") not in found
 
 
 def test_every_problem_says_what_to_do(tx: Transaction) -> None:

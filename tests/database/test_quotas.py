@@ -394,6 +394,51 @@ def test_an_enforced_cost_quota_refuses_unpriced_models_unless_it_allows_them(us
     resolves(user, model="groq/unpriced")
 
 
+def test_a_requested_model_without_a_price_is_not_replaced_by_another_model(
+    tx: Transaction, user: Caller
+) -> None:
+    user.holds_key("mistral")
+    prices(tx, "mistral")
+    sets(user, 5, "cost")
+    with refused("model_unpriced", 422) as error:
+        resolves(user, model="groq/unpriced")
+    assert error.value.message.startswith("The requested model groq/unpriced has no price.")
+    assert "Set a price" in error.value.hint
+    explained = user.rpc("explain_llm_route", p_task="speed", p_model="groq/unpriced")
+    assert explained["candidates"] == []
+    reasons = {it["provider"]: it["reason"] for it in explained["skipped"] if it["reason"] != "no_key"}
+    assert reasons == {"groq": "model_unpriced", "mistral": "requested_model_unpriced"}
+    _, route = resolves(user, model="mistral/priced")
+    assert route["candidates"][0]["model"] == "priced"
+    # Without a requested model, an unpriced one is skipped as before.
+    user.rpc("set_llm_settings", p_changes={"default_provider": "groq"})
+    _, route = resolves(user)
+    assert [it["provider"] for it in route["candidates"]] == ["mistral"]
+
+
+def test_a_requested_model_without_a_price_may_come_from_another_provider(
+    tx: Transaction, user: Caller
+) -> None:
+    pattern = {"base_url": "https://twin.test", "default_model": "llama-x", "model_pattern": "^llama"}
+    tx.admin.rpc("set_llm_provider", p_provider={"id": "twin", **pattern})
+    tx.admin.rpc("set_llm_price", p_provider="twin", p_model="llama-x", p_rates={"input": 1, "output": 1})
+    user.holds_key("mistral")
+    prices(tx, "mistral")
+    user.rpc("set_llm_key", provider="twin", key="twin-key-0123456789")
+    sets(user, 5, "cost")
+    _, route = resolves(user, model="llama-x")
+    assert route["candidates"][0]["provider"] == "twin"
+
+
+def test_a_requested_model_that_is_skipped_for_another_reason_gives_way(
+    tx: Transaction, user: Caller
+) -> None:
+    prices(tx, "groq")
+    sets(user, 5, "cost")
+    _, route = resolves(user, model="openai/gpt-unpriced")
+    assert [it["provider"] for it in route["candidates"]] == ["groq"]
+
+
 def test_a_free_model_passes_a_cost_quota_of_zero(tx: Transaction, user: Caller) -> None:
     sets(user, 0, "cost")
     tx.admin.rpc("set_llm_price", p_provider="groq", p_model="free", p_rates={"input": 0, "output": 0})

@@ -26,6 +26,7 @@ from supa_llm.values.providers import KnownModel, Provider
 from supa_llm.values.quotas import Quota
 from supa_llm.values.reading import Row
 from supa_llm.values.recalculations import Recalculation
+from supa_llm.values.refusals import Refusal
 from supa_llm.values.requests import RecordedAttempt, RecordedRequest
 from supa_llm.values.routes import Candidate, Route, Skipped
 from supa_llm.values.runtimes import Runtime, RuntimeSecret
@@ -143,6 +144,11 @@ def problem(scene: Scene) -> Any:
     return scene.tx.admin.rpc("list_llm_problems")[0]
 
 
+def refusal(scene: Scene) -> Any:
+    scene.user.rpc("record_llm_refusals", p_refusals={"no_usable_key": 1})
+    return scene.user.rpc("list_llm_refusals")[0]
+
+
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
     "list_llm_providers": Shape(first("list_llm_providers"), Provider, "Provider", sql_only=TIMES),
@@ -177,6 +183,7 @@ SHAPES: Mapping[str, Shape] = {
         "ReceiptAttempt",
     ),
     "list_llm_usage_events": Shape(first("list_llm_usage_events"), UsageEvent, None, sql_only=CURSOR),
+    "list_llm_refusals": Shape(refusal, Refusal, None),
     "get_llm_forecast": Shape(first("get_llm_forecast"), Forecast, "Forecast"),
     "list_llm_hints": Shape(first("list_llm_hints"), UsageHint, "Hint"),
     "set_llm_quota": Shape(set_quota, Quota, None),
@@ -214,6 +221,7 @@ OTHER_RPCS = {
     "reveal_llm_key",
     "remove_llm_key",
     "record_llm_usage",
+    "record_llm_refusals",
     "reserve_llm_attempt",
     "release_llm_request",
     "remove_llm_quota",

@@ -56,6 +56,7 @@ class _Account:
     released: list[UUID] = field(default_factory=list)
     records: list[tuple[UUID, str | None, Attempt]] = field(default_factory=list)
     forgotten: int = 0
+    refused: list[str] = field(default_factory=list)
 
     def operator_key(self, provider: str) -> Secret | None:
         return self.operator_keys.get(provider)
@@ -65,6 +66,9 @@ class _Account:
 
     def release(self, request_id: UUID) -> None:
         self.released.append(request_id)
+
+    def refuse(self, code: str) -> None:
+        self.refused.append(code)
 
     def forget_route(self) -> None:
         self.forgotten += 1

@@ -67,7 +67,7 @@ def in_threads(database: Database) -> dict[str, Any]:
 
     def route(place: int) -> Any:
         time.sleep(0.02 * place)
-        parts: Any = (Identity, database, cache, OperatorKeys({}), None)
+        parts: Any = (Identity, database, cache, OperatorKeys({}), None, None)
         try:
             return UserAccount(*parts).route(TASKS[place], None, ["chat"], demand()).task
         except DatabaseUnavailableError as error:
@@ -85,7 +85,7 @@ def in_tasks(database: AsyncDatabase) -> dict[str, Any]:
 
     async def route(place: int) -> Any:
         await asyncio.sleep(0.02 * place)
-        parts: Any = (identify, database, cache, OperatorKeys({}), None)
+        parts: Any = (identify, database, cache, OperatorKeys({}), None, None)
         try:
             return (await AsyncUserAccount(*parts).route(TASKS[place], None, ["chat"], demand())).task
         except DatabaseUnavailableError as error:

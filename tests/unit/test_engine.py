@@ -243,6 +243,7 @@ async def test_without_a_candidate_the_routes_own_error_is_raised(both: Both) ->
     with pytest.raises(NoCandidateError, match="Add a key"):
         await both.pieces(both.stream(both.engine(Web({})), account, HELLO))
     assert account.records == []
+    assert account.refused == ["no_candidate", "no_candidate"]
 
 
 @pytest.mark.parametrize(
@@ -258,13 +259,16 @@ async def test_a_candidate_that_cannot_be_tried_is_skipped(
     both: Both, changed: dict[str, Any], reason: str, code: str
 ) -> None:
     body = {"messages": [{"role": "user", "content": "Hello " * 8}], "n": 2}
+    account = both.account(candidate("one", **changed))
     with pytest.raises(NoCandidateError) as caught:
-        await both.chat(both.engine(Web({})), both.account(candidate("one", **changed)), body)
+        await both.chat(both.engine(Web({})), account, body)
     assert [(it.provider, it.reason) for it in caught.value.skipped] == [("one", reason)]
     assert caught.value.code == code
+    assert account.refused == [code]
     account = both.account(candidate("one", **changed), candidate("two"))
     await both.chat(both.engine(Web({"two": [answered()]})), account, body)
     assert [(it.number, it.provider) for it in account.attempts] == [(1, "two")]
+    assert account.refused == []
 
 
 async def test_streams_and_their_usage(both: Both) -> None:

@@ -45,6 +45,7 @@ PUBLIC = [
     "Receipt",
     "RecordedAttempt",
     "RecordedRequest",
+    "Refusal",
     "Route",
     "Runtime",
     "RuntimeSecret",

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -40,6 +41,7 @@ class Database:
         refused: the code with which the events of a name are refused.
         poison: calls with an event of this name fail.
         tokens: the tokens that are accepted; None for all.
+        dropped: the reported drops by reason.
     """
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class Database:
         self.poison: str | None = None
         self.tokens: set[str] | None = None
         self.tries = 0
+        self.dropped: Counter[str] = Counter()
         self.error: Exception | None = None
         self.open = threading.Event()
         self.open.set()
@@ -60,9 +63,11 @@ class Database:
             raise self.error
         if token is not None and self.tokens is not None and token.reveal() not in self.tokens:
             raise NotSignedInError("expired")
+        dropped = call.args.get("p_dropped")
         names = [sent["request_id"] for sent in call.args["p_events"]]
         if self.poison in names:
             raise InvalidInputError("a malformed event", code="invalid_argument")
+        self.dropped.update(dropped or {})
         self.batches.append((names, token.reveal() if token else None))
         return call.parse(
             [
@@ -115,6 +120,42 @@ def test_usage_is_sent_in_the_background() -> None:
         assert usage.flush(5)
         assert database.taken == [f"{n}" for n in range(100)]
         assert usage.dropped == 0
+
+
+def test_the_next_call_reports_what_was_dropped() -> None:
+    database = Database()
+    database.open.clear()
+    with recorder(database, capacity=10) as usage:
+        usage.put(event("first"), ANNA)
+        wait_until(lambda: database.tries == 1)
+        for n in range(15):
+            usage.put(event(f"{n}"), ANNA)
+        database.open.set()
+        assert usage.flush(5)
+        assert database.dropped == {"queue_full": 5}
+        database.poison = "poison"
+        usage.put(event("poison"), ANNA)
+        assert usage.flush(5)
+        database.refused["bad"] = "invalid_argument"
+        usage.put(event("bad"), ANNA)  # the database counts it itself
+        usage.put(event("last"), ANNA)
+        assert usage.flush(5)
+        assert database.dropped == {"queue_full": 5, "refused": 1}
+        assert usage.dropped == 7
+
+
+def test_drops_are_reported_again_if_the_call_fails() -> None:
+    database = Database()
+    database.error = DatabaseUnavailableError("down")
+    with recorder(database, patience=0.01) as usage:
+        usage.put(event("lost"), ANNA)
+        wait_until(lambda: usage.dropped == 1)
+        usage.put(event("lost too"), ANNA)
+        wait_until(lambda: usage.dropped == 2)
+        database.error = None
+        usage.put(event("kept"), ANNA)
+        assert usage.flush(5)
+        assert database.dropped == {"database_unavailable": 2}
 
 
 def test_what_waits_while_a_call_runs_goes_in_one_call() -> None:

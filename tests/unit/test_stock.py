@@ -103,10 +103,10 @@ class World:
             async def identify() -> Any:
                 return Identity
 
-            parts: Any = (identify, self.database, self.cache, OperatorKeys({}), self.recorder)
+            parts: Any = (identify, self.database, self.cache, OperatorKeys({}), self.recorder, None)
             account = AsyncUserAccount(*parts)
             return account, asyncio.run(account.route(task, None, ["chat"], demand)), request_id
-        parts = (lambda: Identity, self.database, self.cache, OperatorKeys({}), self.recorder)
+        parts = (lambda: Identity, self.database, self.cache, OperatorKeys({}), self.recorder, None)
         account = UserAccount(*parts)
         return account, account.route(task, None, ["chat"], demand), request_id
 

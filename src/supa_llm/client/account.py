@@ -14,6 +14,7 @@ from uuid import UUID
 from supa_llm.client.cache import AsyncCache, Cache, Slot, Store
 from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.recorder import Recorder
+from supa_llm.client.refusal_reports import RefusalReports
 from supa_llm.client.session import Identity
 from supa_llm.client.stock import Pace, Stock, sized
 from supa_llm.database import routes, usage
@@ -188,10 +189,13 @@ class _Account:
     #: What the route reserved for this request, until its first candidate is tried.
     _stock: Stock | None = None
 
-    def __init__(self, store: Store, operator_keys: OperatorKeys, recorder: Recorder) -> None:
+    def __init__(
+        self, store: Store, operator_keys: OperatorKeys, recorder: Recorder, refusals: RefusalReports
+    ) -> None:
         self._store = store
         self._operator_keys = operator_keys
         self._recorder = recorder
+        self._refusals = refusals
 
     def operator_key(self, provider: str) -> Secret | None:
         return self._operator_keys.get(provider)
@@ -209,6 +213,11 @@ class _Account:
             self._queue(usage.release_event(request_id, self._ticket))
         else:
             self._put_back()
+
+    def refuse(self, code: str) -> None:
+        """Count a request that reached no provider; neither blocks nor raises."""
+        if hasattr(self, "_identity"):  # otherwise nobody is signed in
+            self._refusals.add(code, self._identity.token)
 
     def pace(self, request: _Request) -> Pace | None:
         """How such requests reserve; None if no quota is known to count them."""
@@ -276,8 +285,9 @@ class UserAccount(_Account):
         cache: Cache,
         operator_keys: OperatorKeys,
         recorder: Recorder,
+        refusals: RefusalReports,
     ) -> None:
-        super().__init__(cache, operator_keys, recorder)
+        super().__init__(cache, operator_keys, recorder, refusals)
         self._identify, self._database, self._cache = identify, database, cache
 
     def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
@@ -340,8 +350,9 @@ class AsyncUserAccount(_Account):
         cache: AsyncCache,
         operator_keys: OperatorKeys,
         recorder: Recorder,
+        refusals: RefusalReports,
     ) -> None:
-        super().__init__(cache, operator_keys, recorder)
+        super().__init__(cache, operator_keys, recorder, refusals)
         self._identify, self._database, self._cache = identify, database, cache
 
     async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:

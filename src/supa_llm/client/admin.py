@@ -16,6 +16,7 @@ from supa_llm.client.problems import AsyncProblems, Problems
 from supa_llm.client.providers import AdminProviders, AsyncAdminProviders
 from supa_llm.client.quotas import AdminQuotas, AsyncAdminQuotas
 from supa_llm.client.recalculations import AsyncRecalculations, Recalculations
+from supa_llm.client.refusals import AdminRefusals, AsyncAdminRefusals
 from supa_llm.client.runtimes import AsyncRuntimes, Runtimes
 from supa_llm.client.usage import AdminUsage, AsyncAdminUsage
 from supa_llm.client.users import AsyncUsers, Users
@@ -33,6 +34,7 @@ class Admin(
     AdminPrices,
     AdminQuotas,
     AdminUsage,
+    AdminRefusals,
     AdminAudit,
     Users,
     Alerts,
@@ -88,6 +90,7 @@ class AsyncAdmin(
     AsyncAdminPrices,
     AsyncAdminQuotas,
     AsyncAdminUsage,
+    AsyncAdminRefusals,
     AsyncAdminAudit,
     AsyncUsers,
     AsyncAlerts,

@@ -96,7 +96,8 @@ class Recorder:
     wait and are retried. Events without a ticket also wait for a new token if their user's token is refused.
     The database records an attempt once, however often it arrives, and answers each event by itself. An event
     is dropped if the database refuses it, if the queue is full (the oldest first), or if it has waited too
-    long. ``dropped`` counts the losses, and the logger ``supa_llm`` warns of them.
+    long. ``dropped`` counts the losses, and the logger ``supa_llm`` warns of them. The next call reports them
+    to the database, where administrators see them.
 
     Args:
         send: several threads call it.
@@ -137,6 +138,7 @@ class Recorder:
         self._closing = False
         self._lost: Counter[str] = Counter()
         self._unreported: Counter[str] = Counter()
+        self._untold: Counter[str] = Counter()  # drops that the database does not know of, by code
         self._reported_at: dict[str, float] = {}
         self._changed = threading.Condition()
 
@@ -218,7 +220,7 @@ class Recorder:
             for lane in self._lanes.values():
                 lane.sending = ()  # what arrives later is ignored
             self._lanes.clear()
-            self._abandon(f"closing waited {timeout:g} s for the database", unsent)
+            self._abandon("database_unavailable", f"closing waited {timeout:g} s for the database", unsent)
             if self._spool is not None and (left := self._spool.close()):
                 log.warning("%d usage event(s) are not recorded yet. They stay in the usage spool.", left)
             for reason in list(self._unreported):
@@ -243,7 +245,7 @@ class Recorder:
         while sum(len(lane.waiting) for lane in self._lanes.values()) > self._capacity:
             filled = [lane for lane in self._lanes.values() if lane.waiting]
             oldest = min(filled, key=lambda lane: lane.waiting[0].queued)
-            self._drop("the queue was full", [oldest.waiting.popleft()])
+            self._drop("queue_full", "the queue was full", [oldest.waiting.popleft()])
             self._leave(oldest)
 
     def _leave(self, lane: _Lane) -> None:
@@ -289,12 +291,14 @@ class Recorder:
     def _deliver(self, lane: _Lane) -> None:
         """Send the batch of a lane."""
         batch, token = lane.sending, lane.token
+        with self._changed:
+            dropped, self._untold = self._untold, Counter()
         answers: list[Recording] = []
         error: Exception | None = None
         try:
             if not lane.accepts(token):
                 raise NotSignedInError("The user's access token has expired.")
-            call = record_usage_batch([event.fields for event in batch])
+            call = record_usage_batch([event.fields for event in batch], dropped)
             answers = self._send(call, token.secret if token else None)
         except Exception as failure:
             error = failure
@@ -302,6 +306,8 @@ class Recorder:
             if event.then is not None and not answer.refused:
                 event.then()
         with self._changed:
+            if error is not None:
+                self._untold += dropped
             if lane.sending is not batch:
                 return  # close() has counted them
             lane.sending, lane.ready_at = (), time.monotonic()
@@ -317,7 +323,7 @@ class Recorder:
         lane.size, lane.refused = min(2 * lane.size, _BATCH), b""
         for event, answer in zip(batch, answers, strict=True):
             if answer.refused:
-                self._drop(f"the database refused it ({answer.code})", [event])
+                self._drop(None, f"the database refused it ({answer.code})", [event])
         self._unspool(batch)
 
     def _failed(
@@ -328,13 +334,13 @@ class Recorder:
             case DatabaseUnavailableError():  # which may be a batch that takes too long
                 self._back_off()
                 reason = f"the database was unavailable for {self._patience:g} s"
-                self._put_back(lane, batch, reason)
+                self._put_back("database_unavailable", lane, batch, reason)
             case NotSignedInError() if lane.owner is not None:
                 lane.refuse(token)
                 reason = f"the database refused the user's access token ({error.code})"
-                self._put_back(lane, batch, reason)
+                self._put_back("token_refused", lane, batch, reason)
                 if self._closing:  # no newer token will come
-                    self._abandon(reason, list(lane.waiting))
+                    self._abandon("token_refused", reason, list(lane.waiting))
                     lane.waiting.clear()
                 return
             case DatabaseError() if len(batch) == 1 and batch[0].failures < _TRIES - 1:
@@ -342,21 +348,21 @@ class Recorder:
                 self._back_off()
                 lane.waiting.extendleft(batch)
             case SupaLLMError() if _refuses_all(error) or len(batch) == 1:
-                self._drop(f"the database refused it ({error.code})", batch)
+                self._drop("refused", f"the database refused it ({error.code})", batch)
             case _ if len(batch) == 1:
-                self._drop(f"an unexpected {type(error).__name__}", batch)
+                self._drop("failed", f"an unexpected {type(error).__name__}", batch)
             case _:  # probably one of the events is at fault: find it
                 lane.waiting.extendleft(reversed(batch))
         lane.size = max(1, len(batch) // 2)
 
-    def _put_back(self, lane: _Lane, batch: Sequence[_Event], reason: str) -> None:
+    def _put_back(self, code: str, lane: _Lane, batch: Sequence[_Event], reason: str) -> None:
         """Let a batch wait on, except for events that have waited too long."""
         lane.waiting.extendleft(reversed(batch))
         latest = time.monotonic() - self._patience
         late = []
         while lane.waiting and lane.waiting[0].queued <= latest:
             late.append(lane.waiting.popleft())
-        self._drop(reason, late)
+        self._drop(code, reason, late)
         self._trim()
 
     def _back_off(self) -> None:
@@ -369,14 +375,21 @@ class Recorder:
         if self._spool is not None:
             self._spool.remove(event.spooled for event in events if event.spooled is not None)
 
-    def _abandon(self, reason: str, events: Sequence[_Event]) -> None:
+    def _abandon(self, code: str, reason: str, events: Sequence[_Event]) -> None:
         """Give up events at the end of the process: the spool keeps them, or else they are dropped."""
         if self._spool is None:
-            self._drop(reason, events)
+            self._drop(code, reason, events)
 
-    def _drop(self, reason: str, events: Sequence[_Event]) -> None:
+    def _drop(self, code: str | None, reason: str, events: Sequence[_Event]) -> None:
+        """Give up events.
+
+        Args:
+            code: with which the next call reports them; None if the database has counted them itself.
+        """
         if not events:
             return
+        if code is not None:
+            self._untold[code] += len(events)
         self._unspool(events)
         self._lost[reason] += len(events)
         self._unreported[reason] += len(events)

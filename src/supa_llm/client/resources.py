@@ -18,6 +18,7 @@ from supa_llm.client.cache import AsyncCache, Cache, Slot, Store, changing
 from supa_llm.client.forks import begin_in_children
 from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.recorder import Recorder, Send
+from supa_llm.client.refusal_reports import RefusalReports
 from supa_llm.client.session import Identity
 from supa_llm.client.spool import Spool
 from supa_llm.database import settings
@@ -69,6 +70,7 @@ class _Resources(ABC):
 
     cache: Store
     recorder: Recorder
+    refusals: RefusalReports
     engine: Engine | AsyncEngine
 
     def __init__(self, sb: supabase.Client | supabase.AsyncClient, options: Options[H]) -> None:
@@ -159,6 +161,7 @@ class Resources(_Resources):
         self._open()
         self.engine = Engine(options.http_client, _limits(options))
         self.recorder = self._make_recorder(lambda call, token: self._database.run(call, token))
+        self.refusals = RefusalReports(lambda call, token: self._database.run(call, token))
         begin_in_children(self)
 
     def _open(self) -> None:
@@ -168,7 +171,9 @@ class Resources(_Resources):
         self.cache = Cache()
 
     def account(self, identify: Callable[[], Identity]) -> UserAccount:
-        return UserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
+        return UserAccount(
+            identify, self._database, self.cache, self.operator_keys, self.recorder, self.refusals
+        )
 
     def settings(self, identity: Identity) -> Settings:
         return self.cache.fetch(
@@ -188,6 +193,7 @@ class Resources(_Resources):
     def close(self) -> None:
         self._closed = True
         self.recorder.close(self.flush_timeout)
+        self.refusals.close(self.flush_timeout)
         self.engine.close()
         if self._own_http:
             self._own_http.close()
@@ -209,6 +215,7 @@ class AsyncResources(_Resources):
         self._open()
         self.engine = AsyncEngine(options.http_client, _limits(options))
         self.recorder = self._make_recorder(lambda call, token: self._recording.run(call, token))
+        self.refusals = RefusalReports(lambda call, token: self._recording.run(call, token))
         begin_in_children(self)
 
     def _open(self) -> None:
@@ -221,7 +228,9 @@ class AsyncResources(_Resources):
         self.cache = AsyncCache()
 
     def account(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserAccount:
-        return AsyncUserAccount(identify, self._database, self.cache, self.operator_keys, self.recorder)
+        return AsyncUserAccount(
+            identify, self._database, self.cache, self.operator_keys, self.recorder, self.refusals
+        )
 
     async def settings(self, identity: Identity) -> Settings:
         return await self.cache.fetch(
@@ -241,6 +250,7 @@ class AsyncResources(_Resources):
     async def close(self) -> None:
         self._closed = True
         await asyncio.to_thread(self.recorder.close, self.flush_timeout)
+        await asyncio.to_thread(self.refusals.close, self.flush_timeout)
         self._recording_http.close()
         await self.engine.aclose()
         if self._own_http:

@@ -13,6 +13,7 @@ from supa_llm.client.libraries import AsyncLibraries, Libraries
 from supa_llm.client.prices import AsyncPrices, Prices
 from supa_llm.client.providers import AsyncProviders, Providers
 from supa_llm.client.quotas import AsyncQuotas, Quotas
+from supa_llm.client.refusals import AsyncRefusals, Refusals
 from supa_llm.client.requests import AsyncRequests, Requests
 from supa_llm.client.resources import AsyncResources, Resources
 from supa_llm.client.routes import AsyncRoutes, Routes
@@ -27,7 +28,18 @@ T = TypeVar("T")
 
 
 class UserLLM(
-    UserSettings, Providers, Keys, Routes, Libraries, UserUsage, Requests, Prices, Quotas, Alerts, Audit
+    UserSettings,
+    Providers,
+    Keys,
+    Routes,
+    Libraries,
+    UserUsage,
+    Requests,
+    Refusals,
+    Prices,
+    Quotas,
+    Alerts,
+    Audit,
 ):
     """One user's LLM settings and requests, from :meth:`SupaLLM.for_user`. It needs no closing.
 
@@ -80,6 +92,7 @@ class AsyncUserLLM(
     AsyncLibraries,
     AsyncUserUsage,
     AsyncRequests,
+    AsyncRefusals,
     AsyncPrices,
     AsyncQuotas,
     AsyncAlerts,

@@ -27,6 +27,9 @@ from supa_llm.values.usage import (
     UsagePage,
 )
 
+#: The most that the database counts in one call.
+_MOST_DROPPED = 999_999
+
 
 def usage_event(
     request_id: UUID,
@@ -78,15 +81,24 @@ def release_event(
     return {name: value for name, value in event.items() if value is not None}
 
 
-def record_usage_batch(events: Sequence[Mapping[str, Any]]) -> Call[list[Recording]]:
-    """Record events. The database answers each one by itself, in the same order."""
+def record_usage_batch(
+    events: Sequence[Mapping[str, Any]], dropped: Mapping[str, int] | None = None
+) -> Call[list[Recording]]:
+    """Record events. The database answers each one by itself, in the same order.
+
+    Args:
+        dropped: how many events were dropped since the last call, by reason.
+    """
 
     def read(answers: Sequence[Mapping[str, Any]]) -> list[Recording]:
         if len(answers) != len(events):
             raise ValueError("not one answer for each event")
         return Recording.list_from_json(answers)
 
-    return Call("record_llm_usage_batch", {"p_events": list(events)}, read)
+    args: dict[str, Any] = {"p_events": list(events)}
+    if dropped:
+        args["p_dropped"] = {code: min(count, _MOST_DROPPED) for code, count in dropped.items()}
+    return Call("record_llm_usage_batch", args, read)
 
 
 def get_usage(

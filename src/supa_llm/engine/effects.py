@@ -103,6 +103,9 @@ class Account(Protocol):
     def release(self, request_id: UUID) -> None:
         """Release the reservation of a request that ends without using it. Must neither block nor raise."""
 
+    def refuse(self, code: str) -> None:
+        """Count a request that reaches no provider, by its error code. Must neither block nor raise."""
+
     def forget_route(self) -> None:
         """A key was rejected or rate-limited: the next request must not use a cached route."""
 

@@ -96,7 +96,11 @@ def run(call: ModelCall, account: Account, limits: Limits) -> Flow:
     tier = known_tier(call.body.get("service_tier"))
     demand = Demand(uuid7(), estimated.input_tokens, estimated.output_tokens, tier)
     deadline = time.monotonic() + call.timeouts.total
-    route = yield from _route(call, demand, deadline)
+    try:
+        route = yield from _route(call, demand, deadline)
+    except SupaLLMError as error:
+        account.refuse(error.code)
+        raise
     receipt = Receipt(demand.request_id, route.task if call.task is None else call.task, ())
     skipped: list[Skipped] = []
     #: The candidate with a reservation. Its attempt, once begun, settles the reservation.
@@ -111,7 +115,10 @@ def run(call: ModelCall, account: Account, limits: Limits) -> Flow:
                 skipped.append(prepared)
                 continue
             if time.monotonic() >= deadline:
-                raise failures.failed(receipt, out_of_time=True)
+                late = failures.failed(receipt, out_of_time=True)
+                if not receipt.attempts:
+                    account.refuse(late.code)
+                raise late
             if wait:
                 if time.monotonic() + wait >= deadline:
                     continue
@@ -154,7 +161,9 @@ def run(call: ModelCall, account: Account, limits: Limits) -> Flow:
             raise failures.refused_by_all(receipt, refusal)
         if receipt.attempts:
             raise failures.failed(receipt)
-        raise failures.nothing_tried(route, (*route.skipped, *skipped))
+        untried = failures.nothing_tried(route, (*route.skipped, *skipped))
+        account.refuse(untried.code)
+        raise untried
     finally:
         if reserved is not None:
             account.release(demand.request_id)

@@ -84,6 +84,8 @@ export const order: Record<keyof typeof english, string> = {
     "Die App hat einen Schlüssel für {provider}, aber nicht für anonyme Nutzer. Melden Sie sich mit einem Konto an.",
   "preview.why.quota_exceeded": "Ein Nutzungslimit lässt für {provider} nichts mehr zu.",
   "preview.why.model_unpriced": "Für {provider} gilt ein Ausgabenlimit, aber das Modell hat keinen Preis.",
+  "preview.why.requested_model_unpriced":
+    "{provider} würde mit einem anderen Modell antworten als dem angeforderten, das keinen Preis hat.",
   "preview.why.runtime_required": "Nur der Server der App darf die Schlüssel der App verwenden.",
   "preview.quota": "Verbraucht: {used} von {limit} {unit}",
   "preview.unit.requests": "Anfragen",

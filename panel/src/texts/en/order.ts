@@ -78,6 +78,8 @@ export const order = {
     "The app has a {provider} key, but not for anonymous users. Sign in with an account.",
   "preview.why.quota_exceeded": "A usage limit leaves no room for {provider}.",
   "preview.why.model_unpriced": "A spending limit applies to {provider}, but its model has no price.",
+  "preview.why.requested_model_unpriced":
+    "{provider} would answer with another model than the requested one, which has no price.",
   "preview.why.runtime_required": "Only the app's server may use the app's keys.",
   "preview.quota": "Used: {used} of {limit} {unit}",
   "preview.unit.requests": "requests",
