@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
 from supa_llm_cli.changes import differences, short
-from supa_llm_cli.options import HOME, AsJson, Directory, Url
+from supa_llm_cli.options import DAYS, HOME, Directory, Url
 from supa_llm_cli.people import names, optional_user_id
 from supa_llm_cli.project import administrator
-from supa_llm_cli.tables import print_json, print_table
+from supa_llm_cli.tables import as_json_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from supa_llm import AuditEntry
+    from supa_llm import Admin, AuditEntry
 
 
 def audit(
@@ -26,35 +27,95 @@ def audit(
             metavar="USER", help="Show the log of this user (email address or ID) instead of the operator's."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="Maximum number of entries.")] = 50,
+    action: Annotated[str | None, typer.Option(help="Only this action, such as provider_set.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only entries about this provider.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Only entries by this administrator (email address, sub or role), or by user or runtime."
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=DAYS, help="First day (UTC). Default: the oldest entry.", show_default=False),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=DAYS, help="Last day (UTC). Default: today.", show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=500,
+            help="Maximum number of entries. Default: 50, or 10 with --follow.",
+            show_default=False,
+        ),
+    ] = None,
+    show_all: Annotated[bool, typer.Option("--all", help="Show all entries, however many.")] = False,
     before: Annotated[
         UUID | None, typer.Option(help="Show entries before this one, an ID from an earlier page.")
     ] = None,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", "-f", help="Show the last entries, then new ones as they come, until Ctrl-C."
+        ),
+    ] = False,
     url: Url = None,
     directory: Directory = HOME,
-    as_json: AsJson = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON; with --follow, one line per entry.")
+    ] = False,
 ) -> None:
     """Show the audit log, newest first: what administrators changed, or one user's log."""
+    if follow and (show_all or before or since or until):
+        raise typer.BadParameter("--follow cannot be combined with --all, --before, --since or --until.")
+    if show_all and before:
+        raise typer.BadParameter("--all cannot be combined with --before.")
     with administrator(url, directory) as admin:
-        entries = admin.get_audit_log(limit, before, user_id=optional_user_id(admin, user))
+        only: dict[str, Any] = {"user_id": optional_user_id(admin, user)}
+        only |= {"action": action, "provider": provider, "by": by}
+        if follow:
+            _follow(admin, admin.follow_audit_log(limit or 10, **only), as_json)
+            return
+        only |= {
+            "since": since and since.replace(tzinfo=UTC),
+            "until": until and (until + timedelta(days=1)).replace(tzinfo=UTC),
+        }
+        entries = (
+            [*admin.list_audit_log(**only)] if show_all else admin.get_audit_log(limit or 50, before, **only)
+        )
         emails = {} if as_json else names(admin, map(_subject, entries))
     if as_json:
         print_json([asdict(entry) for entry in entries])
     elif entries:
-        rows = [
-            (
-                f"{entry.at:%Y-%m-%d %H:%M}",
-                _who(entry),
-                entry.action,
-                entry.provider or "",
-                _what(_named(entry, emails)),
-                entry.id,
-            )
-            for entry in entries
-        ]
+        rows = [(*_cells(entry, emails), entry.id) for entry in entries]
         print_table(("time (UTC)", "by", "action", "provider", "details", "id"), rows)
     else:
         typer.echo("No entries.")
+
+
+def _follow(admin: Admin, entries: Iterator[AuditEntry], as_json: bool) -> None:
+    try:
+        for entry in entries:
+            if as_json:
+                typer.echo(as_json_text(asdict(entry)))
+            else:
+                cells = _cells(entry, names(admin, [_subject(entry)]))
+                typer.echo("  ".join(filter(None, cells)))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _cells(entry: AuditEntry, emails: Mapping[UUID, str]) -> tuple[str, ...]:
+    return (
+        f"{entry.at:%Y-%m-%d %H:%M}",
+        _who(entry),
+        entry.action,
+        entry.provider or "",
+        _what(_named(entry, emails)),
+    )
 
 
 def _subject(entry: AuditEntry) -> UUID | None:

@@ -138,7 +138,7 @@ def refusals(
     directory: Directory = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Count the requests that were refused before they reached a provider, by error code.
+    """Show how many requests were refused before they reached a provider, by error code.
 
     The app's servers report them in the background, usually within a minute. 30 days are kept.
     """

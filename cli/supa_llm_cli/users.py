@@ -33,8 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_PAGE = 500
-
 
 @app.command("list")
 def list_(
@@ -294,16 +292,9 @@ def _route(route: Route) -> dict[str, Any]:
 def _export(admin: Admin, user: UserDetails) -> Iterator[tuple[str, Iterable[Any]]]:
     """Yield the arrays of an export. Long ones are read while they are written."""
     yield "quotas", (asdict(it) for it in admin.list_quotas(user.id) if it.user_id == user.id)
-    yield "audit_log", map(asdict, _audit_log(admin, user.id))
+    yield "audit_log", map(asdict, admin.list_audit_log(user_id=user.id))
     yield "refusals", map(asdict, admin.list_refusals(user_id=user.id))
     yield "usage_events", map(asdict, admin.list_usage_events(user_id=user.id))
-
-
-def _audit_log(admin: Admin, user: UUID) -> Iterator[Any]:
-    page = admin.get_audit_log(_PAGE, user_id=user)
-    while page:
-        yield from page
-        page = admin.get_audit_log(_PAGE, page[-1].id, user_id=user)
 
 
 def _write(admin: Admin, user: UserDetails, file: IO[str]) -> None:

@@ -164,7 +164,16 @@ comment on function llm_private.audit_operator is
 'Append an administrator''s change to the operator''s audit log, with the fields that differ between p_old and p_new;
 nothing if none differs.';
 
-create function llm_private.audit_log(p_limit integer, p_before uuid, p_user_id uuid)
+create function llm_private.audit_log(
+  p_limit integer,
+  p_before uuid,
+  p_user_id uuid,
+  p_action text,
+  p_provider text,
+  p_by text,
+  p_since timestamptz,
+  p_until timestamptz
+)
 returns setof public.llm_audit_log
 language plpgsql
 stable
@@ -173,12 +182,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
+  -- Ids begin with the time, within the range that a UUIDv7 can hold.
+  v_first constant uuid := llm_private.first_uuid_v7(greatest(least(p_since, '9999-01-01'), 'epoch'));
+  v_end constant uuid := llm_private.first_uuid_v7(greatest(least(p_until, '9999-01-01'), 'epoch'));
 begin
+  perform
+    llm_private.check_length('p_action', p_action, 64),
+    llm_private.check_length('p_provider', p_provider, 32),
+    llm_private.check_length('p_by', p_by, 320);
   return query
   select l.* from public.llm_audit_log as l
   where
     l.user_id = case when v_owner = llm_private.operator_id() then coalesce(p_user_id, v_owner) else v_owner end
     and (p_before is null or l.id < p_before)
+    and (p_since is null or l.id >= v_first)
+    and (p_until is null or l.id < v_end)
+    and (p_action is null or l.action = p_action)
+    and (p_provider is null or l.provider = p_provider)
+    and (
+      p_by is null or l.actor = p_by or lower(l.detail #>> '{by,email}') = lower(p_by)
+      or p_by in (l.detail #>> '{by,sub}', l.detail #>> '{by,role}')
+    )
   order by l.id desc
   limit least(greatest(coalesce(p_limit, 50), 1), 500);
 end
@@ -189,16 +213,25 @@ comment on function llm_private.audit_log is 'See get_llm_audit_log().';
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 create function public.get_llm_audit_log(
-  p_limit integer default 50, p_before uuid default null, p_user_id uuid default null
+  p_limit integer default 50,
+  p_before uuid default null,
+  p_user_id uuid default null,
+  p_action text default null,
+  p_provider text default null,
+  p_by text default null,
+  p_since timestamptz default null,
+  p_until timestamptz default null
 )
 returns setof public.llm_audit_log
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.audit_log(p_limit, p_before, p_user_id)
+  select * from llm_private.audit_log(p_limit, p_before, p_user_id, p_action, p_provider, p_by, p_since, p_until)
 $$;
 
 comment on function public.get_llm_audit_log is
-'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. For
-administrators: the log of p_user_id or, without it, the operator''s: what administrators changed. Error not_signed_in.';
+'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. Only entries
+with this p_action, p_provider and p_by (the actor, or the email address, sub or role of an administrator), from p_since to
+before p_until. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
+Errors: not_signed_in, invalid_argument.';

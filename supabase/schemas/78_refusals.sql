@@ -156,6 +156,6 @@ as $$
 $$;
 
 comment on function public.list_llm_refusals is
-'How many of the caller''s requests were refused before they reached a provider on the days (UTC) from p_since to p_until,
-by error code, as clients report it; the last reported first. 30 days are kept. For administrators: those of p_user_id
+'How many of the caller''s requests were refused before they reached a provider, by error code, as clients report it, on
+the days (UTC) from p_since to p_until; the last reported first. 30 days are kept. For administrators: those of p_user_id
 or, without it, of all users. Error not_signed_in.';

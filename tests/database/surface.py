@@ -114,7 +114,12 @@ RPCS: Mapping[str, Rpc] = {
     "dismiss_llm_alerts": Rpc(USER | ADMIN, lambda victim: {"p_ids": [victim.alert_id]}),
     "get_llm_audit_log": Rpc(
         USER | ADMIN,
-        lambda victim: {"p_before": victim.audit_id, "p_limit": 500, "p_user_id": victim.id},
+        lambda victim: {
+            "p_before": victim.audit_id,
+            "p_limit": 500,
+            "p_user_id": victim.id,
+            "p_by": "user",
+        },
     ),
     "list_llm_users": Rpc(ADMIN, lambda victim: {"p_ids": [victim.id]}),
     "get_llm_user": Rpc(ADMIN, lambda victim: {"p_user_id": victim.id}),

@@ -276,6 +276,29 @@ def test_an_administrator_reads_one_users_log_and_pages(tx: Transaction, user: C
     assert {str(entry["user_id"]) for entry in own} == {user.id}
 
 
+def test_the_log_is_filtered(tx: Transaction, user: Caller) -> None:
+    ann = tx.admin.with_claims(email="Ann@example.com", sub="ann")
+    ann.rpc("set_llm_user_group", p_user_id=user.id, p_group="a")
+    tx.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="b")
+    provider = {"id": "filtered", "base_url": "https://f.test", "default_model": "m"}
+    tx.admin.rpc("set_llm_provider", p_provider=provider)
+
+    def found(**only: Any) -> list[str]:
+        return [entry["action"] for entry in tx.admin.rpc("get_llm_audit_log", p_limit=3, **only)]
+
+    assert found(p_provider="filtered") == ["provider_set"]
+    assert found(p_action="user_group_set", p_by="ann@EXAMPLE.com") == ["user_group_set"]
+    assert found(p_by="ann") == ["user_group_set"]
+    assert found(p_by="service_role")[:2] == ["provider_set", "user_group_set"]
+    assert found(p_by="administrator") == found()
+    assert found(p_by="nobody") == []
+    assert found(p_until="2020-01-01") == found(p_since="infinity") == []
+    assert found(p_since="-infinity", p_until="infinity") == found()
+    user.holds_key("groq")
+    assert [entry["action"] for entry in user.rpc("get_llm_audit_log", p_provider="openai")] == []
+    assert [entry["action"] for entry in user.rpc("get_llm_audit_log", p_by="user")] == ["key_set"]
+
+
 def test_a_user_cannot_read_the_operators_log(http: Http) -> None:
     http.admin.rpc("set_llm_user_group", p_user_id=new_user(http).id, p_group="x")
     user = new_user(http)

@@ -79,6 +79,7 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
         "p_dropped": {"queue_full": 2},
     },
     "list_llm_usage_events": {"p_after": f"{NOBODY}/{NOBODY}/0/{NOBODY}"},
+    "get_llm_audit_log": {"p_action": "key_set", "p_provider": "groq", "p_by": "user"},
     "list_llm_prices": {"p_provider": "groq", "p_model": "m"},
     "set_llm_price": {
         "p_provider": "groq",

@@ -19,6 +19,8 @@ PLAIN = {
     "openai",
     "langchain_options",
     "llama_index_options",
+    "list_audit_log",
+    "follow_audit_log",
     "list_usage_events",
     "recalculate_costs",
     "remove_user_data",

@@ -95,6 +95,7 @@ _RULES: Mapping[str, Rule] = {
     "group": _optional(_TEXT),
     "idle_timeout": _SECONDS,
     "ids": _optional(("a list of uuid.UUID", _list_of(UUID))),
+    "interval": _SECONDS,
     "key": _TEXT,
     "key_source": _optional(_TEXT),
     "limit of a quota": ("a number of at least 0", _is_amount),
