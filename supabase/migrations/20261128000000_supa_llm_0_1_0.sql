@@ -927,8 +927,8 @@ as $$
 $$;
 
 comment on function public.get_llm_audit_log is
-'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. Only entries with
-this p_action, p_provider and p_by (the actor, or the email address, sub or role of an administrator), from p_since to
+'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. Only entries
+with this p_action, p_provider and p_by (the actor, or the email address, sub or role of an administrator), from p_since to
 before p_until. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
 Errors: not_signed_in, invalid_argument.';
 
