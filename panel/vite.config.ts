@@ -1,7 +1,24 @@
 // The library: one ES module; charts and Supabase's client load later from separate files.
-import { defineConfig } from "vite";
+import { defineConfig, type Plugin } from "vite";
+
+/** The package of the marks names its license, but does not carry its text. */
+const licenseOfMarks: Plugin = {
+  name: "license-of-marks",
+  generateBundle: {
+    order: "post",
+    async handler(_, bundle) {
+      const licenses = bundle["LICENSES.md"];
+      if (licenses?.type !== "asset") return;
+      const mit = await this.fs.readFile("LICENSE", { encoding: "utf8" });
+      const text = mit.replace(/Copyright .*/, "Copyright (c) 2023 LobeHub");
+      const heading = /(## @lobehub\/icons-static-svg .*\n)/;
+      licenses.source = String(licenses.source).replace(heading, `$1\n${text}`);
+    },
+  },
+};
 
 export default defineConfig({
+  plugins: [licenseOfMarks],
   build: {
     outDir: "dist",
     sourcemap: true,

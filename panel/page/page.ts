@@ -2,6 +2,7 @@
 
 import type { SupabaseClient } from "@supabase/supabase-js";
 import "../src/index.js";
+import { language, texts } from "./texts.js";
 
 interface Config {
   url: string;
@@ -10,6 +11,22 @@ interface Config {
 }
 
 const find = <T extends HTMLElement>(selector: string) => document.querySelector<T>(selector)!;
+
+function translate(): void {
+  document.documentElement.lang = language;
+  document.title = texts.title;
+  const places = {
+    h1: texts.title,
+    "#sign-out": texts.signOut,
+    "#sign-in-title": texts.signIn,
+    "#about": texts.about,
+    "[for=email]": texts.email,
+    "[for=password]": texts.password,
+    "[value=sign-in]": texts.signIn,
+    "[value=sign-up]": texts.signUp,
+  };
+  for (const [selector, text] of Object.entries(places)) find(selector).textContent = text;
+}
 
 async function start(): Promise<void> {
   const response = await fetch("/config.json", { cache: "no-store" });
@@ -48,7 +65,7 @@ async function signIn(supabase: SupabaseClient, signUp: boolean): Promise<void> 
       ? await supabase.auth.signUp(credentials)
       : await supabase.auth.signInWithPassword(credentials);
     if (error) showProblem(error.message);
-    else if (!data.session) showProblem("Account created. Follow the link in the email, then sign in.");
+    else if (!data.session) showProblem(texts.confirm);
     else password.value = "";
   } finally {
     buttons.forEach((button) => (button.disabled = false));
@@ -61,6 +78,5 @@ function showProblem(text: string): void {
   problem.hidden = text === "";
 }
 
-start().catch(() =>
-  showProblem("Couldn't load the page. Check that `supa-llm panel` is running, then reload."),
-);
+translate();
+start().catch(() => showProblem(texts.failed));

@@ -56,7 +56,7 @@ export class Backend {
   ) {}
 
   settings = () => this.rpc<Settings>("get_llm_settings");
-  providers = () => this.rpc<Provider[]>("list_llm_providers");
+  providers = () => this.rpc<Provider[]>("list_llm_providers", { p_disabled: true });
   keys = () => this.rpc<Key[]>("list_llm_keys");
   models = (provider: string) => this.rpc<KnownModel[]>("list_llm_models", { p_provider: provider });
   tasks = () =>

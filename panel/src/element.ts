@@ -9,7 +9,9 @@ import { languageOf, Translator, type TextName, type Texts } from "./texts/index
 import "./views/activity/activity.js";
 import { orderStyles } from "./views/order/order.js";
 import { providersStyles } from "./views/providers/providers.js";
+import { icon } from "./views/icons.js";
 import { saveBar } from "./views/save-bar.js";
+import { cardSkeleton, loadingWith, skeletonStyles } from "./views/skeleton.js";
 import { tasksStyles } from "./views/tasks/tasks.js";
 import { usageStyles } from "./views/usage/usage.js";
 
@@ -28,7 +30,14 @@ const REFRESH_MS = 30_000;
  */
 @customElement("supa-llm-settings")
 export class SupaLlmSettings extends LitElement {
-  static override styles = [styles, providersStyles, orderStyles, tasksStyles, usageStyles];
+  static override styles = [
+    ...styles,
+    skeletonStyles,
+    providersStyles,
+    orderStyles,
+    tasksStyles,
+    usageStyles,
+  ];
 
   /** The app's supabase-js client. */
   @property({ attribute: false }) client: SupabaseClientLike | null = null;
@@ -198,22 +207,33 @@ export class SupaLlmSettings extends LitElement {
     const { store } = this;
     switch (state.status) {
       case "failed":
-        return html`<div class="alert bad row" role="alert" part="error">
-          <span class="grow">${store.explain(state.error)}</span>
+        return html`<div class="alert bad" role="alert" part="error">
+          ${icon("warning")}<span class="grow">${store.explain(state.error)}</span>
           <button @click=${() => (store.connected ? store.load() : this.#reconnect())}>
             ${store.t("state.retry")}
           </button>
         </div>`;
       case "signed_out":
-        return html`<p class="muted" role="status">${store.t("state.signed_out")}</p>`;
+        return html`<div class="empty" role="status" part="empty">
+          ${icon("key")}
+          <p>${store.t("state.signed_out")}</p>
+        </div>`;
       case "not_connected":
-        // The panel is still connecting.
+        // The panel may still be connecting.
         return this.client || (this.url && this.publishableKey)
-          ? html`<p class="muted" role="status">${store.t("state.loading")}</p>`
+          ? this.#skeleton()
           : html`<p class="muted" role="status">${store.t("state.not_connected")}</p>`;
       case "loading":
-        return html`<p class="muted" role="status">${store.t("state.loading")}</p>`;
+        return this.#skeleton();
     }
+  }
+
+  #skeleton(): TemplateResult {
+    return loadingWith(
+      this.store,
+      html`<div class="bone bone-tabs" aria-hidden="true"></div>
+        ${cardSkeleton(6)}`,
+    );
   }
 
   #ready(loaded: Loaded): TemplateResult {
@@ -222,12 +242,14 @@ export class SupaLlmSettings extends LitElement {
       ${
         navigator.onLine
           ? nothing
-          : html`<p class="alert warn" role="status" part="offline">${store.t("state.offline")}</p>`
+          : html`<p class="alert warn" role="status" part="offline">
+              ${icon("warning")}<span class="grow">${store.t("state.offline")}</span>
+            </p>`
       }
       ${
         loaded.error && navigator.onLine
-          ? html`<div class="alert bad row" role="alert" part="error">
-              <span class="grow">${store.explain(loaded.error)}</span>
+          ? html`<div class="alert bad" role="alert" part="error">
+              ${icon("warning")}<span class="grow">${store.explain(loaded.error)}</span>
               <button @click=${() => store.load()}>${store.t("state.retry")}</button>
             </div>`
           : nothing
@@ -244,7 +266,7 @@ export class SupaLlmSettings extends LitElement {
               tabindex=${this.tab === tab ? 0 : -1}
               @click=${() => this.#show(tab)}
             >
-              ${store.t(`tab.${tab}` as TextName)}
+              ${icon(tab)}<span>${store.t(`tab.${tab}` as TextName)}</span>
             </button>`,
         )}
       </div>
@@ -273,8 +295,6 @@ export class SupaLlmSettings extends LitElement {
 
   #show(tab: Tab): void {
     this.tab = tab;
-    // The announcement belongs to the previous tab.
-    this.store.loaded.announced = null;
   }
 
   #tabKey = (event: KeyboardEvent) => {

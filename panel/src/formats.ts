@@ -39,6 +39,20 @@ export class Formats {
     }).format(new Date(value));
   }
 
+  /** A past time relative to now: 5 minutes ago. */
+  ago(value: string): string {
+    const seconds = Math.min(0, (new Date(value).getTime() - Date.now()) / 1000);
+    const units = [
+      ["day", 86_400],
+      ["hour", 3600],
+      ["minute", 60],
+    ] as const;
+    if (seconds < -30 * 86_400) return this.day(value);
+    const [unit, size] = units.find(([, length]) => -seconds >= length) ?? ["second", 1];
+    const format = new Intl.RelativeTimeFormat(this.lang, { numeric: "auto" });
+    return unit === "second" ? format.format(0, "second") : format.format(Math.ceil(seconds / size), unit);
+  }
+
   /** A day without its year, for an axis. */
   monthDay(at: number): string {
     return new Intl.DateTimeFormat(this.lang, {

@@ -17,7 +17,7 @@ import {
 import { asPanelError, PanelError } from "./errors.js";
 import { Formats } from "./formats.js";
 import { Translator } from "./texts/index.js";
-import type { Preferences, Provider, Settings, Key, Task } from "./types.js";
+import type { AppTask, KeySource, Preferences, Provider, Settings, Key, Task } from "./types.js";
 
 /** A signed-in user's data and unsaved changes. */
 export interface Loaded {
@@ -25,7 +25,10 @@ export interface Loaded {
   settings: Settings;
   /** The settings with the user's unsaved changes. */
   draft: Preferences;
+  /** The providers that the app offers. */
   providers: Provider[];
+  /** The providers that the app switched off. */
+  disabledProviders: Provider[];
   keys: Map<string, Key>;
   tasks: Task[];
   operatorProviders: string[];
@@ -33,13 +36,19 @@ export interface Loaded {
   error: PanelError | null;
   saving: boolean;
   saveError: PanelError | null;
-  /** The last change to announce: what was saved here, or merged from elsewhere. */
-  announced: "saved" | "merged" | null;
   conflicts: Conflict[];
 }
 
 export type State =
   { status: "not_connected" | "loading" | "signed_out" } | { status: "failed"; error: PanelError } | Loaded;
+
+/** A short message about what happened. */
+export interface Toast {
+  /** A newer message of the same kind replaces this one. */
+  kind: string;
+  text: string;
+  look: "good" | "warn";
+}
 
 /** An answer to a user who has signed out since. */
 export class OutdatedAnswer extends Error {}
@@ -48,10 +57,23 @@ export class OutdatedAnswer extends Error {}
 export class Store extends EventTarget {
   state: State = { status: "not_connected" };
   translator = new Translator("en");
+  toasts: Toast[] = [];
+  /** The tasks that the app names; null if it names none. */
+  appTasks: AppTask[] | null = null;
+  /** Provider → whose key pays for a request without a task; null while that is unknown. */
+  payers: ReadonlyMap<string, KeySource> | null = null;
+  #payersWanted = "";
   #backend: Backend | null = null;
   #owner: string | null = null;
   /** Grows with every change made here and every change of user; answers to earlier requests are outdated. */
   #edition = 0;
+
+  constructor(
+    /** The browser's time zone: the default of a new user. */
+    private readonly browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone,
+  ) {
+    super();
+  }
 
   get backend(): Backend {
     if (!this.#backend) throw new PanelError("not_connected", "");
@@ -96,19 +118,57 @@ export class Store extends EventTarget {
   }
 
   providerName(id: string): string {
-    return this.loaded.providers.find((provider) => provider.id === id)?.name ?? id;
+    const { providers, disabledProviders } = this.loaded;
+    return [...providers, ...disabledProviders].find((provider) => provider.id === id)?.name ?? id;
   }
 
-  /** Ids of providers that the app no longer offers but the user still has keys for. */
-  get withdrawn(): string[] {
-    const { keys, providers } = this.loaded;
-    return [...keys.keys()].filter((id) => !providers.some((provider) => provider.id === id));
+  /** The providers that the app switched off and that the user has a key for, or has ordered or chosen. */
+  get switchedOff(): Provider[] {
+    const { disabledProviders, keys, draft } = this.loaded;
+    const choices = Object.values(draft.task_overrides).flatMap((task) => [task, ...(task.fallbacks ?? [])]);
+    const chosen = new Set([draft.default_provider, ...choices.map(({ provider }) => provider)]);
+    return disabledProviders.filter(
+      ({ id }) => keys.has(id) || id in draft.provider_preferences || chosen.has(id),
+    );
   }
 
-  /** The providers to choose from, including the chosen one even if the app no longer offers it. */
+  /** The providers to choose from, including the chosen one even if the app switched it off. */
   choicesWith(id: string): Pick<Provider, "id" | "name">[] {
     const offered = this.ordered;
-    return offered.some((provider) => provider.id === id) ? offered : [...offered, { id, name: id }];
+    if (offered.some((provider) => provider.id === id)) return offered;
+    return [...offered, { id, name: this.t("order.choice_off", { provider: this.providerName(id) }) }];
+  }
+
+  /** Load who pays, again after each change of keys or settings. */
+  async wantPayers(): Promise<void> {
+    const { keys, settings } = this.loaded;
+    const wanted = JSON.stringify([settings.user_id, settings.version, [...keys.values()]]);
+    if (wanted === this.#payersWanted) return;
+    this.#payersWanted = wanted;
+    try {
+      const { candidates } = await this.backend.explain(null);
+      if (wanted !== this.#payersWanted) return;
+      const payers = new Map<string, KeySource>();
+      for (const { provider, key_source } of candidates)
+        if (!payers.has(provider)) payers.set(provider, key_source);
+      this.payers = payers;
+    } catch {
+      // The panel works without it; the next change tries again.
+      if (wanted !== this.#payersWanted) return;
+      this.payers = null;
+    }
+    this.changed();
+  }
+
+  /** Show a message. */
+  toast(kind: string, text: string, look: Toast["look"] = "good"): void {
+    this.toasts = [...this.toasts.filter((other) => other.kind !== kind), { kind, text, look }];
+    this.changed();
+  }
+
+  dismissToast(toast: Toast): void {
+    this.toasts = this.toasts.filter((other) => other !== toast);
+    this.changed();
   }
 
   /** The providers in the user's order: by priority, then by catalog position. */
@@ -169,8 +229,8 @@ export class Store extends EventTarget {
     }
     try {
       // First, because this call creates the settings row that the others refer to.
-      const settings = await backend.settings();
-      const [providers, keys, tasks, operatorProviders] = await Promise.all([
+      const settings = await this.#withZone(await backend.settings());
+      const [catalog, keys, tasks, operatorProviders] = await Promise.all([
         backend.providers(),
         backend.keys(),
         backend.tasks(),
@@ -178,12 +238,19 @@ export class Store extends EventTarget {
         backend.operatorProviders().catch(() => []),
       ]);
       if (edition !== this.#edition) return;
-      const data = { providers, keys: byProvider(keys), tasks, operatorProviders, error: null };
+      const data = {
+        providers: catalog.filter(({ enabled }) => enabled),
+        disabledProviders: catalog.filter(({ enabled }) => !enabled),
+        keys: byProvider(keys),
+        tasks,
+        operatorProviders,
+        error: null,
+      };
       if (this.state.status === "ready") {
         Object.assign(this.state, data);
-        takeSettings(this.state, settings);
+        this.#take(this.state, settings);
       } else {
-        const nothing = { saving: false, saveError: null, announced: null, conflicts: [] };
+        const nothing = { saving: false, saveError: null, conflicts: [] };
         this.state = { status: "ready", settings, draft: preferencesOf(settings), ...data, ...nothing };
       }
     } catch (error) {
@@ -204,7 +271,7 @@ export class Store extends EventTarget {
       const [settings, keys] = await Promise.all([this.backend.settings(), this.backend.keys()]);
       if (edition !== this.#edition || state.saving) return;
       state.keys = byProvider(keys);
-      if (settings.version !== state.settings.version) takeSettings(state, settings);
+      if (settings.version !== state.settings.version) this.#take(state, settings);
       state.error = null;
     } catch (error) {
       if (edition !== this.#edition) return;
@@ -257,7 +324,6 @@ export class Store extends EventTarget {
     if (!changes || loaded.saving || loaded.conflicts.length) return;
     loaded.saving = true;
     loaded.saveError = null;
-    loaded.announced = null;
     this.changed();
     const sent = loaded.draft;
     try {
@@ -268,8 +334,8 @@ export class Store extends EventTarget {
       this.#edition += 1;
       loaded.settings = settings;
       loaded.draft = merged;
-      loaded.announced = "saved";
       loaded.error = null;
+      this.toast("save", this.t("save.saved"));
       this.dispatchEvent(new Event("saved"));
     } catch (error) {
       if (this.state !== loaded) return;
@@ -308,6 +374,9 @@ export class Store extends EventTarget {
   #forget(state: State): void {
     this.#owner = null;
     this.#edition += 1;
+    this.#payersWanted = "";
+    this.payers = null;
+    this.toasts = [];
     this.state = state;
     this.changed();
   }
@@ -316,14 +385,29 @@ export class Store extends EventTarget {
     const { loaded } = this;
     loaded.draft = draft;
     loaded.conflicts = conflicts;
-    loaded.announced = null;
     loaded.saveError = null;
+    this.toasts = this.toasts.filter(({ kind }) => kind !== "save");
     this.changed();
+  }
+
+  /** Take over newer settings, and say so. */
+  #take(loaded: Loaded, settings: Settings): void {
+    const { version } = loaded.settings;
+    takeSettings(loaded, settings);
+    if (version !== settings.version) this.toast("save", this.t("save.merged"));
+  }
+
+  /** A new user's days and months begin in the time zone of their browser. */
+  async #withZone(settings: Settings): Promise<Settings> {
+    const isNew = settings.version === 1 && settings.time_zone === "UTC";
+    if (!isNew || this.browserZone === "UTC") return settings;
+    // The database may not know the zone, or another tab was faster; then the next load has the settings.
+    return this.backend.update({ time_zone: this.browserZone }, settings.version).catch(() => settings);
   }
 
   async #takeTheirs(loaded: Loaded): Promise<void> {
     try {
-      takeSettings(loaded, await this.backend.settings());
+      this.#take(loaded, await this.backend.settings());
     } catch (error) {
       loaded.saveError = asPanelError(error);
     }
@@ -338,7 +422,6 @@ function byProvider(keys: Key[]): Map<string, Key> {
 function takeSettings(loaded: Loaded, settings: Settings): void {
   const before = loaded.settings;
   loaded.settings = settings;
-  if (before.version !== settings.version) loaded.announced = "merged";
   if (!countChanges(before, loaded.draft)) {
     loaded.draft = preferencesOf(settings);
     loaded.conflicts = [];

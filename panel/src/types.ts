@@ -14,6 +14,8 @@ export interface Provider {
   /** The provider's page for creating a key; may be empty. */
   key_url: string;
   position: number;
+  /** Whether the app offers it. */
+  enabled: boolean;
 }
 
 export interface Key {
@@ -66,6 +68,13 @@ export interface Task {
   task: string;
   description: string;
   provider_order: string[];
+}
+
+/** A task as the app names it. */
+export interface AppTask {
+  task: string;
+  label?: string;
+  description?: string;
 }
 
 export interface KnownModel {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { Backend, type SupabaseClientLike } from "../src/backend.js";
 import { PanelError } from "../src/errors.js";
 import { OutdatedAnswer, Store } from "../src/store.js";
-import type { Settings, Key } from "../src/types.js";
+import type { Provider, Settings, Key } from "../src/types.js";
 
 const row = (changes: Partial<Settings> = {}): Settings => ({
   user_id: "ada",
@@ -22,8 +22,8 @@ const row = (changes: Partial<Settings> = {}): Settings => ({
 function project() {
   return Object.assign(new Backend({} as SupabaseClientLike), {
     settings: vi.fn(async () => row()),
-    providers: vi.fn(async () => []),
-    keys: vi.fn(async () => []),
+    providers: vi.fn(async (): Promise<Provider[]> => []),
+    keys: vi.fn(async (): Promise<Key[]> => []),
     tasks: vi.fn(async () => []),
     operatorProviders: vi.fn(async () => []),
     update: vi.fn(async () => row({ version: 2, default_provider: "groq" })),
@@ -35,7 +35,7 @@ let store: Store;
 
 beforeEach(async () => {
   backend = project();
-  store = new Store();
+  store = new Store("UTC");
   store.connect(backend);
   await store.follow("ada");
 });
@@ -88,12 +88,85 @@ describe("the session", () => {
   });
 });
 
+describe("the time zone", () => {
+  const openIn = async (zone: string) => {
+    store = new Store(zone);
+    store.connect(backend);
+    await store.follow("ada");
+  };
+
+  test("of a new user is the browser's", async () => {
+    backend.update.mockResolvedValueOnce(row({ version: 2, time_zone: "Europe/Berlin" }));
+    await openIn("Europe/Berlin");
+    expect(backend.update).toHaveBeenCalledWith({ time_zone: "Europe/Berlin" }, 1);
+    expect([store.loaded.settings.time_zone, store.changeCount]).toEqual(["Europe/Berlin", 0]);
+  });
+
+  test("of other users stays", async () => {
+    backend.settings.mockResolvedValueOnce(row({ version: 2 }));
+    await openIn("Europe/Berlin");
+    expect(backend.update).not.toHaveBeenCalled();
+  });
+
+  test("stays UTC if the database refuses the browser's", async () => {
+    backend.update.mockRejectedValueOnce(new PanelError("invalid_setting", "", "", 400));
+    await openIn("Mars/Olympus");
+    expect(store.loaded.settings.time_zone).toBe("UTC");
+  });
+});
+
+describe("providers that the app switched off", () => {
+  const provider = (id: string, enabled: boolean) => ({ id, name: id.toUpperCase(), enabled }) as Provider;
+
+  test("are shown to users who have a key for them or chose them", async () => {
+    backend.providers.mockResolvedValue([
+      provider("a", true),
+      ...["keyed", "ordered", "task", "other"].map((id) => provider(id, false)),
+    ]);
+    backend.keys.mockResolvedValue([{ provider: "keyed" } as Key]);
+    backend.settings.mockResolvedValue(
+      row({
+        provider_preferences: { ordered: { priority: 1 } },
+        task_overrides: { code: { provider: "a", fallbacks: [{ provider: "task" }] } },
+      }),
+    );
+    await store.follow(null);
+    await store.follow("ada");
+    expect(store.loaded.providers.map(({ id }) => id)).toEqual(["a"]);
+    expect(store.switchedOff.map(({ id }) => id)).toEqual(["keyed", "ordered", "task"]);
+    expect(store.choicesWith("task").map(({ name }) => name)).toEqual([
+      "A",
+      "TASK (switched off by the app)",
+    ]);
+  });
+});
+
+describe("toasts", () => {
+  test("a newer message of the same kind replaces the older", () => {
+    store.toast("groq", "saved");
+    store.toast("openai", "saved");
+    store.toast("groq", "works");
+    expect(store.toasts.map(({ kind, text }) => [kind, text])).toEqual([
+      ["openai", "saved"],
+      ["groq", "works"],
+    ]);
+  });
+
+  test("do not outlive the session", async () => {
+    store.toast("groq", "saved");
+    await store.follow(null);
+    expect(store.toasts).toEqual([]);
+  });
+});
+
 describe("saving", () => {
   test("sends the changes with the version they are based on", async () => {
     store.edit(["default_provider"], "groq");
     await store.save();
     expect(backend.update).toHaveBeenCalledWith({ default_provider: "groq" }, 1);
-    expect([store.loaded.announced, store.changeCount]).toEqual(["saved", 0]);
+    expect([store.toasts.map(({ text }) => text), store.changeCount]).toEqual([["Saved."], 0]);
+    store.edit(["default_provider"], "openai");
+    expect(store.toasts).toEqual([]);
   });
 
   test("keeps edits made meanwhile", async () => {

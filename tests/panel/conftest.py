@@ -40,7 +40,8 @@ def open_panel(browser: Browser, site: str, providers: Emulator) -> Iterator[Cal
 
     def opened(user: User | None = None, page: Page | None = None, **options: object) -> Panel:
         if page is None:
-            options = {"locale": "en-US", "viewport": {"width": 1280, "height": 900}, **options}
+            defaults = {"locale": "en-US", "timezone_id": "UTC", "viewport": {"width": 1280, "height": 900}}
+            options = {**defaults, **options}
             page = browser.new_context(**options).new_page()  # type: ignore[arg-type]
         panel = Panel(page, site)
         panels.append(panel)

@@ -122,6 +122,7 @@ def test_a_guides_page_works(
     # There is no server behind runtime="/llm" here, and the panel does without.
     shown.get_by_role("button", name="Add key for Groq").click()
     expect(shown.get_by_label("Your Groq key")).to_be_focused()
+    shown.keyboard.press("Escape")
     for tab, first in (
         ("Order", "Provider order"), ("Tasks", "Tasks"),
         ("Usage", "No usage in this period"), ("Activity", "No activity yet"),

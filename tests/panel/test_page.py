@@ -42,6 +42,39 @@ def test_each_tab_is_accessible_and_fits_any_width(panel: Panel, tab: str) -> No
     panel.assert_laid_out()
 
 
+@pytest.mark.parametrize("lang", ["en", "de"])
+def test_the_tabs_stay_in_one_line(panel: Panel, lang: str) -> None:
+    panel.page.evaluate(f"document.querySelector('supa-llm-settings').lang = '{lang}'")
+    for width in (320, 390, 700):
+        panel.page.set_viewport_size({"width": width, "height": 800})
+        tabs = panel.root.get_by_role("tab").all()
+        assert len({box["y"] for tab in tabs if (box := tab.bounding_box())}) == 1
+        # No label is cut off.
+        cut = panel.root.get_by_role("tablist").evaluate(
+            "list => [...list.querySelectorAll('span')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+        )
+        assert cut == 0
+
+
+def test_the_save_bar_leaves_the_focused_control_visible(panel: Panel) -> None:
+    panel.page.set_viewport_size({"width": 390, "height": 600})
+    panel.go("Order").get_by_role("switch").first.uncheck()
+    bar = panel.root.locator(".save-bar")
+    expect(bar).to_be_visible()
+    panel.root.get_by_role("tabpanel").focus()
+    for _ in range(40):
+        panel.page.keyboard.press("Tab")
+        if panel.root.locator(".save-bar :focus").count():
+            break
+        focused = panel.root.locator(":focus").last
+        box, covered = focused.bounding_box(), bar.bounding_box()
+        assert box
+        assert covered
+        assert box["y"] + box["height"] <= covered["y"] + 1, focused.evaluate("e => e.outerHTML")
+    else:
+        raise AssertionError("the save bar never got the focus")
+
+
 def test_arrow_keys_switch_tabs(panel: Panel) -> None:
     panel.root.get_by_role("tab", name="Providers").focus()
     for key, tab in (
@@ -58,6 +91,28 @@ def test_arrow_keys_switch_tabs(panel: Panel) -> None:
 def test_the_attribute_lang_sets_the_language(panel: Panel) -> None:
     panel.page.evaluate("document.querySelector('supa-llm-settings').lang = 'de'")
     expect(panel.root.get_by_role("tab", name="Anbieter")).to_be_visible()
+
+
+def test_the_page_speaks_the_browsers_language(open_panel: Callable[..., Panel], user: User) -> None:
+    panel = open_panel(locale="de-AT")
+    page = panel.page
+    expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "de-AT")
+    page.get_by_label("E-Mail").fill(user.email)
+    page.get_by_label("Passwort").fill(PASSWORD)
+    page.get_by_role("button", name="Anmelden").click()
+    expect(panel.root.get_by_role("tab", name="Anbieter")).to_be_visible()
+    panel.assert_accessible()
+    panel.assert_laid_out()
+
+
+def test_a_page_in_no_known_language_is_english(open_panel: Callable[..., Panel]) -> None:
+    expect(open_panel(locale="fr-FR").page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_a_new_user_has_the_browsers_time_zone(open_panel: Callable[..., Panel], user: User) -> None:
+    open_panel(user, timezone_id="Asia/Tokyo")
+    assert user.rpc("get_llm_settings")["time_zone"] == "Asia/Tokyo"
 
 
 def test_the_content_security_policy_is_strict(site: str, stack: Stack) -> None:
@@ -99,7 +154,8 @@ def test_a_late_answer_reaches_no_other_user(panel: Panel, new_user: Callable[[]
     panel.root.get_by_label("Your Groq key").fill(key_for("groq", 1))
     panel.root.get_by_role("button", name="Save key").click()
     panel.page.wait_for_timeout(200)
-    panel.page.get_by_role("button", name="Sign out").click()
+    # By script, because the open dialog covers the button.
+    panel.page.evaluate("document.querySelector('#sign-out').click()")
     panel.sign_in(new_user())
     with panel.page.expect_response("**/rpc/set_llm_key"):
         held[0].continue_()

@@ -1,39 +1,45 @@
-/** The bar for unsaved changes, conflicts and the result of saving. */
+/** The bar for unsaved changes, conflicts and errors of saving; toasts appear above it. */
 
 import { html, nothing, type TemplateResult } from "lit";
 import { isPlace, type Conflict } from "../changes.js";
 import type { Loaded, Store } from "../store.js";
 import type { TextName } from "../texts/index.js";
 import type { TaskOverride } from "../types.js";
+import { icon } from "./icons.js";
+import "./toasts.js";
 
 export function saveBar(store: Store, loaded: Loaded): TemplateResult {
   const { t, changeCount: count } = store;
   return html`
-    <div role="status" aria-live="polite" part="status">
-      ${loaded.announced ? html`<p class="alert">${t(`save.${loaded.announced}` as TextName)}</p>` : nothing}
-    </div>
     ${questions(loaded.conflicts).map((conflict) => question(store, conflict))}
     ${
       loaded.saveError
-        ? html`<p class="alert bad" role="alert" part="error">${store.explain(loaded.saveError)}</p>`
+        ? html`<p class="alert bad" role="alert" part="error">
+            ${icon("warning")}<span class="grow">${store.explain(loaded.saveError)}</span>
+          </p>`
         : nothing
     }
-    ${
-      count
-        ? html`<div class="save-bar row" part="save-bar">
-            <span class="grow">${store.translator.count("save.changes", count)}</span>
-            <button ?disabled=${loaded.saving} @click=${() => store.discard()}>${t("save.discard")}</button>
-            <button
-              class="primary"
-              ?disabled=${loaded.conflicts.length > 0}
-              aria-disabled=${loaded.saving}
-              @click=${() => store.save()}
-            >
-              ${loaded.saving ? t("save.saving") : t("save.save")}
-            </button>
-          </div>`
-        : nothing
-    }
+    <div class="dock">
+      <supa-llm-toasts .store=${store}></supa-llm-toasts>
+      ${
+        count
+          ? html`<div class="save-bar" part="save-bar">
+              <span>${store.translator.count("save.changes", count)}</span>
+              <button class="quiet" ?disabled=${loaded.saving} @click=${() => store.discard()}>
+                ${t("save.discard")}
+              </button>
+              <button
+                class="primary"
+                ?disabled=${loaded.conflicts.length > 0}
+                aria-disabled=${loaded.saving}
+                @click=${() => store.save()}
+              >
+                ${loaded.saving ? t("save.saving") : t("save.save")}
+              </button>
+            </div>`
+          : nothing
+      }
+    </div>
   `;
 }
 

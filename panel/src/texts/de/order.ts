@@ -18,6 +18,7 @@ export const order: Record<keyof typeof english, string> = {
   "order.defaults": "Standardeinstellungen",
   "order.default_provider": "Standardanbieter",
   "order.default_provider_none": "Keiner (Reihenfolge oben)",
+  "order.choice_off": "{provider} (von der App abgeschaltet)",
   "order.default_provider_about": "Dieser Anbieter kommt zuerst, außer bei Aufgaben mit eigenem Anbieter.",
   "order.fallbacks": "Auf den nächsten Anbieter ausweichen, wenn einer ausfällt",
   "order.fallbacks_about":

@@ -13,6 +13,7 @@ export const shell: Record<keyof typeof english, string> = {
     "Dieses Panel ist mit keinem Projekt verbunden. Geben Sie einen Client oder eine URL mit öffentlichem Schlüssel an.",
   "state.retry": "Erneut versuchen",
   "state.offline": "Sie sind offline. Ihre Änderungen bleiben hier, bis Sie wieder verbunden sind.",
+  "toast.dismiss": "Schließen",
   "save.changes.one": "1 ungespeicherte Änderung",
   "save.changes.other": "{count} ungespeicherte Änderungen",
   "save.save": "Speichern",

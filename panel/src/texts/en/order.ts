@@ -15,6 +15,7 @@ export const order = {
   "order.defaults": "Defaults",
   "order.default_provider": "Default provider",
   "order.default_provider_none": "None (use the order above)",
+  "order.choice_off": "{provider} (switched off by the app)",
   "order.default_provider_about": "This provider comes first, unless a task has its own provider.",
   "order.fallbacks": "Fall back to the next provider if one fails",
   "order.fallbacks_about": "If this is off, a request that fails returns an error right away.",

@@ -11,6 +11,7 @@ export const shell = {
     "This panel is not connected to a project. Set a client, or a URL and a publishable key.",
   "state.retry": "Try again",
   "state.offline": "You're offline. Your changes stay here until you reconnect.",
+  "toast.dismiss": "Dismiss",
   "save.changes.one": "1 unsaved change",
   "save.changes.other": "{count} unsaved changes",
   "save.save": "Save",

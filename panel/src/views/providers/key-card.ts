@@ -4,26 +4,28 @@ import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { OutdatedAnswer } from "../../store.js";
 import type { TextName } from "../../texts/index.js";
-import type { Candidate, KeyCheck, Provider, Key } from "../../types.js";
+import type { KeyCheck, Provider, Key } from "../../types.js";
+import { icon, pill } from "../icons.js";
+import "../mark.js";
+import "../menu.js";
+import type { MenuItem } from "../menu.js";
+import { keyState } from "./key-state.js";
 import { View } from "../view.js";
 
 /** How long a revealed key stays visible. */
 const SHOWN_SECONDS = 30;
 
 type Busy = "saving" | "checking" | "removing" | "showing" | null;
+/** The dialog that is open. */
+type Dialog = "nothing" | "typing" | "removing" | "showing";
 
 @customElement("supa-llm-key-card")
 export class KeyCard extends View {
-  @property({ attribute: false }) provider!: Pick<Provider, "id" | "name" | "key_url" | "key_example">;
-  /** Whether the app no longer offers the provider. Then its key can only be removed. */
-  @property({ attribute: false }) withdrawn = false;
-  /** Whose key would pay; null while that is unknown. */
-  @property({ attribute: false }) payer: Candidate["key_source"] | "nobody" | null = null;
-  @state() private doing: "nothing" | "typing" | "removing" = "nothing";
+  @property({ attribute: false }) provider!: Provider;
+  @state() private dialog: Dialog = "nothing";
   @state() private busy: Busy = null;
   @state() private error = "";
   @state() private result: KeyCheck | null = null;
-  @state() private announcement = "";
   @state() private secondsLeft = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
   #restTimer: ReturnType<typeof setTimeout> | undefined;
@@ -43,160 +45,225 @@ export class KeyCard extends View {
 
   override render() {
     const { store, provider } = this;
-    const { t, translator } = store;
     const key = store.loaded.keys.get(provider.id);
     this.#watchRest(key);
-    return html`<article class="card stack tight" part="provider" aria-label=${provider.name}>
-      <div class="row">
-        <span class="mark" aria-hidden="true">${[...provider.name][0] ?? "?"}</span>
-        <h2 class="grow">${provider.name}</h2>
-        ${this.#state(key)}
+    return html`<article class="card key-card" part="provider" aria-label=${provider.name}>
+      <div class="key-head">
+        <supa-llm-mark .provider=${provider.id} .name=${provider.name}></supa-llm-mark>
+        <h2>${provider.name}</h2>
+        ${this.busy === "checking" && this.dialog === "nothing" ? pill("muted", "spinner", store.t("providers.checking"), "key-state") : keyState(store, provider, key)}
       </div>
-      ${key ? this.#facts(key) : nothing}
-      ${this.withdrawn ? html`<p class="small">${t("providers.withdrawn")}</p>` : key || this.payer !== "nobody" ? this.#paidBy() : nothing}
-      ${this.doing === "removing" && key ? this.#question(key) : nothing}
-      ${this.doing === "typing" ? this.#form() : nothing}
-      ${this.doing === "nothing" || (this.doing === "removing" && !key) ? this.#buttons(key) : nothing}
-      <div ?hidden=${!this.secondsLeft} class="stack tight">
-        <output class="code shown card" part="shown-key"></output>
-        <p class="small muted">${translator.count("providers.showing", this.secondsLeft)}</p>
-        <div class="row">
-          <button @click=${this.#copy}>${t("providers.copy")}</button>
-          <button @click=${this.#hide}>${t("providers.hide")}</button>
-        </div>
+      <div class="key-body small">
+        ${key ? this.#facts(key) : this.#invitation()} ${this.#messages("nothing")}
       </div>
-      <div role="status">
-        ${this.announcement ? html`<p>${this.announcement}</p>` : nothing}
-        ${this.result ? this.#result(this.result) : nothing}
-      </div>
-      ${this.error ? html`<p class="bad" role="alert">${this.error}</p>` : nothing}
-      ${
-        provider.key_url.startsWith("https://")
-          ? html`<a class="small" href=${provider.key_url} target="_blank" rel="noopener noreferrer"
-              >${t("providers.get_key", { provider: provider.name })}</a
-            >`
-          : nothing
-      }
+      <div class="key-foot">${this.#primary(key)} ${this.#menu(key)}</div>
+      ${this.#dialog(key)}
     </article>`;
   }
 
-  #state(key: Key | undefined): TemplateResult {
-    const name = key?.status ?? "none";
-    const looks = { working: "good", rejected: "bad", rate_limited: "warn", out_of_credit: "bad" };
-    const look = looks[name as keyof typeof looks] ?? "muted";
-    const time = key?.rests_until ? this.store.formats.time(key.rests_until) : "";
-    const models = key?.rate_limited_models.join(", ") ?? "";
-    const state = name === "rate_limited" && models ? "models_rate_limited" : name;
-    return html`<span class="small ${look}" part="key-state"
-      >${this.store.t(`providers.state.${state}` as TextName, { time, models })}</span
-    >`;
+  #invitation(): TemplateResult {
+    const { store, provider } = this;
+    return store.payers?.get(provider.id) === "operator"
+      ? html`<p class="muted">${store.t("providers.app_pays")}</p>`
+      : html`<p class="muted">${store.t("providers.add_hint", { provider: provider.name })}</p>`;
   }
 
   #facts(key: Key): TemplateResult {
     const { t, formats } = this.store;
-    return html`<dl class="facts small">
-      <dt class="muted">${t("providers.key")}</dt>
-      <dd class="code">${key.hint}</dd>
-      <dt class="muted">${t("providers.stored")}</dt>
-      <dd>${formats.time(key.created_at)}</dd>
-      <dt class="muted">${t("providers.last_used")}</dt>
-      <dd>${key.last_used_at ? formats.time(key.last_used_at) : t("providers.never")}</dd>
-    </dl>`;
+    const used = key.last_used_at ? formats.ago(key.last_used_at) : t("providers.never");
+    const title = key.last_used_at ? formats.time(key.last_used_at) : nothing;
+    return html`<dl class="facts">
+        <dt class="muted">${t("providers.key")}</dt>
+        <dd class="code">${key.hint}</dd>
+        <dt class="muted">${t("providers.last_used")}</dt>
+        <dd title=${title}>${used}</dd>
+        <dt class="muted">${t("providers.paid_by")}</dt>
+        <dd>${this.#payer()}</dd>
+      </dl>
+      ${this.provider.enabled ? nothing : html`<p>${t("providers.withdrawn")}</p>`}`;
   }
 
-  #paidBy(): TemplateResult {
-    const { t } = this.store;
-    if (this.payer === "nobody") return html`<p class="small muted">${t("providers.unused")}</p>`;
-    const who = this.payer ? t(`source.${this.payer}`) : "…";
-    return html`<p class="small"><span class="muted">${t("providers.paid_by")}:</span> ${who}</p>`;
+  #payer(): string {
+    const { t, payers } = this.store;
+    if (!payers && this.provider.enabled) return "…";
+    const source = payers?.get(this.provider.id);
+    return source ? t(`source.${source}`) : t("providers.unused");
   }
 
-  #buttons(key: Key | undefined): TemplateResult {
+  /** The one thing to do next. */
+  #primary(key: Key | undefined): TemplateResult {
     const { store, provider } = this;
     const { t } = store;
     const of = { provider: provider.name };
     const busy = this.busy !== null;
-    const remove = html`<button
-      class="danger"
-      aria-disabled=${busy}
-      aria-label=${t("providers.remove.of", of)}
-      @click=${() => this.#turn("removing", "button")}
-    >
-      ${t("providers.remove")}
-    </button>`;
-    if (this.withdrawn) return html`<div class="row">${key ? remove : nothing}</div>`;
+    if (!provider.enabled)
+      return html`<button
+        class="danger"
+        aria-disabled=${busy}
+        aria-label=${t("providers.remove.of", of)}
+        @click=${() => this.#open("removing")}
+      >
+        ${t("providers.remove")}
+      </button>`;
     if (!key)
-      return html`<div class="row">
-        <button class="primary" aria-label=${t("providers.add.of", of)} @click=${this.#type}>
-          ${t("providers.add")}
-        </button>
-      </div>`;
-    return html`<div class="row">
-      ${
-        store.backend.runtime === null
-          ? nothing
-          : html`<button
-              aria-disabled=${busy}
-              aria-label=${t("providers.check.of", of)}
-              @click=${() => this.#check()}
-            >
-              ${this.busy === "checking" ? t("providers.checking") : t("providers.check")}
-            </button>`
-      }
-      ${
-        store.loaded.settings.reveal_allowed && !this.secondsLeft
-          ? html`<button aria-disabled=${busy} aria-label=${t("providers.show.of", of)} @click=${this.#show}>
-              ${t("providers.show")}
-            </button>`
-          : nothing
-      }
-      <button aria-disabled=${busy} aria-label=${t("providers.replace.of", of)} @click=${this.#type}>
+      return html`<button aria-label=${t("providers.add.of", of)} @click=${() => this.#open("typing")}>
+        ${icon("plus")}${t("providers.add")}
+      </button>`;
+    if (store.backend.runtime === null || key.status === "rejected")
+      return html`<button
+        class=${key.status === "rejected" ? "primary" : ""}
+        aria-disabled=${busy}
+        aria-label=${t("providers.replace.of", of)}
+        @click=${() => this.#open("typing")}
+      >
         ${t("providers.replace")}
-      </button>
-      ${remove}
-    </div>`;
+      </button>`;
+    return html`<button
+      aria-disabled=${busy}
+      aria-label=${t("providers.check.of", of)}
+      @click=${() => this.#check()}
+    >
+      ${t("providers.check")}
+    </button>`;
+  }
+
+  #menu(key: Key | undefined): TemplateResult | typeof nothing {
+    const { store, provider } = this;
+    const { t } = store;
+    if (!key || !provider.enabled) return nothing;
+    const disabled = this.busy !== null;
+    const rejected = key.status === "rejected";
+    const items: (MenuItem | false)[] = [
+      store.backend.runtime !== null &&
+        rejected && { label: t("providers.check"), icon: "check", disabled, run: () => void this.#check() },
+      store.loaded.settings.reveal_allowed && {
+        label: t("providers.show"),
+        icon: "eye",
+        disabled,
+        run: () => void this.#show(),
+      },
+      store.backend.runtime !== null &&
+        !rejected && {
+          label: t("providers.replace"),
+          icon: "swap",
+          disabled,
+          run: () => this.#open("typing"),
+        },
+      provider.key_url.startsWith("https://") && {
+        label: t("providers.manage", { provider: provider.name }),
+        icon: "external",
+        href: provider.key_url,
+      },
+      {
+        label: t("providers.remove"),
+        icon: "trash",
+        look: "danger",
+        disabled,
+        run: () => this.#open("removing"),
+      },
+    ];
+    return html`<supa-llm-menu
+      .label=${t("providers.more", { provider: provider.name })}
+      .items=${items.filter((item) => item !== false)}
+    ></supa-llm-menu>`;
+  }
+
+  #dialog(key: Key | undefined): TemplateResult {
+    const { store, provider } = this;
+    const titles = {
+      typing: key ? "replace.of" : "add.of",
+      removing: "remove.of",
+      showing: "input",
+      nothing: "",
+    };
+    const title = titles[this.dialog];
+    return html`<dialog
+      aria-labelledby="dialog-of-${provider.id}"
+      part="dialog"
+      @cancel=${(event: Event) => {
+        if (this.busy) event.preventDefault();
+      }}
+      @close=${this.#closed}
+      @click=${this.#pressed}
+    >
+      <div class="stack">
+        <h2 id="dialog-of-${provider.id}" class="row">
+          ${title ? store.t(`providers.${title}` as TextName, { provider: provider.name }) : nothing}
+        </h2>
+        ${this.dialog === "typing" ? this.#form() : nothing}
+        ${this.dialog === "removing" && key ? this.#question(key) : nothing}
+        <div ?hidden=${this.dialog !== "showing"} class="stack">
+          <output class="code shown card" part="shown-key"></output>
+          <p class="small muted">${store.translator.count("providers.showing", this.secondsLeft)}</p>
+          <div class="actions">
+            <button @click=${this.#copy}>${store.t("providers.copy")}</button>
+            <button class="primary" @click=${this.#close}>${store.t("providers.hide")}</button>
+          </div>
+        </div>
+      </div>
+    </dialog>`;
+  }
+
+  /** What happened, in the dialog or, without one, in the card. */
+  #messages(where: Dialog): TemplateResult {
+    const here = this.dialog === where;
+    return html`<div role="status">${here && this.result ? this.#result(this.result) : nothing}</div>
+      ${here && this.error ? html`<p class="bad" role="alert">${this.error}</p>` : nothing}`;
   }
 
   #question(key: Key): TemplateResult {
     const { t } = this.store;
-    return html`<div class="alert warn stack tight question" role="group">
-      <p>${t("providers.remove.question", { hint: key.hint })}</p>
-      <div class="row">
-        <button class="danger" aria-disabled=${this.busy !== null} @click=${this.#remove}>
+    return html`<p>${t("providers.remove.question", { hint: key.hint })}</p>
+      ${this.#messages("removing")}
+      <div class="actions">
+        <button @click=${this.#close}>${t("word.cancel")}</button>
+        <button class="danger" autofocus aria-disabled=${this.busy !== null} @click=${this.#remove}>
           ${t("providers.remove.yes")}
         </button>
-        <button @click=${this.#cancel}>${t("word.cancel")}</button>
-      </div>
-    </div>`;
+      </div>`;
   }
 
   #form(): TemplateResult {
     const { store, provider } = this;
     const { t } = store;
     const id = `key-of-${provider.id}`;
-    return html`<form class="stack tight question" autocomplete="off" @submit=${this.#save}>
-      <label class="field" for=${id}>${t("providers.input", { provider: provider.name })}</label>
-      <input
-        id=${id}
-        class="typed"
-        type="password"
-        autocomplete="off"
-        autocapitalize="off"
-        spellcheck="false"
-        data-1p-ignore
-        data-lpignore="true"
-        data-bwignore
-        aria-describedby="${id}-example"
-      />
+    return html`<form class="stack" autocomplete="off" @submit=${this.#save}>
+      ${
+        provider.key_url.startsWith("https://")
+          ? html`<p class="small">
+              ${t("providers.no_key_yet")}
+              <a href=${provider.key_url} target="_blank" rel="noopener noreferrer"
+                >${t("providers.get_key", { provider: provider.name })}</a
+              >
+            </p>`
+          : nothing
+      }
+      <label class="field" for=${id}>
+        <span>${t("providers.input", { provider: provider.name })}</span>
+        <input
+          id=${id}
+          class="typed code"
+          type="password"
+          autofocus
+          autocomplete="off"
+          autocapitalize="off"
+          spellcheck="false"
+          data-1p-ignore
+          data-lpignore="true"
+          data-bwignore
+          aria-describedby="${id}-example"
+        />
+      </label>
       <p class="small muted" id="${id}-example">
-        ${provider.key_example ? t("providers.input.example", { example: provider.key_example }) : nothing}
+        ${provider.key_example ? html`${t("providers.input.example", { example: provider.key_example })}<br />` : nothing}${t("providers.input.stored")}
       </p>
       <label class="check small"
         ><input type="checkbox" @change=${this.#toggleVisible} />${t("providers.input.show")}</label
       >
-      <div class="row">
-        <button class="primary" type="submit" aria-disabled=${this.busy !== null}>
-          ${this.busy === "saving" ? t("providers.saving") : t("providers.save")}
+      ${this.#messages("typing")}
+      <div class="actions">
+        <button type="button" class="quiet" aria-disabled=${this.busy !== null} @click=${this.#close}>
+          ${t("word.cancel")}
         </button>
         ${
           store.backend.runtime === null
@@ -206,11 +273,11 @@ export class KeyCard extends View {
                 aria-disabled=${this.busy !== null}
                 @click=${() => this.#check(true)}
               >
-                ${this.busy === "checking" ? t("providers.checking") : t("providers.check")}
+                ${this.busy === "checking" ? t("providers.checking") : t("providers.check_typed")}
               </button>`
         }
-        <button type="button" aria-disabled=${this.busy !== null} @click=${this.#cancel}>
-          ${t("word.cancel")}
+        <button class="primary" type="submit" aria-disabled=${this.busy !== null}>
+          ${this.busy === "saving" ? t("providers.saving") : t("providers.save")}
         </button>
       </div>
     </form>`;
@@ -233,29 +300,40 @@ export class KeyCard extends View {
     if (this.#input) this.#input.value = "";
   }
 
-  #type = () => this.#turn("typing", "input.typed");
-
-  /** Show the question or the form, and focus it. */
-  #turn(doing: "typing" | "removing", focus: string): void {
+  #open(dialog: Dialog): void {
     if (this.busy) return;
-    this.#hide();
-    Object.assign(this, { doing, error: "", announcement: "", result: null });
-    void this.updateComplete.then(() => this.querySelector<HTMLElement>(`.question ${focus}`)?.focus());
+    Object.assign(this, { dialog, error: "", result: null });
+    void this.updateComplete.then(() => {
+      const shown = this.querySelector("dialog");
+      if (shown && !shown.open && this.isConnected) shown.showModal();
+    });
   }
 
-  #cancel = () => {
-    if (!this.busy) this.#stop();
+  /** Open the form for a key. */
+  typeKey(): void {
+    this.#open("typing");
+  }
+
+  #close = () => {
+    if (!this.busy) this.querySelector("dialog")?.close();
   };
 
-  #stop = () => {
+  #closed = () => {
     this.#clearInput();
-    Object.assign(this, { doing: "nothing", error: "", result: null });
+    this.#hide();
+    Object.assign(this, { dialog: "nothing", error: "", result: null });
     void this.#focusButton();
   };
 
+  /** A click beside the dialog closes it, unless a key was typed. */
+  #pressed = (event: MouseEvent) => {
+    if (event.target instanceof HTMLDialogElement && !this.#input?.value) this.#close();
+  };
+
+  /** The browser returns the focus to the button that opened the dialog, unless that is gone. */
   async #focusButton(): Promise<void> {
     await this.updateComplete;
-    this.querySelector<HTMLElement>("button:not([hidden] *)")?.focus();
+    if (!this.querySelector(":focus")) this.querySelector<HTMLElement>(".key-foot button")?.focus();
   }
 
   #toggleVisible = (event: Event) => {
@@ -271,10 +349,12 @@ export class KeyCard extends View {
       const stored = await store.whileSignedIn(store.backend.setKey(provider.id, input.value.trim()));
       input.value = "";
       store.keyChanged(provider.id, stored);
-      this.#stop();
-      this.announcement = store.t("providers.saved", { provider: provider.name });
+      store.toast(provider.id, store.t("providers.saved", { provider: provider.name }));
     });
-    if (saved && this.store.backend.runtime !== null) await this.#check();
+    if (!saved) return;
+    this.#close();
+    await this.updateComplete;
+    if (this.store.backend.runtime !== null) await this.#check();
   };
 
   async #check(typed = false): Promise<void> {
@@ -286,31 +366,36 @@ export class KeyCard extends View {
       const check = await store.whileSignedIn(
         store.backend.checkKey(provider.id, typed ? input?.value.trim() : undefined),
       );
-      this.result = check;
       if (check.key) store.keyChecked(check.key);
+      if (check.result === "works" && !typed)
+        store.toast(provider.id, store.t("providers.works", { provider: provider.name }));
+      else this.result = check;
     });
   }
 
-  #remove = () =>
-    this.#do("removing", async () => {
+  #remove = async () => {
+    const removed = await this.#do("removing", async () => {
       const { store, provider } = this;
       await store.whileSignedIn(store.backend.removeKey(provider.id));
+      store.toast(provider.id, store.t("providers.removed", { provider: provider.name }));
       store.keyChanged(provider.id, null);
-      this.#stop();
-      this.announcement = store.t("providers.removed", { provider: provider.name });
     });
+    if (removed) this.#close();
+  };
 
   #show = () =>
     this.#do("showing", async () => {
-      const output = this.querySelector("output.shown");
       const shown = await this.store.whileSignedIn(this.store.backend.revealKey(this.provider.id));
+      const output = this.querySelector("output.shown");
       if (!output || !this.isConnected || document.visibilityState !== "visible") return;
       output.textContent = shown;
       this.secondsLeft = SHOWN_SECONDS;
+      this.busy = null;
+      this.#open("showing");
       clearInterval(this.#timer);
       this.#timer = setInterval(() => {
         this.secondsLeft -= 1;
-        if (this.secondsLeft <= 0) this.#hide();
+        if (this.secondsLeft <= 0) this.#close();
       }, 1000);
     });
 
@@ -321,17 +406,18 @@ export class KeyCard extends View {
   };
 
   #hideWhenAway = () => {
-    if (document.visibilityState !== "visible") this.#hide();
+    if (document.visibilityState !== "visible" && this.dialog === "showing") this.#close();
   };
 
   #copy = async () => {
+    const { store, provider } = this;
     const shown = this.querySelector("output.shown")?.textContent ?? "";
     // Pages without TLS have no clipboard.
     await Promise.resolve(shown)
       .then((text) => navigator.clipboard.writeText(text))
       .then(
-        () => (this.announcement = this.store.t("providers.copied")),
-        () => (this.error = this.store.t("error.unexpected")),
+        () => store.toast(provider.id, store.t("providers.copied")),
+        () => store.toast(provider.id, store.t("providers.not_copied"), "warn"),
       );
   };
 
@@ -343,8 +429,6 @@ export class KeyCard extends View {
     if (this.busy) return false;
     const focused = this.querySelector<HTMLElement>(":focus");
     Object.assign(this, { busy, error: "" });
-    // The check that follows a save must not hide that the key was saved.
-    if (busy !== "checking") this.announcement = "";
     try {
       await what();
       return true;
@@ -353,14 +437,14 @@ export class KeyCard extends View {
       return false;
     } finally {
       this.busy = null;
-      if (focused) void this.#focusAgain(focused);
+      if (focused && !this.querySelector("dialog")?.open) void this.#focusAgain(focused);
     }
   }
 
   /** If the focused button is gone, focus another button of the card. */
   async #focusAgain(focused: HTMLElement): Promise<void> {
     await this.updateComplete;
-    if (!focused.isConnected && !this.querySelector(":focus")) await this.#focusButton();
+    if (!focused.isConnected) await this.#focusButton();
   }
 
   /** Read the keys again when the key or its models no longer rest. */

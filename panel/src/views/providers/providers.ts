@@ -1,9 +1,9 @@
 /** The Providers tab: a card per provider, with its key. */
 
 import { css, html, nothing, type TemplateResult } from "lit";
-import { customElement, state } from "lit/decorators.js";
+import { customElement } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import type { Candidate, Provider } from "../../types.js";
+import { icon } from "../icons.js";
 import "./key-card.js";
 import { View } from "../view.js";
 
@@ -11,71 +11,96 @@ export const providersStyles = css`
   .cards {
     display: grid;
     gap: 1rem;
-    grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr));
+    grid-auto-rows: 1fr;
+    grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr));
   }
-  .mark {
-    flex: none;
-    inline-size: 2.25rem;
-    block-size: 2.25rem;
-    border-radius: 50%;
+  .cards > li,
+  supa-llm-key-card {
     display: grid;
-    place-items: center;
-    background: var(--_raised);
-    border: 1px solid var(--_line);
-    font-weight: 600;
+    grid-template-columns: minmax(0, 1fr);
   }
-  supa-llm-key-card button {
-    font-size: 0.9375rem;
-    min-block-size: 2.25rem;
-    padding-inline: 0.6rem;
+  .key-card {
+    display: grid;
+    grid-template-rows: auto 1fr auto;
+    gap: 0.75rem;
   }
-  supa-llm-key-card .row {
-    gap: 0.4rem;
+  .key-head {
+    display: flex;
+    align-items: center;
+    gap: 0.65rem;
+  }
+  .key-head > h2 {
+    flex: 1 1 auto;
+    min-inline-size: 0;
+  }
+  .key-head > .pill {
+    min-inline-size: 0;
+  }
+  .key-body {
+    display: grid;
+    align-content: start;
+    gap: 0.5rem;
+  }
+  .key-foot {
+    display: flex;
+    align-items: center;
+    justify-content: space-between;
+    gap: 0.5rem;
   }
   .facts {
     display: grid;
     grid-template-columns: auto minmax(0, 1fr);
-    gap: 0.15rem 0.75rem;
+    gap: 0.2rem 0.9rem;
+  }
+  .welcome {
+    display: grid;
+    gap: 0.75rem 2rem;
+    grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr));
+    background: var(--_raised);
   }
   .steps {
-    list-style: decimal;
-    padding-inline-start: 1.5rem;
+    display: grid;
+    gap: 0.5rem;
+    counter-reset: step;
+  }
+  .steps > li {
+    display: flex;
+    gap: 0.6rem;
+    counter-increment: step;
+  }
+  .steps > li::before {
+    content: counter(step);
+    flex: none;
+    inline-size: 1.4rem;
+    block-size: 1.4rem;
+    display: grid;
+    place-items: center;
+    border: 1px solid var(--_control-line);
+    border-radius: 50%;
+    font-size: 0.75rem;
   }
 `;
 
 @customElement("supa-llm-providers")
 export class ProvidersView extends View {
-  /** Provider → whose key would pay, on the route of a request without a task. */
-  @state() private payers: Map<string, Candidate["key_source"]> | null = null;
-  #requested: unknown = null;
-
   override render() {
     const { store } = this;
     const { keys, providers } = store.loaded;
-    void this.#load();
+    void store.wantPayers();
+    const off = store.switchedOff.filter(({ id }) => keys.has(id));
     return html`<div class="stack">
       ${keys.size ? nothing : this.#empty()}
       ${store.backend.runtime === null ? html`<p class="muted small">${store.t("providers.no_checks")}</p>` : nothing}
       <ul class="cards">
         ${repeat(
-          providers,
-          ({ id }: Provider) => id,
-          (provider: Provider) =>
+          [...providers, ...off],
+          ({ id }) => id,
+          (provider) =>
             html`<li>
               <supa-llm-key-card
+                data-provider=${provider.id}
                 .store=${store}
                 .provider=${provider}
-                .payer=${this.payers ? (this.payers.get(provider.id) ?? "nobody") : null}
-              ></supa-llm-key-card>
-            </li>`,
-        )}
-        ${store.withdrawn.map(
-          (id) =>
-            html`<li>
-              <supa-llm-key-card
-                .store=${store}
-                .provider=${{ id, name: id, key_url: "", key_example: "" }}
-                .withdrawn=${true}
               ></supa-llm-key-card>
             </li>`,
         )}
@@ -85,34 +110,16 @@ export class ProvidersView extends View {
 
   #empty(): TemplateResult {
     const { t } = this.store;
-    return html`<div class="alert stack tight" part="empty">
-      <h2>${t("providers.none.title")}</h2>
-      <p>${t("providers.none.text")}</p>
-      <ol class="steps">
+    return html`<section class="card welcome" part="empty" aria-labelledby="welcome-title">
+      <div class="stack tight">
+        <h2 id="welcome-title" class="row">${icon("key")}${t("providers.none.title")}</h2>
+        <p class="muted">${t("providers.none.text")}</p>
+      </div>
+      <ol class="steps small">
         <li>${t("providers.none.first")}</li>
         <li>${t("providers.none.second")}</li>
         <li>${t("providers.none.third")}</li>
       </ol>
-    </div>`;
-  }
-
-  /** Load who would pay, again after each change of keys or settings. */
-  async #load(): Promise<void> {
-    const { store } = this;
-    const { keys, settings } = store.loaded;
-    const requested = JSON.stringify([[...keys.values()], settings.version]);
-    if (requested === this.#requested) return;
-    this.#requested = requested;
-    try {
-      const { candidates } = await store.backend.explain(null);
-      if (requested !== this.#requested) return;
-      const payers = new Map<string, Candidate["key_source"]>();
-      for (const { provider, key_source } of candidates)
-        if (!payers.has(provider)) payers.set(provider, key_source);
-      this.payers = payers;
-    } catch {
-      // The cards work without it; the next change tries again.
-      this.payers = null;
-    }
+    </section>`;
   }
 }

@@ -1,0 +1,74 @@
+/** Short messages about what happened. They leave by themselves, but not while somebody points at one or focuses it. */
+
+import { html } from "lit";
+import { customElement } from "lit/decorators.js";
+import { repeat } from "lit/directives/repeat.js";
+import type { Toast } from "../store.js";
+import { icon } from "./icons.js";
+import { View } from "./view.js";
+
+const SHOWN_MS = 6000;
+
+@customElement("supa-llm-toasts")
+export class Toasts extends View {
+  #timers = new Map<Toast, ReturnType<typeof setTimeout>>();
+
+  override disconnectedCallback(): void {
+    this.#wait();
+    super.disconnectedCallback();
+  }
+
+  override render() {
+    const { store } = this;
+    return html`<div
+      class="toasts"
+      role="status"
+      part="status"
+      @pointerenter=${this.#wait}
+      @focusin=${this.#wait}
+      @pointerleave=${this.#go}
+      @focusout=${this.#go}
+    >
+      ${repeat(
+        store.toasts,
+        (toast) => toast,
+        (toast) =>
+          html`<div class="toast" part="toast">
+            <span class=${toast.look}>${icon(toast.look === "good" ? "check" : "warning")}</span>
+            <span>${toast.text}</span>
+            <button
+              type="button"
+              class="icon-only"
+              aria-label=${store.t("toast.dismiss")}
+              @click=${() => store.dismissToast(toast)}
+            >
+              ${icon("close")}
+            </button>
+          </div>`,
+      )}
+    </div>`;
+  }
+
+  override updated(): void {
+    if (!this.querySelector(":focus, .toasts:hover")) this.#go();
+  }
+
+  #go = () => {
+    for (const toast of this.store.toasts)
+      if (!this.#timers.has(toast))
+        this.#timers.set(
+          toast,
+          setTimeout(() => this.store.dismissToast(toast), SHOWN_MS),
+        );
+    for (const [toast, timer] of this.#timers)
+      if (!this.store.toasts.includes(toast)) {
+        clearTimeout(timer);
+        this.#timers.delete(toast);
+      }
+  };
+
+  #wait = () => {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  };
+}
