@@ -27,6 +27,7 @@ from supa_llm.errors import SupaLLMError as SupaLLMError
 from supa_llm.errors import TotalTimeoutError as TotalTimeoutError
 from supa_llm.values.alerts import Alert as Alert
 from supa_llm.values.audit import AuditEntry as AuditEntry
+from supa_llm.values.configuration import ConfigurationChange as ConfigurationChange
 from supa_llm.values.keys import Key as Key
 from supa_llm.values.maintenance import Maintenance as Maintenance
 from supa_llm.values.prices import Price as Price

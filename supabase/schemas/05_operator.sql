@@ -79,10 +79,10 @@ $$;
 
 comment on function llm_private.operator_settings_json is 'The operator''s settings as JSON.';
 
-create function llm_private.set_operator_settings(p_changes jsonb)
+create function llm_private.save_operator_settings(p_changes jsonb)
 returns jsonb
 language plpgsql
-security definer
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -90,7 +90,6 @@ declare
   v_old jsonb;
   v_unknown text;
 begin
-  perform llm_private.require_plain_call('set_llm_operator_settings');
   perform llm_private.check_size('p_changes', p_changes, 4);
   if jsonb_typeof(p_changes) is distinct from 'object' then
     perform llm_private.fail(
@@ -154,8 +153,23 @@ begin
 end
 $$;
 
-comment on function llm_private.set_operator_settings is
+comment on function llm_private.save_operator_settings is
 'Change the settings in p_changes. Errors: invalid_argument, unknown_setting, invalid_setting.';
+
+create function llm_private.set_operator_settings(p_changes jsonb)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.require_plain_call('set_llm_operator_settings');
+  return llm_private.save_operator_settings(p_changes);
+end
+$$;
+
+comment on function llm_private.set_operator_settings is 'See set_llm_operator_settings().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 

@@ -106,24 +106,41 @@ for select to authenticated using (true);
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.add_default_providers()
-returns void
+create type llm_private.default_provider as (
+  id text,
+  name text,
+  base_url text,
+  wire_format text,
+  key_header text,
+  key_scheme text,
+  key_pattern text,
+  key_example text,
+  key_url text,
+  capabilities text [],
+  default_model text,
+  task_models jsonb,
+  model_pattern text,
+  parameter_names jsonb,
+  position integer,
+  model_prefixes text []
+);
+
+comment on type llm_private.default_provider is 'A provider of a new project. See the columns of llm_providers.';
+
+create function llm_private.default_providers()
+returns setof llm_private.default_provider
 language sql
-volatile
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
-  insert into public.llm_providers (
-    id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example, key_url,
-    capabilities, default_model, task_models, model_pattern, parameter_names, position, model_prefixes
-  )
   values
   (
     'openai', 'OpenAI', 'https://api.openai.com/v1', 'openai', 'authorization', 'Bearer',
     '^sk-(?!ant-|or-)[A-Za-z0-9_-]{16,}$', 'sk-…', 'https://platform.openai.com/api-keys',
-    '{chat,streaming,tools,json_schema,vision,embeddings,responses}', 'gpt-5-mini',
-    '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}',
+    '{chat,streaming,tools,json_schema,vision,embeddings,responses}'::text[], 'gpt-5-mini',
+    '{"speed": "gpt-5-nano", "code": "gpt-5", "embedding": "text-embedding-3-small"}'::jsonb,
     '^(gpt-|chatgpt-|o[0-9]|text-embedding-)',
-    '{"max_completion_tokens": "max_completion_tokens"}', 10, '{openai/}'
+    '{"max_completion_tokens": "max_completion_tokens"}'::jsonb, 10, '{openai/}'::text[]
   ),
   (
     'groq', 'Groq', 'https://api.groq.com/openai/v1', 'openai', 'authorization', 'Bearer',
@@ -154,6 +171,22 @@ as $$
     '{"speed": "gemini-2.5-flash-lite", "code": "gemini-2.5-pro", "embedding": "gemini-embedding-001"}',
     '^(gemini|gemma)', '{}', 50, '{models/,google/}'
   )
+$$;
+
+comment on function llm_private.default_providers is
+'The providers of a new project. What an administrator changed is what differs from them.';
+
+create function llm_private.add_default_providers()
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into public.llm_providers (
+    id, name, base_url, wire_format, key_header, key_scheme, key_pattern, key_example, key_url,
+    capabilities, default_model, task_models, model_pattern, parameter_names, position, model_prefixes
+  )
+  select d.* from llm_private.default_providers() as d
   on conflict (id) do nothing;
 
   insert into public.llm_tasks (task, description, provider_order)
@@ -194,10 +227,10 @@ comment on function llm_private.canonical_model is
 'The one name of a provider''s model, under which it is requested, priced, counted and recorded: without the provider''s
 model_prefixes.';
 
-create function llm_private.set_provider(p_provider jsonb)
+create function llm_private.save_provider(p_provider jsonb)
 returns jsonb
 language plpgsql
-security definer
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -214,7 +247,6 @@ declare
   v_unknown text;
   v_constraint text;
 begin
-  perform llm_private.require_plain_call('set_llm_provider');
   perform llm_private.check_size('p_provider', p_provider, 16);
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
     perform llm_private.fail(
@@ -262,6 +294,21 @@ begin
   end;
   perform llm_private.audit_operator('provider_set', v_old, to_jsonb(v_row) - 'updated_at', v_row.id);
   return to_jsonb(v_row);
+end
+$$;
+
+comment on function llm_private.save_provider is 'Add or change a provider. Errors: see set_llm_provider().';
+
+create function llm_private.set_provider(p_provider jsonb)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.require_plain_call('set_llm_provider');
+  return llm_private.save_provider(p_provider);
 end
 $$;
 

@@ -748,7 +748,7 @@ comment on function llm_private.audit_own_price is
 'Append a price that a user set to their audit log. Errors: too_many_changes, and invalid_price if they have too many
 prices.';
 
-create function llm_private.set_price(
+create function llm_private.save_price(
   p_provider text,
   p_model text,
   p_rates jsonb,
@@ -760,7 +760,6 @@ create function llm_private.set_price(
 returns jsonb
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -769,7 +768,6 @@ declare
   v_before jsonb;
   v_price public.llm_prices;
 begin
-  perform llm_private.require_plain_call('set_llm_price');
   perform
     llm_private.check_provider(p_provider),
     llm_private.check_length('p_model', p_model, 200, 'invalid_price'),
@@ -822,6 +820,31 @@ begin
     perform llm_private.audit_own_price(v_price);
   end if;
   return llm_private.price_json(v_price);
+end
+$$;
+
+comment on function llm_private.save_price is 'Set a price of the caller''s. Errors: see set_llm_price().';
+
+create function llm_private.set_price(
+  p_provider text,
+  p_model text,
+  p_rates jsonb,
+  p_valid_from timestamptz,
+  p_valid_until timestamptz,
+  p_key_source text,
+  p_service_tier text
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.require_plain_call('set_llm_price');
+  return llm_private.save_price(
+    p_provider, p_model, p_rates, p_valid_from, p_valid_until, p_key_source, p_service_tier
+  );
 end
 $$;
 

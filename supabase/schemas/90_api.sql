@@ -28,7 +28,8 @@ public.llm_prices_id_seq, public.llm_usage_totals_id_seq
 from public, anon, authenticated, service_role;
 
 revoke all on function
-public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_audit_log,
+public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_configuration,
+public.set_llm_configuration, public.get_llm_audit_log,
 public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
 public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
 public.remove_llm_provider, public.list_llm_users, public.get_llm_user, public.explain_llm_user_route,
@@ -59,6 +60,11 @@ grant execute on function llm_private.user_id, llm_private.is_not_estimate to au
 
 grant execute on function public.get_llm_operator_settings, public.set_llm_operator_settings to service_role;
 grant execute on function llm_private.operator_settings_json, llm_private.set_operator_settings to service_role;
+
+-- Configuration -------------------------------------------------------------------------------------------------------
+
+grant execute on function public.get_llm_configuration, public.set_llm_configuration to service_role;
+grant execute on function llm_private.configuration, llm_private.set_configuration to service_role;
 
 -- Audit log -----------------------------------------------------------------------------------------------------------
 

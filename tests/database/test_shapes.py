@@ -17,6 +17,7 @@ from psycopg.types.json import Json, Jsonb
 
 from supa_llm.values.alerts import Alert
 from supa_llm.values.audit import AuditEntry
+from supa_llm.values.configuration import ConfigurationChange
 from supa_llm.values.key_checks import KeyCheck
 from supa_llm.values.keys import Key
 from supa_llm.values.maintenance import Maintenance
@@ -202,6 +203,11 @@ SHAPES: Mapping[str, Shape] = {
     "errors": Shape(lambda scene: of_user("get_llm_user")(scene)["errors"][0], FailedAttempt, None),
     "remove_llm_user_data": Shape(of_user("remove_llm_user_data"), UserDataRemoval, None),
     "list_llm_runtimes": Shape(runtime, Runtime, None),
+    "set_llm_configuration": Shape(
+        admins("set_llm_configuration", p_configuration={"format": 1, "settings": {"lease_seconds": 77}}),
+        ConfigurationChange,
+        None,
+    ),
     "register_llm_runtime": Shape(
         admins("register_llm_runtime", p_name=unique("app")),
         RuntimeSecret,
@@ -230,6 +236,7 @@ OTHER_RPCS = {
     "set_llm_provider",
     "get_llm_operator_settings",
     "set_llm_operator_settings",
+    "get_llm_configuration",
     "remove_llm_provider",
     "set_llm_user_suspended",
     "explain_llm_user_route",

@@ -18,6 +18,7 @@ PUBLIC = [
     "AuditEntry",
     "BadRequestError",
     "Candidate",
+    "ConfigurationChange",
     "ConfigurationError",
     "ConflictError",
     "DatabaseError",

@@ -9,6 +9,7 @@ import httpx
 from supa_llm.client.alerts import Alerts, AsyncAlerts
 from supa_llm.client.audit import AdminAudit, AsyncAdminAudit
 from supa_llm.client.caller import documented_by
+from supa_llm.client.configuration import AsyncConfiguration, Configuration
 from supa_llm.client.maintenance import AsyncMaintenance, Maintenance
 from supa_llm.client.operator import AsyncOperator, Operator
 from supa_llm.client.prices import AdminPrices, AsyncAdminPrices
@@ -39,6 +40,7 @@ class Admin(
     Users,
     Alerts,
     Operator,
+    Configuration,
     Runtimes,
     Recalculations,
     Maintenance,
@@ -95,6 +97,7 @@ class AsyncAdmin(
     AsyncUsers,
     AsyncAlerts,
     AsyncOperator,
+    AsyncConfiguration,
     AsyncRuntimes,
     AsyncRecalculations,
     AsyncMaintenance,

@@ -87,6 +87,7 @@ _RULES: Mapping[str, Rule] = {
     "bucket": _optional(("'hour', 'day' or 'month'", lambda value: value in ("hour", "day", "month"))),
     "by": ("a list of strings", _list_of(str)),
     "before": _optional(("a uuid.UUID", _is(UUID))),
+    "configuration": ("a mapping", _is(Mapping)),
     "database_timeout": _SECONDS,
     "dimensions": _optional(_COUNT),
     "entries": ("a list of price list entries", _list_of(Mapping)),

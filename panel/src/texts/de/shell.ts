@@ -51,6 +51,8 @@ export const shell: Record<keyof typeof english, string> = {
   "error.database_unavailable":
     "Der Server der App erreicht das Projekt nicht. Versuchen Sie es gleich noch einmal.",
   "error.invalid_argument": "Dieser Wert ist ungültig.",
+  "error.invalid_configuration": "Diese Konfiguration ist ungültig.",
+  "error.configuration_too_new": "Diese Konfiguration braucht eine neuere Version von supa-llm.",
   "error.invalid_price": "Dieser Preis ist ungültig.",
   "error.invalid_price_list": "Diese Preisliste ist ungültig.",
   "error.invalid_provider": "Die Konfiguration dieses Anbieters ist ungültig.",

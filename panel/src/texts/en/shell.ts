@@ -45,6 +45,8 @@ export const shell = {
   "error.configuration": "The app's server is misconfigured. Please contact the app's support.",
   "error.database_unavailable": "The app's server can't reach the project. Try again in a moment.",
   "error.invalid_argument": "This value is invalid.",
+  "error.invalid_configuration": "This configuration is invalid.",
+  "error.configuration_too_new": "This configuration needs a newer version of supa-llm.",
   "error.invalid_price": "This price is invalid.",
   "error.invalid_price_list": "This price list is invalid.",
   "error.invalid_provider": "The configuration of this provider is invalid.",
