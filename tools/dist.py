@@ -1,8 +1,8 @@
 """Builds a release's packages into dist/: `make dist`.
 
-The wheel, the source archive, the npm package of the settings panel, and an SBOM (CycloneDX, JSON) of each package:
-what an installation of the wheel with all extras brings along, and what the panel bundles. The version is the one in
-pyproject.toml.
+The wheel, the source archive, the npm package of the settings panel, and an SBOM (CycloneDX, JSON) of each:
+what an installation of the wheel with all extras brings along, and what the panel bundles. The version is the
+one in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _python_sbom(wheel: Path, venv: Path, path: Path) -> Path:
 
 
 def _panel_sbom(stage: Path, path: Path) -> Path:
-    """Write the SBOM of the packages in the panel's bundle, which are the dependencies in its package.json."""
+    """Write the SBOM of the panel's bundle, which holds the dependencies in its package.json."""
     # npm names the package after its folder.
     stage.mkdir()
     manifest = {**json.loads((_PANEL / "package.json").read_text()), "version": version()}
@@ -110,7 +110,7 @@ def _panel_sbom(stage: Path, path: Path) -> Path:
 
 
 def _run(tool: str, *arguments: str | Path) -> None:
-    subprocess.run([_TOOLS / tool, *arguments], check=True)  # noqa: S603 - a fixed program, no shell
+    subprocess.run([_TOOLS / tool, *arguments], check=True)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
 #: Runs the command line without some packages.
 _PROGRAM = """
@@ -17,16 +18,17 @@ from supa_llm_cli.main import main
 sys.argv[0] = "supa-llm"
 main()
 """
+# Most of a command's time is imports, and the tests run hundreds of commands. The fork server imports once.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["__main__", "supa_llm_cli.main", "supa_llm.client.admin", "typer.rich_utils"])
 
 
 def start(*arguments: str, cwd: Path, without: str = "", **environment: str) -> subprocess.Popen[str]:
     """Start `supa-llm` with pipes for its output, without the packages in `without`."""
-    # A narrow terminal would hide columns.
-    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     return subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, without, *arguments],
         cwd=cwd,
-        env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+        env={**_inherited(), "PYTHONUNBUFFERED": "1", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -34,8 +36,48 @@ def start(*arguments: str, cwd: Path, without: str = "", **environment: str) -> 
     )
 
 
-def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, cwd: Path, without: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run `supa-llm` and wait until it ends."""
-    process = start(*arguments, cwd=cwd, **options)
-    output, errors = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+    if without:
+        process = start(*arguments, cwd=cwd, without=without, **environment)
+        output, errors = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+    with tempfile.TemporaryDirectory() as folder:
+        output_file, error_file = Path(folder, "output"), Path(folder, "errors")
+        fork = _FORKS.Process(
+            target=_main,
+            args=(arguments, cwd, {**_inherited(), **environment}, output_file, error_file),
+        )
+        fork.start()
+        fork.join(300)
+        if fork.exitcode is None:
+            fork.kill()
+            raise TimeoutError(f"supa-llm {' '.join(arguments)} did not end.")
+        return subprocess.CompletedProcess(
+            arguments, fork.exitcode, output_file.read_text(), error_file.read_text()
+        )
+
+
+def _inherited() -> dict[str, str]:
+    # A narrow terminal would hide columns.
+    return {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+
+
+def _main(
+    arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], output: Path, errors: Path
+) -> None:
+    """Run the command line in this process, as if it had been started by a shell."""
+    from supa_llm_cli.main import main
+
+    for descriptor, path in enumerate((Path(os.devnull), output, errors)):
+        mode = os.O_RDWR | os.O_CREAT
+        opened = os.open(path, mode)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["supa-llm", *arguments]
+    main()
