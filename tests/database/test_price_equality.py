@@ -228,12 +228,12 @@ def chosen(exhaustive: bool) -> list[tuple[types.Provider, str]]:
     return small + large[:: 1 if exhaustive else 10]
 
 
-def test_every_cost_equals_that_of_genai_prices(synced: Transaction, pytestconfig: pytest.Config) -> None:
+def test_every_cost_equals_that_of_genai_prices(synced: Transaction, exhaustive: bool) -> None:
     cases: list[Case] = []
     expected: list[Decimal | None] = []
     contradictory = 0
     seen: set[str] = set()
-    for provider, name in chosen(pytestconfig.getoption("--exhaustive")):
+    for provider, name in chosen(exhaustive):
         model = found(provider, name)
         if model is None:
             cases.append(Case(provider.id, name, None, NOW, {"input": 1}))
