@@ -101,10 +101,17 @@ def _panel_sbom(stage: Path, path: Path) -> Path:
     """Write the SBOM of the panel's bundle, which holds the dependencies in its package.json."""
     # npm names the package after its folder.
     stage.mkdir()
-    manifest = {**json.loads((_PANEL / "package.json").read_text()), "version": version()}
+    manifest, lock = (
+        json.loads((_PANEL / name).read_text()) for name in ("package.json", "package-lock.json")
+    )
+    # npm's own --omit=dev also omits packages that something else needs.
+    lock["packages"] = {name: entry for name, entry in lock["packages"].items() if not entry.get("dev")}
+    for root in (manifest, lock["packages"][""]):
+        root.pop("devDependencies")
+        root["version"] = version()
     (stage / "package.json").write_text(json.dumps(manifest))
-    shutil.copy(_PANEL / "package-lock.json", stage)
-    options = ("--sbom-format", "cyclonedx", "--package-lock-only", "--omit", "dev")
+    (stage / "package-lock.json").write_text(json.dumps(lock))
+    options = ("--sbom-format", "cyclonedx", "--package-lock-only")
     path.write_text(npm("sbom", *options, cwd=stage, capture=True))
     return path
 
