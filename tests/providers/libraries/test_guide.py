@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.test_readme import blocks
+from tests.docs.blocks import blocks
 from tests.support import ROOT
 from tests.unit.engine_support import AsyncMemoryUser, MemoryUser
 
@@ -15,7 +15,8 @@ for library in ("instructor", "llama_index.llms.openai_like"):
 def test_its_python_runs(llm: MemoryUser, async_llm: AsyncMemoryUser) -> None:
     guide = ROOT / "docs" / "libraries.md"
     names = {"llm": llm, "async_llm": async_llm}
-    for line, block in blocks(guide):
-        exec(compile("\n" * line + block, guide, "exec"), names)
+    for block in blocks(guide):
+        if block.language == "python":
+            exec(compile("\n" * (block.line - 1) + block.source, guide, "exec"), names)
     assert {it.outcome for it in llm.account.attempts} == {"succeeded"}
     assert [it.outcome for it in async_llm.account.attempts] == ["succeeded"]
