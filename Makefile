@@ -8,16 +8,17 @@ LIBRARIES := .venv/libraries
 PANEL := panel/dist-page/index.html
 PANEL_SOURCES := $(shell find panel/src panel/page -type f) $(wildcard panel/*.json panel/*.ts)
 
-.PHONY: help quickstart panel screenshots unit lint test test-libraries test-containers check format docs migration freeze bench dist lock db-lint policies clean
+.PHONY: help quickstart panel screenshots unit lint test test-libraries test-containers check format docs site migration freeze bench dist lock db-lint policies clean
 
 help:
 	@echo 'make quickstart       install, start a local stack, run the end-to-end demo'
 	@echo 'make unit             run the unit tests (no stack, no panel build)'
 	@echo 'make lint             check formatting, lint and types in seconds'
 	@echo 'make test             install, run every test'
-	@echo 'make check            lint, the panel and its component tests, the migration'
+	@echo 'make check            lint, the site, the panel and its component tests, the migration'
 	@echo 'make format           fix formatting and what ruff and sqlfluff can fix'
 	@echo 'make docs             write docs/providers.md from tests/providers/corpus'
+	@echo 'make site             build the guides as a searchable site in site/'
 	@echo 'make migration        write the first migration, or compare later ones with supabase/schemas'
 	@echo 'make policies          weaken the policies one at a time, and list what catches it in docs/policies.md'
 	@echo 'make freeze           freeze the migration of this version for its release'
@@ -59,7 +60,7 @@ lint: $(INSTALLED)
 	$(BIN)/sqlfluff lint supabase/schemas supabase/migrations supabase/seed.sql supabase/tests
 	$(BIN)/mypy
 
-check: lint
+check: lint site
 	$(BIN)/python hatch_build.py check
 	$(BIN)/python hatch_build.py test
 	$(BIN)/python -m tools.migration --check
@@ -73,6 +74,10 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m tools.providers
+
+# Strict: a broken link fails.
+site: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 migration: $(INSTALLED)
 	$(BIN)/python -m tools.migration
@@ -121,4 +126,4 @@ $(PANEL): $(INSTALLED) $(PANEL_SOURCES)
 	@touch $@
 
 clean:
-	rm -rf .venv panel/node_modules panel/dist panel/dist-page
+	rm -rf .venv site panel/node_modules panel/dist panel/dist-page

@@ -26,7 +26,7 @@ _SUPA_LLM = """\
 #!/bin/bash
 case "$1 $2" in
   "local up") exec {program} local up --port 0 "${{@:3}}" ;;
-  local* | panel*) exec {program} "$@" ;;
+  panel*) exec {program} "$@" ;;
   *) exec {fast} "$@" ;;
 esac
 """
@@ -61,15 +61,17 @@ def db(stack: Stack) -> Iterator[psycopg.Connection[Any]]:
 
 
 @pytest.fixture(scope="session")
-def _ann(stack: Stack, _emulator: Emulator) -> User:
-    """The user whom administrators look after in the guides. One of her requests fell back."""
+def ann(stack: Stack, _emulator: Emulator) -> User:
+    """The user whom administrators look after. One of her requests fell back, and there is an alert."""
     with Admin(stack.api_url, stack.secret_key) as admin:
         for provider in admin.list_providers(disabled=True):
             path = PROVIDERS.get(provider.id, ("/v1",))[0]
             admin.set_provider(provider.id, base_url=_emulator.url + path)
             admin.set_price(provider.id, "*", {"input": 1, "output": 4})
         runtime = admin.register_runtime("ann's app")
-    ann = stack.sign_up("ann@example.com")
+        ann = stack.sign_up("ann@example.com")
+        # Used up below, which raises an alert.
+        admin.set_quota(1, "requests", "lifetime", shared=True, enforced=False)
     with SupaLLM(ann.client(), runtime_secret=runtime.secret.reveal(), operator_keys={}) as llm:
         for provider_id in ("groq", "mistral"):
             llm.set_key(provider_id, key_for(provider_id))
@@ -81,7 +83,7 @@ def _ann(stack: Stack, _emulator: Emulator) -> User:
 
 
 @pytest.fixture
-def as_new(stack: Stack, _ann: User, emulator: Emulator) -> Iterator[None]:
+def as_new(stack: Stack, ann: User, emulator: Emulator) -> Iterator[None]:
     """The project, whose providers are emulated. Removes what a guide changes for all users."""
     with Admin(stack.api_url, stack.secret_key) as admin:
         settings = dict(admin.get_operator_settings())

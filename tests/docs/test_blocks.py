@@ -29,6 +29,10 @@ NOT_RUN = {
         "the databases are described below",
     ],
     "docs/libraries.md": ["installs packages; make test-libraries has them locked"],
+    "docs/local.md": [
+        "the tests of these pages start their project like this",
+        "takes as long as a start; tests/local/test_lifecycle.py runs it",
+    ],
     "docs/panel.md": ["needs a clone; .ci/run runs make quickstart, and the tutorial runs the panel"],
     "docs/policies.md": ["needs Docker"],
     "docs/prices.md": ["changes the installed packages"],

@@ -136,25 +136,36 @@ def page_names() -> Iterator[Any]:
             yield pytest.param(page, id=name)
 
 
+def _use_unpriced_model(ann: User, runtime: str) -> None:
+    """Let Ann use a model that has no price."""
+    with ann.stack.connect() as db:
+        db.execute("delete from public.llm_prices where provider = 'mistral'")
+    with SupaLLM(ann.client(), runtime_secret=runtime, operator_keys={}) as llm:
+        for _ in range(2):
+            llm.chat("Hello", model="mistral/mistral-small-latest")
+
+
 @pytest.mark.usefixtures("as_new")
 @pytest.mark.parametrize("page", list(page_names()))
 def test_its_code_runs(
     page: Path,
     stack: Stack,
     user: User,
+    ann: User,
     db: psycopg.Connection[Any],
     new_terminal: Terminal,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    runtime = stack.admin("register_llm_runtime", p_name=unique("reader"))["secret"]
     project = {
         "SUPABASE_URL": stack.api_url,
         "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
         "SUPABASE_SECRET_KEY": stack.secret_key,
         "SUPABASE_DB_URL": stack.db_url,
         "DB_URL": stack.db_url,
-        "SUPA_LLM_RUNTIME_SECRET": stack.admin("register_llm_runtime", p_name=unique("reader"))["secret"],
+        "SUPA_LLM_RUNTIME_SECRET": runtime,
     }
     if str(page.relative_to(ROOT)) in _OWN_STACK:
         project = {}
@@ -163,7 +174,7 @@ def test_its_code_runs(
     for name, value in project.items():
         monkeypatch.setenv(name, value)
     sb = user.client()
-    with SupaLLM(sb) as llm, Admin(stack.api_url, stack.secret_key) as admin:
+    with SupaLLM(sb, runtime_secret=runtime) as llm, Admin(stack.api_url, stack.secret_key) as admin:
         # What a guide assumes: a signed-in user, the user's input, and the administrator.
         names = {
             **user.credentials,
@@ -173,6 +184,8 @@ def test_its_code_runs(
             "llm": llm,
             "admin": admin,
         }
+        if page.name == "usage.md":
+            _use_unpriced_model(ann, runtime)
         reader = Reader(new_terminal(tmp_path, project), names, tmp_path, db, monkeypatch)
         for block in blocks(page):
             if block.runs:
