@@ -18,6 +18,7 @@ from supa_llm_cli import (
     installation,
     local,
     maintenance,
+    master_key,
     models,
     panel,
     policies,
@@ -57,6 +58,7 @@ app.add_typer(prices.app)
 app.add_typer(quotas.app)
 app.add_typer(usage.app)
 app.add_typer(maintenance.app)
+app.add_typer(master_key.app)
 app.add_typer(alerts.app)
 app.command()(audit.audit)
 app.command()(panel.panel)

@@ -1,7 +1,7 @@
 /** The rows that the functions in supabase/schemas return. */
 
 export type KeySource = "user" | "team" | "operator";
-export type KeyStatus = "untested" | "working" | "rejected" | "rate_limited" | "out_of_credit";
+export type KeyStatus = "untested" | "working" | "rejected" | "rate_limited" | "out_of_credit" | "unreadable";
 
 export interface Provider {
   id: string;

@@ -733,7 +733,7 @@ comment on column public.llm_audit_log.action is
 lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
 provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
-recalculation_finished or months_dropped.';
+recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is
@@ -4326,17 +4326,20 @@ Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed, too_m
 create table llm_private.master_keys (
   id smallint primary key generated always as identity,
   vault_secret_id uuid not null unique,
+  fingerprint text not null unique,
   created_at timestamptz not null default now()
 );
 
 comment on table llm_private.master_keys is 'The Vault entries of the master keys; the newest encrypts.';
+comment on column llm_private.master_keys.fingerprint is
+'Its SHA-256. A secret with another one is not this master key, even if it is in the Vault entry.';
 
 create table public.llm_keys (
   user_id uuid not null references auth.users (id) on delete cascade,
   id uuid not null default gen_random_uuid(),
   provider text not null references public.llm_providers (id),
   hint text not null,
-  status text not null default 'untested' check (status in ('untested', 'working', 'rejected')),
+  status text not null default 'untested' check (status in ('untested', 'working', 'rejected', 'unreadable')),
   rate_limited_until timestamptz,
   created_at timestamptz not null default now(),
   out_of_credit_until timestamptz,
@@ -4349,7 +4352,8 @@ create index llm_keys_provider on public.llm_keys (provider);
 
 comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
 comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
-comment on column public.llm_keys.status is 'Result of the last attempt with the key: untested, working or rejected.';
+comment on column public.llm_keys.status is
+'Result of the last attempt with the key: untested, working or rejected; unreadable if its master key was lost.';
 comment on column public.llm_keys.rate_limited_until is
 'Until when the provider asked to wait for the key as a whole, in a key check.';
 comment on column public.llm_keys.out_of_credit_until is
@@ -4437,7 +4441,20 @@ $$;
 comment on function llm_private.decrypt_key is
 'Decrypt a key. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
 
-create function llm_private.master_key(p_id smallint)
+create function llm_private.fingerprint(p_master text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return encode(sha256(convert_to(p_master, 'UTF8')), 'hex');
+end
+$$;
+
+comment on function llm_private.fingerprint is 'The fingerprint of a master key.';
+
+create function llm_private.readable_master_key(p_id smallint)
 returns text
 language plpgsql
 stable
@@ -4445,14 +4462,35 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_master text;
+  v_fingerprint text;
 begin
-  select d.decrypted_secret into v_master
+  select d.decrypted_secret, m.fingerprint into v_master, v_fingerprint
   from llm_private.master_keys as m
   inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
   where m.id = p_id;
+  return case when v_fingerprint = llm_private.fingerprint(v_master) then v_master end;
+exception when others then
+  -- Vault cannot decrypt the entry, for example after a restore into another project.
+  return null;
+end
+$$;
+
+comment on function llm_private.readable_master_key is
+'A master key from Vault; null if its entry is missing, cannot be decrypted or has another secret.';
+
+create function llm_private.master_key(p_id smallint)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_master constant text := llm_private.readable_master_key(p_id);
+begin
   if v_master is null then
     perform llm_private.fail(
-      500, 'master_key_missing', 'The master key is not in Vault.', 'Restore the Vault entry that supa-llm created.'
+      500, 'master_key_missing', 'The master key is not in Vault, so keys can be neither stored nor read.',
+      'Contact the operator, who can import it from a backup or replace it: see docs/backup.md.'
     );
   end if;
   return v_master;
@@ -4517,7 +4555,7 @@ as $$
     'provider', p_key.provider,
     'hint', p_key.hint,
     'status', case
-      when p_key.status = 'rejected' then 'rejected'
+      when p_key.status in ('rejected', 'unreadable') then p_key.status
       when p_key.out_of_credit_until > now() then 'out_of_credit'
       when llm_private.key_rests_until(p_key) is not null then 'rate_limited'
       else p_key.status
@@ -5075,6 +5113,209 @@ user and returns {"again": true}; the next one, within a minute and in a transac
 {"key": "gsk_…"}. At most 5 reveals in an hour.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, reveal_disabled,
 sign_in_unknown, recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_reveals.';
+
+-- 46_master_keys.sql
+
+-- Master keys: create, export, import and replace them, and prepare a project for a restore. See docs/backup.md.
+--
+-- A dump of supa-llm's tables contains no master key, so that a stolen dump reads no keys. An export of the master keys
+-- belongs elsewhere. Functions that handle one are granted to nobody: only the database's owner calls them.
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.add_master_key()
+returns smallint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Never in a literal, because the database's log may contain statements.
+  v_secret constant text := encode(extensions.gen_random_bytes(32), 'base64');
+  v_id smallint;
+begin
+  insert into llm_private.master_keys (vault_secret_id, fingerprint)
+  values (llm_private.put_in_vault(v_secret, null), llm_private.fingerprint(v_secret))
+  returning id into v_id;
+  return v_id;
+end
+$$;
+
+comment on function llm_private.add_master_key is 'Create a random master key, keep it in Vault, and return its id.';
+
+create function llm_private.put_in_vault(p_secret text, p_entry uuid)
+returns uuid
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- After a restore into another project, Vault may have the entry and be unable to decrypt it.
+  if exists (select from vault.secrets as s where s.id = p_entry) then
+    perform vault.update_secret(p_entry, p_secret);
+    return p_entry;
+  end if;
+  return vault.create_secret(
+    p_secret, 'supa_llm_master_key_' || left(llm_private.fingerprint(p_secret), 12),
+    'supa-llm encrypts all users'' provider keys with this secret. Without it, they are lost.'
+  );
+end
+$$;
+
+comment on function llm_private.put_in_vault is
+'Store a master key in this entry of Vault, or in a new one if it does not exist. Returns the entry''s id.';
+
+create function llm_private.export_master_keys()
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select string_agg(llm_private.master_key(m.id), e'\n' order by m.id) from llm_private.master_keys as m);
+end
+$$;
+
+comment on function llm_private.export_master_keys is
+'For the database''s owner: all master keys in plain text, one a line. Error master_key_missing.';
+
+create function llm_private.import_master_keys(p_secrets text)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_secret text;
+  v_master llm_private.master_keys;
+  v_imported integer := 0;
+  v_marked integer;
+  v_readable integer := 0;
+begin
+  for v_secret in select trim(l.line, e' \t\r') from regexp_split_to_table(p_secrets, '\n') as l (line) loop
+    continue when v_secret = '';
+    select * into v_master from llm_private.master_keys where fingerprint = llm_private.fingerprint(v_secret);
+    if not found then
+      perform llm_private.fail(
+        422, 'master_key_unknown', 'This is not a master key of this project''s stored keys. Nothing was imported.',
+        'Restore the dump first, and import the master keys that were exported with it.'
+      );
+    end if;
+    if llm_private.readable_master_key(v_master.id) is null then
+      update llm_private.master_keys set vault_secret_id = llm_private.put_in_vault(v_secret, v_master.vault_secret_id)
+      where id = v_master.id;
+      v_imported := v_imported + 1;
+    end if;
+    update public.llm_keys as k set status = 'untested'
+    from llm_private.key_secrets as s
+    where k.status = 'unreadable' and s.user_id = k.user_id and s.key_id = k.id and s.master_key_id = v_master.id;
+    get diagnostics v_marked = row_count;
+    v_readable := v_readable + v_marked;
+  end loop;
+  perform llm_private.audit_operator(
+    'master_keys_imported', p_detail => jsonb_build_object('imported', v_imported, 'readable_keys', v_readable)
+  );
+  return jsonb_build_object('imported', v_imported, 'readable_keys', v_readable);
+end
+$$;
+
+comment on function llm_private.import_master_keys is
+'For the database''s owner: put exported master keys, one a line, into Vault where it lacks them. Returns imported (how
+many it lacked) and readable_keys (how many keys were marked unreadable and are not any more). Error master_key_unknown.';
+
+create function llm_private.replace_master_key()
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_new smallint;
+  v_unreadable integer;
+begin
+  perform llm_private.require_plain_call('replace_llm_master_key');
+  -- Two calls at the same time must not make two.
+  lock table llm_private.master_keys in share row exclusive mode;
+  if llm_private.readable_master_key((select max(m.id) from llm_private.master_keys as m)) is not null then
+    perform llm_private.fail(
+      409, 'master_key_usable', 'The master key is in Vault. It was not replaced.',
+      'To find out why keys cannot be read: supa-llm doctor'
+    );
+  end if;
+  v_new := llm_private.add_master_key();
+  with lost as materialized (
+    select m.id from llm_private.master_keys as m where llm_private.readable_master_key(m.id) is null
+  )
+
+  update public.llm_keys as k set status = 'unreadable'
+  from llm_private.key_secrets as s
+  inner join lost as l on s.master_key_id = l.id
+  where s.user_id = k.user_id and s.key_id = k.id and k.status <> 'unreadable';
+  get diagnostics v_unreadable = row_count;
+  perform llm_private.audit_operator(
+    'master_key_replaced', p_detail => jsonb_build_object('master_key', v_new, 'unreadable_keys', v_unreadable)
+  );
+  return jsonb_build_object('unreadable_keys', v_unreadable);
+end
+$$;
+
+comment on function llm_private.replace_master_key is 'See replace_llm_master_key().';
+
+create function llm_private.prepare_restore()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_tables text;
+begin
+  if
+    exists (select from llm_private.key_secrets) or exists (select from public.llm_usage_events)
+    or exists (select from public.user_llm_settings)
+  then
+    perform llm_private.fail(
+      409, 'project_in_use', 'This project has users'' settings, keys or usage. Nothing was removed.',
+      'Restore into a project to which only the migrations were pushed.'
+    );
+  end if;
+  delete from vault.secrets where id in (select m.vault_secret_id from llm_private.master_keys as m);
+  -- The installation is the one that this project's own migrations made.
+  select string_agg(format('%I.%I', n.nspname, c.relname), ', ') into v_tables
+  from pg_class as c
+  inner join pg_namespace as n on c.relnamespace = n.oid
+  where
+    c.relkind in ('r', 'p') and not c.relispartition
+    and (
+      n.nspname = 'llm_private' and c.relname <> 'installation'
+      or n.nspname = 'public' and c.relname in (
+        select unnest(i.public_names) from llm_private.installation as i
+      )
+    );
+  execute 'truncate ' || v_tables;
+end
+$$;
+
+comment on function llm_private.prepare_restore is
+'For the database''s owner: remove the rows and the master key that the migrations made, so that those of a dump can
+take their place. Error project_in_use.';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.replace_llm_master_key()
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.replace_master_key()
+$$;
+
+comment on function public.replace_llm_master_key is
+'For administrators: if the master key is lost, create a new one, and mark the keys that needed the lost one as
+unreadable, so that routes skip them and their users can store them again. Returns unreadable_keys: how many. Error
+master_key_usable: it is not lost, and nothing was changed.';
 
 -- 50_key_checks.sql
 
@@ -7975,6 +8216,7 @@ begin
           when s.source = 'operator' then v_settings.operator_keys_skipped
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
+          when k.status = 'unreadable' then 'key_unreadable'
           when k.out_of_credit_until > now() then 'key_out_of_credit'
           when k.rate_limited_until > now() then 'key_rate_limited'
         end as skipped
@@ -8040,6 +8282,7 @@ as $$
     when 'no_model' then p_line.name || ' has no model for this task.'
     when 'no_key' then 'You have no key for ' || p_line.name || '.'
     when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
+    when 'key_unreadable' then 'Your key ' || p_line.key_hint || ' for ' || p_line.name || ' was lost. Store it again.'
     when 'key_out_of_credit' then format(
       '%s reports that the account of your key %s has no credit left. Add credit, then check the key.',
       p_line.name, p_line.key_hint
@@ -8396,9 +8639,7 @@ declare
 begin
   -- Materialized, so that Vault decrypts each master key once instead of once per key.
   with master as materialized (
-    select m.id, d.decrypted_secret
-    from llm_private.master_keys as m
-    inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
+    select m.id, llm_private.readable_master_key(m.id) as secret from llm_private.master_keys as m
   )
 
   select
@@ -8423,7 +8664,7 @@ begin
       case
         when l.key_id is not null
           then llm_private.decrypt_key(
-            p_user, r.key_id, s.ciphertext, coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
+            p_user, r.key_id, s.ciphertext, coalesce(m.secret, llm_private.master_key(s.master_key_id))
           )
       end as key,
       case
@@ -12232,38 +12473,39 @@ as $$
 declare
   v_master record;
   v_secret text;
-  v_code text;
   v_unreadable integer;
 begin
   for v_master in
     select
-      m.id, count(s.key_id) as keys,
-      m.id = (select max(n.id) from llm_private.master_keys as n) as encrypts
+      m.id, count(k.id) as keys,
+      m.id = (select max(n.id) from llm_private.master_keys as n) as encrypts,
+      exists (select from vault.secrets as e where e.id = m.vault_secret_id) as is_there
     from llm_private.master_keys as m
     left join llm_private.key_secrets as s on m.id = s.master_key_id
+    -- Those of a lost master key that was replaced are no problem of the operator any more.
+    left join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id and k.status <> 'unreadable'
     group by m.id
     order by m.id
   loop
-    begin
-      v_secret := llm_private.master_key(v_master.id);
-      v_code := null;
-    exception when others then
-      v_code := case when sqlstate ~ '^PT' then 'master_key_missing' else 'master_key_unreadable' end;
-    end;
-    if v_code is not null and (v_master.encrypts or v_master.keys > 0) then
+    v_secret := llm_private.readable_master_key(v_master.id);
+    if v_secret is null and (v_master.encrypts or v_master.keys > 0) then
       return next row(
-        v_code, 'error', format('master key %s', v_master.id),
-        case v_code when 'master_key_missing' then 'Its entry is not in Vault.' else 'Vault cannot decrypt it.' end
+        case when v_master.is_there then 'master_key_unreadable' else 'master_key_missing' end, 'error',
+        format('master key %s', v_master.id),
+        case
+          when v_master.is_there then 'Vault cannot decrypt its entry, or has another secret there.'
+          else 'Its entry is not in Vault.'
+        end
         || format(' Stored keys that need it: %s.', v_master.keys),
-        'Restore the Vault entry from a backup of the project that had it. See docs/production.md.'
+        'Import it from a backup. If it is lost: supa-llm master-key replace. See docs/backup.md.'
       )::public.llm_problem;
-    elsif v_code is null then
+    elsif v_secret is not null then
       v_unreadable := llm_private.unreadable_keys(v_master.id, v_secret);
       if v_unreadable > 0 then
         return next row(
           'keys_unreadable', 'error', format('master key %s', v_master.id),
           format('Of the newest 100 stored keys, it cannot decrypt %s.', v_unreadable),
-          'Restore the master key that encrypted them, or have their users store their keys again.'
+          'They were damaged. Have their users store their keys again, or restore a backup.'
         )::public.llm_problem;
       end if;
     end if;
@@ -12271,7 +12513,7 @@ begin
   if not exists (select from llm_private.master_keys) then
     return next row(
       'master_key_missing', 'error', 'master key', 'There is none, so no key can be stored.',
-      'Restore the rows of llm_private.master_keys from a backup.'
+      'Restore a backup. For a project without stored keys: supa-llm master-key replace. See docs/backup.md.'
     )::public.llm_problem;
   end if;
 end
@@ -12293,7 +12535,7 @@ begin
   for v_row in
     select s.user_id, s.key_id, s.ciphertext from llm_private.key_secrets as s
     inner join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id
-    where s.master_key_id = p_master
+    where s.master_key_id = p_master and k.status <> 'unreadable'
     order by k.created_at desc limit 100
   loop
     begin
@@ -12458,6 +12700,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.installed_version();
   return query
   select * from llm_private.catalog_problems()
   union all select * from llm_private.table_problems()
@@ -12471,15 +12714,25 @@ comment on function llm_private.list_problems is 'See list_llm_problems().';
 
 create function llm_private.installed_version()
 returns jsonb
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_build_object('version', i.version, 'now', clock_timestamp()) from llm_private.installation as i
+declare
+  v_version constant text := (select i.version from llm_private.installation as i);
+begin
+  if v_version is null then
+    perform llm_private.fail(
+      500, 'rows_missing', 'The rows that supa-llm''s migration inserts are missing, as after a restore of the schema '
+      'alone. Its grants may be too wide as well.', 'Build the database with the migrations: see docs/backup.md.'
+    );
+  end if;
+  return jsonb_build_object('version', v_version, 'now', clock_timestamp());
+end
 $$;
 
-comment on function llm_private.installed_version is 'See get_llm_version().';
+comment on function llm_private.installed_version is 'See get_llm_version(). Error rows_missing.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -12494,7 +12747,7 @@ $$;
 
 comment on function public.list_llm_problems is
 'For administrators: what is wrong with the installation, each with what to do. supa-llm doctor also checks what only
-a client can see.';
+a client can see. Error rows_missing.';
 
 create function public.get_llm_version()
 returns jsonb
@@ -12554,7 +12807,7 @@ public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, pub
 public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
-public.get_llm_version
+public.get_llm_version, public.replace_llm_master_key
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -12636,6 +12889,11 @@ grant execute on function
 llm_private.set_key, llm_private.remove_key, llm_private.reveal_key, llm_private.list_keys,
 llm_private.begin_key_check, llm_private.record_key_check
 to authenticated;
+
+-- Master keys ---------------------------------------------------------------------------------------------------------
+
+grant execute on function public.replace_llm_master_key to service_role;
+grant execute on function llm_private.replace_master_key to service_role;
 
 -- Quotas --------------------------------------------------------------------------------------------------------------
 
@@ -12740,14 +12998,7 @@ values
 select llm_private.add_default_providers();
 
 -- The master key: random, created by the database, kept in Vault.
-insert into llm_private.master_keys (vault_secret_id)
-values (
-  vault.create_secret(
-    encode(extensions.gen_random_bytes(32), 'base64'),
-    'supa_llm_master_key_' || extract(epoch from clock_timestamp())::bigint,
-    'supa-llm encrypts all users'' provider keys with this secret. Without it, they are lost.'
-  )
-);
+select llm_private.add_master_key();
 
 -- The partitions of this month and the next three.
 select
@@ -12764,14 +13015,15 @@ select llm_private.note_installation(
     'rotate_llm_runtime', 'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts',
     'list_llm_providers', 'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price',
     'end_llm_price', 'sync_llm_prices', 'list_llm_models', 'get_llm_settings', 'set_llm_settings', 'list_llm_keys',
-    'set_llm_key', 'remove_llm_key', 'reveal_llm_key', 'begin_llm_key_check', 'record_llm_key_check',
-    'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt',
-    'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration',
-    'record_llm_refusals', 'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs',
-    'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints',
-    'list_llm_users', 'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data',
-    'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts',
-    'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals',
-    'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
+    'set_llm_key', 'remove_llm_key', 'reveal_llm_key', 'replace_llm_master_key', 'begin_llm_key_check',
+    'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group',
+    'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration',
+    'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch',
+    'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast',
+    'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended',
+    'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
+    'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
+    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_refusal',
+    'llm_user', 'llm_problem'
   ]
 );

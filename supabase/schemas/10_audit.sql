@@ -23,7 +23,7 @@ comment on column public.llm_audit_log.action is
 lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
 provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
-recalculation_finished or months_dropped.';
+recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is

@@ -15,17 +15,20 @@
 create table llm_private.master_keys (
   id smallint primary key generated always as identity,
   vault_secret_id uuid not null unique,
+  fingerprint text not null unique,
   created_at timestamptz not null default now()
 );
 
 comment on table llm_private.master_keys is 'The Vault entries of the master keys; the newest encrypts.';
+comment on column llm_private.master_keys.fingerprint is
+'Its SHA-256. A secret with another one is not this master key, even if it is in the Vault entry.';
 
 create table public.llm_keys (
   user_id uuid not null references auth.users (id) on delete cascade,
   id uuid not null default gen_random_uuid(),
   provider text not null references public.llm_providers (id),
   hint text not null,
-  status text not null default 'untested' check (status in ('untested', 'working', 'rejected')),
+  status text not null default 'untested' check (status in ('untested', 'working', 'rejected', 'unreadable')),
   rate_limited_until timestamptz,
   created_at timestamptz not null default now(),
   out_of_credit_until timestamptz,
@@ -38,7 +41,8 @@ create index llm_keys_provider on public.llm_keys (provider);
 
 comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
 comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
-comment on column public.llm_keys.status is 'Result of the last attempt with the key: untested, working or rejected.';
+comment on column public.llm_keys.status is
+'Result of the last attempt with the key: untested, working or rejected; unreadable if its master key was lost.';
 comment on column public.llm_keys.rate_limited_until is
 'Until when the provider asked to wait for the key as a whole, in a key check.';
 comment on column public.llm_keys.out_of_credit_until is
@@ -126,7 +130,20 @@ $$;
 comment on function llm_private.decrypt_key is
 'Decrypt a key. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
 
-create function llm_private.master_key(p_id smallint)
+create function llm_private.fingerprint(p_master text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return encode(sha256(convert_to(p_master, 'UTF8')), 'hex');
+end
+$$;
+
+comment on function llm_private.fingerprint is 'The fingerprint of a master key.';
+
+create function llm_private.readable_master_key(p_id smallint)
 returns text
 language plpgsql
 stable
@@ -134,14 +151,35 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_master text;
+  v_fingerprint text;
 begin
-  select d.decrypted_secret into v_master
+  select d.decrypted_secret, m.fingerprint into v_master, v_fingerprint
   from llm_private.master_keys as m
   inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
   where m.id = p_id;
+  return case when v_fingerprint = llm_private.fingerprint(v_master) then v_master end;
+exception when others then
+  -- Vault cannot decrypt the entry, for example after a restore into another project.
+  return null;
+end
+$$;
+
+comment on function llm_private.readable_master_key is
+'A master key from Vault; null if its entry is missing, cannot be decrypted or has another secret.';
+
+create function llm_private.master_key(p_id smallint)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_master constant text := llm_private.readable_master_key(p_id);
+begin
   if v_master is null then
     perform llm_private.fail(
-      500, 'master_key_missing', 'The master key is not in Vault.', 'Restore the Vault entry that supa-llm created.'
+      500, 'master_key_missing', 'The master key is not in Vault, so keys can be neither stored nor read.',
+      'Contact the operator, who can import it from a backup or replace it: see docs/backup.md.'
     );
   end if;
   return v_master;
@@ -206,7 +244,7 @@ as $$
     'provider', p_key.provider,
     'hint', p_key.hint,
     'status', case
-      when p_key.status = 'rejected' then 'rejected'
+      when p_key.status in ('rejected', 'unreadable') then p_key.status
       when p_key.out_of_credit_until > now() then 'out_of_credit'
       when llm_private.key_rests_until(p_key) is not null then 'rate_limited'
       else p_key.status

@@ -323,6 +323,7 @@ begin
           when s.source = 'operator' then v_settings.operator_keys_skipped
           when k.id is null then 'no_key'
           when k.status = 'rejected' then 'key_rejected'
+          when k.status = 'unreadable' then 'key_unreadable'
           when k.out_of_credit_until > now() then 'key_out_of_credit'
           when k.rate_limited_until > now() then 'key_rate_limited'
         end as skipped
@@ -388,6 +389,7 @@ as $$
     when 'no_model' then p_line.name || ' has no model for this task.'
     when 'no_key' then 'You have no key for ' || p_line.name || '.'
     when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
+    when 'key_unreadable' then 'Your key ' || p_line.key_hint || ' for ' || p_line.name || ' was lost. Store it again.'
     when 'key_out_of_credit' then format(
       '%s reports that the account of your key %s has no credit left. Add credit, then check the key.',
       p_line.name, p_line.key_hint
@@ -744,9 +746,7 @@ declare
 begin
   -- Materialized, so that Vault decrypts each master key once instead of once per key.
   with master as materialized (
-    select m.id, d.decrypted_secret
-    from llm_private.master_keys as m
-    inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
+    select m.id, llm_private.readable_master_key(m.id) as secret from llm_private.master_keys as m
   )
 
   select
@@ -771,7 +771,7 @@ begin
       case
         when l.key_id is not null
           then llm_private.decrypt_key(
-            p_user, r.key_id, s.ciphertext, coalesce(m.decrypted_secret, llm_private.master_key(s.master_key_id))
+            p_user, r.key_id, s.ciphertext, coalesce(m.secret, llm_private.master_key(s.master_key_id))
           )
       end as key,
       case

@@ -267,38 +267,39 @@ as $$
 declare
   v_master record;
   v_secret text;
-  v_code text;
   v_unreadable integer;
 begin
   for v_master in
     select
-      m.id, count(s.key_id) as keys,
-      m.id = (select max(n.id) from llm_private.master_keys as n) as encrypts
+      m.id, count(k.id) as keys,
+      m.id = (select max(n.id) from llm_private.master_keys as n) as encrypts,
+      exists (select from vault.secrets as e where e.id = m.vault_secret_id) as is_there
     from llm_private.master_keys as m
     left join llm_private.key_secrets as s on m.id = s.master_key_id
+    -- Those of a lost master key that was replaced are no problem of the operator any more.
+    left join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id and k.status <> 'unreadable'
     group by m.id
     order by m.id
   loop
-    begin
-      v_secret := llm_private.master_key(v_master.id);
-      v_code := null;
-    exception when others then
-      v_code := case when sqlstate ~ '^PT' then 'master_key_missing' else 'master_key_unreadable' end;
-    end;
-    if v_code is not null and (v_master.encrypts or v_master.keys > 0) then
+    v_secret := llm_private.readable_master_key(v_master.id);
+    if v_secret is null and (v_master.encrypts or v_master.keys > 0) then
       return next row(
-        v_code, 'error', format('master key %s', v_master.id),
-        case v_code when 'master_key_missing' then 'Its entry is not in Vault.' else 'Vault cannot decrypt it.' end
+        case when v_master.is_there then 'master_key_unreadable' else 'master_key_missing' end, 'error',
+        format('master key %s', v_master.id),
+        case
+          when v_master.is_there then 'Vault cannot decrypt its entry, or has another secret there.'
+          else 'Its entry is not in Vault.'
+        end
         || format(' Stored keys that need it: %s.', v_master.keys),
-        'Restore the Vault entry from a backup of the project that had it. See docs/production.md.'
+        'Import it from a backup. If it is lost: supa-llm master-key replace. See docs/backup.md.'
       )::public.llm_problem;
-    elsif v_code is null then
+    elsif v_secret is not null then
       v_unreadable := llm_private.unreadable_keys(v_master.id, v_secret);
       if v_unreadable > 0 then
         return next row(
           'keys_unreadable', 'error', format('master key %s', v_master.id),
           format('Of the newest 100 stored keys, it cannot decrypt %s.', v_unreadable),
-          'Restore the master key that encrypted them, or have their users store their keys again.'
+          'They were damaged. Have their users store their keys again, or restore a backup.'
         )::public.llm_problem;
       end if;
     end if;
@@ -306,7 +307,7 @@ begin
   if not exists (select from llm_private.master_keys) then
     return next row(
       'master_key_missing', 'error', 'master key', 'There is none, so no key can be stored.',
-      'Restore the rows of llm_private.master_keys from a backup.'
+      'Restore a backup. For a project without stored keys: supa-llm master-key replace. See docs/backup.md.'
     )::public.llm_problem;
   end if;
 end
@@ -328,7 +329,7 @@ begin
   for v_row in
     select s.user_id, s.key_id, s.ciphertext from llm_private.key_secrets as s
     inner join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id
-    where s.master_key_id = p_master
+    where s.master_key_id = p_master and k.status <> 'unreadable'
     order by k.created_at desc limit 100
   loop
     begin
@@ -493,6 +494,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+  perform llm_private.installed_version();
   return query
   select * from llm_private.catalog_problems()
   union all select * from llm_private.table_problems()
@@ -506,15 +508,25 @@ comment on function llm_private.list_problems is 'See list_llm_problems().';
 
 create function llm_private.installed_version()
 returns jsonb
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_build_object('version', i.version, 'now', clock_timestamp()) from llm_private.installation as i
+declare
+  v_version constant text := (select i.version from llm_private.installation as i);
+begin
+  if v_version is null then
+    perform llm_private.fail(
+      500, 'rows_missing', 'The rows that supa-llm''s migration inserts are missing, as after a restore of the schema '
+      'alone. Its grants may be too wide as well.', 'Build the database with the migrations: see docs/backup.md.'
+    );
+  end if;
+  return jsonb_build_object('version', v_version, 'now', clock_timestamp());
+end
 $$;
 
-comment on function llm_private.installed_version is 'See get_llm_version().';
+comment on function llm_private.installed_version is 'See get_llm_version(). Error rows_missing.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -529,7 +541,7 @@ $$;
 
 comment on function public.list_llm_problems is
 'For administrators: what is wrong with the installation, each with what to do. supa-llm doctor also checks what only
-a client can see.';
+a client can see. Error rows_missing.';
 
 create function public.get_llm_version()
 returns jsonb

@@ -42,7 +42,7 @@ public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, pub
 public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
-public.get_llm_version
+public.get_llm_version, public.replace_llm_master_key
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -124,6 +124,11 @@ grant execute on function
 llm_private.set_key, llm_private.remove_key, llm_private.reveal_key, llm_private.list_keys,
 llm_private.begin_key_check, llm_private.record_key_check
 to authenticated;
+
+-- Master keys ---------------------------------------------------------------------------------------------------------
+
+grant execute on function public.replace_llm_master_key to service_role;
+grant execute on function llm_private.replace_master_key to service_role;
 
 -- Quotas --------------------------------------------------------------------------------------------------------------
 

@@ -28,14 +28,7 @@ values
 select llm_private.add_default_providers();
 
 -- The master key: random, created by the database, kept in Vault.
-insert into llm_private.master_keys (vault_secret_id)
-values (
-  vault.create_secret(
-    encode(extensions.gen_random_bytes(32), 'base64'),
-    'supa_llm_master_key_' || extract(epoch from clock_timestamp())::bigint,
-    'supa-llm encrypts all users'' provider keys with this secret. Without it, they are lost.'
-  )
-);
+select llm_private.add_master_key();
 
 -- The partitions of this month and the next three.
 select

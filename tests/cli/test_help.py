@@ -20,14 +20,14 @@ from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from tests.cli.command import run
 
 NOUNS = (
-    "alerts", "audit", "demo", "doctor", "init", "local", "maintenance", "models", "panel",
+    "alerts", "audit", "demo", "doctor", "init", "local", "maintenance", "master-key", "models", "panel",
     "prices", "providers", "quotas", "runtimes", "settings", "test", "uninstall", "upgrade", "usage", "users",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
     "Add", "Add,", "Check", "Copy", "Dismiss", "End", "Export", "Find", "Give", "Let", "Limit", "List",
-    "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Report", "Report,", "Revoke", "Roll",
-    "Run", "Serve", "Set", "Show", "Start", "Stop", "Sync", "Sync,", "Test",
+    "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Replace", "Report", "Report,",
+    "Revoke", "Roll", "Run", "Serve", "Set", "Show", "Start", "Stop", "Sync", "Sync,", "Test",
 }  # fmt: skip
 CHOICES = {
     ("local up", "default_privileges"): DefaultPrivileges,

@@ -240,19 +240,11 @@ class Transaction:
         return value
 
     @contextlib.contextmanager
-    def as_role(self, caller: Caller) -> Iterator[Connection]:
-        """Act as this caller, as PostgREST does. Raises Refused and then undoes only this block."""
-        headers = {} if caller.runtime is None else {"x-llm-runtime": caller.runtime}
-        claims = "" if caller.claims is None else json.dumps(dict(caller.claims))
+    def as_owner(self) -> Iterator[Connection]:
+        """Act as the owner of the schema. Raises Refused and then undoes only this block."""
         try:
             with self.connection.transaction():
-                self.connection.execute(
-                    "select set_config('request.jwt.claims', %s, true),"
-                    " set_config('request.headers', %s, true), set_config('role', %s, true)",
-                    [claims, json.dumps(headers), caller.role],
-                )
                 yield self.connection
-                self.connection.execute("set local role none")
         except psycopg.Error as error:
             state = error.sqlstate or ""
             coded = state.startswith("PT")
@@ -263,6 +255,20 @@ class Transaction:
                 error.diag.message_hint or "",
                 str(error),
             ) from None
+
+    @contextlib.contextmanager
+    def as_role(self, caller: Caller) -> Iterator[Connection]:
+        """Act as this caller, as PostgREST does. Raises Refused and then undoes only this block."""
+        headers = {} if caller.runtime is None else {"x-llm-runtime": caller.runtime}
+        claims = "" if caller.claims is None else json.dumps(dict(caller.claims))
+        with self.as_owner() as connection:
+            connection.execute(
+                "select set_config('request.jwt.claims', %s, true),"
+                " set_config('request.headers', %s, true), set_config('role', %s, true)",
+                [claims, json.dumps(headers), caller.role],
+            )
+            yield connection
+            connection.execute("set local role none")
 
     def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
         if function in ("set_llm_key", "begin_llm_key_check"):

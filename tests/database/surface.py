@@ -42,6 +42,7 @@ class Rpc:
 _LAST = "ffffffff-ffff-7fff-bfff-ffffffffffff"
 
 RPCS: Mapping[str, Rpc] = {
+    "replace_llm_master_key": Rpc(ADMIN),
     "get_llm_settings": Rpc(USER),
     "set_llm_settings": Rpc(
         USER, lambda _: {"p_changes": {"enable_fallbacks": False, "default_provider": "mistral"}}
@@ -148,6 +149,7 @@ RPCS: Mapping[str, Rpc] = {
 
 # Security definer functions in llm_private that an API role may execute because its RPCs call them.
 PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
+    "replace_master_key": ADMIN,
     "get_settings": USER,
     "set_settings": USER,
     "list_keys": USER,

@@ -90,6 +90,11 @@ def expiring(tx: Transaction, user: Caller) -> Mapping[str, Any]:
     return {}
 
 
+def losing(tx: Transaction, _: Caller) -> Mapping[str, Any]:
+    tx.sql("delete from vault.secrets where id in (select vault_secret_id from llm_private.master_keys)")
+    return {}
+
+
 CHANGES = [
     Change(
         "set_llm_operator_settings",
@@ -178,6 +183,7 @@ CHANGES = [
         {},
         again="change",
     ),
+    Change("replace_llm_master_key", losing, "master_key_replaced", {}, again="change"),
     Change("run_llm_maintenance", expiring, "months_dropped", {"events": []}),
 ]
 

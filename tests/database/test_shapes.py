@@ -242,6 +242,7 @@ OTHER_RPCS = {
     "explain_llm_user_route",
     "rotate_llm_runtime",
     "revoke_llm_runtime",
+    "replace_llm_master_key",
 }
 # Interfaces for the panel's requests, for JSON inside a row, and for the endpoint's own response.
 NO_ROWS = {"Preference", "Choice", "TaskOverride", "Preferences", "KeyCheck"}

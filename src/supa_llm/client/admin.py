@@ -11,6 +11,7 @@ from supa_llm.client.audit import AdminAudit, AsyncAdminAudit
 from supa_llm.client.caller import documented_by
 from supa_llm.client.configuration import AsyncConfiguration, Configuration
 from supa_llm.client.maintenance import AsyncMaintenance, Maintenance
+from supa_llm.client.master_keys import AsyncMasterKeys, MasterKeys
 from supa_llm.client.operator import AsyncOperator, Operator
 from supa_llm.client.prices import AdminPrices, AsyncAdminPrices
 from supa_llm.client.problems import AsyncProblems, Problems
@@ -44,6 +45,7 @@ class Admin(
     Runtimes,
     Recalculations,
     Maintenance,
+    MasterKeys,
     Problems,
 ):
     """An administrator's access to a Supabase project with supa-llm, through the project's secret key.
@@ -101,6 +103,7 @@ class AsyncAdmin(
     AsyncRuntimes,
     AsyncRecalculations,
     AsyncMaintenance,
+    AsyncMasterKeys,
     AsyncProblems,
 ):
     """The twin of :class:`Admin` for asyncio: the same methods, awaited.

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from supa_llm.values.reading import Row
 
-KeyStatus = Literal["untested", "working", "rejected", "rate_limited", "out_of_credit"]
+KeyStatus = Literal["untested", "working", "rejected", "rate_limited", "out_of_credit", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)

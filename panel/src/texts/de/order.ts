@@ -65,6 +65,7 @@ export const order: Record<keyof typeof english, string> = {
   "preview.reason.operator_openai": "OpenAI der App als letzte Möglichkeit",
   "preview.why.no_key": "Sie haben keinen Schlüssel für {provider}.",
   "preview.why.key_rejected": "{provider} hat den Schlüssel abgelehnt. Ersetzen Sie ihn.",
+  "preview.why.key_unreadable": "Der Schlüssel für {provider} ging verloren. Speichern Sie ihn noch einmal.",
   "preview.why.key_rate_limited": "Das Anfragelimit bei {provider} ist erreicht.",
   "preview.why.key_rate_limited_until": "Das Anfragelimit bei {provider} ist bis {time} erreicht.",
   "preview.why.model_rate_limited": "Das Anfragelimit des Modells bei {provider} ist erreicht.",

@@ -18,6 +18,7 @@ export const providers: Record<keyof typeof english, string> = {
   "providers.state.rate_limited": "Anfragelimit erreicht bis {time}",
   "providers.state.models_rate_limited": "Anfragelimit erreicht bis {time}: {models}",
   "providers.state.out_of_credit": "Guthaben aufgebraucht",
+  "providers.state.unreadable": "Verloren. Speichern Sie den Schlüssel noch einmal.",
   "providers.key": "Schlüssel",
   "providers.last_used": "Zuletzt verwendet",
   "providers.never": "Nie",

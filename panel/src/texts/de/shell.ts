@@ -69,6 +69,10 @@ export const shell: Record<keyof typeof english, string> = {
     "Bei allen infrage kommenden Anbietern ist das Anfragelimit erreicht. Versuchen Sie es später noch einmal.",
   "error.master_key_missing":
     "Gespeicherte Schlüssel sind derzeit nicht lesbar. Bitte wenden Sie sich an den Support der App.",
+  "error.master_key_unknown": "Das ist nicht der Hauptschlüssel des Projekts.",
+  "error.master_key_usable": "Der Hauptschlüssel ist nicht verloren.",
+  "error.project_in_use": "Dieses Projekt wird verwendet.",
+  "error.rows_missing": "Das Projekt ist falsch eingerichtet. Bitte wenden Sie sich an den Support der App.",
   "error.migrations_missing":
     "Dem Projekt fehlt ein Update von supa-llm. Bitte wenden Sie sich an den Support der App.",
   "error.request_too_large": "Diese Anfrage darf nicht so viel von einem gemeinsamen Kontingent reservieren.",

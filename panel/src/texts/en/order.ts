@@ -61,6 +61,7 @@ export const order = {
   "preview.reason.operator_openai": "the app's OpenAI, as a last resort",
   "preview.why.no_key": "You have no {provider} key.",
   "preview.why.key_rejected": "{provider} rejected the key. Replace it.",
+  "preview.why.key_unreadable": "The {provider} key was lost. Save it again.",
   "preview.why.key_rate_limited": "{provider} is rate-limited.",
   "preview.why.key_rate_limited_until": "{provider} is rate-limited until {time}.",
   "preview.why.model_rate_limited": "The {provider} model is rate-limited.",

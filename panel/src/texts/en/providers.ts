@@ -15,6 +15,7 @@ export const providers = {
   "providers.state.rate_limited": "Rate-limited until {time}",
   "providers.state.models_rate_limited": "Rate-limited until {time}: {models}",
   "providers.state.out_of_credit": "Out of credit",
+  "providers.state.unreadable": "Lost. Save the key again.",
   "providers.key": "Key",
   "providers.last_used": "Last used",
   "providers.never": "Never",

@@ -12,6 +12,7 @@ const LOOKS: Record<Key["status"], ["good" | "warn" | "bad" | "muted", IconName]
   rejected: ["bad", "cross"],
   rate_limited: ["warn", "clock"],
   out_of_credit: ["bad", "coins"],
+  unreadable: ["bad", "cross"],
 };
 
 export function keyState(store: Store, provider: Provider, key: Key | undefined): TemplateResult {

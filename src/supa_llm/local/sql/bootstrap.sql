@@ -17,6 +17,9 @@ create role supabase_auth_admin login noinherit createrole;
 grant anon, authenticated, service_role, authenticator to postgres with admin option;
 grant pg_monitor, pg_read_all_data, pg_signal_backend, pg_create_subscription to postgres with admin option;
 
+-- To restore a dump without triggers and foreign keys.
+grant set on parameter session_replication_role to postgres;
+
 alter role anon set statement_timeout = '3s';
 alter role authenticated set statement_timeout = '8s';
 alter role authenticator set statement_timeout = '8s';
