@@ -9,7 +9,8 @@ from uuid import UUID
 import typer
 
 from supa_llm_cli.amounts import counted
-from supa_llm_cli.options import HOME, AsJson, Directory, Url
+from supa_llm_cli.changes import report
+from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
 
@@ -55,12 +56,24 @@ def dismiss(
         list[UUID] | None, typer.Argument(metavar="ID", help="Alert IDs from `supa-llm alerts list`.")
     ] = None,
     dismiss_all: Annotated[bool, typer.Option("--all", help="Dismiss every alert.")] = False,
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Dismiss alerts. Dismissed alerts appear only in `supa-llm alerts list --all`."""
     if bool(ids) == dismiss_all:
         raise typer.BadParameter("Name the alerts to dismiss, or pass --all.")
     with administrator(url, directory) as admin:
-        dismissed = admin.dismiss_alerts(None if dismiss_all else ids)
-    typer.echo(f"Dismissed {counted(dismissed, 'alert')}.")
+        if dry_run:
+            alerts = admin.list_alerts(unread_only=True, limit=500)
+            dismissed = sum(dismiss_all or alert.id in (ids or ()) for alert in alerts)
+        else:
+            dismissed = admin.dismiss_alerts(None if dismiss_all else ids)
+    report(
+        {"dismissed": dismissed},
+        would=f"Would dismiss {counted(dismissed, 'alert')}.",
+        done=f"Dismissed {counted(dismissed, 'alert')}.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )

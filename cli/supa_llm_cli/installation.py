@@ -13,6 +13,7 @@ import typer
 
 from supa_llm.errors import ConfigurationError, SupaLLMError
 from supa_llm_cli import migrations, usage
+from supa_llm_cli.changes import confirm
 from supa_llm_cli.options import HOME, Directory, DryRun, Url, Yes
 from supa_llm_cli.private_files import has_variable, require_writable, set_variable
 from supa_llm_cli.project import RUNTIME_SECRET, administrator
@@ -68,8 +69,8 @@ def init(
         typer.echo(f"{'Would' if dry_run else 'Will'} {step}.")
     if dry_run:
         return
-    if plan and not yes:
-        typer.confirm("Continue?", abort=True)
+    if plan:
+        confirm("Continue?", yes)
     if not is_copied:
         migrations.copy(folder)
     if registers:
@@ -152,6 +153,7 @@ def upgrade(
     ] = None,
     url: Url = None,
     directory: Directory = HOME,
+    dry_run: DryRun = False,
 ) -> None:
     """Add the migrations of this version of supa-llm to your Supabase project.
 
@@ -168,7 +170,9 @@ def upgrade(
             code="not_initialized",
             hint="Add supa-llm to the project: supa-llm init",
         )
-    new = migrations.copy(folder)
+    new = migrations.copy(folder, dry_run=dry_run)
+    if dry_run:
+        typer.echo("Nothing was written.")
     _show_versions(url, directory, is_new=bool(new))
 
 
@@ -211,6 +215,7 @@ def uninstall(
     ] = False,
     url: Url = None,
     directory: Directory = HOME,
+    dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Remove supa-llm from your Supabase project: write the migration that does it.
@@ -233,10 +238,13 @@ def uninstall(
             hint="Push it: supabase db push",
         )
     file = migrations.FOLDER / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{_NAME}.sql"
+    if dry_run:
+        typer.echo(f"Would write {file}.")
+        return
     if not yes:
         typer.echo(f"This writes {file}. Pushing it deletes all keys, settings and quotas of your users.")
         typer.echo("Their usage is kept." if keep_usage else "It deletes their usage, too.")
-        typer.confirm("Write it?", abort=True)
+        confirm("Write it?", yes)
     if export is not None:
         with administrator(url, directory) as admin:
             usage.write_events(admin.list_usage_events(), export)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
 import typer
 
 from supa_llm_cli.amounts import counted
-from supa_llm_cli.options import HOME, Directory, Url
+from supa_llm_cli.changes import report
+from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
+from supa_llm_cli.tables import print_json
 
 app = typer.Typer(
     name="maintenance",
@@ -22,7 +28,9 @@ def _group() -> None:
 
 
 @app.command()
-def run(url: Url = None, directory: Directory = HOME) -> None:
+def run(
+    dry_run: DryRun = False, url: Url = None, directory: Directory = HOME, as_json: AsJson = False
+) -> None:
     """Run maintenance: roll up completed hours of usage, and drop old events and audit entries.
 
     Reports are correct without it, but slower. To schedule it in the database, use pg_cron:
@@ -30,7 +38,10 @@ def run(url: Url = None, directory: Directory = HOME) -> None:
     """
     dropped: list[str] = []
     dropped_audit: list[str] = []
-    with administrator(url, directory) as admin, progress("Rolling up usage …") as report:
+    with administrator(url, directory) as admin, progress("Rolling up usage …") as show_progress:
+        if dry_run:
+            _preview(admin.get_operator_settings(), as_json)
+            return
         while True:
             result = admin.run_maintenance()
             dropped += result.dropped_months or ()
@@ -38,7 +49,11 @@ def run(url: Url = None, directory: Directory = HOME) -> None:
             blocked = result.dropped_months is None or result.dropped_audit_months is None
             if result.done or result.hours_left is None or blocked:
                 break
-            report(f"Rolling up usage, {counted(result.hours_left, 'hour')} left …")
+            show_progress(f"Rolling up usage, {counted(result.hours_left, 'hour')} left …")
+    if as_json:
+        state = {**asdict(result), "dropped_months": dropped, "dropped_audit_months": dropped_audit}
+        print_json({"dry_run": False, **state})
+        return
     for month in dropped:
         typer.echo(f"Dropped the events of {month}. Their totals are kept.")
     for month in dropped_audit:
@@ -49,3 +64,15 @@ def run(url: Url = None, directory: Directory = HOME) -> None:
         typer.echo("Old rows are in use by another query. Run maintenance again to drop them.")
     else:
         typer.echo("Maintenance is complete.")
+
+
+def _preview(settings: Mapping[str, Any], as_json: bool) -> None:
+    kept = {name: settings[f"{name}_kept_months"] for name in ("events", "audit")}
+    drops = [
+        f"{what} older than {counted(months, 'month')}"
+        for what, months in (("events", kept["events"]), ("audit entries", kept["audit"]))
+        if months is not None
+    ]
+    would = f"Would roll up completed hours of usage, and drop {' and '.join(drops) or 'nothing'}."
+    fields = {f"{name}_kept_months": months for name, months in kept.items()}
+    report(fields, would=would, done="", dry_run=True, as_json=as_json)

@@ -57,7 +57,7 @@ def changed(folder: Path) -> list[Path]:
     ]
 
 
-def copy(folder: Path) -> list[Path]:
+def copy(folder: Path, *, dry_run: bool = False) -> list[Path]:
     """Add the migrations that a project's folder lacks, and print a line for each. Returns the new ones.
 
     supa-llm's tests go into the folder tests/supa_llm beside it, where each copy replaces them.
@@ -84,10 +84,11 @@ def copy(folder: Path) -> list[Path]:
         file = existing.get(release)
         if file is None:
             file = folder / _name(source, folder)
-            _write(folder, {file.name: source.read_bytes()})
+            if not dry_run:
+                _write(folder, {file.name: source.read_bytes()})
             new.append(file)
         typer.echo(f"{'new' if file in new else 'unchanged':<9}  {file}")
-    _copy_tests(folder.parent / "tests" / "supa_llm")
+    _copy_tests(folder.parent / "tests" / "supa_llm", dry_run=dry_run)
     return new
 
 
@@ -111,13 +112,14 @@ def _version(file: Path) -> str:
     return match[0] if match else ""
 
 
-def _copy_tests(folder: Path) -> None:
+def _copy_tests(folder: Path, *, dry_run: bool) -> None:
     from supa_llm.local.policies import policy_tests
 
     # Unlike migrations, tests change with a release, so that the folder is supa-llm's own.
     packaged_tests = {file.name: file.read_bytes() for file in policy_tests()}
     existing = {file.name: file.read_bytes() for file in folder.glob("*.sql")}
-    _write(folder, packaged_tests)
+    if not dry_run:
+        _write(folder, packaged_tests)
     state = (
         "new" if not existing else "unchanged" if packaged_tests.items() <= existing.items() else "updated"
     )

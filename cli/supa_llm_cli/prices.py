@@ -14,6 +14,7 @@ import typer
 from supa_llm.errors import NotFoundError
 from supa_llm.values.receipts import KeySource
 from supa_llm_cli.amounts import counted, dollars
+from supa_llm_cli.changes import confirm, report
 from supa_llm_cli.options import HOME, MOMENTS, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
@@ -65,8 +66,8 @@ def sync(
         if dry_run or (as_json and not yes):
             return
         changed = [provider for provider, found in changes.items() if found]
-        if changed and not yes:
-            typer.confirm("Apply?", abort=True)
+        if changed:
+            confirm("Apply?", yes)
         # Unchanged providers too: the entry that a model name matches can change when no price does.
         for provider, prices in lists.items():
             admin.sync_prices(provider, prices.entries, apply=True)
@@ -120,8 +121,10 @@ def set_(
     ] = None,
     key_source: Annotated[KeySource | None, typer.Option(help="Apply only to usage of these keys.")] = None,
     tier: Annotated[str | None, typer.Option(help="Apply only to this service tier, such as flex.")] = None,
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Set a model's price, in US dollars per million tokens. It overrides the catalog's price."""
     named = {
@@ -134,31 +137,49 @@ def set_(
     stated = _parsed(rates) | {unit: rate for unit, rate in named.items() if rate is not None}
     if free and stated:
         raise typer.BadParameter("--free cannot be combined with rates.")
+    rates_ = {"input": 0, "output": 0} if free else stated
     with administrator(url, directory) as admin:
+        if dry_run:
+            scope = {"provider": provider, "model": model, "key_source": key_source, "service_tier": tier}
+            span = {"valid_from": _utc(from_), "valid_until": _utc(until)}
+            _preview(admin, scope, span, rates_, as_json)
+            return
         price = admin.set_price(
             provider,
             model,
-            {"input": 0, "output": 0} if free else stated,
+            rates_,
             valid_from=_utc(from_),
             valid_until=_utc(until),
             key_source=key_source,
             service_tier=tier,
         )
-    typer.echo(
-        f"Price {price.id}: {price.provider}/{price.model} costs {_rates(price.rates)}{_since(price)}."
+    report(
+        asdict(price),
+        would="",
+        done=f"Price {price.id}: {price.provider}/{price.model} costs {_rates(price.rates)}{_since(price)}.",
+        dry_run=False,
+        as_json=as_json,
     )
 
 
 @app.command()
 def end(
     price_id: Annotated[int, typer.Argument(metavar="ID", help="Price ID from `supa-llm prices list`.")],
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """End a price that you set. Recorded usage keeps its cost."""
     with administrator(url, directory) as admin:
-        price = admin.end_price(price_id)
-    typer.echo(f"Ended price {price.id} of {price.provider}/{price.model}.")
+        price = _own(admin, price_id) if dry_run else admin.end_price(price_id)
+    report(
+        asdict(price),
+        would=f"Would end price {price.id} of {price.provider}/{price.model}, {_rates(price.rates)}.",
+        done=f"Ended price {price.id} of {price.provider}/{price.model}.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -173,9 +194,11 @@ def recalculate(
             formats=MOMENTS, help="End of the request times (UTC). Default: now.", show_default=False
         ),
     ] = None,
+    dry_run: DryRun = False,
     yes: Yes = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Recalculate recorded costs at the prices now known for the time of each request.
 
@@ -184,18 +207,58 @@ def recalculate(
     again changes nothing. A priced event never becomes unpriced.
     """
     first, last = since.replace(tzinfo=UTC), _utc(until)
-    if not yes:
-        span = f"from {first:%Y-%m-%d %H:%M} to {f'{last:%Y-%m-%d %H:%M}' if last else 'now'}"
-        typer.confirm(f"Recalculate the costs of requests {span} (UTC)?", abort=True)
-    with administrator(url, directory) as admin, progress("Recalculating …") as report:
+    span = (
+        f"the costs of requests from {first:%Y-%m-%d %H:%M} to {f'{last:%Y-%m-%d %H:%M}' if last else 'now'}"
+    )
+    if dry_run:
+        fields = {"since": first, "until": last}
+        report(fields, would=f"Would recalculate {span} (UTC).", done="", dry_run=True, as_json=as_json)
+        return
+    confirm(f"Recalculate {span} (UTC)?", yes)
+    with administrator(url, directory) as admin, progress("Recalculating …") as show_progress:
         for state in admin.recalculate_costs(first, last):
             expected = max(state.expected, state.events)
-            report(f"{state.events:,} of about {counted(expected, 'attempt')}, {state.changed:,} changed …")
+            show_progress(
+                f"{state.events:,} of about {counted(expected, 'attempt')}, {state.changed:,} changed …"
+            )
+    if as_json:
+        print_json({"dry_run": False, **asdict(state)})
+        return
     typer.echo(f"Checked {counted(state.events, 'attempt')}, changed {state.changed:,}.")
     if state.newly_priced:
         typer.echo(f"{counted(state.newly_priced, 'attempt')} had no price before.")
     if state.changed:
         typer.echo(f"Total cost: {dollars(state.cost_before)} before, {dollars(state.cost_after)} now.")
+
+
+def _own(admin: Admin, price_id: int) -> Price:
+    """Return the operator's price with this ID."""
+    for price in admin.list_prices():
+        if price.id == price_id and price.source == "operator":
+            return price
+    raise NotFoundError(
+        f"You have not set a price {price_id} that is in force or will be.",
+        code="price_not_found",
+        hint="List the prices: supa-llm prices list",
+    )
+
+
+def _preview(
+    admin: Admin,
+    scope: Mapping[str, Any],
+    span: Mapping[str, datetime | None],
+    rates: Mapping[str, Any],
+    as_json: bool,
+) -> None:
+    """Let the database check a price, and print what it would replace. Nothing is changed."""
+    times = {name: at and at.isoformat() for name, at in span.items()}
+    price = {name: value for name, value in {**scope, **times, "rates": rates}.items() if value is not None}
+    changes = admin.set_configuration({"format": 1, "prices": [price]})
+    before = next((change.before for change in changes), None)
+    instead = f", instead of {_rates(before)}" if before else ""
+    would = f"{scope['provider']}/{scope['model']} would cost {_rates(rates)}{instead}."
+    fields = {**scope, **span, "rates": rates, "rates_before": before}
+    report(fields, would=would, done="", dry_run=True, as_json=as_json)
 
 
 def _price_lists(admin: Admin, wanted: Sequence[str]) -> tuple[dict[str, PriceList], list[str]]:

@@ -13,7 +13,7 @@ import typer
 
 from supa_llm.errors import NotFoundError
 from supa_llm_cli.amounts import counted
-from supa_llm_cli.changes import differences
+from supa_llm_cli.changes import confirm, differences, report
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
@@ -92,15 +92,29 @@ def set_(
 
 
 @app.command()
-def enable(provider: OneProvider, url: Url = None, directory: Directory = HOME) -> None:
+def enable(
+    provider: OneProvider,
+    dry_run: DryRun = False,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
     """Let a provider serve requests again."""
-    _switch(provider, True, url, directory)
+    with administrator(url, directory) as admin:
+        _switch(admin, provider, True, dry_run, as_json)
 
 
 @app.command()
-def disable(provider: OneProvider, url: Url = None, directory: Directory = HOME) -> None:
+def disable(
+    provider: OneProvider,
+    dry_run: DryRun = False,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
     """Let a provider serve no more requests. Users' keys stay stored."""
-    _switch(provider, False, url, directory)
+    with administrator(url, directory) as admin:
+        _switch(admin, provider, False, dry_run, as_json)
 
 
 @app.command()
@@ -110,6 +124,7 @@ def remove(
     yes: Yes = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Remove a provider with its prices and quotas.
 
@@ -117,13 +132,16 @@ def remove(
     """
     with administrator(url, directory) as admin:
         _existing(admin, [provider])
-        if dry_run:
-            typer.echo(f"Would remove the provider {provider}, unless keys or usage refer to it.")
-            return
-        if not yes:
-            typer.confirm(f"Remove the provider {provider} with its prices and quotas?", abort=True)
-        admin.remove_provider(provider)
-    typer.echo(f"Removed the provider {provider}.")
+        if not dry_run:
+            confirm(f"Remove the provider {provider} with its prices and quotas?", yes)
+            admin.remove_provider(provider)
+    report(
+        {"provider": provider},
+        would=f"Would remove the provider {provider}, unless keys or usage refer to it.",
+        done=f"Removed the provider {provider}.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -176,11 +194,17 @@ def _existing(admin: Admin, wanted: Sequence[str]) -> list[Provider]:
     return [catalog[it] for it in wanted] or [it for it in catalog.values() if it.enabled]
 
 
-def _switch(provider: str, enabled: bool, url: str | None, directory: Any) -> None:
-    with administrator(url, directory) as admin:
-        _existing(admin, [provider])
+def _switch(admin: Admin, provider: str, enabled: bool, dry_run: bool, as_json: bool) -> None:
+    _existing(admin, [provider])
+    if not dry_run:
         admin.set_provider(provider, enabled=enabled)
-    typer.echo(f"The provider {provider} is {'enabled' if enabled else 'disabled'}.")
+    report(
+        {"provider": provider, "enabled": enabled},
+        would=f"Would {'enable' if enabled else 'disable'} the provider {provider}.",
+        done=f"The provider {provider} is {'enabled' if enabled else 'disabled'}.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 def _report(

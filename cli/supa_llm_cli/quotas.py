@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
+from supa_llm.errors import NotFoundError
 from supa_llm.values.quotas import QuotaPeriod, QuotaUnit
 from supa_llm.values.receipts import KeySource
-from supa_llm_cli.options import HOME, AsJson, Directory, Url
+from supa_llm_cli.changes import confirm, report
+from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.people import TheUser, names, optional_user_id, user_id
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
-    from supa_llm import Quota
+    from supa_llm import Admin, Quota
 
 app = typer.Typer(
     name="quotas",
@@ -77,6 +79,7 @@ def set_(
         bool,
         typer.Option("--allow-unpriced", help="Allow unpriced models under a cost quota, uncounted."),
     ] = False,
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
@@ -86,21 +89,24 @@ def set_(
     Without --user or --group, the quota applies to every user. The most specific scope wins: user, then
     group, then everyone. Quotas that users set for themselves also apply.
     """
+    scope: dict[str, Any] = {
+        "group": group,
+        "shared": shared,
+        "key_source": key_source,
+        "provider": provider,
+        "task": task,
+    }
+    rules: dict[str, Any] = {
+        "enforced": not alert_only,
+        "clock": "user" if user_clock else "utc",
+        "unpriced": "allow" if allow_unpriced else "refuse",
+    }
     with administrator(url, directory) as admin:
-        quota = admin.set_quota(
-            Decimal(str(limit)),
-            unit,
-            period,
-            user_id=optional_user_id(admin, user),
-            group=group,
-            shared=shared,
-            key_source=key_source,
-            provider=provider,
-            task=task,
-            enforced=not alert_only,
-            clock="user" if user_clock else "utc",
-            unpriced="allow" if allow_unpriced else "refuse",
-        )
+        scope["user_id"] = optional_user_id(admin, user)
+        if dry_run:
+            _preview(admin, {"limit": limit, "unit": unit, "period": period, **scope, **rules}, as_json)
+            return
+        quota = admin.set_quota(Decimal(str(limit)), unit, period, **scope, **rules)
         emails = names(admin, [quota.user_id])
         empty = group is not None and not admin.list_users(group=group, limit=1)
     if as_json:
@@ -114,13 +120,27 @@ def set_(
 @app.command()
 def remove(
     quota_id: Annotated[int, typer.Argument(metavar="ID", help="Quota ID from `supa-llm quotas list`.")],
+    dry_run: DryRun = False,
+    yes: Yes = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Remove a quota that the operator set. Only users can remove their own quotas."""
     with administrator(url, directory) as admin:
-        admin.remove_quota(quota_id)
-    typer.echo(f"Removed quota {quota_id}.")
+        quota = _find(admin, quota_id)
+        emails = names(admin, [quota.user_id])
+        text = f"quota {quota_id}: {_limit(quota)} for {_scope(quota, emails)}{_counts(quota, ', ')}"
+        if not dry_run:
+            confirm(f"Remove {text}?", yes)
+            admin.remove_quota(quota_id)
+    report(
+        {"id": quota_id},
+        would=f"Would remove {text}.",
+        done=f"Removed quota {quota_id}.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -129,20 +149,62 @@ def set_group(
     group: Annotated[
         str | None, typer.Argument(help="Group. Omit it to remove the user from their group.")
     ] = None,
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Set a user's group. The group's quotas then apply to the user.
 
     `supa-llm users list --group GROUP` lists the members of a group.
     """
     with administrator(url, directory) as admin:
-        admin.set_user_group(user_id(admin, user), group)
+        chosen = user_id(admin, user)
+        if not dry_run:
+            admin.set_user_group(chosen, group)
         groups = sorted({quota.group for quota in admin.list_quotas() if quota.group})
-    typer.echo(f"User {user} is in group {group}." if group else f"User {user} is in no group.")
+    where = f"in group {group}" if group else "in no group"
+    report(
+        {"user_id": chosen, "group": group},
+        would=f"User {user} would be {where}.",
+        done=f"User {user} is {where}.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
     if group and group not in groups:
         known = f" Groups with quotas: {', '.join(groups)}." if groups else ""
         typer.echo(f"Warning: no quota is set for the group {group}.{known}", err=True)
+
+
+def _find(admin: Admin, quota_id: int) -> Quota:
+    """Return the operator's quota with this ID."""
+    for quota in admin.list_quotas():
+        if quota.id == quota_id and quota.set_by == "operator":
+            return quota
+    raise NotFoundError(
+        f"The operator has no quota {quota_id}.", hint="List the quotas: supa-llm quotas list"
+    )
+
+
+def _preview(admin: Admin, quota: Mapping[str, Any], as_json: bool) -> None:
+    """Print which quota would be set, and the limit of the one that it would replace."""
+    same = ("unit", "period", "user_id", "group", "shared", "key_source", "provider", "task")
+    # The database checks every field that does not name a user, and changes nothing.
+    checked = {name: value for name, value in quota.items() if name != "user_id" and value is not None}
+    admin.set_configuration({"format": 1, "quotas": [checked]})
+    old = next(
+        (
+            it
+            for it in admin.list_quotas()
+            if it.set_by == "operator" and all(getattr(it, name) == quota[name] for name in same)
+        ),
+        None,
+    )
+    instead = f", instead of {_limit(old)}" if old else ""
+    fields = {**quota, "replaces": asdict(old) if old else None}
+    period = "in total" if quota["period"] == "lifetime" else f"per {quota['period']}"
+    would = f"Would set a quota of {quota['limit']:g} {quota['unit']} {period}{instead}."
+    report(fields, would=would, done="", dry_run=True, as_json=as_json)
 
 
 def print_quotas(quotas: Sequence[Quota], emails: Mapping[UUID, str]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from supa_llm.errors import NotFoundError
+from supa_llm.errors import ConflictError, NotFoundError
+from supa_llm_cli.changes import confirm, report
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.private_files import require_writable, set_variable
 from supa_llm_cli.project import RUNTIME_SECRET, administrator
@@ -58,6 +59,7 @@ def list_(
 def add(
     name: Annotated[str, typer.Argument(help="Name, such as app-server. Each runtime has its own.")],
     env_file: EnvFile = None,
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
@@ -66,6 +68,16 @@ def add(
     if env_file:
         require_writable(env_file)
     with administrator(url, directory) as admin:
+        if dry_run:
+            _refuse_taken(admin, name)
+            report(
+                {"name": name},
+                would=f"Would register the runtime {name}.",
+                done="",
+                dry_run=True,
+                as_json=as_json,
+            )
+            return
         _show(admin.register_runtime(name), env_file, as_json, f"Registered the runtime {name}.")
 
 
@@ -76,6 +88,7 @@ def rotate(
         float, typer.Option(min=0, max=720, help="Hours for which the previous secret stays valid.")
     ] = 24,
     env_file: EnvFile = None,
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
@@ -88,6 +101,10 @@ def rotate(
         require_writable(env_file)
     with administrator(url, directory) as admin:
         found = _find(admin, runtime)
+        if dry_run:
+            would = f"Would rotate the secret of the runtime {found.name} ({found.id})."
+            report({"id": found.id, "name": found.name}, would=would, done="", dry_run=True, as_json=as_json)
+            return
         rotated = admin.rotate_runtime(found.id, overlap=timedelta(hours=overlap))
         until = f"{rotated.previous_until:%Y-%m-%d %H:%M}"
         _show(
@@ -105,17 +122,30 @@ def revoke(
     yes: Yes = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a runtime. It may use the keys that it holds until their lease ends."""
     with administrator(url, directory) as admin:
         found = _find(admin, runtime)
-        if dry_run:
-            typer.echo(f"Would revoke the runtime {found.name} ({found.id}).")
-            return
-        if not yes:
-            typer.confirm(f"Revoke the runtime {found.name} ({found.id})?", abort=True)
-        admin.revoke_runtime(found.id)
-    typer.echo(f"Revoked the runtime {found.name}.")
+        if not dry_run:
+            confirm(f"Revoke the runtime {found.name} ({found.id})?", yes)
+            admin.revoke_runtime(found.id)
+    report(
+        {"id": found.id, "name": found.name},
+        would=f"Would revoke the runtime {found.name} ({found.id}).",
+        done=f"Revoked the runtime {found.name}.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+def _refuse_taken(admin: Admin, name: str) -> None:
+    if any(it.name == name and it.revoked_at is None for it in admin.list_runtimes()):
+        raise ConflictError(
+            f"A runtime of the name {name} is registered.",
+            code="runtime_exists",
+            hint="Choose another name, or rotate the secret of that runtime.",
+        )
 
 
 def _find(admin: Admin, runtime: str) -> Runtime:

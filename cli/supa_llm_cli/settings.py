@@ -13,7 +13,7 @@ import typer
 
 from supa_llm.errors import ConfigurationError, InvalidInputError
 from supa_llm_cli.amounts import counted
-from supa_llm_cli.changes import differences, short
+from supa_llm_cli.changes import confirm, differences, short
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
@@ -114,8 +114,7 @@ def import_(
             _show(changes)
         if dry_run or not changes or (as_json and not yes):
             return
-        if not yes:
-            typer.confirm("Apply?", abort=True)
+        confirm("Apply?", yes)
         applied = admin.set_configuration(configuration, apply=True)
     if not as_json:
         typer.echo(f"Applied {counted(len(applied), 'change')}.")

@@ -16,6 +16,7 @@ import typer
 
 from supa_llm.errors import SupaLLMError
 from supa_llm_cli.amounts import counted
+from supa_llm_cli.changes import confirm, report
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
 from supa_llm_cli.people import TheUser, user_id
 from supa_llm_cli.private_files import create_private
@@ -154,24 +155,48 @@ def suspend(
     reason: Annotated[
         str | None, typer.Option(help="A note for administrators. The user does not see it.")
     ] = None,
+    dry_run: DryRun = False,
     url: Url = None,
     directory: Directory = HOME,
+    as_json: AsJson = False,
 ) -> None:
     """Give a user no more routes. They can still sign in and see their data.
 
     Requests on a route that is on lease are served until the lease ends.
     """
     with administrator(url, directory) as admin:
-        admin.suspend_user(user_id(admin, user), reason)
-    typer.echo(f"User {user} is suspended.")
+        chosen = admin.get_user(user_id(admin, user)).id
+        if not dry_run:
+            admin.suspend_user(chosen, reason)
+    report(
+        {"user_id": chosen, "suspended": True, "reason": reason},
+        would=f"Would suspend user {user} ({chosen}).",
+        done=f"User {user} is suspended.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @app.command()
-def resume(user: TheUser, url: Url = None, directory: Directory = HOME) -> None:
+def resume(
+    user: TheUser,
+    dry_run: DryRun = False,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
     """End a user's suspension."""
     with administrator(url, directory) as admin:
-        admin.resume_user(user_id(admin, user))
-    typer.echo(f"User {user} is no longer suspended.")
+        chosen = admin.get_user(user_id(admin, user)).id
+        if not dry_run:
+            admin.resume_user(chosen)
+    report(
+        {"user_id": chosen, "suspended": False},
+        would=f"Would resume user {user} ({chosen}).",
+        done=f"User {user} is no longer suspended.",
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -212,16 +237,16 @@ def remove_data(
     with administrator(url, directory) as admin:
         chosen = user_id(admin, user)
         if dry_run:
-            typer.echo(f"Would remove all data of {user} ({chosen}). See it: supa-llm users export {chosen}")
+            would = f"Would remove all data of {user} ({chosen}). See it: supa-llm users export {chosen}"
+            report({"user_id": chosen}, would=would, done="", dry_run=True, as_json=as_json)
             return
-        if not yes:
-            typer.confirm(f"Remove all data of {user} ({chosen})? This cannot be undone.", abort=True)
-        with progress("Removing …") as report:
+        confirm(f"Remove all data of {user} ({chosen})? This cannot be undone.", yes)
+        with progress("Removing …") as show_progress:
             for batch in admin.remove_user_data(chosen):
                 removed.update(batch.removed)
-                report(f"Removed {counted(removed.total(), 'row')} …")
+                show_progress(f"Removed {counted(removed.total(), 'row')} …")
     if as_json:
-        print_json({"user_id": chosen, "removed": removed})
+        print_json({"dry_run": False, "user_id": chosen, "removed": removed})
         return
     typer.echo(f"Removed all data of {user}: {counted(removed.total(), 'row')}.")
     print_table(("data", "rows"), [(kind, rows) for kind, rows in removed.items() if rows], right=("rows",))

@@ -78,7 +78,7 @@ def test_a_sync_shows_changes_applies_them_and_then_finds_none(cli: Cli, provide
 def test_an_unanswered_prompt_changes_nothing(cli: Cli, provider: str) -> None:
     asked = cli("sync", provider)
     assert asked.returncode == 1
-    assert "Apply?" in asked.stdout
+    assert "[confirmation_required]" in asked.stderr
     assert "No prices." in cli("list", provider).stdout
 
 

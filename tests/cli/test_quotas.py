@@ -34,7 +34,7 @@ def test_a_quota_is_set_listed_and_removed(cli: Cli, user: User) -> None:
     assert (quota["unit"], quota["period"], quota["enforced"]) == ("cost", "month", False)
     (row,) = [it for it in cli("list").stdout.splitlines() if user.email in it]
     assert row.endswith("alert-only")
-    removed = cli("remove", str(quota["id"]))
+    removed = cli("remove", str(quota["id"]), "--yes")
     assert removed.stdout == f"Removed quota {quota['id']}.\n"
     assert cli("list", "--user", user.id, "--json").stdout == "[]\n"
 
@@ -48,7 +48,7 @@ def test_a_groups_quota_applies_to_its_users(cli: Cli, user: User) -> None:
         assert cli("set-group", user.id).stdout == f"User {user.id} is in no group.\n"
         assert cli("list", "--user", user.id, "--json").stdout == "[]\n"
     finally:
-        cli("remove", done.stdout.split(":")[0].removeprefix("Quota "))
+        cli("remove", done.stdout.split(":")[0].removeprefix("Quota "), "--yes")
     assert quota["group"] == "students"
 
 

@@ -72,7 +72,7 @@ def test_a_configuration_is_exported_and_imported(supa_llm: Cli, tmp_path: Path)
         ["provider", "mistral", "position", "30", "→", "33"],
     ]
     asked = supa_llm("settings", "import", str(file))
-    assert (asked.returncode, "Apply?" in asked.stdout) == (1, True)  # there is no terminal
+    assert (asked.returncode, "[confirmation_required]" in asked.stderr) == (1, True)
     found = json.loads(supa_llm("settings", "import", str(file), "--json").stdout)
     assert (found[0]["kind"], found[0]["before"], found[0]["after"]) == ("setting", before, 123)
     assert supa_llm("settings", "import", str(file), "--yes").stdout.endswith("Applied 2 changes.\n")

@@ -121,7 +121,7 @@ def test_a_user_is_named_by_email_address_everywhere(supa_llm: Cli, user: User) 
         assert user.email in supa_llm("usage", "--by", "user", "--user", user.email).stdout
         assert supa_llm("audit", "--user", user.email).returncode == 0
     finally:
-        supa_llm("quotas", "remove", done.stdout.split(":")[0].removeprefix("Quota "))
+        supa_llm("quotas", "remove", done.stdout.split(":")[0].removeprefix("Quota "), "--yes")
 
 
 def test_a_misspelled_group_is_warned_of(supa_llm: Cli, user: User) -> None:
@@ -135,4 +135,4 @@ def test_a_misspelled_group_is_warned_of(supa_llm: Cli, user: User) -> None:
         assert supa_llm("quotas", "set-group", user.email, group).stderr == ""
         assert user.email in supa_llm("users", "list", "--group", group).stdout
     finally:
-        supa_llm("quotas", "remove", str(json.loads(empty.stdout)["id"]))
+        supa_llm("quotas", "remove", str(json.loads(empty.stdout)["id"]), "--yes")
