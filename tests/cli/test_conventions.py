@@ -47,7 +47,8 @@ NO_DRY_RUN = {
 }
 #: Commands that ask first.
 ASKING = {
-    "init", "prices recalculate", "prices sync", "providers remove", "quotas remove", "runtimes revoke",
+    "init", "master-key replace", "prices recalculate", "prices sync", "providers remove", "quotas remove",
+    "runtimes revoke",
     "settings import", "uninstall", "users remove-data",
 }  # fmt: skip
 
@@ -110,6 +111,10 @@ def import_of_settings(stack: Stack, user: User, path: Path) -> list[str]:
     return ["settings", "import", str(file)]
 
 
+def replacement_of_the_master_key(stack: Stack, user: User, path: Path) -> list[str]:
+    return ["master-key", "replace"]
+
+
 def uninstallation(stack: Stack, user: User, path: Path) -> list[str]:
     (path / "supabase" / "migrations").mkdir(parents=True)
     return ["uninstall"]
@@ -131,6 +136,7 @@ Scenario = Callable[[Stack, User, Path], list[str]]
         revocation_of_a_runtime,
         removal_of_data,
         recalculation,
+        replacement_of_the_master_key,
         import_of_settings,
         uninstallation,
         initialization,
@@ -237,6 +243,7 @@ def maintenance(stack: Stack, user: User, path: Path) -> list[str]:
         revocation_of_a_runtime,
         removal_of_data,
         recalculation,
+        replacement_of_the_master_key,
     ],
 )
 def test_a_dry_run_changes_nothing_and_prints_json(
