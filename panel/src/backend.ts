@@ -113,7 +113,7 @@ export class Backend {
   quotas = () => this.rpc<Quota[]>("list_llm_quotas");
   setQuota = (quota: object) => this.rpc<Quota>("set_llm_quota", { p_quota: quota });
   removeQuota = (id: number) => this.rpc<null>("remove_llm_quota", { p_id: id });
-  alerts = () => this.rpc<Alert[]>("list_llm_alerts", { p_unread_only: true });
+  alerts = () => this.rpc<Alert[]>("list_llm_alerts", { p_unread_only: true, p_limit: 500 });
   dismissAlerts = (ids: string[]) => this.rpc<number>("dismiss_llm_alerts", { p_ids: ids });
   audit = (limit: number, before: string | null = null) =>
     this.rpc<AuditEntry[]>("get_llm_audit_log", { p_limit: limit, p_before: before });

@@ -6,17 +6,28 @@ import { Backend, type Session, type SupabaseClientLike } from "./backend.js";
 import { Store, type Loaded, type State } from "./store.js";
 import { styles } from "./styles.js";
 import { languageOf, Translator, type TextName, type Texts } from "./texts/index.js";
-import "./views/activity/activity.js";
+import { activityStyles } from "./views/activity/styles.js";
+import { comboboxStyles } from "./views/models.js";
 import { orderStyles } from "./views/order/order.js";
+import type { KeyCard } from "./views/providers/key-card.js";
 import { providersStyles } from "./views/providers/providers.js";
 import { icon } from "./views/icons.js";
+import { routePreviewStyles } from "./views/route-preview.js";
 import { saveBar } from "./views/save-bar.js";
-import { cardSkeleton, loadingWith, skeletonStyles } from "./views/skeleton.js";
+import { cardSkeleton, loadingWith, rowSkeleton, skeletonStyles } from "./views/skeleton.js";
+import { readTasks, type AppTask } from "./views/tasks/names.js";
 import { tasksStyles } from "./views/tasks/tasks.js";
-import { usageStyles } from "./views/usage/usage.js";
+import { usageStyles } from "./views/usage/styles.js";
+import type { View } from "./views/view.js";
 
 const TABS = ["providers", "order", "tasks", "usage", "activity"] as const;
 type Tab = (typeof TABS)[number];
+
+/** Tabs that load when they are first shown. */
+const LAZY: Partial<Record<Tab, () => Promise<unknown>>> = {
+  usage: () => import("./views/usage/usage.js"),
+  activity: () => import("./views/activity/activity.js"),
+};
 
 /** How often a visible panel looks for changes made elsewhere. */
 const REFRESH_MS = 30_000;
@@ -33,10 +44,13 @@ export class SupaLlmSettings extends LitElement {
   static override styles = [
     ...styles,
     skeletonStyles,
+    comboboxStyles,
+    routePreviewStyles,
     providersStyles,
     orderStyles,
     tasksStyles,
     usageStyles,
+    activityStyles,
   ];
 
   /** The app's supabase-js client. */
@@ -52,7 +66,15 @@ export class SupaLlmSettings extends LitElement {
   /** Texts that replace the panel's, by name. */
   @property({ attribute: false }) texts: Partial<Texts> = {};
 
+  /**
+   * The app's tasks, as users should see them: `[{task, label, description}]`. The attribute takes JSON. Without it, the
+   * panel shows the catalog's tasks, and users can add others by name.
+   */
+  @property({ converter: (value) => parsed(value) }) tasks: AppTask[] | Record<string, string> | null = null;
+
   @state() private tab: Tab = "providers";
+  @state() private loadedTabs: ReadonlySet<Tab> = new Set();
+  @state() private tabFailed = false;
   private readonly store = new Store();
   #disconnect: (() => void) | null = null;
   #own: { url: string; key: string; client: SupabaseClientLike } | null = null;
@@ -97,6 +119,10 @@ export class SupaLlmSettings extends LitElement {
       )
     )
       void this.#reconnect();
+    if (changed.has("tasks")) {
+      this.store.appTasks = readTasks(this.tasks);
+      this.store.changed();
+    }
     if (changed.has("texts") || !this.hasUpdated || this.store.translator.lang !== this.#language)
       void this.#translate();
   }
@@ -279,11 +305,21 @@ export class SupaLlmSettings extends LitElement {
 
   #view(): TemplateResult {
     const { store } = this;
+    if (LAZY[this.tab] && !this.loadedTabs.has(this.tab))
+      return this.tabFailed
+        ? // Browsers do not load a failed module again.
+          html`<p class="alert bad" role="alert" part="error">
+            ${icon("warning")}<span class="grow">${store.t("state.tab_failed")}</span>
+          </p>`
+        : loadingWith(store, rowSkeleton(8));
     switch (this.tab) {
       case "providers":
         return html`<supa-llm-providers .store=${store}></supa-llm-providers>`;
       case "order":
-        return html`<supa-llm-order .store=${store}></supa-llm-order>`;
+        return html`<supa-llm-order
+          .store=${store}
+          @key-wanted=${(event: CustomEvent<string>) => void this.#typeKey(event.detail)}
+        ></supa-llm-order>`;
       case "tasks":
         return html`<supa-llm-tasks .store=${store}></supa-llm-tasks>`;
       case "usage":
@@ -295,6 +331,26 @@ export class SupaLlmSettings extends LitElement {
 
   #show(tab: Tab): void {
     this.tab = tab;
+    void this.#loadTab(tab);
+  }
+
+  async #loadTab(tab: Tab): Promise<void> {
+    this.tabFailed = false;
+    try {
+      await LAZY[tab]?.();
+      this.loadedTabs = new Set([...this.loadedTabs, tab]);
+    } catch {
+      this.tabFailed = this.tab === tab;
+    }
+  }
+
+  /** Show the Providers tab with the form for a provider's key. */
+  async #typeKey(provider: string): Promise<void> {
+    this.#show("providers");
+    await this.updateComplete;
+    await this.renderRoot.querySelector<View>("supa-llm-providers")?.updateComplete;
+    const cards = [...this.renderRoot.querySelectorAll<KeyCard>("supa-llm-key-card")];
+    cards.find((card) => card.provider.id === provider)?.typeKey();
   }
 
   #tabKey = (event: KeyboardEvent) => {
@@ -313,6 +369,16 @@ export class SupaLlmSettings extends LitElement {
     this.#show(tab);
     void this.updateComplete.then(() => this.renderRoot.querySelector<HTMLElement>(`#tab-${tab}`)?.focus());
   };
+}
+
+/** The value of a JSON attribute. The developer sees what is wrong with it; users see the panel without it. */
+function parsed(value: string | null): AppTask[] | null {
+  try {
+    return value ? (JSON.parse(value) as AppTask[]) : null;
+  } catch (error) {
+    console.error("supa-llm-settings: the attribute tasks is not JSON.", error);
+    return null;
+  }
 }
 
 declare global {

@@ -39,6 +39,17 @@ export class Formats {
     }).format(new Date(value));
   }
 
+  /** A time of the last months, without its year. */
+  shortTime(value: string): string {
+    return new Intl.DateTimeFormat(this.lang, {
+      day: "numeric",
+      month: "short",
+      hour: "numeric",
+      minute: "2-digit",
+      timeZone: this.timeZone,
+    }).format(new Date(value));
+  }
+
   /** A past time relative to now: 5 minutes ago. */
   ago(value: string): string {
     const seconds = Math.min(0, (new Date(value).getTime() - Date.now()) / 1000);
@@ -53,13 +64,23 @@ export class Formats {
     return unit === "second" ? format.format(0, "second") : format.format(Math.ceil(seconds / size), unit);
   }
 
-  /** A day without its year, for an axis. */
-  monthDay(at: number): string {
-    return new Intl.DateTimeFormat(this.lang, {
+  /** A date (YYYY-MM-DD) without its year, for an axis. */
+  monthDay(date: string): string {
+    return new Intl.DateTimeFormat(this.lang, { day: "numeric", month: "short", timeZone: "UTC" }).format(
+      new Date(date),
+    );
+  }
+
+  /** A date (YYYY-MM-DD) with its weekday. */
+  dateInWords(date: string): string {
+    const style = {
+      weekday: "short",
       day: "numeric",
       month: "short",
-      timeZone: this.timeZone,
-    }).format(at);
+      year: "numeric",
+      timeZone: "UTC",
+    } as const;
+    return new Intl.DateTimeFormat(this.lang, style).format(new Date(date));
   }
 
   /** The date `ago` days before a time, as YYYY-MM-DD. */

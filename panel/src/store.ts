@@ -17,7 +17,8 @@ import {
 import { asPanelError, PanelError } from "./errors.js";
 import { Formats } from "./formats.js";
 import { Translator } from "./texts/index.js";
-import type { AppTask, KeySource, Preferences, Provider, Settings, Key, Task } from "./types.js";
+import type { KeySource, Preferences, Provider, Settings, Key, Task } from "./types.js";
+import type { AppTask } from "./views/tasks/names.js";
 
 /** A signed-in user's data and unsaved changes. */
 export interface Loaded {

@@ -96,6 +96,25 @@ const controls = css`
     border-radius: var(--_radius);
     background: var(--_surface);
   }
+  select {
+    appearance: none;
+    padding-inline-end: 1.9rem;
+    /* A chevron; an image would need a wider content security policy. */
+    background-image:
+      linear-gradient(45deg, transparent 50%, var(--_muted) 50%),
+      linear-gradient(135deg, var(--_muted) 50%, transparent 50%);
+    background-position:
+      right 0.95rem top calc(50% + 1px),
+      right 0.65rem top calc(50% + 1px);
+    background-size: 0.3rem 0.3rem;
+    background-repeat: no-repeat;
+    text-overflow: ellipsis;
+  }
+  select:dir(rtl) {
+    background-position:
+      left 0.65rem top calc(50% + 1px),
+      left 0.95rem top calc(50% + 1px);
+  }
   input::placeholder {
     color: var(--_muted);
     opacity: 1;
@@ -111,7 +130,6 @@ const controls = css`
     border-color: var(--_line);
     box-shadow: var(--_shadow);
     text-decoration: none;
-    transition: background-color 100ms;
   }
   button:hover:not(:disabled, [aria-disabled="true"]),
   a.button:hover {
@@ -150,6 +168,23 @@ const controls = css`
   }
   button.danger {
     color: var(--_bad);
+  }
+  button.link {
+    min-block-size: 1.5rem;
+    padding: 0;
+    border: 0;
+    border-radius: 2px;
+    background: none;
+    box-shadow: none;
+    color: var(--_accent);
+    font-size: 0.8125rem;
+    text-decoration: underline;
+    text-underline-offset: 0.15em;
+    text-align: start;
+  }
+  button.link:hover:not(:disabled) {
+    background: none;
+    text-decoration-thickness: 2px;
   }
   input[type="checkbox"] {
     flex: none;
@@ -214,13 +249,13 @@ const controls = css`
       min-inline-size: 2.75rem;
     }
   }
-  label.field {
+  .field {
     display: grid;
     grid-template-columns: minmax(0, 1fr);
     gap: 0.3rem;
     min-inline-size: 0;
   }
-  label.field > span:first-child {
+  .field > span:first-child {
     font-size: 0.8125rem;
     font-weight: 500;
   }
@@ -257,6 +292,12 @@ const layout = css`
   }
   .tight {
     gap: 0.35rem;
+  }
+  .sections {
+    gap: 2rem;
+  }
+  .sections > .tight {
+    gap: 0.75rem;
   }
   .grow {
     flex: 1 1 10rem;

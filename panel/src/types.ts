@@ -70,13 +70,6 @@ export interface Task {
   provider_order: string[];
 }
 
-/** A task as the app names it. */
-export interface AppTask {
-  task: string;
-  label?: string;
-  description?: string;
-}
-
 export interface KnownModel {
   model: string;
   /** US dollars per million tokens; null without a price. */

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { isTaskName, taskNames } from "../src/views/tasks/names.js";
+import { de } from "../src/texts/de.js";
+import { Translator } from "../src/texts/index.js";
+import { isTaskName, readTasks, taskLabel, taskNames } from "../src/views/tasks/names.js";
 import { moveItem } from "../src/views/move-item.js";
 import type { Preferences, Task } from "../src/types.js";
 
@@ -16,7 +18,27 @@ describe("tasks", () => {
     const draft = {
       task_overrides: { zebra: own, code: own, ape: own },
     } as Partial<Preferences> as Preferences;
-    expect(taskNames({ tasks, draft })).toEqual(["speed", "code", "ape", "zebra"]);
+    expect(taskNames({ appTasks: null, loaded: { tasks, draft } })).toEqual([
+      "speed",
+      "code",
+      "ape",
+      "zebra",
+    ]);
+    const appTasks = [{ task: "code" }, { task: "summary", label: "Summaries" }];
+    expect(taskNames({ appTasks, loaded: { tasks, draft } })).toEqual(["code", "summary", "ape", "zebra"]);
+  });
+
+  it("calls a task what the app calls it, or what the catalog's task is in the user's language", () => {
+    const appTasks = readTasks([{ task: "summary", label: "Summaries" }, "plain"]);
+    const translator = new Translator("de", de);
+    const labels = ["summary", "plain", "speed"].map((task) => taskLabel({ appTasks, translator }, task));
+    expect(labels).toEqual(["Summaries", "plain", "Schnelle Antworten"]);
+  });
+
+  it("reads labels by name, and drops what is no task", () => {
+    expect(readTasks({ summary: "Summaries" })).toEqual([{ task: "summary", label: "Summaries" }]);
+    expect(readTasks(["a", "", 7, null, { label: "x" }])).toEqual([{ task: "a" }]);
+    expect([readTasks(null), readTasks([])]).toEqual([null, []]);
   });
 
   it("moves a fallback and keeps the others in order", () => {

@@ -729,9 +729,9 @@ comment on table public.llm_audit_log is
 'Users'' changes, reveals and leases, and administrators'' changes. Append-only, one partition a month. Users read their
 own entries; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_audit_log.action is
-'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
-lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
-provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
+'settings_changed, key_set, key_revoked, key_revealed, key_checked, key_check_result, price_set, price_ended, quota_set,
+quota_removed, or lease (a runtime or session may get keys until a time). On the operator''s log:
+operator_settings_changed, provider_set, provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
 recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
 comment on column public.llm_audit_log.actor is
@@ -5505,6 +5505,16 @@ begin
   elsif p_retry_after is not null then
     perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
   end if;
+  -- An entry of its own, because the log is append-only, and the first one had to be there before the key left.
+  perform llm_private.audit(
+    v_user, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
+    jsonb_strip_nulls(
+      jsonb_build_object(
+        'hint', (select k.hint from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id),
+        'check', v_check.id, 'result', p_result
+      )
+    )
+  );
   return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
 end
 $$;
@@ -5545,8 +5555,8 @@ as $$
 $$;
 
 comment on function public.record_llm_key_check is
-'Record the result of a key check on the stored key: works, rejected or unknown; p_retry_after: the seconds that the
-provider asked to wait. Once per check, within 10 minutes, by the runtime that began it. Returns the key as
+'Record the result of a key check on the stored key and in the audit log: works, rejected or unknown;
+p_retry_after: the seconds that the provider asked to wait. Once per check, within 10 minutes, by the runtime that began it. Returns the key as
 list_llm_keys() does; null if the key is not stored or was replaced.
 Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';
 

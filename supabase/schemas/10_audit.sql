@@ -19,9 +19,9 @@ comment on table public.llm_audit_log is
 'Users'' changes, reveals and leases, and administrators'' changes. Append-only, one partition a month. Users read their
 own entries; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_audit_log.action is
-'settings_changed, key_set, key_revoked, key_revealed, key_checked, price_set, price_ended, quota_set, quota_removed, or
-lease (a runtime or session may get keys until a time). On the operator''s log: operator_settings_changed, provider_set,
-provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
+'settings_changed, key_set, key_revoked, key_revealed, key_checked, key_check_result, price_set, price_ended, quota_set,
+quota_removed, or lease (a runtime or session may get keys until a time). On the operator''s log:
+operator_settings_changed, provider_set, provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
 recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
 comment on column public.llm_audit_log.actor is

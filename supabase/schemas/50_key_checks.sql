@@ -184,6 +184,16 @@ begin
   elsif p_retry_after is not null then
     perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
   end if;
+  -- An entry of its own, because the log is append-only, and the first one had to be there before the key left.
+  perform llm_private.audit(
+    v_user, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
+    jsonb_strip_nulls(
+      jsonb_build_object(
+        'hint', (select k.hint from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id),
+        'check', v_check.id, 'result', p_result
+      )
+    )
+  );
   return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
 end
 $$;
@@ -224,7 +234,7 @@ as $$
 $$;
 
 comment on function public.record_llm_key_check is
-'Record the result of a key check on the stored key: works, rejected or unknown; p_retry_after: the seconds that the
-provider asked to wait. Once per check, within 10 minutes, by the runtime that began it. Returns the key as
+'Record the result of a key check on the stored key and in the audit log: works, rejected or unknown;
+p_retry_after: the seconds that the provider asked to wait. Once per check, within 10 minutes, by the runtime that began it. Returns the key as
 list_llm_keys() does; null if the key is not stored or was replaced.
 Errors: not_signed_in, runtime_unknown, invalid_argument, not_found.';

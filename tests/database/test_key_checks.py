@@ -66,6 +66,17 @@ def test_a_malformed_key_is_refused_without_being_echoed(user: Caller, key: str)
     assert key not in str(vars(error.value))
 
 
+def test_the_result_of_a_check_is_on_the_audit_log(user: Caller) -> None:
+    begun = begin(user)
+    user.rpc("record_llm_key_check", p_check_id=begun["check_id"], p_result="rejected")
+    log = user.rpc("get_llm_audit_log")
+    (entry,) = [entry for entry in log if entry["action"] == "key_check_result"]
+    (checked,) = [entry for entry in log if entry["action"] == "key_checked"]
+    assert (entry["provider"], str(entry["key_id"])) == ("groq", begun["key_id"])
+    assert entry["detail"] == {**checked["detail"], "result": "rejected"}
+    assert entry["detail"]["check"] == begun["check_id"]
+
+
 def test_a_check_result_sets_the_status_of_the_key(user: Caller) -> None:
     assert settle(user, "works")["status"] == "working"
     assert settle(user, "rejected")["status"] == "rejected"

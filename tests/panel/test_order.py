@@ -44,6 +44,11 @@ def settings(user: User) -> Any:
     return user.rpc("get_llm_settings")
 
 
+def choose(page: Page, provider: str, action: str) -> None:
+    page.get_by_role("button", name=f"More actions for {provider}", exact=True).click()
+    page.get_by_role("menuitem", name=action).click()
+
+
 def priorities(user: User) -> list[str]:
     preferences = settings(user)["provider_preferences"]
     return sorted(preferences, key=lambda provider: preferences[provider]["priority"])
@@ -73,7 +78,7 @@ def test_dragging_a_row_changes_the_order_and_nothing_else(order: Page, user: Us
     # Lit still knows its rows, so the next render is right, too.
     order.get_by_role("button", name="Discard").click()
     expect(order.locator("#order-list .order-name")).to_have_text(before)
-    order.get_by_role("button", name="Move Google up").click()
+    choose(order, "Google", "Move up")
     at = before.index("Google")
     expect(order.locator("[data-test=moved]")).to_have_text(f"Google is now {at} of {len(before)}")
     save(order)
@@ -81,20 +86,59 @@ def test_dragging_a_row_changes_the_order_and_nothing_else(order: Page, user: Us
 
 
 def test_the_keyboard_moves_a_row_and_stays_on_it(order: Page, user: User) -> None:
-    button = order.get_by_role("button", name="Move Groq up")
     before = names(order)
     at = before.index("Groq")
-    button.focus()
+    handle = order.get_by_role("button", name="Move Groq,")
+    handle.focus()
+    expect(handle).to_have_accessible_description("Press the arrow keys to move the provider.")
     for place in range(at, 0, -1):
-        order.keyboard.press("Enter")
+        order.keyboard.press("ArrowUp")
         expect(order.locator("[data-test=moved]")).to_have_text(f"Groq is now {place} of {len(before)}")
-    # At the top the up button is disabled, so the down button gets the focus.
-    expect(order.get_by_role("button", name="Move Groq down")).to_be_focused()
-    order.keyboard.press("Enter")
+        expect(handle).to_be_focused()
+    order.keyboard.press("ArrowUp")  # it is at the top
+    order.keyboard.press("ArrowDown")
     expect(order.locator("[data-test=moved]")).to_have_text(f"Groq is now 2 of {len(before)}")
-    expect(order.get_by_role("button", name="Move Groq down")).to_be_focused()
+    expect(handle).to_be_focused()
     save(order)
     assert priorities(user)[1] == "groq"
+
+
+def test_a_menu_moves_a_row_without_dragging(order: Page) -> None:
+    before = names(order)
+    choose(order, before[-1], "Move to the top")
+    expect(order.locator("#order-list .order-name").first).to_have_text(before[-1])
+    expect(order.get_by_role("button", name=f"More actions for {before[-1]}")).to_be_focused()
+    order.keyboard.press("Enter")
+    expect(order.get_by_role("menuitem", name="Move up")).to_be_disabled()
+    order.keyboard.press("Escape")
+
+
+def test_a_provider_without_a_key_is_marked_and_offers_to_add_one(order: Page) -> None:
+    row = order.locator('[data-provider="openai"].order-row')
+    expect(row).to_contain_text("No key")
+    expect(row.get_by_role("switch")).to_have_count(0)
+    # The app has a Mistral key.
+    mistral = order.locator('[data-provider="mistral"].order-row')
+    expect(mistral).to_contain_text("The app's key")
+    order.get_by_role("switch", name="Use the app's keys").uncheck()
+    expect(mistral).to_contain_text("No key")
+    row.get_by_role("button", name="Add key for OpenAI").click()
+    expect(order.get_by_label("Your OpenAI key")).to_be_focused()
+
+
+def test_a_provider_that_the_app_switched_off_stays_in_the_order(
+    open_panel: OpenPanel, user: User, stack: Stack
+) -> None:
+    user.rpc("set_llm_settings", p_changes={"provider_preferences": {"google": {"priority": 1}}})
+    stack.admin("set_llm_provider", p_provider={"id": "google", "enabled": False})
+    try:
+        page = show(open_panel(user))
+        row = page.locator(".order-row").filter(has_text="Google")
+        expect(row).to_contain_text("Switched off by the app")
+        expect(row.get_by_role("switch")).to_have_count(0)
+        assert "Google" not in names(page)
+    finally:
+        stack.admin("set_llm_provider", p_provider={"id": "google", "enabled": True})
 
 
 def test_providers_are_turned_off_and_on(order: Page, user: User) -> None:
@@ -111,17 +155,33 @@ def test_a_model_is_suggested_with_its_price_or_typed_freely(order: Page, user: 
     user.rpc(
         "set_llm_price", p_provider="groq", p_model="priced-model", p_rates={"input": 0.25, "output": 1.5}
     )
-    field = order.get_by_label("Groq model")
-    field.focus()
-    options = order.locator("#supa-llm-models-groq option")
-    priced = options.and_(order.locator('[value="priced-model"]'))
-    expect(priced).to_have_attribute("label", "priced-model · $0.25 in, $1.50 out per million tokens")
+    field = order.get_by_role("combobox", name="Groq model")
+    field.click()
+    priced = order.get_by_role("option", name="priced-model")
+    expect(priced).to_contain_text("$0.25 in, $1.50 out per million tokens")
+    field.fill("priced")
+    field.press("ArrowDown")
+    field.press("Enter")
+    expect(field).to_have_value("priced-model")
+    save(order)
+    assert settings(user)["provider_preferences"] == {"groq": {"model": "priced-model"}}
     field.fill("my-own/model:1")
     save(order)
     assert settings(user)["provider_preferences"] == {"groq": {"model": "my-own/model:1"}}
+    expect(field).to_have_accessible_description("Not in the list of known Groq models. Check the spelling.")
     field.fill("")
     save(order)
     assert settings(user)["provider_preferences"] == {}
+
+
+def test_a_known_model_has_no_warning(order: Page) -> None:
+    field = order.get_by_role("combobox", name="Groq model")
+    field.fill("llama-3.1-8b-instan")
+    field.press("Tab")
+    expect(order.get_by_text("Not in the list of known Groq models.")).to_be_visible()
+    field.fill("llama-3.1-8b-instant")
+    field.press("Tab")
+    expect(order.get_by_text("Not in the list of known Groq models.")).to_have_count(0)
 
 
 def test_an_invalid_value_is_explained_with_the_databases_hint(order: Page, user: User) -> None:
@@ -137,7 +197,17 @@ def test_default_fallbacks_consent_and_time_zone_are_saved(order: Page, user: Us
     order.get_by_label("Default provider").select_option(label="Google")
     order.get_by_role("switch", name="Fall back to the next provider").uncheck()
     order.get_by_role("switch", name="Use the app's keys").uncheck()
-    order.get_by_label("Time zone").select_option("Europe/Berlin")
+    zone = order.get_by_role("combobox", name="Time zone")
+    zone.fill("new york")
+    zone.press("Enter")
+    expect(zone).to_have_value("America/New_York")
+    # Text that is no zone is dropped.
+    zone.fill("mars")
+    zone.press("Tab")
+    expect(zone).to_have_value("America/New_York")
+    expect(order.get_by_role("button", name="Use UTC, this browser's time zone")).to_be_visible()
+    zone.fill("berlin")
+    zone.press("Enter")
     expect(order.get_by_text("4 unsaved changes")).to_be_visible()
     save(order)
     saved = settings(user)
@@ -145,7 +215,7 @@ def test_default_fallbacks_consent_and_time_zone_are_saved(order: Page, user: Us
     assert saved["enable_fallbacks"] is False
     assert saved["allow_operator_keys"] is False
     assert saved["time_zone"] == "Europe/Berlin"
-    order.get_by_label("Default provider").select_option(label="None (use the order above)")
+    order.get_by_label("Default provider").select_option(label="First in the order above")
     save(order)
     assert settings(user)["default_provider"] is None
 

@@ -41,16 +41,16 @@ def overrides(user: User) -> Any:
 
 
 def test_a_known_task_is_overridden_and_reset(tasks: Page, user: User) -> None:
-    code = card(tasks, "code")
+    code = card(tasks, "Code")
     code.get_by_role("button", name="Choose provider").click()
     expect(code.get_by_role("combobox", name="Provider", exact=True)).to_be_focused()
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Anthropic")
-    code.get_by_label("Model for code").fill("claude-own")
+    code.get_by_label("Model for Code").fill("claude-own")
     save(tasks)
     assert overrides(user) == {"code": {"provider": "anthropic", "model": "claude-own"}}
     # Another provider has other models.
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
-    expect(code.get_by_label("Model for code")).to_have_value("")
+    expect(code.get_by_label("Model for Code")).to_have_value("")
     code.get_by_role("button", name="Reset to default").click()
     expect(code.get_by_role("button", name="Choose provider")).to_be_focused()
     save(tasks)
@@ -58,7 +58,7 @@ def test_a_known_task_is_overridden_and_reset(tasks: Page, user: User) -> None:
 
 
 def test_custom_fallbacks_are_an_ordered_list_that_may_be_empty(tasks: Page, user: User) -> None:
-    code = card(tasks, "code")
+    code = card(tasks, "Code")
     code.get_by_role("button", name="Choose provider").click()
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
     own = code.get_by_role("switch", name="Custom fallbacks")
@@ -69,10 +69,13 @@ def test_custom_fallbacks_are_an_ordered_list_that_may_be_empty(tasks: Page, use
         code.get_by_role("button", name="Add fallback").click()
         code.get_by_role("combobox", name=f"Fallback {place}", exact=True).select_option(label=name)
     code.get_by_label("Model for fallback 2, Google").fill("gemini-own")
-    code.get_by_role("button", name="Move fallback 2, Google, up").click()
+    code.get_by_role("button", name="More actions for fallback 2, Google").click()
+    code.get_by_role("menuitem", name="Move up").click()
     expect(code.get_by_label("Model for fallback 1, Google")).to_have_value("gemini-own")
-    code.get_by_role("button", name="Remove fallback 2, OpenAI").click()
-    expect(code.get_by_role("button", name="Remove fallback 2, Mistral")).to_be_focused()
+    expect(code.get_by_role("button", name="More actions for fallback 1, Google")).to_be_focused()
+    code.get_by_role("button", name="More actions for fallback 2, OpenAI").click()
+    code.get_by_role("menuitem", name="Remove").click()
+    expect(code.get_by_role("button", name="More actions for fallback 2, Mistral")).to_be_focused()
     save(tasks)
     assert overrides(user)["code"]["fallbacks"] == [
         {"provider": "google", "model": "gemini-own"},
@@ -84,7 +87,7 @@ def test_custom_fallbacks_are_an_ordered_list_that_may_be_empty(tasks: Page, use
 
 
 def test_a_new_task_is_added_with_the_keyboard_alone(tasks: Page, user: User) -> None:
-    tasks.get_by_label("New task").focus()
+    tasks.get_by_label("Another task").focus()
     tasks.keyboard.type("diary")
     tasks.keyboard.press("Enter")
     expect(card(tasks, "diary").get_by_role("combobox", name="Provider", exact=True)).to_be_focused()
@@ -98,16 +101,16 @@ def test_a_new_task_is_added_with_the_keyboard_alone(tasks: Page, user: User) ->
 
 @pytest.mark.parametrize("name", ["x" * 65, "tab\there"])
 def test_invalid_task_names_are_refused(tasks: Page, name: str) -> None:
-    tasks.get_by_label("New task").fill(name)
+    tasks.get_by_label("Another task").fill(name)
     tasks.get_by_role("button", name="Add task").click()
     expect(tasks.get_by_role("alert").filter(has_text="1 to 64 printable characters")).to_be_visible()
     expect(tasks.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 
 
 def test_an_invalid_model_is_explained(tasks: Page, user: User) -> None:
-    code = card(tasks, "code")
+    code = card(tasks, "Code")
     code.get_by_role("button", name="Choose provider").click()
-    code.get_by_label("Model for code").fill("two words")
+    code.get_by_label("Model for Code").fill("two words")
     tasks.get_by_role("button", name="Save", exact=True).click()
     expect(tasks.get_by_role("alert").filter(has_text="without spaces")).to_have_count(2)
     assert overrides(user) == {}
@@ -118,7 +121,7 @@ def test_the_route_preview_shows_the_task_before_and_after(tasks: Page, user: Us
     user.rpc("set_llm_key", provider="mistral", key="b" * 32)
     tasks.reload()
     tasks.get_by_role("tab", name="Tasks", exact=True).click()
-    code = card(tasks, "code")
+    code = card(tasks, "Code")
     code.get_by_role("button", name="Choose provider").click()
     code.get_by_role("combobox", name="Provider", exact=True).select_option(label="Mistral")
     code.get_by_role("switch", name="Custom fallbacks").check()
@@ -134,6 +137,36 @@ def test_the_route_preview_shows_the_task_before_and_after(tasks: Page, user: Us
     expect(after).to_contain_text("Groq is not one of your fallbacks for this task.")
     before = tasks.locator("[data-test=route-before]")
     expect(before.get_by_role("listitem").filter(has_text="Groq")).to_contain_text("removed")
+
+
+def test_an_app_names_its_tasks(tasks: Page, user: User) -> None:
+    tasks.evaluate(
+        """() => {
+            document.querySelector("supa-llm-settings").tasks = [
+                { task: "summary", label: "Summaries", description: "The notes of each meeting" },
+                { task: "code", label: "Programming" },
+            ];
+        }"""
+    )
+    summaries = card(tasks, "Summaries")
+    expect(summaries).to_contain_text("The notes of each meeting")
+    expect(card(tasks, "Programming")).to_be_visible()
+    # Only the app's tasks are there, and users cannot invent others.
+    expect(card(tasks, "Quick answers")).to_have_count(0)
+    expect(tasks.get_by_label("Another task")).to_have_count(0)
+    summaries.get_by_role("button", name="Choose provider").click()
+    summaries.get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
+    expect(tasks.get_by_role("combobox", name="Task", exact=True)).to_have_value("summary")
+    save(tasks)
+    assert overrides(user) == {"summary": {"provider": "groq"}}
+
+
+def test_an_attribute_names_the_apps_tasks(tasks: Page) -> None:
+    panel = tasks.locator("supa-llm-settings")
+    panel.evaluate("""panel => panel.setAttribute("tasks", '{"summary": "Summaries"}')""")
+    expect(card(tasks, "Summaries")).to_be_visible()
+    panel.evaluate("""panel => panel.removeAttribute("tasks")""")
+    expect(card(tasks, "Code")).to_be_visible()
 
 
 def test_task_names_are_never_markup(open_panel: OpenPanel, user: User) -> None:
@@ -158,15 +191,17 @@ def test_two_pages_merge_tasks_and_ask_about_conflicts(
     tasks: Page, open_panel: OpenPanel, user: User
 ) -> None:
     other = show(open_panel(user))
-    card(tasks, "code").get_by_role("button", name="Choose provider").click()
-    card(tasks, "code").get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
+    card(tasks, "Code").get_by_role("button", name="Choose provider").click()
+    card(tasks, "Code").get_by_role("combobox", name="Provider", exact=True).select_option(label="Groq")
     save(tasks)
-    card(other, "code").get_by_role("button", name="Choose provider").click()
-    card(other, "code").get_by_role("combobox", name="Provider", exact=True).select_option(label="Mistral")
-    card(other, "speed").get_by_role("button", name="Choose provider").click()
-    card(other, "speed").get_by_role("combobox", name="Provider", exact=True).select_option(label="Google")
+    card(other, "Code").get_by_role("button", name="Choose provider").click()
+    card(other, "Code").get_by_role("combobox", name="Provider", exact=True).select_option(label="Mistral")
+    card(other, "Quick answers").get_by_role("button", name="Choose provider").click()
+    card(other, "Quick answers").get_by_role("combobox", name="Provider", exact=True).select_option(
+        label="Google"
+    )
     other.get_by_role("button", name="Save", exact=True).click()
-    question = other.get_by_role("group", name="The task “code”")
+    question = other.get_by_role("group", name="The task “Code”")
     expect(question).to_be_visible()
     assert overrides(user) == {"code": {"provider": "groq"}}
     question.get_by_role("button", name="Mine: Mistral").click()

@@ -137,7 +137,7 @@ def test_the_key_of_a_provider_that_the_app_switched_off_can_be_removed(
     expect(card).to_have_count(0)
     assert user.rpc("list_llm_keys") == []
     tasks = panel.go("Tasks")
-    provider = tasks.get_by_role("group", name="code", exact=True).get_by_label("Provider")
+    provider = tasks.get_by_role("group", name="Code", exact=True).get_by_label("Provider")
     expect(provider).to_have_value("hostile")
     expect(provider.get_by_role("option", name="(switched off by the app)")).to_have_count(1)
 

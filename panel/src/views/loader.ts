@@ -2,6 +2,8 @@
 
 import { html, type TemplateResult } from "lit";
 import type { Store } from "../store.js";
+import { icon } from "./icons.js";
+import { loadingWith } from "./skeleton.js";
 
 export class Loader<T> {
   value: T | null = null;
@@ -30,12 +32,12 @@ export class Loader<T> {
   }
 
   /** The error or progress to show above the value. */
-  state(store: Store, retry: () => void): TemplateResult | null {
+  state(store: Store, retry: () => void, skeleton: TemplateResult): TemplateResult | null {
     if (this.error)
-      return html`<div class="alert bad row" role="alert">
-        <span class="grow">${store.explain(this.error)}</span>
+      return html`<div class="alert bad" role="alert" part="error">
+        ${icon("warning")}<span class="grow">${store.explain(this.error)}</span>
         <button @click=${retry}>${store.t("state.retry")}</button>
       </div>`;
-    return this.value === null ? html`<p class="muted" role="status">${store.t("state.loading")}</p>` : null;
+    return this.value === null ? loadingWith(store, skeleton) : null;
   }
 }

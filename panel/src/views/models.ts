@@ -1,11 +1,65 @@
-/** The model field: suggests a provider's known models and accepts any other name. */
+/** The model field: suggests a provider's known models, accepts any other name, and warns of it. */
 
-import { html, nothing, type ReactiveControllerHost, type TemplateResult } from "lit";
-import { live } from "lit/directives/live.js";
+import { css, html, type ReactiveControllerHost, type TemplateResult } from "lit";
 import type { Store } from "../store.js";
 import type { KnownModel } from "../types.js";
+import "./combobox.js";
+import type { Choice } from "./combobox.js";
 
-/** The known models of each provider, loaded when a field of that provider first gets focus. */
+export const comboboxStyles = css`
+  supa-llm-combobox {
+    display: block;
+    min-inline-size: 0;
+  }
+  .combobox {
+    position: relative;
+  }
+  .combobox > input {
+    inline-size: 100%;
+    padding-inline-end: 2rem;
+    text-overflow: ellipsis;
+  }
+  .combobox > .icon {
+    position: absolute;
+    inset-inline-end: 0.65rem;
+    inset-block-start: calc(50% - 0.5rem);
+    transform: rotate(90deg);
+    color: var(--_muted);
+    pointer-events: none;
+  }
+  .options {
+    inset-inline-start: 0;
+    inset-block-start: calc(100% + 4px);
+    inline-size: 100%;
+    min-inline-size: min(17rem, 80cqi);
+    max-block-size: 15rem;
+    overflow-y: auto;
+  }
+  .options > li {
+    display: grid;
+    padding: 0.3rem 0.6rem;
+    border-radius: calc(var(--_radius) - 3px);
+    cursor: pointer;
+  }
+  .options > li:is(:hover, .active) {
+    background: var(--_raised);
+  }
+  .options > li.active {
+    outline: 2px solid var(--_accent);
+    outline-offset: -2px;
+  }
+  .options > li[aria-selected="true"] > :first-child {
+    font-weight: 600;
+  }
+  .combobox-warning {
+    display: flex;
+    gap: 0.35rem;
+    align-items: center;
+    margin-block-start: 0.3rem;
+  }
+`;
+
+/** The known models of each provider, loaded when a field of that provider first needs them. */
 export class ModelLists {
   #lists = new Map<string, KnownModel[]>();
   #asked = new Set<string>();
@@ -24,16 +78,6 @@ export class ModelLists {
     }
   }
 
-  /** The suggestions, which fields refer to by id. */
-  datalists(store: Store): TemplateResult[] {
-    return [...this.#lists].map(
-      ([provider, models]) =>
-        html`<datalist id=${listId(provider)}>
-          ${models.map((known) => html`<option value=${known.model} label=${label(store, known)}></option>`)}
-        </datalist>`,
-    );
-  }
-
   /** A field for a provider's model. An empty field yields undefined, the default model. */
   field(
     store: Store,
@@ -43,33 +87,24 @@ export class ModelLists {
       task?: string;
       value: string | undefined;
       label: string;
-      /** The short visible label; screen readers read `label` instead. */
-      shown: string;
       edit: (model: string | undefined) => void;
     },
   ): TemplateResult {
     const { provider, task, value, edit } = options;
     const byDefault = defaultModel(store, provider, task);
-    const take = (text: string) => edit(text || undefined);
-    return html`<label class="field grow">
-      <span class="small muted" aria-hidden="true">${options.shown}</span>
-      <input
-        type="text"
-        class="code"
-        part="model"
-        maxlength="200"
-        autocomplete="off"
-        autocapitalize="off"
-        spellcheck="false"
-        list=${this.#lists.has(provider) ? listId(provider) : nothing}
-        aria-label=${options.label}
-        placeholder=${byDefault ? store.t("order.model_default", { model: byDefault }) : store.t("order.model_unset")}
-        .value=${live(value ?? "")}
-        @focus=${() => this.want(store, provider)}
-        @input=${(event: Event) => take((event.target as HTMLInputElement).value)}
-        @change=${(event: Event) => take((event.target as HTMLInputElement).value.trim())}
-      />
-    </label>`;
+    // A model of the user's own choice may be misspelled.
+    if (value) void this.want(store, provider);
+    return html`<supa-llm-combobox
+      .free=${true}
+      .value=${value ?? ""}
+      .label=${options.label}
+      .listLabel=${store.t("order.models")}
+      .placeholder=${byDefault ? store.t("order.model_default", { model: byDefault }) : store.t("order.model_unset")}
+      .choices=${this.#lists.get(provider)?.map((known) => choice(store, known)) ?? null}
+      .warning=${store.t("order.model_unknown", { provider: store.providerName(provider) })}
+      .wanted=${() => void this.want(store, provider)}
+      .pick=${(model: string) => edit(model || undefined)}
+    ></supa-llm-combobox>`;
   }
 }
 
@@ -81,16 +116,14 @@ function defaultModel(store: Store, provider: string, task: string | undefined):
   return draft.provider_preferences[provider]?.model ?? row.task_models[task] ?? row.default_model;
 }
 
-function listId(provider: string): string {
-  return `supa-llm-models-${provider}`;
-}
-
-function label(store: Store, { model, input_price, output_price }: KnownModel): string {
+function choice(store: Store, { model, input_price, output_price }: KnownModel): Choice {
   const { formats } = store;
-  if (input_price === null || output_price === null) return store.t("order.model_unpriced", { model });
-  return store.t("order.model_priced", {
-    model,
-    input: formats.money(input_price),
-    output: formats.money(output_price),
-  });
+  if (input_price === null || output_price === null) return { value: model };
+  return {
+    value: model,
+    note: store.t("order.model_price", {
+      input: formats.money(input_price),
+      output: formats.money(output_price),
+    }),
+  };
 }

@@ -7,7 +7,10 @@ import type { TextName } from "../texts/index.js";
 import type { Candidate, Skipped, Route } from "../types.js";
 import { View } from "./view.js";
 import { candidateMarks, newlySkipped, sameRoute, type Mark } from "./route-differences.js";
-import { taskNames } from "./tasks/names.js";
+import { icon, pill } from "./icons.js";
+import "./mark.js";
+import { rowSkeleton } from "./skeleton.js";
+import { taskLabel, taskNames } from "./tasks/names.js";
 import { asPanelError } from "../errors.js";
 
 /** Long enough to skip single keystrokes, short enough to feel instant. */
@@ -17,36 +20,41 @@ export const routePreviewStyles = css`
   supa-llm-route-preview {
     display: block;
   }
-  /* In the views that show the preview, a long option must not make its select wider than the view. */
-  :is(supa-llm-order, supa-llm-tasks) label.field {
-    grid-template-columns: minmax(0, 1fr);
-  }
-  :is(supa-llm-order, supa-llm-tasks) label.field > :is(input, select) {
-    inline-size: 100%;
-    min-inline-size: 0;
-  }
-  :is(supa-llm-order, supa-llm-tasks) label.check > input {
-    flex: none;
+  .preview-head {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: start;
+    justify-content: space-between;
+    gap: 0.75rem 1.5rem;
   }
   .preview-routes {
     display: grid;
-    gap: 1rem;
-    grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr));
+    gap: 1.5rem;
+    grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr));
     align-items: start;
   }
-  .preview-route li {
-    padding-block: 0.35rem;
+  .preview-route > ol > li,
+  .preview-route details li {
+    display: flex;
+    align-items: start;
+    gap: 0.7rem;
+    padding-block: 0.45rem;
   }
-  .preview-route ol {
-    list-style: decimal;
-    padding-inline-start: 1.6rem;
+  .preview-route > ol > li + li,
+  .preview-route details li + li {
+    border-block-start: 1px solid var(--_line);
   }
-  .preview-mark {
-    border: 1px solid currentColor;
-    border-radius: var(--_radius);
-    padding-inline: 0.4rem;
-    font-size: 0.8rem;
-    white-space: nowrap;
+  .preview-line {
+    flex: 1;
+    min-inline-size: 0;
+  }
+  .preview-place {
+    min-inline-size: 1rem;
+    line-height: 1.4rem;
+    text-align: end;
+    color: var(--_muted);
+    font-size: 0.8125rem;
+    font-variant-numeric: tabular-nums;
   }
   .preview-gone {
     text-decoration: line-through;
@@ -130,26 +138,33 @@ export class RoutePreview extends View {
         aria-labelledby="route-preview-title"
         aria-busy=${this.busy}
       >
-        <h2 id="route-preview-title">${t("preview.title")}</h2>
-        <p class="muted small">${t("preview.about")}</p>
-        <label class="field">
-          <span>${t("preview.task")}</span>
-          <select
-            @change=${(event: Event) => {
-              const chosen = (event.target as HTMLSelectElement).value;
-              this.task = chosen === "" ? null : chosen;
-              this.dispatchEvent(new CustomEvent("task-chosen", { detail: this.task }));
-            }}
-          >
-            <option value="" .selected=${this.task === null}>${t("preview.no_task")}</option>
-            ${taskNames(store.loaded).map(
-              (task) => html`<option value=${task} .selected=${this.task === task}>${task}</option>`,
-            )}
-          </select>
-        </label>
+        <div class="preview-head">
+          <div class="section-head">
+            <h2 id="route-preview-title">${t("preview.title")}</h2>
+            <p class="muted small">${t("preview.about")}</p>
+          </div>
+          <label class="field">
+            <span>${t("preview.task")}</span>
+            <select
+              @change=${(event: Event) => {
+                const chosen = (event.target as HTMLSelectElement).value;
+                this.task = chosen === "" ? null : chosen;
+                this.dispatchEvent(new CustomEvent("task-chosen", { detail: this.task }));
+              }}
+            >
+              <option value="" .selected=${this.task === null}>${t("preview.no_task")}</option>
+              ${taskNames(store).map(
+                (task) =>
+                  html`<option value=${task} .selected=${this.task === task}>
+                    ${taskLabel(store, task)}
+                  </option>`,
+              )}
+            </select>
+          </label>
+        </div>
         ${this.#failure(this.beforeError ?? this.afterError)}
         <div class="preview-routes" role="status">
-          ${before ? this.#route(before, unsaved ? after : null, "before") : nothing}
+          ${before ? this.#route(before, unsaved ? after : null, "before") : this.beforeError ? nothing : rowSkeleton(3)}
           ${unsaved ? this.#route(after, before, "after") : nothing}
         </div>
       </section>
@@ -158,8 +173,8 @@ export class RoutePreview extends View {
 
   #failure(error: unknown): TemplateResult | typeof nothing {
     if (!error) return nothing;
-    return html`<div class="alert bad row" role="alert" part="error">
-      <span class="grow">${this.store.explain(error)}</span>
+    return html`<div class="alert bad" role="alert" part="error">
+      ${icon("warning")}<span class="grow">${this.store.explain(error)}</span>
       ${
         asPanelError(error).transient
           ? html`<button @click=${this.#retry}>${this.store.t("state.retry")}</button>`
@@ -182,7 +197,7 @@ export class RoutePreview extends View {
       ${
         route.candidates.length
           ? html`<ol aria-label=${t("preview.candidates")}>
-              ${route.candidates.map((line, at) => this.#candidate(line, marks[at] ?? "same"))}
+              ${route.candidates.map((line, at) => this.#candidate(line, at, marks[at] ?? "same"))}
             </ol>`
           : html`<p class="alert warn">${t("preview.empty")} ${this.#advice(route)}</p>`
       }
@@ -199,35 +214,48 @@ export class RoutePreview extends View {
     </div>`;
   }
 
-  #candidate(line: Candidate, mark: Mark): TemplateResult {
+  #candidate(line: Candidate, at: number, mark: Mark): TemplateResult {
     const { store } = this;
     const { t } = store;
     const source = t(`source.${line.key_source}` as TextName);
+    const name = store.providerName(line.provider);
     return html`<li>
-      <span class=${mark === "gone" ? "preview-gone" : ""}
-        ><strong>${store.providerName(line.provider)}</strong> <span class="code">${line.model}</span></span
-      >
-      ${
-        mark === "same"
-          ? nothing
-          : html`<span class="preview-mark ${mark === "new" || mark === "earlier" ? "good" : "warn"}"
-              >${t(`preview.mark.${mark}` as TextName)}</span
-            >`
-      }
-      <div class="small muted">
-        ${line.key_hint ? t("preview.key", { source, hint: line.key_hint }) : source} ·
-        ${store.translator.find(`preview.reason.${line.reason}`, line.reason)}
+      <span class="preview-place" aria-hidden="true">${at + 1}</span>
+      <supa-llm-mark small .provider=${line.provider} .name=${name}></supa-llm-mark>
+      <div class="preview-line">
+        <div class="row tight">
+          <span class=${mark === "gone" ? "preview-gone" : ""}
+            ><strong>${name}</strong> <span class="code">${line.model}</span></span
+          >
+          ${mark === "same" ? nothing : this.#mark(mark)}
+        </div>
+        <div class="small muted">
+          ${line.key_hint ? t("preview.key", { source, hint: line.key_hint }) : source} ·
+          ${store.translator.find(`preview.reason.${line.reason}`, line.reason)}
+        </div>
       </div>
     </li>`;
   }
 
+  #mark(mark: Exclude<Mark, "same">): TemplateResult {
+    const better = mark === "new" || mark === "earlier";
+    const name = { new: "plus", earlier: "up", later: "down", gone: "close" } as const;
+    return pill(better ? "good" : "warn", name[mark], this.store.t(`preview.mark.${mark}`));
+  }
+
   #skipped(line: Skipped, isNew: boolean): TemplateResult {
     const { t } = this.store;
+    const name = this.store.providerName(line.provider);
     return html`<li>
-      <strong>${this.store.providerName(line.provider)}</strong>
-      <span class="muted small">(${t(`source.${line.key_source}` as TextName)})</span>
-      ${isNew ? html`<span class="preview-mark warn">${t("preview.mark.new")}</span>` : nothing}
-      <div class="small">${this.#why(line)}</div>
+      <supa-llm-mark small .provider=${line.provider} .name=${name}></supa-llm-mark>
+      <div class="preview-line">
+        <div class="row tight">
+          <strong>${name}</strong>
+          <span class="muted small">${t(`source.${line.key_source}` as TextName)}</span>
+          ${isNew ? pill("warn", "plus", t("preview.mark.new")) : nothing}
+        </div>
+        <div class="small">${this.#why(line)}</div>
+      </div>
     </li>`;
   }
 

@@ -6,6 +6,7 @@ import type { Loaded, Store } from "../store.js";
 import type { TextName } from "../texts/index.js";
 import type { TaskOverride } from "../types.js";
 import { icon } from "./icons.js";
+import { taskLabel } from "./tasks/names.js";
 import "./toasts.js";
 
 export function saveBar(store: Store, loaded: Loaded): TemplateResult {
@@ -63,7 +64,7 @@ function question(store: Store, conflict: Conflict): TemplateResult {
 
 function subject(store: Store, { path }: Conflict): string {
   const [group, name = "", field = ""] = path;
-  if (group === "task_overrides") return store.t("leaf.task", { task: name });
+  if (group === "task_overrides") return store.t("leaf.task", { task: taskLabel(store, name) });
   if (field === "priority") return store.t("leaf.order");
   if (group === "provider_preferences")
     return store.t(`leaf.${field}` as TextName, { provider: store.providerName(name) });

@@ -2,12 +2,13 @@ import type { usage as english } from "../en/usage.js";
 
 export const usage: Record<keyof typeof english, string> = {
   "usage.period": "Zeitraum",
-  "usage.period.7": "Letzte 7 Tage",
-  "usage.period.30": "Letzte 30 Tage",
-  "usage.period.90": "Letzte 90 Tage",
+  "usage.period.7": "7 Tage",
+  "usage.period.30": "30 Tage",
+  "usage.period.90": "90 Tage",
   "usage.none.title": "Keine Nutzung in diesem Zeitraum",
   "usage.none.text":
     "Wenn die App Anfragen für Sie ausführt, sehen Sie hier Tokens, Kosten und wessen Schlüssel bezahlt hat.",
+  "usage.none.longer": "90 Tage anzeigen",
   "usage.requests": "Anfragen",
   "usage.cost": "Kosten",
   "usage.tokens": "Tokens ein / aus",
@@ -26,11 +27,17 @@ export const usage: Record<keyof typeof english, string> = {
     "Dieser Monat: bisher {so_far}; bei gleichbleibender Nutzung wie gestern voraussichtlich {forecast}.",
   "usage.forecast.other":
     "Dieser Monat: bisher {so_far}; bei gleichbleibender Nutzung wie in den letzten {count} Tagen voraussichtlich {forecast}.",
-  "usage.chart": "Diagramm der Nutzung im Zeitverlauf. Die Tabelle darunter enthält dieselben Daten.",
+  "usage.chart": "Nutzung pro Tag. Mit den Pfeiltasten wählen Sie einen Tag.",
   "usage.chart.title": "Nutzung im Zeitverlauf",
   "usage.chart.measure": "Anzeigen",
   "usage.chart.by": "Gruppieren nach",
+  "usage.chart.by.provider": "Nach Anbieter",
+  "usage.chart.by.model": "Nach Modell",
+  "usage.chart.by.task": "Nach Aufgabe",
   "usage.chart.none": "Ohne Aufgabe",
+  "usage.chart.requests.one": "1 Anfrage",
+  "usage.chart.requests.other": "{count} Anfragen",
+  "usage.chart.nothing": "Keine Nutzung",
   "usage.chart.rest": "Übrige",
   "usage.chart.failed": "Das Diagramm konnte nicht geladen werden.",
   "usage.chart.day": "Tag",
@@ -41,7 +48,8 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.task": "Aufgabe",
   "usage.paid": "Bezahlt durch",
   "usage.receipts": "Letzte Anfragen",
-  "usage.more": "Mehr laden",
+  "usage.outcome": "Ergebnis",
+  "usage.details": "{time}, Versuche",
   "usage.outcome.succeeded": "erfolgreich",
   "usage.outcome.failed": "fehlgeschlagen",
   "usage.outcome.cancelled": "abgebrochen",
@@ -80,6 +88,5 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.alert.out_of_credit": "Das Guthaben des Schlüssels {hint} bei {provider} ist aufgebraucht.",
   "usage.alert.output_limit_ignored":
     "Das Modell {model} von {provider} hält sich nicht an die Höchstlänge von Antworten.",
-  "usage.alert.price_missing": "Das Modell {model} von {provider} hat keinen Preis.",
   "usage.hints": "Tipps",
 };

@@ -1,88 +1,143 @@
 /** The user's audit log. */
 
-import { html, nothing } from "lit";
-import { customElement } from "lit/decorators.js";
-import type { TextName } from "../../texts/index.js";
+import { html, nothing, type TemplateResult } from "lit";
+import { customElement, state } from "lit/decorators.js";
+import { repeat } from "lit/directives/repeat.js";
 import type { AuditEntry } from "../../types.js";
-import { Loader } from "../loader.js";
+import { icon, type IconName } from "../icons.js";
+import { filterSelect, pager, Pages } from "../pages.js";
+import { loadingWith, rowSkeleton } from "../skeleton.js";
 import { View } from "../view.js";
+import { isSuperseded, kindOf, KINDS, wordsFor } from "./entries.js";
 
-const PAGE = 50;
+const ICONS: Record<(typeof KINDS)[number], IconName> = {
+  keys: "key",
+  settings: "order",
+  limits: "coins",
+  access: "activity",
+};
 
 @customElement("supa-llm-activity")
 export class ActivityView extends View {
-  #log = new Loader<AuditEntry[]>(() => this.requestUpdate());
-  #complete = false;
+  @state() private kind = "";
+  @state() private provider = "";
+  #log = new Pages<AuditEntry>(
+    () => this.requestUpdate(),
+    (limit, last) => this.store.backend.audit(limit, last?.id),
+  );
 
   override connectedCallback(): void {
     super.connectedCallback();
-    void this.#load();
+    void this.#filter();
+    void this.#log.restart();
   }
 
   override render() {
     const { store } = this;
+    const { t } = store;
     const log = this.#log;
-    const entries = log.value ?? [];
+    if (log.empty)
+      return html`<div class="empty" part="empty">
+        ${icon("activity")}
+        <h2>${t("activity.none.title")}</h2>
+        <p>${t("activity.none")}</p>
+      </div>`;
     return html`<div class="stack">
-      ${log.state(store, this.#load)}
-      ${log.value?.length === 0 ? html`<p class="muted">${store.t("activity.none")}</p>` : nothing}
-      ${
-        entries.length
-          ? html`<div class="scroll" tabindex="0" role="region" aria-label=${store.t("tab.activity")}>
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">${store.t("activity.when")}</th>
-                    <th scope="col">${store.t("activity.what")}</th>
-                    <th scope="col">${store.t("activity.who")}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  ${entries.map(
-                    (entry) =>
-                      html`<tr>
-                        <td>${store.formats.time(entry.at)}</td>
-                        <td>${this.#inWords(entry)}</td>
-                        <td>${store.t(`activity.actor.${entry.actor === "user" ? "user" : "runtime"}`)}</td>
-                      </tr>`,
-                  )}
-                </tbody>
-              </table>
-            </div>`
-          : nothing
-      }
-      ${
-        entries.length && !this.#complete
-          ? html`<div>
-              <button ?disabled=${log.busy} @click=${this.#more}>${store.t("activity.more")}</button>
-            </div>`
-          : nothing
-      }
+      <div class="row between">
+        <div class="section-head">
+          <h2 id="activity-title">${t("tab.activity")}</h2>
+          <p class="muted small">${t("activity.about")}</p>
+        </div>
+        ${this.#filters()}
+      </div>
+      ${!log.loaded && !log.error ? loadingWith(store, rowSkeleton(8)) : nothing}
+      <div class="card table-card" ?hidden=${!log.loaded && !log.error} part="activity">
+        ${log.shown.length ? this.#table(log.shown) : nothing}
+        ${log.loaded && !log.shown.length && !log.busy ? this.#none() : nothing} ${pager(store, log)}
+      </div>
     </div>`;
   }
 
-  #inWords({ action, provider, detail }: AuditEntry): string {
+  #filters(): TemplateResult {
     const { store } = this;
-    const until = typeof detail["until"] === "string" ? store.formats.time(detail["until"]) : "";
-    return store.translator.find(`activity.action.${action}` as TextName, action, {
-      provider: provider ? store.providerName(provider) : "",
-      hint: String(detail["hint"] ?? ""),
-      until,
-    });
+    const { t } = store;
+    const { providers, disabledProviders } = store.loaded;
+    const take = (name: "kind" | "provider") => (value: string) => {
+      this[name] = value;
+      void this.#filter();
+    };
+    return html`<div class="filters">
+      ${filterSelect(
+        t("activity.what"),
+        t("filter.events"),
+        this.kind,
+        KINDS.map((kind) => [kind, t(`activity.kind.${kind}`)] as const),
+        take("kind"),
+      )}
+      ${filterSelect(
+        t("usage.provider"),
+        t("filter.providers"),
+        this.provider,
+        [...providers, ...disabledProviders].map(({ id, name }) => [id, name] as const),
+        take("provider"),
+      )}
+    </div>`;
   }
 
-  #load = () =>
-    this.#log.load(async () => {
-      const page = await this.store.backend.audit(PAGE);
-      this.#complete = page.length < PAGE;
-      return page;
-    });
+  #filter(): Promise<void> {
+    const { kind, provider } = this;
+    return this.#log.filterBy(
+      (entry, entries) =>
+        (!kind || kindOf(entry) === kind) &&
+        (!provider || entry.provider === provider) &&
+        !isSuperseded(entry, entries),
+    );
+  }
 
-  #more = () =>
-    this.#log.load(async () => {
-      const before = this.#log.value ?? [];
-      const page = await this.store.backend.audit(PAGE, before.at(-1)?.id);
-      this.#complete = page.length < PAGE;
-      return [...before, ...page];
-    });
+  #none(): TemplateResult {
+    const { t } = this.store;
+    return html`<div class="table-none">
+      <p class="muted">${t("filter.none")}</p>
+      <button
+        @click=${() => {
+          this.kind = this.provider = "";
+          void this.#filter();
+        }}
+      >
+        ${t("filter.clear")}
+      </button>
+    </div>`;
+  }
+
+  #table(entries: readonly AuditEntry[]): TemplateResult {
+    const { store } = this;
+    const { t, formats } = store;
+    return html`<div class="scroll" tabindex="0" role="region" aria-labelledby="activity-title">
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">${t("activity.when")}</th>
+            <th scope="col">${t("activity.what")}</th>
+            <th scope="col">${t("activity.who")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          ${repeat(
+            entries,
+            ({ id }) => id,
+            (entry) =>
+              html`<tr>
+                <td class="when" title=${formats.time(entry.at)}>${formats.shortTime(entry.at)}</td>
+                <td>
+                  <span class="event"
+                    >${icon(ICONS[kindOf(entry)])}<span>${wordsFor(store, entry)}</span></span
+                  >
+                </td>
+                <td>${t(`activity.actor.${entry.actor === "user" ? "user" : "runtime"}`)}</td>
+              </tr>`,
+          )}
+        </tbody>
+      </table>
+    </div>`;
+  }
 }

@@ -5,65 +5,106 @@ import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type Sortable from "sortablejs";
 import type { Provider } from "../../types.js";
+import { icon, pill } from "../icons.js";
+import "../mark.js";
+import "../menu.js";
+import type { MenuItem } from "../menu.js";
 import { ModelLists } from "../models.js";
-import "./spending-limit.js";
 import { moveItem } from "../move-item.js";
-import { View } from "../view.js";
+import { keyState } from "../providers/key-state.js";
 import "../route-preview.js";
-import { routePreviewStyles } from "../route-preview.js";
+import { View } from "../view.js";
+import "./spending-limit.js";
 
 export const orderStyles = css`
-  ${routePreviewStyles}
   supa-llm-order,
   supa-llm-spending-limit {
     display: block;
   }
-  .order-row {
-    display: flex;
-    flex-wrap: wrap;
-    align-items: end;
-    gap: 0.5rem 0.75rem;
-    padding: 0.6rem;
-    border: 1px solid var(--_line);
-    border-radius: var(--_radius);
-    background: var(--_surface);
+  .order-list {
+    padding: 0;
   }
-  .order-row.off .order-name {
-    color: var(--_muted);
+  .order-head,
+  .order-row {
+    display: grid;
+    grid-template-columns: 2.25rem minmax(9rem, 1fr) minmax(10rem, 20rem) 3rem 2.25rem;
+    gap: 0.25rem 0.75rem;
+    align-items: center;
+    padding: 0.45rem 0.6rem;
   }
   .order-head {
-    display: flex;
-    align-items: center;
-    gap: 0.6rem;
-    flex: 1 1 12rem;
-    min-inline-size: 0;
-    min-block-size: 2.5rem;
+    padding-block: 0.4rem;
+    font-size: 0.8125rem;
+    font-weight: 500;
+    color: var(--_muted);
+    background: var(--_raised);
+    border-start-start-radius: inherit;
+    border-start-end-radius: inherit;
+  }
+  .order-row {
+    border-block-start: 1px solid var(--_line);
+    background: var(--_surface);
+  }
+  .order-row:last-child {
+    border-end-start-radius: var(--_radius);
+    border-end-end-radius: var(--_radius);
+  }
+  .order-row.off .order-title {
+    color: var(--_muted);
   }
   .order-handle {
     cursor: grab;
     touch-action: none;
     user-select: none;
-    padding: 0.4rem;
-    color: var(--_muted);
+  }
+  .order-title {
+    display: flex;
+    flex-wrap: wrap;
+    align-items: center;
+    gap: 0.25rem 0.6rem;
+    min-inline-size: 0;
   }
   .order-name {
-    flex: 1 1 auto;
-    min-inline-size: 0;
-    font-weight: 600;
+    font-weight: 500;
   }
-  .order-moves {
-    display: flex;
-    gap: 0.35rem;
-  }
-  .order-moves button {
-    min-inline-size: 2.5rem;
-    padding-inline: 0.5rem;
+  .order-wide {
+    grid-column: span 2;
+    justify-self: end;
   }
   .order-dragged {
     opacity: 0.4;
   }
-  .spending-limit {
-    align-items: end;
+  .limit-form {
+    display: flex;
+    gap: 0.4rem;
+    inline-size: 100%;
+  }
+  .limit-form > input {
+    flex: 1;
+    min-inline-size: 0;
+  }
+  supa-llm-spending-limit .setting {
+    border-block-start: 1px solid var(--_line);
+  }
+  supa-llm-spending-limit .alert {
+    margin-block-end: 0.75rem;
+  }
+  @container supa-llm (inline-size < 40rem) {
+    .order-head {
+      display: none;
+    }
+    .order-row:first-child {
+      border-block-start: 0;
+    }
+    .order-row {
+      grid-template-columns: 2.25rem minmax(0, 1fr) auto 2.25rem;
+    }
+    .order-row > supa-llm-combobox {
+      grid-area: 2 / 2 / auto / 4;
+    }
+    .order-row > .order-wide {
+      grid-column: auto;
+    }
   }
 `;
 
@@ -134,150 +175,224 @@ export class OrderView extends View {
     });
   }
 
-  async #move(id: string, from: number, step: -1 | 1): Promise<void> {
+  async #move(id: string, from: number, to: number): Promise<void> {
     const ids = this.store.ordered.map((provider) => provider.id);
-    this.#reorder(moveItem(ids, from, from + step), id);
+    if (to < 0 || to >= ids.length) return;
+    const focused = this.querySelector<HTMLElement>(":focus");
+    this.#reorder(moveItem(ids, from, to), id);
     await this.updateComplete;
-    const row = [...this.querySelectorAll<HTMLElement>(".order-row")].find(
-      (other) => other.dataset["provider"] === id,
-    );
-    const buttons = [...(row?.querySelectorAll<HTMLButtonElement>(".order-moves button") ?? [])];
-    const same = buttons[step === -1 ? 0 : 1];
-    // At either end of the list that button is disabled; focus the row's other one.
-    (same?.disabled ? buttons.find((button) => !button.disabled) : same)?.focus();
+    // A row that moves loses the focus.
+    focused?.focus();
+  }
+
+  #handleKey(event: KeyboardEvent, id: string, at: number): void {
+    const to = { ArrowUp: at - 1, ArrowDown: at + 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    void this.#move(id, at, to);
   }
 
   override render() {
     const { store } = this;
     const { t, ordered } = store;
     const { draft, providers, operatorProviders } = store.loaded;
+    void store.wantPayers();
     return html`
-      <div class="stack">
+      <div class="stack sections">
         <section class="stack" aria-labelledby="order-title">
-          <h2 id="order-title">${t("order.title")}</h2>
-          <p class="muted small">${t("order.about")}</p>
-          <ol id="order-list" class="stack tight" part="order">
-            ${repeat(
-              ordered,
-              ({ id }) => id,
-              (provider, at) => this.#row(provider, at, ordered.length),
-            )}
-          </ol>
-          <p class="hidden" role="status" aria-live="polite" data-test="moved">${this.moveAnnouncement}</p>
-          ${this.#models.datalists(store)}
-        </section>
-        <section class="card stack" aria-labelledby="defaults-title">
-          <h2 id="defaults-title">${t("order.defaults")}</h2>
-          <label class="field">
-            <span>${t("order.default_provider")}</span>
-            <select
-              aria-describedby="default-about"
-              @change=${(event: Event) =>
-                store.edit(["default_provider"], (event.target as HTMLSelectElement).value || undefined)}
-            >
-              <option value="" .selected=${draft.default_provider === null}>
-                ${t("order.default_provider_none")}
-              </option>
-              ${providers.map(
-                ({ id, name }) =>
-                  html`<option value=${id} .selected=${draft.default_provider === id}>${name}</option>`,
+          <div class="section-head">
+            <h2 id="order-title">${t("order.title")}</h2>
+            <p class="muted small">${t("order.about")}</p>
+          </div>
+          <div class="card order-list">
+            <div class="order-head" aria-hidden="true">
+              <span></span><span>${t("usage.provider")}</span><span>${t("order.model")}</span
+              ><span>${t("order.on")}</span><span></span>
+            </div>
+            <ol id="order-list" part="order">
+              ${repeat(
+                ordered,
+                ({ id }) => id,
+                (provider, at) => this.#row(provider, at, ordered.length),
               )}
-            </select>
-          </label>
-          <p class="muted small" id="default-about">${t("order.default_provider_about")}</p>
-          <label class="check">
-            <input
-              type="checkbox"
-              role="switch"
-              aria-describedby="fallbacks-about"
-              .checked=${draft.enable_fallbacks}
-              @change=${(event: Event) =>
-                store.edit(["enable_fallbacks"], (event.target as HTMLInputElement).checked)}
-            />
-            <span>${t("order.fallbacks")}</span>
-          </label>
-          <p class="muted small" id="fallbacks-about">${t("order.fallbacks_about")}</p>
-          ${this.#zone()}
+            </ol>
+            ${store.switchedOff.map((provider) => this.#offRow(provider))}
+          </div>
+          <p class="hidden" id="order-help">${t("order.handle_help")}</p>
+          <p class="hidden" role="status" aria-live="polite" data-test="moved">${this.moveAnnouncement}</p>
         </section>
-        <section class="card stack" aria-labelledby="operator-title">
+        <section class="stack tight" aria-labelledby="defaults-title">
+          <h2 id="defaults-title">${t("order.defaults")}</h2>
+          <div class="card settings">
+            <div class="setting">
+              <div>
+                <label class="setting-name" for="default-provider">${t("order.default_provider")}</label>
+                <p class="muted small" id="default-about">${t("order.default_provider_about")}</p>
+              </div>
+              <select
+                id="default-provider"
+                class="wide"
+                aria-describedby="default-about"
+                @change=${(event: Event) =>
+                  store.edit(["default_provider"], (event.target as HTMLSelectElement).value || undefined)}
+              >
+                <option value="" .selected=${draft.default_provider === null}>
+                  ${t("order.default_provider_none")}
+                </option>
+                ${(draft.default_provider ? store.choicesWith(draft.default_provider) : providers).map(
+                  ({ id, name }) =>
+                    html`<option value=${id} .selected=${draft.default_provider === id}>${name}</option>`,
+                )}
+              </select>
+            </div>
+            ${this.#switch("enable_fallbacks", t("order.fallbacks"), t("order.fallbacks_about"))}
+            ${this.#zone()}
+          </div>
+        </section>
+        <section class="stack tight" aria-labelledby="operator-title">
           <h2 id="operator-title">${t("order.operator")}</h2>
-          ${operatorProviders.length ? this.#operator() : html`<p>${t("order.operator_none")}</p>`}
+          <div class="card settings">
+            ${
+              operatorProviders.length
+                ? this.#operator()
+                : html`<p class="setting muted">${t("order.operator_none")}</p>`
+            }
+          </div>
         </section>
         <supa-llm-route-preview .store=${store} .limitChanges=${this.limitChanges}></supa-llm-route-preview>
       </div>
     `;
   }
 
-  #row({ id, name }: Provider, at: number, count: number): TemplateResult {
+  #row(provider: Provider, at: number, count: number): TemplateResult {
     const { store } = this;
     const { t } = store;
+    const { id, name } = provider;
     const preference = store.loaded.draft.provider_preferences[id];
     const on = preference?.enabled !== false;
+    const usable = this.#usable(id);
     const place = { provider: name, place: at + 1, count };
-    return html`<li class="order-row ${on ? "" : "off"}" data-provider=${id} part="order-row">
-      <div class="order-head">
-        <span class="order-handle" aria-hidden="true" title=${t("order.drag")}>⠿</span>
-        <span class="muted">${at + 1}</span>
+    return html`<li class="order-row ${on && usable ? "" : "off"}" data-provider=${id} part="order-row">
+      <button
+        type="button"
+        class="order-handle icon-only"
+        title=${t("order.drag")}
+        aria-label=${t("order.handle", place)}
+        aria-describedby="order-help"
+        @keydown=${(event: KeyboardEvent) => this.#handleKey(event, id, at)}
+      >
+        ${icon("grip")}
+      </button>
+      <div class="order-title">
+        <supa-llm-mark small .provider=${id} .name=${name}></supa-llm-mark>
         <span class="order-name">${name}</span>
-        <label class="check small">
-          <input
-            type="checkbox"
-            role="switch"
-            aria-label=${t("order.use", { provider: name })}
-            .checked=${on}
-            @change=${(event: Event) =>
-              store.edit(
-                ["provider_preferences", id, "enabled"],
-                (event.target as HTMLInputElement).checked ? undefined : false,
-              )}
-          />
-          <span aria-hidden="true">${t(on ? "word.on" : "word.off")}</span>
-        </label>
+        ${this.#state(provider)}
       </div>
-      ${this.#models.field(store, {
-        provider: id,
-        value: preference?.model,
-        label: t("order.model_of", { provider: name }),
-        shown: t("order.model"),
-        edit: (model) => store.edit(["provider_preferences", id, "model"], model),
-      })}
-      <div class="order-moves">
-        <button
-          ?disabled=${at === 0}
-          aria-label=${t("order.up", place)}
-          @click=${() => this.#move(id, at, -1)}
-        >
-          <span aria-hidden="true">↑</span>
-        </button>
-        <button
-          ?disabled=${at === count - 1}
-          aria-label=${t("order.down", place)}
-          @click=${() => this.#move(id, at, 1)}
-        >
-          <span aria-hidden="true">↓</span>
-        </button>
-      </div>
+      ${
+        usable
+          ? html`${this.#models.field(store, {
+                provider: id,
+                value: preference?.model,
+                label: t("order.model_of", { provider: name }),
+                edit: (model) => store.edit(["provider_preferences", id, "model"], model),
+              })}
+              <input
+                type="checkbox"
+                role="switch"
+                aria-label=${t("order.use", { provider: name })}
+                .checked=${on}
+                @change=${(event: Event) =>
+                  store.edit(
+                    ["provider_preferences", id, "enabled"],
+                    (event.target as HTMLInputElement).checked ? undefined : false,
+                  )}
+              />`
+          : html`<button
+              type="button"
+              class="order-wide"
+              aria-label=${t("providers.add.of", { provider: name })}
+              @click=${() => this.dispatchEvent(new CustomEvent("key-wanted", { detail: id, bubbles: true }))}
+            >
+              ${icon("plus")}${t("providers.add")}
+            </button>`
+      }
+      <supa-llm-menu
+        .label=${t("order.more", { provider: name })}
+        .items=${
+          [
+            {
+              label: t("order.up"),
+              icon: "up",
+              disabled: at === 0,
+              run: () => void this.#move(id, at, at - 1),
+            },
+            {
+              label: t("order.down"),
+              icon: "down",
+              disabled: at === count - 1,
+              run: () => void this.#move(id, at, at + 1),
+            },
+            { label: t("order.top"), icon: "top", disabled: at === 0, run: () => void this.#move(id, at, 0) },
+          ] satisfies MenuItem[]
+        }
+      ></supa-llm-menu>
     </li>`;
+  }
+
+  /** A provider that the app switched off keeps its settings, but serves nothing. */
+  #offRow(provider: Provider): TemplateResult {
+    return html`<div class="order-row off" part="order-row">
+      <span></span>
+      <div class="order-title">
+        <supa-llm-mark small .provider=${provider.id} .name=${provider.name}></supa-llm-mark>
+        <span class="order-name">${provider.name}</span>
+        ${keyState(this.store, provider, undefined)}
+      </div>
+    </div>`;
+  }
+
+  /** Whether any key could serve requests at this provider. */
+  #usable(id: string): boolean {
+    const { keys, operatorProviders, draft } = this.store.loaded;
+    const team = this.store.payers?.get(id) === "team";
+    return keys.has(id) || team || (draft.allow_operator_keys && operatorProviders.includes(id));
+  }
+
+  /** What the user should know about the provider; a working key needs no words. */
+  #state(provider: Provider): TemplateResult | typeof nothing {
+    const { store } = this;
+    const key = store.loaded.keys.get(provider.id);
+    if (key && (key.status === "working" || key.status === "untested")) return nothing;
+    if (!key && this.#usable(provider.id))
+      return pill("muted", "check", store.t("providers.state.app"), "key-state");
+    if (!key) return pill("muted", "dash", store.t("providers.state.none"), "key-state");
+    return keyState(store, provider, key);
+  }
+
+  #switch(setting: "enable_fallbacks" | "allow_operator_keys", name: string, about: string): TemplateResult {
+    const { store } = this;
+    return html`<div class="setting switch">
+      <div>
+        <label class="setting-name" for="setting-${setting}">${name}</label>
+        <p class="muted small" id="about-${setting}">${about}</p>
+      </div>
+      <input
+        type="checkbox"
+        role="switch"
+        id="setting-${setting}"
+        aria-describedby="about-${setting}"
+        .checked=${store.loaded.draft[setting]}
+        @change=${(event: Event) => store.edit([setting], (event.target as HTMLInputElement).checked)}
+      />
+    </div>`;
   }
 
   #operator(): TemplateResult {
     const { store } = this;
-    const { t } = store;
     const { draft, operatorProviders } = store.loaded;
     const providers = operatorProviders.map((id) => store.providerName(id)).join(", ");
     return html`
-      <label class="check">
-        <input
-          type="checkbox"
-          role="switch"
-          aria-describedby="operator-about"
-          .checked=${draft.allow_operator_keys}
-          @change=${(event: Event) =>
-            store.edit(["allow_operator_keys"], (event.target as HTMLInputElement).checked)}
-        />
-        <span>${t("order.consent")}</span>
-      </label>
-      <p class="muted small" id="operator-about">${t("order.consent_about", { providers })}</p>
+      ${this.#switch("allow_operator_keys", store.t("order.consent"), store.t("order.consent_about", { providers }))}
       ${
         draft.allow_operator_keys
           ? html`<supa-llm-spending-limit
@@ -291,20 +406,32 @@ export class OrderView extends View {
 
   #zone(): TemplateResult {
     const { store } = this;
+    const { t } = store;
     const chosen = store.loaded.draft.time_zone;
+    const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
     // Some browsers do not list UTC, or list the stored zone under another name.
-    const zones = new Set(["UTC", chosen, ...Intl.supportedValuesOf("timeZone")]);
-    return html`<label class="field">
-        <span>${store.t("order.time_zone")}</span>
-        <select
-          aria-describedby="zone-about"
-          @change=${(event: Event) => store.edit(["time_zone"], (event.target as HTMLSelectElement).value)}
-        >
-          ${[...zones].map(
-            (zone) => html`<option value=${zone} .selected=${zone === chosen}>${zone}</option>`,
-          )}
-        </select>
-      </label>
-      <p class="muted small" id="zone-about">${store.t("order.time_zone_about")}</p>`;
+    const zones = new Set([here, "UTC", chosen, ...Intl.supportedValuesOf("timeZone")]);
+    return html`<div class="setting">
+      <div>
+        <span class="setting-name">${t("order.time_zone")}</span>
+        <p class="muted small" id="zone-about">${t("order.time_zone_about")}</p>
+        ${
+          here === chosen
+            ? nothing
+            : html`<button type="button" class="link small" @click=${() => store.edit(["time_zone"], here)}>
+                ${t("order.time_zone_here", { zone: here })}
+              </button>`
+        }
+      </div>
+      <supa-llm-combobox
+        class="wide"
+        .value=${chosen}
+        .label=${t("order.time_zone")}
+        .listLabel=${t("order.time_zones")}
+        .describedBy=${"zone-about"}
+        .choices=${[...zones].map((value) => ({ value, ...(value === here ? { note: t("order.time_zone_note") } : {}) }))}
+        .pick=${(zone: string) => store.edit(["time_zone"], zone)}
+      ></supa-llm-combobox>
+    </div>`;
   }
 }

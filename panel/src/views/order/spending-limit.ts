@@ -4,6 +4,7 @@ import { html, nothing } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { asPanelError } from "../../errors.js";
 import type { Quota } from "../../types.js";
+import { icon } from "../icons.js";
 import { View } from "../view.js";
 
 @customElement("supa-llm-spending-limit")
@@ -12,7 +13,6 @@ export class SpendingLimit extends View {
   @state() private amount = "";
   @state() private busy = false;
   @state() private error: unknown = null;
-  @state() private done: "set" | "removed" | null = null;
 
   override connectedCallback(): void {
     super.connectedCallback();
@@ -51,7 +51,6 @@ export class SpendingLimit extends View {
     this.#retry = () => this.#do(what);
     this.busy = true;
     this.error = null;
-    this.done = null;
     try {
       await what();
     } catch (error) {
@@ -77,7 +76,7 @@ export class SpendingLimit extends View {
         enforced: true,
       });
       this.quotas = await this.store.backend.quotas();
-      this.done = "set";
+      this.store.toast("limit", this.store.t("order.spending_limit_saved"));
       this.dispatchEvent(new Event("spending-limit-changed"));
     });
   };
@@ -89,7 +88,7 @@ export class SpendingLimit extends View {
       await this.store.backend.removeQuota(own.id);
       this.quotas = await this.store.backend.quotas();
       this.amount = "";
-      this.done = "removed";
+      this.store.toast("limit", this.store.t("order.spending_limit_removed"));
       this.dispatchEvent(new Event("spending-limit-changed"));
     });
   };
@@ -101,58 +100,58 @@ export class SpendingLimit extends View {
     const operatorLimit = this.#of("operator")
       .filter((quota) => quota.enforced)
       .sort((a, b) => a.limit - b.limit)[0];
-    return html`<form class="stack tight" part="spending-limit" @submit=${this.#save} novalidate>
-      <div class="row spending-limit">
-        <label class="field">
-          <span>${t("order.spending_limit")}</span>
+    const used = own && {
+      limit: formats.money(own.limit),
+      used: formats.money((own.used ?? 0) + (own.reserved ?? 0)),
+    };
+    return html`<form part="spending-limit" @submit=${this.#save} novalidate>
+      <div class="setting">
+        <div>
+          <label class="setting-name" for="spending-limit">${t("order.spending_limit")}</label>
+          <p class="muted small" id="spending-limit-about">${t("order.spending_limit_about")}</p>
+          ${used ? html`<p class="small">${t("order.spending_limit_now", used)}</p>` : nothing}
+          ${
+            operatorLimit && (!own || operatorLimit.limit < own.limit)
+              ? html`<p class="small">
+                  ${t("order.spending_limit_operator", { limit: formats.money(operatorLimit.limit) })}
+                </p>`
+              : nothing
+          }
+        </div>
+        <div class="limit-form">
           <input
+            id="spending-limit"
             type="text"
             inputmode="decimal"
             autocomplete="off"
+            placeholder=${t("order.spending_limit_none")}
             aria-describedby="spending-limit-about"
             .value=${this.amount}
-            @input=${(event: Event) => {
-              this.amount = (event.target as HTMLInputElement).value;
-              this.done = null;
-            }}
+            @input=${(event: Event) => (this.amount = (event.target as HTMLInputElement).value)}
           />
-        </label>
-        <button type="submit" ?disabled=${this.busy || this.quotas === null || !this.amount.trim()}>
-          ${this.busy ? t("save.saving") : t("order.spending_limit_set")}
-        </button>
-        ${
-          own
-            ? html`<button type="button" class="quiet" ?disabled=${this.busy} @click=${this.#remove}>
-                ${t("order.spending_limit_remove")}
-              </button>`
-            : nothing
-        }
+          <button type="submit" ?disabled=${this.busy || this.quotas === null || !this.amount.trim()}>
+            ${t("order.spending_limit_set")}
+          </button>
+          ${
+            own
+              ? html`<button
+                  type="button"
+                  class="icon-only"
+                  title=${t("order.spending_limit_remove")}
+                  aria-label=${t("order.spending_limit_remove")}
+                  ?disabled=${this.busy}
+                  @click=${this.#remove}
+                >
+                  ${icon("trash")}
+                </button>`
+              : nothing
+          }
+        </div>
       </div>
-      <p class="muted small" id="spending-limit-about">${t("order.spending_limit_about")}</p>
-      ${
-        own
-          ? html`<p class="small">
-              ${t("order.spending_limit_now", {
-                limit: formats.money(own.limit),
-                used: formats.money((own.used ?? 0) + (own.reserved ?? 0)),
-              })}
-            </p>`
-          : nothing
-      }
-      ${
-        operatorLimit && (!own || operatorLimit.limit < own.limit)
-          ? html`<p class="small">
-              ${t("order.spending_limit_operator", { limit: formats.money(operatorLimit.limit) })}
-            </p>`
-          : nothing
-      }
-      <p role="status" class="small good">
-        ${this.done ? t(this.done === "set" ? "order.spending_limit_saved" : "order.spending_limit_removed") : nothing}
-      </p>
       ${
         this.error
-          ? html`<div class="alert bad row" role="alert" part="error">
-              <span class="grow">${store.explain(this.error)}</span>
+          ? html`<div class="alert bad" role="alert" part="error">
+              ${icon("warning")}<span class="grow">${store.explain(this.error)}</span>
               ${
                 asPanelError(this.error).transient || this.quotas === null
                   ? html`<button type="button" @click=${() => this.#retry()}>${t("state.retry")}</button>`

@@ -6,7 +6,8 @@ import { repeat } from "lit/directives/repeat.js";
 import type { TaskOverride } from "../../types.js";
 import { ModelLists } from "../models.js";
 import { fallbackList } from "./fallbacks.js";
-import { isTaskName, taskNames } from "./names.js";
+import { icon } from "../icons.js";
+import { isTaskName, taskDescription, taskLabel, taskNames } from "./names.js";
 import { View } from "../view.js";
 import "../route-preview.js";
 
@@ -14,25 +15,68 @@ export const tasksStyles = css`
   supa-llm-tasks {
     display: block;
   }
-  .task-choice {
+  .task-list {
+    padding: 0;
+  }
+  .task-list > li + li {
+    border-block-start: 1px solid var(--_line);
+  }
+  .task {
+    display: grid;
+    grid-template-columns: minmax(0, 1fr);
+    gap: 0.9rem;
+    padding: 0.9rem 1rem;
+  }
+  .task-head {
     display: flex;
     flex-wrap: wrap;
-    align-items: end;
-    gap: 0.5rem 0.75rem;
+    align-items: center;
+    justify-content: space-between;
+    gap: 0.5rem 1rem;
   }
-  .task-fallbacks {
+  .task-head > .grow {
+    flex-basis: 14rem;
+  }
+  .task-form {
     display: grid;
-    gap: 0.75rem;
-    padding-inline-start: 0.75rem;
-    border-inline-start: 3px solid var(--_line);
+    grid-template-columns: minmax(0, 1fr);
+    gap: 0.9rem;
+    padding: 0.9rem;
+    border-radius: var(--_radius);
+    background: var(--_raised);
   }
-  .task-moves {
+  .task-choice {
+    display: grid;
+    grid-template-columns: minmax(0, 1fr) minmax(0, 1.4fr);
+    gap: 0.5rem 0.75rem;
+    align-items: start;
+  }
+  .task-fallback {
+    grid-template-columns: 1rem minmax(0, 1fr) minmax(0, 1.4fr) 2.25rem;
+  }
+  .task-fallback > .preview-place {
+    line-height: 2.25rem;
+  }
+  .task-add {
     display: flex;
-    gap: 0.35rem;
+    flex-wrap: wrap;
+    gap: 0.5rem;
+    align-items: end;
+    max-inline-size: 30rem;
   }
-  .task-moves button {
-    min-inline-size: 2.5rem;
-    padding-inline: 0.5rem;
+  @container supa-llm (inline-size < 34rem) {
+    .task-choice {
+      grid-template-columns: minmax(0, 1fr);
+    }
+    .task-fallback {
+      grid-template-columns: 1rem minmax(0, 1fr) 2.75rem;
+    }
+    .task-fallback > supa-llm-combobox {
+      grid-area: 2 / 2;
+    }
+    .task-fallback > supa-llm-menu {
+      grid-area: 1 / 3;
+    }
   }
 `;
 
@@ -84,9 +128,9 @@ export class TasksView extends View {
   };
 
   async #remove(task: string): Promise<void> {
-    this.announcement = this.store.t("tasks.removed", { task });
+    this.announcement = this.store.t("tasks.removed", { task: taskLabel(this.store, task) });
     this.#edit(task, undefined);
-    const known = this.store.loaded.tasks.some((other) => other.task === task);
+    const known = taskNames(this.store).includes(task);
     if (!known) this.shown = null;
     await this.updateComplete;
     const next = known ? this.#card(task)?.querySelector<HTMLElement>("button") : null;
@@ -96,43 +140,30 @@ export class TasksView extends View {
   override render() {
     const { store } = this;
     const { t } = store;
+    const names = taskNames(store);
     return html`
-      <div class="stack">
+      <div class="stack sections">
         <section class="stack" aria-labelledby="tasks-title">
-          <h2 id="tasks-title">${t("tasks.title")}</h2>
-          <p class="muted small">${t("tasks.about")}</p>
-          <form class="stack tight" @submit=${this.#add} novalidate>
-            <div class="task-choice">
-              <label class="field grow">
-                <span>${t("tasks.name")}</span>
-                <input
-                  id="task-name"
-                  type="text"
-                  autocomplete="off"
-                  autocapitalize="off"
-                  spellcheck="false"
-                  aria-invalid=${this.nameError ? "true" : "false"}
-                  aria-describedby="task-name-error"
-                  .value=${this.newName}
-                  @input=${(event: Event) => {
-                    this.newName = (event.target as HTMLInputElement).value;
-                    this.nameError = "";
-                  }}
-                />
-              </label>
-              <button type="submit" ?disabled=${!this.newName.trim()}>${t("tasks.add")}</button>
-            </div>
-            <p class="bad small" id="task-name-error" role="alert">${this.nameError}</p>
-          </form>
+          <div class="section-head">
+            <h2 id="tasks-title">${t("tasks.title")}</h2>
+            <p class="muted small">${t("tasks.about")}</p>
+          </div>
           <p class="hidden" role="status">${this.announcement}</p>
-          <ul class="stack" part="tasks">
-            ${repeat(
-              taskNames(store.loaded),
-              (task) => task,
-              (task) => this.#task(task),
-            )}
-          </ul>
-          ${this.#models.datalists(store)}
+          ${
+            names.length
+              ? html`<ul class="card task-list" part="tasks">
+                  ${repeat(
+                    names,
+                    (task) => task,
+                    (task) => html`<li>${this.#task(task)}</li>`,
+                  )}
+                </ul>`
+              : html`<div class="empty" part="empty">
+                  ${icon("tasks")}
+                  <p>${t("tasks.none")}</p>
+                </div>`
+          }
+          ${store.appTasks ? nothing : this.#newTask()}
         </section>
         <supa-llm-route-preview
           .store=${store}
@@ -143,38 +174,68 @@ export class TasksView extends View {
     `;
   }
 
+  /** If the app does not name its tasks, users can. */
+  #newTask(): TemplateResult {
+    const { t } = this.store;
+    return html`<form class="stack tight" @submit=${this.#add} novalidate>
+      <div class="task-add">
+        <label class="field grow">
+          <span>${t("tasks.name")}</span>
+          <input
+            id="task-name"
+            type="text"
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck="false"
+            aria-invalid=${this.nameError ? "true" : "false"}
+            aria-describedby="task-name-about task-name-error"
+            .value=${this.newName}
+            @input=${(event: Event) => {
+              this.newName = (event.target as HTMLInputElement).value;
+              this.nameError = "";
+            }}
+          />
+        </label>
+        <button type="submit" ?disabled=${!this.newName.trim()}>${t("tasks.add")}</button>
+      </div>
+      <p class="muted small" id="task-name-about">${t("tasks.name_about")}</p>
+      <p class="bad small" id="task-name-error" role="alert">${this.nameError}</p>
+    </form>`;
+  }
+
   #task(task: string): TemplateResult {
     const { store } = this;
     const { t } = store;
-    const known = store.loaded.tasks.find((other) => other.task === task);
+    const label = taskLabel(store, task);
+    const about = taskDescription(store, task);
     const override = this.#override(task);
-    return html`<li>
-      <div class="card stack task" data-task=${task} part="task" role="group" aria-label=${task}>
-        <div class="row">
-          <div class="grow">
-            <h3 class="code">${task}</h3>
-            ${known?.description ? html`<p class="muted small">${known.description}</p>` : nothing}
-          </div>
-          ${
-            override
-              ? html`<button class="quiet" @click=${() => this.#remove(task)}>${t("tasks.remove")}</button>`
-              : html`<span class="muted small">${t("tasks.default")}</span>
-                  <button @click=${() => this.#start(task)}>${t("tasks.override")}</button>`
-          }
+    return html`<div class="task" data-task=${task} part="task" role="group" aria-label=${label}>
+      <div class="task-head">
+        <div class="grow">
+          <h3>${label}</h3>
+          ${about ? html`<p class="muted small">${about}</p>` : nothing}
         </div>
-        ${override ? this.#form(task, override) : nothing}
+        ${
+          override
+            ? html`<button class="quiet" @click=${() => this.#remove(task)}>
+                ${icon("reset")}${t("tasks.remove")}
+              </button>`
+            : html`<span class="muted small">${t("tasks.default")}</span>
+                <button @click=${() => this.#start(task)}>${t("tasks.override")}</button>`
+        }
       </div>
-    </li>`;
+      ${override ? this.#form(task, label, override) : nothing}
+    </div>`;
   }
 
-  #form(task: string, override: TaskOverride): TemplateResult {
+  #form(task: string, label: string, override: TaskOverride): TemplateResult {
     const { store } = this;
     const { t } = store;
     const { provider, model, fallbacks } = override;
-    return html`
+    return html`<div class="task-form">
       <div class="task-choice">
-        <label class="field grow">
-          <span class="small muted">${t("tasks.provider")}</span>
+        <label class="field">
+          <span>${t("tasks.provider")}</span>
           <select
             @change=${(event: Event) =>
               // A model belongs to one provider, so a change of provider drops it.
@@ -188,19 +249,21 @@ export class TasksView extends View {
               .map(({ id, name }) => html`<option value=${id} .selected=${id === provider}>${name}</option>`)}
           </select>
         </label>
-        ${this.#models.field(store, {
-          provider,
-          task,
-          value: model,
-          label: t("tasks.model_of", { task }),
-          shown: t("order.model"),
-          edit: (typed) =>
-            this.#edit(task, {
-              provider,
-              ...(typed === undefined ? {} : { model: typed }),
-              ...(fallbacks ? { fallbacks } : {}),
-            }),
-        })}
+        <div class="field">
+          <span aria-hidden="true">${t("order.model")}</span>
+          ${this.#models.field(store, {
+            provider,
+            task,
+            value: model,
+            label: t("tasks.model_of", { task: label }),
+            edit: (typed) =>
+              this.#edit(task, {
+                provider,
+                ...(typed === undefined ? {} : { model: typed }),
+                ...(fallbacks ? { fallbacks } : {}),
+              }),
+          })}
+        </div>
       </div>
       <label class="check">
         <input
@@ -223,7 +286,7 @@ export class TasksView extends View {
             })
           : html`<p class="muted small">${t("tasks.default_fallbacks")}</p>`
       }
-    `;
+    </div>`;
   }
 
   /** After a fallback was moved or removed, keep the focus near it. */
@@ -231,8 +294,9 @@ export class TasksView extends View {
     await this.updateComplete;
     const card = this.#card(task);
     const row = card?.querySelectorAll<HTMLElement>(".task-fallback")[focus.at];
-    const wanted = row?.querySelector<HTMLElement>(`[data-do="${focus.what}"]:not(:disabled)`);
-    const other = row?.querySelector<HTMLElement>("button:not(:disabled)");
-    (wanted ?? other ?? card?.querySelector<HTMLElement>("[data-do=add]"))?.focus();
+    const wanted = row?.querySelector<HTMLElement>(
+      focus.what === "menu" ? "[aria-haspopup]" : `[data-do="${focus.what}"]`,
+    );
+    (wanted ?? card?.querySelector<HTMLElement>("[data-do=add]"))?.focus();
   }
 }

@@ -1,176 +1,329 @@
-/** Cost or requests over time, stacked. Loaded with uPlot when it is first shown. */
+/** Cost or requests per day, stacked. Loaded when it is first shown. The pointer or the arrow keys choose a day. */
 
-import { css, html, LitElement, unsafeCSS, type PropertyValues } from "lit";
-import { customElement, property } from "lit/decorators.js";
-import uPlot from "uplot";
-import uplotCss from "uplot/dist/uPlot.min.css?inline";
+import { css, html, LitElement, nothing, svg, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
 import type { Store } from "../../store.js";
 import type { UsageLine } from "../../types.js";
+import { taskLabel } from "../tasks/names.js";
+import { costInWords } from "./costs.js";
+import { daysOf, groupsOf, ticks, type Day, type Grouping, type Measure } from "./series.js";
 
-export type Measure = "cost" | "requests";
-export type Grouping = "provider" | "model" | "task";
-
-/** More colors are hard to tell apart; the rest is one series. */
-const MOST_SERIES = 6;
-const COLORS = ["#0a8f68", "#3b6fd4", "#c46a00", "#a2459c", "#5b6b00", "#c23b4b", "#6b7480"];
 const HEIGHT = 220;
-/** In seconds, uPlot's unit. */
-const DAY = 86_400;
+const TOP = 8;
+const BOTTOM = 24;
 
 @customElement("supa-llm-usage-chart")
 export class UsageChart extends LitElement {
-  static override styles = [
-    unsafeCSS(uplotCss),
-    css`
-      :host {
-        display: block;
-        min-inline-size: 0;
-        overflow: hidden;
-        /* Its end reports each change of theme, whatever caused it. */
-        transition: color 1ms;
-      }
-      ul {
-        display: flex;
-        flex-wrap: wrap;
-        gap: 0.25rem 1rem;
-        list-style: none;
-        margin: 0;
-        padding: 0;
-        font-size: 0.875rem;
-      }
-      svg {
-        inline-size: 0.8em;
-        block-size: 0.8em;
-      }
-    `,
-  ];
+  static override styles = css`
+    :host {
+      display: block;
+      min-inline-size: 0;
+    }
+    .plot {
+      position: relative;
+      direction: ltr;
+      border-radius: 6px;
+      cursor: crosshair;
+      touch-action: pan-y;
+    }
+    .plot:focus-visible {
+      outline: 2px solid var(--_accent);
+      outline-offset: 2px;
+    }
+    svg.bars {
+      display: block;
+      inline-size: 100%;
+      block-size: ${HEIGHT}px;
+      overflow: visible;
+    }
+    text {
+      fill: var(--_muted);
+      font-size: 0.75rem;
+      font-variant-numeric: tabular-nums;
+    }
+    line {
+      stroke: var(--_line);
+    }
+    .chosen {
+      fill: currentColor;
+      opacity: 0.07;
+    }
+    .g0 {
+      fill: light-dark(#0a8f68, #3fc794);
+    }
+    .g1 {
+      fill: light-dark(#3b6fd4, #7ba2f2);
+    }
+    .g2 {
+      fill: light-dark(#c46a00, #f0a350);
+    }
+    .g3 {
+      fill: light-dark(#a2459c, #d588cf);
+    }
+    .g4 {
+      fill: light-dark(#5b6b00, #b6c64f);
+    }
+    .g5 {
+      fill: light-dark(#c23b4b, #f0808d);
+    }
+    .g6 {
+      fill: light-dark(#6b7480, #99a2ad);
+    }
+    .tip {
+      position: absolute;
+      inset-block-start: 0;
+      z-index: 3;
+      direction: inherit;
+      min-inline-size: 10rem;
+      max-inline-size: min(18rem, 100%);
+      padding: 0.5rem 0.7rem;
+      border: 1px solid var(--_line);
+      border-radius: var(--_radius);
+      background: var(--_surface);
+      box-shadow: var(--_float);
+      font-size: 0.8125rem;
+      pointer-events: none;
+    }
+    .tip > strong {
+      display: flex;
+      justify-content: space-between;
+      gap: 1rem;
+    }
+    ul {
+      list-style: none;
+      margin: 0;
+      padding: 0;
+    }
+    .legend {
+      display: flex;
+      flex-wrap: wrap;
+      gap: 0.25rem 1rem;
+      margin-block-start: 0.5rem;
+      font-size: 0.8125rem;
+    }
+    li {
+      display: flex;
+      align-items: center;
+      gap: 0.4rem;
+    }
+    .tip li > span {
+      flex: 1;
+      overflow-wrap: anywhere;
+    }
+    .dot {
+      flex: none;
+      inline-size: 0.65rem;
+      block-size: 0.65rem;
+    }
+    p {
+      margin: 0;
+      color: var(--_muted);
+    }
+  `;
 
   @property({ attribute: false }) store!: Store;
   /** Lines by day and one dimension. */
   @property({ attribute: false }) lines: UsageLine[] = [];
-  /** First day of the period, as YYYY-MM-DD. */
-  @property() since = "";
+  /** How many days up to today. */
+  @property({ type: Number }) days = 30;
   @property() measure: Measure = "cost";
   @property() grouping: Grouping = "provider";
-  #plot: uPlot | null = null;
-  #sized = new ResizeObserver(() => this.#fit());
+  /** The chosen day; null while none is. */
+  @state() private chosen: number | null = null;
+  @state() private width = 600;
+  #sized = new ResizeObserver(() => (this.width = Math.max(this.clientWidth, 200)));
 
   override connectedCallback(): void {
     super.connectedCallback();
     this.#sized.observe(this);
-    this.addEventListener("transitionend", this.#redraw);
   }
 
   override disconnectedCallback(): void {
     this.#sized.disconnect();
-    this.removeEventListener("transitionend", this.#redraw);
-    this.#plot?.destroy();
-    this.#plot = null;
     super.disconnectedCallback();
   }
 
   override render() {
-    return html`<div id="plot" role="img" aria-label=${this.store.t("usage.chart")}></div>
-      <ul>
-        ${this.#groups().map(
-          (name, index) =>
-            html`<li>
-              <svg viewBox="0 0 10 10" aria-hidden="true">
-                <rect width="10" height="10" fill=${COLORS[index] ?? ""} />
-              </svg>
-              ${this.#inWords(name)}
-            </li>`,
-        )}
+    const { store } = this;
+    const groups = groupsOf(this.lines, this.grouping, this.measure);
+    const days = this.#days(groups);
+    const chosen = this.chosen === null ? undefined : days[this.chosen];
+    return html`<div
+        class="plot"
+        role="slider"
+        tabindex="0"
+        aria-label=${store.t("usage.chart")}
+        aria-orientation="horizontal"
+        aria-valuemin="1"
+        aria-valuemax=${days.length}
+        aria-valuenow=${(this.chosen ?? days.length - 1) + 1}
+        aria-valuetext=${this.#inWords(chosen ?? days.at(-1)!)}
+        @keydown=${(event: KeyboardEvent) => this.#key(event, days.length)}
+        @pointermove=${(event: PointerEvent) => this.#point(event, days.length)}
+        @pointerdown=${(event: PointerEvent) => this.#point(event, days.length)}
+        @pointerleave=${this.#leave}
+        @focus=${(event: FocusEvent) => {
+          if ((event.target as Element).matches(":focus-visible")) this.chosen ??= days.length - 1;
+        }}
+        @blur=${this.#leave}
+      >
+        ${this.#bars(days)} ${chosen ? this.#tip(chosen, groups) : nothing}
+      </div>
+      <ul class="legend">
+        ${groups.map((name, index) => html`<li>${dot(index)}${this.#named(name)}</li>`)}
       </ul>`;
   }
 
-  override updated(_: PropertyValues<this>): void {
-    const place = this.renderRoot.querySelector<HTMLElement>("#plot");
-    if (!place) return;
-    this.#plot?.destroy();
-    const groups = this.#groups();
-    const axis = { stroke: () => getComputedStyle(this).color, grid: { stroke: "#80808040", width: 1 } };
+  #days(groups: (string | null)[]): Day[] {
     const { formats } = this.store;
-    const amount = (value: number) => (this.measure === "cost" ? formats.money(value) : formats.short(value));
-    this.#plot = new uPlot(
-      {
-        width: Math.max(this.clientWidth, 200),
-        height: HEIGHT,
-        tzDate: (at) => uPlot.tzDate(new Date(at * 1000), this.store.loaded.settings.time_zone),
-        legend: { show: false },
-        cursor: { show: false },
-        scales: {
-          // The whole period, with or without usage.
-          x: { range: () => [Date.parse(this.since) / 1000 - DAY / 2, Date.now() / 1000 + DAY / 2] },
-          y: { range: (_, __, high) => [0, high > 0 ? high * 1.05 : 1] },
-        },
-        axes: [
-          {
-            ...axis,
-            space: 70,
-            incrs: [DAY, 2 * DAY, 7 * DAY, 14 * DAY, 28 * DAY],
-            values: (_, moments) => moments.map((at) => formats.monthDay(at * 1000)),
-          },
-          {
-            ...axis,
-            size: (_, values) => 25 + 7 * Math.max(4, ...(values ?? []).map((value) => value.length)),
-            values: (_, values) => values.map(amount),
-          },
-        ],
-        // Tallest first, so that smaller ones are drawn on top.
-        series: [
-          {},
-          ...groups.map((_, index) => ({
-            fill: COLORS[index] ?? "",
-            stroke: COLORS[index] ?? "",
-            points: { show: false },
-            paths: uPlot.paths.bars!({ size: [0.7, 40] }),
-          })),
-        ],
-      },
-      this.#stacked(groups),
-      place,
-    );
+    const now = Date.now();
+    const dates = Array.from({ length: this.days }, (_, at) => formats.dateBefore(now, this.days - 1 - at));
+    return daysOf(this.lines, dates, groups, {
+      grouping: this.grouping,
+      measure: this.measure,
+      dateOf: ({ starts_at }) => formats.dateBefore(Date.parse(starts_at), 0),
+    });
   }
 
-  /** Names of the series, largest first; null stands for usage without a name, "" for the rest. */
-  #groups(): (string | null)[] {
-    const sums = new Map<string | null, number>();
-    for (const line of this.lines)
-      sums.set(line[this.grouping], (sums.get(line[this.grouping]) ?? 0) + this.#of(line));
-    const names = [...sums].sort((a, b) => b[1] - a[1]).map(([name]) => name);
-    return names.length > MOST_SERIES ? [...names.slice(0, MOST_SERIES), ""] : names;
+  /** Where the plot begins, right of the labels of its axis. */
+  #start(marks: number[]): number {
+    return 14 + 7 * Math.max(...marks.map((mark) => this.#amount(mark).length));
   }
 
-  #stacked(groups: (string | null)[]): uPlot.AlignedData {
-    const days = [...new Set(this.lines.map(({ starts_at }) => Date.parse(starts_at) / 1000))].sort(
-      (a, b) => a - b,
-    );
-    const at = new Map(days.map((day, index) => [day, index]));
-    const rows = groups.map(() => days.map(() => 0));
-    for (const line of this.lines) {
-      const found = groups.indexOf(line[this.grouping]);
-      const row = rows[found < 0 ? groups.length - 1 : found]!;
-      row[at.get(Date.parse(line.starts_at) / 1000)!]! += this.#of(line);
-    }
-    for (let index = rows.length - 2; index >= 0; index--)
-      rows[index] = rows[index]!.map((value, day) => value + rows[index + 1]![day]!);
-    return [days, ...rows];
+  #bars(days: Day[]): TemplateResult {
+    const marks = ticks(Math.max(...days.map(({ value }) => value)), this.measure === "requests");
+    const top = marks.at(-1)!;
+    const start = this.#start(marks);
+    this.#left = start;
+    const slot = (this.width - start) / days.length;
+    const bar = Math.max(1, Math.min(slot * 0.7, 36));
+    const y = (value: number) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
+    const every = Math.max(1, Math.ceil(64 / slot));
+    return html`<svg class="bars" viewBox="0 0 ${this.width} ${HEIGHT}" aria-hidden="true">
+      ${marks.map(
+        (mark) =>
+          svg`<line x1=${start} x2=${this.width} y1=${y(mark)} y2=${y(mark)} />
+            <text x=${start - 8} y=${y(mark) + 4} text-anchor="end">${this.#amount(mark)}</text>`,
+      )}
+      ${
+        this.chosen === null
+          ? nothing
+          : svg`<rect class="chosen" x=${start + this.chosen * slot} y=${TOP} width=${slot} height=${HEIGHT - TOP - BOTTOM} />`
+      }
+      ${days.map((day, at) => {
+        let below = 0;
+        const x = start + at * slot + (slot - bar) / 2;
+        return day.parts.map(({ value }, group) => {
+          const high = y(below) - y(below + value);
+          below += value;
+          return value
+            ? svg`<rect class="g${group}" x=${x} y=${y(below)} width=${bar} height=${high} />`
+            : nothing;
+        });
+      })}
+      ${days.map((day, at) =>
+        // Counted from today, which always has its label.
+        (days.length - 1 - at) % every
+          ? nothing
+          : svg`<text x=${Math.min(start + (at + 0.5) * slot, this.width - 18)} y=${HEIGHT - 6} text-anchor="middle">${this.#label(day)}</text>`,
+      )}
+    </svg>`;
   }
 
-  #of(line: UsageLine): number {
-    return this.measure === "cost" ? (line.cost ?? 0) : line.requests;
+  #tip(day: Day, groups: (string | null)[]): TemplateResult {
+    const { t, translator } = this.store;
+    const used = day.parts.filter(({ value }) => value);
+    return html`<div class="tip">
+      <strong><span>${this.#date(day)}</span><span>${this.#total(day)}</span></strong>
+      <ul>
+        ${used.map(
+          ({ group, value }) =>
+            html`<li>
+              ${dot(groups.indexOf(group))}<span>${this.#named(group)}</span>${this.#amount(value)}
+            </li>`,
+        )}
+      </ul>
+      <p>
+        ${day.requests ? translator.count("usage.chart.requests", day.requests) : t("usage.chart.nothing")}
+      </p>
+    </div>`;
   }
 
-  #inWords(name: string | null): string {
-    if (name === null) return this.store.t("usage.chart.none");
-    if (name === "") return this.store.t("usage.chart.rest");
-    return this.grouping === "provider" ? this.store.providerName(name) : name;
+  override updated(): void {
+    const tip = this.renderRoot.querySelector<HTMLElement>(".tip");
+    if (!tip || this.chosen === null) return;
+    const middle = this.#left + ((this.chosen + 0.5) * (this.width - this.#left)) / this.days;
+    const beside = middle + 16;
+    const fits = beside + tip.offsetWidth <= this.width;
+    // Through the CSSOM, because a style attribute breaks the content security policy.
+    tip.style.left = `${fits ? beside : Math.max(0, middle - 16 - tip.offsetWidth)}px`;
   }
 
-  #redraw = () => this.#plot?.redraw(false);
+  #left = 0;
 
-  #fit(): void {
-    if (this.#plot && this.clientWidth) this.#plot.setSize({ width: this.clientWidth, height: HEIGHT });
+  #point(event: PointerEvent, count: number): void {
+    const { left, width } = (event.currentTarget as Element).getBoundingClientRect();
+    const at = Math.floor(((event.clientX - left - this.#left) / (width - this.#left)) * count);
+    this.chosen = Math.max(0, Math.min(count - 1, at));
   }
+
+  #leave = () => {
+    if (!this.renderRoot.querySelector(".plot:focus-visible")) this.chosen = null;
+  };
+
+  #key(event: KeyboardEvent, count: number): void {
+    const at = this.chosen ?? count - 1;
+    const to = {
+      ArrowLeft: at - 1,
+      ArrowDown: at - 1,
+      ArrowRight: at + 1,
+      ArrowUp: at + 1,
+      PageDown: at - 7,
+      PageUp: at + 7,
+      Home: 0,
+      End: count - 1,
+    }[event.key];
+    if (event.key === "Escape" && this.chosen !== null) this.chosen = null;
+    else if (to === undefined) return;
+    else this.chosen = Math.max(0, Math.min(count - 1, to));
+    event.preventDefault();
+  }
+
+  #inWords(day: Day): string {
+    const parts = day.parts.filter(({ value }) => value);
+    const figures = parts.map(({ group, value }) => `${this.#named(group)} ${this.#amount(value)}`);
+    return [`${this.#date(day)}: ${this.#total(day)}`, ...figures].join(", ");
+  }
+
+  #date(day: Day): string {
+    return this.store.formats.dateInWords(day.date);
+  }
+
+  #label(day: Day): string {
+    return this.store.formats.monthDay(day.date);
+  }
+
+  #total(day: Day): string {
+    if (this.measure === "requests" || !day.requests) return this.#amount(day.value);
+    return costInWords(this.store, day);
+  }
+
+  #amount(value: number): string {
+    const { formats } = this.store;
+    return this.measure === "cost" ? formats.money(value) : formats.short(value);
+  }
+
+  #named(name: string | null): string {
+    const { store } = this;
+    if (name === null) return store.t("usage.chart.none");
+    if (name === "") return store.t("usage.chart.rest");
+    if (this.grouping === "task") return taskLabel(store, name);
+    return this.grouping === "provider" ? store.providerName(name) : name;
+  }
+}
+
+function dot(group: number): TemplateResult {
+  return html`<svg class="dot" viewBox="0 0 10 10" aria-hidden="true">
+    <rect class="g${group}" width="10" height="10" rx="2" />
+  </svg>`;
 }

@@ -4,11 +4,12 @@ import { html, nothing, type TemplateResult } from "lit";
 import type { Store } from "../../store.js";
 import type { TextName } from "../../texts/index.js";
 import type { Quota } from "../../types.js";
+import { taskLabel } from "../tasks/names.js";
 
 export function quotaBars(store: Store, quotas: Quota[]): TemplateResult {
   return html`<section class="stack tight" part="quotas">
     <h2>${store.t("usage.quotas")}</h2>
-    <ul class="stack">
+    <ul class="quotas">
       ${quotas.map((quota) => html`<li class="card stack tight">${bar(store, quota)}</li>`)}
     </ul>
   </section>`;
@@ -21,7 +22,7 @@ function bar(store: Store, quota: Quota): TemplateResult {
   const what = [
     t(`usage.quota.${quota.unit}` as TextName, { period }),
     quota.provider && store.providerName(quota.provider),
-    quota.task,
+    quota.task && taskLabel(store, quota.task),
     quota.key_source && t(`source.${quota.key_source}`),
   ];
   const name = what.filter(Boolean).join(" · ");
@@ -31,7 +32,7 @@ function bar(store: Store, quota: Quota): TemplateResult {
   const reserved = quota.reserved ?? 0;
   return html`
     <div class="row">
-      <span class="grow">${name}</span>
+      <span class="grow setting-name">${name}</span>
       <span>${t("usage.quota", { used: amount(quota.used + reserved), limit: amount(quota.limit) })}</span>
     </div>
     <meter

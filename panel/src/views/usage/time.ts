@@ -1,26 +1,28 @@
 /** Usage over time: a chart with its options, and its data as a table. */
 
-import { html, nothing, type TemplateResult } from "lit";
+import { html, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import type { UsageLine } from "../../types.js";
 import { Loader } from "../loader.js";
-import type { Grouping, Measure } from "./chart.js";
-import { costInWords } from "./costs.js";
+import { rowSkeleton } from "../skeleton.js";
+import { taskLabel } from "../tasks/names.js";
 import { View } from "../view.js";
+import { costInWords } from "./costs.js";
+import type { Grouping, Measure } from "./series.js";
 
 const MEASURES: Measure[] = ["cost", "requests"];
 const GROUPINGS: Grouping[] = ["provider", "model", "task"];
 
 @customElement("supa-llm-usage-time")
 export class UsageTime extends View {
-  /** First day of the report, as YYYY-MM-DD. */
-  @property() since = "";
+  /** Length of the report up to today. */
+  @property({ type: Number }) days = 30;
   /** Null until the user chooses; then the default is cost, or requests if nothing has a cost. */
   @state() private chosen: Measure | null = null;
   @state() private grouping: Grouping = "provider";
   @state() private drawn: "waiting" | "ready" | "failed" = "waiting";
-  /** The lines with their grouping, which may differ from the one chosen since. */
-  #lines = new Loader<{ lines: UsageLine[]; grouping: Grouping }>(() => this.requestUpdate());
+  /** The lines with their grouping and period, which may differ from the ones chosen since. */
+  #lines = new Loader<{ lines: UsageLine[]; grouping: Grouping; days: number }>(() => this.requestUpdate());
   #requested = "";
 
   override render() {
@@ -28,14 +30,16 @@ export class UsageTime extends View {
     const { t } = store;
     this.#loadOnce();
     const loaded = this.#lines.value;
-    return html`<section class="stack tight">
-      <h2>${t("usage.chart.title")}</h2>
-      <div class="row">
-        ${this.#select("measure", t("usage.chart.measure"), MEASURES, (value) => (this.chosen = value as Measure))}
-        ${this.#select("grouping", t("usage.chart.by"), GROUPINGS, (value) => (this.grouping = value as Grouping))}
+    return html`<section class="card stack" aria-labelledby="chart-title" part="chart">
+      <div class="row between">
+        <h2 id="chart-title">${t("usage.chart.title")}</h2>
+        <div class="filters">
+          ${this.#select("measure", t("usage.chart.measure"), MEASURES, (value) => (this.chosen = value as Measure))}
+          ${this.#select("grouping", t("usage.chart.by"), GROUPINGS, (value) => (this.grouping = value as Grouping))}
+        </div>
       </div>
-      ${this.#lines.state(store, () => this.#load())}
-      ${loaded?.lines.length ? this.#chart(loaded.lines, loaded.grouping) : nothing}
+      ${this.#lines.state(store, () => this.#load(), rowSkeleton(4))}
+      ${loaded?.lines.length ? this.#chart(loaded.lines, loaded.grouping, loaded.days) : ""}
     </section>`;
   }
 
@@ -49,15 +53,17 @@ export class UsageTime extends View {
     values: (Measure | Grouping)[],
     take: (value: string) => void,
   ): TemplateResult {
-    return html`<label class="row small" for="usage-${name}"
-      >${label}
-      <select id="usage-${name}" @change=${(event: Event) => take((event.target as HTMLSelectElement).value)}>
-        ${values.map((value) => html`<option value=${value} ?selected=${value === this[name]}>${this.store.t(`usage.${value}`)}</option>`)}
-      </select></label
-    >`;
+    const text = (value: Measure | Grouping) =>
+      this.store.t(value === "cost" || value === "requests" ? `usage.${value}` : `usage.chart.by.${value}`);
+    return html`<select
+      aria-label=${label}
+      @change=${(event: Event) => take((event.target as HTMLSelectElement).value)}
+    >
+      ${values.map((value) => html`<option value=${value} .selected=${value === this[name]}>${text(value)}</option>`)}
+    </select>`;
   }
 
-  #chart(lines: UsageLine[], grouping: Grouping): TemplateResult {
+  #chart(lines: UsageLine[], grouping: Grouping, days: number): TemplateResult {
     const { store } = this;
     const { t, formats } = store;
     return html`
@@ -67,14 +73,14 @@ export class UsageTime extends View {
           : html`<supa-llm-usage-chart
               .store=${store}
               .lines=${lines}
-              .since=${this.since}
+              .days=${days}
               .measure=${this.measure}
               .grouping=${grouping}
             ></supa-llm-usage-chart>`
       }
-      <details class="card">
-        <summary>${t("usage.chart.table")}</summary>
-        <div class="scroll" tabindex="0" role="region" aria-label=${t("usage.chart.table")}>
+      <details>
+        <summary class="small">${t("usage.chart.table")}</summary>
+        <div class="scroll low" tabindex="0" role="region" aria-label=${t("usage.chart.table")}>
           <table>
             <thead>
               <tr>
@@ -102,12 +108,14 @@ export class UsageTime extends View {
   }
 
   #named(value: string | null, grouping: Grouping): string {
-    if (value === null) return this.store.t("usage.chart.none");
-    return grouping === "provider" ? this.store.providerName(value) : value;
+    const { store } = this;
+    if (value === null) return store.t("usage.chart.none");
+    if (grouping === "task") return taskLabel(store, value);
+    return grouping === "provider" ? store.providerName(value) : value;
   }
 
   #loadOnce(): void {
-    const requested = `${this.since} ${this.grouping}`;
+    const requested = `${this.days} ${this.grouping}`;
     if (requested === this.#requested) return;
     this.#requested = requested;
     void this.#load();
@@ -119,10 +127,12 @@ export class UsageTime extends View {
   }
 
   #load(): Promise<void> {
-    const { since, grouping } = this;
+    const { days, grouping } = this;
+    const since = this.store.formats.dateBefore(Date.now(), days - 1);
     return this.#lines.load(async () => ({
       lines: await this.store.backend.usage({ since, bucket: "day", by: [grouping] }),
       grouping,
+      days,
     }));
   }
 }

@@ -1,41 +1,23 @@
 /** The Usage tab: requests, costs and who paid. */
 
-import { css, html, nothing, type TemplateResult } from "lit";
+import { html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import type { TextName } from "../../texts/index.js";
-import type { Forecast, Hint, Alert, Quota, Receipt, UsageLine } from "../../types.js";
+import type { Forecast, Hint, Alert, Quota, UsageLine } from "../../types.js";
 import { costInWords } from "./costs.js";
+import { icon } from "../icons.js";
 import { Loader } from "../loader.js";
+import "../mark.js";
 import { quotaBars } from "./quota-bars.js";
-import { receiptList } from "./receipts.js";
+import "./requests.js";
+import { figureSkeleton } from "../skeleton.js";
+import { taskLabel } from "../tasks/names.js";
 import "./time.js";
 import { View } from "../view.js";
 
 const PERIODS = [7, 30, 90] as const;
-const PAGE = 20;
-
-export const usageStyles = css`
-  .figures {
-    display: grid;
-    gap: 1rem;
-    grid-template-columns: repeat(auto-fit, minmax(min(100%, 9rem), 1fr));
-  }
-  .figure {
-    font-size: 1.4rem;
-    font-variant-numeric: tabular-nums;
-  }
-  meter {
-    inline-size: 100%;
-    block-size: 1rem;
-  }
-  details.card {
-    padding: 0.5rem 0.75rem;
-  }
-  summary {
-    cursor: pointer;
-    min-block-size: 1.75rem;
-  }
-`;
+/** Rows that the breakdown shows at once. */
+const ROWS = 10;
 
 interface Report {
   lines: UsageLine[];
@@ -49,53 +31,50 @@ interface Report {
 @customElement("supa-llm-usage")
 export class UsageView extends View {
   @state() private days: (typeof PERIODS)[number] = 30;
+  @state() private page = 0;
   #report = new Loader<Report>(() => this.requestUpdate());
-  #receipts = new Loader<Receipt[]>(() => this.requestUpdate());
-  #complete = false;
 
   override connectedCallback(): void {
     super.connectedCallback();
     void this.#load();
-    void this.#loadReceipts();
   }
 
   override render() {
     const { store } = this;
     const { t } = store;
     const report = this.#report.value;
-    return html`<div class="stack">
-      ${report?.alerts.length ? this.#alerts(report.alerts) : nothing}
-      <div class="row">
-        <label class="field" for="usage-period">${t("usage.period")}</label>
-        <select id="usage-period" @change=${this.#choose}>
+    return html`<div class="stack sections">
+      <div class="stack">
+        ${report?.alerts.length ? this.#alerts(report.alerts) : nothing}
+        <div class="segments" role="group" aria-label=${t("usage.period")}>
           ${PERIODS.map(
             (days) =>
-              html`<option value=${days} ?selected=${days === this.days}>
+              html`<button aria-pressed=${days === this.days} @click=${() => this.#choose(days)}>
                 ${t(`usage.period.${days}`)}
-              </option>`,
+              </button>`,
           )}
-        </select>
+        </div>
+        ${this.#report.state(store, this.#load, figureSkeleton())}
+        ${report ? (report.total ? this.#figures(report.total, report) : this.#empty()) : nothing}
+        ${
+          report?.total
+            ? html`<supa-llm-usage-time .store=${store} .days=${this.days}></supa-llm-usage-time>`
+            : nothing
+        }
       </div>
-      ${this.#report.state(store, this.#load)}
-      ${report ? (report.total ? this.#figures(report.total, report) : this.#empty()) : nothing}
-      ${
-        report?.total
-          ? html`<supa-llm-usage-time .store=${store} .since=${this.#since}></supa-llm-usage-time>`
-          : nothing
-      }
-      ${report?.lines.length ? this.#table(report.lines) : nothing}
       ${report?.quotas.length ? quotaBars(store, report.quotas) : nothing}
+      ${report?.lines.length ? this.#table(report.lines) : nothing}
       ${
         report?.hints.length
-          ? html`<section class="stack tight">
-              <h2>${t("usage.hints")}</h2>
+          ? html`<section class="card stack tight tips" aria-labelledby="tips-title">
+              <h2 id="tips-title">${t("usage.hints")}</h2>
               <ul>
-                ${report.hints.map((hint) => html`<li>${hint.message}</li>`)}
+                ${report.hints.map((hint) => html`<li>${icon("coins")}<span>${hint.message}</span></li>`)}
               </ul>
             </section>`
           : nothing
       }
-      ${receiptList(store, this.#receipts, this.#complete ? null : this.#moreReceipts, this.#loadReceipts)}
+      <supa-llm-requests .store=${store}></supa-llm-requests>
     </div>`;
   }
 
@@ -105,31 +84,36 @@ export class UsageView extends View {
 
   #empty(): TemplateResult {
     const { t } = this.store;
-    return html`<div class="alert stack tight" part="empty">
+    const longer = this.days < 90 && this.store.loaded.settings.total_requests > 0;
+    return html`<div class="empty" part="empty">
+      ${icon("usage")}
       <h2>${t("usage.none.title")}</h2>
       <p>${t("usage.none.text")}</p>
+      ${longer ? html`<button @click=${() => this.#choose(90)}>${t("usage.none.longer")}</button>` : nothing}
     </div>`;
   }
 
   #figures(total: UsageLine, { forecast }: Report): TemplateResult {
     const { t, translator, formats } = this.store;
     const figure = (name: TextName, value: string) =>
-      html`<div>
+      html`<div class="card">
         <dt class="small muted">${t(name)}</dt>
         <dd class="figure">${value}</dd>
       </div>`;
     return html`
       <dl class="figures" part="totals">
-        ${figure("usage.requests", formats.number(total.requests))}
         ${figure("usage.cost", costInWords(this.store, total))}
+        ${figure("usage.requests", formats.number(total.requests))}
         ${figure("usage.tokens", `${formats.short(total.input_tokens)} / ${formats.short(total.output_tokens)}`)}
         ${figure("usage.failures", formats.number(total.failures))}
         ${figure("usage.fallbacks", formats.number(total.fallbacks))}
       </dl>
-      ${total.unpriced ? html`<p class="warn small">${translator.count("usage.unpriced_attempts", total.unpriced)}</p>` : nothing}
+      ${total.unpriced ? html`<p class="muted small">${translator.count("usage.unpriced_attempts", total.unpriced)}</p>` : nothing}
       ${
         total.unreported
-          ? html`<p class="warn small">${translator.count("usage.unreported_attempts", total.unreported)}</p>`
+          ? html`<p class="muted small">
+              ${translator.count("usage.unreported_attempts", total.unreported)}
+            </p>`
           : nothing
       }
       ${
@@ -148,55 +132,88 @@ export class UsageView extends View {
   #table(lines: UsageLine[]): TemplateResult {
     const { store } = this;
     const { t, formats } = store;
-    const heads: TextName[] = ["usage.provider", "usage.model", "usage.task", "usage.paid"];
-    const numbers: TextName[] = ["usage.requests", "usage.tokens", "usage.cost"];
-    return html`<section class="stack tight">
+    const shown = lines.slice(this.page * ROWS, (this.page + 1) * ROWS);
+    const first = this.page * ROWS + 1;
+    return html`<section class="stack tight" part="breakdown">
       <h2 id="usage-lines">${t("usage.lines")}</h2>
-      <div class="scroll" tabindex="0" role="region" aria-labelledby="usage-lines">
-        <table>
-          <thead>
-            <tr>
-              ${heads.map((name) => html`<th scope="col">${t(name)}</th>`)}
-              ${numbers.map((name) => html`<th scope="col" class="number">${t(name)}</th>`)}
-            </tr>
-          </thead>
-          <tbody>
-            ${lines.map(
-              (line) =>
-                html`<tr>
-                  <td>${line.provider ? store.providerName(line.provider) : ""}</td>
-                  <td class="code">${line.model}</td>
-                  <td>${line.task}</td>
-                  <td>${line.key_source ? t(`source.${line.key_source}`) : ""}</td>
+      <div class="card table-card">
+        <div class="scroll" tabindex="0" role="region" aria-labelledby="usage-lines">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">${t("usage.model")}</th>
+                <th scope="col">${t("usage.task")}</th>
+                <th scope="col" class="roomy">${t("usage.paid")}</th>
+                <th scope="col" class="number">${t("usage.requests")}</th>
+                <th scope="col" class="number roomy">${t("usage.tokens")}</th>
+                <th scope="col" class="number">${t("usage.cost")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              ${shown.map((line) => {
+                const name = line.provider ? store.providerName(line.provider) : "";
+                return html`<tr>
+                  <td>
+                    <span class="model-cell">
+                      <supa-llm-mark small .provider=${line.provider ?? ""} .name=${name}></supa-llm-mark>
+                      <span><span class="hidden">${name} </span><span class="code">${line.model}</span></span>
+                    </span>
+                  </td>
+                  <td>${line.task === null ? "" : taskLabel(store, line.task)}</td>
+                  <td class="roomy">${line.key_source ? t(`source.${line.key_source}`) : ""}</td>
                   <td class="number">${formats.number(line.requests)}</td>
-                  <td class="number">
+                  <td class="number roomy">
                     ${formats.short(line.input_tokens)} / ${formats.short(line.output_tokens)}
                   </td>
                   <td class="number">${costInWords(store, line)}</td>
-                </tr>`,
-            )}
-          </tbody>
-        </table>
+                </tr>`;
+              })}
+            </tbody>
+          </table>
+        </div>
+        ${
+          lines.length > ROWS
+            ? html`<div class="table-foot small">
+                <span class="muted" role="status"
+                  >${t("pages.shown", {
+                    first: formats.number(first),
+                    last: formats.number(first + shown.length - 1),
+                  })}</span
+                >
+                <span class="row">
+                  <button ?disabled=${this.page === 0} @click=${() => this.page--}>
+                    ${t("pages.previous")}
+                  </button>
+                  <button ?disabled=${(this.page + 1) * ROWS >= lines.length} @click=${() => this.page++}>
+                    ${t("pages.next")}
+                  </button>
+                </span>
+              </div>`
+            : nothing
+        }
       </div>
     </section>`;
   }
 
   #alerts(alerts: Alert[]): TemplateResult {
     const { store } = this;
-    return html`<section class="alert warn stack tight" part="alerts" aria-label=${store.t("usage.alerts")}>
+    return html`<section class="alert warn alerts" part="alerts" aria-label=${store.t("usage.alerts")}>
       <ul>
         ${alerts.map(({ kind, detail }) => {
           const provider = String(detail["provider"] ?? "");
           return html`<li>
-            ${store.translator.find(`usage.alert.${kind}`, kind, {
-              provider: store.providerName(provider),
-              hint: String(detail["hint"] ?? ""),
-              model: String(detail["model"] ?? ""),
-            })}
+            ${icon("warning")}
+            <span
+              >${store.translator.find(`usage.alert.${kind}`, kind, {
+                provider: store.providerName(provider),
+                hint: String(detail["hint"] ?? ""),
+                model: String(detail["model"] ?? ""),
+              })}</span
+            >
           </li>`;
         })}
       </ul>
-      <div><button @click=${() => this.#dismiss(alerts)}>${store.t("usage.alerts.dismiss")}</button></div>
+      <button @click=${() => this.#dismiss(alerts)}>${store.t("usage.alerts.dismiss")}</button>
     </section>`;
   }
 
@@ -209,10 +226,11 @@ export class UsageView extends View {
     void this.#load();
   }
 
-  #choose = (event: Event) => {
-    this.days = Number((event.target as HTMLSelectElement).value) as (typeof PERIODS)[number];
+  #choose(days: (typeof PERIODS)[number]): void {
+    this.days = days;
+    this.page = 0;
     void this.#load();
-  };
+  }
 
   #load = () =>
     this.#report.load(async () => {
@@ -231,21 +249,14 @@ export class UsageView extends View {
         backend.quotas(),
         backend.alerts(),
       ]);
-      return { lines, total: totals[0] ?? null, forecast, hints, quotas, alerts };
-    });
-
-  #loadReceipts = () =>
-    this.#receipts.load(async () => {
-      const page = await this.store.backend.receipts(PAGE);
-      this.#complete = page.length < PAGE;
-      return page;
-    });
-
-  #moreReceipts = () =>
-    this.#receipts.load(async () => {
-      const before = this.#receipts.value ?? [];
-      const page = await this.store.backend.receipts(PAGE, before.at(-1)?.request_id);
-      this.#complete = page.length < PAGE;
-      return [...before, ...page];
+      return {
+        lines,
+        total: totals[0] ?? null,
+        forecast,
+        hints,
+        quotas,
+        // Only the operator can set a price, and has an alert of their own.
+        alerts: alerts.filter(({ kind }) => kind !== "price_missing"),
+      };
     });
 }
