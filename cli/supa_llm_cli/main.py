@@ -12,11 +12,13 @@ import typer
 from supa_llm.errors import SupaLLMError
 from supa_llm_cli import (
     alerts,
+    ask,
     audit,
     demo,
     doctor,
     installation,
     local,
+    login,
     maintenance,
     master_key,
     models,
@@ -47,6 +49,10 @@ app.command()(doctor.doctor)
 app.command()(installation.init)
 app.command()(installation.upgrade)
 app.command()(installation.uninstall)
+app.command()(login.login)
+app.command()(login.logout)
+app.command()(login.whoami)
+app.command()(ask.ask)
 app.add_typer(local.app)
 app.add_typer(policies.app)
 app.add_typer(providers.app)

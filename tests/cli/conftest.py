@@ -23,3 +23,23 @@ def supa_llm(stack: Stack, tmp_path: Path) -> Cli:
         return run(*arguments, cwd=tmp_path, **{**project, **environment})
 
     return supa_llm
+
+
+@pytest.fixture
+def as_user(stack: Stack, tmp_path: Path) -> Cli:
+    """Runs `supa-llm` for users of the project, with an empty configuration directory and no keyring."""
+
+    def as_user(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+        return run(*arguments, cwd=tmp_path, **{**users_environment(stack, tmp_path), **options})
+
+    return as_user
+
+
+def users_environment(stack: Stack, folder: Path) -> dict[str, str]:
+    """The variables of a command for users."""
+    return {
+        "SUPABASE_URL": stack.api_url,
+        "SUPABASE_PUBLISHABLE_KEY": stack.publishable_key,
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+    }
