@@ -17,7 +17,7 @@ help:
 	@echo 'make test             install, run every test'
 	@echo 'make check            lint, the site, the panel and its component tests, the migration'
 	@echo 'make format           fix formatting and what ruff and sqlfluff can fix'
-	@echo 'make docs             write docs/providers.md from tests/providers/corpus'
+	@echo 'make docs             write docs/providers.md and docs/cli.md from their sources'
 	@echo 'make site             build the guides as a searchable site in site/'
 	@echo 'make migration        write the first migration, or compare later ones with supabase/schemas'
 	@echo 'make policies          weaken the policies one at a time, and list what catches it in docs/policies.md'
@@ -65,6 +65,7 @@ check: lint site
 	$(BIN)/python hatch_build.py test
 	$(BIN)/python -m tools.migration --check
 	$(BIN)/python -m tools.providers --check
+	$(BIN)/python -m tools.cli --check
 
 format: $(INSTALLED)
 	$(BIN)/ruff format
@@ -74,6 +75,7 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python -m tools.providers
+	$(BIN)/python -m tools.cli
 
 # Strict: a broken link fails.
 site: $(INSTALLED)

@@ -17,9 +17,9 @@ from tests.support import Stack, User, unique
 
 #: Commands that change nothing.
 READ = {
-    "alerts list", "audit", "doctor", "local logs", "local status", "models", "panel", "prices list",
+    "alerts list", "ask", "audit", "doctor", "local logs", "local status", "models", "panel", "prices list",
     "providers check", "providers list", "quotas list", "runtimes list", "settings list", "test policies",
-    "usage", "usage check", "usage refusals", "users explain", "users list", "users show",
+    "usage", "usage check", "usage refusals", "users explain", "users list", "users show", "whoami",
 }  # fmt: skip
 NO_JSON = {
     "demo": "it tells a story",
@@ -31,6 +31,8 @@ NO_JSON = {
     "local reset": "local status prints the stack's values",
     "local status": "--output json",
     "local logs": "it prints lines of text",
+    "login": "whoami prints the session",
+    "logout": "whoami prints the session",
     "panel": "it serves a page until it is stopped",
     "settings export": "its output is JSON",
     "usage export": "it writes a file, also as JSON lines",
@@ -41,6 +43,8 @@ NO_DRY_RUN = {
     "local up": "it starts processes of this machine",
     "local down": "it stops processes of this machine",
     "local reset": "it changes only the stack in the named directory",
+    "login": "it changes only the session on this machine",
+    "logout": "it ends only the session on this machine",
     "settings export": "it writes only the named file",
     "usage export": "it writes only the named file",
     "users export": "it writes only the named file",

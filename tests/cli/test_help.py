@@ -20,14 +20,15 @@ from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from tests.cli.command import run
 
 NOUNS = (
-    "alerts", "audit", "demo", "doctor", "init", "local", "maintenance", "master-key", "models", "panel",
-    "prices", "providers", "quotas", "runtimes", "settings", "test", "uninstall", "upgrade", "usage", "users",
+    "alerts", "ask", "audit", "demo", "doctor", "init", "local", "login", "logout", "maintenance",
+    "master-key", "models", "panel", "prices", "providers", "quotas", "runtimes", "settings", "test",
+    "uninstall", "upgrade", "usage", "users", "whoami",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
     "Add", "Add,", "Check", "Copy", "Dismiss", "End", "Export", "Find", "Give", "Let", "Limit", "List",
     "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Replace", "Report", "Report,",
-    "Revoke", "Roll", "Run", "Serve", "Set", "Show", "Start", "Stop", "Sync", "Sync,", "Test",
+    "Revoke", "Roll", "Run", "Send", "Serve", "Set", "Show", "Sign", "Start", "Stop", "Sync", "Sync,", "Test",
 }  # fmt: skip
 CHOICES = {
     ("local up", "default_privileges"): DefaultPrivileges,
@@ -60,6 +61,17 @@ def test_help_lists_every_noun(tmp_path: Path) -> None:
     for noun in NOUNS:
         assert f" {noun} " in done.stdout
     assert {name for name in COMMANDS if name and " " not in name} == set(NOUNS)
+
+
+def test_help_groups_the_commands_with_one_line_each(tmp_path: Path) -> None:
+    shown = run("--help", cwd=tmp_path, COLUMNS="80").stdout
+    for name in NOUNS:
+        command = COMMANDS[name]
+        assert isinstance(command.rich_help_panel, str), name
+        assert f"─ {command.rich_help_panel} ─" in shown
+        assert f" {command.short_help} " in shown, name
+    assert "─ Commands ─" not in shown
+    assert "130 interrupted" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize("noun", NOUNS)
