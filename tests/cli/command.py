@@ -77,6 +77,7 @@ def _main(
         opened = os.open(path, mode)
         os.dup2(opened, descriptor)
         os.close(opened)
+    sys.stdin = os.fdopen(0)  # multiprocessing replaces it
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
