@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +84,7 @@ def _show_next_steps(is_pushed: bool) -> None:
         typer.echo(
             "Next, push the migration, and run this again with SUPABASE_URL and SUPABASE_SECRET_KEY set:"
         )
-        typer.echo("  npx supabase db push")
+        typer.echo("  npx supabase db push --remote")
         typer.echo("  supa-llm init")
         return
     typer.echo("supa-llm is installed. Next, sync the prices of models, and look for problems:")
@@ -178,7 +177,7 @@ def upgrade(
 
 def _show_versions(url: str | None, directory: Path, *, is_new: bool) -> None:
     *earlier, newest = migrations.packaged()
-    push = "Push the migrations: npx supabase db push"
+    push = "Push the migrations: npx supabase db push --remote"
     try:
         with administrator(url, directory) as admin:
             installed = admin.get_version().version
@@ -235,9 +234,9 @@ def uninstall(
         raise ConfigurationError(
             f"The migration is there already: {earlier[-1]}.",
             code="already_uninstalled",
-            hint="Push it: supabase db push",
+            hint="Push it: npx supabase db push --remote",
         )
-    file = migrations.FOLDER / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{_NAME}.sql"
+    file = migrations.FOLDER / f"{migrations.next_version(migrations.FOLDER)}_{_NAME}.sql"
     if dry_run:
         typer.echo(f"Would write {file}.")
         return
@@ -250,4 +249,4 @@ def uninstall(
             usage.write_events(admin.list_usage_events(), export)
     file.write_text((_KEEP_USAGE if keep_usage else "") + statements)
     typer.echo(f"Wrote {file}.")
-    typer.echo("Stop the servers that use supa-llm, then remove it: supabase db push")
+    typer.echo("Stop the servers that use supa-llm, then remove it: npx supabase db push --remote")

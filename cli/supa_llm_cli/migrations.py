@@ -15,7 +15,7 @@ from supa_llm_cli.amounts import counted
 #: A project's migrations, in the folder of the project.
 FOLDER = Path("supabase/migrations")
 
-# The number at the start of a name may differ between projects: see _name().
+# The timestamp at the start of a name may differ between projects: see next_version().
 _NAME = re.compile(r"\d+_supa_llm_(\w+)\.sql")
 
 
@@ -92,18 +92,24 @@ def copy(folder: Path, *, dry_run: bool = False) -> list[Path]:
     return new
 
 
+def next_version(folder: Path) -> str:
+    """The timestamp for a new migration: later than all others, or `db push` would need --include-all."""
+    return max(f"{datetime.now(UTC):%Y%m%d%H%M%S}", str(int(_newest(folder) or "0") + 1))
+
+
 def _by_release(files: Iterable[Path]) -> dict[str, Path]:
     found = ((_NAME.fullmatch(file.name), file) for file in sorted(files))
     return {match[1].replace("_", "."): file for match, file in found if match}
 
 
 def _name(source: Path, folder: Path) -> str:
-    """The name of a new migration: later than all others, or `db push` would need --include-all."""
-    newest = max((_version(file) for file in folder.glob("*.sql")), default="")
-    if _version(source) > newest:
+    if _version(source) > _newest(folder):
         return source.name
-    version = max(f"{datetime.now(UTC):%Y%m%d%H%M%S}", str(int(newest) + 1))
-    return f"{version}_{source.name.partition('_')[2]}"
+    return f"{next_version(folder)}_{source.name.partition('_')[2]}"
+
+
+def _newest(folder: Path) -> str:
+    return max((_version(file) for file in folder.glob("*.sql")), default="")
 
 
 def _version(file: Path) -> str:

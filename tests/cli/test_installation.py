@@ -41,7 +41,7 @@ def test_a_project_is_prepared_in_two_runs(project: Path, stack: Stack) -> None:
         "Will copy supa-llm's migration to supabase/migrations, and its tests to supabase/tests.\n"
         in first.stdout
     )
-    assert first.stdout.endswith("  npx supabase db push\n  supa-llm init\n")
+    assert first.stdout.endswith("  npx supabase db push --remote\n  supa-llm init\n")
     copied = files(project)
     assert copied.items() > before.items()
     assert all(name.startswith("supabase/") for name in copied.keys() - before.keys())

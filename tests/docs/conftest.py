@@ -34,7 +34,7 @@ esac
 _SUPABASE = """\
 #!/bin/bash
 case "$(basename "$0") $1" in "npx supabase") shift ;; npx*) exit 127 ;; esac
-if [ "$1 $2" = "db push" ]; then set -- "$@" --yes "--db-url=$DB_URL?sslmode=disable"; fi
+if [ "$1 $2" = "db push" ]; then set -- "${{@/#--remote/--remote=$DB_URL?sslmode=disable}}" --yes; fi
 exec {program} "$@"
 """
 

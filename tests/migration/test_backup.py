@@ -40,10 +40,10 @@ where c.relkind in ('r', 'p') and not c.relispartition and c.relname <> 'install
 """
 
 
-def commands(heading: str) -> str:
-    """The commands of the page after this mark."""
-    match = re.search(rf"<!-- test: {heading} -->\n( *)```sh\n(.*?)```", GUIDE, re.DOTALL)
-    assert match, heading
+def commands(name: str) -> str:
+    """The commands of the page with this title."""
+    match = re.search(rf'^( *)```sh title="{name}.sh"\n(.*?)```', GUIDE, re.DOTALL | re.MULTILINE)
+    assert match, name
     return re.sub(rf"^{match[1]}", "", match[2], flags=re.MULTILINE)
 
 
@@ -55,9 +55,9 @@ class Shell:
     source: Stack
     target: Stack
 
-    def run(self, *headings: str) -> subprocess.CompletedProcess[str]:
-        """Run the commands of these marks. They must succeed."""
-        done = self.attempt("\n".join(map(commands, headings)))
+    def run(self, *names: str) -> subprocess.CompletedProcess[str]:
+        """Run the commands with these titles. They must succeed."""
+        done = self.attempt("\n".join(map(commands, names)))
         assert done.returncode == 0, done.stderr
         return done
 
@@ -139,7 +139,7 @@ def backup(
                 " from public.llm_usage_events as e where e.user_id = %s limit 1",
                 [owner.id],
             )
-            shell.run("back up", "export the master key", "back up the users")
+            shell.run("back-up", "export-master-key", "back-up-users")
             contents = dict(connection.execute(CONTENTS).fetchall())
             seen = used(owner)
         finally:
@@ -183,7 +183,7 @@ def used(user: User) -> Any:
 @pytest.fixture(scope="module")
 def restored(backup: Backup, owner: User) -> User:
     """The user in the target, after the restore and before the import of the master key."""
-    backup.shell.run("restore the users", "restore")
+    backup.shell.run("restore-users", "restore")
     return signed_in(backup.shell.target, owner)
 
 
@@ -197,7 +197,7 @@ def test_a_backup_contains_no_master_key(backup: Backup, stack: Stack) -> None:
 
 
 def test_the_page_names_all_tables(stack: Stack) -> None:
-    named = re.search(r"public\.\((\w+)\|llm_\((.*?)\)\)", commands("back up"))
+    named = re.search(r"public\.\((\w+)\|llm_\((.*?)\)\)", commands("back-up"))
     assert named
     with stack.connect() as connection:
         tables = connection.execute(
@@ -232,7 +232,7 @@ def test_a_wrong_master_key_is_not_imported(restored: User, backup: Backup) -> N
     right = keys.read_text()
     keys.write_text("another\n")
     try:
-        done = backup.shell.attempt(commands("import the master key"))
+        done = backup.shell.attempt(commands("import-master-key"))
     finally:
         keys.write_text(right)
     assert done.returncode != 0
@@ -242,7 +242,7 @@ def test_a_wrong_master_key_is_not_imported(restored: User, backup: Backup) -> N
 def test_the_restored_project_works_as_the_first_one(
     restored: User, owner: User, backup: Backup, runtime: str
 ) -> None:
-    done = backup.shell.run("import the master key")
+    done = backup.shell.run("import-master-key")
     assert '{"imported": 1, "readable_keys": 0}' in done.stdout
     target = restored.stack
     assert problems(target) == problems(owner.stack)
@@ -288,7 +288,7 @@ def test_a_master_key_that_vault_cannot_decrypt_is_replaced_and_found_again(
     assert statuses(restored) == {"groq": "unreadable", "openai": "unreadable"}
     call(restored, "set_llm_key", provider="groq", key=key_for("groq", 74))
 
-    backup.shell.run("import the master key")
+    backup.shell.run("import-master-key")
     assert statuses(restored) == {"groq": "untested", "openai": "untested"}
     for provider, number in (("openai", 71), ("groq", 74)):
         assert call(restored, "reveal_llm_key", p_provider=provider)["key"] == key_for(provider, number)
