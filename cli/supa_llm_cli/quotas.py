@@ -104,7 +104,11 @@ def set_(
     with administrator(url, directory) as admin:
         scope["user_id"] = optional_user_id(admin, user)
         if dry_run:
-            _preview(admin, {"limit": limit, "unit": unit, "period": period, **scope, **rules}, as_json)
+            _preview(
+                admin,
+                {"limit": Decimal(str(limit)).normalize(), "unit": unit, "period": period, **scope, **rules},
+                as_json,
+            )
             return
         quota = admin.set_quota(Decimal(str(limit)), unit, period, **scope, **rules)
         emails = names(admin, [quota.user_id])
@@ -191,6 +195,7 @@ def _preview(admin: Admin, quota: Mapping[str, Any], as_json: bool) -> None:
     same = ("unit", "period", "user_id", "group", "shared", "key_source", "provider", "task")
     # The database checks every field that does not name a user, and changes nothing.
     checked = {name: value for name, value in quota.items() if name != "user_id" and value is not None}
+    checked["limit"] = float(quota["limit"])
     admin.set_configuration({"format": 1, "quotas": [checked]})
     old = next(
         (
@@ -203,7 +208,8 @@ def _preview(admin: Admin, quota: Mapping[str, Any], as_json: bool) -> None:
     instead = f", instead of {_limit(old)}" if old else ""
     fields = {**quota, "replaces": asdict(old) if old else None}
     period = "in total" if quota["period"] == "lifetime" else f"per {quota['period']}"
-    would = f"Would set a quota of {quota['limit']:g} {quota['unit']} {period}{instead}."
+    amount = f"${quota['limit']:f}" if quota["unit"] == "cost" else f"{quota['limit']:f} {quota['unit']}"
+    would = f"Would set a quota of {amount} {period}{instead}."
     report(fields, would=would, done="", dry_run=True, as_json=as_json)
 
 

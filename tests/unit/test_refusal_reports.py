@@ -74,6 +74,22 @@ def test_a_later_refusal_is_reported_when_its_time_has_come(monkeypatch: pytest.
         wait_until(lambda: len(database.reports) == 4)
 
 
+def test_closing_reports_what_was_counted_during_the_first_report() -> None:
+    database = Database()
+    database.open.clear()
+    with reports(database) as refusals:
+        refusals.add("no_usable_key", token())
+        wait_until(lambda: database.tries == 1)
+        refusals.add("no_usable_key", token())
+        refusals.add("unknown_model", token())
+        threading.Timer(0.1, database.open.set).start()
+        refusals.close(5)
+    assert [report for report, _ in database.reports] == [
+        {"no_usable_key": 1},
+        {"no_usable_key": 1, "unknown_model": 1},
+    ]
+
+
 def test_other_errors_are_not_reported() -> None:
     database = Database()
     with reports(database) as refusals:

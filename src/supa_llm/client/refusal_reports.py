@@ -102,9 +102,9 @@ class RefusalReports:
                 log.debug("Refused requests could not be reported: %s", type(failure).__name__)
             with self._changed:
                 waiting.failures = waiting.failures + 1 if isinstance(error, DatabaseUnavailableError) else 0
-                if 0 < waiting.failures < _TRIES:
+                if 0 < waiting.failures < _TRIES and not self._closing:
                     waiting.counts += counts
-                if self._closing:
+                if self._closing and not waiting.counts:
                     self._waiting.pop(waiting.token.digest, None)
                     self._changed.notify_all()
 
