@@ -44,6 +44,7 @@ export async function createAuth({ databaseUrl, jwtSecret, auth, authFunctions }
   await connection.driver.unsafe("select id from auth.users limit 0");
   return {
     listener: getRequestListener((request) => app.fetch(request)),
+    sql: connection.driver,
     close: () => connection.close(),
   };
 }

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 
+import { createAdmin } from "./admin.mjs";
 import { createAuth } from "./auth.mjs";
 import { createGate } from "./gate.mjs";
 import { createRest } from "./rest.mjs";
@@ -18,6 +19,7 @@ process.on("uncaughtException", (error) => {
 
 const settings = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const auth = await createAuth(settings);
+const admin = createAdmin({ sql: auth.sql, auth: settings.auth });
 const rest = createRest(settings);
 const gate = createGate(settings);
 
@@ -25,6 +27,7 @@ const server = createServer((request, response) => {
   const [path] = request.url.split("?", 1);
   if (path.startsWith("/rest/v1/") || path === "/rest/v1") gate.rest(request, response, rest);
   else if (path === "/auth/v1/.well-known/jwks.json") gate.jwks(request, response);
+  else if (path.startsWith("/auth/v1/admin/")) gate.admin(request, response, admin);
   else if (path.startsWith("/auth/v1/")) gate.auth(request, response, auth.listener);
   else gate.notFound(request, response);
 });

@@ -91,6 +91,20 @@ export function createGate({ keys, jwtSecret, jwks }) {
       listener(request, response);
     },
 
+    admin(request, response, handle) {
+      if (request.method === "OPTIONS") return preflight(request, response);
+      const caller = admit(request, response);
+      if (!caller) return;
+      // The token decides, as in Supabase Auth. An administrator's is the key itself.
+      const bearer = bearerOf(request);
+      const { role } = bearer === undefined ? caller : (known.get(bearer) ?? {});
+      allowOrigin(response);
+      if (role !== "service_role") {
+        return send(response, 403, { code: 403, error_code: "not_admin", msg: "User not allowed" });
+      }
+      handle(request, response);
+    },
+
     jwks(request, response) {
       if (request.method === "OPTIONS") return preflight(request, response);
       allowOrigin(response);
