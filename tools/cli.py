@@ -27,7 +27,7 @@ _HEAD = """\
 
 # Command line
 
-`supa-llm COMMAND --help` shows the same as this page. `supa-llm --install-completion` sets up
+`supa-llm COMMAND --help` shows the same as this page. The option `--install-completion` sets up
 completion of commands and options with Tab, for bash, zsh, fish and PowerShell.
 
 ## Select a project
@@ -55,10 +55,12 @@ Results go to standard output, errors and progress to standard error. With `--js
 one JSON value: amounts are numbers, times are in ISO 8601. An expected error is one line with a code,
 which [errors.md](errors.md) lists:
 
+<!-- exits with 1: there is no such user -->
+
 ```console
-$ supa-llm providers list
-Error: No project selected. Set SUPABASE_URL and SUPABASE_SECRET_KEY, or start a local stack: supa-llm
-local up [project_unknown]
+$ supa-llm users show nobody@example.com
+Error: No user has the email address nobody@example.com. Search for a part of it: supa-llm users list \
+TEXT [unknown_user]
 ```
 
 `supa-llm --verbose COMMAND` logs each HTTP request and shows where an error was raised. Neither
@@ -77,6 +79,8 @@ contains a key, a token or a prompt.
 
 `supa-llm login` signs in a user of your app, and `supa-llm ask` sends a prompt with this user's keys,
 route and quotas:
+
+<!-- not run: asks for a password; tests/cli/test_ask.py runs both commands -->
 
 ```console
 $ supa-llm login --email ann@example.com
@@ -146,7 +150,7 @@ def _section(command: _Command, common: set[tuple[str, str]]) -> str:
     parts = [f"### {command.path}", *_paragraphs(command.itself.help)]
     if not getattr(command.itself, "commands", None) or command.options:
         pieces = command.itself.collect_usage_pieces(command.context)
-        parts.append(f"    {' '.join([command.path, *pieces])}")
+        parts.append(f"```text\n{' '.join([command.path, *pieces])}\n```")
     own = [option for option in command.options if option not in common]
     shared = [f"`{_long(name)}`" for name, _ in command.options if (name, _) in common]
     if own:
