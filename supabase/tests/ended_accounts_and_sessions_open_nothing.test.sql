@@ -1,7 +1,7 @@
 -- A token outlives a suspension, a ban, a sign-out and the deletion of its account. After each of them, it opens
 -- neither keys nor the operator's budget.
 begin;
-select plan(75);
+select plan(77);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -100,6 +100,8 @@ insert into calls values
 ('select public.release_llm_request(gen_random_uuid())'),
 ($$select public.record_llm_usage(llm_id(), 1, 'policies', 'small', 'user', 'succeeded')$$),
 ($$select public.record_llm_usage_batch('[]')$$),
+($$select public.record_llm_refusals('{"no_usable_key": 1}')$$),
+('select public.list_llm_refusals()'),
 ('select public.get_llm_usage()'),
 ('select public.list_llm_requests()'),
 ('select public.list_llm_usage_events()'),

@@ -1,6 +1,7 @@
--- Reports, requests, events, forecasts, hints and the audit log are about the caller, whatever the arguments say.
+-- Reports, requests, refusals, events, forecasts, hints and the audit log are about the caller, whatever the arguments
+-- say.
 begin;
-select plan(24);
+select plan(28);
 
 -- The operator's settings do not matter here.
 update llm_private.operator_settings
@@ -59,6 +60,8 @@ select is((public.get_llm_forecast() ->> 'cost_so_far')::numeric, 400::numeric, 
 select is(public.get_llm_usage() #>> '{0,requests}', '20', 'a report');
 select is((select count(*) from public.list_llm_requests()), 20::bigint, 'his requests');
 select is((select count(*) from public.list_llm_usage_events()), 40::bigint, 'and their events');
+select public.record_llm_refusals('{"no_usable_key": 7}') is null as counted;
+select is((select r.refusals from public.list_llm_refusals() as r), 7::bigint, 'and his refused requests');
 
 set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated"}';
 select public.get_llm_settings() is not null as made;
@@ -82,6 +85,11 @@ select is_empty(
 select is_empty(
   format('select * from public.list_llm_usage_events(p_after => %L)', current_setting('policies.cursor')),
   'or begins where his begin'
+);
+select is_empty('select * from public.list_llm_refusals()', 'she has no refused requests');
+select is_empty(
+  $$select * from public.list_llm_refusals(p_user_id => 'be200000-0000-4000-8000-000000000002')$$,
+  'also if she asks for Ben''s'
 );
 select is((public.get_llm_forecast() ->> 'cost_so_far')::numeric, 0::numeric, 'she has spent nothing');
 select is(public.list_llm_hints(), '[]', 'she has no hints');
@@ -129,6 +137,10 @@ set local "request.jwt.claims" = '{"role": "service_role"}';
 select is(
   public.get_llm_usage(p_user_id => 'be200000-0000-4000-8000-000000000002') #>> '{0,requests}', '20',
   'an administrator sees Ben''s usage'
+);
+select is(
+  (select r.refusals from public.list_llm_refusals(p_user_id => 'be200000-0000-4000-8000-000000000002') as r),
+  7::bigint, 'and his refused requests'
 );
 
 select * from finish();
