@@ -165,10 +165,14 @@ def test_a_request_is_refused_at_the_price_of_its_service_tier(llm: SupaLLM, use
 def test_an_unpriced_model_is_refused_by_an_enforced_quota_of_cost(llm: SupaLLM) -> None:
     llm.set_quota(1, "cost", "month")
     llm.set_key("mistral", key_for("mistral"))
-    llm.set_settings(enable_fallbacks=False)
+    # Although fallbacks are on, and Groq's model has a price.
     with pytest.raises(NoCandidateError) as info:
         llm.chat("Hello", model="mistral/never-heard-of")
     assert info.value.code == "model_unpriced"
+    assert "mistral/never-heard-of" in str(info.value)
+    assert {line.reason for line in info.value.skipped if line.provider == "groq"} == {
+        "requested_model_unpriced"
+    }
     llm.set_quota(1, "cost", "month", unpriced="allow")
     assert llm.chat("Hello", model="mistral/never-heard-of", max_tokens=10).text
 
