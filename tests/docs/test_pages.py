@@ -21,6 +21,7 @@ import pytest
 from supa_llm import Admin, SupaLLM
 from supa_llm.local.ports import pick_free
 from tests.docs.blocks import PAGES, Block, Command, blocks, commands
+from tests.docs.browser import use_app
 from tests.docs.conftest import Terminal
 from tests.docs.shell import Shell
 from tests.support import ROOT, Stack, User, key_for, unique
@@ -56,7 +57,7 @@ class Reader:
     def run(self, block: Block) -> None:
         source = self._here(block.source)
         if block.title is not None:
-            file = self._folder / block.title
+            file = Path(self._shell.run("pwd")[1].strip()) / block.title
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(source)
         elif block.language == "python":
@@ -90,7 +91,10 @@ class Reader:
             line = self._here(command.line)
             line = re.sub(r"\b\d{3,}\b", lambda number: self._ids.get(number[0], number[0]), line)
             if block.kind == "stays running":
-                self._shell.start(line, self._here(block.note))
+                url = self._here(block.note)
+                self._shell.start(line, url)
+                if block.page.name == "tutorial.md":
+                    use_app(url.removesuffix("/project"))
                 continue
             expected = int(block.kind.split()[-1]) if block.kind and command == everything[-1] else 0
             status, output = self._shell.run(line)

@@ -22,14 +22,30 @@ from supa_llm.panel.endpoint import panel_endpoint
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def page_directory() -> Path:
-    """The directory of the built page, in the package or in a checkout.
+def panel_files() -> Path:
+    """The directory with ``supa-llm-settings.js`` and the files that it loads, for apps without npm.
+
+        app.mount("/supa-llm", StaticFiles(directory=panel_files()))
 
     Raises:
         ConfigurationError: ``panel_not_built``.
     """
-    for folder in (_PACKAGE / "page", _PACKAGE.parents[2] / "panel" / "dist-page"):
-        if (folder / "index.html").is_file():
+    return _built("lib", "dist", "supa-llm-settings.js")
+
+
+def page_directory() -> Path:
+    """The directory of the built page.
+
+    Raises:
+        ConfigurationError: ``panel_not_built``.
+    """
+    return _built("page", "dist-page", "index.html")
+
+
+def _built(packaged: str, in_checkout: str, file: str) -> Path:
+    """The directory that contains the file, in the package or in a checkout."""
+    for folder in (_PACKAGE / packaged, _PACKAGE.parents[2] / "panel" / in_checkout):
+        if (folder / file).is_file():
             return folder
     raise ConfigurationError(
         "The settings panel is not built.",
