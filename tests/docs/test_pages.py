@@ -11,6 +11,7 @@ import ast
 import asyncio
 import inspect
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from tests.docs.blocks import PAGES, Block, Command, blocks, commands
 from tests.docs.browser import use_app
 from tests.docs.conftest import Terminal
 from tests.docs.shell import Shell
-from tests.support import ROOT, Stack, User, key_for, unique
+from tests.support import PASSWORD, ROOT, Stack, User, key_for, unique
 
 SHELL = ("sh", "console")
 #: Pages that start a project of their own.
@@ -170,9 +171,16 @@ def test_its_code_runs(
         "SUPABASE_DB_URL": stack.db_url,
         "DB_URL": stack.db_url,
         "SUPA_LLM_RUNTIME_SECRET": runtime,
+        "ACCESS_TOKEN": user.access_token,
     }
     if str(page.relative_to(ROOT)) in _OWN_STACK:
         project = {}
+    elif page.parent.name == "howto":  # for a project with supa-llm, and a user with a key
+        shutil.copytree(ROOT / "supabase" / "migrations", tmp_path / "supabase" / "migrations")
+        user.rpc("set_llm_key", provider="openai", key=key_for("openai"))
+        monkeypatch.setattr("builtins.input", lambda _: user.email)
+        monkeypatch.setattr("getpass.getpass", lambda: PASSWORD)
+        monkeypatch.syspath_prepend(tmp_path)
     else:
         (tmp_path / "supabase" / "migrations").mkdir(parents=True)
     for name, value in project.items():
