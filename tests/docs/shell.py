@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import termios
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,6 +27,11 @@ class Shell:
         self._scratch = scratch
         self._count = 0
         self._open = ExitStack()
+        # Commands ask only at a terminal. Nobody reads what it shows, so it does not echo.
+        self._keyboard, self._terminal = os.openpty()
+        modes = termios.tcgetattr(self._terminal)
+        modes[3] &= ~termios.ECHO
+        termios.tcsetattr(self._terminal, termios.TCSANOW, modes)
         self._process = subprocess.Popen(
             ["bash", "--norc", "--noprofile"],
             cwd=folder,
@@ -43,8 +49,11 @@ class Shell:
         script.write_text(command + "\n")
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        termios.tcflush(self._terminal, termios.TCIFLUSH)
+        os.write(self._keyboard, b"y\ny\n")
         # `source` keeps what the command exports, and where it goes to.
-        self._process.stdin.write(f"source {script} > {output} 2>&1 < <(yes 2>/dev/null); echo $?\n")
+        terminal = os.ttyname(self._terminal)
+        self._process.stdin.write(f"source {script} > {output} 2>&1 < {terminal}; echo $?\n")
         self._process.stdin.flush()
         responded, _, _ = select.select([self._process.stdout], [], [], _SECONDS)
         assert responded, f"Not finished within {_SECONDS} s: {command}\n{output.read_text()}"
@@ -85,6 +94,8 @@ class Shell:
     def close(self) -> None:
         self._open.close()
         _end(self._process)
+        os.close(self._keyboard)
+        os.close(self._terminal)
 
 
 def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
