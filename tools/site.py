@@ -1,7 +1,7 @@
 """A hook of MkDocs for `make site`: adds the pages outside docs/, and makes links to them work.
 
 On GitHub, the guides link to files anywhere in the repository. On the site, such a link leads to the page or
-file that this hook adds. A link to any other file is broken, which the strict build reports.
+file that this hook adds. A link to a file that does not exist is broken, which the strict build reports.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages of `_PAGES` and the schema files."""
+    """Add the pages of `_PAGES`, the schema files, and other files that pages link to."""
     start_page = files.get_file_from_path("README.md")
     assert start_page is not None
     files.remove(start_page)  # It would be the site's first page, which is the repository's README.
@@ -40,19 +40,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if (_ROOT / source).is_file():
             files.append(File.generated(config, page, content=(_ROOT / source).read_text()))
     schemas = sorted((_ROOT / _SCHEMAS).glob("*.sql"))
-    for schema in schemas:
-        files.append(File.generated(config, f"{_SCHEMAS}/{schema.name}", abs_src_path=str(schema)))
     files.append(File.generated(config, _PAGES[_SCHEMAS], content=_list_schemas(schemas)))
+    linked = {target for page in files.documentation_pages() for target in _linked(page)}
+    for target in linked | {f"{_SCHEMAS}/{schema.name}" for schema in schemas}:
+        files.append(File.generated(config, target, abs_src_path=str(_ROOT / target)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Point links to where the site has their targets."""
     here = page.file.src_uri
-    source = _SOURCES.get(here, f"docs/{here}")
 
     def moved(link: re.Match[str]) -> str:
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(source), link[2]))
+        target = _target(here, link[2])
         on_site = _PAGES.get(target, target.removeprefix("docs/"))
         return link[1] + posixpath.relpath(on_site, posixpath.dirname(here) or ".") + link[3]
 
@@ -62,6 +62,23 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     parts = _CODE.split(markdown)
     parts[::2] = [_LINK.sub(moved, part) for part in parts[::2]]
     return "".join(parts)
+
+
+def _target(here: str, link: str) -> str:
+    """The file of the repository to which a page's link leads."""
+    source = _SOURCES.get(here, f"docs/{here}")
+    return posixpath.normpath(posixpath.join(posixpath.dirname(source), link))
+
+
+def _linked(page: File) -> set[str]:
+    """Files outside docs/, and without a page, that a page links to."""
+    text = "".join(_CODE.split(page.content_string)[::2])
+    targets = {_target(page.src_uri, link) for _, link, _ in _LINK.findall(text)}
+    return {
+        target
+        for target in targets - _PAGES.keys()
+        if not target.startswith("docs/") and (_ROOT / target).is_file()
+    }
 
 
 def _list_schemas(schemas: list[Path]) -> str:

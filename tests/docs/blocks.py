@@ -3,7 +3,6 @@
 An HTML comment right before a block, which readers do not see, says what is special about it:
 
     <!-- not run: REASON -->        the block is not executed
-    <!-- test: NAME -->             a test in tests/ runs it, which finds it by this name
     <!-- exits with 1: REASON -->   its last command fails
     <!-- stays running: URL -->     a server, in a terminal of its own; URL responds when it is ready
 """
@@ -30,7 +29,7 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
-_NOTE = re.compile(r"<!-- (not run|test|exits with \d+|stays running): ([^\n]+?) -->")
+_NOTE = re.compile(r"<!-- (not run|exits with \d+|stays running): ([^\n]+?) -->")
 _TITLE = re.compile(r'title="([^"]+)"')
 
 
@@ -52,7 +51,7 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.kind not in ("not run", "test")
+        return self.kind != "not run"
 
 
 @dataclass(frozen=True)

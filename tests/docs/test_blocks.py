@@ -91,16 +91,10 @@ def test_blocks_that_do_not_run_are_listed() -> None:
     notes = {
         name_of(page): reasons
         for page in PAGES
-        if (reasons := [block.note for block in blocks(page) if block.kind == "not run"])
+        if (reasons := [block.note for block in blocks(page) if not block.runs])
     }
     assert notes == NOT_RUN
     assert sum(map(len, notes.values())) <= 30
-
-
-@pytest.mark.parametrize("block", [pytest.param(it, id=it.place) for it in all_blocks() if it.kind == "test"])
-def test_another_test_runs_it(block: Block) -> None:
-    tests = (file for file in (ROOT / "tests").rglob("test_*.py") if file != Path(__file__))
-    assert any(f'"{block.note}"' in file.read_text() for file in tests)
 
 
 def test_blocks_have_a_language() -> None:
