@@ -147,7 +147,7 @@ def written_commands() -> Iterator[Any]:
 @pytest.mark.parametrize("command", list(written_commands()))
 def test_its_commands_exist(command: str) -> None:
     words = shlex.split(command.rstrip(')"'), comments=True)[1:]
-    # In text, a name in capitals or an ellipsis stands for the reader's. Parsing runs the options of completion.
+    # In text, names in capitals and ellipses stand for the reader's. Parsing runs the options of completion.
     if {"COMMAND", "…", "--install-completion", "--show-completion"} & set(words):
         return
     parse(_SUPA_LLM, words)
