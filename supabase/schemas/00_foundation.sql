@@ -236,9 +236,17 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_sub constant text := auth.jwt() ->> 'sub';
 begin
-  if auth.jwt() ->> 'sub' is null then
+  if v_sub is null then
     perform llm_private.fail(401, 'not_signed_in', 'You are not signed in.', 'Sign in and try again.');
+  elsif not pg_input_is_valid(v_sub, 'uuid') then
+    -- Signing in again would not help, so this is another code.
+    perform llm_private.fail(
+      403, 'third_party_account', 'This access token is not of an account of Supabase Auth.',
+      'supa-llm does not support third-party auth: its users must be accounts of this project''s Supabase Auth.'
+    );
   end if;
   perform llm_private.fail(
     401, 'not_signed_in', 'The account of this access token does not exist or was deleted.',
@@ -247,7 +255,8 @@ begin
 end
 $$;
 
-comment on function llm_private.refuse_user is 'Raise not_signed_in for a caller for whom user_id() is null.';
+comment on function llm_private.refuse_user is
+'Raise not_signed_in or third_party_account for a caller for whom user_id() is null.';
 
 create function llm_private.require_user()
 returns uuid

@@ -137,6 +137,9 @@ begin
   v_dropped := llm_private.drop_old_events();
   v_dropped_audit := llm_private.drop_old_audit();
   delete from llm_private.refused_events where day < (now() at time zone 'UTC')::date - 30;
+  -- The quotas of a user go with the user, also during a request.
+  delete from llm_private.reservations as r
+  where not exists (select from llm_private.quotas as q where q.id = r.quota_id);
   delete from llm_private.dropped_events where day < (now() at time zone 'UTC')::date - 30;
   delete from llm_private.refusals where day < (now() at time zone 'UTC')::date - 30;
   update llm_private.installation set maintained_at = now();

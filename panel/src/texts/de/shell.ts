@@ -81,6 +81,8 @@ export const shell: Record<keyof typeof english, string> = {
     "Bei allen infrage kommenden Anbietern ist das Anfragelimit erreicht. Versuchen Sie es später noch einmal.",
   "error.master_key_missing":
     "Gespeicherte Schlüssel sind derzeit nicht lesbar. Bitte wenden Sie sich an den Support der App.",
+  "error.third_party_account":
+    "Die Anmeldung dieser App wird hier nicht unterstützt. Bitte wenden Sie sich an den Support der App.",
   "error.master_key_unknown": "Das ist nicht der Hauptschlüssel des Projekts.",
   "error.master_key_usable": "Der Hauptschlüssel ist nicht verloren.",
   "error.project_in_use": "Dieses Projekt wird verwendet.",

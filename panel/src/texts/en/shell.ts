@@ -72,6 +72,7 @@ export const shell = {
   "error.key_unreadable": "The stored key is unreadable. Save it again.",
   "error.keys_rate_limited": "All providers that could serve this request are rate-limited. Try again later.",
   "error.master_key_missing": "Stored keys are unreadable right now. Please contact the app's support.",
+  "error.third_party_account": "This app's sign-in isn't supported here. Please contact the app's support.",
   "error.master_key_unknown": "This is not the project's master key.",
   "error.master_key_usable": "The master key is not lost.",
   "error.project_in_use": "This project is in use.",
