@@ -36,6 +36,9 @@ RIGHT = {
         ("panel --port 0", {PUBLISHABLE: "sb_secret_canary"}, "publishable_key_required"),
         ("panel --port 0", {PUBLISHABLE: "slr_canary"}, "publishable_key_required"),
         ("panel --port 0", {RUNTIME: "sb_secret_canary"}, "runtime_secret_invalid"),
+        ("login", {URL: "https://canary.supabase.co/auth/v1"}, "project_url_invalid"),
+        ("whoami", {PUBLISHABLE: "sb_secret_canary"}, "publishable_key_required"),
+        ("ask Hello", {PUBLISHABLE: "slr_canary"}, "publishable_key_required"),
     ],
 )
 def test_a_value_in_the_wrong_variable_is_refused(

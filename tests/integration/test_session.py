@@ -155,7 +155,6 @@ def test_a_forged_token_finds_and_drops_no_cache_entry(stack: Stack, user: User,
             unsigned_token(sub=user.id, role="authenticated", exp=int(time.time()) + 3600),
             "not a token",
             "",
-            stack.publishable_key,
         ):
             intruder = llm.for_user(forged)
             for attempt in (

@@ -202,7 +202,8 @@ def failure_of(call: Call[Any], error: Exception) -> SupaLLMError:
         case httpx.HTTPError() | httpx.InvalidURL():
             return DatabaseUnavailableError(
                 f"The Supabase project did not respond to {call.name} ({type(error).__name__}).",
-                hint="Check that the project's URL is correct and the project is running, then try again.",
+                hint="Check that the project's URL (SUPABASE_URL) is correct and the project is running, "
+                "then try again.",
             )
         case _:
             return InvalidInputError(
