@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from supa_llm.panel import panel_endpoint
+from supa_llm.panel import panel_endpoint, panel_files
 from tests.support import PROVIDERS, Emulator, Stack, User, key_for, unique
 
 
@@ -178,3 +179,11 @@ def test_a_route_includes_the_operators_keys_and_this_runtime(stack: Stack, user
         "/explain", json={"changes": {"default_provider": "nobody"}}, headers=bearer
     )
     assert (refused.status_code, refused.json()["code"]) == (400, "invalid_setting")
+
+
+def test_an_app_can_serve_the_files() -> None:
+    files = panel_files()
+    entry = (files / "supa-llm-settings.js").read_text()
+    loaded = re.findall(r'(?:from|import)\s*\(?["`]\./([^"`]+)["`]', entry)
+    assert loaded
+    assert all((files / name).is_file() for name in loaded)
