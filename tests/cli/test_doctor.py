@@ -80,7 +80,8 @@ def test_the_secret_of_a_runtime(doctor: Doctor, stack: Stack) -> None:
 
 
 def test_a_migration_that_was_edited(doctor: Doctor, tmp_path: Path) -> None:
-    assert run("migrations", "copy", "--to", "supabase/migrations", cwd=tmp_path).returncode == 0
+    (tmp_path / "supabase").mkdir()
+    assert run("init", "--yes", cwd=tmp_path).returncode == 0
     assert "migration_changed" not in found(doctor("--offline", "--json"))
     (copy,) = (tmp_path / "supabase" / "migrations").glob("*.sql")
     copy.write_text(copy.read_text() + "-- mine\n")
