@@ -245,7 +245,7 @@ declare
 begin
   if v_sub is null then
     perform llm_private.fail(401, 'not_signed_in', 'You are not signed in.', 'Sign in and try again.');
-  elsif not pg_input_is_valid(v_sub, 'uuid') then
+  elsif v_sub !~* '^\{?([0-9a-f]{4}-?){8}\}?$' then
     -- Signing in again would not help, so this is another code.
     perform llm_private.fail(
       403, 'third_party_account', 'This access token is not of an account of Supabase Auth.',

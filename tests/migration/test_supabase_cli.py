@@ -183,3 +183,33 @@ def test_an_app_in_strict_typescript_calls_the_functions(
     # The types are there: a wrong argument does not compile.
     (tmp_path / "app.ts").write_text(page + '\nawait supabase.rpc("list_llm_models", { p_model: "x" });\n')
     assert "p_model" in compiled()
+
+
+def test_a_diff_of_the_schema_public_leaves_the_months_alone(
+    project: tuple[Project, psycopg.Connection[Any]], stack: Stack
+) -> None:
+    it, db = project
+    shutil.copy(next((ROOT / "supabase" / "migrations").glob("*.sql")), it.migrations)
+    it.run("db", "push")
+    month = "llm_usage_events_2025_05"
+
+    def diff(*options: str) -> str:
+        ends = ("--from", f"{stack.db_url}?sslmode=disable", "--to", it.url)
+        done = it.supabase("db", "diff", *options, *ends)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with stack.connect() as connection:
+        connection.execute(
+            "select llm_private.add_month_partition('llm_usage_events', 'request_id', '2025-05-01')"
+        )
+        try:
+            # What docs/database.md warns of.
+            assert f'DROP TABLE "llm_private"."{month}"' in diff("--use-pg-delta")
+            for engine in ("--use-pg-delta", "--use-migra"):
+                generated = diff(engine, "-s", "public")
+                assert 'CREATE TABLE "public"."todos"' in generated
+                assert "llm_" not in generated
+        finally:
+            connection.execute(f"drop table llm_private.{month}")
+            db.execute((ROOT / "supabase" / "uninstall.sql").read_bytes())
