@@ -140,6 +140,13 @@ export class Store extends EventTarget {
     return [...offered, { id, name: this.t("order.choice_off", { provider: this.providerName(id) }) }];
   }
 
+  /** Whether any key could serve requests at this provider, as far as the panel knows. */
+  usable(id: string): boolean {
+    const { keys, operatorProviders, draft } = this.loaded;
+    const team = this.payers?.get(id) === "team";
+    return keys.has(id) || team || (draft.allow_operator_keys && operatorProviders.includes(id));
+  }
+
   /** Load who pays, again after each change of keys or settings. */
   async wantPayers(): Promise<void> {
     const { keys, settings } = this.loaded;

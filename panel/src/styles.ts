@@ -462,6 +462,7 @@ const pieces = css`
   }
   .pill {
     display: inline-flex;
+    overflow-wrap: break-word;
     align-items: center;
     gap: 0.3rem;
     padding: 0.1rem 0.55rem 0.1rem 0.4rem;
@@ -665,15 +666,25 @@ const pieces = css`
     min-inline-size: 0;
     font-weight: 500;
   }
+  /* A popover, so that the toasts are at the end of the window, however long the panel is. */
   .toasts {
-    position: absolute;
-    inset-inline: 0;
-    inset-block-end: 100%;
+    position: fixed;
+    inset: auto 0 1rem;
+    inline-size: fit-content;
+    max-inline-size: calc(100% - 1.5rem);
+    margin-inline: auto;
+    padding: 0;
+    border: 0;
     display: grid;
     gap: 0.5rem;
     justify-items: center;
-    padding-block-end: 0.75rem;
+    overflow: visible;
+    background: transparent;
+    color: inherit;
     pointer-events: none;
+  }
+  .toasts.above {
+    inset-block-end: 5rem;
   }
   .toast > span:first-child {
     display: grid;

@@ -140,10 +140,11 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
     panel.root.get_by_role("button", name="Discard").click()
     panel.go("Tasks")
     _take(page, "panel-tasks")
-    expect(panel.go("Usage").locator("canvas")).to_be_visible()
-    _take(page, "panel-usage")
+    chart = panel.go("Usage").locator("supa-llm-usage-chart .bars")
+    expect(chart.locator("rect")).not_to_have_count(0)
+    _take(page, "panel-usage", height=1320)
     page.emulate_media(color_scheme="dark")
-    _take(page, "panel-usage-dark")
+    _take(page, "panel-usage-dark", height=1320)
     panel.go("Providers")
     page.set_viewport_size({"width": 390, "height": 844})
     page.screenshot(path=_PICTURES / "panel-phone.png")
@@ -153,13 +154,13 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
     _take(page, "panel-activity")
 
 
-def _take(page: Page, name: str) -> None:
+def _take(page: Page, name: str, height: int = 1600) -> None:
     page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(300)
     # As tall as the page, so that the sticky save bar is at the end of the picture.
-    height: int = page.evaluate("document.documentElement.scrollHeight")
-    page.set_viewport_size({"width": 1100, "height": min(height, 1600)})
+    whole: int = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": 1100, "height": min(whole, height)})
     page.wait_for_timeout(200)
     page.screenshot(path=_PICTURES / f"{name}.png")
     page.set_viewport_size({"width": 1100, "height": 800})

@@ -126,6 +126,16 @@ def test_a_provider_without_a_key_is_marked_and_offers_to_add_one(order: Page) -
     expect(order.get_by_label("Your OpenAI key")).to_be_focused()
 
 
+@pytest.mark.parametrize("lang", ["en", "de"])
+def test_rows_are_low_on_a_phone(order: Page, lang: str) -> None:
+    order.evaluate(f"document.querySelector('supa-llm-settings').lang = '{lang}'")
+    order.set_viewport_size({"width": 390, "height": 844})
+    for row in order.locator("#order-list .order-row").all():
+        box = row.bounding_box()
+        assert box
+        assert box["height"] <= 120
+
+
 def test_a_provider_that_the_app_switched_off_stays_in_the_order(
     open_panel: OpenPanel, user: User, stack: Stack
 ) -> None:

@@ -75,6 +75,23 @@ def test_the_save_bar_leaves_the_focused_control_visible(panel: Panel) -> None:
         raise AssertionError("the save bar never got the focus")
 
 
+def test_a_toast_is_seen_and_leaves_by_itself(panel: Panel) -> None:
+    panel.page.clock.install()
+    panel.go("Order").get_by_label("Fall back to the next provider").uncheck()
+    panel.save()
+    toast = panel.root.locator(".toast")
+    # It is at the end of the window, however far the page is scrolled.
+    panel.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(toast).to_be_in_viewport()
+    # While the pointer is on it, it stays.
+    toast.hover()
+    panel.page.clock.run_for(20_000)
+    expect(toast).to_be_visible()
+    panel.page.mouse.move(0, 0)
+    panel.page.clock.run_for(7_000)
+    expect(toast).to_have_count(0)
+
+
 def test_arrow_keys_switch_tabs(panel: Panel) -> None:
     panel.root.get_by_role("tab", name="Providers").focus()
     for key, tab in (

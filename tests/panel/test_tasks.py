@@ -139,6 +139,21 @@ def test_the_route_preview_shows_the_task_before_and_after(tasks: Page, user: Us
     expect(before.get_by_role("listitem").filter(has_text="Groq")).to_contain_text("removed")
 
 
+def test_providers_that_can_serve_come_first(open_panel: OpenPanel, user: User) -> None:
+    user.rpc("set_llm_key", provider="google", key="AIza" + "a" * 35)
+    page = show(open_panel(user))
+    code = card(page, "Code")
+    code.get_by_role("button", name="Choose provider").click()
+    # The app has a Mistral key, which comes before Google in the catalog.
+    select = code.get_by_role("combobox", name="Provider", exact=True)
+    expect(select).to_have_value("mistral")
+    expect(select.locator("> option")).to_have_text(["Mistral", "Google"])
+    expect(select.locator("optgroup[label='No key'] > option")).to_have_text(["OpenAI", "Groq", "Anthropic"])
+    code.get_by_role("switch", name="Custom fallbacks").check()
+    code.get_by_role("button", name="Add fallback").click()
+    expect(code.get_by_role("combobox", name="Fallback 1", exact=True)).to_have_value("google")
+
+
 def test_an_app_names_its_tasks(tasks: Page, user: User) -> None:
     tasks.evaluate(
         """() => {

@@ -21,7 +21,8 @@ export class Toasts extends View {
   override render() {
     const { store } = this;
     return html`<div
-      class="toasts"
+      class="toasts ${store.changeCount ? "above" : ""}"
+      popover="manual"
       role="status"
       part="status"
       @pointerenter=${this.#wait}
@@ -50,6 +51,11 @@ export class Toasts extends View {
   }
 
   override updated(): void {
+    const popover = this.querySelector<HTMLElement>("[popover]");
+    // Newer dialogs would cover it.
+    const dialog = (this.getRootNode() as ParentNode).querySelector("dialog:modal") !== null;
+    if (popover?.matches(":popover-open") && dialog && this.store.toasts.length) popover.hidePopover();
+    if (!popover?.matches(":popover-open")) popover?.showPopover();
     if (!this.querySelector(":focus, .toasts:hover")) this.#go();
   }
 

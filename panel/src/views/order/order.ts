@@ -11,6 +11,7 @@ import "../menu.js";
 import type { MenuItem } from "../menu.js";
 import { ModelLists } from "../models.js";
 import { moveItem } from "../move-item.js";
+import { providerOptions } from "../provider-options.js";
 import { keyState } from "../providers/key-state.js";
 import "../route-preview.js";
 import { View } from "../view.js";
@@ -65,6 +66,7 @@ export const orderStyles = css`
     min-inline-size: 0;
   }
   .order-name {
+    overflow-wrap: break-word;
     font-weight: 500;
   }
   .order-wide {
@@ -103,7 +105,8 @@ export const orderStyles = css`
       grid-area: 2 / 2 / auto / 4;
     }
     .order-row > .order-wide {
-      grid-column: auto;
+      grid-area: 2 / 2 / auto / 4;
+      justify-self: start;
     }
   }
 `;
@@ -195,7 +198,7 @@ export class OrderView extends View {
   override render() {
     const { store } = this;
     const { t, ordered } = store;
-    const { draft, providers, operatorProviders } = store.loaded;
+    const { draft, operatorProviders } = store.loaded;
     void store.wantPayers();
     return html`
       <div class="stack sections">
@@ -239,10 +242,7 @@ export class OrderView extends View {
                 <option value="" .selected=${draft.default_provider === null}>
                   ${t("order.default_provider_none")}
                 </option>
-                ${(draft.default_provider ? store.choicesWith(draft.default_provider) : providers).map(
-                  ({ id, name }) =>
-                    html`<option value=${id} .selected=${draft.default_provider === id}>${name}</option>`,
-                )}
+                ${providerOptions(store, draft.default_provider)}
               </select>
             </div>
             ${this.#switch("enable_fallbacks", t("order.fallbacks"), t("order.fallbacks_about"))}
@@ -270,7 +270,7 @@ export class OrderView extends View {
     const { id, name } = provider;
     const preference = store.loaded.draft.provider_preferences[id];
     const on = preference?.enabled !== false;
-    const usable = this.#usable(id);
+    const usable = store.usable(id);
     const place = { provider: name, place: at + 1, count };
     return html`<li class="order-row ${on && usable ? "" : "off"}" data-provider=${id} part="order-row">
       <button
@@ -351,19 +351,12 @@ export class OrderView extends View {
     </div>`;
   }
 
-  /** Whether any key could serve requests at this provider. */
-  #usable(id: string): boolean {
-    const { keys, operatorProviders, draft } = this.store.loaded;
-    const team = this.store.payers?.get(id) === "team";
-    return keys.has(id) || team || (draft.allow_operator_keys && operatorProviders.includes(id));
-  }
-
   /** What the user should know about the provider; a working key needs no words. */
   #state(provider: Provider): TemplateResult | typeof nothing {
     const { store } = this;
     const key = store.loaded.keys.get(provider.id);
     if (key && (key.status === "working" || key.status === "untested")) return nothing;
-    if (!key && this.#usable(provider.id))
+    if (!key && store.usable(provider.id))
       return pill("muted", "check", store.t("providers.state.app"), "key-state");
     if (!key) return pill("muted", "dash", store.t("providers.state.none"), "key-state");
     return keyState(store, provider, key);

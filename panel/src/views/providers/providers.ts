@@ -14,6 +14,11 @@ export const providersStyles = css`
     grid-auto-rows: 1fr;
     grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr));
   }
+  @container supa-llm (inline-size < 41rem) {
+    .cards {
+      grid-auto-rows: auto;
+    }
+  }
   .cards > li,
   supa-llm-key-card {
     display: grid;

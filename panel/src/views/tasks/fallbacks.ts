@@ -8,6 +8,7 @@ import "../menu.js";
 import type { MenuItem } from "../menu.js";
 import type { ModelLists } from "../models.js";
 import { moveItem } from "../move-item.js";
+import { providerOptions } from "../provider-options.js";
 import { taskLabel } from "./names.js";
 
 /** The database accepts no more. */
@@ -28,7 +29,8 @@ export function fallbackList(
       store.loaded.draft.task_overrides[task]?.provider,
       ...fallbacks.map(({ provider }) => provider),
     ]);
-    const next = store.ordered.find(({ id }) => !taken.has(id)) ?? store.ordered[0];
+    const free = store.ordered.filter(({ id }) => !taken.has(id));
+    const next = free.find(({ id }) => store.usable(id)) ?? free[0] ?? store.ordered[0];
     if (next) change([...fallbacks, { provider: next.id }], { at: fallbacks.length, what: "provider" });
   };
   return html`<div
@@ -76,9 +78,7 @@ export function fallbackList(
         aria-label=${t("tasks.fallback", { place: at + 1 })}
         @change=${(event: Event) => put(at, { provider: (event.target as HTMLSelectElement).value })}
       >
-        ${store
-          .choicesWith(provider)
-          .map(({ id, name }) => html`<option value=${id} .selected=${id === provider}>${name}</option>`)}
+        ${providerOptions(store, provider)}
       </select>
       ${models.field(store, {
         provider,

@@ -5,6 +5,7 @@ import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type { TaskOverride } from "../../types.js";
 import { ModelLists } from "../models.js";
+import { providerOptions } from "../provider-options.js";
 import { fallbackList } from "./fallbacks.js";
 import { icon } from "../icons.js";
 import { isTaskName, taskDescription, taskLabel, taskNames } from "./names.js";
@@ -105,7 +106,10 @@ export class TasksView extends View {
   }
 
   async #start(task: string): Promise<void> {
-    const first = this.store.loaded.draft.default_provider ?? this.store.ordered[0]?.id;
+    const { store } = this;
+    const { ordered } = store;
+    const usable = ordered.find(({ id }) => store.usable(id));
+    const first = store.loaded.draft.default_provider ?? (usable ?? ordered[0])?.id;
     if (first === undefined) return;
     this.#edit(task, { provider: first });
     await this.updateComplete;
@@ -244,9 +248,7 @@ export class TasksView extends View {
                 ...(fallbacks ? { fallbacks } : {}),
               })}
           >
-            ${store
-              .choicesWith(provider)
-              .map(({ id, name }) => html`<option value=${id} .selected=${id === provider}>${name}</option>`)}
+            ${providerOptions(store, provider)}
           </select>
         </label>
         <div class="field">
