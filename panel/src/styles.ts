@@ -104,16 +104,16 @@ const controls = css`
       linear-gradient(45deg, transparent 50%, var(--_muted) 50%),
       linear-gradient(135deg, var(--_muted) 50%, transparent 50%);
     background-position:
-      right 0.95rem top calc(50% + 1px),
-      right 0.65rem top calc(50% + 1px);
-    background-size: 0.3rem 0.3rem;
+      right 17px top calc(50% + 1px),
+      right 12px top calc(50% + 1px);
+    background-size: 5px 5px;
     background-repeat: no-repeat;
     text-overflow: ellipsis;
   }
   select:dir(rtl) {
     background-position:
-      left 0.65rem top calc(50% + 1px),
-      left 0.95rem top calc(50% + 1px);
+      left 12px top calc(50% + 1px),
+      left 17px top calc(50% + 1px);
   }
   input::placeholder {
     color: var(--_muted);

@@ -155,6 +155,8 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
 
 
 def _take(page: Page, name: str, height: int = 1600) -> None:
+    while (toasts := page.locator(".toast").get_by_role("button")).count():
+        toasts.first.click()
     page.evaluate("document.activeElement?.blur(); scrollTo(0, 0)")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(300)

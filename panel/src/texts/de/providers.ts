@@ -23,7 +23,7 @@ export const providers: Record<keyof typeof english, string> = {
   "providers.last_used": "Zuletzt verwendet",
   "providers.never": "Nie",
   "providers.paid_by": "Bezahlt durch",
-  "providers.unused": "Nicht in Gebrauch",
+  "providers.in_use": "In Gebrauch",
   "providers.app_pays":
     "Der Schlüssel der App bedient Ihre Anfragen. Mit Ihrem eigenen Schlüssel zahlen Sie direkt an den Anbieter.",
   "providers.add_hint": "Fügen Sie Ihren Schlüssel hinzu, um Modelle von {provider} zu nutzen.",

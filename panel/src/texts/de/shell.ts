@@ -48,6 +48,7 @@ export const shell: Record<keyof typeof english, string> = {
   "leaf.task": "Die Aufgabe „{task}“",
   "word.on": "an",
   "word.off": "aus",
+  "word.no": "nein",
   "word.cancel": "Abbrechen",
   "source.user": "Ihr Schlüssel",
   "source.team": "Schlüssel Ihres Teams",

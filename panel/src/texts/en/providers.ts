@@ -20,7 +20,7 @@ export const providers = {
   "providers.last_used": "Last used",
   "providers.never": "Never",
   "providers.paid_by": "Paid by",
-  "providers.unused": "Not in use",
+  "providers.in_use": "In use",
   "providers.app_pays":
     "The app's key serves your requests. With your own key, you pay the provider directly.",
   "providers.add_hint": "Add your key to use {provider} models.",

@@ -44,6 +44,7 @@ export const shell = {
   "leaf.task": "The task “{task}”",
   "word.on": "on",
   "word.off": "off",
+  "word.no": "no",
   "word.cancel": "Cancel",
   "source.user": "your key",
   "source.team": "your team's key",

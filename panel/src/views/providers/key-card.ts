@@ -77,17 +77,18 @@ export class KeyCard extends View {
         <dd class="code">${key.hint}</dd>
         <dt class="muted">${t("providers.last_used")}</dt>
         <dd title=${title}>${used}</dd>
-        <dt class="muted">${t("providers.paid_by")}</dt>
-        <dd>${this.#payer()}</dd>
+        ${this.#payer()}
       </dl>
       ${this.provider.enabled ? nothing : html`<p>${t("providers.withdrawn")}</p>`}`;
   }
 
-  #payer(): string {
+  /** Whose key pays. A key that is no candidate for any request is not in use. */
+  #payer(): TemplateResult {
     const { t, payers } = this.store;
-    if (!payers && this.provider.enabled) return "…";
     const source = payers?.get(this.provider.id);
-    return source ? t(`source.${source}`) : t("providers.unused");
+    const unused = !source && (payers !== null || !this.provider.enabled);
+    return html`<dt class="muted">${t(unused ? "providers.in_use" : "providers.paid_by")}</dt>
+      <dd>${unused ? t("word.no") : source ? t(`source.${source}`) : "…"}</dd>`;
   }
 
   /** The one thing to do next. */

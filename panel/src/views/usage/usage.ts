@@ -108,24 +108,26 @@ export class UsageView extends View {
         ${figure("usage.failures", formats.number(total.failures))}
         ${figure("usage.fallbacks", formats.number(total.fallbacks))}
       </dl>
-      ${total.unpriced ? html`<p class="muted small">${translator.count("usage.unpriced_attempts", total.unpriced)}</p>` : nothing}
-      ${
-        total.unreported
-          ? html`<p class="muted small">
-              ${translator.count("usage.unreported_attempts", total.unreported)}
-            </p>`
-          : nothing
-      }
-      ${
-        forecast.forecast !== null && forecast.cost_so_far !== null && forecast.days_averaged
-          ? html`<p class="small muted">
-              ${translator.count("usage.forecast", forecast.days_averaged, {
-                so_far: costInWords(this.store, { ...forecast, cost: forecast.cost_so_far }),
-                forecast: formats.money(forecast.forecast),
-              })}
-            </p>`
-          : nothing
-      }
+      <div class="stack tight">
+        ${total.unpriced ? html`<p class="muted small">${translator.count("usage.unpriced_attempts", total.unpriced)}</p>` : nothing}
+        ${
+          total.unreported
+            ? html`<p class="muted small">
+                ${translator.count("usage.unreported_attempts", total.unreported)}
+              </p>`
+            : nothing
+        }
+        ${
+          forecast.forecast !== null && forecast.cost_so_far !== null && forecast.days_averaged
+            ? html`<p class="small muted">
+                ${translator.count("usage.forecast", forecast.days_averaged, {
+                  so_far: costInWords(this.store, { ...forecast, cost: forecast.cost_so_far }),
+                  forecast: formats.money(forecast.forecast),
+                })}
+              </p>`
+            : nothing
+        }
+      </div>
     `;
   }
 
