@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from supa_llm_cli import installation, migrations
 
 from supa_llm.local.policies import policy_tests
 from supa_llm.local.project_files import packaged_project
@@ -150,6 +151,17 @@ def test_the_client_is_compared_with_the_database(project: Path, stack: Stack, i
     done = run("upgrade", cwd=project, **environment)
     assert f"The database has supa-llm 9.0.0, which is newer than this client's {NEWEST}." in done.stdout
     assert "pip install --upgrade supa-llm" in done.stdout
+
+
+def test_an_older_database_is_reported_with_the_next_step(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(migrations, "packaged", lambda: {NEWEST: PACKAGED[-1], "9.0.0": PACKAGED[-1]})
+    monkeypatch.setenv("SUPABASE_SECRET_KEY", stack.secret_key)
+    installation._show_versions(stack.api_url, tmp_path, is_new=False)
+    shown = capsys.readouterr().out
+    assert f"The database has supa-llm {NEWEST}, and this client needs 9.0.0." in shown
+    assert "Push the migrations: npx supabase db push --remote" in shown
 
 
 def test_a_database_that_cannot_be_asked_does_not_stop_the_upgrade(project: Path) -> None:
