@@ -113,17 +113,17 @@ class Reader:
                 self._ids[mine[1]] = theirs[1]
         is_table = "  " in shown[0].strip()
         for line in shown[:1] if is_table else shown:
-            is_shown = _has_columns if is_table else _is_like
+            is_shown = has_columns if is_table else is_like
             assert any(is_shown(it, line) for it in real), f"{block.place} shows {line!r}, not\n{output}"
 
 
-def _has_columns(real: str, shown: str) -> bool:
+def has_columns(real: str, shown: str) -> bool:
     """Whether the head of a table has only columns of the shown one, in that order. Empty ones are hidden."""
     columns = iter(re.split(r"\s{2,}", shown.strip()))
     return all(column in columns for column in re.split(r"\s{2,}", real.strip()))
 
 
-def _is_like(real: str, shown: str) -> bool:
+def is_like(real: str, shown: str) -> bool:
     """Whether two lines have the same words. Numbers differ, and `…` stands for anything."""
     pattern = re.escape(_plain(shown)).replace("…", ".*")
     return re.fullmatch(pattern, _plain(real)) is not None
