@@ -57,7 +57,7 @@ test-containers: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/sqlfluff lint supabase/schemas supabase/migrations supabase/seed.sql supabase/tests
+	$(BIN)/sqlfluff lint --processes 0 supabase/schemas supabase/migrations supabase/seed.sql supabase/tests
 	$(BIN)/mypy
 
 check: lint site

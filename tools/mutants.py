@@ -103,6 +103,7 @@ EQUIVALENT: dict[str, str] = {
     "lock_runtime does not refuse": _ADMINISTRATORS,
     "record_key_check (2) serves every owner's rows": _KEY_ID,
     "record_key_check (3) serves every owner's rows": _KEY_ID,
+    "record_key_check (4) serves every owner's rows": _KEY_ID,
     "release serves every holder": _RESERVED,
     "release serves every owner's rows": _RESERVED,
     "remove_user_data (1) serves every owner's rows": _BATCH,
