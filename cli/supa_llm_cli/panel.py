@@ -47,6 +47,8 @@ def panel(
                 code="local_port_in_use",
                 hint="Choose another port with --port, or pass --port 0 for a free one.",
             ) from None
+        # Before the URL is printed, so that a browser that opens it at once waits instead of failing.
+        listening.listen()
         typer.echo(f"Settings panel: http://127.0.0.1:{listening.getsockname()[1]}")
         server = uvicorn.Server(uvicorn.Config(site, log_level="warning", access_log=False))
         server.run(sockets=[listening])

@@ -42,6 +42,19 @@ def test_each_tab_is_accessible_and_fits_any_width(panel: Panel, tab: str) -> No
     panel.assert_laid_out()
 
 
+def test_german_fits_any_width(open_panel: Callable[..., Panel], user: User) -> None:
+    user.rpc("set_llm_key", provider="groq", key=key_for("groq", 1))
+    user.rpc(
+        "set_llm_settings", p_changes={"task_overrides": {"code": {"provider": "groq", "fallbacks": []}}}
+    )
+    panel = open_panel(user)
+    panel.page.evaluate("document.querySelector('supa-llm-settings').lang = 'de'")
+    for tab in ("Anbieter", "Reihenfolge", "Aufgaben", "Nutzung", "Protokoll"):
+        panel.go(tab)
+        panel.page.wait_for_load_state("networkidle")
+        panel.assert_laid_out()
+
+
 @pytest.mark.parametrize("lang", ["en", "de"])
 def test_the_tabs_stay_in_one_line(panel: Panel, lang: str) -> None:
     panel.page.evaluate(f"document.querySelector('supa-llm-settings').lang = '{lang}'")

@@ -23,7 +23,6 @@ export class Pages<T> {
   constructor(
     private readonly changed: () => void,
     private readonly load: (limit: number, last: T | undefined) => Promise<T[]>,
-    private readonly size = SIZE,
   ) {}
 
   /** Whether there is any row, filtered or not; null until that is known. */
@@ -41,7 +40,7 @@ export class Pages<T> {
 
   /** The rows of this page. */
   get shown(): readonly T[] {
-    return this.#matches.slice(this.page * this.size, (this.page + 1) * this.size);
+    return this.#matches.slice(this.page * SIZE, (this.page + 1) * SIZE);
   }
 
   get #matches(): readonly T[] {
@@ -50,7 +49,7 @@ export class Pages<T> {
   }
 
   get hasNext(): boolean {
-    return this.#matches.length > (this.page + 1) * this.size;
+    return this.#matches.length > (this.page + 1) * SIZE;
   }
 
   /** Whether older rows were not searched, because the filter matches few. */
@@ -62,7 +61,6 @@ export class Pages<T> {
   restart(): Promise<void> {
     this.page = 0;
     this.#complete = false;
-    this.#turn += 1;
     return this.#fill(true);
   }
 
@@ -105,7 +103,7 @@ export class Pages<T> {
 
 /** The line below a table: which rows it shows, and buttons for the others. */
 export function pager<T>(store: Store, pages: Pages<T>): TemplateResult | typeof nothing {
-  const { t, formats } = store;
+  const { t } = store;
   if (pages.error)
     return html`<div class="alert bad" role="alert" part="error">
       ${icon("warning")}<span class="grow">${store.explain(pages.error)}</span>
@@ -113,23 +111,35 @@ export function pager<T>(store: Store, pages: Pages<T>): TemplateResult | typeof
     </div>`;
   if (pages.page === 0 && !pages.hasNext && !pages.stopped) return nothing;
   const first = pages.page * SIZE + 1;
+  return pageLine(store, {
+    first,
+    last: first + pages.shown.length - 1,
+    hasNext: pages.hasNext,
+    turn: (step) => void pages.turn(step),
+    more: pages.stopped ? html`<button @click=${pages.more}>${t("pages.search")}</button>` : nothing,
+  });
+}
+
+/** Which rows of a table are shown, counted from 1, and buttons for the others. */
+export function pageLine(
+  { t, formats }: Pick<Store, "t" | "formats">,
+  page: {
+    first: number;
+    last: number;
+    hasNext: boolean;
+    turn: (step: 1 | -1) => void;
+    more?: TemplateResult | typeof nothing;
+  },
+): TemplateResult {
+  const { first, last } = page;
   return html`<div class="table-foot small">
     <span class="muted" role="status"
-      >${
-        pages.shown.length
-          ? t("pages.shown", {
-              first: formats.number(first),
-              last: formats.number(first + pages.shown.length - 1),
-            })
-          : ""
-      }</span
+      >${last < first ? "" : t("pages.shown", { first: formats.number(first), last: formats.number(last) })}</span
     >
     <span class="row">
-      ${pages.stopped ? html`<button @click=${pages.more}>${t("pages.search")}</button>` : nothing}
-      <button ?disabled=${pages.page === 0} @click=${() => pages.turn(-1)}>${t("pages.previous")}</button>
-      <button ?disabled=${!pages.hasNext} aria-disabled=${pages.busy} @click=${() => pages.turn(1)}>
-        ${t("pages.next")}
-      </button>
+      ${page.more ?? nothing}
+      <button ?disabled=${first === 1} @click=${() => page.turn(-1)}>${t("pages.previous")}</button>
+      <button ?disabled=${!page.hasNext} @click=${() => page.turn(1)}>${t("pages.next")}</button>
     </span>
   </div>`;
 }

@@ -29,7 +29,6 @@ export class ActivityView extends View {
   override connectedCallback(): void {
     super.connectedCallback();
     void this.#filter();
-    void this.#log.restart();
   }
 
   override render() {

@@ -104,6 +104,9 @@ export const orderStyles = css`
     .order-row > supa-llm-combobox {
       grid-area: 2 / 2 / auto / 4;
     }
+    .order-row > supa-llm-menu {
+      grid-area: 1 / 4;
+    }
     .order-row > .order-wide {
       grid-area: 2 / 2 / auto / 4;
       justify-self: start;

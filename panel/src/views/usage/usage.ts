@@ -8,6 +8,7 @@ import { costInWords } from "./costs.js";
 import { icon } from "../icons.js";
 import { Loader } from "../loader.js";
 import "../mark.js";
+import { pageLine } from "../pages.js";
 import { quotaBars } from "./quota-bars.js";
 import "./requests.js";
 import { figureSkeleton } from "../skeleton.js";
@@ -175,22 +176,12 @@ export class UsageView extends View {
         </div>
         ${
           lines.length > ROWS
-            ? html`<div class="table-foot small">
-                <span class="muted" role="status"
-                  >${t("pages.shown", {
-                    first: formats.number(first),
-                    last: formats.number(first + shown.length - 1),
-                  })}</span
-                >
-                <span class="row">
-                  <button ?disabled=${this.page === 0} @click=${() => this.page--}>
-                    ${t("pages.previous")}
-                  </button>
-                  <button ?disabled=${(this.page + 1) * ROWS >= lines.length} @click=${() => this.page++}>
-                    ${t("pages.next")}
-                  </button>
-                </span>
-              </div>`
+            ? pageLine(store, {
+                first,
+                last: first + shown.length - 1,
+                hasNext: (this.page + 1) * ROWS < lines.length,
+                turn: (step) => (this.page += step),
+              })
             : nothing
         }
       </div>
