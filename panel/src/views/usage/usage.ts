@@ -248,7 +248,7 @@ export class UsageView extends View {
         forecast,
         hints,
         quotas,
-        // Only the operator can set a price, and has an alert of their own.
+        // The panel cannot set a price; the operator has an alert of their own.
         alerts: alerts.filter(({ kind }) => kind !== "price_missing"),
       };
     });
