@@ -16,7 +16,7 @@ import { routePreviewStyles } from "./views/route-preview.js";
 import { saveBar } from "./views/save-bar.js";
 import { cardSkeleton, loadingWith, rowSkeleton, skeletonStyles } from "./views/skeleton.js";
 import { readTasks, type AppTask } from "./views/tasks/names.js";
-import { tasksStyles } from "./views/tasks/tasks.js";
+import { tasksStyles } from "./views/tasks/styles.js";
 import { usageStyles } from "./views/usage/styles.js";
 import type { View } from "./views/view.js";
 
@@ -25,6 +25,7 @@ type Tab = (typeof TABS)[number];
 
 /** Tabs that load when they are first shown. */
 const LAZY: Partial<Record<Tab, () => Promise<unknown>>> = {
+  tasks: () => import("./views/tasks/tasks.js"),
   usage: () => import("./views/usage/usage.js"),
   activity: () => import("./views/activity/activity.js"),
 };
