@@ -142,6 +142,13 @@ def _who(entry: AuditEntry) -> str:
 
 def _what(detail: Mapping[str, Any]) -> str:
     """Return the details in one line; a changed field as `field old → new`."""
-    parts = [f"{name} {short(value)}" for name, value in detail.items() if name not in ("by", "old", "new")]
-    changed = differences(detail.get("old") or {}, detail.get("new") or {})
+    old, new = detail.get("old") or {}, detail.get("new") or {}
+    parts = [
+        f"{name} {short(value)}"
+        for name, value in detail.items()
+        if name not in ("by", "old", "new") and value not in (old, new)
+    ]
+    if not old:
+        new = {name: value for name, value in new.items() if value is not None}
+    changed = differences(old, new)
     return ", ".join([*parts, *filter(None, [changed])])

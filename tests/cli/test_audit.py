@@ -51,6 +51,18 @@ def test_the_log_of_one_user_as_a_table_and_as_json(cli: Cli, user: User) -> Non
     assert (entry["action"], entry["detail"]["changes"]) == ("settings_changed", {"enable_fallbacks": False})
 
 
+def test_a_new_quota_is_shown_once_without_empty_fields(cli: Cli, stack: Stack, user: User) -> None:
+    for limit in (5, 6):
+        quota = {"unit": "requests", "period": "day", "limit": limit, "user_id": user.id}
+        stack.admin("set_llm_quota", p_quota=quota)
+    _, changed, created = cli("--action", "quota_set", "--limit", "2").stdout.splitlines()
+    assert "limit 5, period day" in created
+    assert "quota {" not in created
+    assert "null" not in created
+    assert f'"user_id": "{user.id}"' in changed  # which quota it was
+    assert "limit 5 → 6" in changed
+
+
 def test_the_log_is_filtered_and_shown_in_full(cli: Cli, stack: Stack, user: User) -> None:
     group = f"group-{uuid.uuid4().hex}"
     for number in range(3):
