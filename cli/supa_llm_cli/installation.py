@@ -16,6 +16,7 @@ from supa_llm_cli.changes import confirm
 from supa_llm_cli.options import HOME, Directory, DryRun, Url, Yes
 from supa_llm_cli.private_files import has_variable, require_writable, set_variable
 from supa_llm_cli.project import RUNTIME_SECRET, administrator
+from supa_llm_cli.runtimes import register
 
 _NAME = "remove_supa_llm"
 #: The table has no foreign key and no policy: it stays as it is, and only secret keys can read it.
@@ -35,8 +36,13 @@ def init(
         str, typer.Option(help="Name of your app's server, which runs the requests.")
     ] = "app-server",
     env_file: Annotated[
-        Path, typer.Option(help=f"File for {RUNTIME_SECRET}, the server's secret. Git must ignore it.")
-    ] = Path(".env"),
+        Path | None,
+        typer.Option(
+            help=f"File for {RUNTIME_SECRET}, the server's secret. Git must ignore it. Default: .env, unless "
+            "the environment has the secret.",
+            show_default=False,
+        ),
+    ] = None,
     url: Url = None,
     directory: Directory = HOME,
     dry_run: DryRun = False,
@@ -51,7 +57,10 @@ def init(
     _refuse_taken_names(folder)
     is_copied = migrations.packaged().keys() <= migrations.copied(folder).keys()
     is_pushed = _is_pushed(url, directory)
-    has_secret = bool(os.environ.get(RUNTIME_SECRET)) or has_variable(env_file, RUNTIME_SECRET)
+    # The secret in the environment may be of another project, so a named file gets its own.
+    in_environment = env_file is None and bool(os.environ.get(RUNTIME_SECRET))
+    env_file = env_file or Path(".env")
+    has_secret = in_environment or has_variable(env_file, RUNTIME_SECRET)
     registers = is_pushed and not has_secret
     if registers:
         require_writable(env_file)
@@ -74,7 +83,7 @@ def init(
         migrations.copy(folder)
     if registers:
         with administrator(url, directory) as admin:
-            set_variable(env_file, RUNTIME_SECRET, admin.register_runtime(runtime).secret.reveal())
+            set_variable(env_file, RUNTIME_SECRET, register(admin, runtime).secret.reveal())
         typer.echo(f"Registered the runtime {runtime}. {RUNTIME_SECRET} is set in {env_file}.")
     _show_next_steps(is_pushed)
 
@@ -82,7 +91,8 @@ def init(
 def _show_next_steps(is_pushed: bool) -> None:
     if not is_pushed:
         typer.echo(
-            "Next, push the migration, and run this again with SUPABASE_URL and SUPABASE_SECRET_KEY set:"
+            "Next, push the migration (to a local stack: supa-llm local up). Then run this again, with "
+            "SUPABASE_URL and SUPABASE_SECRET_KEY set unless a local stack is running:"
         )
         typer.echo("  npx supabase db push --remote")
         typer.echo("  supa-llm init")
@@ -250,3 +260,5 @@ def uninstall(
     file.write_text((_KEEP_USAGE if keep_usage else "") + statements)
     typer.echo(f"Wrote {file}.")
     typer.echo("Stop the servers that use supa-llm, then remove it: npx supabase db push --remote")
+    if (tests := migrations.FOLDER.parent / "tests" / "supa_llm").is_dir():
+        typer.echo(f"Then delete {tests}: these tests fail without supa-llm.")

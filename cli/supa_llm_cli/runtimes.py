@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -78,7 +79,7 @@ def add(
                 as_json=as_json,
             )
             return
-        _show(admin.register_runtime(name), env_file, as_json, f"Registered the runtime {name}.")
+        _show(register(admin, name), env_file, as_json, f"Registered the runtime {name}.")
 
 
 @app.command()
@@ -139,12 +140,23 @@ def revoke(
     )
 
 
+def register(admin: Admin, name: str) -> RuntimeSecret:
+    """Register a runtime. If its name is taken, the error's hint is the command that rotates the secret."""
+    try:
+        return admin.register_runtime(name)
+    except ConflictError as error:
+        error.hint = _taken_hint(name)
+        raise
+
+
+def _taken_hint(name: str) -> str:
+    return f"Choose another name, or rotate its secret: supa-llm runtimes rotate {shlex.quote(name)}"
+
+
 def _refuse_taken(admin: Admin, name: str) -> None:
     if any(it.name == name and it.revoked_at is None for it in admin.list_runtimes()):
         raise ConflictError(
-            f"A runtime of the name {name} is registered.",
-            code="runtime_exists",
-            hint="Choose another name, or rotate the secret of that runtime.",
+            "A runtime of this name is registered.", code="runtime_exists", hint=_taken_hint(name)
         )
 
 

@@ -41,6 +41,7 @@ def test_a_project_is_prepared_in_two_runs(project: Path, stack: Stack) -> None:
         "Will copy supa-llm's migration to supabase/migrations, and its tests to supabase/tests.\n"
         in first.stdout
     )
+    assert "to a local stack: supa-llm local up" in first.stdout
     assert first.stdout.endswith("  npx supabase db push --remote\n  supa-llm init\n")
     copied = files(project)
     assert copied.items() > before.items()
@@ -82,6 +83,22 @@ def test_a_secret_in_the_environment_is_enough(project: Path, stack: Stack) -> N
     done = run("init", "--yes", cwd=project, SUPA_LLM_RUNTIME_SECRET="slr_mine", **environment)
     assert "Registered" not in done.stdout
     assert not (project / ".env").exists()
+
+
+def test_a_named_file_gets_a_secret_whatever_the_environment_has(project: Path, stack: Stack) -> None:
+    name = f"server-{uuid.uuid4().hex}"
+    environment = {
+        "SUPABASE_URL": stack.api_url,
+        "SUPABASE_SECRET_KEY": stack.secret_key,
+        "SUPA_LLM_RUNTIME_SECRET": "slr_of_another_project",
+    }
+    options = ("init", "--yes", "--runtime", name, "--env-file", ".env.production")
+    done = run(*options, cwd=project, **environment)
+    assert "SUPA_LLM_RUNTIME_SECRET is set in .env.production.\n" in done.stdout, done.stderr
+    assert (project / ".env.production").read_text().startswith("SUPA_LLM_RUNTIME_SECRET=slr_")
+    assert "Registered" not in run(*options, cwd=project, **environment).stdout
+    taken = run(*options[:-1], ".env.other", cwd=project, **environment)
+    assert f"supa-llm runtimes rotate {name} [runtime_exists]\n" in taken.stderr
 
 
 def test_a_file_that_git_would_add_gets_no_secret(project: Path, stack: Stack) -> None:
@@ -154,6 +171,7 @@ def test_the_migration_is_the_projects_newest(project: Path) -> None:
     assert written.read_text() == STATEMENTS
     assert f"Wrote supabase/migrations/{written.name}." in done.stdout
     assert "supabase db push" in done.stdout
+    assert done.stdout.endswith("Then delete supabase/tests/supa_llm: these tests fail without supa-llm.\n")
 
 
 def test_nothing_is_written_unless_it_is_confirmed(project: Path) -> None:

@@ -23,9 +23,12 @@ def test_a_secret_is_printed_once_for_the_environment(supa_llm: Cli, stack: Stac
     assert variable == "SUPA_LLM_RUNTIME_SECRET"
     assert answers(stack, user, secret)
     assert secret not in supa_llm("runtimes", "list", "--json").stdout
-    again = supa_llm("runtimes", "add", name)
-    assert again.returncode == 1
-    assert again.stderr.endswith("[runtime_exists]\n")
+    for options in ((), ("--dry-run",)):
+        again = supa_llm("runtimes", "add", name, *options)
+        assert again.returncode == 1
+        assert again.stderr.endswith(
+            f"rotate its secret: supa-llm runtimes rotate '{name}' [runtime_exists]\n"
+        )
 
 
 def test_a_secret_is_written_to_a_private_file_and_not_printed(
