@@ -91,6 +91,14 @@ def test_a_file_instead_of_the_directory_is_reported(tmp_path: Path) -> None:
     assert "[local_directory_unwritable]" in failed.stderr
 
 
+def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("")
+    failed = run_cli("local", "up", "--directory", str(tmp_path), "--port", "0")
+    assert failed.returncode == 1
+    assert "[local_directory_taken]" in failed.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_a_failed_migration_stops_a_new_stack(own_stack: LocalStack) -> None:
     broken = own_stack.project / "supabase" / "migrations" / "20250102000000_broken.sql"
     broken.write_text("create table public.broken (id nonsense);\n")

@@ -266,12 +266,27 @@ class LocalStack:
     @contextlib.contextmanager
     def _locked(self, progress: Progress = _silent, *, create: bool = False) -> Iterator[int]:
         if create:
-            for path in (self.directory, self.directory / "pids", self.directory / "logs"):
-                private_directory(path)
-            # Keeps `git add .` from committing the secrets.
-            write_private(self.directory / ".gitignore", "*\n")
+            self._require_own()
+            private_directory(self.directory)
+        # The lock is the first file: it marks the directory as a stack's.
         with locked(self.directory / "lock", seconds=_LOCK_SECONDS, progress=progress) as lock:
+            if create:
+                for name in ("pids", "logs"):
+                    private_directory(self.directory / name)
+                # Keeps `git add .` from committing the secrets.
+                write_private(self.directory / ".gitignore", "*\n")
             yield lock
+
+    def _require_own(self) -> None:
+        """Raise if the directory has other files: git would ignore them, and destroy() would delete them."""
+        if not self.directory.is_dir() or (self.directory / "lock").exists():
+            return
+        if any(self.directory.iterdir()):
+            raise LocalError(
+                f"The directory {self.directory} has files that are not a stack's.",
+                code="local_directory_taken",
+                hint="Choose an empty or a new one. The folder of your Supabase project is --project.",
+            )
 
 
 def _ports(port: int) -> tuple[int, int, int]:
