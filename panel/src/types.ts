@@ -187,6 +187,7 @@ export interface Hint {
 
 export interface Quota {
   id: number;
+  set_by: "operator" | "user";
   unit: "requests" | "tokens" | "cost";
   period: "minute" | "day" | "month" | "lifetime";
   limit: number;

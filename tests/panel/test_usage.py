@@ -65,6 +65,20 @@ def test_totals_and_receipts_are_shown(
     panel.assert_laid_out()
 
 
+def test_the_apps_limit_and_the_users_own_have_different_titles(
+    open_panel: Callable[..., Panel], stack: Stack, user: User
+) -> None:
+    quota = {"unit": "cost", "period": "month", "key_source": "operator"}
+    stack.admin("set_llm_quota", p_quota=quota | {"limit": 5, "user_id": user.id})
+    user.rpc("set_llm_quota", p_quota=quota | {"limit": 2})
+    panel = open_panel(user)
+    limits = panel.go("Usage").locator("[part=quotas] li")
+    expect(limits).to_have_count(2)
+    for setter, limit in (("the app", "$5.00"), ("you", "$2.00")):
+        expect(limits.filter(has_text=f"the app's key · set by {setter}")).to_contain_text(f"of {limit}")
+    panel.assert_laid_out()
+
+
 def test_requests_are_filtered(
     open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
 ) -> None:

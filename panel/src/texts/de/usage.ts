@@ -75,6 +75,8 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.quota.day": "pro Tag",
   "usage.quota.month": "pro Monat",
   "usage.quota.lifetime": "insgesamt",
+  "usage.quota.set_by.operator": "von der App festgelegt",
+  "usage.quota.set_by.user": "von Ihnen festgelegt",
   "usage.quota.resets": "Wird am {time} zurückgesetzt.",
   "usage.quota.reserved": "Davon sind {reserved} für laufende Anfragen reserviert.",
   "usage.quota.shared": "Sie teilen dieses Limit mit anderen, deshalb wird der Verbrauch nicht angezeigt.",

@@ -20,10 +20,10 @@ export class SpendingLimit extends View {
   }
 
   /** Monthly quotas on the cost of the operator's keys, for all providers and tasks. */
-  #of(setBy: "user" | "operator"): Quota[] {
+  #of(setBy: Quota["set_by"]): Quota[] {
     return (this.quotas ?? []).filter(
       (quota) =>
-        quota["set_by"] === setBy &&
+        quota.set_by === setBy &&
         quota.unit === "cost" &&
         quota.period === "month" &&
         quota.provider === null &&

@@ -15,17 +15,27 @@ export function quotaBars(store: Store, quotas: Quota[]): TemplateResult {
   </section>`;
 }
 
-function bar(store: Store, quota: Quota): TemplateResult {
-  const { t, formats } = store;
-  const amount = (value: number) => (quota.unit === "cost" ? formats.money(value) : formats.number(value));
+/** What a quota limits, and who set it: the app and the user can limit the same usage. */
+export function quotaName(
+  store: Pick<Store, "t" | "providerName" | "appTasks" | "translator">,
+  quota: Quota,
+): string {
+  const { t } = store;
   const period = t(`usage.quota.${quota.period}` as TextName);
-  const what = [
+  const parts = [
     t(`usage.quota.${quota.unit}` as TextName, { period }),
     quota.provider && store.providerName(quota.provider),
     quota.task && taskLabel(store, quota.task),
     quota.key_source && t(`source.${quota.key_source}`),
+    t(`usage.quota.set_by.${quota.set_by}`),
   ];
-  const name = what.filter(Boolean).join(" · ");
+  return parts.filter(Boolean).join(" · ");
+}
+
+function bar(store: Store, quota: Quota): TemplateResult {
+  const { t, formats } = store;
+  const amount = (value: number) => (quota.unit === "cost" ? formats.money(value) : formats.number(value));
+  const name = quotaName(store, quota);
   if (quota.used === null)
     return html`<p>${name}: ${amount(quota.limit)}</p>
       <p class="small muted">${t("usage.quota.shared")}</p>`;
