@@ -666,18 +666,20 @@ const pieces = css`
     min-inline-size: 0;
     font-weight: 500;
   }
-  /* A popover, so that the toasts are at the end of the window, however long the panel is. */
+  /* A popover, so that the toasts are in the corner of the window, however long the panel is. */
   .toasts {
     position: fixed;
-    inset: auto 0 1rem;
+    inset: auto;
+    inset-block-end: 1rem;
+    inset-inline-end: 1rem;
     inline-size: fit-content;
-    max-inline-size: calc(100% - 1.5rem);
-    margin-inline: auto;
+    max-inline-size: min(100% - 1.5rem, 26rem);
+    margin: 0;
     padding: 0;
     border: 0;
     display: grid;
     gap: 0.5rem;
-    justify-items: center;
+    justify-items: end;
     overflow: visible;
     background: transparent;
     color: inherit;
@@ -685,6 +687,13 @@ const pieces = css`
   }
   .toasts.above {
     inset-block-end: 5rem;
+  }
+  @media (width < 34rem) {
+    .toasts {
+      inset-inline: 0;
+      margin-inline: auto;
+      justify-items: center;
+    }
   }
   .toast > span:first-child {
     display: grid;
@@ -698,6 +707,7 @@ const pieces = css`
     border: 1px solid var(--_line);
     border-radius: calc(var(--_radius) + 4px);
     box-shadow: var(--_float);
+    cursor: pointer;
     pointer-events: auto;
     animation: rise 160ms ease-out;
   }

@@ -101,8 +101,55 @@ def test_a_toast_is_seen_and_leaves_by_itself(panel: Panel) -> None:
     panel.page.clock.run_for(20_000)
     expect(toast).to_be_visible()
     panel.page.mouse.move(0, 0)
-    panel.page.clock.run_for(7_000)
+    panel.page.clock.run_for(3_500)
     expect(toast).to_have_count(0)
+
+
+@pytest.mark.parametrize("way", ["click", "button", "Escape"])
+def test_a_toast_is_dismissed(panel: Panel, way: str) -> None:
+    panel.page.clock.install()
+    panel.go("Order").get_by_label("Fall back to the next provider").uncheck()
+    panel.save()
+    toast = panel.root.locator(".toast")
+    if way == "click":
+        toast.get_by_text("Saved.").click()
+    elif way == "button":
+        toast.get_by_role("button", name="Dismiss").press("Enter")
+    else:
+        panel.page.keyboard.press("Escape")
+    expect(toast).to_have_count(0)
+
+
+def test_toasts_cover_only_the_corner_of_a_wide_window(panel: Panel) -> None:
+    panel.page.clock.install()
+    panel.page.set_viewport_size({"width": 1100, "height": 800})
+    card = panel.root.get_by_role("article", name="Groq")
+    card.get_by_role("button", name="Add key for Groq").click()
+    card.get_by_label("Your Groq key").fill(key_for("groq", 1))
+    card.get_by_role("button", name="Save key").click()
+    toasts = panel.root.locator(".toast")
+    expect(toasts).to_have_count(1)
+    order = panel.go("Order")
+    order.get_by_label("Fall back to the next provider").uncheck()
+    bar = panel.root.locator(".save-bar").bounding_box()
+    long = toasts.bounding_box()
+    assert bar
+    assert long
+    assert long["y"] + long["height"] <= bar["y"]
+    panel.save()
+    short = toasts.filter(has_text="Saved.").bounding_box()
+    long = toasts.filter(has_text="Groq").bounding_box()
+    assert short
+    assert long
+    for box in (short, long):
+        assert box["x"] + box["width"] == pytest.approx(1100 - 16, abs=1)
+        assert box["y"] > 600
+    # A click beside the short toast, below or above the long one, reaches the page.
+    assert long["x"] < short["x"] - 10
+    beside = [short["x"] - 10, short["y"] + short["height"] / 2]
+    assert panel.root.evaluate(
+        "(host, [x, y]) => !host.shadowRoot.elementFromPoint(x, y)?.closest('supa-llm-toasts')", beside
+    )
 
 
 def test_arrow_keys_switch_tabs(panel: Panel) -> None:

@@ -1,4 +1,7 @@
-/** Short messages about what happened. They leave by themselves, but not while somebody points at one or focuses it. */
+/**
+ * Short messages about what happened. A click or Escape dismisses them. They leave by themselves, but not while
+ * somebody points at one or focuses it.
+ */
 
 import { html } from "lit";
 import { customElement } from "lit/decorators.js";
@@ -7,13 +10,21 @@ import type { Toast } from "../store.js";
 import { icon } from "./icons.js";
 import { View } from "./view.js";
 
-const SHOWN_MS = 6000;
+/** Success is quickly noticed, and a long text takes longer to read. */
+const shownMs = ({ look, text }: Toast) => Math.max(look === "good" ? 3000 : 6000, text.length * 60);
 
 @customElement("supa-llm-toasts")
 export class Toasts extends View {
   #timers = new Map<Toast, ReturnType<typeof setTimeout>>();
 
+  override connectedCallback(): void {
+    super.connectedCallback();
+    // The focus can be anywhere, also outside the panel.
+    document.addEventListener("keydown", this.#escape);
+  }
+
   override disconnectedCallback(): void {
+    document.removeEventListener("keydown", this.#escape);
     this.#wait();
     super.disconnectedCallback();
   }
@@ -34,15 +45,10 @@ export class Toasts extends View {
         store.toasts,
         (toast) => toast,
         (toast) =>
-          html`<div class="toast" part="toast">
+          html`<div class="toast" part="toast" @click=${() => store.dismissToast(toast)}>
             <span class=${toast.look}>${icon(toast.look === "good" ? "check" : "warning")}</span>
             <span>${toast.text}</span>
-            <button
-              type="button"
-              class="icon-only"
-              aria-label=${store.t("toast.dismiss")}
-              @click=${() => store.dismissToast(toast)}
-            >
+            <button type="button" class="icon-only" aria-label=${store.t("toast.dismiss")}>
               ${icon("close")}
             </button>
           </div>`,
@@ -64,13 +70,18 @@ export class Toasts extends View {
       if (!this.#timers.has(toast))
         this.#timers.set(
           toast,
-          setTimeout(() => this.store.dismissToast(toast), SHOWN_MS),
+          setTimeout(() => this.store.dismissToast(toast), shownMs(toast)),
         );
     for (const [toast, timer] of this.#timers)
       if (!this.store.toasts.includes(toast)) {
         clearTimeout(timer);
         this.#timers.delete(toast);
       }
+  };
+
+  #escape = (event: KeyboardEvent) => {
+    if (event.key === "Escape" && !event.defaultPrevented)
+      for (const toast of this.store.toasts) this.store.dismissToast(toast);
   };
 
   #wait = () => {
