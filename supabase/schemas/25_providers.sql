@@ -246,6 +246,7 @@ declare
   v_old jsonb;
   v_unknown text;
   v_constraint text;
+  v_null text;
 begin
   perform llm_private.check_size('p_provider', p_provider, 16);
   if jsonb_typeof(p_provider) is distinct from 'object' or p_provider ->> 'id' is null then
@@ -282,10 +283,13 @@ begin
       position = excluded.position, enabled = excluded.enabled, updated_at = excluded.updated_at,
       model_prefixes = excluded.model_prefixes;
   exception when data_exception or integrity_constraint_violation then
-    get stacked diagnostics v_constraint = constraint_name;
+    get stacked diagnostics v_constraint = constraint_name, v_null = column_name;
     perform llm_private.fail(
       400, 'invalid_provider',
       case
+        when v_null <> '' and v_old is null
+          then format('The provider does not exist yet, and a new one needs %s.', v_null)
+        when v_null <> '' then format('%s must not be null.', v_null)
         when v_constraint <> '' then format('The provider violates the constraint %s.', v_constraint)
         else format('The provider cannot be stored: %s.', left(sqlerrm, 300))
       end,

@@ -49,6 +49,15 @@ def test_a_provider_is_added_changed_disabled_and_removed(supa_llm: Cli, acme: s
     assert again.stderr.count("\n") == 1
 
 
+def test_a_provider_that_does_not_exist_needs_more_than_one_field(supa_llm: Cli) -> None:
+    done = supa_llm("providers", "set", "opnai", "--base-url", "https://api.openai.com/v1")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "Error: The provider does not exist yet, and a new one needs default_model. Required: id, base_url "
+    )
+    assert done.stderr.endswith("[invalid_provider]\n")
+
+
 def test_a_dry_run_changes_nothing(supa_llm: Cli, acme: str) -> None:
     before = listed(supa_llm, acme)
     done = supa_llm("providers", "set", acme, "--default-model", "acme-2", "--dry-run")

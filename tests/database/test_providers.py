@@ -133,6 +133,23 @@ def test_the_error_names_the_violated_constraint(tx: Transaction) -> None:
     assert "base_url_is_https_or_loopback" in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("provider", "message"),
+    [
+        ({"id": "together", "default_model": "x"}, "does not exist yet, and a new one needs base_url."),
+        (
+            {"id": "together", "base_url": "https://x.example"},
+            "does not exist yet, and a new one needs default_model.",
+        ),
+        ({"id": "groq", "name": None}, "name must not be null."),
+    ],
+)
+def test_the_error_names_the_missing_field(tx: Transaction, provider: dict[str, Any], message: str) -> None:
+    with pytest.raises(Refused) as error:
+        tx.admin.rpc("set_llm_provider", p_provider=provider)
+    assert error.value.message.endswith(message)
+
+
 def test_a_key_url_must_be_an_https_page(tx: Transaction) -> None:
     admin = tx.admin
     for url in ("javascript:alert(1)", "http://example.com", "https://user@example.com/", "https://a b"):
