@@ -29,8 +29,8 @@ def short(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def confirm(question: str, yes: bool) -> None:
-    """Ask before a change, unless the option --yes answers.
+def confirm(action: str, yes: bool) -> None:
+    """Ask before a change, such as `remove quota 1`, unless the option --yes answers.
 
     Raises:
         ConfigurationError: code ``confirmation_required``: there is no terminal to ask on.
@@ -39,10 +39,11 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigurationError(
-            f"{question} There is no terminal to answer on.",
+            f"Confirmation is required to {action}.",
             code="confirmation_required",
             hint="Nothing was changed. Pass --yes to confirm.",
         )
+    question = f"{action[0].upper()}{action[1:]}?"
     typer.confirm(question, abort=True, err=True)  # standard output may be JSON
 
 

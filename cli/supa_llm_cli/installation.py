@@ -78,7 +78,7 @@ def init(
     if dry_run:
         return
     if plan:
-        confirm("Continue?", yes)
+        confirm("apply these changes", yes)
     if not is_copied:
         migrations.copy(folder)
     if registers:
@@ -253,7 +253,7 @@ def uninstall(
     if not yes:
         typer.echo(f"This writes {file}. Pushing it deletes all keys, settings and quotas of your users.")
         typer.echo("Their usage is kept." if keep_usage else "It deletes their usage, too.")
-        confirm("Write it?", yes)
+        confirm("write the migration", yes)
     if export is not None:
         with administrator(url, directory) as admin:
             usage.write_events(admin.list_usage_events(), export)

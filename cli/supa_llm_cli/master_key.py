@@ -42,7 +42,7 @@ def replace(
         else:
             if not yes:
                 typer.echo("Without the lost master key, no stored key can be read.", err=True)
-            confirm("Create a new master key?", yes)
+            confirm("create a new master key", yes)
             unreadable, lost = admin.replace_master_key(), True
     report(
         {"lost": lost, "unreadable_keys": unreadable},

@@ -67,7 +67,7 @@ def sync(
             return
         changed = [provider for provider, found in changes.items() if found]
         if changed:
-            confirm("Apply?", yes)
+            confirm("apply these changes", yes)
         # Unchanged providers too: the entry that a model name matches can change when no price does.
         for provider, prices in lists.items():
             admin.sync_prices(provider, prices.entries, apply=True)
@@ -214,7 +214,7 @@ def recalculate(
         fields = {"since": first, "until": last}
         report(fields, would=f"Would recalculate {span} (UTC).", done="", dry_run=True, as_json=as_json)
         return
-    confirm(f"Recalculate {span} (UTC)?", yes)
+    confirm(f"recalculate {span} (UTC)", yes)
     with administrator(url, directory) as admin, progress("Recalculating …") as show_progress:
         for state in admin.recalculate_costs(first, last):
             expected = max(state.expected, state.events)

@@ -133,7 +133,7 @@ def remove(
     with administrator(url, directory) as admin:
         _existing(admin, [provider])
         if not dry_run:
-            confirm(f"Remove the provider {provider} with its prices and quotas?", yes)
+            confirm(f"remove the provider {provider} with its prices and quotas", yes)
             admin.remove_provider(provider)
     report(
         {"provider": provider},

@@ -136,7 +136,7 @@ def remove(
         emails = names(admin, [quota.user_id])
         text = f"quota {quota_id}: {_limit(quota)} for {_scope(quota, emails)}{_counts(quota, ', ')}"
         if not dry_run:
-            confirm(f"Remove {text}?", yes)
+            confirm(f"remove {text}", yes)
             admin.remove_quota(quota_id)
     report(
         {"id": quota_id},

@@ -129,7 +129,7 @@ def revoke(
     with administrator(url, directory) as admin:
         found = _find(admin, runtime)
         if not dry_run:
-            confirm(f"Revoke the runtime {found.name} ({found.id})?", yes)
+            confirm(f"revoke the runtime {found.name} ({found.id})", yes)
             admin.revoke_runtime(found.id)
     report(
         {"id": found.id, "name": found.name},

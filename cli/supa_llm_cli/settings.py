@@ -114,7 +114,7 @@ def import_(
             _show(changes)
         if dry_run or not changes or (as_json and not yes):
             return
-        confirm("Apply?", yes)
+        confirm("apply these changes", yes)
         applied = admin.set_configuration(configuration, apply=True)
     if not as_json:
         typer.echo(f"Applied {counted(len(applied), 'change')}.")

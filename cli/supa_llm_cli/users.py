@@ -240,7 +240,7 @@ def remove_data(
             would = f"Would remove all data of {user} ({chosen}). See it: supa-llm users export {chosen}"
             report({"user_id": chosen}, would=would, done="", dry_run=True, as_json=as_json)
             return
-        confirm(f"Remove all data of {user} ({chosen})? This cannot be undone.", yes)
+        confirm(f"permanently remove all data of {user} ({chosen})", yes)
         with progress("Removing …") as show_progress:
             for batch in admin.remove_user_data(chosen):
                 removed.update(batch.removed)

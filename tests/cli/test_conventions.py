@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,13 @@ def test_without_a_terminal_nothing_happens_unless_confirmed(
         files = sorted(tmp_path.rglob("*"))
         done = supa_llm(*command, *options)
         assert done.returncode == (0 if options else 1), done.stderr
-        assert options or done.stderr.endswith("Pass --yes to confirm. [confirmation_required]\n")
+        if not options:
+            refusal = (
+                r"Error: Confirmation is required to [^?]+\. Nothing was changed\. Pass --yes to confirm\."
+            )
+            assert re.search(rf"^{refusal} \[confirmation_required\]$", done.stderr, re.MULTILINE), (
+                done.stderr
+            )
         assert sorted(tmp_path.rglob("*")) == files
     assert stack.admin("get_llm_audit_log") == log
 
