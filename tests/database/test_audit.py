@@ -103,6 +103,12 @@ CHANGES = [
         {"old": {"lease_seconds": 300}, "new": {"lease_seconds": 60}},
     ),
     Change(
+        "set_llm_configuration",
+        lambda *_: {"p_configuration": {"format": 1, "settings": {"lease_seconds": 61}}, "p_apply": True},
+        "operator_settings_changed",
+        {"old": {"lease_seconds": 300}, "new": {"lease_seconds": 61}},
+    ),
+    Change(
         "set_llm_provider",
         lambda *_: {"p_provider": {"id": "groq", "base_url": "https://evil.test"}},
         "provider_set",

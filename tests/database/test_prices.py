@@ -435,8 +435,14 @@ def test_deleting_an_account_deletes_its_prices(tx: Transaction, acme: str) -> N
     assert tx.value("select count(*) from llm_private.price_tiers where price_id = %s", price) == 0
 
 
-@pytest.mark.parametrize("subject", [None, "not a uuid"])
-def test_price_rpcs_require_a_user(tx: Transaction, acme: str, subject: str | None) -> None:
+@pytest.mark.parametrize(
+    ("subject", "refusal"),
+    [(None, ("not_signed_in", 401)), ("not a uuid", ("third_party_account", 403))],
+    ids=["no subject", "not a uuid"],
+)
+def test_price_rpcs_require_a_user(
+    tx: Transaction, acme: str, subject: str | None, refusal: tuple[str, int]
+) -> None:
     caller = new_user(tx).with_claims(sub=subject)
     calls: dict[str, dict[str, Any]] = {
         "list_llm_prices": {},
@@ -444,5 +450,5 @@ def test_price_rpcs_require_a_user(tx: Transaction, acme: str, subject: str | No
         "end_llm_price": {"p_id": 1},
     }
     for function, arguments in calls.items():
-        with refused("not_signed_in", 401):
+        with refused(*refusal):
             caller.rpc(function, **arguments)

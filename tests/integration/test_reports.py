@@ -13,7 +13,7 @@ from uuid import UUID
 
 import pytest
 
-from supa_llm import Admin, AsyncSupaLLM, ForbiddenError, InvalidInputError, SupaLLM, export_events
+from supa_llm import Admin, AsyncSupaLLM, InvalidInputError, SupaLLM, export_events
 from tests.database.support import request_id, usage_event
 from tests.support import Stack, User, unique
 
@@ -153,14 +153,3 @@ def test_the_administrator_reads_alerts(stack: Stack, user: User, admin: Admin) 
     assert (alert.kind, alert.detail["model"]) == ("price_missing", f"m-{user.id}")
     assert admin.dismiss_alerts([alert.id]) == 1
     assert admin.list_alerts() == []
-
-
-def test_users_cannot_call_the_administrators_methods(stack: Stack) -> None:
-    with Admin(stack.api_url, stack.publishable_key) as nobody:
-        for call in (nobody.get_usage, nobody.check_usage, nobody.run_maintenance):
-            with pytest.raises(ForbiddenError):
-                call()
-        with pytest.raises(ForbiddenError):
-            next(nobody.list_usage_events())
-        with pytest.raises(ForbiddenError):
-            next(nobody.recalculate_costs())

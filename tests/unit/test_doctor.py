@@ -105,6 +105,7 @@ def test_the_guide_lists_every_problem() -> None:
     named = set(re.findall(r"_(error|warning)\(\s*\"(\w+)\"", client))
     named |= {(severity, code) for code, severity in re.findall(r"'(\w+)', '(error|warning)'", database)}
     named |= {
-        ("error", code) for code in ("master_key_missing", "master_key_unreadable", "migrations_missing")
+        ("error", code)
+        for code in ("master_key_missing", "master_key_unreadable", "migrations_missing", "rows_missing")
     }
     assert guide == {(code, severity) for severity, code in named}
