@@ -20,6 +20,11 @@ export class Formats {
     return new Intl.NumberFormat(this.lang, { notation: "compact", maximumFractionDigits: 1 }).format(value);
   }
 
+  /** A share of 1, as a whole number of percent. */
+  percent(value: number): string {
+    return new Intl.NumberFormat(this.lang, { style: "percent" }).format(value);
+  }
+
   /** US dollars, with enough digits to show small amounts. */
   money(value: number): string {
     const cents = value * 100;

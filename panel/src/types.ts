@@ -183,6 +183,8 @@ export interface Forecast {
 export interface Hint {
   kind: string;
   message: string;
+  /** Figures behind the message. */
+  [fact: string]: unknown;
 }
 
 export interface Quota {

@@ -11381,14 +11381,14 @@ begin
   select
     c.task, c.provider, c.model, c.other_model, c.cost, round(c.cost * c.ratio, 9), round(c.ratio, 4), c.compared
   from compared as c
-  where c.place = 1
+  where c.place = 1 and c.cost * (1 - c.ratio) >= 0.01
   order by c.cost * (1 - c.ratio) desc;
 end
 $$;
 
 comment on function llm_private.cheaper_models is
-'Models that would have cost at most half for the same tokens at today''s prices, the largest saving first. Compares the
-latest 200 attempts of each task and model.';
+'Models that would have cost at most half for the same tokens at today''s prices, and would have saved at least a cent;
+the largest saving first. Compares the latest 200 attempts of each task and model.';
 
 create function llm_private.cheaper_model_hints(p_user uuid)
 returns jsonb
@@ -11403,12 +11403,9 @@ begin
         to_jsonb(c) - 'ordinality' || jsonb_build_object(
           'kind', 'cheaper_model',
           'message', format(
-            '%s runs on %s: for the same tokens, %s of the same provider would have cost %s in the last 30 days.',
-            coalesce('The task ' || c.task, 'Usage without a task'), c.model, c.other_model,
-            case
-              when c.would_have_cost = 0 then 'nothing'
-              else '1/' || round(c.cost_30d / c.would_have_cost) || ' of it'
-            end
+            '%s runs on %s: for the same tokens, %s of the same provider would have cost about %s%% less in the last 30 '
+            'days.',
+            coalesce('The task ' || c.task, 'Usage without a task'), c.model, c.other_model, round(100 * (1 - c.ratio))
           )
         ) order by c.ordinality
       ), '[]'
@@ -11444,14 +11441,14 @@ begin
       from public.llm_usage_totals as t
       where t.user_id = p_user and t.hour >= now() - interval '30 days'
       group by t.provider, t.model
-      having sum(t.cache_savings) < 0
+      having sum(t.cache_savings) <= -0.01
     ) as l
   );
 end
 $$;
 
 comment on function llm_private.cache_loss_hints is
-'A hint for each model whose cache cost more to write than reading it saved in the last 30 days.';
+'A hint for each model whose cache cost at least a cent more to write than reading it saved in the last 30 days.';
 
 create function llm_private.failure_hints(p_user uuid)
 returns jsonb
@@ -11531,7 +11528,8 @@ $$;
 comment on function public.list_llm_hints is
 'Where the caller could save, a JSON array; each hint has a message. kind: cheaper_model (another model of the same
 provider would have cost at most half for the tokens of the last 30 days), cache_loss (writing to a provider''s cache
-cost more than reading from it saved) or failing (a fifth of the attempts of the last 7 days failed). Error not_signed_in.';
+cost more than reading from it saved) or failing (a fifth of the attempts of the last 7 days failed). A hint that would
+save less than a cent is skipped. Error not_signed_in.';
 
 -- 87_users.sql
 

@@ -185,7 +185,7 @@ def test_a_hint_names_a_cheaper_model_of_the_same_provider(tx: Transaction, user
     assert (hint["would_have_cost"], hint["ratio"]) == (pytest.approx(3 * 0.10001), 0.125)
     assert hint["message"] == (
         "The task code runs on gpt-5: for the same tokens, gpt-5-nano of the same provider would have cost "
-        "1/8 of it in the last 30 days."
+        "about 88% less in the last 30 days."
     )
 
 
@@ -210,16 +210,28 @@ def test_no_hint_is_given_without_a_comparison_of_costs(
 ) -> None:
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
-    user.records(**{"provider": "openai", "input_tokens": 1000, "output_tokens": 10, **event})
+    user.records(**{"provider": "openai", "input_tokens": 10**5, "output_tokens": 10, **event})
     assert user.rpc("list_llm_hints") == []
 
 
 def test_an_embedding_model_is_not_suggested_as_a_cheaper_model(tx: Transaction, user: Caller) -> None:
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "text-embedding-3-small", "openai", input=0.02, output=0)
-    user.records(provider="openai", model="gpt-5", input_tokens=1000, output_tokens=10)
+    user.records(provider="openai", model="gpt-5", input_tokens=10**5, output_tokens=10)
     user.records(provider="openai", model="text-embedding-3-small", input_tokens=1000)
     assert hints(user, "cheaper_model") == []
+
+
+@pytest.mark.parametrize(("tokens", "given"), [(9_999, False), (10_000, True)])
+def test_a_hint_saves_at_least_a_cent(tx: Transaction, user: Caller, tokens: int, given: bool) -> None:
+    price(tx, "gpt-5", "openai", input=2, output=0)
+    price(tx, "gpt-5-nano", "openai", input=1, output=0)
+    price(tx, "cached", input=1, cached_input=0.1, cache_write=2, output=1)
+    user.records(provider="openai", model="gpt-5", input_tokens=tokens, output_tokens=10)
+    user.records(model="cached", input_tokens=tokens, cache_write_tokens=tokens, output_tokens=0)
+    assert [hint["kind"] for hint in user.rpc("list_llm_hints")] == (
+        ["cheaper_model", "cache_loss"] if given else []
+    )
 
 
 def test_a_hint_names_a_cache_that_cost_more_than_it_saved(tx: Transaction, user: Caller) -> None:

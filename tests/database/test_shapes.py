@@ -257,7 +257,7 @@ def scene(tx: Transaction) -> Scene:
     key_id = next(key["id"] for key in user.rpc("list_llm_keys") if key["provider"] == "openai")
     price(tx, "gpt-5", "openai", input=8, output=8)
     price(tx, "gpt-5-nano", "openai", input=1, output=1)
-    tokens = {"input_tokens": 1000, "output_tokens": 10, "task": "speed"}
+    tokens = {"input_tokens": 10**5, "output_tokens": 10, "task": "speed"}
     user.records(provider="openai", model="gpt-5", **tokens)
     user.records(provider="openai", model="gpt-5-nano", **tokens)
     # The rejected key raises an alert and is skipped by the route.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from playwright.sync_api import expect
@@ -79,6 +80,20 @@ def test_the_apps_limit_and_the_users_own_have_different_titles(
     panel.assert_laid_out()
 
 
+def test_tips_are_in_the_users_language(open_panel: Callable[..., Panel], user: User) -> None:
+    for model, rate in (("large", 10), ("small", 2)):
+        user.rpc("set_llm_price", p_provider="groq", p_model=model, p_rates={"input": rate, "output": rate})
+        record(user, 1, model=model, p_task="speed", p_input_tokens=10**5)
+    panel = open_panel(user)
+    tips = panel.go("Usage").get_by_role("region", name="Tips")
+    expect(tips).to_contain_text("Quick answers: for the same tokens, small would have cost about 80% less")
+    panel.page.evaluate("document.querySelector('supa-llm-settings').lang = 'de'")
+    tips = panel.root.get_by_role("region", name="Tipps")
+    expect(tips).to_contain_text(
+        re.compile(r"hätte small in den letzten 30 Tagen etwa 80\s% weniger gekostet")
+    )
+
+
 def test_requests_are_filtered(
     open_panel: Callable[..., Panel], stack: Stack, user: User, providers: Emulator
 ) -> None:
@@ -121,25 +136,25 @@ def test_requests_have_pages(open_panel: Callable[..., Panel], user: User) -> No
     panel.assert_laid_out()
 
 
-def record(user: User, count: int) -> None:
-    """Requests of the last hours, a minute apart, with models to tell them apart."""
+def record(user: User, count: int, *, model: str | None = None, **changes: Any) -> None:
+    """Requests of the last hours, a minute apart; by default with models to tell them apart."""
     now = datetime.now(UTC)
     for number in range(count):
-        user.rpc(
-            "record_llm_usage",
-            p_request_id=uuid7(now - timedelta(minutes=number)),
-            p_attempt=1,
-            p_task=None,
-            p_provider="groq",
-            p_model=f"model-{number}",
-            p_key_source="user",
-            p_key_id=None,
-            p_outcome="succeeded",
-            p_error_class=None,
-            p_latency_ms=10,
-            p_input_tokens=1,
-            p_output_tokens=1,
-        )
+        attempt = {
+            "p_request_id": uuid7(now - timedelta(minutes=number)),
+            "p_attempt": 1,
+            "p_task": None,
+            "p_provider": "groq",
+            "p_model": model or f"model-{number}",
+            "p_key_source": "user",
+            "p_key_id": None,
+            "p_outcome": "succeeded",
+            "p_error_class": None,
+            "p_latency_ms": 10,
+            "p_input_tokens": 1,
+            "p_output_tokens": 1,
+        }
+        user.rpc("record_llm_usage", **attempt | changes)
 
 
 def uuid7(at: datetime) -> str:

@@ -90,5 +90,12 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.alert.out_of_credit": "Das Guthaben des Schlüssels {hint} bei {provider} ist aufgebraucht.",
   "usage.alert.output_limit_ignored":
     "Das Modell {model} von {provider} hält sich nicht an die Höchstlänge von Antworten.",
+  "usage.hint.cheaper_model":
+    "{task}: Für dieselben Tokens hätte {other_model} in den letzten 30 Tagen etwa {less} weniger gekostet als {model}.",
+  "usage.hint.cache_loss":
+    "In den letzten 30 Tagen kostete das Schreiben in den Cache von {provider} {model} {lost} mehr, als das Lesen daraus gespart hat.",
+  "usage.hint.failing":
+    "{provider} {model}: In den letzten 7 Tagen sind {failures} von {attempts} Versuchen fehlgeschlagen.",
+  "usage.hint.no_task": "Anfragen ohne Aufgabe",
   "usage.hints": "Tipps",
 };

@@ -5,6 +5,7 @@ import { customElement, state } from "lit/decorators.js";
 import type { TextName } from "../../texts/index.js";
 import type { Forecast, Hint, Alert, Quota, UsageLine } from "../../types.js";
 import { costInWords } from "./costs.js";
+import { hintInWords } from "./hints.js";
 import { icon } from "../icons.js";
 import { Loader } from "../loader.js";
 import "../mark.js";
@@ -70,7 +71,7 @@ export class UsageView extends View {
           ? html`<section class="card stack tight tips" aria-labelledby="tips-title">
               <h2 id="tips-title">${t("usage.hints")}</h2>
               <ul>
-                ${report.hints.map((hint) => html`<li>${icon("coins")}<span>${hint.message}</span></li>`)}
+                ${report.hints.map((hint) => html`<li>${icon("coins")}<span>${hintInWords(store, hint)}</span></li>`)}
               </ul>
             </section>`
           : nothing
