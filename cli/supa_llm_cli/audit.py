@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from supa_llm_cli.changes import differences, short
-from supa_llm_cli.options import DAYS, HOME, Directory, Url
+from supa_llm_cli.options import DAY, HOME, Directory, Url, read_day
 from supa_llm_cli.people import names, optional_user_id
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import as_json_text, print_json, print_table
@@ -37,11 +37,18 @@ def audit(
     ] = None,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=DAYS, help="First day (UTC). Default: the oldest entry.", show_default=False),
+        typer.Option(
+            parser=read_day,
+            metavar=DAY,
+            help="First day (UTC). Default: the oldest entry.",
+            show_default=False,
+        ),
     ] = None,
     until: Annotated[
         datetime | None,
-        typer.Option(formats=DAYS, help="Last day (UTC). Default: today.", show_default=False),
+        typer.Option(
+            parser=read_day, metavar=DAY, help="Last day (UTC). Default: today.", show_default=False
+        ),
     ] = None,
     limit: Annotated[
         int | None,

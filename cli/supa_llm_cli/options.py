@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-#: Days, and moments to the second, as the options for dates and times accept them.
-DAYS = ["%Y-%m-%d"]
-MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
 HOME = Path(".supa-llm")
+DAY = "YYYY-MM-DD"
+TIME = "YYYY-MM-DD[THH:MM:SS]"
+
+
+def read_day(text: str) -> datetime:
+    """Read a day. Typer's own error shows the format in strptime's notation."""
+    try:
+        return datetime.strptime(text, "%Y-%m-%d")
+    except ValueError:
+        raise typer.BadParameter(f"{text} is not a date. Pass a date, such as 2026-01-31.") from None
+
+
+def read_time(text: str) -> datetime:
+    """Read a day, or a time to the second."""
+    for form in ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"):
+        with suppress(ValueError):
+            return datetime.strptime(text, form)
+    raise typer.BadParameter(
+        f"{text} is not a time. Pass a date, such as 2026-01-31, or a time, such as 2026-01-31T12:30:00."
+    )
+
 
 Url = Annotated[
     str | None,
@@ -46,10 +65,16 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation pr
 FirstDay = Annotated[
     datetime | None,
     typer.Option(
-        "--since", formats=DAYS, help="First day (UTC). Default: the oldest event.", show_default=False
+        "--since",
+        parser=read_day,
+        metavar=DAY,
+        help="First day (UTC). Default: the oldest event.",
+        show_default=False,
     ),
 ]
 LastDay = Annotated[
     datetime | None,
-    typer.Option("--until", formats=DAYS, help="Last day (UTC). Default: today.", show_default=False),
+    typer.Option(
+        "--until", parser=read_day, metavar=DAY, help="Last day (UTC). Default: today.", show_default=False
+    ),
 ]

@@ -15,7 +15,7 @@ from supa_llm.errors import NotFoundError
 from supa_llm.values.receipts import KeySource
 from supa_llm_cli.amounts import counted, dollars
 from supa_llm_cli.changes import confirm, report
-from supa_llm_cli.options import HOME, MOMENTS, AsJson, Directory, DryRun, Url, Yes
+from supa_llm_cli.options import HOME, TIME, AsJson, Directory, DryRun, Url, Yes, read_time
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
@@ -114,10 +114,13 @@ def set_(
     free: Annotated[bool, typer.Option("--free", help="Set a price of 0.")] = False,
     from_: Annotated[
         datetime | None,
-        typer.Option("--from", formats=MOMENTS, help="Start of the price (UTC). Default: now."),
+        typer.Option(
+            "--from", parser=read_time, metavar=TIME, help="Start of the price (UTC). Default: now."
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(formats=MOMENTS, help="End of the price (UTC). Default: no end.")
+        datetime | None,
+        typer.Option(parser=read_time, metavar=TIME, help="End of the price (UTC). Default: no end."),
     ] = None,
     key_source: Annotated[KeySource | None, typer.Option(help="Apply only to usage of these keys.")] = None,
     tier: Annotated[str | None, typer.Option(help="Apply only to this service tier, such as flex.")] = None,
@@ -186,12 +189,17 @@ def end(
 def recalculate(
     since: Annotated[
         datetime,
-        typer.Option("--from", formats=MOMENTS, help="First request time (UTC).", show_default=False),
+        typer.Option(
+            "--from", parser=read_time, metavar=TIME, help="First request time (UTC).", show_default=False
+        ),
     ],
     until: Annotated[
         datetime | None,
         typer.Option(
-            formats=MOMENTS, help="End of the request times (UTC). Default: now.", show_default=False
+            parser=read_time,
+            metavar=TIME,
+            help="End of the request times (UTC). Default: now.",
+            show_default=False,
         ),
     ] = None,
     dry_run: DryRun = False,

@@ -16,7 +16,7 @@ import typer
 from supa_llm.errors import InvalidInputError
 from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from supa_llm_cli.amounts import compact, counted, dollars, seconds, sparkline
-from supa_llm_cli.options import DAYS, HOME, AsJson, Directory, FirstDay, LastDay, Url
+from supa_llm_cli.options import DAY, HOME, AsJson, Directory, FirstDay, LastDay, Url, read_day
 from supa_llm_cli.people import OneUser, names, optional_user_id
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
@@ -55,10 +55,13 @@ def report(
     context: typer.Context,
     since: Annotated[
         datetime | None,
-        typer.Option(formats=DAYS, help="First day. Default: 30 days ago.", show_default=False),
+        typer.Option(
+            parser=read_day, metavar=DAY, help="First day. Default: 30 days ago.", show_default=False
+        ),
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option(formats=DAYS, help="Last day. Default: today.", show_default=False)
+        datetime | None,
+        typer.Option(parser=read_day, metavar=DAY, help="Last day. Default: today.", show_default=False),
     ] = None,
     by: Annotated[
         str, typer.Option(help=f"Group by: {', '.join(_DIMENSIONS)}. Separate with commas.", metavar="LIST")

@@ -134,6 +134,26 @@ def test_an_invalid_report_is_refused_in_one_line(cli: Cli, arguments: list[str]
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "example"),
+    [
+        (["usage", "--since", "yesterday"], "Pass a date, such as 2026-01-31."),
+        (["usage", "refusals", "--until", "31.01.2026"], "Pass a date, such as 2026-01-31."),
+        (
+            ["prices", "recalculate", "--from", "noon"],
+            "Pass a date, such as 2026-01-31, or a time, such as 2026-01-31T12:30:00.",
+        ),
+    ],
+)
+def test_an_invalid_date_is_refused_with_an_example(cli: Cli, arguments: list[str], example: str) -> None:
+    done = cli(*arguments)
+    words = done.stderr.replace("│", " ").split()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"Invalid value for '{arguments[-2]}'" in " ".join(words)
+    assert example in " ".join(words)
+    assert "%" not in done.stderr
+
+
 def test_a_truncated_report_says_so(cli: Cli, model: str) -> None:
     lines = len(json.loads(cli("usage", "--json", "--limit", "10000").stdout))
     assert "Showing the first" not in cli("usage", "--limit", str(lines)).stdout
