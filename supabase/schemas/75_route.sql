@@ -387,7 +387,7 @@ as $$
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
     when 'lacks_capability' then p_line.name || ' does not support all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'
-    when 'no_key' then 'You have no key for ' || p_line.name || '.'
+    when 'no_key' then 'No key for ' || p_line.name || '.'
     when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
     when 'key_unreadable' then 'Your key ' || p_line.key_hint || ' for ' || p_line.name || ' was lost. Store it again.'
     when 'key_out_of_credit' then format(

@@ -63,6 +63,8 @@ def test_a_route_is_explained_as_the_user_gets_it(supa_llm: Cli, user: User) -> 
     none = supa_llm("users", "explain", user.email, "--operator-keys", "")
     assert none.returncode == 1
     assert none.stdout.startswith("No provider can serve this request.")
+    assert "No key for Anthropic." in none.stdout
+    assert "You have no key" not in none.stdout
     user.rpc("set_llm_key", provider="groq", key=key_for("groq"))
     done = supa_llm("users", "explain", user.email, "--task", "speed", "--operator-keys", "openai", "--json")
     route = json.loads(done.stdout)

@@ -227,7 +227,7 @@ def test_the_openai_client_runs_with_the_signed_in_users_keys(
     assert [it.attempts[0].provider for it in receipts] == ["groq", "openai", "groq"]
     assert client.models.retrieve("openai/gpt-5-mini").owned_by == "openai"
     assert client.models.retrieve("gpt-5-mini").owned_by == "openai"
-    with pytest.raises(openai.NotFoundError, match="You have no key for Mistral"):
+    with pytest.raises(openai.NotFoundError, match="No key for Mistral"):
         client.models.retrieve("mistral/mistral-small-latest")
     llm.set_settings(default_provider=None)
     with pytest.raises(openai.NotFoundError, match="No provider is known"):
