@@ -85,6 +85,8 @@ def init(
         with administrator(url, directory) as admin:
             set_variable(env_file, RUNTIME_SECRET, register(admin, runtime).secret.reveal())
         typer.echo(f"Registered the runtime {runtime}. {RUNTIME_SECRET} is set in {env_file}.")
+    elif is_pushed and in_environment:
+        typer.echo(f"{RUNTIME_SECRET} is set in the environment, so no runtime was registered.")
     _show_next_steps(is_pushed)
 
 

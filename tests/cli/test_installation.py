@@ -81,6 +81,7 @@ def test_nothing_is_done_without_confirmation(project: Path, stack: Stack) -> No
 def test_a_secret_in_the_environment_is_enough(project: Path, stack: Stack) -> None:
     environment = {"SUPABASE_URL": stack.api_url, "SUPABASE_SECRET_KEY": stack.secret_key}
     done = run("init", "--yes", cwd=project, SUPA_LLM_RUNTIME_SECRET="slr_mine", **environment)
+    assert "SUPA_LLM_RUNTIME_SECRET is set in the environment, so no runtime was registered.\n" in done.stdout
     assert "Registered" not in done.stdout
     assert not (project / ".env").exists()
 
