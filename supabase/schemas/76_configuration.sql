@@ -197,6 +197,8 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_unknown text;
 begin
   perform
     llm_private.check_size('p_configuration', p_configuration, 1024, 'invalid_configuration'),
@@ -213,15 +215,15 @@ begin
       'Upgrade supa-llm in this project, or export the configuration with the version of this project.'
     );
   end if;
+  select k into v_unknown from jsonb_object_keys(p_configuration) as k
+  where k not in ('format', 'settings', 'providers', 'prices', 'quotas') limit 1;
+  if found then
+    perform llm_private.fail(
+      400, 'invalid_configuration', format('%s is not a field of the configuration.', left(v_unknown, 60)),
+      'Allowed: format, settings, providers, prices and quotas.'
+    );
+  end if;
   perform
-    llm_private.check_value(
-      'invalid_configuration',
-      not exists (
-        select from jsonb_object_keys(p_configuration) as k
-        where k not in ('format', 'settings', 'providers', 'prices', 'quotas')
-      ),
-      'A field of the configuration', 'format, settings, providers, prices and quotas'
-    ),
     llm_private.check_value(
       'invalid_configuration', coalesce(jsonb_typeof(p_configuration -> 'settings'), 'object') = 'object', 'settings',
       'an object'

@@ -176,7 +176,7 @@ def changed(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("configuration_too_new", "format 2", changed("format", 2)),
         ("invalid_configuration", "format", changed("format", None)),
         ("invalid_configuration", "format", changed("format", "new")),
-        ("invalid_configuration", "field", changed("secrets", {})),
+        ("invalid_configuration", "secrets", changed("secrets", {})),
         ("invalid_configuration", "settings", changed("settings", [])),
         ("unknown_setting", "settings: no_setting", changed("settings", {"no_setting": 1})),
         ("invalid_setting", "settings: ", changed("settings", {"lease_seconds": "soon"})),
