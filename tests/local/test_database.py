@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -282,30 +280,12 @@ def test_a_ciphertext_cannot_be_decrypted_in_another_row_or_with_another_key(sup
             )
 
 
-def test_reading_a_secret_is_fast(superuser: Connection) -> None:
+def test_reading_a_secret_derives_its_key_in_one_step(superuser: Connection) -> None:
+    """The root key is random, so hashing it thousands of times would only slow every read down."""
     superuser.execute("select vault.create_secret('hot', 'hot')")
-    superuser.execute(
-        """
-        create function pg_temp.microseconds(statement text, times int) returns float
-        language plpgsql as $$
-        declare
-          began constant timestamptz := clock_timestamp();
-          value text;
-        begin
-          for i in 1..times loop
-            select decrypted_secret into value from vault.decrypted_secrets where name = 'hot';
-          end loop;
-          return extract(epoch from clock_timestamp() - began) * 1e6 / times;
-        end $$
-        """
-    )
     try:
-        times = []
-        for _ in range(5):
-            [(microseconds,)] = rows(superuser, "select pg_temp.microseconds('', 1000)")
-            times.append(microseconds)
-            time.sleep(0.05)
-        # About 14 on an idle machine. The default S2K alone takes 70.
-        assert statistics.median(times) < 50
+        [(secret,)] = rows(superuser, "select decode(secret, 'base64') from vault.secrets where name = 'hot'")
     finally:
         superuser.execute("delete from vault.secrets where name = 'hot'")
+    # A packet of the encrypted session key (RFC 4880, 5.3): tag 3, length, version 4, AES-256, salted S2K.
+    assert (secret[0], tuple(secret[2:5])) == (0xC3, (4, 9, 1))
