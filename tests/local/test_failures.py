@@ -171,6 +171,7 @@ def test_an_invalid_config_is_refused(own_stack: LocalStack) -> None:
 
 def test_unreadable_secrets_are_reported(own_stack: LocalStack) -> None:
     own_stack.directory.mkdir()
+    (own_stack.directory / "lock").touch()
     (own_stack.directory / "secrets.json").write_text("{")
     with pytest.raises(LocalError) as caught:
         own_stack.up()
