@@ -100,14 +100,15 @@ class Account:
             session, place = self._stored()  # another command may have refreshed it meanwhile
             return (session, place) if _lasts(session, _MARGIN) else self._refresh(session, place)
 
-    def check(self) -> None:
-        """Ask Supabase Auth whether the session still exists.
+    def checked_session(self) -> tuple[StoredSession, str]:
+        """Like :meth:`session`, after Supabase Auth has confirmed that the session still exists.
 
         Raises:
-            NotSignedInError: code ``session_ended``.
+            NotSignedInError: code ``not_signed_in`` or ``session_ended``.
         """
-        token = self.session()[0].access_token
-        _ask(lambda: self.sb.auth.get_user(token), _ended)
+        session, place = self.session()
+        _ask(lambda: self.sb.auth.get_user(session.access_token), _ended)
+        return session, place
 
     def sign_out(self) -> None:
         """Revoke the session, and remove it from this machine.
@@ -116,8 +117,8 @@ class Account:
             NotSignedInError: no user is signed in.
             DatabaseUnavailableError: Supabase Auth did not respond. The session is still stored.
         """
-        self._stored()
-        with suppress(NotSignedInError):  # it has ended already
+        self._stored()  # raises if no user is signed in
+        with suppress(NotSignedInError):  # the session has ended already
             token = self.session()[0].access_token
             _ask(lambda: self.sb.auth.admin.sign_out(token, "local"), _ended)
         self.remove()

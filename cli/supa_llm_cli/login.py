@@ -69,8 +69,7 @@ def logout(
 def whoami(url: UsersUrl = None, directory: Directory = HOME, as_json: AsJson = False) -> None:
     """Show the signed-in user, and where the session is stored."""
     account = Account(url, directory)
-    account.check()
-    session, place = account.session()
+    session, place = account.checked_session()
     expires_at = datetime.fromtimestamp(session.expires_at, UTC)
     if as_json:
         print_json(
