@@ -88,7 +88,7 @@ def ask(
 
 def _prompt(given: str | None) -> str:
     if given is None and sys.stdin.isatty():
-        prompt = ""  # nobody expects a command to wait for a prompt without a word
+        prompt = ""  # otherwise the command would wait without saying so
     else:
         prompt = sys.stdin.read() if given in (None, "-") else str(given)
     if not prompt.strip():

@@ -48,7 +48,7 @@ def replace(
         {"lost": lost, "unreadable_keys": unreadable},
         would="Would create a new master key."
         if lost
-        else "The master key is not lost, so that it would not be replaced.",
+        else "The master key is not lost, so it would not be replaced.",
         done=f"Created a new master key. {counted(unreadable or 0, 'key')} must be stored again.",
         dry_run=dry_run,
         as_json=as_json,

@@ -52,7 +52,7 @@ class RefusalReports:
         _live.add(self)
 
     def _begin(self) -> None:
-        # By the exact token: a forged one must not take refusals of the user whom it claims to be.
+        # Keyed by token, so that a forged token cannot report the refusals of the user it names.
         self._waiting: dict[bytes, _Waiting] = {}
         self._worker: threading.Thread | None = None
         self._closing = False
