@@ -62,6 +62,8 @@ export interface Settings extends Preferences {
   last_used_at: string | null;
   /** Whether a browser may show a stored key. */
   reveal_allowed: boolean;
+  /** The team of requests that name none. */
+  default_team: string | null;
 }
 
 export interface Task {

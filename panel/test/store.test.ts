@@ -16,6 +16,7 @@ const row = (changes: Partial<Settings> = {}): Settings => ({
   total_requests: 0,
   last_used_at: null,
   reveal_allowed: true,
+  default_team: null,
   ...changes,
 });
 

@@ -3889,6 +3889,105 @@ price; and context_tokens, the most tokens of its input and output; null if unkn
 catalog and the operator''s prices, with prices of the operator''s key.
 Errors: not_signed_in, invalid_argument, unknown_provider.';
 
+-- 39_teams.sql
+
+-- Teams: users who share provider keys, a policy and quotas. See docs/teams.md.
+--
+-- A member's requests can use the team's keys through a runtime; nobody, its owners included, can read them. Owners and
+-- admins manage members, keys, policy and quotas. A team always has an owner: the last one cannot leave, and if their
+-- account is deleted or suspended, another member becomes owner.
+--
+-- A removed team keeps its row, so that reports of its usage keep its name; its members, keys and quotas are deleted.
+
+create table llm_private.teams (
+  id uuid primary key default llm_private.uuid_v7(),
+  name text not null,
+  allowed_providers jsonb,
+  default_provider text references public.llm_providers (id) on delete set null,
+  provider_preferences jsonb not null default '{}',
+  task_overrides jsonb not null default '{}',
+  keys_first text not null default 'team' check (keys_first in ('team', 'member')),
+  version bigint not null default 1,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  removed_at timestamptz
+);
+
+create index teams_default_provider on llm_private.teams (default_provider);
+
+comment on table llm_private.teams is 'Teams and their policies, also of removed teams.';
+comment on column llm_private.teams.allowed_providers is
+'{"groq": true, "openai": ["gpt-5.5"]}: the providers that requests with this team may use, with all models (true) or
+only these; null: any provider and model.';
+comment on column llm_private.teams.default_provider is
+'Applies to members who have chosen no default provider that the team allows.';
+comment on column llm_private.teams.provider_preferences is
+'As in user_llm_settings. A provider that the team disabled is disabled for its members; priorities and models apply
+where a member has none.';
+comment on column llm_private.teams.task_overrides is
+'As in user_llm_settings. Applies where a member has no override for the task that the team allows.';
+comment on column llm_private.teams.keys_first is 'Whose keys come first in a route: the team''s or the member''s own.';
+comment on column llm_private.teams.version is 'Counts changes, so that a panel notices changes made elsewhere.';
+
+create table llm_private.team_members (
+  team_id uuid not null references llm_private.teams (id) on delete cascade,
+  user_id uuid not null references auth.users (id) on delete cascade,
+  role text not null check (role in ('owner', 'admin', 'member')),
+  joined_at timestamptz not null default now(),
+  primary key (team_id, user_id),
+  unique (user_id, team_id)
+);
+
+comment on table llm_private.team_members is 'Who belongs to which team. A user may belong to several.';
+comment on column llm_private.team_members.role is
+'owner: everything, also removing the team and naming owners; admin: members, keys, policy and quotas; member: uses the
+team''s keys.';
+
+alter table llm_private.teams enable row level security;
+alter table llm_private.team_members enable row level security;
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.team_role(p_team uuid, p_user uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select m.role from llm_private.team_members as m where m.team_id = p_team and m.user_id = p_user);
+end
+$$;
+
+comment on function llm_private.team_role is 'The role of a user in a team: owner, admin or member; null: none.';
+
+create function llm_private.require_team_role(p_team uuid, p_user uuid, p_roles text[])
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_role constant text := llm_private.team_role(p_team, p_user);
+begin
+  -- The same error as for a team that does not exist, so that ids of teams cannot be tried out.
+  if v_role is null then
+    perform llm_private.fail(
+      404, 'team_not_found', 'Team not found, or you are not a member of it.', 'list_llm_teams() returns your teams.'
+    );
+  elsif v_role <> all(p_roles) then
+    perform llm_private.fail(
+      403, 'team_role_required', format('Your role in this team is %s.', v_role),
+      'This needs the role ' || array_to_string(p_roles, ' or ') || '. Ask an owner of the team.'
+    );
+  end if;
+  return v_role;
+end
+$$;
+
+comment on function llm_private.require_team_role is
+'The role of a user in a team, if it is one of p_roles. Errors: team_not_found, team_role_required.';
+
 -- 40_settings.sql
 
 -- A user's settings: one row, created by get_llm_settings() at their first sign-in. A trigger on auth.users would block
@@ -3904,10 +4003,14 @@ create table public.user_llm_settings (
   time_zone text not null default 'UTC',
   version bigint not null default 1,
   created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  default_team uuid,
+  foreign key (user_id, default_team) references llm_private.team_members (user_id, team_id)
+  on delete set null (default_team)
 );
 
 create index user_llm_settings_default_provider on public.user_llm_settings (default_provider);
+create index user_llm_settings_default_team on public.user_llm_settings (user_id, default_team);
 
 comment on table public.user_llm_settings is 'A user''s LLM settings; written by set_llm_settings() only.';
 comment on column public.user_llm_settings.enable_fallbacks is 'false: only the first candidate of a route is tried.';
@@ -3920,6 +4023,8 @@ comment on column public.user_llm_settings.allow_operator_keys is
 'Consent to the operator''s keys; null: the operator''s default.';
 comment on column public.user_llm_settings.time_zone is
 'The user''s time zone (Europe/Berlin), for days and months in reports and in quotas with the clock user.';
+comment on column public.user_llm_settings.default_team is
+'The team of requests that name none; null: no team. Leaving the team resets it.';
 comment on column public.user_llm_settings.version is 'Counts changes, so that a panel notices changes made elsewhere.';
 
 alter table public.user_llm_settings enable row level security;
@@ -4197,6 +4302,17 @@ begin
     );
     v_new.time_zone := p_changes ->> 'time_zone';
   end if;
+  if p_changes ? 'default_team' then
+    perform llm_private.check_value(
+      'invalid_setting',
+      p_changes -> 'default_team' = 'null' or exists (
+        select from llm_private.team_members as m
+        where m.user_id = p_old.user_id and m.team_id::text = p_changes ->> 'default_team'
+      ),
+      'default_team', 'null or the id of one of your teams'
+    );
+    v_new.default_team := (p_changes ->> 'default_team')::uuid;
+  end if;
   if p_changes ? 'provider_preferences' then
     v_new.provider_preferences := llm_private.merge_preferences(
       p_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
@@ -4227,7 +4343,7 @@ begin
   perform llm_private.check_size('p_changes', p_changes, 64, 'invalid_setting');
   perform llm_private.check_known_settings(
     p_changes, '',
-    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
+    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,default_team,provider_preferences,task_overrides}'
   );
   perform llm_private.ensure_settings(p_user);
   -- The lock serializes concurrent changes, so that none is lost.
@@ -4255,6 +4371,7 @@ begin
     task_overrides = v_new.task_overrides,
     allow_operator_keys = v_new.allow_operator_keys,
     time_zone = v_new.time_zone,
+    default_team = v_new.default_team,
     version = v_old.version + 1,
     updated_at = now()
   where user_id = p_user;

@@ -11,10 +11,14 @@ create table public.user_llm_settings (
   time_zone text not null default 'UTC',
   version bigint not null default 1,
   created_at timestamptz not null default now(),
-  updated_at timestamptz not null default now()
+  updated_at timestamptz not null default now(),
+  default_team uuid,
+  foreign key (user_id, default_team) references llm_private.team_members (user_id, team_id)
+  on delete set null (default_team)
 );
 
 create index user_llm_settings_default_provider on public.user_llm_settings (default_provider);
+create index user_llm_settings_default_team on public.user_llm_settings (user_id, default_team);
 
 comment on table public.user_llm_settings is 'A user''s LLM settings; written by set_llm_settings() only.';
 comment on column public.user_llm_settings.enable_fallbacks is 'false: only the first candidate of a route is tried.';
@@ -27,6 +31,8 @@ comment on column public.user_llm_settings.allow_operator_keys is
 'Consent to the operator''s keys; null: the operator''s default.';
 comment on column public.user_llm_settings.time_zone is
 'The user''s time zone (Europe/Berlin), for days and months in reports and in quotas with the clock user.';
+comment on column public.user_llm_settings.default_team is
+'The team of requests that name none; null: no team. Leaving the team resets it.';
 comment on column public.user_llm_settings.version is 'Counts changes, so that a panel notices changes made elsewhere.';
 
 alter table public.user_llm_settings enable row level security;
@@ -304,6 +310,17 @@ begin
     );
     v_new.time_zone := p_changes ->> 'time_zone';
   end if;
+  if p_changes ? 'default_team' then
+    perform llm_private.check_value(
+      'invalid_setting',
+      p_changes -> 'default_team' = 'null' or exists (
+        select from llm_private.team_members as m
+        where m.user_id = p_old.user_id and m.team_id::text = p_changes ->> 'default_team'
+      ),
+      'default_team', 'null or the id of one of your teams'
+    );
+    v_new.default_team := (p_changes ->> 'default_team')::uuid;
+  end if;
   if p_changes ? 'provider_preferences' then
     v_new.provider_preferences := llm_private.merge_preferences(
       p_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
@@ -334,7 +351,7 @@ begin
   perform llm_private.check_size('p_changes', p_changes, 64, 'invalid_setting');
   perform llm_private.check_known_settings(
     p_changes, '',
-    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,provider_preferences,task_overrides}'
+    '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,default_team,provider_preferences,task_overrides}'
   );
   perform llm_private.ensure_settings(p_user);
   -- The lock serializes concurrent changes, so that none is lost.
@@ -362,6 +379,7 @@ begin
     task_overrides = v_new.task_overrides,
     allow_operator_keys = v_new.allow_operator_keys,
     time_zone = v_new.time_zone,
+    default_team = v_new.default_team,
     version = v_old.version + 1,
     updated_at = now()
   where user_id = p_user;

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import settings
@@ -49,6 +50,7 @@ class UserSettings(Caller):
         enable_fallbacks: bool | Unset = UNSET,
         allow_operator_keys: bool | Unset | None = UNSET,
         time_zone: str | Unset = UNSET,
+        default_team: UUID | str | Unset | None = UNSET,
         provider_preferences: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         expected_version: int | None = None,
@@ -61,6 +63,7 @@ class UserSettings(Caller):
 
         Args:
             time_zone: time zone in which the user's days and months begin, such as ``Europe/Berlin``.
+            default_team: the ID of the team of requests that name none; None: no team.
             expected_version: refuse the change if the settings have another version.
 
         Raises:
@@ -72,6 +75,7 @@ class UserSettings(Caller):
             enable_fallbacks=enable_fallbacks,
             allow_operator_keys=allow_operator_keys,
             time_zone=time_zone,
+            default_team=str(default_team) if isinstance(default_team, UUID) else default_team,
             provider_preferences=provider_preferences,
             task_overrides=task_overrides,
         )
@@ -134,6 +138,7 @@ class AsyncUserSettings(AsyncCaller):
         enable_fallbacks: bool | Unset = UNSET,
         allow_operator_keys: bool | Unset | None = UNSET,
         time_zone: str | Unset = UNSET,
+        default_team: UUID | str | Unset | None = UNSET,
         provider_preferences: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         expected_version: int | None = None,
@@ -143,6 +148,7 @@ class AsyncUserSettings(AsyncCaller):
             enable_fallbacks=enable_fallbacks,
             allow_operator_keys=allow_operator_keys,
             time_zone=time_zone,
+            default_team=str(default_team) if isinstance(default_team, UUID) else default_team,
             provider_preferences=provider_preferences,
             task_overrides=task_overrides,
         )

@@ -17,6 +17,7 @@ class Settings(Row):
 
     Attributes:
         reveal_allowed: whether users can reveal their stored keys.
+        default_team: the team of requests that name none.
     """
 
     user_id: UUID
@@ -32,3 +33,4 @@ class Settings(Row):
     created_at: datetime
     updated_at: datetime
     reveal_allowed: bool
+    default_team: UUID | None

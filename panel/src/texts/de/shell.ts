@@ -76,6 +76,8 @@ export const shell: Record<keyof typeof english, string> = {
   "error.invalid_setting": "Einer der Werte ist ungültig.",
   "error.key_malformed":
     "Das sieht nicht nach einem Schlüssel dieses Anbieters aus. Kopieren Sie ihn vollständig und ohne Leerzeichen.",
+  "error.team_not_found": "Sie gehören nicht mehr zu diesem Team.",
+  "error.team_role_required": "Ihre Rolle in diesem Team erlaubt das nicht. Fragen Sie einen Eigentümer.",
   "error.key_not_found": "Der Schlüssel dieses Anbieters ist nicht mehr vorhanden.",
   "error.key_unreadable": "Der gespeicherte Schlüssel ist nicht lesbar. Speichern Sie ihn noch einmal.",
   "error.keys_rate_limited":

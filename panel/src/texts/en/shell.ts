@@ -69,6 +69,8 @@ export const shell = {
   "error.invalid_setting": "One of the values is invalid.",
   "error.key_malformed":
     "This doesn't look like a key from this provider. Copy the whole key, without spaces.",
+  "error.team_not_found": "You are no longer a member of this team.",
+  "error.team_role_required": "Your role in this team doesn't allow this. Ask an owner.",
   "error.key_not_found": "This provider's key no longer exists.",
   "error.key_unreadable": "The stored key is unreadable. Save it again.",
   "error.keys_rate_limited": "All providers that could serve this request are rate-limited. Try again later.",
