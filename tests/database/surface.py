@@ -7,7 +7,7 @@ it and which arguments an attacker would send.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tests.database.support import usage_event
@@ -20,7 +20,11 @@ ANYONE = frozenset({"anon"})
 
 @dataclass(frozen=True)
 class Victim:
-    """Ids of another user that an attacker may have found out."""
+    """Ids of another user that an attacker may have found out.
+
+    A field is sent in every argument that can hold it (see attacks.py), so a new kind of id needs only its
+    field here and its value in the scene of test_hostile.py.
+    """
 
     id: str
     key_id: str
@@ -29,6 +33,23 @@ class Victim:
     price_id: int
     quota_id: int
     alert_id: str
+
+    @classmethod
+    def made_up(cls, uuid: str) -> Victim:
+        """Return ids of nothing: this UUID, and the number 1."""
+        # Annotations are text, because they are evaluated lazily.
+        values: dict[str, Any] = {it.name: uuid if it.type == "str" else 1 for it in fields(cls)}
+        return cls(**values)
+
+    def ids(self) -> Mapping[str, str | int]:
+        """Return the ids by field."""
+        return {it.name: getattr(self, it.name) for it in fields(self)}
+
+    def uuids(self) -> list[str]:
+        return [it for it in self.ids().values() if isinstance(it, str)]
+
+    def numbers(self) -> list[int]:
+        return [it for it in self.ids().values() if isinstance(it, int)]
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def test_a_token_without_an_account_is_refused_by_every_rpc(
     http: Http, nobody: Callable[[Http], Caller]
 ) -> None:
     caller = nobody(http)
-    victim = Victim(NIL, NIL, str(uuid.uuid4()), NIL, 1, 1, NIL)
+    victim = Victim.made_up(NIL)
     admitted = {}
     for function in [name for name, rpc in RPCS.items() if rpc.roles >= USER and name not in CATALOG]:
         response = http.send(

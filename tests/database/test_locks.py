@@ -51,7 +51,7 @@ class Scene:
 
     def arguments(self, function: str) -> Mapping[str, Any]:
         """Arguments that reach as much of a function as possible."""
-        victim = Victim(self.user.id, str(uuid.uuid4()), request_id(), request_id(), 1, 1, str(uuid.uuid4()))
+        victim = replace(Victim.made_up(request_id()), id=self.user.id)
         changes: dict[str, Mapping[str, Any]] = {
             "list_llm_models": {"p_provider": self.provider},
             "list_llm_prices": {"p_provider": self.provider, "p_model": "m-2"},
