@@ -37,6 +37,7 @@ _STATUS_OF_CODE: Mapping[str, int] = {
     "context_too_long": 400,
     "keys_rate_limited": 429,
     "too_many_changes": 429,
+    "too_many_events": 429,
     "too_many_key_checks": 429,
     "too_many_reveals": 429,
     "unsupported_request": 400,

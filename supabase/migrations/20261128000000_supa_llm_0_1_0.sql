@@ -126,7 +126,7 @@ comment on function llm_private.require_plain_call is
 'Error plain_call_required if a request through the API does more than call this public function. Call it first in every
 function that locks or writes.';
 -- Every RPC checks the size of its arguments first, because regular expressions, casts and indexes take long with
--- megabytes. docs/rpc.md lists the limits.
+-- megabytes. docs/limits.md lists the limits.
 create function llm_private.check_length(
   p_name text, p_value text, p_most integer, p_code text default 'invalid_argument'
 )
@@ -535,6 +535,7 @@ create table llm_private.operator_settings (
   changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
+  own_events_per_day integer not null default 100000 check (own_events_per_day between 1 and 100000000),
   updated_at timestamptz not null default now(),
   -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
   constraint reveals_are_limited_with_runtimes check (
@@ -580,6 +581,9 @@ comment on column llm_private.operator_settings.own_prices_per_user is
 comment on column llm_private.operator_settings.usage_names_per_day is
 'How many combinations of provider, model and task a user''s usage of a day may have, per recorder. Further names are
 recorded as (other).';
+comment on column llm_private.operator_settings.own_events_per_day is
+'How many events of requests that began on the same day (UTC) a user can record without a runtime. A runtime has no
+limit.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -622,8 +626,9 @@ begin
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
-      'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
+      'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_events_per_day, own_prices_per_user, '
+      'reservation_seconds, reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, '
+      'usage_names_per_day.'
     );
   end if;
   begin
@@ -653,13 +658,15 @@ begin
       changes_per_day = v_row.changes_per_day,
       own_prices_per_user = v_row.own_prices_per_user,
       usage_names_per_day = v_row.usage_names_per_day,
+      own_events_per_day = v_row.own_events_per_day,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
       'keys_readable_by: owner or runtime; largest_request_percent: 1 to 100; lease_seconds: 30 to 3600; operator_keys_by_default, '
-      'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
+      'operator_keys_for_anonymous and reveal_enabled: true or false; own_events_per_day: 1 to 100000000; '
+      'own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
     );
@@ -1366,9 +1373,21 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_most constant integer := 100;
 begin
   -- Looks first, because every request repeats its alerts and an insert is more expensive even when it conflicts.
   perform from public.llm_alerts as n where n.user_id = p_user and n.kind = p_kind and n.subject = p_subject;
+  if found then
+    return;
+  end if;
+  -- Raises no error, because the call that raises an alert must not fail. Not for the operator's alerts: one user could
+  -- use up their limit, and another user's alert would be missing.
+  perform from public.llm_alerts as n
+  where
+    n.user_id = p_user and n.id >= llm_private.first_uuid_v7(now() - interval '1 day') and n.kind = p_kind
+    and p_user <> llm_private.operator_id()
+  offset v_most - 1 limit 1;
   if found then
     return;
   end if;
@@ -1378,7 +1397,9 @@ begin
 end
 $$;
 
-comment on function llm_private.add_alert is 'Add an alert for a user or the operator, unless it exists.';
+comment on function llm_private.add_alert is
+'Add an alert for a user or the operator, unless it exists. A user gets at most 100 of a kind within 24 hours, because
+quotas per minute, for example, would add thousands a day.';
 
 create function llm_private.dismiss_alerts(p_ids uuid[])
 returns integer
@@ -1391,6 +1412,9 @@ declare
   v_read integer;
 begin
   perform llm_private.require_plain_call('dismiss_llm_alerts');
+  perform llm_private.check_value(
+    'invalid_argument', coalesce(cardinality(p_ids), 0) <= 1000, 'p_ids', 'at most 1000 ids'
+  );
   update public.llm_alerts set read_at = now()
   where user_id = v_owner and read_at is null and (p_ids is null or id = any(p_ids));
   get diagnostics v_read = row_count;
@@ -1398,7 +1422,8 @@ begin
 end
 $$;
 
-comment on function llm_private.dismiss_alerts is 'Dismiss the caller''s alerts. Error not_signed_in.';
+comment on function llm_private.dismiss_alerts is
+'Dismiss the caller''s alerts. Errors: not_signed_in, invalid_argument.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -1433,7 +1458,8 @@ as $$
 $$;
 
 comment on function public.dismiss_llm_alerts is
-'Dismiss the caller''s alerts with these ids, or all without p_ids. Returns how many were unread. Error not_signed_in.';
+'Dismiss the caller''s alerts with these ids, at most 1000, or all without p_ids. Returns how many were unread.
+Errors: not_signed_in, invalid_argument.';
 
 -- 25_providers.sql
 
@@ -9676,7 +9702,8 @@ declare
   v_ok boolean;
   v record;
 begin
-  v_ok := pg_column_size(p_other) <= 2048 and jsonb_typeof(p_other) = 'object';
+  perform llm_private.check_size('p_other_tokens', p_other, 2);
+  v_ok := jsonb_typeof(p_other) = 'object';
   if v_ok then
     select bool_and(o.key = any(v_known) and jsonb_typeof(o.value) = 'number' and o.value::text ~ '^[0-9]{1,9}$')
     into v_ok
@@ -9684,15 +9711,15 @@ begin
   end if;
   if v_ok then
     select
-      coalesce((p_other -> 'cache_write_1h')::integer, 0) as cache_write_1h,
-      coalesce((p_other -> 'input_audio')::integer, 0) as input_audio,
-      coalesce((p_other -> 'cached_input_audio')::integer, 0) as cached_input_audio,
-      coalesce((p_other -> 'output_audio')::integer, 0) as output_audio,
-      coalesce((p_other -> 'input_image')::integer, 0) as input_image,
-      coalesce((p_other -> 'cached_input_image')::integer, 0) as cached_input_image,
-      coalesce((p_other -> 'output_image')::integer, 0) as output_image,
-      coalesce((p_other -> 'input_video')::integer, 0) as input_video,
-      coalesce((p_other -> 'output_video')::integer, 0) as output_video
+      coalesce((p_other -> 'cache_write_1h')::bigint, 0) as cache_write_1h,
+      coalesce((p_other -> 'input_audio')::bigint, 0) as input_audio,
+      coalesce((p_other -> 'cached_input_audio')::bigint, 0) as cached_input_audio,
+      coalesce((p_other -> 'output_audio')::bigint, 0) as output_audio,
+      coalesce((p_other -> 'input_image')::bigint, 0) as input_image,
+      coalesce((p_other -> 'cached_input_image')::bigint, 0) as cached_input_image,
+      coalesce((p_other -> 'output_image')::bigint, 0) as output_image,
+      coalesce((p_other -> 'input_video')::bigint, 0) as input_video,
+      coalesce((p_other -> 'output_video')::bigint, 0) as output_video
     into v;
     v_ok := v.cache_write_1h <= coalesce(p_cache_write, 0)
       and v.input_audio + v.input_image + v.input_video <= coalesce(p_input, 0)
@@ -9888,6 +9915,32 @@ $$;
 comment on function llm_private.usage_names is
 'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
 (other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
+
+create function llm_private.check_own_events(p_user uuid, p_at timestamptz, p_events bigint)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day constant timestamptz := date_trunc('day', p_at, 'UTC');
+  v_most constant integer := (select o.own_events_per_day from llm_private.operator_settings as o);
+  v_known bigint;
+begin
+  select coalesce(sum(t.attempts), 0) into v_known from public.llm_usage_totals as t
+  where t.user_id = p_user and t.hour >= v_day and t.hour < v_day + interval '1 day' and t.recorder = p_user;
+  if v_known + p_events > v_most then
+    perform llm_private.fail(
+      429, 'too_many_events', format('More than %s events of a day cannot be recorded without a runtime.', v_most),
+      'Record through a registered runtime, or ask the operator to raise own_events_per_day.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_own_events is
+'Error too_many_events if, with p_events more, a user has recorded too many without a runtime for requests of this day,
+so that invented events cannot fill the table.';
 
 create function llm_private.canonical_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
@@ -10267,6 +10320,9 @@ begin
       p_task
     ) as n;
   end if;
+  if v_runtime is null then
+    perform llm_private.check_own_events(v_user, v_attempt.requested_at, 1);
+  end if;
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
@@ -10412,6 +10468,14 @@ begin
     )
   into v_attempts
   from attempt as a;
+  if p_runtime is null then
+    perform llm_private.check_own_events(p_user, d.requested_at, d.events)
+    from (
+      select min(a.requested_at) as requested_at, count(*) as events from unnest(v_attempts) as a
+      where a.attempt is not null
+      group by date_trunc('day', a.requested_at, 'UTC')
+    ) as d;
+  end if;
   v_attempts := llm_private.named_attempts(v_attempts);
   v_new := llm_private.record_attempts(v_attempts);
   return (
@@ -10604,8 +10668,8 @@ status of the user''s own key. p_retry_after is the number of seconds that the p
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
 Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
-tasks are recorded as (other).
-Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
+tasks are recorded as (other). Without a runtime, own_events_per_day limits the events.
+Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument, too_many_events.';
 
 create function public.record_llm_usage_batch(p_events json, p_dropped jsonb default null)
 returns json
@@ -10627,8 +10691,8 @@ for a request that does not run, and with "requests", only for so many requests.
 has dropped since its last call, by reason: database_unavailable, failed, queue_full, refused or token_refused.
 Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
 "refused" with code and message. An event that is refused fails no other.
-Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, ticket_invalid and
-ticket_expired.';
+Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, too_many_events,
+ticket_invalid and ticket_expired.';
 
 -- 82_recalculations.sql
 

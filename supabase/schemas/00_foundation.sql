@@ -122,7 +122,7 @@ comment on function llm_private.require_plain_call is
 'Error plain_call_required if a request through the API does more than call this public function. Call it first in every
 function that locks or writes.';
 -- Every RPC checks the size of its arguments first, because regular expressions, casts and indexes take long with
--- megabytes. docs/rpc.md lists the limits.
+-- megabytes. docs/limits.md lists the limits.
 create function llm_private.check_length(
   p_name text, p_value text, p_most integer, p_code text default 'invalid_argument'
 )

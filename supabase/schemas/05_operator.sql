@@ -17,6 +17,7 @@ create table llm_private.operator_settings (
   changes_per_day integer not null default 500 check (changes_per_day between 1 and 100000),
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
+  own_events_per_day integer not null default 100000 check (own_events_per_day between 1 and 100000000),
   updated_at timestamptz not null default now(),
   -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
   constraint reveals_are_limited_with_runtimes check (
@@ -62,6 +63,9 @@ comment on column llm_private.operator_settings.own_prices_per_user is
 comment on column llm_private.operator_settings.usage_names_per_day is
 'How many combinations of provider, model and task a user''s usage of a day may have, per recorder. Further names are
 recorded as (other).';
+comment on column llm_private.operator_settings.own_events_per_day is
+'How many events of requests that began on the same day (UTC) a user can record without a runtime. A runtime has no
+limit.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -104,8 +108,9 @@ begin
     perform llm_private.fail(
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
-      'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_prices_per_user, reservation_seconds, '
-      'reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
+      'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_events_per_day, own_prices_per_user, '
+      'reservation_seconds, reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, '
+      'usage_names_per_day.'
     );
   end if;
   begin
@@ -135,13 +140,15 @@ begin
       changes_per_day = v_row.changes_per_day,
       own_prices_per_user = v_row.own_prices_per_user,
       usage_names_per_day = v_row.usage_names_per_day,
+      own_events_per_day = v_row.own_events_per_day,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
       'keys_readable_by: owner or runtime; largest_request_percent: 1 to 100; lease_seconds: 30 to 3600; operator_keys_by_default, '
-      'operator_keys_for_anonymous and reveal_enabled: true or false; own_prices_per_user: 0 to 100000; '
+      'operator_keys_for_anonymous and reveal_enabled: true or false; own_events_per_day: 1 to 100000000; '
+      'own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
     );

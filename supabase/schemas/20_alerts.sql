@@ -35,9 +35,21 @@ returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_most constant integer := 100;
 begin
   -- Looks first, because every request repeats its alerts and an insert is more expensive even when it conflicts.
   perform from public.llm_alerts as n where n.user_id = p_user and n.kind = p_kind and n.subject = p_subject;
+  if found then
+    return;
+  end if;
+  -- Raises no error, because the call that raises an alert must not fail. Not for the operator's alerts: one user could
+  -- use up their limit, and another user's alert would be missing.
+  perform from public.llm_alerts as n
+  where
+    n.user_id = p_user and n.id >= llm_private.first_uuid_v7(now() - interval '1 day') and n.kind = p_kind
+    and p_user <> llm_private.operator_id()
+  offset v_most - 1 limit 1;
   if found then
     return;
   end if;
@@ -47,7 +59,9 @@ begin
 end
 $$;
 
-comment on function llm_private.add_alert is 'Add an alert for a user or the operator, unless it exists.';
+comment on function llm_private.add_alert is
+'Add an alert for a user or the operator, unless it exists. A user gets at most 100 of a kind within 24 hours, because
+quotas per minute, for example, would add thousands a day.';
 
 create function llm_private.dismiss_alerts(p_ids uuid[])
 returns integer
@@ -60,6 +74,9 @@ declare
   v_read integer;
 begin
   perform llm_private.require_plain_call('dismiss_llm_alerts');
+  perform llm_private.check_value(
+    'invalid_argument', coalesce(cardinality(p_ids), 0) <= 1000, 'p_ids', 'at most 1000 ids'
+  );
   update public.llm_alerts set read_at = now()
   where user_id = v_owner and read_at is null and (p_ids is null or id = any(p_ids));
   get diagnostics v_read = row_count;
@@ -67,7 +84,8 @@ begin
 end
 $$;
 
-comment on function llm_private.dismiss_alerts is 'Dismiss the caller''s alerts. Error not_signed_in.';
+comment on function llm_private.dismiss_alerts is
+'Dismiss the caller''s alerts. Errors: not_signed_in, invalid_argument.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
@@ -102,4 +120,5 @@ as $$
 $$;
 
 comment on function public.dismiss_llm_alerts is
-'Dismiss the caller''s alerts with these ids, or all without p_ids. Returns how many were unread. Error not_signed_in.';
+'Dismiss the caller''s alerts with these ids, at most 1000, or all without p_ids. Returns how many were unread.
+Errors: not_signed_in, invalid_argument.';

@@ -19,7 +19,8 @@ declare
   v_ok boolean;
   v record;
 begin
-  v_ok := pg_column_size(p_other) <= 2048 and jsonb_typeof(p_other) = 'object';
+  perform llm_private.check_size('p_other_tokens', p_other, 2);
+  v_ok := jsonb_typeof(p_other) = 'object';
   if v_ok then
     select bool_and(o.key = any(v_known) and jsonb_typeof(o.value) = 'number' and o.value::text ~ '^[0-9]{1,9}$')
     into v_ok
@@ -27,15 +28,15 @@ begin
   end if;
   if v_ok then
     select
-      coalesce((p_other -> 'cache_write_1h')::integer, 0) as cache_write_1h,
-      coalesce((p_other -> 'input_audio')::integer, 0) as input_audio,
-      coalesce((p_other -> 'cached_input_audio')::integer, 0) as cached_input_audio,
-      coalesce((p_other -> 'output_audio')::integer, 0) as output_audio,
-      coalesce((p_other -> 'input_image')::integer, 0) as input_image,
-      coalesce((p_other -> 'cached_input_image')::integer, 0) as cached_input_image,
-      coalesce((p_other -> 'output_image')::integer, 0) as output_image,
-      coalesce((p_other -> 'input_video')::integer, 0) as input_video,
-      coalesce((p_other -> 'output_video')::integer, 0) as output_video
+      coalesce((p_other -> 'cache_write_1h')::bigint, 0) as cache_write_1h,
+      coalesce((p_other -> 'input_audio')::bigint, 0) as input_audio,
+      coalesce((p_other -> 'cached_input_audio')::bigint, 0) as cached_input_audio,
+      coalesce((p_other -> 'output_audio')::bigint, 0) as output_audio,
+      coalesce((p_other -> 'input_image')::bigint, 0) as input_image,
+      coalesce((p_other -> 'cached_input_image')::bigint, 0) as cached_input_image,
+      coalesce((p_other -> 'output_image')::bigint, 0) as output_image,
+      coalesce((p_other -> 'input_video')::bigint, 0) as input_video,
+      coalesce((p_other -> 'output_video')::bigint, 0) as output_video
     into v;
     v_ok := v.cache_write_1h <= coalesce(p_cache_write, 0)
       and v.input_audio + v.input_image + v.input_video <= coalesce(p_input, 0)
@@ -231,6 +232,32 @@ $$;
 comment on function llm_private.usage_names is
 'The names for the first attempt of a group in an hour. Beyond usage_names_per_day, new tasks and models are recorded as
 (other), so that invented names cannot fill totals and reports; no tokens are lost. Error unknown_provider.';
+
+create function llm_private.check_own_events(p_user uuid, p_at timestamptz, p_events bigint)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_day constant timestamptz := date_trunc('day', p_at, 'UTC');
+  v_most constant integer := (select o.own_events_per_day from llm_private.operator_settings as o);
+  v_known bigint;
+begin
+  select coalesce(sum(t.attempts), 0) into v_known from public.llm_usage_totals as t
+  where t.user_id = p_user and t.hour >= v_day and t.hour < v_day + interval '1 day' and t.recorder = p_user;
+  if v_known + p_events > v_most then
+    perform llm_private.fail(
+      429, 'too_many_events', format('More than %s events of a day cannot be recorded without a runtime.', v_most),
+      'Record through a registered runtime, or ask the operator to raise own_events_per_day.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_own_events is
+'Error too_many_events if, with p_events more, a user has recorded too many without a runtime for requests of this day,
+so that invented events cannot fill the table.';
 
 create function llm_private.canonical_attempt(p_attempt llm_private.attempt)
 returns llm_private.attempt
@@ -610,6 +637,9 @@ begin
       p_task
     ) as n;
   end if;
+  if v_runtime is null then
+    perform llm_private.check_own_events(v_user, v_attempt.requested_at, 1);
+  end if;
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
@@ -755,6 +785,14 @@ begin
     )
   into v_attempts
   from attempt as a;
+  if p_runtime is null then
+    perform llm_private.check_own_events(p_user, d.requested_at, d.events)
+    from (
+      select min(a.requested_at) as requested_at, count(*) as events from unnest(v_attempts) as a
+      where a.attempt is not null
+      group by date_trunc('day', a.requested_at, 'UTC')
+    ) as d;
+  end if;
   v_attempts := llm_private.named_attempts(v_attempts);
   v_new := llm_private.record_attempts(v_attempts);
   return (
@@ -947,8 +985,8 @@ status of the user''s own key. p_retry_after is the number of seconds that the p
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
 Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
-tasks are recorded as (other).
-Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument.';
+tasks are recorded as (other). Without a runtime, own_events_per_day limits the events.
+Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument, too_many_events.';
 
 create function public.record_llm_usage_batch(p_events json, p_dropped jsonb default null)
 returns json
@@ -970,5 +1008,5 @@ for a request that does not run, and with "requests", only for so many requests.
 has dropped since its last call, by reason: database_unavailable, failed, queue_full, refused or token_refused.
 Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
 "refused" with code and message. An event that is refused fails no other.
-Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, ticket_invalid and
-ticket_expired.';
+Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, too_many_events,
+ticket_invalid and ticket_expired.';

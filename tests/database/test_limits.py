@@ -10,10 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from tests.database.arguments import arguments_of
-from tests.database.support import Caller, Connection, Http, Refused, Transaction, new_user, owner
+from tests.database.attacks import Catalog
+from tests.database.limits import AMOUNTS, CHOICES, SIZES, Amount, Size, tables
+from tests.database.support import Caller, Connection, Http, Refused, Transaction, new_user, owner, refused
 from tests.database.surface import ADMIN, RPCS
 from tests.support import ROOT, Stack
 
@@ -170,11 +172,89 @@ def test_a_huge_runtime_secret_is_refused_like_any_other(http: Http) -> None:
             assert response.json()["details"] == "runtime_unknown"
 
 
-def test_every_text_argument_is_in_the_table_of_limits(texts: Mapping[str, Mapping[str, str]]) -> None:
-    section = (ROOT / "docs" / "rpc.md").read_text().split("## Limits", 1)[1]
-    listed = set(re.findall(r"`(p_\w+)`", section.split("\n## ")[0]))
-    arguments = {name for types in texts.values() for name in types if name}
-    assert arguments - listed == set()
+# The tables of docs/limits.md -----------------------------------------------------------------------
+
+
+def test_the_page_shows_the_tables() -> None:
+    """`python -m tests.database.limits` prints them."""
+    page = (ROOT / "docs" / "limits.md").read_text()
+    assert [table for table in tables().split("\n\n") if table not in page] == []
+
+
+def test_every_argument_of_any_size_has_a_limit(db: Connection) -> None:
+    """Add a new argument to `SIZES` or `CHOICES` in limits.py, and its limit to the function."""
+    sized = {
+        (function, name)
+        for function, parameters in Catalog.read(db).parameters.items()
+        for name, kind in parameters.items()
+        if kind.endswith("[]") or kind in ("text", "json", "jsonb", "bytea", "numeric")
+    }
+    listed = {(function, size.argument) for size in SIZES for function in size.functions}
+    assert sized == listed | CHOICES.keys()
+
+
+def answer(world: Transaction, function: str, argument: str, value: Any) -> tuple[str, str]:
+    """Call an RPC with a value for an argument. Return the error's code and message, or two empty texts."""
+    arguments = arguments_of(function)
+    arguments = {**arguments, argument: value} if argument else value
+    for name, it in arguments.items():
+        if name == "p_entries":
+            arguments[name] = Jsonb(it)
+        elif name == "p_events":
+            arguments[name] = Json(it)
+    try:
+        caller_of(world, function).rpc(function, **arguments)
+    except Refused as error:
+        return error.code, error.message
+    return "", ""
+
+
+@pytest.mark.parametrize(
+    ("size", "function"),
+    [
+        pytest.param(size, function, id=f"{function} {size.argument} {size.unit}")
+        for size in SIZES
+        for function in size.functions
+    ],
+)
+def test_an_argument_is_accepted_up_to_its_limit(tx: Transaction, size: Size, function: str) -> None:
+    within = answer(tx, function, size.argument, size.value(size.most))
+    code, message = answer(tx, function, size.argument, size.value(size.most + 1))
+    assert code == size.code
+    assert size.argument in message
+    # The value may be refused for another reason, for example because no such provider exists.
+    assert within != (code, message)
+
+
+@pytest.mark.parametrize(("function", "argument"), CHOICES)
+def test_a_choice_is_refused_beyond_its_values(tx: Transaction, function: str, argument: str) -> None:
+    code, message = answer(tx, function, argument, "another")
+    assert (code, argument in message) == (CHOICES[function, argument], True)
+
+
+@pytest.mark.parametrize("amount", AMOUNTS, ids=lambda it: it.what)
+def test_a_user_can_do_or_store_only_so_much(tx: Transaction, amount: Amount) -> None:
+    most = amount.most
+    if amount.setting:
+        assert tx.admin.rpc("get_llm_operator_settings")[amount.setting] == most, "the default"
+        most = 3
+        tx.admin.rpc("set_llm_operator_settings", p_changes={amount.setting: most})
+    user, other = new_user(tx), new_user(tx)
+    for caller in (user, other):
+        caller.rpc("get_llm_settings")
+        if amount.code == "too_many_reveals":
+            caller.holds_key("groq")
+    for number in range(most):
+        amount.do(user, number)
+    if amount.code:
+        with refused(amount.code):
+            amount.do(user, most)
+    else:
+        assert amount.stored
+        assert amount.stored(tx, user) == most
+        amount.do(user, most)
+        assert amount.stored(tx, user) == most
+    amount.do(other, 0)
 
 
 def codes() -> set[str]:

@@ -117,6 +117,7 @@ export const shell: Record<keyof typeof english, string> = {
   "error.ticket_invalid": "Die Nutzung wurde nicht erfasst. Bitte wenden Sie sich an den Support der App.",
   "error.timeout": "Das Projekt hat nicht rechtzeitig geantwortet. Versuchen Sie es gleich noch einmal.",
   "error.too_many_changes": "Sie haben das heute zu oft getan. Versuchen Sie es später noch einmal.",
+  "error.too_many_events": "Heute wurde ohne den Server der App zu viel Nutzung erfasst.",
   "error.too_many_key_checks":
     "Sie haben zu viele Schlüssel geprüft. Versuchen Sie es in ein paar Minuten noch einmal.",
   "error.too_many_reveals": "Sie haben zu oft Schlüssel angezeigt. Versuchen Sie es in einer Stunde erneut.",

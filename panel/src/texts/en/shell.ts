@@ -104,6 +104,7 @@ export const shell = {
   "error.ticket_invalid": "Usage could not be recorded. Please contact the app's support.",
   "error.timeout": "The project took too long to respond. Try again in a moment.",
   "error.too_many_changes": "You've done this too often today. Try again later.",
+  "error.too_many_events": "Too much usage was recorded today without the app's server.",
   "error.too_many_key_checks": "You've checked too many keys. Try again in a few minutes.",
   "error.too_many_reveals": "You've shown keys too often. Try again in an hour.",
   "error.unavailable": "The project is unavailable. Try again in a moment.",
