@@ -19,8 +19,10 @@ ID_KINDS = frozenset({"uuid", "uuid[]", "bigint", "text", "text[]", "json", "jso
 #: Types of arguments that cannot hold an id.
 OTHER_KINDS = frozenset({"boolean", "date", "double precision", "integer", "timestamp with time zone"})
 
-#: Columns that name the owner of a row.
-OWNERS = ("user_id", "owner")
+#: Columns that name the owner of a row, with the field of `Victim` that they hold.
+OWNERS = {"user_id": "id", "owner": "id", "team_id": "team_id"}
+#: Tables whose own id is the owner's.
+OWNERS_OF = {"llm_private.teams": {"id": "team_id"}}
 
 #: Tables without such a column: nothing in them belongs to a user.
 NOBODYS = frozenset(
@@ -96,9 +98,12 @@ class Catalog:
         columns = {row["name"] for row in connection.execute(_UUID_COLUMNS).fetchall()}
         return cls(parameters, tables, frozenset(columns | {f"p_{name}" for name in columns}))
 
-    def owned(self) -> dict[str, list[str]]:
-        """Return the tables whose rows have an owner, with the columns that name them."""
-        found = {table: [it for it in OWNERS if it in columns] for table, columns in self.tables.items()}
+    def owned(self) -> dict[str, dict[str, str]]:
+        """Return the tables whose rows have an owner: the columns that name them, and fields of `Victim`."""
+        found = {
+            table: OWNERS_OF.get(table) or {it: OWNERS[it] for it in OWNERS if it in columns}
+            for table, columns in self.tables.items()
+        }
         return {table: columns for table, columns in found.items() if columns}
 
     def attacks(self, function: str, victim: Victim) -> Iterator[dict[str, Any]]:

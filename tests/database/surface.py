@@ -33,6 +33,7 @@ class Victim:
     price_id: int
     quota_id: int
     alert_id: str
+    team_id: str
 
     @classmethod
     def made_up(cls, uuid: str) -> Victim:

@@ -68,9 +68,9 @@ class Scene:
                 json.dumps(row["whole"])
                 for row in self.owner.execute(
                     f"select to_jsonb(t) as whole from {table} as t"
-                    f" where %s in ({', '.join(columns)}) and"
+                    f" where ({' or '.join(f'{column} = %s' for column in columns)}) and"
                     f" {ADMINISTRATORS.get(table, 'true') if but_administrators else 'true'}",
-                    [self.user.id],
+                    [getattr(self.victim, it) for it in columns.values()],
                 )
             )
             for table, columns in self.catalog.owned().items()
@@ -147,17 +147,30 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     http.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="victims")
     with owner(stack) as connection:
+        team = a_team(connection, user)
         yield Scene(
             http,
             connection,
             Catalog.read(connection),
             user,
-            Victim(user.id, key["id"], event, audit, own["id"], quota["id"], alert),
+            Victim(user.id, key["id"], event, audit, own["id"], quota["id"], alert, team),
             attacker,
             http.anon.through(runtime["secret"]),
             http.anon.through(other["secret"]),
             http.anon.through(revoked["secret"]),
         )
+
+
+def a_team(connection: Connection, user: Caller) -> str:
+    """Create a team of which the user is the owner."""
+    (team,) = connection.execute(
+        "insert into llm_private.teams (name) values ('Victims') returning id"
+    ).fetchall()
+    connection.execute(
+        "insert into llm_private.team_members (team_id, user_id, role) values (%s, %s, 'owner')",
+        [team["id"], user.id],
+    )
+    return str(team["id"])
 
 
 def belongs_to_a_runtime(user: Caller) -> None:
