@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 OneUser = Annotated[
     str | None, typer.Option("--user", metavar="USER", help="Only this user: email address or ID.")
 ]
+#: A team whose keys paid for the usage, or that a quota is for.
+OneTeam = Annotated[
+    UUID | None, typer.Option("--team", metavar="ID", help="Only this team: its ID.", show_default=False)
+]
 TheUser = Annotated[str, typer.Argument(metavar="USER", help="Email address or ID.")]
 
 _AT_ONCE = 500

@@ -17,7 +17,7 @@ from supa_llm.errors import InvalidInputError
 from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from supa_llm_cli.amounts import compact, counted, dollars, seconds, sparkline
 from supa_llm_cli.options import DAY, HOME, AsJson, Directory, FirstDay, LastDay, Url, read_day
-from supa_llm_cli.people import OneUser, names, optional_user_id
+from supa_llm_cli.people import OneTeam, OneUser, names, optional_user_id
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
@@ -81,6 +81,7 @@ def report(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of rows.")] = 50,
     user: OneUser = None,
+    team: OneTeam = None,
     recorded_by: Annotated[
         Reporter | None,
         typer.Option(help="Only usage recorded by: runtime, user.", metavar="WHO", show_default=False),
@@ -103,15 +104,17 @@ def report(
         "until": _day(until),
         "time_zone": time_zone,
         "recorded_by": recorded_by,
+        "team_id": team,
     }
-    # A sparkline per user or key would fetch a row per day of each.
-    curves = bucket is None and not as_json and not {"user", "key_id"} & set(dimensions)
+    # A sparkline per user, team or key would fetch a row per day of each.
+    curves = bucket is None and not as_json and not {"user", "team", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
         span["user_id"] = optional_user_id(admin, user)
         found = admin.get_usage(**span, by=dimensions, bucket=bucket, order=chosen, limit=limit)
         over_time = admin.get_usage(**span, by=dimensions, bucket="day", limit=10_000) if curves else []
         total = admin.get_usage(**span, by=[], bucket=None)
-        refused = admin.list_refusals(_day(since), _day(until), user_id=span["user_id"])
+        # A refused request used no team's key.
+        refused = [] if team else admin.list_refusals(_day(since), _day(until), user_id=span["user_id"])
         emails = (
             names(admin, (line.user_id for line in found)) if "user" in dimensions and not as_json else {}
         )
@@ -167,6 +170,7 @@ def export(
     since: FirstDay = None,
     until: LastDay = None,
     user: OneUser = None,
+    team: OneTeam = None,
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
@@ -178,7 +182,7 @@ def export(
     _in_order(first, last)
     with administrator(url, directory) as admin:
         events = admin.list_usage_events(
-            first, last and last + timedelta(days=1), user_id=optional_user_id(admin, user)
+            first, last and last + timedelta(days=1), user_id=optional_user_id(admin, user), team_id=team
         )
         write_events(events, file)
 

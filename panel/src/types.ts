@@ -130,6 +130,9 @@ export interface UsageLine {
   model: string | null;
   task: string | null;
   key_source: KeySource | null;
+  team_id: string | null;
+  /** The name of the team whose keys paid. */
+  team: string | null;
   requests: number;
   attempts: number;
   fallbacks: number;
@@ -159,6 +162,9 @@ export interface ReceiptAttempt {
   output_tokens: number | null;
   cost: number | null;
   cost_status: "priced" | "unpriced" | "unreported";
+  team_id: string | null;
+  /** The name of the team whose key paid. */
+  team: string | null;
 }
 
 export interface Receipt {

@@ -3505,6 +3505,7 @@ create table public.llm_usage_events (
   list_cost numeric,
   price_id bigint,
   recorded_at timestamptz not null default now(),
+  team_id uuid,
   primary key (user_id, request_id, attempt, recorder)
 ) partition by range (request_id);
 
@@ -3536,6 +3537,13 @@ comment on column public.llm_usage_events.cache_savings is
 comment on column public.llm_usage_events.list_cost is
 'US dollars, at the price of the operator or the catalog: differs from the cost if the user has set a price. Null if
 there is no such price or the usage was not reported.';
+
+-- Without a foreign key, because usage is kept longer than a team.
+comment on column public.llm_usage_events.team_id is 'The team whose key paid; null unless key_source is team.';
+
+-- For the usage of a team's members. Usage of other keys is not in it, so recording it costs nothing.
+create index llm_usage_events_team on public.llm_usage_events (team_id, user_id, request_id, attempt, recorder)
+where team_id is not null;
 
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
@@ -3607,6 +3615,7 @@ create table public.llm_usage_totals (
   key_source text not null,
   key_id uuid,
   recorder uuid not null,
+  team_id uuid,
   latency_counts integer[] not null,
   last_used_at timestamptz not null,
   like llm_private.usage_measures including defaults including comments,
@@ -3616,6 +3625,7 @@ create table public.llm_usage_totals (
 
 -- Contains no column that recording updates, so that updates stay within the page.
 create index llm_usage_totals_group on public.llm_usage_totals (user_id, hour, provider, model);
+create index llm_usage_totals_team on public.llm_usage_totals (team_id, hour) where team_id is not null;
 
 comment on table public.llm_usage_totals is
 'Sums of usage events, in several rows per group; get_llm_usage() adds them up.';
@@ -3657,7 +3667,8 @@ create type llm_private.attempt as (
   price_id bigint,
   unpriced boolean,
   unreported boolean,
-  ignored_limit integer
+  ignored_limit integer,
+  team_id uuid
 );
 
 comment on type llm_private.attempt is
@@ -3677,6 +3688,7 @@ create type llm_private.usage_sum as (
   key_id uuid,
   recorder uuid,
   recorded_by text,
+  team_id uuid,
   measures llm_private.usage_measures,
   latency_counts bigint [],
   last_used_at timestamptz
@@ -3698,6 +3710,19 @@ create policy "users read their own usage adjustments" on public.llm_usage_adjus
 for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 create policy "users read their own usage totals" on public.llm_usage_totals
 for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
+
+create function llm_private.team_name(p_team uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select t.name from llm_private.teams as t where t.id = p_team);
+end
+$$;
+
+comment on function llm_private.team_name is 'The name of a team, also of a removed one.';
 
 -- The columns are in the order of list_llm_usage_events().
 create view llm_private.adjusted_events with (security_invoker = true) as
@@ -3738,6 +3763,8 @@ select -- noqa: ST06
   end as list_cost,
   coalesce(a.price_id, e.price_id) as price_id,
   e.recorded_at,
+  e.team_id,
+  case when e.team_id is not null then llm_private.team_name(e.team_id) end as team,
   concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder) as cursor
 from public.llm_usage_events as e
 left join lateral (
@@ -3752,7 +3779,7 @@ left join lateral (
 
 comment on view llm_private.adjusted_events is
 'Usage events with their current cost. cost_status is priced, unpriced (no price) or unreported (no tokens reported); in
-the last two cases, cost is null.';
+the last two cases, cost is null. team is the name of the team whose key paid, also of a removed team.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -3814,6 +3841,7 @@ begin
     e.key_id,
     e.recorder,
     null,
+    e.team_id,
     row(
       count(*) filter (where e.attempt = 1),
       count(*),
@@ -3835,7 +3863,7 @@ begin
     max(e.requested_at)
   from llm_private.adjusted_events as e
   where e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
-  group by 1, 3, 4, 5, 6, 7, 8, 9;
+  group by 1, 3, 4, 5, 6, 7, 8, 9, 11;
 end
 $$;
 
@@ -5836,6 +5864,7 @@ create function llm_private.add_to_totals(
   p_key_source text,
   p_key_id uuid,
   p_recorder uuid,
+  p_team_id uuid,
   p_latency_buckets integer[],
   p_last_used_at timestamptz,
   p_measures llm_private.usage_measures
@@ -5874,6 +5903,7 @@ begin
         u.user_id = p_user and u.hour = p_hour and u.provider = p_provider
         and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
         and u.key_id is not distinct from p_key_id and u.recorder = p_recorder
+        and u.team_id is not distinct from p_team_id
       limit 1
       for update skip locked
     );
@@ -5881,7 +5911,7 @@ begin
     insert into public.llm_usage_totals overriding user value
     values (
       p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder,
-      llm_private.counted(array_fill(0, '{40}'::integer[]), p_latency_buckets),
+      p_team_id, llm_private.counted(array_fill(0, '{40}'::integer[]), p_latency_buckets),
       p_last_used_at, (p_measures).*
     );
   end if;
@@ -5959,7 +5989,8 @@ create function llm_private.sum_usage(
   p_bucket text,
   p_zone text,
   p_by text[],
-  p_recorded_by text default null
+  p_recorded_by text default null,
+  p_team_id uuid default null
 )
 returns setof llm_private.usage_sum
 language plpgsql
@@ -5982,6 +6013,11 @@ begin
     union all
     select null, t.* from public.llm_usage_totals as t
     where p_source = 'users' and t.hour >= p_from and t.hour < p_until
+    union all
+    select null, t.* from public.llm_usage_totals as t
+    where
+      p_source = 'team' and t.team_id = p_team_id and t.hour >= p_from and t.hour < p_until
+      and (p_user is null or t.user_id = p_user)
     union all
     select p.* from llm_private.project_totals as p
     where
@@ -6010,6 +6046,7 @@ begin
     case when 'key_id' = any(p_by) then r.key_id end,
     case when 'recorder' = any(p_by) then r.recorder end,
     case when 'recorded_by' = any(p_by) then case when r.recorder = r.user_id then 'user' else 'runtime' end end,
+    case when 'team' = any(p_by) then r.team_id end,
     row(
       sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
@@ -6031,15 +6068,15 @@ begin
     max(r.last_used_at)
   from rows_to_sum as r
   where p_recorded_by is null or (r.recorder = r.user_id) = (p_recorded_by = 'user')
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (named by its first day) of a
-time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id, recorder and recorded_by; with
-p_recorded_by (runtime or user), only such usage. p_source is user
-(the totals of one user), users (of all users), hours or days (project totals of that span) or project (project totals,
+time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id, recorder, recorded_by and team;
+with p_recorded_by (runtime or user), only such usage. p_source is user
+(the totals of one user), users (of all users), team (of a team''s keys, with p_user of one member), hours or days (project totals of that span) or project (project totals,
 and the totals of all users where nothing is rolled up).';
 
 create function llm_private.roll_up_span(p_span text, p_starts_at timestamptz)
@@ -6054,7 +6091,7 @@ begin
   select
     p_span, llm_private.operator_id(), 0, p_starts_at, s.provider, s.model, s.task, s.key_source, null,
     case s.recorded_by when 'user' then llm_private.operator_id() else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end,
-    s.latency_counts, s.last_used_at, (s.measures).*
+    null, s.latency_counts, s.last_used_at, (s.measures).*
   from llm_private.sum_usage(
     case p_span when 'hour' then 'users' else 'hours' end, null,
     p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC',
@@ -9799,6 +9836,10 @@ begin
     perform llm_private.require_runtime(null, p_attempt.key_source);
   end if;
   perform llm_private.check_value(
+    'invalid_argument', (p_attempt.key_source = 'team') = (p_attempt.team_id is not null), 'p_team_id',
+    'the id of the team whose key paid if p_key_source is team, else null'
+  );
+  perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
     'null, or at least 0; cached and written tokens are part of the input, reasoning tokens of the output'
   );
@@ -9808,6 +9849,23 @@ $$;
 comment on function llm_private.refuse_attempt is
 'Raise the error for an attempt that priced_attempt() refuses: runtime_required, or invalid_argument with the first
 invalid argument.';
+
+create function llm_private.check_team(p_team uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Including removed teams and former members, because an attempt may end after either.
+  perform llm_private.check_value(
+    'invalid_argument', exists (select from llm_private.teams as t where t.id = p_team), 'p_team_id',
+    'the id of the team whose key paid'
+  );
+end
+$$;
+
+comment on function llm_private.check_team is 'Error invalid_argument unless there is or was a team with this id.';
 
 create function llm_private.alert_operator_key(p_provider text, p_error_class text)
 returns void
@@ -9989,6 +10047,7 @@ begin
       p_attempt.key_source = 'user'
       or p_attempt.key_source in ('team', 'operator') and p_attempt.recorder <> p_attempt.user_id
     )
+    and (p_attempt.key_source = 'team') = (p_attempt.team_id is not null)
     and p_attempt.outcome in ('succeeded', 'failed', 'cancelled')
     and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
     and (
@@ -9997,12 +10056,10 @@ begin
         'not_found', 'server_error', 'timeout', 'connection', 'invalid_response'
       )
     )
-    and p_attempt.streamed is not null
-    and coalesce(p_attempt.latency_ms, 0) >= 0
+    and p_attempt.streamed is not null and coalesce(p_attempt.latency_ms, 0) >= 0
     and coalesce(p_attempt.input_tokens, 0)::bigint
     >= coalesce(p_attempt.cached_input_tokens, 0)::bigint + coalesce(p_attempt.cache_write_tokens, 0)
-    and coalesce(p_attempt.cached_input_tokens, 0) >= 0
-    and coalesce(p_attempt.cache_write_tokens, 0) >= 0
+    and coalesce(p_attempt.cached_input_tokens, 0) >= 0 and coalesce(p_attempt.cache_write_tokens, 0) >= 0
     and coalesce(p_attempt.output_tokens, 0) >= coalesce(p_attempt.reasoning_tokens, 0)
     and coalesce(p_attempt.reasoning_tokens, 0) >= 0
     and (
@@ -10011,6 +10068,9 @@ begin
     )
   ) is not true then
     perform llm_private.refuse_attempt(p_attempt);
+  end if;
+  if p_attempt.team_id is not null then
+    perform llm_private.check_team(p_attempt.team_id);
   end if;
   if p_attempt.service_tier is not null or strpos(p_attempt.model, '/') > 0 then
     p_attempt := llm_private.canonical_attempt(p_attempt);
@@ -10110,13 +10170,13 @@ begin
     insert into public.llm_usage_events (
       user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
       latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-      service_tier, cost, cache_savings, list_cost, price_id
+      service_tier, cost, cache_savings, list_cost, price_id, team_id
     )
     select
       a.user_id, a.request_id, a.attempt, a.recorder, a.task, a.provider, a.model, a.key_source, a.key_id, a.outcome,
       a.error_class, a.streamed, a.latency_ms, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens,
       a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.list_cost,
-      a.price_id
+      a.price_id, a.team_id
     from unnest(p_attempts) as a
     where a.attempt is not null
     -- In the same order everywhere, because the same attempt in another transaction is waited for.
@@ -10150,7 +10210,7 @@ begin
   for v_group in
     select
       a.user_id, date_trunc('hour', a.requested_at, 'UTC') as hour, a.provider, a.model, a.task, a.key_source, a.key_id,
-      a.recorder,
+      a.recorder, a.team_id,
       coalesce(
         array_agg(llm_private.latency_bucket(a.latency_ms)) filter (where a.latency_ms is not null), '{}'
       ) as buckets,
@@ -10164,13 +10224,13 @@ begin
         coalesce(sum(a.list_cost), 0), count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
       )::llm_private.usage_measures as measures
     from unnest(p_attempts) as a
-    group by 1, 2, 3, 4, 5, 6, 7, 8
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9
     -- The order in which hours are locked.
     order by 2, 1
   loop
     perform llm_private.add_to_totals(
       v_group.user_id, v_group.hour, v_group.provider, v_group.model, v_group.task, v_group.key_source, v_group.key_id,
-      v_group.recorder, v_group.buckets, v_group.last_used_at, v_group.measures
+      v_group.recorder, v_group.team_id, v_group.buckets, v_group.last_used_at, v_group.measures
     );
   end loop;
 end
@@ -10287,7 +10347,8 @@ create function llm_private.record_usage(
   p_cache_write_tokens integer,
   p_other_tokens jsonb,
   p_service_tier text,
-  p_reservation uuid
+  p_reservation uuid,
+  p_team_id uuid
 )
 returns boolean
 language plpgsql
@@ -10302,7 +10363,7 @@ declare
     v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), null, p_task, p_provider, p_model,
     p_key_source, p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens,
     p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, p_retry_after,
-    p_reservation, null, null, null, null, null, null, null, null
+    p_reservation, null, null, null, null, null, null, null, null, p_team_id
   );
 begin
   perform llm_private.require_plain_call('record_llm_usage');
@@ -10327,13 +10388,13 @@ begin
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-    service_tier, cost, cache_savings, list_cost, price_id
+    service_tier, cost, cache_savings, list_cost, price_id, team_id
   )
   values (
     v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source,
     p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
     p_output_tokens, p_reasoning_tokens, p_other_tokens, v_attempt.service_tier, v_attempt.cost,
-    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id
+    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id, p_team_id
   )
   on conflict do nothing;
   if not found then
@@ -10341,7 +10402,7 @@ begin
   end if;
   perform llm_private.add_to_totals(
     v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model, v_attempt.task,
-    p_key_source, p_key_id, v_attempt.recorder,
+    p_key_source, p_key_id, v_attempt.recorder, p_team_id,
     case when p_latency_ms is null then '{}' else array[llm_private.latency_bucket(p_latency_ms)] end,
     v_attempt.requested_at,
     row(
@@ -10434,7 +10495,7 @@ begin
         key_id uuid, outcome text, error_class text, streamed boolean, latency_ms integer, input_tokens integer,
         cached_input_tokens integer, cache_write_tokens integer, output_tokens integer, reasoning_tokens integer,
         other_tokens jsonb, service_tier text, retry_after double precision, reservation uuid, release boolean,
-        requests integer, ignored_limit integer
+        requests integer, ignored_limit integer, team_id uuid
       )
     ) with ordinality as e
   ),
@@ -10453,7 +10514,8 @@ begin
         coalesce(p_runtime, c.user_id), null, e.task, e.provider, e.model, e.key_source, e.key_id, e.outcome,
         e.error_class, coalesce(e.streamed, false), e.latency_ms, e.input_tokens, e.cached_input_tokens,
         e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens, e.service_tier, e.retry_after,
-        e.reservation, e.requests, null, null, null, null, null, null, e.ignored_limit
+        e.reservation, e.requests, null, null, null, null, null, null, e.ignored_limit,
+        e.team_id
       )::llm_private.attempt as attempt
     from event as e
     inner join caller as c on e.ticket is not distinct from c.ticket
@@ -10644,7 +10706,8 @@ create function public.record_llm_usage(
   p_cache_write_tokens integer default null,
   p_other_tokens jsonb default null,
   p_service_tier text default null,
-  p_reservation uuid default null
+  p_reservation uuid default null,
+  p_team_id uuid default null
 )
 returns boolean
 language plpgsql
@@ -10655,7 +10718,7 @@ begin
   return llm_private.record_usage(
     p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_key_id, p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens, p_retry_after,
-    p_cache_write_tokens, p_other_tokens, p_service_tier, p_reservation
+    p_cache_write_tokens, p_other_tokens, p_service_tier, p_reservation, p_team_id
   );
 end
 $$;
@@ -10667,8 +10730,9 @@ attempt): returns true if it recorded the attempt, false if the attempt was alre
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
-Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
-tasks are recorded as (other). Without a runtime, own_events_per_day limits the events.
+Only runtimes record the use of keys of the operator or a team. p_team_id: the team whose key paid, if p_key_source is
+team. Beyond the operator''s usage_names_per_day, new models and tasks are recorded as (other). Without a runtime,
+own_events_per_day limits the events.
 Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument, too_many_events.';
 
 create function public.record_llm_usage_batch(p_events json, p_dropped jsonb default null)
@@ -10845,7 +10909,7 @@ begin
   for v in
     select
       e.user_id, date_trunc('hour', llm_private.uuid_v7_time(e.request_id), 'UTC') as hour,
-      e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
+      e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder, e.team_id,
       coalesce(sum(a.cost), 0) as cost, coalesce(sum(a.cache_savings), 0) as cache_savings,
       coalesce(sum(a.list_cost), 0) as list_cost,
       count(*) filter (where n.newly_priced) as newly_priced,
@@ -10865,7 +10929,7 @@ begin
       a.recalculation_id = p_job.id
       and (a.user_id, a.request_id, a.attempt, a.recorder)
       > (p_job.position_user, p_job.position_request, p_job.position_attempt, p_job.position_recorder)
-    group by 1, 2, 3, 4, 5, 6, 7, 8
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9
     order by 2
   loop
     v_measures.cost := v.cost;
@@ -10874,7 +10938,8 @@ begin
     v_measures.unpriced := -v.newly_priced;
     v_measures.unreported := v.unreported;
     perform llm_private.add_to_totals(
-      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, '{}', v.hour, v_measures
+      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, v.team_id, '{}', v.hour,
+      v_measures
     );
   end loop;
 end
@@ -11016,7 +11081,8 @@ the processed events), started_at and done. Errors: invalid_argument, not_found.
 
 -- 84_reports.sql
 
--- Reports: usage and its cost. Users get their own usage; administrators get the usage of one user or of the project.
+-- Reports: usage and its cost. Users get their own usage, and owners and admins of a team what its members used the
+-- team's keys for; administrators get the usage of one user, of a team or of the project.
 --
 -- A report is one JSON array instead of rows, because a project's API limits the number of rows (1000 on a hosted
 -- project) and a report without its last rows would be silently wrong.
@@ -11136,6 +11202,32 @@ $$;
 comment on function llm_private.report_zone is
 'The time zone of a report: the requested one, else that of the user''s settings, else UTC. Error invalid_argument.';
 
+create function llm_private.reported_user(p_owner uuid, p_user_id uuid, p_team_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_owner = llm_private.operator_id() then
+    -- Also a removed team, whose usage remains.
+    if p_team_id is not null and not exists (select from llm_private.teams as t where t.id = p_team_id) then
+      perform llm_private.fail(404, 'team_not_found', 'Team not found.', 'list_llm_teams() returns the teams.');
+    end if;
+    return p_user_id;
+  elsif p_team_id is null then
+    return p_owner;
+  elsif llm_private.require_team_role(p_team_id, p_owner, '{owner,admin,member}') = 'member' then
+    return p_owner;
+  end if;
+  return p_user_id;
+end
+$$;
+
+comment on function llm_private.reported_user is
+'Whose usage a caller''s report covers; null: that of all users. Users get their own; owners and admins of p_team_id get
+the usage of its keys by p_user_id or all members. Error team_not_found.';
+
 -- Volatile, because a report over the project must see the rollup that precedes it.
 create function llm_private.usage_report(
   p_since date,
@@ -11146,7 +11238,8 @@ create function llm_private.usage_report(
   p_order text,
   p_limit integer,
   p_user_id uuid,
-  p_recorded_by text
+  p_recorded_by text,
+  p_team_id uuid
 )
 returns json
 language plpgsql
@@ -11158,9 +11251,9 @@ as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
-  v_user constant uuid := case when v_operator then p_user_id else v_owner end;
+  v_user constant uuid := llm_private.reported_user(v_owner, p_user_id, p_team_id);
   v_by constant text[] := coalesce(p_by, '{}');
-  v_zone constant text := llm_private.report_zone(v_user, p_time_zone);
+  v_zone constant text := llm_private.report_zone(coalesce(v_user, v_owner), p_time_zone);
   v_today constant date := (now() at time zone v_zone)::date;
   v_from timestamptz;
   v_until timestamptz;
@@ -11175,9 +11268,13 @@ begin
     llm_private.check_value(
       'invalid_argument',
       cardinality(v_by) <= 10 and array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id,recorded_by}'::text[] || case when v_operator then 'user' end),
+      and v_by <@ (
+        '{provider,model,task,key_source,key_id,recorded_by,team}'::text[]
+        || case when v_operator or p_team_id is not null then 'user' end
+      ),
       'p_by',
-      'any of provider, model, task, key_source, key_id, recorded_by' || case when v_operator then ' and user' else '' end
+      'any of provider, model, task, key_source, key_id, recorded_by, team'
+      || case when v_operator or p_team_id is not null then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
@@ -11192,7 +11289,7 @@ begin
     );
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
-  if v_user is null then
+  if v_user is null and p_team_id is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
@@ -11203,17 +11300,19 @@ begin
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
       s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorded_by,
+      s.team_id, case when s.team_id is not null then llm_private.team_name(s.team_id) end as team,
       m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
       s.last_used_at, count(*) over () as report_lines
     from llm_private.sum_usage(
       case
+        when p_team_id is not null then 'team'
         when v_user is not null then 'user'
-        when v_by && '{user,key_id}' then 'users'
+        when v_by && '{user,key_id,team}' then 'users'
         else 'project'
       end,
-      v_user, v_from, v_until, p_bucket, v_zone, v_by, p_recorded_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by, p_recorded_by, p_team_id
     ) as s
     cross join lateral llm_private.known_measures(s.measures) as m
     order by
@@ -11222,7 +11321,8 @@ begin
         when 'requests' then m.requests
         when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
-      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id, s.recorded_by
+      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id, s.recorded_by,
+      s.team_id
     limit coalesce(p_limit, 1000)
   ) as l;
   return coalesce(v_lines, '[]');
@@ -11230,7 +11330,7 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The usage of the caller or, for an administrator, of one user or of all users.
+'The usage of the caller or of a team''s members or, for an administrator, of one user or of all users.
 Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -11244,7 +11344,8 @@ create function public.get_llm_usage(
   p_order text default null,
   p_limit integer default null,
   p_user_id uuid default null,
-  p_recorded_by text default null
+  p_recorded_by text default null,
+  p_team_id uuid default null
 )
 returns json
 language sql
@@ -11252,25 +11353,27 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.usage_report(
-    p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id, p_recorded_by
+    p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id, p_recorded_by, p_team_id
   )
 $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage as a JSON array with one object per line: starts_at, user_id, provider, model, task, key_source,
-key_id, recorded_by (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
+key_id, recorded_by, team_id and team, its name (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
 latency_p50_ms, latency_p95_ms, last_used_at and report_lines, the number of lines of the whole report.
 The report covers the days from p_since (default: 30 days ago) to p_until, both included. It is grouped by p_bucket
-(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id, recorded_by).
+(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id, recorded_by, team).
 recorded_by is runtime, or user for usage that a user reported without a runtime; p_recorded_by selects one. Days
 are those of p_time_zone, else of the user''s settings, else UTC; each UTC hour counts to the day in which it begins.
 The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return,
 1000 by default and at most 10000: the report has more if report_lines is higher than the number of returned lines.
 list_cost is the cost at the prices of the operator and the catalog.
 cost is the known cost in US dollars, without unpriced and unreported attempts; null if no cost is known.
-p_user_id is for administrators: without it, they get the usage of all users, and their p_by may contain user. Grouping
-by user or key_id, or hours of a time zone other than UTC, reads more rows and takes longer.
-Errors: not_signed_in, invalid_argument.';
+With p_team_id, a member gets their own usage of the team''s keys, owners and admins that of all members or of p_user_id;
+p_by may contain user. Administrators get the usage of all users or of p_user_id, also of removed teams, and their p_by may
+contain user. Grouping the project''s usage by user, team or key_id, or hours of a time zone other than UTC, reads more rows
+and takes longer.
+Errors: not_signed_in, invalid_argument, team_not_found.';
 
 -- 85_requests.sql
 
@@ -11333,7 +11436,7 @@ $$;
 comment on function llm_private.list_requests is 'The caller''s requests. Error not_signed_in.';
 
 create function llm_private.list_events(
-  p_since timestamptz, p_until timestamptz, p_after text, p_limit integer, p_user_id uuid
+  p_since timestamptz, p_until timestamptz, p_after text, p_limit integer, p_user_id uuid, p_team_id uuid
 )
 returns setof llm_private.adjusted_events
 language plpgsql
@@ -11343,7 +11446,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
+  v_user constant uuid := llm_private.reported_user(v_owner, p_user_id, p_team_id);
   v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
   v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
   v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
@@ -11357,8 +11460,18 @@ begin
   );
   v_after := coalesce(string_to_array(p_after, '/'), '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
-  -- Two queries, so that a user's query is never planned as one over all users.
-  if v_user is not null then
+  -- Separate queries, so that a user's or a team's query is never planned as one over all users.
+  if p_team_id is not null then
+    return query
+    select e.* from llm_private.adjusted_events as e
+    where
+      e.team_id = p_team_id and (v_user is null or e.user_id = v_user)
+      and e.request_id >= v_from and e.request_id < v_until
+      and (e.user_id, e.request_id, e.attempt, e.recorder)
+      > (v_after[1]::uuid, v_after[2]::uuid, v_after[3]::smallint, v_after[4]::uuid)
+    order by e.user_id, e.request_id, e.attempt, e.recorder
+    limit v_limit;
+  elsif v_user is not null then
     return query
     select e.* from llm_private.adjusted_events as e
     where
@@ -11380,7 +11493,7 @@ end
 $$;
 
 comment on function llm_private.list_events is
-'A page of the events of the caller or, for an administrator, of one user or of all users.
+'A page of the events of the caller or of a team''s members or, for an administrator, of one user or of all users.
 Errors: see list_llm_usage_events().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -11404,21 +11517,24 @@ create function public.list_llm_usage_events(
   p_until timestamptz default null,
   p_after text default null,
   p_limit integer default 1000,
-  p_user_id uuid default null
+  p_user_id uuid default null,
+  p_team_id uuid default null
 )
 returns setof llm_private.adjusted_events
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit, p_user_id)
+  select * from llm_private.list_events(p_since, p_until, p_after, p_limit, p_user_id, p_team_id)
 $$;
 
 comment on function public.list_llm_usage_events is
 'The caller''s usage events of requests that began from p_since to before p_until, with their current cost; oldest
 first, at most 1000. p_after is the cursor of the last event of the previous page; the last page is empty. p_user_id is
-for administrators: without it, they get the events of all users, by user and then oldest first.
-Errors: not_signed_in, invalid_argument.';
+for administrators: without it, they get the events of all users, by user and then oldest first. With p_team_id, a member
+gets their own attempts with the team''s keys, owners and admins those of all members or of p_user_id, by user and then oldest
+first. An event has no prompt and no answer.
+Errors: not_signed_in, invalid_argument, team_not_found.';
 
 -- 86_hints.sql
 
@@ -12272,6 +12388,7 @@ create type llm_private.usage_difference as (
   key_id uuid,
   recorder uuid,
   recorded_by text,
+  team_id uuid,
   differences jsonb
 );
 
@@ -12291,7 +12408,7 @@ begin
   with sides as (
     -- The users' totals minus the events.
     select 1 as sign, 'users' as totals, s.* from llm_private.sum_usage(
-      'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder}'
+      'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder,team}'
     ) as s
     union all
     select -1, 'users', e.* from llm_private.totals_of_events(p_from, p_until) as e
@@ -12312,7 +12429,7 @@ begin
   differing as (
     select
       s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
-      s.task, s.key_source, s.key_id, s.recorder, s.recorded_by, m.measure, sum(s.sign * m.value) as value
+      s.task, s.key_source, s.key_id, s.recorder, s.recorded_by, s.team_id, m.measure, sum(s.sign * m.value) as value
     from sides as s
     cross join lateral (
       select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
@@ -12321,14 +12438,14 @@ begin
       union all
       select 'last_used_at', extract(epoch from s.last_used_at)
     ) as m
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
     having sum(s.sign * m.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
-    d.recorded_by, jsonb_object_agg(d.measure, d.value)
+    d.recorded_by, d.team_id, jsonb_object_agg(d.measure, d.value)
   from differing as d
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
   order by 2, 1, 4, 5;
 end
 $$;

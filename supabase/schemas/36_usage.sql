@@ -40,6 +40,7 @@ create table public.llm_usage_events (
   list_cost numeric,
   price_id bigint,
   recorded_at timestamptz not null default now(),
+  team_id uuid,
   primary key (user_id, request_id, attempt, recorder)
 ) partition by range (request_id);
 
@@ -71,6 +72,13 @@ comment on column public.llm_usage_events.cache_savings is
 comment on column public.llm_usage_events.list_cost is
 'US dollars, at the price of the operator or the catalog: differs from the cost if the user has set a price. Null if
 there is no such price or the usage was not reported.';
+
+-- Without a foreign key, because usage is kept longer than a team.
+comment on column public.llm_usage_events.team_id is 'The team whose key paid; null unless key_source is team.';
+
+-- For the usage of a team's members. Usage of other keys is not in it, so recording it costs nothing.
+create index llm_usage_events_team on public.llm_usage_events (team_id, user_id, request_id, attempt, recorder)
+where team_id is not null;
 
 create table llm_private.llm_usage_events_default partition of public.llm_usage_events default;
 
@@ -142,6 +150,7 @@ create table public.llm_usage_totals (
   key_source text not null,
   key_id uuid,
   recorder uuid not null,
+  team_id uuid,
   latency_counts integer[] not null,
   last_used_at timestamptz not null,
   like llm_private.usage_measures including defaults including comments,
@@ -151,6 +160,7 @@ create table public.llm_usage_totals (
 
 -- Contains no column that recording updates, so that updates stay within the page.
 create index llm_usage_totals_group on public.llm_usage_totals (user_id, hour, provider, model);
+create index llm_usage_totals_team on public.llm_usage_totals (team_id, hour) where team_id is not null;
 
 comment on table public.llm_usage_totals is
 'Sums of usage events, in several rows per group; get_llm_usage() adds them up.';
@@ -192,7 +202,8 @@ create type llm_private.attempt as (
   price_id bigint,
   unpriced boolean,
   unreported boolean,
-  ignored_limit integer
+  ignored_limit integer,
+  team_id uuid
 );
 
 comment on type llm_private.attempt is
@@ -212,6 +223,7 @@ create type llm_private.usage_sum as (
   key_id uuid,
   recorder uuid,
   recorded_by text,
+  team_id uuid,
   measures llm_private.usage_measures,
   latency_counts bigint [],
   last_used_at timestamptz
@@ -233,6 +245,19 @@ create policy "users read their own usage adjustments" on public.llm_usage_adjus
 for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
 create policy "users read their own usage totals" on public.llm_usage_totals
 for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
+
+create function llm_private.team_name(p_team uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select t.name from llm_private.teams as t where t.id = p_team);
+end
+$$;
+
+comment on function llm_private.team_name is 'The name of a team, also of a removed one.';
 
 -- The columns are in the order of list_llm_usage_events().
 create view llm_private.adjusted_events with (security_invoker = true) as
@@ -273,6 +298,8 @@ select -- noqa: ST06
   end as list_cost,
   coalesce(a.price_id, e.price_id) as price_id,
   e.recorded_at,
+  e.team_id,
+  case when e.team_id is not null then llm_private.team_name(e.team_id) end as team,
   concat_ws('/', e.user_id, e.request_id, e.attempt, e.recorder) as cursor
 from public.llm_usage_events as e
 left join lateral (
@@ -287,7 +314,7 @@ left join lateral (
 
 comment on view llm_private.adjusted_events is
 'Usage events with their current cost. cost_status is priced, unpriced (no price) or unreported (no tokens reported); in
-the last two cases, cost is null.';
+the last two cases, cost is null. team is the name of the team whose key paid, also of a removed team.';
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
@@ -349,6 +376,7 @@ begin
     e.key_id,
     e.recorder,
     null,
+    e.team_id,
     row(
       count(*) filter (where e.attempt = 1),
       count(*),
@@ -370,7 +398,7 @@ begin
     max(e.requested_at)
   from llm_private.adjusted_events as e
   where e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(p_until)
-  group by 1, 3, 4, 5, 6, 7, 8, 9;
+  group by 1, 3, 4, 5, 6, 7, 8, 9, 11;
 end
 $$;
 

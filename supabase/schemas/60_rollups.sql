@@ -116,6 +116,7 @@ create function llm_private.add_to_totals(
   p_key_source text,
   p_key_id uuid,
   p_recorder uuid,
+  p_team_id uuid,
   p_latency_buckets integer[],
   p_last_used_at timestamptz,
   p_measures llm_private.usage_measures
@@ -154,6 +155,7 @@ begin
         u.user_id = p_user and u.hour = p_hour and u.provider = p_provider
         and u.model = p_model and u.task is not distinct from p_task and u.key_source = p_key_source
         and u.key_id is not distinct from p_key_id and u.recorder = p_recorder
+        and u.team_id is not distinct from p_team_id
       limit 1
       for update skip locked
     );
@@ -161,7 +163,7 @@ begin
     insert into public.llm_usage_totals overriding user value
     values (
       p_user, 0, p_hour, p_provider, p_model, p_task, p_key_source, p_key_id, p_recorder,
-      llm_private.counted(array_fill(0, '{40}'::integer[]), p_latency_buckets),
+      p_team_id, llm_private.counted(array_fill(0, '{40}'::integer[]), p_latency_buckets),
       p_last_used_at, (p_measures).*
     );
   end if;
@@ -239,7 +241,8 @@ create function llm_private.sum_usage(
   p_bucket text,
   p_zone text,
   p_by text[],
-  p_recorded_by text default null
+  p_recorded_by text default null,
+  p_team_id uuid default null
 )
 returns setof llm_private.usage_sum
 language plpgsql
@@ -262,6 +265,11 @@ begin
     union all
     select null, t.* from public.llm_usage_totals as t
     where p_source = 'users' and t.hour >= p_from and t.hour < p_until
+    union all
+    select null, t.* from public.llm_usage_totals as t
+    where
+      p_source = 'team' and t.team_id = p_team_id and t.hour >= p_from and t.hour < p_until
+      and (p_user is null or t.user_id = p_user)
     union all
     select p.* from llm_private.project_totals as p
     where
@@ -290,6 +298,7 @@ begin
     case when 'key_id' = any(p_by) then r.key_id end,
     case when 'recorder' = any(p_by) then r.recorder end,
     case when 'recorded_by' = any(p_by) then case when r.recorder = r.user_id then 'user' else 'runtime' end end,
+    case when 'team' = any(p_by) then r.team_id end,
     row(
       sum(r.requests), sum(r.attempts), sum(r.fallbacks), sum(r.failures), sum(r.cancelled), sum(r.input_tokens),
       sum(r.cached_input_tokens), sum(r.cache_write_tokens), sum(r.output_tokens), sum(r.reasoning_tokens),
@@ -311,15 +320,15 @@ begin
     max(r.last_used_at)
   from rows_to_sum as r
   where p_recorded_by is null or (r.recorder = r.user_id) = (p_recorded_by = 'user')
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11;
 end
 $$;
 
 comment on function llm_private.sum_usage is
 'Sums of totals whose hour begins from p_from to before p_until, by hour, day or month (named by its first day) of a
-time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id, recorder and recorded_by; with
-p_recorded_by (runtime or user), only such usage. p_source is user
-(the totals of one user), users (of all users), hours or days (project totals of that span) or project (project totals,
+time zone, and by the columns in p_by: user, provider, model, task, key_source, key_id, recorder, recorded_by and team;
+with p_recorded_by (runtime or user), only such usage. p_source is user
+(the totals of one user), users (of all users), team (of a team''s keys, with p_user of one member), hours or days (project totals of that span) or project (project totals,
 and the totals of all users where nothing is rolled up).';
 
 create function llm_private.roll_up_span(p_span text, p_starts_at timestamptz)
@@ -334,7 +343,7 @@ begin
   select
     p_span, llm_private.operator_id(), 0, p_starts_at, s.provider, s.model, s.task, s.key_source, null,
     case s.recorded_by when 'user' then llm_private.operator_id() else 'ffffffff-ffff-ffff-ffff-ffffffffffff' end,
-    s.latency_counts, s.last_used_at, (s.measures).*
+    null, s.latency_counts, s.last_used_at, (s.measures).*
   from llm_private.sum_usage(
     case p_span when 'hour' then 'users' else 'hours' end, null,
     p_starts_at, p_starts_at + ('1 ' || p_span)::interval, null, 'UTC',

@@ -116,6 +116,10 @@ begin
     perform llm_private.require_runtime(null, p_attempt.key_source);
   end if;
   perform llm_private.check_value(
+    'invalid_argument', (p_attempt.key_source = 'team') = (p_attempt.team_id is not null), 'p_team_id',
+    'the id of the team whose key paid if p_key_source is team, else null'
+  );
+  perform llm_private.check_value(
     'invalid_argument', false, 'A token count',
     'null, or at least 0; cached and written tokens are part of the input, reasoning tokens of the output'
   );
@@ -125,6 +129,23 @@ $$;
 comment on function llm_private.refuse_attempt is
 'Raise the error for an attempt that priced_attempt() refuses: runtime_required, or invalid_argument with the first
 invalid argument.';
+
+create function llm_private.check_team(p_team uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Including removed teams and former members, because an attempt may end after either.
+  perform llm_private.check_value(
+    'invalid_argument', exists (select from llm_private.teams as t where t.id = p_team), 'p_team_id',
+    'the id of the team whose key paid'
+  );
+end
+$$;
+
+comment on function llm_private.check_team is 'Error invalid_argument unless there is or was a team with this id.';
 
 create function llm_private.alert_operator_key(p_provider text, p_error_class text)
 returns void
@@ -306,6 +327,7 @@ begin
       p_attempt.key_source = 'user'
       or p_attempt.key_source in ('team', 'operator') and p_attempt.recorder <> p_attempt.user_id
     )
+    and (p_attempt.key_source = 'team') = (p_attempt.team_id is not null)
     and p_attempt.outcome in ('succeeded', 'failed', 'cancelled')
     and (p_attempt.outcome = 'failed') = (p_attempt.error_class is not null)
     and (
@@ -314,12 +336,10 @@ begin
         'not_found', 'server_error', 'timeout', 'connection', 'invalid_response'
       )
     )
-    and p_attempt.streamed is not null
-    and coalesce(p_attempt.latency_ms, 0) >= 0
+    and p_attempt.streamed is not null and coalesce(p_attempt.latency_ms, 0) >= 0
     and coalesce(p_attempt.input_tokens, 0)::bigint
     >= coalesce(p_attempt.cached_input_tokens, 0)::bigint + coalesce(p_attempt.cache_write_tokens, 0)
-    and coalesce(p_attempt.cached_input_tokens, 0) >= 0
-    and coalesce(p_attempt.cache_write_tokens, 0) >= 0
+    and coalesce(p_attempt.cached_input_tokens, 0) >= 0 and coalesce(p_attempt.cache_write_tokens, 0) >= 0
     and coalesce(p_attempt.output_tokens, 0) >= coalesce(p_attempt.reasoning_tokens, 0)
     and coalesce(p_attempt.reasoning_tokens, 0) >= 0
     and (
@@ -328,6 +348,9 @@ begin
     )
   ) is not true then
     perform llm_private.refuse_attempt(p_attempt);
+  end if;
+  if p_attempt.team_id is not null then
+    perform llm_private.check_team(p_attempt.team_id);
   end if;
   if p_attempt.service_tier is not null or strpos(p_attempt.model, '/') > 0 then
     p_attempt := llm_private.canonical_attempt(p_attempt);
@@ -427,13 +450,13 @@ begin
     insert into public.llm_usage_events (
       user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
       latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-      service_tier, cost, cache_savings, list_cost, price_id
+      service_tier, cost, cache_savings, list_cost, price_id, team_id
     )
     select
       a.user_id, a.request_id, a.attempt, a.recorder, a.task, a.provider, a.model, a.key_source, a.key_id, a.outcome,
       a.error_class, a.streamed, a.latency_ms, a.input_tokens, a.cached_input_tokens, a.cache_write_tokens,
       a.output_tokens, a.reasoning_tokens, a.other_tokens, a.service_tier, a.cost, a.cache_savings, a.list_cost,
-      a.price_id
+      a.price_id, a.team_id
     from unnest(p_attempts) as a
     where a.attempt is not null
     -- In the same order everywhere, because the same attempt in another transaction is waited for.
@@ -467,7 +490,7 @@ begin
   for v_group in
     select
       a.user_id, date_trunc('hour', a.requested_at, 'UTC') as hour, a.provider, a.model, a.task, a.key_source, a.key_id,
-      a.recorder,
+      a.recorder, a.team_id,
       coalesce(
         array_agg(llm_private.latency_bucket(a.latency_ms)) filter (where a.latency_ms is not null), '{}'
       ) as buckets,
@@ -481,13 +504,13 @@ begin
         coalesce(sum(a.list_cost), 0), count(*) filter (where a.unpriced), count(*) filter (where a.unreported)
       )::llm_private.usage_measures as measures
     from unnest(p_attempts) as a
-    group by 1, 2, 3, 4, 5, 6, 7, 8
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9
     -- The order in which hours are locked.
     order by 2, 1
   loop
     perform llm_private.add_to_totals(
       v_group.user_id, v_group.hour, v_group.provider, v_group.model, v_group.task, v_group.key_source, v_group.key_id,
-      v_group.recorder, v_group.buckets, v_group.last_used_at, v_group.measures
+      v_group.recorder, v_group.team_id, v_group.buckets, v_group.last_used_at, v_group.measures
     );
   end loop;
 end
@@ -604,7 +627,8 @@ create function llm_private.record_usage(
   p_cache_write_tokens integer,
   p_other_tokens jsonb,
   p_service_tier text,
-  p_reservation uuid
+  p_reservation uuid,
+  p_team_id uuid
 )
 returns boolean
 language plpgsql
@@ -619,7 +643,7 @@ declare
     v_user, p_request_id, p_attempt, coalesce(v_runtime, v_user), null, p_task, p_provider, p_model,
     p_key_source, p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens,
     p_cache_write_tokens, p_output_tokens, p_reasoning_tokens, p_other_tokens, p_service_tier, p_retry_after,
-    p_reservation, null, null, null, null, null, null, null, null
+    p_reservation, null, null, null, null, null, null, null, null, p_team_id
   );
 begin
   perform llm_private.require_plain_call('record_llm_usage');
@@ -644,13 +668,13 @@ begin
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
-    service_tier, cost, cache_savings, list_cost, price_id
+    service_tier, cost, cache_savings, list_cost, price_id, team_id
   )
   values (
     v_user, p_request_id, p_attempt, v_attempt.recorder, v_attempt.task, p_provider, v_attempt.model, p_key_source,
     p_key_id, p_outcome, p_error_class, p_streamed, p_latency_ms, p_input_tokens, p_cached_input_tokens, p_cache_write_tokens,
     p_output_tokens, p_reasoning_tokens, p_other_tokens, v_attempt.service_tier, v_attempt.cost,
-    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id
+    v_attempt.cache_savings, v_attempt.list_cost, v_attempt.price_id, p_team_id
   )
   on conflict do nothing;
   if not found then
@@ -658,7 +682,7 @@ begin
   end if;
   perform llm_private.add_to_totals(
     v_user, date_trunc('hour', v_attempt.requested_at, 'UTC'), p_provider, v_attempt.model, v_attempt.task,
-    p_key_source, p_key_id, v_attempt.recorder,
+    p_key_source, p_key_id, v_attempt.recorder, p_team_id,
     case when p_latency_ms is null then '{}' else array[llm_private.latency_bucket(p_latency_ms)] end,
     v_attempt.requested_at,
     row(
@@ -751,7 +775,7 @@ begin
         key_id uuid, outcome text, error_class text, streamed boolean, latency_ms integer, input_tokens integer,
         cached_input_tokens integer, cache_write_tokens integer, output_tokens integer, reasoning_tokens integer,
         other_tokens jsonb, service_tier text, retry_after double precision, reservation uuid, release boolean,
-        requests integer, ignored_limit integer
+        requests integer, ignored_limit integer, team_id uuid
       )
     ) with ordinality as e
   ),
@@ -770,7 +794,8 @@ begin
         coalesce(p_runtime, c.user_id), null, e.task, e.provider, e.model, e.key_source, e.key_id, e.outcome,
         e.error_class, coalesce(e.streamed, false), e.latency_ms, e.input_tokens, e.cached_input_tokens,
         e.cache_write_tokens, e.output_tokens, e.reasoning_tokens, e.other_tokens, e.service_tier, e.retry_after,
-        e.reservation, e.requests, null, null, null, null, null, null, e.ignored_limit
+        e.reservation, e.requests, null, null, null, null, null, null, e.ignored_limit,
+        e.team_id
       )::llm_private.attempt as attempt
     from event as e
     inner join caller as c on e.ticket is not distinct from c.ticket
@@ -961,7 +986,8 @@ create function public.record_llm_usage(
   p_cache_write_tokens integer default null,
   p_other_tokens jsonb default null,
   p_service_tier text default null,
-  p_reservation uuid default null
+  p_reservation uuid default null,
+  p_team_id uuid default null
 )
 returns boolean
 language plpgsql
@@ -972,7 +998,7 @@ begin
   return llm_private.record_usage(
     p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_key_id, p_outcome, p_error_class, p_streamed,
     p_latency_ms, p_input_tokens, p_cached_input_tokens, p_output_tokens, p_reasoning_tokens, p_retry_after,
-    p_cache_write_tokens, p_other_tokens, p_service_tier, p_reservation
+    p_cache_write_tokens, p_other_tokens, p_service_tier, p_reservation, p_team_id
   );
 end
 $$;
@@ -984,8 +1010,9 @@ attempt): returns true if it recorded the attempt, false if the attempt was alre
 status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
-Only runtimes record the use of keys of the operator or a team. Beyond the operator''s usage_names_per_day, new models and
-tasks are recorded as (other). Without a runtime, own_events_per_day limits the events.
+Only runtimes record the use of keys of the operator or a team. p_team_id: the team whose key paid, if p_key_source is
+team. Beyond the operator''s usage_names_per_day, new models and tasks are recorded as (other). Without a runtime,
+own_events_per_day limits the events.
 Errors: not_signed_in, runtime_unknown, runtime_required, unknown_provider, invalid_argument, too_many_events.';
 
 create function public.record_llm_usage_batch(p_events json, p_dropped jsonb default null)

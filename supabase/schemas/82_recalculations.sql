@@ -147,7 +147,7 @@ begin
   for v in
     select
       e.user_id, date_trunc('hour', llm_private.uuid_v7_time(e.request_id), 'UTC') as hour,
-      e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder,
+      e.provider, e.model, e.task, e.key_source, e.key_id, e.recorder, e.team_id,
       coalesce(sum(a.cost), 0) as cost, coalesce(sum(a.cache_savings), 0) as cache_savings,
       coalesce(sum(a.list_cost), 0) as list_cost,
       count(*) filter (where n.newly_priced) as newly_priced,
@@ -167,7 +167,7 @@ begin
       a.recalculation_id = p_job.id
       and (a.user_id, a.request_id, a.attempt, a.recorder)
       > (p_job.position_user, p_job.position_request, p_job.position_attempt, p_job.position_recorder)
-    group by 1, 2, 3, 4, 5, 6, 7, 8
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9
     order by 2
   loop
     v_measures.cost := v.cost;
@@ -176,7 +176,8 @@ begin
     v_measures.unpriced := -v.newly_priced;
     v_measures.unreported := v.unreported;
     perform llm_private.add_to_totals(
-      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, '{}', v.hour, v_measures
+      v.user_id, v.hour, v.provider, v.model, v.task, v.key_source, v.key_id, v.recorder, v.team_id, '{}', v.hour,
+      v_measures
     );
   end loop;
 end

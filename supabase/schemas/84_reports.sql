@@ -1,4 +1,5 @@
--- Reports: usage and its cost. Users get their own usage; administrators get the usage of one user or of the project.
+-- Reports: usage and its cost. Users get their own usage, and owners and admins of a team what its members used the
+-- team's keys for; administrators get the usage of one user, of a team or of the project.
 --
 -- A report is one JSON array instead of rows, because a project's API limits the number of rows (1000 on a hosted
 -- project) and a report without its last rows would be silently wrong.
@@ -118,6 +119,32 @@ $$;
 comment on function llm_private.report_zone is
 'The time zone of a report: the requested one, else that of the user''s settings, else UTC. Error invalid_argument.';
 
+create function llm_private.reported_user(p_owner uuid, p_user_id uuid, p_team_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_owner = llm_private.operator_id() then
+    -- Also a removed team, whose usage remains.
+    if p_team_id is not null and not exists (select from llm_private.teams as t where t.id = p_team_id) then
+      perform llm_private.fail(404, 'team_not_found', 'Team not found.', 'list_llm_teams() returns the teams.');
+    end if;
+    return p_user_id;
+  elsif p_team_id is null then
+    return p_owner;
+  elsif llm_private.require_team_role(p_team_id, p_owner, '{owner,admin,member}') = 'member' then
+    return p_owner;
+  end if;
+  return p_user_id;
+end
+$$;
+
+comment on function llm_private.reported_user is
+'Whose usage a caller''s report covers; null: that of all users. Users get their own; owners and admins of p_team_id get
+the usage of its keys by p_user_id or all members. Error team_not_found.';
+
 -- Volatile, because a report over the project must see the rollup that precedes it.
 create function llm_private.usage_report(
   p_since date,
@@ -128,7 +155,8 @@ create function llm_private.usage_report(
   p_order text,
   p_limit integer,
   p_user_id uuid,
-  p_recorded_by text
+  p_recorded_by text,
+  p_team_id uuid
 )
 returns json
 language plpgsql
@@ -140,9 +168,9 @@ as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
-  v_user constant uuid := case when v_operator then p_user_id else v_owner end;
+  v_user constant uuid := llm_private.reported_user(v_owner, p_user_id, p_team_id);
   v_by constant text[] := coalesce(p_by, '{}');
-  v_zone constant text := llm_private.report_zone(v_user, p_time_zone);
+  v_zone constant text := llm_private.report_zone(coalesce(v_user, v_owner), p_time_zone);
   v_today constant date := (now() at time zone v_zone)::date;
   v_from timestamptz;
   v_until timestamptz;
@@ -157,9 +185,13 @@ begin
     llm_private.check_value(
       'invalid_argument',
       cardinality(v_by) <= 10 and array_position(v_by, null) is null
-      and v_by <@ ('{provider,model,task,key_source,key_id,recorded_by}'::text[] || case when v_operator then 'user' end),
+      and v_by <@ (
+        '{provider,model,task,key_source,key_id,recorded_by,team}'::text[]
+        || case when v_operator or p_team_id is not null then 'user' end
+      ),
       'p_by',
-      'any of provider, model, task, key_source, key_id, recorded_by' || case when v_operator then ' and user' else '' end
+      'any of provider, model, task, key_source, key_id, recorded_by, team'
+      || case when v_operator or p_team_id is not null then ' and user' else '' end
     ),
     llm_private.check_value(
       'invalid_argument', coalesce(p_order, 'time') in ('time', 'cost', 'requests', 'tokens'), 'p_order',
@@ -174,7 +206,7 @@ begin
     );
   v_from := llm_private.day_begins(coalesce(p_since, v_today - 30), v_zone);
   v_until := case when p_until < 'infinity' then llm_private.day_begins(p_until + 1, v_zone) else 'infinity' end;
-  if v_user is null then
+  if v_user is null and p_team_id is null then
     perform llm_private.roll_up_usage(interval '500 milliseconds');
   end if;
 
@@ -185,17 +217,19 @@ begin
     select
       coalesce(s.hour, llm_private.day_begins(s.day, v_zone)) as starts_at,
       s.user_id, s.provider, s.model, s.task, s.key_source, s.key_id, s.recorded_by,
+      s.team_id, case when s.team_id is not null then llm_private.team_name(s.team_id) end as team,
       m.*,
       llm_private.latency_percentile(s.latency_counts, 0.5) as latency_p50_ms,
       llm_private.latency_percentile(s.latency_counts, 0.95) as latency_p95_ms,
       s.last_used_at, count(*) over () as report_lines
     from llm_private.sum_usage(
       case
+        when p_team_id is not null then 'team'
         when v_user is not null then 'user'
-        when v_by && '{user,key_id}' then 'users'
+        when v_by && '{user,key_id,team}' then 'users'
         else 'project'
       end,
-      v_user, v_from, v_until, p_bucket, v_zone, v_by, p_recorded_by
+      v_user, v_from, v_until, p_bucket, v_zone, v_by, p_recorded_by, p_team_id
     ) as s
     cross join lateral llm_private.known_measures(s.measures) as m
     order by
@@ -204,7 +238,8 @@ begin
         when 'requests' then m.requests
         when 'tokens' then m.input_tokens + m.output_tokens
       end desc,
-      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id, s.recorded_by
+      1 desc, s.provider, s.model, s.task, s.key_source, s.key_id, s.user_id, s.recorded_by,
+      s.team_id
     limit coalesce(p_limit, 1000)
   ) as l;
   return coalesce(v_lines, '[]');
@@ -212,7 +247,7 @@ end
 $$;
 
 comment on function llm_private.usage_report is
-'The usage of the caller or, for an administrator, of one user or of all users.
+'The usage of the caller or of a team''s members or, for an administrator, of one user or of all users.
 Errors: see get_llm_usage().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -226,7 +261,8 @@ create function public.get_llm_usage(
   p_order text default null,
   p_limit integer default null,
   p_user_id uuid default null,
-  p_recorded_by text default null
+  p_recorded_by text default null,
+  p_team_id uuid default null
 )
 returns json
 language sql
@@ -234,22 +270,24 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select llm_private.usage_report(
-    p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id, p_recorded_by
+    p_since, p_until, p_bucket, p_by, p_time_zone, p_order, p_limit, p_user_id, p_recorded_by, p_team_id
   )
 $$;
 
 comment on function public.get_llm_usage is
 'The caller''s usage as a JSON array with one object per line: starts_at, user_id, provider, model, task, key_source,
-key_id, recorded_by (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
+key_id, recorded_by, team_id and team, its name (null if the report is not grouped by it), the sums from requests to unreported in llm_usage_totals,
 latency_p50_ms, latency_p95_ms, last_used_at and report_lines, the number of lines of the whole report.
 The report covers the days from p_since (default: 30 days ago) to p_until, both included. It is grouped by p_bucket
-(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id, recorded_by).
+(hour, day, month; null is the whole time) and by the columns in p_by (provider, model, task, key_source, key_id, recorded_by, team).
 recorded_by is runtime, or user for usage that a user reported without a runtime; p_recorded_by selects one. Days
 are those of p_time_zone, else of the user''s settings, else UTC; each UTC hour counts to the day in which it begins.
 The newest lines come first; with p_order (cost, requests, tokens), the highest. p_limit is the most lines to return,
 1000 by default and at most 10000: the report has more if report_lines is higher than the number of returned lines.
 list_cost is the cost at the prices of the operator and the catalog.
 cost is the known cost in US dollars, without unpriced and unreported attempts; null if no cost is known.
-p_user_id is for administrators: without it, they get the usage of all users, and their p_by may contain user. Grouping
-by user or key_id, or hours of a time zone other than UTC, reads more rows and takes longer.
-Errors: not_signed_in, invalid_argument.';
+With p_team_id, a member gets their own usage of the team''s keys, owners and admins that of all members or of p_user_id;
+p_by may contain user. Administrators get the usage of all users or of p_user_id, also of removed teams, and their p_by may
+contain user. Grouping the project''s usage by user, team or key_id, or hours of a time zone other than UTC, reads more rows
+and takes longer.
+Errors: not_signed_in, invalid_argument, team_not_found.';

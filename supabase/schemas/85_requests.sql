@@ -57,7 +57,7 @@ $$;
 comment on function llm_private.list_requests is 'The caller''s requests. Error not_signed_in.';
 
 create function llm_private.list_events(
-  p_since timestamptz, p_until timestamptz, p_after text, p_limit integer, p_user_id uuid
+  p_since timestamptz, p_until timestamptz, p_after text, p_limit integer, p_user_id uuid, p_team_id uuid
 )
 returns setof llm_private.adjusted_events
 language plpgsql
@@ -67,7 +67,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
+  v_user constant uuid := llm_private.reported_user(v_owner, p_user_id, p_team_id);
   v_from constant uuid := llm_private.first_uuid_v7(greatest(coalesce(p_since, 'epoch'), 'epoch'));
   v_until constant uuid := llm_private.first_uuid_v7(least(coalesce(p_until, 'infinity'), '4000-01-01'));
   v_limit constant integer := least(greatest(coalesce(p_limit, 1000), 1), 1000);
@@ -81,8 +81,18 @@ begin
   );
   v_after := coalesce(string_to_array(p_after, '/'), '{00000000-0000-0000-0000-000000000000,00000000-0000-0000-0000-000000000000,0,'
     '00000000-0000-0000-0000-000000000000}');
-  -- Two queries, so that a user's query is never planned as one over all users.
-  if v_user is not null then
+  -- Separate queries, so that a user's or a team's query is never planned as one over all users.
+  if p_team_id is not null then
+    return query
+    select e.* from llm_private.adjusted_events as e
+    where
+      e.team_id = p_team_id and (v_user is null or e.user_id = v_user)
+      and e.request_id >= v_from and e.request_id < v_until
+      and (e.user_id, e.request_id, e.attempt, e.recorder)
+      > (v_after[1]::uuid, v_after[2]::uuid, v_after[3]::smallint, v_after[4]::uuid)
+    order by e.user_id, e.request_id, e.attempt, e.recorder
+    limit v_limit;
+  elsif v_user is not null then
     return query
     select e.* from llm_private.adjusted_events as e
     where
@@ -104,7 +114,7 @@ end
 $$;
 
 comment on function llm_private.list_events is
-'A page of the events of the caller or, for an administrator, of one user or of all users.
+'A page of the events of the caller or of a team''s members or, for an administrator, of one user or of all users.
 Errors: see list_llm_usage_events().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
@@ -128,18 +138,21 @@ create function public.list_llm_usage_events(
   p_until timestamptz default null,
   p_after text default null,
   p_limit integer default 1000,
-  p_user_id uuid default null
+  p_user_id uuid default null,
+  p_team_id uuid default null
 )
 returns setof llm_private.adjusted_events
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.list_events(p_since, p_until, p_after, p_limit, p_user_id)
+  select * from llm_private.list_events(p_since, p_until, p_after, p_limit, p_user_id, p_team_id)
 $$;
 
 comment on function public.list_llm_usage_events is
 'The caller''s usage events of requests that began from p_since to before p_until, with their current cost; oldest
 first, at most 1000. p_after is the cursor of the last event of the previous page; the last page is empty. p_user_id is
-for administrators: without it, they get the events of all users, by user and then oldest first.
-Errors: not_signed_in, invalid_argument.';
+for administrators: without it, they get the events of all users, by user and then oldest first. With p_team_id, a member
+gets their own attempts with the team''s keys, owners and admins those of all members or of p_user_id, by user and then oldest
+first. An event has no prompt and no answer.
+Errors: not_signed_in, invalid_argument, team_not_found.';

@@ -170,6 +170,7 @@ create type llm_private.usage_difference as (
   key_id uuid,
   recorder uuid,
   recorded_by text,
+  team_id uuid,
   differences jsonb
 );
 
@@ -189,7 +190,7 @@ begin
   with sides as (
     -- The users' totals minus the events.
     select 1 as sign, 'users' as totals, s.* from llm_private.sum_usage(
-      'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder}'
+      'users', null, p_from, p_until, 'hour', 'UTC', v_group || '{user,key_id,recorder,team}'
     ) as s
     union all
     select -1, 'users', e.* from llm_private.totals_of_events(p_from, p_until) as e
@@ -210,7 +211,7 @@ begin
   differing as (
     select
       s.totals, coalesce(s.hour, s.day::timestamp at time zone 'UTC') as starts_at, s.user_id, s.provider, s.model,
-      s.task, s.key_source, s.key_id, s.recorder, s.recorded_by, m.measure, sum(s.sign * m.value) as value
+      s.task, s.key_source, s.key_id, s.recorder, s.recorded_by, s.team_id, m.measure, sum(s.sign * m.value) as value
     from sides as s
     cross join lateral (
       select j.key as measure, j.value::numeric as value from jsonb_each_text(to_jsonb(s.measures)) as j
@@ -219,14 +220,14 @@ begin
       union all
       select 'last_used_at', extract(epoch from s.last_used_at)
     ) as m
-    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+    group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
     having sum(s.sign * m.value) <> 0
   )
   select
     d.totals, d.starts_at, d.user_id, d.provider, d.model, d.task, d.key_source, d.key_id, d.recorder,
-    d.recorded_by, jsonb_object_agg(d.measure, d.value)
+    d.recorded_by, d.team_id, jsonb_object_agg(d.measure, d.value)
   from differing as d
-  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
   order by 2, 1, 4, 5;
 end
 $$;

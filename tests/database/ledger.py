@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.database.support import Caller, Transaction, request_id
+from tests.database.support import Caller, Connection, Transaction, request_id
 
 #: Earlier than any usage in the tests.
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -74,3 +74,30 @@ def project_attempts(tx: Transaction) -> int:
     """Return the number of attempts in the project report, for all users and times."""
     lines = tx.admin.rpc("get_llm_usage", p_since="2000-01-01", p_bucket=None, p_by=[])
     return attempts(lines)
+
+
+def new_team(connection: Connection, name: str = "Research", **members: Caller | Sequence[Caller]) -> str:
+    """Insert a team with members by role, such as ``owner=user, member=[another]``. Return its id."""
+    row = connection.execute(
+        "insert into llm_private.teams (name) values (%s) returning id::text", [name]
+    ).fetchone()
+    assert row is not None
+    for role, users in members.items():
+        for user in [users] if isinstance(users, Caller) else users:
+            joins(connection, row["id"], user, role)
+    return str(row["id"])
+
+
+def joins(connection: Connection, team: str, user: Caller, role: str = "member") -> None:
+    """Insert a member of a team."""
+    connection.execute(
+        "insert into llm_private.team_members (team_id, user_id, role) values (%s, %s, %s)",
+        [team, user.id, role],
+    )
+
+
+def leaves(connection: Connection, team: str, user: Caller) -> None:
+    """Delete a member of a team."""
+    connection.execute(
+        "delete from llm_private.team_members where team_id = %s and user_id = %s", [team, user.id]
+    )

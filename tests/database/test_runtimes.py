@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.database.ledger import new_team
 from tests.database.support import Caller, Transaction, new_user, refused, request_id
 from tests.support import unique
 
@@ -133,8 +134,8 @@ def test_runtime_only_keys_cannot_be_read_with_a_token_alone(tx: Transaction, us
 
 def test_only_a_runtime_can_record_the_use_of_a_team_key(tx: Transaction, user: Caller) -> None:
     with refused("runtime_required", 403):
-        user.records(key_source="team")
-    assert user.through(register(tx)["secret"]).records(key_source="team")
+        user.records(key_source="team", team_id=new_team(tx.connection))
+    assert user.through(register(tx)["secret"]).records(key_source="team", team_id=new_team(tx.connection))
 
 
 def test_a_user_cannot_record_an_attempt_in_place_of_its_runtime(tx: Transaction, user: Caller) -> None:

@@ -171,7 +171,9 @@ SHAPES: Mapping[str, Shape] = {
         sql_only=frozenset({"message"}),
     ),
     "explain_llm_route": Shape(explained, Route, "Route", absent=EXPLAINED),
-    "candidates": Shape(lambda scene: explained(scene)["candidates"][0], Candidate, "Candidate", absent=KEY),
+    "candidates": Shape(
+        lambda scene: explained(scene)["candidates"][0], Candidate, "Candidate", absent=KEY | {"team_id"}
+    ),
     "skipped": Shape(lambda scene: explained(scene)["skipped"][0], Skipped, "Skipped"),
     "quota of skipped": Shape(skipped_for_quota, None, "QuotaFigures"),
     "get_llm_usage": Shape(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.database.ledger import new_team
 from tests.database.support import (
     Caller,
     Http,
@@ -287,11 +288,12 @@ def test_an_invalid_number_is_refused_over_http(http: Http, value: str) -> None:
 
 @pytest.mark.parametrize("key_source", ["team", "operator"])
 def test_only_a_runtime_records_the_use_of_keys_that_only_runtimes_get(
-    user: Caller, runtime: str, key_source: str
+    tx: Transaction, user: Caller, runtime: str, key_source: str
 ) -> None:
+    team = new_team(tx.connection) if key_source == "team" else None
     with refused("runtime_required", 403):
-        user.records(key_source=key_source)
-    assert user.through(runtime).records(key_source=key_source)
+        user.records(key_source=key_source, team_id=team)
+    assert user.through(runtime).records(key_source=key_source, team_id=team)
 
 
 @pytest.mark.parametrize("outcome", [{}, {"outcome": "failed", "error_class": "auth"}])

@@ -34,6 +34,8 @@ class UserUsage(Caller):
         time_zone: str | None = None,
         order: Order | None = None,
         limit: int | None = None,
+        team_id: UUID | None = None,
+        user_id: UUID | None = None,
     ) -> list[UsageLine]:
         """Usage and cost, summed over the days from ``since`` to ``until``, both included.
 
@@ -46,16 +48,31 @@ class UserUsage(Caller):
             since: None is 30 days ago.
             until: None is now.
             bucket: one line per ``hour``, ``day`` or ``month``; None sums the whole time.
-            by: group by ``provider``, ``model``, ``task``, ``key_source``, ``key_id`` or ``recorded_by``.
+            by: group by ``provider``, ``model``, ``task``, ``key_source``, ``key_id``, ``recorded_by`` or
+                ``team``; with ``team_id`` also by ``user``.
             time_zone: time zone of the days, such as ``Europe/Berlin``; None is that of the user's settings.
             order: sort by ``cost``, ``requests`` or ``tokens``, highest first; None sorts newest first.
             limit: most lines to return; None is 1000. ``report_lines`` of each line is how many there are.
+            team_id: only what this team's keys paid for: owners and admins of the team get all members'
+                usage, members their own.
+            user_id: with ``team_id``, only this member's usage, for owners and admins.
 
         Raises:
             InvalidInputError: a value is not allowed; the message names it and the allowed values.
+            NotFoundError: the user does not belong to the team (code ``team_not_found``).
         """
         return self._run(
-            usage.get_usage(since, until, bucket=bucket, by=by, time_zone=time_zone, order=order, limit=limit)
+            usage.get_usage(
+                since,
+                until,
+                bucket=bucket,
+                by=by,
+                time_zone=time_zone,
+                order=order,
+                limit=limit,
+                team_id=team_id,
+                user_id=user_id,
+            )
         )
 
     def get_forecast(self) -> Forecast:
@@ -73,7 +90,14 @@ class UserUsage(Caller):
         """
         return self._run(usage.list_hints())
 
-    def list_usage_events(self, since: date | None = None, until: date | None = None) -> Iterator[UsageEvent]:
+    def list_usage_events(
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        team_id: UUID | None = None,
+        user_id: UUID | None = None,
+    ) -> Iterator[UsageEvent]:
         """The recorded attempts of requests that began in a time range, the oldest first, read page by page.
 
             export_events(llm.list_usage_events(since=date(2027, 1, 1)), "usage.csv")
@@ -81,8 +105,11 @@ class UserUsage(Caller):
         Args:
             since: None begins with the first one. A date is midnight UTC; a datetime needs a time zone.
             until: end of the range, excluded; None is now.
+            team_id: only attempts with this team's keys: all members' for its owners and admins, by member
+                and then the oldest first.
+            user_id: with ``team_id``, only this member's attempts, for owners and admins.
         """
-        return _read_events(self, since, until)
+        return _read_events(self, since, until, user_id, team_id)
 
 
 @documented_by(UserUsage)
@@ -99,9 +126,21 @@ class AsyncUserUsage(AsyncCaller):
         time_zone: str | None = None,
         order: Order | None = None,
         limit: int | None = None,
+        team_id: UUID | None = None,
+        user_id: UUID | None = None,
     ) -> list[UsageLine]:
         return await self._run(
-            usage.get_usage(since, until, bucket=bucket, by=by, time_zone=time_zone, order=order, limit=limit)
+            usage.get_usage(
+                since,
+                until,
+                bucket=bucket,
+                by=by,
+                time_zone=time_zone,
+                order=order,
+                limit=limit,
+                team_id=team_id,
+                user_id=user_id,
+            )
         )
 
     async def get_forecast(self) -> Forecast:
@@ -111,9 +150,14 @@ class AsyncUserUsage(AsyncCaller):
         return await self._run(usage.list_hints())
 
     async def list_usage_events(
-        self, since: date | None = None, until: date | None = None
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        team_id: UUID | None = None,
+        user_id: UUID | None = None,
     ) -> AsyncIterator[UsageEvent]:
-        async for event in _async_read_events(self, since, until):
+        async for event in _async_read_events(self, since, until, user_id, team_id):
             yield event
 
 
@@ -132,6 +176,7 @@ class AdminUsage(Caller):
         limit: int | None = None,
         user_id: UUID | None = None,
         recorded_by: Reporter | None = None,
+        team_id: UUID | None = None,
     ) -> list[UsageLine]:
         """Usage and cost of all users; as :meth:`UserLLM.get_usage`, and ``by`` may contain ``user``.
 
@@ -141,6 +186,7 @@ class AdminUsage(Caller):
             time_zone: None is UTC; with ``user_id``, that of the user's settings.
             user_id: report only this user's usage.
             recorded_by: ``runtime``: recorded by your runtimes; ``user``: reported by users themselves.
+            team_id: report only what this team's keys paid for; it may be a removed team.
 
         Raises:
             InvalidInputError: a value is not allowed; the message names it and the allowed values.
@@ -156,11 +202,17 @@ class AdminUsage(Caller):
                 limit=limit,
                 user_id=user_id,
                 recorded_by=recorded_by,
+                team_id=team_id,
             )
         )
 
     def list_usage_events(
-        self, since: date | None = None, until: date | None = None, *, user_id: UUID | None = None
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        user_id: UUID | None = None,
+        team_id: UUID | None = None,
     ) -> Iterator[UsageEvent]:
         """The recorded attempts of all users, by user and then the oldest first, read page by page.
 
@@ -170,8 +222,9 @@ class AdminUsage(Caller):
             since: None begins with the first one. A date is midnight UTC; a datetime needs a time zone.
             until: end of the range, excluded; None is now.
             user_id: list only this user's attempts.
+            team_id: list only attempts with this team's keys.
         """
-        return _read_events(self, since, until, user_id)
+        return _read_events(self, since, until, user_id, team_id)
 
     def check_usage(self, since: date | None = None, until: date | None = None) -> UsageCheck:
         """Compare the totals with the sums of their events. In a large project, check a few days at a time.
@@ -201,6 +254,7 @@ class AsyncAdminUsage(AsyncCaller):
         limit: int | None = None,
         user_id: UUID | None = None,
         recorded_by: Reporter | None = None,
+        team_id: UUID | None = None,
     ) -> list[UsageLine]:
         return await self._run(
             usage.get_usage(
@@ -213,13 +267,19 @@ class AsyncAdminUsage(AsyncCaller):
                 limit=limit,
                 user_id=user_id,
                 recorded_by=recorded_by,
+                team_id=team_id,
             )
         )
 
     async def list_usage_events(
-        self, since: date | None = None, until: date | None = None, *, user_id: UUID | None = None
+        self,
+        since: date | None = None,
+        until: date | None = None,
+        *,
+        user_id: UUID | None = None,
+        team_id: UUID | None = None,
     ) -> AsyncIterator[UsageEvent]:
-        async for event in _async_read_events(self, since, until, user_id):
+        async for event in _async_read_events(self, since, until, user_id, team_id):
             yield event
 
     async def check_usage(self, since: date | None = None, until: date | None = None) -> UsageCheck:
@@ -227,21 +287,31 @@ class AsyncAdminUsage(AsyncCaller):
 
 
 def _read_events(
-    caller: Caller, since: date | None, until: date | None, user_id: UUID | None = None
+    caller: Caller,
+    since: date | None,
+    until: date | None,
+    user_id: UUID | None,
+    team_id: UUID | None,
 ) -> Iterator[UsageEvent]:
     until = until or datetime.now(UTC)
-    page = caller._run(usage.list_events(since, until, user_id=user_id))
+    page = caller._run(usage.list_events(since, until, user_id=user_id, team_id=team_id))
     while page.events:
         yield from page.events
-        page = caller._run(usage.list_events(since, until, page.cursor, user_id=user_id))
+        page = caller._run(usage.list_events(since, until, page.cursor, user_id=user_id, team_id=team_id))
 
 
 async def _async_read_events(
-    caller: AsyncCaller, since: date | None, until: date | None, user_id: UUID | None = None
+    caller: AsyncCaller,
+    since: date | None,
+    until: date | None,
+    user_id: UUID | None,
+    team_id: UUID | None,
 ) -> AsyncIterator[UsageEvent]:
     until = until or datetime.now(UTC)
-    page = await caller._run(usage.list_events(since, until, user_id=user_id))
+    page = await caller._run(usage.list_events(since, until, user_id=user_id, team_id=team_id))
     while page.events:
         for event in page.events:
             yield event
-        page = await caller._run(usage.list_events(since, until, page.cursor, user_id=user_id))
+        page = await caller._run(
+            usage.list_events(since, until, page.cursor, user_id=user_id, team_id=team_id)
+        )

@@ -55,6 +55,7 @@ def usage_event(
         "model": attempt.model,
         "key_source": attempt.key_source,
         "key_id": str(attempt.key_id) if attempt.key_id else None,
+        "team_id": str(attempt.team_id) if attempt.team_id else None,
         "outcome": attempt.outcome,
         "error_class": attempt.error_class,
         "streamed": attempt.streamed,
@@ -112,8 +113,13 @@ def get_usage(
     limit: int | None = None,
     user_id: UUID | None = None,
     recorded_by: Reporter | None = None,
+    team_id: UUID | None = None,
 ) -> Call[list[UsageLine]]:
-    """The caller's usage; an administrator's is that of one user, or of all users if ``user_id`` is None."""
+    """The caller's usage; an administrator's is that of one user, or of all users if ``user_id`` is None.
+
+    Args:
+        team_id: only usage of this team's keys: the caller's own or, for owners and admins, all members'.
+    """
     check(
         since=since,
         until=until,
@@ -138,6 +144,7 @@ def get_usage(
             "p_limit": limit,
             "p_user_id": str(user_id) if user_id else None,
             "p_recorded_by": recorded_by,
+            **_team(team_id),
         },
         UsageLine.list_from_json,
     )
@@ -152,9 +159,18 @@ def list_hints() -> Call[list[UsageHint]]:
 
 
 def list_events(
-    since: date | None, until: date | None, after: str | None = None, *, user_id: UUID | None = None
+    since: date | None,
+    until: date | None,
+    after: str | None = None,
+    *,
+    user_id: UUID | None = None,
+    team_id: UUID | None = None,
 ) -> Call[UsagePage]:
-    """One page of events: of the caller, or for an administrator of one user or all users."""
+    """One page of events: of the caller, or for an administrator of one user or all users.
+
+    Args:
+        team_id: as in :func:`get_usage`.
+    """
     check(since=since, until=until)
     return Call(
         "list_llm_usage_events",
@@ -163,6 +179,7 @@ def list_events(
             "p_until": timestamp(until),
             "p_after": after,
             "p_user_id": str(user_id) if user_id else None,
+            **_team(team_id),
         },
         UsagePage.from_json,
     )
@@ -172,6 +189,11 @@ def check_usage(since: date | None = None, until: date | None = None) -> Call[Us
     check(since=since, until=until)
     _in_order(since, until)
     return Call("check_llm_usage", {"p_since": day(since), "p_until": day(until)}, UsageCheck.from_json)
+
+
+def _team(team_id: UUID | None) -> dict[str, str]:
+    """The argument of a team, only if there is one, because an older database does not know it."""
+    return {"p_team_id": str(team_id)} if team_id else {}
 
 
 def _in_order(since: date | None, until: date | None) -> None:

@@ -381,6 +381,7 @@ class _RunningAttempt:
             usage=tokens,
             service_tier=known_tier(tier),
             ignored_limit=self._ignored_limit(tokens),
+            team_id=self._candidate.team_id,
         )
         self.receipt = Receipt(self.receipt.request_id, self.receipt.task, (*self.receipt.attempts, attempt))
         self._account.record(self.receipt.request_id, self.receipt.task, attempt)

@@ -51,6 +51,7 @@ class Attempt:
         ignored_limit: limit of output tokens that the provider got and exceeded; None if it kept to it.
         service_tier: tier that the provider reported, such as ``flex`` or ``priority``, or else the one that
             was sent; None for the standard tier.
+        team_id: the team whose key paid; None unless ``key_source`` is ``team``.
     """
 
     number: int
@@ -69,6 +70,7 @@ class Attempt:
     usage: Usage = field(default_factory=Usage)
     service_tier: str | None = None
     ignored_limit: int | None = None
+    team_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class RecordedAttempt(Row):
         cost: None unless ``cost_status`` is ``priced``.
         service_tier: tier that the provider reported, else the requested one; None for the standard tier.
         other_tokens: tokens that some providers price separately.
+        team_id, team: the team whose key paid, and its name; None unless ``key_source`` is ``team``.
     """
 
     attempt: int
@@ -48,6 +49,8 @@ class RecordedAttempt(Row):
     cost: Decimal | None
     cost_status: CostStatus
     cache_savings: Decimal
+    team_id: UUID | None
+    team: str | None
 
 
 @dataclass(frozen=True, slots=True)

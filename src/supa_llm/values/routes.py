@@ -37,6 +37,7 @@ class Candidate(Row):
         responses: whether the provider serves OpenAI's Responses API.
         context_tokens: the most tokens of input and output together; None if unknown.
         metered: whether a quota counts it, so that usage must be reserved before it is tried.
+        team_id: the team whose key it uses; None unless ``key_source`` is ``team``.
     """
 
     provider: str
@@ -54,6 +55,7 @@ class Candidate(Row):
     context_tokens: int | None = None
     key: Secret | None = None
     metered: bool = False
+    team_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

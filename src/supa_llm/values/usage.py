@@ -16,7 +16,7 @@ from supa_llm.values.requests import RecordedAttempt
 Bucket = Literal["hour", "day", "month"]
 
 
-Dimension = Literal["provider", "model", "task", "key_source", "key_id", "recorded_by", "user"]
+Dimension = Literal["provider", "model", "task", "key_source", "key_id", "recorded_by", "team", "user"]
 
 
 Order = Literal["time", "cost", "requests", "tokens"]
@@ -50,6 +50,7 @@ class UsageLine(Row):
     Attributes:
         starts_at: start of the hour, day or month in the time zone of the report; None without a bucket.
         user_id: like each dimension, None if the report is not grouped by it.
+        team_id, team: the team whose keys paid, and its name; None also for other keys.
         requests: number of first attempts, so that a request counts once.
         fallbacks: number of second attempts.
         failures: number of failed attempts, without canceled ones.
@@ -73,6 +74,8 @@ class UsageLine(Row):
     key_source: KeySource | None
     key_id: UUID | None
     recorded_by: Reporter | None
+    team_id: UUID | None
+    team: str | None
     requests: int
     attempts: int
     fallbacks: int
