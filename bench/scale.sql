@@ -50,11 +50,15 @@ begin
   insert into auth.users (id, aud, role, email)
   select id, 'authenticated', 'authenticated', n || '@example.com' from bench.users order by n;
   insert into public.user_llm_settings (user_id) select id from bench.users order by n;
-  insert into public.llm_keys (user_id, id, provider, hint)
-  select id, key_id, key_provider, '…' from bench.users order by n;
-  insert into llm_private.key_secrets (user_id, key_id, master_key_id, ciphertext)
-  select u.id, u.key_id, m.id, extensions.gen_random_bytes(160)
+  insert into llm_private.key_owners (id, user_id, master_key_id, wrapped_key)
+  select u.id, u.id, m.id, extensions.gen_random_bytes(160)
   from bench.users as u cross join llm_private.master_keys as m
+  order by u.n;
+  insert into public.llm_keys (owner_id, id, provider, hint)
+  select id, key_id, key_provider, '…' from bench.users order by n;
+  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
+  select u.id, u.key_id, extensions.gen_random_bytes(160)
+  from bench.users as u
   order by u.n;
 end
 $$;

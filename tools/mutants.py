@@ -36,7 +36,8 @@ _OURS = "in ('public'::regnamespace, 'llm_private'::regnamespace)"
 _GUARDS: Sequence[tuple[str, str, str]] = (
     (
         "serves every owner's rows",
-        r"\b(?:\w+\.)?(?:user_id|owner) = (?:[pv]_(?:user|owner)(?:_id)?|p_(?:key|price)\.user_id)\b",
+        r"\b(?:\w+\.)?(?:user_id|owner|owner_id) = "
+        r"(?:[pv]_(?:user|owner)(?:_id)?|p_(?:key|price)\.(?:user|owner)_id)\b",
         "true",
     ),
     (
@@ -104,6 +105,7 @@ EQUIVALENT: dict[str, str] = {
     "record_key_check (2) serves every owner's rows": _KEY_ID,
     "record_key_check (3) serves every owner's rows": _KEY_ID,
     "record_key_check (4) serves every owner's rows": _KEY_ID,
+    "recover_key serves every owner's rows": _KEY_ID,
     "release serves every holder": _RESERVED,
     "release serves every owner's rows": _RESERVED,
     "remove_user_data (1) serves every owner's rows": _BATCH,

@@ -4491,22 +4491,18 @@ comment on function public.set_llm_settings is
 resets. With p_expected_version, the change is refused if the settings have another version.
 Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed, too_many_changes.';
 
--- 45_keys.sql
+-- 44_key_owners.sql
 
--- Provider keys: what their owners can see of them and, out of reach, the ciphertext.
+-- Owners of keys: users and teams, each with a data key that encrypts their provider keys.
 --
 -- The database creates a random master key (95_data.sql) and keeps it in Vault, so no migration, setting or backup of
--- these tables contains it. Because it is random, deriving the cipher key with one salted hash is as safe as the slow
--- derivation, which protects passwords that people make up.
+-- these tables contains it. The master key encrypts (wraps) a random data key for each owner, and the data key encrypts
+-- the owner's keys. So a new master key means wrapping the data keys again, not encrypting every key again, and
+-- deleting one row, the owner's, makes all ciphertexts of their keys unreadable, wherever copies of them are.
 --
--- A key leaves only under a record that is already committed. The transaction that returns a key cannot record that,
--- because its caller can roll it back: PostgREST applies filters, orders and casts to a result, and an error in them
--- undoes the record and, by its presence, reveals the key. So the first call writes a grant (a lease, reveal or key
--- check) and the audit log's entry, and returns {"again": true} without reading the key. A call in a later transaction
--- finds the grant and returns the key. One transaction can call several functions, so a grant stores the transaction
--- that wrote it in granted_in. The row's xmin would not do, because a subtransaction has a number of its own.
+-- Because these keys are random, deriving the cipher key with one salted hash is as safe as the slow derivation, which
+-- protects passwords that people make up.
 
--- The newest master key encrypts new keys, and each ciphertext names the master key that it needs.
 create table llm_private.master_keys (
   id smallint primary key generated always as identity,
   vault_secret_id uuid not null unique,
@@ -4514,116 +4510,42 @@ create table llm_private.master_keys (
   created_at timestamptz not null default now()
 );
 
-comment on table llm_private.master_keys is 'The Vault entries of the master keys; the newest encrypts.';
+comment on table llm_private.master_keys is 'The Vault entries of the master keys; the newest wraps new data keys.';
 comment on column llm_private.master_keys.fingerprint is
 'Its SHA-256. A secret with another one is not this master key, even if it is in the Vault entry.';
 
-create table public.llm_keys (
-  user_id uuid not null references auth.users (id) on delete cascade,
-  id uuid not null default gen_random_uuid(),
-  provider text not null references public.llm_providers (id),
-  hint text not null,
-  status text not null default 'untested' check (status in ('untested', 'working', 'rejected', 'unreadable')),
-  rate_limited_until timestamptz,
-  created_at timestamptz not null default now(),
-  out_of_credit_until timestamptz,
-  rate_limited_models jsonb not null default '{}',
-  primary key (user_id, id),
-  unique (user_id, provider)
-);
-
-create index llm_keys_provider on public.llm_keys (provider);
-
-comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
-comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
-comment on column public.llm_keys.status is
-'Result of the last attempt with the key: untested, working or rejected; unreadable if its master key was lost.';
-comment on column public.llm_keys.rate_limited_until is
-'Until when the provider asked to wait for the key as a whole, in a key check.';
-comment on column public.llm_keys.out_of_credit_until is
-'Until when the key rests because the provider reported that its account has no credit left.';
-comment on column public.llm_keys.rate_limited_models is
-'Model → until when the provider asked to wait for it. At most 20 models; those whose time is over may still be there.';
-
-create table llm_private.key_secrets (
-  user_id uuid not null,
-  key_id uuid not null,
+create table llm_private.key_owners (
+  id uuid primary key,
+  user_id uuid unique references auth.users (id) on delete cascade,
+  team_id uuid unique references llm_private.teams (id) on delete cascade,
   master_key_id smallint not null references llm_private.master_keys (id),
-  ciphertext bytea not null,
-  primary key (user_id, key_id),
-  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+  wrapped_key bytea not null,
+  version bigint not null default 1,
+  lost_master_key_id smallint references llm_private.master_keys (id),
+  lost_wrapped_key bytea,
+  constraint owner_is_a_user_or_a_team check (num_nonnulls(user_id, team_id) = 1 and id = coalesce(user_id, team_id)),
+  constraint lost_key_is_whole check (num_nonnulls(lost_master_key_id, lost_wrapped_key) in (0, 2))
 );
 
-create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
+create index key_owners_master_key on llm_private.key_owners (master_key_id);
+create index key_owners_lost_master_key on llm_private.key_owners (lost_master_key_id);
 
-comment on table llm_private.key_secrets is 'The encrypted keys. Each plaintext contains its key id and owner.';
-
-create table llm_private.key_reveals (
-  user_id uuid not null,
-  key_id uuid not null,
-  holder text not null,
-  granted_in xid8 not null default pg_current_xact_id(),
-  expires_at timestamptz not null,
-  primary key (user_id, key_id, holder),
-  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
-);
-
-comment on table llm_private.key_reveals is
-'Reveals that are on the audit log, whose key was not returned yet. Returning the key deletes the row.';
-comment on column llm_private.key_reveals.holder is 'See key_holder().';
-comment on column llm_private.key_reveals.granted_in is
-'The transaction that wrote the row. Only a later transaction returns the key.';
+comment on table llm_private.key_owners is
+'The data keys of users and teams. Deleting a row deletes its keys and makes copies of their ciphertexts unreadable.';
+comment on column llm_private.key_owners.id is 'The id of the user or team.';
+comment on column llm_private.key_owners.master_key_id is 'The master key that wraps the data key.';
+comment on column llm_private.key_owners.wrapped_key is
+'The data key, encrypted with the master key. Its plaintext contains the owner''s id.';
+comment on column llm_private.key_owners.version is
+'Counts changes that must end cached routes, such as a replaced or revoked key.';
+comment on column llm_private.key_owners.lost_wrapped_key is
+'An earlier data key, which could not be unwrapped when a key was stored. Importing its master key (lost_master_key_id)
+makes the keys readable that it encrypted. Null if there is none.';
 
 alter table llm_private.master_keys enable row level security;
-alter table public.llm_keys enable row level security;
-alter table llm_private.key_secrets enable row level security;
-alter table llm_private.key_reveals enable row level security;
-
-create policy "users read their own keys" on public.llm_keys
-for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
+alter table llm_private.key_owners enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
-
-create function llm_private.encrypt_key(p_user uuid, p_key_id uuid, p_key text, p_master text)
-returns bytea
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select extensions.pgp_sym_encrypt(
-    p_key_id || ':' || p_user || ':' || p_key, p_master, 'cipher-algo=aes256, s2k-mode=1, s2k-digest-algo=sha256'
-  )
-$$;
-
-comment on function llm_private.encrypt_key is 'Encrypt a key and bind the ciphertext to its id and owner.';
-
-create function llm_private.decrypt_key(p_user uuid, p_key_id uuid, p_ciphertext bytea, p_master text)
-returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_binding constant text := p_key_id || ':' || p_user || ':';
-  v_payload text;
-begin
-  begin
-    v_payload := extensions.pgp_sym_decrypt(p_ciphertext, p_master);
-  exception when others then
-    v_payload := null;
-  end;
-  -- Refuses a ciphertext that was copied to another row.
-  if v_payload is null or not starts_with(v_payload, v_binding) then
-    perform llm_private.fail(
-      500, 'key_unreadable', 'A stored key cannot be decrypted.', 'Store the key again. Contact the operator if this happens again.'
-    );
-  end if;
-  return substr(v_payload, length(v_binding) + 1);
-end
-$$;
-
-comment on function llm_private.decrypt_key is
-'Decrypt a key. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
 
 create function llm_private.fingerprint(p_master text)
 returns text
@@ -4682,6 +4604,312 @@ end
 $$;
 
 comment on function llm_private.master_key is 'A master key from Vault. Error master_key_missing.';
+
+create function llm_private.newest_master_key()
+returns smallint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_id smallint;
+begin
+  -- A rotation that ends meanwhile destroys the key that was the newest when this statement began.
+  loop
+    select m.id into v_id from llm_private.master_keys as m
+    where m.id = (select max(n.id) from llm_private.master_keys as n)
+    for key share;
+    exit when found or not exists (select from llm_private.master_keys);
+  end loop;
+  return v_id;
+end
+$$;
+
+comment on function llm_private.newest_master_key is
+'The master key that wraps new data keys, locked so that it is not destroyed before this transaction ends; null if there
+is none.';
+
+create function llm_private.wrap_data_key(p_owner uuid, p_data_key text, p_master text)
+returns bytea
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return extensions.pgp_sym_encrypt(
+    p_owner || ':' || p_data_key, p_master, 'cipher-algo=aes256, s2k-mode=1, s2k-digest-algo=sha256'
+  );
+end
+$$;
+
+comment on function llm_private.wrap_data_key is 'Encrypt a data key with a master key and bind it to its owner.';
+
+create function llm_private.unwrap_data_key(p_owner uuid, p_wrapped bytea, p_master text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_binding constant text := p_owner || ':';
+  v_payload text;
+begin
+  v_payload := extensions.pgp_sym_decrypt(p_wrapped, p_master);
+  -- Refuses a data key that was copied to another owner's row.
+  return case when starts_with(v_payload, v_binding) then substr(v_payload, length(v_binding) + 1) end;
+exception when others then
+  return null;
+end
+$$;
+
+comment on function llm_private.unwrap_data_key is
+'Decrypt an owner''s data key; null if the master key is null or wrong, or if the data key is another owner''s.';
+
+create function llm_private.data_key(p_owner uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner llm_private.key_owners;
+  v_data_key text;
+begin
+  select * into strict v_owner from llm_private.key_owners where id = p_owner;
+  v_data_key := llm_private.unwrap_data_key(
+    p_owner, v_owner.wrapped_key, llm_private.master_key(v_owner.master_key_id)
+  );
+  if v_data_key is null then
+    perform llm_private.fail_unreadable();
+  end if;
+  return v_data_key;
+end
+$$;
+
+comment on function llm_private.data_key is 'An owner''s data key. Errors: master_key_missing, key_unreadable.';
+
+create function llm_private.fail_unreadable()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.fail(
+    500, 'key_unreadable', 'A stored key cannot be decrypted.',
+    'Store the key again. Contact the operator if this happens again.'
+  );
+end
+$$;
+
+comment on function llm_private.fail_unreadable is 'Error key_unreadable.';
+
+create function llm_private.random_secret()
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Never in a literal, because the database's log may contain statements.
+  return encode(extensions.gen_random_bytes(32), 'base64');
+end
+$$;
+
+comment on function llm_private.random_secret is 'A random master key or data key of 32 bytes, in base64.';
+
+create function llm_private.ensure_key_owner(p_owner uuid, p_team boolean)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_master smallint;
+begin
+  if exists (select from llm_private.key_owners as o where o.id = p_owner) then
+    return;
+  end if;
+  v_master := llm_private.newest_master_key();
+  insert into llm_private.key_owners (id, user_id, team_id, master_key_id, wrapped_key)
+  values (
+    p_owner, case when not p_team then p_owner end, case when p_team then p_owner end, v_master,
+    llm_private.wrap_data_key(p_owner, llm_private.random_secret(), llm_private.master_key(v_master))
+  )
+  on conflict do nothing;
+end
+$$;
+
+comment on function llm_private.ensure_key_owner is
+'Create the data key of a user or, with p_team, of a team, unless there is one. Error master_key_missing.';
+
+create function llm_private.data_key_to_write(p_owner uuid)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner llm_private.key_owners;
+  v_data_key text;
+  v_master smallint;
+begin
+  select * into strict v_owner from llm_private.key_owners where id = p_owner for no key update;
+  v_data_key := llm_private.unwrap_data_key(
+    p_owner, v_owner.wrapped_key, llm_private.readable_master_key(v_owner.master_key_id)
+  );
+  if v_data_key is not null then
+    return v_data_key;
+  end if;
+  v_data_key := llm_private.random_secret();
+  v_master := llm_private.newest_master_key();
+  update llm_private.key_owners as o
+  set
+    master_key_id = v_master,
+    wrapped_key = llm_private.wrap_data_key(p_owner, v_data_key, llm_private.master_key(v_master)),
+    lost_master_key_id = o.master_key_id,
+    lost_wrapped_key = o.wrapped_key
+  where o.id = p_owner;
+  -- The new data key does not decrypt them.
+  update public.llm_keys set status = 'unreadable' where owner_id = p_owner and status <> 'unreadable';
+  return v_data_key;
+end
+$$;
+
+comment on function llm_private.data_key_to_write is
+'An owner''s data key, to encrypt a key with; locks the owner. A data key that cannot be unwrapped is replaced and kept
+aside, and the keys that it encrypted are marked unreadable. Error master_key_missing if the newest master key is needed
+and cannot be read.';
+
+create function llm_private.end_cached_routes(p_owner uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update llm_private.key_owners set version = version + 1 where id = p_owner;
+end
+$$;
+
+comment on function llm_private.end_cached_routes is
+'Count a change of an owner''s keys that must end the routes that clients have cached.';
+
+-- 45_keys.sql
+
+-- Provider keys: what their owners can see of them and, out of reach, the ciphertext.
+--
+-- Each key is encrypted with the data key of its owner: see 44_key_owners.sql.
+--
+-- A key leaves only under a record that is already committed. The transaction that returns a key cannot record that,
+-- because its caller can roll it back: PostgREST applies filters, orders and casts to a result, and an error in them
+-- undoes the record and, by its presence, reveals the key. So the first call writes a grant (a lease, reveal or key
+-- check) and the audit log's entry, and returns {"again": true} without reading the key. A call in a later transaction
+-- finds the grant and returns the key. One transaction can call several functions, so a grant stores the transaction
+-- that wrote it in granted_in. The row's xmin would not do, because a subtransaction has a number of its own.
+
+create table public.llm_keys (
+  owner_id uuid not null references llm_private.key_owners (id) on delete cascade,
+  id uuid not null default gen_random_uuid(),
+  provider text not null references public.llm_providers (id),
+  hint text not null,
+  status text not null default 'untested' check (status in ('untested', 'working', 'rejected', 'unreadable')),
+  rate_limited_until timestamptz,
+  created_at timestamptz not null default now(),
+  out_of_credit_until timestamptz,
+  rate_limited_models jsonb not null default '{}',
+  primary key (owner_id, id),
+  unique (owner_id, provider)
+);
+
+create index llm_keys_provider on public.llm_keys (provider);
+
+comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
+comment on column public.llm_keys.owner_id is 'The user or team whose key it is. Users read only their own keys.';
+comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
+comment on column public.llm_keys.status is
+'Result of the last attempt with the key: untested, working or rejected; unreadable if a master key was lost.';
+comment on column public.llm_keys.rate_limited_until is
+'Until when the provider asked to wait for the key as a whole, in a key check.';
+comment on column public.llm_keys.out_of_credit_until is
+'Until when the key rests because the provider reported that its account has no credit left.';
+comment on column public.llm_keys.rate_limited_models is
+'Model → until when the provider asked to wait for it. At most 20 models; those whose time is over may still be there.';
+
+create table llm_private.key_secrets (
+  owner_id uuid not null,
+  key_id uuid not null,
+  ciphertext bytea not null,
+  primary key (owner_id, key_id),
+  foreign key (owner_id, key_id) references public.llm_keys (owner_id, id) on delete cascade
+);
+
+comment on table llm_private.key_secrets is
+'The keys, encrypted with their owner''s data key. Each plaintext contains its key id and owner.';
+
+create table llm_private.key_reveals (
+  owner_id uuid not null,
+  key_id uuid not null,
+  holder text not null,
+  granted_in xid8 not null default pg_current_xact_id(),
+  expires_at timestamptz not null,
+  primary key (owner_id, key_id, holder),
+  foreign key (owner_id, key_id) references public.llm_keys (owner_id, id) on delete cascade
+);
+
+comment on table llm_private.key_reveals is
+'Reveals that are on the audit log, whose key was not returned yet. Returning the key deletes the row.';
+comment on column llm_private.key_reveals.holder is 'See key_holder().';
+comment on column llm_private.key_reveals.granted_in is
+'The transaction that wrote the row. Only a later transaction returns the key.';
+
+alter table public.llm_keys enable row level security;
+alter table llm_private.key_secrets enable row level security;
+alter table llm_private.key_reveals enable row level security;
+
+create policy "users read their own keys" on public.llm_keys
+for select to authenticated using (llm_private.is_not_estimate() and owner_id = (select llm_private.user_id()));
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.encrypt_key(p_owner uuid, p_key_id uuid, p_key text, p_data_key text)
+returns bytea
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select extensions.pgp_sym_encrypt(
+    p_key_id || ':' || p_owner || ':' || p_key, p_data_key, 'cipher-algo=aes256, s2k-mode=1, s2k-digest-algo=sha256'
+  )
+$$;
+
+comment on function llm_private.encrypt_key is 'Encrypt a key and bind the ciphertext to its id and owner.';
+
+create function llm_private.decrypt_key(p_owner uuid, p_key_id uuid, p_ciphertext bytea, p_data_key text)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_binding constant text := p_key_id || ':' || p_owner || ':';
+  v_payload text;
+begin
+  begin
+    v_payload := extensions.pgp_sym_decrypt(p_ciphertext, p_data_key);
+  exception when others then
+    v_payload := null;
+  end;
+  -- Refuses a ciphertext that was copied to another row.
+  if v_payload is null or not starts_with(v_payload, v_binding) then
+    perform llm_private.fail_unreadable();
+  end if;
+  return substr(v_payload, length(v_binding) + 1);
+end
+$$;
+
+comment on function llm_private.decrypt_key is
+'Decrypt a key. Error key_unreadable if the data key is wrong or the ciphertext belongs to another row.';
 
 create function llm_private.resting_models(p_rests jsonb)
 returns jsonb
@@ -4752,7 +4980,7 @@ as $$
     'created_at', p_key.created_at,
     'last_used_at', (
       select max(t.last_used_at) from public.llm_usage_totals as t
-      where t.user_id = p_key.user_id and t.hour >= date_trunc('hour', p_key.created_at, 'UTC') and t.key_id = p_key.id
+      where t.user_id = p_key.owner_id and t.hour >= date_trunc('hour', p_key.created_at, 'UTC') and t.key_id = p_key.id
     )
   )
 $$;
@@ -4866,7 +5094,7 @@ declare
   v_key text;
   v_provider public.llm_providers;
   v_replaced uuid;
-  v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
+  v_data_key text;
   v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('set_llm_key');
@@ -4876,18 +5104,21 @@ begin
   -- Serializes concurrent calls; the last one wins.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
 
-  delete from public.llm_keys where user_id = v_user and provider = v_provider.id returning id into v_replaced;
-  insert into public.llm_keys (user_id, provider, hint)
+  perform llm_private.ensure_key_owner(v_user, false);
+  v_data_key := llm_private.data_key_to_write(v_user);
+
+  delete from public.llm_keys where owner_id = v_user and provider = v_provider.id returning id into v_replaced;
+  if v_replaced is not null then
+    perform llm_private.end_cached_routes(v_user);
+  end if;
+  insert into public.llm_keys (owner_id, provider, hint)
   values (
     v_user, v_provider.id,
     case when length(v_key) >= 20 then left(v_key, 3) || '…' || right(v_key, 4) else '…' || right(v_key, 2) end
   )
   returning * into v_row;
-  insert into llm_private.key_secrets (user_id, key_id, master_key_id, ciphertext)
-  values (
-    v_user, v_row.id, v_master,
-    llm_private.encrypt_key(v_user, v_row.id, v_key, llm_private.master_key(v_master))
-  );
+  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
+  values (v_user, v_row.id, llm_private.encrypt_key(v_user, v_row.id, v_key, v_data_key));
   perform llm_private.audit_change(
     v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
     jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
@@ -4898,7 +5129,7 @@ $$;
 
 comment on function llm_private.set_key is 'See set_llm_key().';
 
-create function llm_private.own_key(p_user uuid, p_provider text)
+create function llm_private.own_key(p_owner uuid, p_provider text)
 returns public.llm_keys
 language plpgsql
 stable
@@ -4908,7 +5139,7 @@ declare
   v_row public.llm_keys;
 begin
   perform llm_private.check_length('p_provider', p_provider, 32);
-  select * into v_row from public.llm_keys where user_id = p_user and provider = p_provider;
+  select * into v_row from public.llm_keys where owner_id = p_owner and provider = p_provider;
   if not found then
     perform llm_private.fail(
       404, 'key_not_found', 'You have no key for this provider.', 'list_llm_keys() returns your keys.'
@@ -4918,7 +5149,7 @@ begin
 end
 $$;
 
-comment on function llm_private.own_key is 'A user''s key for a provider. Errors: invalid_argument, key_not_found.';
+comment on function llm_private.own_key is 'An owner''s key for a provider. Errors: invalid_argument, key_not_found.';
 
 create function llm_private.remove_key(p_provider text)
 returns void
@@ -4934,7 +5165,9 @@ declare
 begin
   perform llm_private.require_plain_call('remove_llm_key');
   v_row := llm_private.own_key(v_user, p_provider);
-  delete from public.llm_keys where user_id = v_user and id = v_row.id;
+  -- Locks the owner before the key, in the same order as replacing it.
+  perform llm_private.end_cached_routes(v_user);
+  delete from public.llm_keys where owner_id = v_user and id = v_row.id;
   perform llm_private.audit(
     v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
   );
@@ -4980,7 +5213,7 @@ $$;
 comment on function llm_private.signed_in_at is
 'When the caller signed in, according to their token; null if it does not contain that.';
 
-create function llm_private.stored_key(p_user uuid, p_key_id uuid)
+create function llm_private.stored_key(p_owner uuid, p_key_id uuid)
 returns text
 language plpgsql
 stable
@@ -4989,16 +5222,17 @@ as $$
 declare
   v_key text;
 begin
-  select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
+  select llm_private.decrypt_key(s.owner_id, s.key_id, s.ciphertext, llm_private.data_key(s.owner_id))
   into strict v_key
   from llm_private.key_secrets as s
-  where s.user_id = p_user and s.key_id = p_key_id;
+  where s.owner_id = p_owner and s.key_id = p_key_id;
   return v_key;
 end
 $$;
 
 comment on function llm_private.stored_key is
-'A stored key in plain text. Only call it under a grant that an earlier transaction committed. Error key_unreadable.';
+'A stored key in plain text. Only call it under a grant that an earlier transaction committed.
+Errors: master_key_missing, key_unreadable.';
 
 create function llm_private.key_holder(p_user uuid, p_runtime uuid)
 returns text
@@ -5090,27 +5324,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Locks the key before its reveals, in the same order as replacing it.
-  perform from public.llm_keys as k where k.user_id = p_key.user_id and k.id = p_key.id for key share;
+  perform from public.llm_keys as k where k.owner_id = p_key.owner_id and k.id = p_key.id for key share;
   if not found then
     return;
   end if;
-  perform llm_private.limit_reveals(p_key.user_id);
-  insert into llm_private.key_reveals (user_id, key_id, holder, expires_at)
-  values (p_key.user_id, p_key.id, p_holder, now() + interval '1 minute')
-  on conflict (user_id, key_id, holder) do update
+  perform llm_private.limit_reveals(p_key.owner_id);
+  insert into llm_private.key_reveals (owner_id, key_id, holder, expires_at)
+  values (p_key.owner_id, p_key.id, p_holder, now() + interval '1 minute')
+  on conflict (owner_id, key_id, holder) do update
   set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
   delete from llm_private.key_reveals as r
   using (
     select e.key_id, e.holder from llm_private.key_reveals as e
-    where e.user_id = p_key.user_id and e.expires_at <= now()
+    where e.owner_id = p_key.owner_id and e.expires_at <= now()
     for update skip locked
   ) as ended
-  where r.user_id = p_key.user_id and r.key_id = ended.key_id and r.holder = ended.holder;
+  where r.owner_id = p_key.owner_id and r.key_id = ended.key_id and r.holder = ended.holder;
   perform llm_private.audit(
-    p_key.user_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
+    p_key.owner_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
   );
   perform llm_private.add_alert(
-    p_key.user_id, 'key_revealed', format('key %s at %s', p_key.id, clock_timestamp()),
+    p_key.owner_id, 'key_revealed', format('key %s at %s', p_key.id, clock_timestamp()),
     jsonb_build_object('provider', p_key.provider, 'hint', p_key.hint)
   );
 end
@@ -5139,7 +5373,7 @@ begin
   -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.
   delete from llm_private.key_reveals as r
   where
-    r.user_id = v_user and r.key_id = v_row.id and r.holder = v_holder and r.expires_at > now()
+    r.owner_id = v_user and r.key_id = v_row.id and r.holder = v_holder and r.expires_at > now()
     and r.granted_in is distinct from pg_current_xact_id_if_assigned();
   if not found then
     perform llm_private.grant_reveal(v_row, v_runtime, v_holder);
@@ -5153,7 +5387,7 @@ comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
 -- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
-  p_user uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
+  p_owner uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
 )
 returns void
 language plpgsql
@@ -5167,28 +5401,28 @@ begin
   if p_outcome = 'succeeded' then
     -- A rejected or rate-limited key stays so, because this request began before. Looks before it updates, because an
     -- update is more expensive and rarely needed.
-    perform from public.llm_keys where user_id = p_user and id = p_key_id and status = 'untested';
+    perform from public.llm_keys where owner_id = p_owner and id = p_key_id and status = 'untested';
     if found then
       update public.llm_keys set status = 'working'
-      where user_id = p_user and id = p_key_id and status = 'untested';
+      where owner_id = p_owner and id = p_key_id and status = 'untested';
     end if;
   elsif p_error_class = 'auth' then
     update public.llm_keys
     set status = 'rejected', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
-    where user_id = p_user and id = p_key_id and status <> 'rejected'
+    where owner_id = p_owner and id = p_key_id and status <> 'rejected'
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
-      perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_changed);
+      perform llm_private.add_alert(p_owner, 'key_rejected', 'key ' || p_key_id, v_changed);
     end if;
   elsif p_error_class = 'out_of_credit' then
     -- A quarter of an hour, because attempts without credit are quick and cost nothing.
     v_until := now() + make_interval(secs => least(greatest(p_retry_after, 900), 86400));
     update public.llm_keys set out_of_credit_until = v_until
-    where user_id = p_user and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
+    where owner_id = p_owner and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
       perform llm_private.add_alert(
-        p_user, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
+        p_owner, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
         v_changed
       );
     end if;
@@ -5197,14 +5431,14 @@ begin
     v_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 5), 0), 86400));
     if p_model is null then
       update public.llm_keys set rate_limited_until = v_until
-      where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_until);
+      where owner_id = p_owner and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_until);
     else
       update public.llm_keys
       set rate_limited_models = llm_private.resting_models(
         rate_limited_models || jsonb_build_object(p_model, v_until)
       )
       where
-        user_id = p_user and id = p_key_id
+        owner_id = p_owner and id = p_key_id
         and ((rate_limited_models ->> p_model)::timestamptz >= v_until) is not true;
     end if;
   end if;
@@ -5229,7 +5463,7 @@ begin
     (
       select jsonb_agg(llm_private.key_json(k) order by k.provider)
       from public.llm_keys as k
-      where k.user_id = v_user
+      where k.owner_id = v_user
     ),
     '[]'
   );
@@ -5314,8 +5548,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Never in a literal, because the database's log may contain statements.
-  v_secret constant text := encode(extensions.gen_random_bytes(32), 'base64');
+  v_secret constant text := llm_private.random_secret();
   v_id smallint;
 begin
   insert into llm_private.master_keys (vault_secret_id, fingerprint)
@@ -5341,7 +5574,7 @@ begin
   end if;
   return vault.create_secret(
     p_secret, 'supa_llm_master_key_' || left(llm_private.fingerprint(p_secret), 12),
-    'supa-llm encrypts all users'' provider keys with this secret. Without it, they are lost.'
+    'supa-llm''s encryption of provider keys depends on this secret. Without it, they are lost.'
   );
 end
 $$;
@@ -5363,6 +5596,83 @@ $$;
 comment on function llm_private.export_master_keys is
 'For the database''s owner: all master keys in plain text, one a line. Error master_key_missing.';
 
+create function llm_private.recover_key(p_owner uuid, p_key_id uuid, p_data_key text, p_lost text)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ciphertext constant bytea := (
+    select s.ciphertext from llm_private.key_secrets as s where s.owner_id = p_owner and s.key_id = p_key_id
+  );
+begin
+  begin
+    perform llm_private.decrypt_key(p_owner, p_key_id, v_ciphertext, p_data_key);
+  exception when others then
+    -- Encrypted with the earlier data key, or damaged.
+    update llm_private.key_secrets
+    set
+      ciphertext = llm_private.encrypt_key(
+        p_owner, p_key_id, llm_private.decrypt_key(p_owner, p_key_id, v_ciphertext, p_lost), p_data_key
+      )
+    where owner_id = p_owner and key_id = p_key_id;
+  end;
+  update public.llm_keys set status = 'untested' where owner_id = p_owner and id = p_key_id;
+  return true;
+exception when others then
+  return false;
+end
+$$;
+
+comment on function llm_private.recover_key is
+'Make an unreadable key readable if the owner''s data key or the earlier one decrypts it; returns whether one does.';
+
+create function llm_private.recover_keys()
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner record;
+  v_data_key text;
+  v_lost text;
+  v_recovered integer := 0;
+begin
+  for v_owner in
+    with master as materialized (
+      select m.id, llm_private.readable_master_key(m.id) as secret from llm_private.master_keys as m
+    )
+
+    select o.*, m.secret, l.secret as lost_secret
+    from llm_private.key_owners as o
+    inner join master as m on o.master_key_id = m.id and m.secret is not null
+    left join master as l on o.lost_master_key_id = l.id
+    where exists (select from public.llm_keys as k where k.owner_id = o.id and k.status = 'unreadable')
+    order by o.id
+    for update of o
+  loop
+    v_data_key := llm_private.unwrap_data_key(v_owner.id, v_owner.wrapped_key, v_owner.secret);
+    v_lost := llm_private.unwrap_data_key(v_owner.id, v_owner.lost_wrapped_key, v_owner.lost_secret);
+    continue when v_data_key is null;
+    v_recovered := v_recovered + (
+      select count(*) filter (where llm_private.recover_key(k.owner_id, k.id, v_data_key, v_lost))
+      from public.llm_keys as k
+      where k.owner_id = v_owner.id and k.status = 'unreadable'
+    );
+    if v_lost is not null then
+      update llm_private.key_owners set lost_master_key_id = null, lost_wrapped_key = null where id = v_owner.id;
+    end if;
+  end loop;
+  return v_recovered;
+end
+$$;
+
+comment on function llm_private.recover_keys is
+'Make unreadable keys readable whose master key is there again; returns how many. What an earlier data key encrypted is
+encrypted with the owner''s present one.';
+
 create function llm_private.import_master_keys(p_secrets text)
 returns jsonb
 language plpgsql
@@ -5373,8 +5683,7 @@ declare
   v_secret text;
   v_master llm_private.master_keys;
   v_imported integer := 0;
-  v_marked integer;
-  v_readable integer := 0;
+  v_readable integer;
 begin
   for v_secret in select trim(l.line, e' \t\r') from regexp_split_to_table(p_secrets, '\n') as l (line) loop
     continue when v_secret = '';
@@ -5390,12 +5699,8 @@ begin
       where id = v_master.id;
       v_imported := v_imported + 1;
     end if;
-    update public.llm_keys as k set status = 'untested'
-    from llm_private.key_secrets as s
-    where k.status = 'unreadable' and s.user_id = k.user_id and s.key_id = k.id and s.master_key_id = v_master.id;
-    get diagnostics v_marked = row_count;
-    v_readable := v_readable + v_marked;
   end loop;
+  v_readable := llm_private.recover_keys();
   perform llm_private.audit_operator(
     'master_keys_imported', p_detail => jsonb_build_object('imported', v_imported, 'readable_keys', v_readable)
   );
@@ -5433,9 +5738,9 @@ begin
   )
 
   update public.llm_keys as k set status = 'unreadable'
-  from llm_private.key_secrets as s
-  inner join lost as l on s.master_key_id = l.id
-  where s.user_id = k.user_id and s.key_id = k.id and k.status <> 'unreadable';
+  from llm_private.key_owners as o
+  inner join lost as l on o.master_key_id = l.id
+  where o.id = k.owner_id and k.status <> 'unreadable';
   get diagnostics v_unreadable = row_count;
   perform llm_private.audit_operator(
     'master_key_replaced', p_detail => jsonb_build_object('master_key', v_new, 'unreadable_keys', v_unreadable)
@@ -5456,7 +5761,7 @@ declare
   v_tables text;
 begin
   if
-    exists (select from llm_private.key_secrets) or exists (select from public.llm_usage_events)
+    exists (select from llm_private.key_owners) or exists (select from public.llm_usage_events)
     or exists (select from public.user_llm_settings)
   then
     perform llm_private.fail(
@@ -5682,7 +5987,7 @@ begin
     update public.llm_keys as k
     set status = 'working', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
     where
-      k.user_id = v_user and k.id = v_check.key_id
+      k.owner_id = v_user and k.id = v_check.key_id
       and (k.status <> 'working' or llm_private.key_rests_until(k) is not null);
   elsif p_result = 'rejected' then
     perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'auth', null);
@@ -5694,12 +5999,12 @@ begin
     v_user, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
     jsonb_strip_nulls(
       jsonb_build_object(
-        'hint', (select k.hint from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id),
+        'hint', (select k.hint from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id),
         'check', v_check.id, 'result', p_result
       )
     )
   );
-  return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
+  return (select llm_private.key_json(k) from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id);
 end
 $$;
 
@@ -8115,16 +8420,23 @@ resolve_llm_route() reserved for. Errors: not_signed_in, runtime_unknown, invali
 
 create table llm_private.leases (
   user_id uuid not null,
+  owner_id uuid not null,
   key_id uuid not null,
   holder text not null,
   granted_in xid8 not null default pg_current_xact_id(),
   expires_at timestamptz not null,
-  primary key (user_id, key_id, holder),
-  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+  primary key (user_id, owner_id, key_id, holder),
+  foreign key (owner_id, key_id) references public.llm_keys (owner_id, id) on delete cascade
 );
+
+create index leases_key on llm_private.leases (owner_id, key_id);
 
 comment on table llm_private.leases is
 'Until when a runtime or a user''s session may keep a decrypted key. Until then, resolving again writes nothing.';
+comment on column llm_private.leases.user_id is
+'The user whose requests it is for. It does not reference the account, because a lease would lock that after the key,
+but deleting an account locks it before.';
+comment on column llm_private.leases.owner_id is 'The owner of the key.';
 comment on column llm_private.leases.holder is 'See key_holder().';
 comment on column llm_private.leases.granted_in is
 'The transaction that wrote the row. Only later transactions return the key.';
@@ -8137,6 +8449,7 @@ create type llm_private.route_line as (
   model text,
   reason text,
   key_source text,
+  owner_id uuid,
   key_id uuid,
   key_hint text,
   rests_until timestamptz,
@@ -8177,6 +8490,7 @@ task_override or task_fallback. Without a model, the provider''s default model i
 create type llm_private.keyed_route as (
   candidates json,
   key_ids uuid [],
+  owner_ids uuid [],
   unleased boolean,
   expires_at timestamptz,
   rests_until timestamptz
@@ -8184,7 +8498,7 @@ create type llm_private.keyed_route as (
 
 comment on type llm_private.keyed_route is
 'Candidates with their leased keys in plain text, the ids of their keys (one twice if two candidates share it),
-whether one of them is not on lease, when the first of the leases ends, and when the first rate limit ends.';
+their owners, whether one of them is not on lease, when the first of the leases ends, and when the first rate limit ends.';
 
 create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
 
@@ -8399,7 +8713,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
+        p.*, s.source, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
         k.rate_limited_models,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
@@ -8426,7 +8740,7 @@ begin
       from public.llm_providers as p
       cross join (values ('user'), ('operator')) as s (source)
       left join unnest(v_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
-      left join public.llm_keys as k on s.source = 'user' and k.user_id = p_user and k.provider = p.id
+      left join public.llm_keys as k on s.source = 'user' and k.owner_id = p_user and k.provider = p.id
       where s.source = 'user' or p.id = any(p_operator_providers)
     ),
 
@@ -8449,7 +8763,7 @@ begin
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
       end,
-      c.source, c.key_id, c.hint,
+      c.source, c.owner_id, c.key_id, c.hint,
       greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
       coalesce(c.skipped, case when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited' end),
       c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
@@ -8669,7 +8983,7 @@ $$;
 comment on function llm_private.explain_route is 'See explain_llm_route().';
 
 create function llm_private.lease_keys(
-  p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
+  p_user uuid, p_runtime uuid, p_holder text, p_owners uuid[], p_keys uuid[], p_until timestamptz
 )
 returns void
 language plpgsql
@@ -8680,35 +8994,38 @@ declare
   v_found bigint;
 begin
   -- Locks keys before leases, in the same order as replacing a key.
-  perform from public.llm_keys as k where k.user_id = p_user and k.id = any(p_keys) for key share;
+  perform from public.llm_keys as k where k.owner_id = any(p_owners) and k.id = any(p_keys) for key share;
   get diagnostics v_found = row_count;
   if v_found < cardinality(p_keys) then
     return;
   end if;
-  insert into llm_private.leases (user_id, key_id, holder, expires_at)
-  select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
-  on conflict (user_id, key_id, holder) do update
+  insert into llm_private.leases (user_id, owner_id, key_id, holder, expires_at)
+  select p_user, k.owner_id, k.id, p_holder, p_until from public.llm_keys as k
+  where k.owner_id = any(p_owners) and k.id = any(p_keys)
+  order by k.id
+  on conflict (user_id, owner_id, key_id, holder) do update
   set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
   -- Removes expired leases, except those that their holder is renewing right now.
   delete from llm_private.leases as l
   using (
-    select e.key_id, e.holder from llm_private.leases as e
+    select e.owner_id, e.key_id, e.holder from llm_private.leases as e
     where e.user_id = p_user and e.expires_at <= now()
     for update skip locked
   ) as ended
-  where l.user_id = p_user and l.key_id = ended.key_id and l.holder = ended.holder;
+  where
+    l.user_id = p_user and l.owner_id = ended.owner_id and l.key_id = ended.key_id and l.holder = ended.holder;
   insert into public.llm_audit_log (user_id, action, actor, provider, key_id, runtime_id, detail)
   select
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
-  where k.user_id = p_user and k.id = any(p_keys);
+  where k.owner_id = any(p_owners) and k.id = any(p_keys);
 end
 $$;
 
 comment on function llm_private.lease_keys is
-'Record in leases and audit log that this holder gets these keys; nothing if one of them was replaced or revoked
-meanwhile.';
+'Record in leases and audit log that this holder gets these keys of these owners; nothing if one of them was
+replaced or revoked meanwhile.';
 
 create function llm_private.reserve_route(
   p_user uuid,
@@ -8840,24 +9157,43 @@ as $$
 declare
   v_route llm_private.keyed_route;
 begin
-  -- Materialized, so that Vault decrypts each master key once instead of once per key.
-  with master as materialized (
-    select m.id, llm_private.readable_master_key(m.id) as secret from llm_private.master_keys as m
+  -- Materialized, so that Vault decrypts each master key once, and a master key each owner's data key once.
+  with line as materialized (
+    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+    where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited')
+  ),
+
+  owner as materialized (
+    select o.id, o.master_key_id, o.wrapped_key from llm_private.key_owners as o
+    where o.id in (select r.owner_id from line as r where r.skipped is null)
+  ),
+
+  master as materialized (
+    select m.id, llm_private.readable_master_key(m.id) as secret
+    from (select distinct o.master_key_id as id from owner as o) as m
+  ),
+
+  data_key as materialized (
+    select o.id, llm_private.unwrap_data_key(o.id, o.wrapped_key, m.secret) as secret
+    from owner as o
+    inner join master as m on o.master_key_id = m.id
   )
 
   select
     json_agg(c order by r.ordinality) filter (where r.skipped is null),
     array_agg(r.key_id) filter (where r.key_id is not null and r.skipped is null),
+    array_agg(r.owner_id) filter (where r.key_id is not null and r.skipped is null),
     bool_or(l.key_id is null) filter (where r.key_id is not null and r.skipped is null),
     min(l.expires_at) filter (where r.skipped is null),
     min(r.rests_until) filter (where r.skipped is not null)
   into v_route
-  from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
-  left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
-  left join master as m on s.master_key_id = m.id
+  from line as r
+  left join llm_private.key_secrets as s on r.owner_id = s.owner_id and r.key_id = s.key_id
+  left join data_key as d on r.owner_id = d.id
   left join llm_private.price_names as n on r.provider = n.provider and n.model = lower(r.model)
   left join llm_private.leases as l
-    on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
+    on l.user_id = p_user and r.owner_id = l.owner_id and r.key_id = l.key_id and l.holder = p_holder
+    and l.expires_at > now()
     and l.granted_in is distinct from pg_current_xact_id_if_assigned()
   -- As a row, because json_build_object() takes 4 microseconds longer.
   cross join lateral (
@@ -8867,7 +9203,7 @@ begin
       case
         when l.key_id is not null
           then llm_private.decrypt_key(
-            p_user, r.key_id, s.ciphertext, coalesce(m.secret, llm_private.master_key(s.master_key_id))
+            r.owner_id, r.key_id, s.ciphertext, coalesce(d.secret, llm_private.data_key(r.owner_id))
           )
       end as key,
       case
@@ -8877,15 +9213,14 @@ begin
           )
         else false
       end as metered
-  ) as c
-  where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited');
+  ) as c;
   return v_route;
 end
 $$;
 
 comment on function llm_private.keyed_route is
 'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction, and whether
-one of these quotas counts them. Error key_unreadable.';
+one of these quotas counts them. Errors: master_key_missing, key_unreadable.';
 
 create function llm_private.without_first(p_candidates json, p_refused integer)
 returns json
@@ -8959,7 +9294,8 @@ begin
   end if;
   if v_route.unleased then
     perform llm_private.lease_keys(
-      v_user, v_runtime, v_holder, array(select distinct k from unnest(v_route.key_ids) as k), v_route.expires_at
+      v_user, v_runtime, v_holder, v_route.owner_ids, array(select distinct k from unnest(v_route.key_ids) as k),
+      v_route.expires_at
     );
     return json_build_object('again', true);
   end if;
@@ -11947,7 +12283,7 @@ begin
     'settings', llm_private.settings_json(p_user_id),
     'keys', (
       select coalesce(jsonb_agg(llm_private.key_json(k) order by k.provider), '[]')
-      from public.llm_keys as k where k.user_id = p_user_id
+      from public.llm_keys as k where k.owner_id = p_user_id
     ),
     'prices', (
       select coalesce(jsonb_agg(llm_private.price_json(p) order by p.id), '[]')
@@ -12054,6 +12390,9 @@ declare
   v_rows bigint;
   v_table record;
 begin
+  -- In the same order as storing a key.
+  perform from public.user_llm_settings where user_id = p_user for update;
+  perform from llm_private.key_owners where id = p_user for update;
   for v_table in
     select * from (values
       ('quotas', 'llm_private.quotas', 'user_id'),
@@ -12063,7 +12402,9 @@ begin
       ('refusals', 'llm_private.refusals', 'user_id'),
       ('prices', 'public.llm_prices', 'user_id'),
       ('key_checks', 'llm_private.key_checks', 'user_id'),
-      ('keys', 'public.llm_keys', 'user_id'),
+      ('leases', 'llm_private.leases', 'user_id'),
+      ('keys', 'public.llm_keys', 'owner_id'),
+      ('key_owners', 'llm_private.key_owners', 'id'),
       ('groups', 'llm_private.user_groups', 'user_id'),
       ('settings', 'public.user_llm_settings', 'user_id')
     ) as t (name, relation, owner)
@@ -12079,7 +12420,8 @@ end
 $$;
 
 comment on function llm_private.remove_user_rows is
-'Remove what a user has few rows of; returns how many of each. Their keys'' ciphertexts and leases go with the keys.';
+'Remove what a user has few rows of; returns how many of each. Their keys'' ciphertexts go with the keys, and the data
+key with its owner, so that copies of the ciphertexts cannot be decrypted.';
 
 create function llm_private.remove_user_data(p_user_id uuid, p_batch integer)
 returns jsonb
@@ -12805,9 +13147,9 @@ begin
       m.id = (select max(n.id) from llm_private.master_keys as n) as encrypts,
       exists (select from vault.secrets as e where e.id = m.vault_secret_id) as is_there
     from llm_private.master_keys as m
-    left join llm_private.key_secrets as s on m.id = s.master_key_id
+    left join llm_private.key_owners as o on m.id = o.master_key_id
     -- Those of a lost master key that was replaced are no problem of the operator any more.
-    left join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id and k.status <> 'unreadable'
+    left join public.llm_keys as k on o.id = k.owner_id and k.status <> 'unreadable'
     group by m.id
     order by m.id
   loop
@@ -12857,13 +13199,16 @@ declare
   v_unreadable integer := 0;
 begin
   for v_row in
-    select s.user_id, s.key_id, s.ciphertext from llm_private.key_secrets as s
-    inner join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id
-    where s.master_key_id = p_master and k.status <> 'unreadable'
+    select o.id, o.wrapped_key, s.key_id, s.ciphertext from llm_private.key_owners as o
+    inner join public.llm_keys as k on o.id = k.owner_id
+    inner join llm_private.key_secrets as s on k.owner_id = s.owner_id and k.id = s.key_id
+    where o.master_key_id = p_master and k.status <> 'unreadable'
     order by k.created_at desc limit 100
   loop
     begin
-      perform llm_private.decrypt_key(v_row.user_id, v_row.key_id, v_row.ciphertext, p_secret);
+      perform llm_private.decrypt_key(
+        v_row.id, v_row.key_id, v_row.ciphertext, llm_private.unwrap_data_key(v_row.id, v_row.wrapped_key, p_secret)
+      );
     exception when others then
       v_unreadable := v_unreadable + 1;
     end;
@@ -12873,7 +13218,7 @@ end
 $$;
 
 comment on function llm_private.unreadable_keys is
-'How many of the newest 100 keys that this master key encrypted cannot be decrypted with this secret.';
+'How many of the newest 100 keys whose owners'' data keys this master key wraps cannot be decrypted with this secret.';
 
 create function llm_private.logging_problems()
 returns setof public.llm_problem

@@ -1,8 +1,6 @@
 -- Provider keys: what their owners can see of them and, out of reach, the ciphertext.
 --
--- The database creates a random master key (95_data.sql) and keeps it in Vault, so no migration, setting or backup of
--- these tables contains it. Because it is random, deriving the cipher key with one salted hash is as safe as the slow
--- derivation, which protects passwords that people make up.
+-- Each key is encrypted with the data key of its owner: see 44_key_owners.sql.
 --
 -- A key leaves only under a record that is already committed. The transaction that returns a key cannot record that,
 -- because its caller can roll it back: PostgREST applies filters, orders and casts to a result, and an error in them
@@ -11,20 +9,8 @@
 -- finds the grant and returns the key. One transaction can call several functions, so a grant stores the transaction
 -- that wrote it in granted_in. The row's xmin would not do, because a subtransaction has a number of its own.
 
--- The newest master key encrypts new keys, and each ciphertext names the master key that it needs.
-create table llm_private.master_keys (
-  id smallint primary key generated always as identity,
-  vault_secret_id uuid not null unique,
-  fingerprint text not null unique,
-  created_at timestamptz not null default now()
-);
-
-comment on table llm_private.master_keys is 'The Vault entries of the master keys; the newest encrypts.';
-comment on column llm_private.master_keys.fingerprint is
-'Its SHA-256. A secret with another one is not this master key, even if it is in the Vault entry.';
-
 create table public.llm_keys (
-  user_id uuid not null references auth.users (id) on delete cascade,
+  owner_id uuid not null references llm_private.key_owners (id) on delete cascade,
   id uuid not null default gen_random_uuid(),
   provider text not null references public.llm_providers (id),
   hint text not null,
@@ -33,16 +19,17 @@ create table public.llm_keys (
   created_at timestamptz not null default now(),
   out_of_credit_until timestamptz,
   rate_limited_models jsonb not null default '{}',
-  primary key (user_id, id),
-  unique (user_id, provider)
+  primary key (owner_id, id),
+  unique (owner_id, provider)
 );
 
 create index llm_keys_provider on public.llm_keys (provider);
 
 comment on table public.llm_keys is 'What users see of their stored keys. Replacing a key adds a new row.';
+comment on column public.llm_keys.owner_id is 'The user or team whose key it is. Users read only their own keys.';
 comment on column public.llm_keys.hint is 'The masked key: its first and last few characters.';
 comment on column public.llm_keys.status is
-'Result of the last attempt with the key: untested, working or rejected; unreadable if its master key was lost.';
+'Result of the last attempt with the key: untested, working or rejected; unreadable if a master key was lost.';
 comment on column public.llm_keys.rate_limited_until is
 'Until when the provider asked to wait for the key as a whole, in a key check.';
 comment on column public.llm_keys.out_of_credit_until is
@@ -51,26 +38,24 @@ comment on column public.llm_keys.rate_limited_models is
 'Model → until when the provider asked to wait for it. At most 20 models; those whose time is over may still be there.';
 
 create table llm_private.key_secrets (
-  user_id uuid not null,
+  owner_id uuid not null,
   key_id uuid not null,
-  master_key_id smallint not null references llm_private.master_keys (id),
   ciphertext bytea not null,
-  primary key (user_id, key_id),
-  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+  primary key (owner_id, key_id),
+  foreign key (owner_id, key_id) references public.llm_keys (owner_id, id) on delete cascade
 );
 
-create index key_secrets_master_key on llm_private.key_secrets (master_key_id);
-
-comment on table llm_private.key_secrets is 'The encrypted keys. Each plaintext contains its key id and owner.';
+comment on table llm_private.key_secrets is
+'The keys, encrypted with their owner''s data key. Each plaintext contains its key id and owner.';
 
 create table llm_private.key_reveals (
-  user_id uuid not null,
+  owner_id uuid not null,
   key_id uuid not null,
   holder text not null,
   granted_in xid8 not null default pg_current_xact_id(),
   expires_at timestamptz not null,
-  primary key (user_id, key_id, holder),
-  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+  primary key (owner_id, key_id, holder),
+  foreign key (owner_id, key_id) references public.llm_keys (owner_id, id) on delete cascade
 );
 
 comment on table llm_private.key_reveals is
@@ -79,114 +64,53 @@ comment on column llm_private.key_reveals.holder is 'See key_holder().';
 comment on column llm_private.key_reveals.granted_in is
 'The transaction that wrote the row. Only a later transaction returns the key.';
 
-alter table llm_private.master_keys enable row level security;
 alter table public.llm_keys enable row level security;
 alter table llm_private.key_secrets enable row level security;
 alter table llm_private.key_reveals enable row level security;
 
 create policy "users read their own keys" on public.llm_keys
-for select to authenticated using (llm_private.is_not_estimate() and user_id = (select llm_private.user_id()));
+for select to authenticated using (llm_private.is_not_estimate() and owner_id = (select llm_private.user_id()));
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.encrypt_key(p_user uuid, p_key_id uuid, p_key text, p_master text)
+create function llm_private.encrypt_key(p_owner uuid, p_key_id uuid, p_key text, p_data_key text)
 returns bytea
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
   select extensions.pgp_sym_encrypt(
-    p_key_id || ':' || p_user || ':' || p_key, p_master, 'cipher-algo=aes256, s2k-mode=1, s2k-digest-algo=sha256'
+    p_key_id || ':' || p_owner || ':' || p_key, p_data_key, 'cipher-algo=aes256, s2k-mode=1, s2k-digest-algo=sha256'
   )
 $$;
 
 comment on function llm_private.encrypt_key is 'Encrypt a key and bind the ciphertext to its id and owner.';
 
-create function llm_private.decrypt_key(p_user uuid, p_key_id uuid, p_ciphertext bytea, p_master text)
+create function llm_private.decrypt_key(p_owner uuid, p_key_id uuid, p_ciphertext bytea, p_data_key text)
 returns text
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_binding constant text := p_key_id || ':' || p_user || ':';
+  v_binding constant text := p_key_id || ':' || p_owner || ':';
   v_payload text;
 begin
   begin
-    v_payload := extensions.pgp_sym_decrypt(p_ciphertext, p_master);
+    v_payload := extensions.pgp_sym_decrypt(p_ciphertext, p_data_key);
   exception when others then
     v_payload := null;
   end;
   -- Refuses a ciphertext that was copied to another row.
   if v_payload is null or not starts_with(v_payload, v_binding) then
-    perform llm_private.fail(
-      500, 'key_unreadable', 'A stored key cannot be decrypted.', 'Store the key again. Contact the operator if this happens again.'
-    );
+    perform llm_private.fail_unreadable();
   end if;
   return substr(v_payload, length(v_binding) + 1);
 end
 $$;
 
 comment on function llm_private.decrypt_key is
-'Decrypt a key. Error key_unreadable if the master key is wrong or the ciphertext belongs to another row.';
-
-create function llm_private.fingerprint(p_master text)
-returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return encode(sha256(convert_to(p_master, 'UTF8')), 'hex');
-end
-$$;
-
-comment on function llm_private.fingerprint is 'The fingerprint of a master key.';
-
-create function llm_private.readable_master_key(p_id smallint)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_master text;
-  v_fingerprint text;
-begin
-  select d.decrypted_secret, m.fingerprint into v_master, v_fingerprint
-  from llm_private.master_keys as m
-  inner join vault.decrypted_secrets as d on m.vault_secret_id = d.id
-  where m.id = p_id;
-  return case when v_fingerprint = llm_private.fingerprint(v_master) then v_master end;
-exception when others then
-  -- Vault cannot decrypt the entry, for example after a restore into another project.
-  return null;
-end
-$$;
-
-comment on function llm_private.readable_master_key is
-'A master key from Vault; null if its entry is missing, cannot be decrypted or has another secret.';
-
-create function llm_private.master_key(p_id smallint)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_master constant text := llm_private.readable_master_key(p_id);
-begin
-  if v_master is null then
-    perform llm_private.fail(
-      500, 'master_key_missing', 'The master key is not in Vault, so keys can be neither stored nor read.',
-      'Contact the operator, who can import it from a backup or replace it: see docs/backup.md.'
-    );
-  end if;
-  return v_master;
-end
-$$;
-
-comment on function llm_private.master_key is 'A master key from Vault. Error master_key_missing.';
+'Decrypt a key. Error key_unreadable if the data key is wrong or the ciphertext belongs to another row.';
 
 create function llm_private.resting_models(p_rests jsonb)
 returns jsonb
@@ -257,7 +181,7 @@ as $$
     'created_at', p_key.created_at,
     'last_used_at', (
       select max(t.last_used_at) from public.llm_usage_totals as t
-      where t.user_id = p_key.user_id and t.hour >= date_trunc('hour', p_key.created_at, 'UTC') and t.key_id = p_key.id
+      where t.user_id = p_key.owner_id and t.hour >= date_trunc('hour', p_key.created_at, 'UTC') and t.key_id = p_key.id
     )
   )
 $$;
@@ -371,7 +295,7 @@ declare
   v_key text;
   v_provider public.llm_providers;
   v_replaced uuid;
-  v_master constant smallint := (select max(m.id) from llm_private.master_keys as m);
+  v_data_key text;
   v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('set_llm_key');
@@ -381,18 +305,21 @@ begin
   -- Serializes concurrent calls; the last one wins.
   perform 1 from public.user_llm_settings where user_id = v_user for update;
 
-  delete from public.llm_keys where user_id = v_user and provider = v_provider.id returning id into v_replaced;
-  insert into public.llm_keys (user_id, provider, hint)
+  perform llm_private.ensure_key_owner(v_user, false);
+  v_data_key := llm_private.data_key_to_write(v_user);
+
+  delete from public.llm_keys where owner_id = v_user and provider = v_provider.id returning id into v_replaced;
+  if v_replaced is not null then
+    perform llm_private.end_cached_routes(v_user);
+  end if;
+  insert into public.llm_keys (owner_id, provider, hint)
   values (
     v_user, v_provider.id,
     case when length(v_key) >= 20 then left(v_key, 3) || '…' || right(v_key, 4) else '…' || right(v_key, 2) end
   )
   returning * into v_row;
-  insert into llm_private.key_secrets (user_id, key_id, master_key_id, ciphertext)
-  values (
-    v_user, v_row.id, v_master,
-    llm_private.encrypt_key(v_user, v_row.id, v_key, llm_private.master_key(v_master))
-  );
+  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
+  values (v_user, v_row.id, llm_private.encrypt_key(v_user, v_row.id, v_key, v_data_key));
   perform llm_private.audit_change(
     v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
     jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
@@ -403,7 +330,7 @@ $$;
 
 comment on function llm_private.set_key is 'See set_llm_key().';
 
-create function llm_private.own_key(p_user uuid, p_provider text)
+create function llm_private.own_key(p_owner uuid, p_provider text)
 returns public.llm_keys
 language plpgsql
 stable
@@ -413,7 +340,7 @@ declare
   v_row public.llm_keys;
 begin
   perform llm_private.check_length('p_provider', p_provider, 32);
-  select * into v_row from public.llm_keys where user_id = p_user and provider = p_provider;
+  select * into v_row from public.llm_keys where owner_id = p_owner and provider = p_provider;
   if not found then
     perform llm_private.fail(
       404, 'key_not_found', 'You have no key for this provider.', 'list_llm_keys() returns your keys.'
@@ -423,7 +350,7 @@ begin
 end
 $$;
 
-comment on function llm_private.own_key is 'A user''s key for a provider. Errors: invalid_argument, key_not_found.';
+comment on function llm_private.own_key is 'An owner''s key for a provider. Errors: invalid_argument, key_not_found.';
 
 create function llm_private.remove_key(p_provider text)
 returns void
@@ -439,7 +366,9 @@ declare
 begin
   perform llm_private.require_plain_call('remove_llm_key');
   v_row := llm_private.own_key(v_user, p_provider);
-  delete from public.llm_keys where user_id = v_user and id = v_row.id;
+  -- Locks the owner before the key, in the same order as replacing it.
+  perform llm_private.end_cached_routes(v_user);
+  delete from public.llm_keys where owner_id = v_user and id = v_row.id;
   perform llm_private.audit(
     v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
   );
@@ -485,7 +414,7 @@ $$;
 comment on function llm_private.signed_in_at is
 'When the caller signed in, according to their token; null if it does not contain that.';
 
-create function llm_private.stored_key(p_user uuid, p_key_id uuid)
+create function llm_private.stored_key(p_owner uuid, p_key_id uuid)
 returns text
 language plpgsql
 stable
@@ -494,16 +423,17 @@ as $$
 declare
   v_key text;
 begin
-  select llm_private.decrypt_key(s.user_id, s.key_id, s.ciphertext, llm_private.master_key(s.master_key_id))
+  select llm_private.decrypt_key(s.owner_id, s.key_id, s.ciphertext, llm_private.data_key(s.owner_id))
   into strict v_key
   from llm_private.key_secrets as s
-  where s.user_id = p_user and s.key_id = p_key_id;
+  where s.owner_id = p_owner and s.key_id = p_key_id;
   return v_key;
 end
 $$;
 
 comment on function llm_private.stored_key is
-'A stored key in plain text. Only call it under a grant that an earlier transaction committed. Error key_unreadable.';
+'A stored key in plain text. Only call it under a grant that an earlier transaction committed.
+Errors: master_key_missing, key_unreadable.';
 
 create function llm_private.key_holder(p_user uuid, p_runtime uuid)
 returns text
@@ -595,27 +525,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   -- Locks the key before its reveals, in the same order as replacing it.
-  perform from public.llm_keys as k where k.user_id = p_key.user_id and k.id = p_key.id for key share;
+  perform from public.llm_keys as k where k.owner_id = p_key.owner_id and k.id = p_key.id for key share;
   if not found then
     return;
   end if;
-  perform llm_private.limit_reveals(p_key.user_id);
-  insert into llm_private.key_reveals (user_id, key_id, holder, expires_at)
-  values (p_key.user_id, p_key.id, p_holder, now() + interval '1 minute')
-  on conflict (user_id, key_id, holder) do update
+  perform llm_private.limit_reveals(p_key.owner_id);
+  insert into llm_private.key_reveals (owner_id, key_id, holder, expires_at)
+  values (p_key.owner_id, p_key.id, p_holder, now() + interval '1 minute')
+  on conflict (owner_id, key_id, holder) do update
   set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
   delete from llm_private.key_reveals as r
   using (
     select e.key_id, e.holder from llm_private.key_reveals as e
-    where e.user_id = p_key.user_id and e.expires_at <= now()
+    where e.owner_id = p_key.owner_id and e.expires_at <= now()
     for update skip locked
   ) as ended
-  where r.user_id = p_key.user_id and r.key_id = ended.key_id and r.holder = ended.holder;
+  where r.owner_id = p_key.owner_id and r.key_id = ended.key_id and r.holder = ended.holder;
   perform llm_private.audit(
-    p_key.user_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
+    p_key.owner_id, 'key_revealed', p_key.provider, p_key.id, p_runtime, jsonb_build_object('hint', p_key.hint)
   );
   perform llm_private.add_alert(
-    p_key.user_id, 'key_revealed', format('key %s at %s', p_key.id, clock_timestamp()),
+    p_key.owner_id, 'key_revealed', format('key %s at %s', p_key.id, clock_timestamp()),
     jsonb_build_object('provider', p_key.provider, 'hint', p_key.hint)
   );
 end
@@ -644,7 +574,7 @@ begin
   -- If this transaction is rolled back, the reveal stays until it expires; it is on the audit log.
   delete from llm_private.key_reveals as r
   where
-    r.user_id = v_user and r.key_id = v_row.id and r.holder = v_holder and r.expires_at > now()
+    r.owner_id = v_user and r.key_id = v_row.id and r.holder = v_holder and r.expires_at > now()
     and r.granted_in is distinct from pg_current_xact_id_if_assigned();
   if not found then
     perform llm_private.grant_reveal(v_row, v_runtime, v_holder);
@@ -658,7 +588,7 @@ comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
 -- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
-  p_user uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
+  p_owner uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
 )
 returns void
 language plpgsql
@@ -672,28 +602,28 @@ begin
   if p_outcome = 'succeeded' then
     -- A rejected or rate-limited key stays so, because this request began before. Looks before it updates, because an
     -- update is more expensive and rarely needed.
-    perform from public.llm_keys where user_id = p_user and id = p_key_id and status = 'untested';
+    perform from public.llm_keys where owner_id = p_owner and id = p_key_id and status = 'untested';
     if found then
       update public.llm_keys set status = 'working'
-      where user_id = p_user and id = p_key_id and status = 'untested';
+      where owner_id = p_owner and id = p_key_id and status = 'untested';
     end if;
   elsif p_error_class = 'auth' then
     update public.llm_keys
     set status = 'rejected', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
-    where user_id = p_user and id = p_key_id and status <> 'rejected'
+    where owner_id = p_owner and id = p_key_id and status <> 'rejected'
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
-      perform llm_private.add_alert(p_user, 'key_rejected', 'key ' || p_key_id, v_changed);
+      perform llm_private.add_alert(p_owner, 'key_rejected', 'key ' || p_key_id, v_changed);
     end if;
   elsif p_error_class = 'out_of_credit' then
     -- A quarter of an hour, because attempts without credit are quick and cost nothing.
     v_until := now() + make_interval(secs => least(greatest(p_retry_after, 900), 86400));
     update public.llm_keys set out_of_credit_until = v_until
-    where user_id = p_user and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
+    where owner_id = p_owner and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
       perform llm_private.add_alert(
-        p_user, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
+        p_owner, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
         v_changed
       );
     end if;
@@ -702,14 +632,14 @@ begin
     v_until := now() + make_interval(secs => least(greatest(coalesce(p_retry_after, 5), 0), 86400));
     if p_model is null then
       update public.llm_keys set rate_limited_until = v_until
-      where user_id = p_user and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_until);
+      where owner_id = p_owner and id = p_key_id and (rate_limited_until is null or rate_limited_until < v_until);
     else
       update public.llm_keys
       set rate_limited_models = llm_private.resting_models(
         rate_limited_models || jsonb_build_object(p_model, v_until)
       )
       where
-        user_id = p_user and id = p_key_id
+        owner_id = p_owner and id = p_key_id
         and ((rate_limited_models ->> p_model)::timestamptz >= v_until) is not true;
     end if;
   end if;
@@ -734,7 +664,7 @@ begin
     (
       select jsonb_agg(llm_private.key_json(k) order by k.provider)
       from public.llm_keys as k
-      where k.user_id = v_user
+      where k.owner_id = v_user
     ),
     '[]'
   );

@@ -12,8 +12,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  -- Never in a literal, because the database's log may contain statements.
-  v_secret constant text := encode(extensions.gen_random_bytes(32), 'base64');
+  v_secret constant text := llm_private.random_secret();
   v_id smallint;
 begin
   insert into llm_private.master_keys (vault_secret_id, fingerprint)
@@ -39,7 +38,7 @@ begin
   end if;
   return vault.create_secret(
     p_secret, 'supa_llm_master_key_' || left(llm_private.fingerprint(p_secret), 12),
-    'supa-llm encrypts all users'' provider keys with this secret. Without it, they are lost.'
+    'supa-llm''s encryption of provider keys depends on this secret. Without it, they are lost.'
   );
 end
 $$;
@@ -61,6 +60,83 @@ $$;
 comment on function llm_private.export_master_keys is
 'For the database''s owner: all master keys in plain text, one a line. Error master_key_missing.';
 
+create function llm_private.recover_key(p_owner uuid, p_key_id uuid, p_data_key text, p_lost text)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_ciphertext constant bytea := (
+    select s.ciphertext from llm_private.key_secrets as s where s.owner_id = p_owner and s.key_id = p_key_id
+  );
+begin
+  begin
+    perform llm_private.decrypt_key(p_owner, p_key_id, v_ciphertext, p_data_key);
+  exception when others then
+    -- Encrypted with the earlier data key, or damaged.
+    update llm_private.key_secrets
+    set
+      ciphertext = llm_private.encrypt_key(
+        p_owner, p_key_id, llm_private.decrypt_key(p_owner, p_key_id, v_ciphertext, p_lost), p_data_key
+      )
+    where owner_id = p_owner and key_id = p_key_id;
+  end;
+  update public.llm_keys set status = 'untested' where owner_id = p_owner and id = p_key_id;
+  return true;
+exception when others then
+  return false;
+end
+$$;
+
+comment on function llm_private.recover_key is
+'Make an unreadable key readable if the owner''s data key or the earlier one decrypts it; returns whether one does.';
+
+create function llm_private.recover_keys()
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner record;
+  v_data_key text;
+  v_lost text;
+  v_recovered integer := 0;
+begin
+  for v_owner in
+    with master as materialized (
+      select m.id, llm_private.readable_master_key(m.id) as secret from llm_private.master_keys as m
+    )
+
+    select o.*, m.secret, l.secret as lost_secret
+    from llm_private.key_owners as o
+    inner join master as m on o.master_key_id = m.id and m.secret is not null
+    left join master as l on o.lost_master_key_id = l.id
+    where exists (select from public.llm_keys as k where k.owner_id = o.id and k.status = 'unreadable')
+    order by o.id
+    for update of o
+  loop
+    v_data_key := llm_private.unwrap_data_key(v_owner.id, v_owner.wrapped_key, v_owner.secret);
+    v_lost := llm_private.unwrap_data_key(v_owner.id, v_owner.lost_wrapped_key, v_owner.lost_secret);
+    continue when v_data_key is null;
+    v_recovered := v_recovered + (
+      select count(*) filter (where llm_private.recover_key(k.owner_id, k.id, v_data_key, v_lost))
+      from public.llm_keys as k
+      where k.owner_id = v_owner.id and k.status = 'unreadable'
+    );
+    if v_lost is not null then
+      update llm_private.key_owners set lost_master_key_id = null, lost_wrapped_key = null where id = v_owner.id;
+    end if;
+  end loop;
+  return v_recovered;
+end
+$$;
+
+comment on function llm_private.recover_keys is
+'Make unreadable keys readable whose master key is there again; returns how many. What an earlier data key encrypted is
+encrypted with the owner''s present one.';
+
 create function llm_private.import_master_keys(p_secrets text)
 returns jsonb
 language plpgsql
@@ -71,8 +147,7 @@ declare
   v_secret text;
   v_master llm_private.master_keys;
   v_imported integer := 0;
-  v_marked integer;
-  v_readable integer := 0;
+  v_readable integer;
 begin
   for v_secret in select trim(l.line, e' \t\r') from regexp_split_to_table(p_secrets, '\n') as l (line) loop
     continue when v_secret = '';
@@ -88,12 +163,8 @@ begin
       where id = v_master.id;
       v_imported := v_imported + 1;
     end if;
-    update public.llm_keys as k set status = 'untested'
-    from llm_private.key_secrets as s
-    where k.status = 'unreadable' and s.user_id = k.user_id and s.key_id = k.id and s.master_key_id = v_master.id;
-    get diagnostics v_marked = row_count;
-    v_readable := v_readable + v_marked;
   end loop;
+  v_readable := llm_private.recover_keys();
   perform llm_private.audit_operator(
     'master_keys_imported', p_detail => jsonb_build_object('imported', v_imported, 'readable_keys', v_readable)
   );
@@ -131,9 +202,9 @@ begin
   )
 
   update public.llm_keys as k set status = 'unreadable'
-  from llm_private.key_secrets as s
-  inner join lost as l on s.master_key_id = l.id
-  where s.user_id = k.user_id and s.key_id = k.id and k.status <> 'unreadable';
+  from llm_private.key_owners as o
+  inner join lost as l on o.master_key_id = l.id
+  where o.id = k.owner_id and k.status <> 'unreadable';
   get diagnostics v_unreadable = row_count;
   perform llm_private.audit_operator(
     'master_key_replaced', p_detail => jsonb_build_object('master_key', v_new, 'unreadable_keys', v_unreadable)
@@ -154,7 +225,7 @@ declare
   v_tables text;
 begin
   if
-    exists (select from llm_private.key_secrets) or exists (select from public.llm_usage_events)
+    exists (select from llm_private.key_owners) or exists (select from public.llm_usage_events)
     or exists (select from public.user_llm_settings)
   then
     perform llm_private.fail(

@@ -177,7 +177,7 @@ begin
     update public.llm_keys as k
     set status = 'working', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
     where
-      k.user_id = v_user and k.id = v_check.key_id
+      k.owner_id = v_user and k.id = v_check.key_id
       and (k.status <> 'working' or llm_private.key_rests_until(k) is not null);
   elsif p_result = 'rejected' then
     perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'auth', null);
@@ -189,12 +189,12 @@ begin
     v_user, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
     jsonb_strip_nulls(
       jsonb_build_object(
-        'hint', (select k.hint from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id),
+        'hint', (select k.hint from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id),
         'check', v_check.id, 'result', p_result
       )
     )
   );
-  return (select llm_private.key_json(k) from public.llm_keys as k where k.user_id = v_user and k.id = v_check.key_id);
+  return (select llm_private.key_json(k) from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id);
 end
 $$;
 

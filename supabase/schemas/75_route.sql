@@ -19,16 +19,23 @@
 
 create table llm_private.leases (
   user_id uuid not null,
+  owner_id uuid not null,
   key_id uuid not null,
   holder text not null,
   granted_in xid8 not null default pg_current_xact_id(),
   expires_at timestamptz not null,
-  primary key (user_id, key_id, holder),
-  foreign key (user_id, key_id) references public.llm_keys (user_id, id) on delete cascade
+  primary key (user_id, owner_id, key_id, holder),
+  foreign key (owner_id, key_id) references public.llm_keys (owner_id, id) on delete cascade
 );
+
+create index leases_key on llm_private.leases (owner_id, key_id);
 
 comment on table llm_private.leases is
 'Until when a runtime or a user''s session may keep a decrypted key. Until then, resolving again writes nothing.';
+comment on column llm_private.leases.user_id is
+'The user whose requests it is for. It does not reference the account, because a lease would lock that after the key,
+but deleting an account locks it before.';
+comment on column llm_private.leases.owner_id is 'The owner of the key.';
 comment on column llm_private.leases.holder is 'See key_holder().';
 comment on column llm_private.leases.granted_in is
 'The transaction that wrote the row. Only later transactions return the key.';
@@ -41,6 +48,7 @@ create type llm_private.route_line as (
   model text,
   reason text,
   key_source text,
+  owner_id uuid,
   key_id uuid,
   key_hint text,
   rests_until timestamptz,
@@ -81,6 +89,7 @@ task_override or task_fallback. Without a model, the provider''s default model i
 create type llm_private.keyed_route as (
   candidates json,
   key_ids uuid [],
+  owner_ids uuid [],
   unleased boolean,
   expires_at timestamptz,
   rests_until timestamptz
@@ -88,7 +97,7 @@ create type llm_private.keyed_route as (
 
 comment on type llm_private.keyed_route is
 'Candidates with their leased keys in plain text, the ids of their keys (one twice if two candidates share it),
-whether one of them is not on lease, when the first of the leases ends, and when the first rate limit ends.';
+their owners, whether one of them is not on lease, when the first of the leases ends, and when the first rate limit ends.';
 
 create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
 
@@ -303,7 +312,7 @@ begin
   for v_line in
     with considered as (
       select
-        p.*, s.source, n.place, n.reason, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
+        p.*, s.source, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
         k.rate_limited_models,
         (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
         array_position(v_settings.task_order, p.id) as task_position,
@@ -330,7 +339,7 @@ begin
       from public.llm_providers as p
       cross join (values ('user'), ('operator')) as s (source)
       left join unnest(v_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
-      left join public.llm_keys as k on s.source = 'user' and k.user_id = p_user and k.provider = p.id
+      left join public.llm_keys as k on s.source = 'user' and k.owner_id = p_user and k.provider = p.id
       where s.source = 'user' or p.id = any(p_operator_providers)
     ),
 
@@ -353,7 +362,7 @@ begin
         when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
         else c.reason
       end,
-      c.source, c.key_id, c.hint,
+      c.source, c.owner_id, c.key_id, c.hint,
       greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
       coalesce(c.skipped, case when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited' end),
       c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
@@ -573,7 +582,7 @@ $$;
 comment on function llm_private.explain_route is 'See explain_llm_route().';
 
 create function llm_private.lease_keys(
-  p_user uuid, p_runtime uuid, p_holder text, p_keys uuid[], p_until timestamptz
+  p_user uuid, p_runtime uuid, p_holder text, p_owners uuid[], p_keys uuid[], p_until timestamptz
 )
 returns void
 language plpgsql
@@ -584,35 +593,38 @@ declare
   v_found bigint;
 begin
   -- Locks keys before leases, in the same order as replacing a key.
-  perform from public.llm_keys as k where k.user_id = p_user and k.id = any(p_keys) for key share;
+  perform from public.llm_keys as k where k.owner_id = any(p_owners) and k.id = any(p_keys) for key share;
   get diagnostics v_found = row_count;
   if v_found < cardinality(p_keys) then
     return;
   end if;
-  insert into llm_private.leases (user_id, key_id, holder, expires_at)
-  select p_user, k, p_holder, p_until from unnest(p_keys) as k order by k
-  on conflict (user_id, key_id, holder) do update
+  insert into llm_private.leases (user_id, owner_id, key_id, holder, expires_at)
+  select p_user, k.owner_id, k.id, p_holder, p_until from public.llm_keys as k
+  where k.owner_id = any(p_owners) and k.id = any(p_keys)
+  order by k.id
+  on conflict (user_id, owner_id, key_id, holder) do update
   set granted_in = excluded.granted_in, expires_at = excluded.expires_at;
   -- Removes expired leases, except those that their holder is renewing right now.
   delete from llm_private.leases as l
   using (
-    select e.key_id, e.holder from llm_private.leases as e
+    select e.owner_id, e.key_id, e.holder from llm_private.leases as e
     where e.user_id = p_user and e.expires_at <= now()
     for update skip locked
   ) as ended
-  where l.user_id = p_user and l.key_id = ended.key_id and l.holder = ended.holder;
+  where
+    l.user_id = p_user and l.owner_id = ended.owner_id and l.key_id = ended.key_id and l.holder = ended.holder;
   insert into public.llm_audit_log (user_id, action, actor, provider, key_id, runtime_id, detail)
   select
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
-  where k.user_id = p_user and k.id = any(p_keys);
+  where k.owner_id = any(p_owners) and k.id = any(p_keys);
 end
 $$;
 
 comment on function llm_private.lease_keys is
-'Record in leases and audit log that this holder gets these keys; nothing if one of them was replaced or revoked
-meanwhile.';
+'Record in leases and audit log that this holder gets these keys of these owners; nothing if one of them was
+replaced or revoked meanwhile.';
 
 create function llm_private.reserve_route(
   p_user uuid,
@@ -744,24 +756,43 @@ as $$
 declare
   v_route llm_private.keyed_route;
 begin
-  -- Materialized, so that Vault decrypts each master key once instead of once per key.
-  with master as materialized (
-    select m.id, llm_private.readable_master_key(m.id) as secret from llm_private.master_keys as m
+  -- Materialized, so that Vault decrypts each master key once, and a master key each owner's data key once.
+  with line as materialized (
+    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+    where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited')
+  ),
+
+  owner as materialized (
+    select o.id, o.master_key_id, o.wrapped_key from llm_private.key_owners as o
+    where o.id in (select r.owner_id from line as r where r.skipped is null)
+  ),
+
+  master as materialized (
+    select m.id, llm_private.readable_master_key(m.id) as secret
+    from (select distinct o.master_key_id as id from owner as o) as m
+  ),
+
+  data_key as materialized (
+    select o.id, llm_private.unwrap_data_key(o.id, o.wrapped_key, m.secret) as secret
+    from owner as o
+    inner join master as m on o.master_key_id = m.id
   )
 
   select
     json_agg(c order by r.ordinality) filter (where r.skipped is null),
     array_agg(r.key_id) filter (where r.key_id is not null and r.skipped is null),
+    array_agg(r.owner_id) filter (where r.key_id is not null and r.skipped is null),
     bool_or(l.key_id is null) filter (where r.key_id is not null and r.skipped is null),
     min(l.expires_at) filter (where r.skipped is null),
     min(r.rests_until) filter (where r.skipped is not null)
   into v_route
-  from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
-  left join llm_private.key_secrets as s on s.user_id = p_user and r.key_id = s.key_id
-  left join master as m on s.master_key_id = m.id
+  from line as r
+  left join llm_private.key_secrets as s on r.owner_id = s.owner_id and r.key_id = s.key_id
+  left join data_key as d on r.owner_id = d.id
   left join llm_private.price_names as n on r.provider = n.provider and n.model = lower(r.model)
   left join llm_private.leases as l
-    on l.user_id = p_user and r.key_id = l.key_id and l.holder = p_holder and l.expires_at > now()
+    on l.user_id = p_user and r.owner_id = l.owner_id and r.key_id = l.key_id and l.holder = p_holder
+    and l.expires_at > now()
     and l.granted_in is distinct from pg_current_xact_id_if_assigned()
   -- As a row, because json_build_object() takes 4 microseconds longer.
   cross join lateral (
@@ -771,7 +802,7 @@ begin
       case
         when l.key_id is not null
           then llm_private.decrypt_key(
-            p_user, r.key_id, s.ciphertext, coalesce(m.secret, llm_private.master_key(s.master_key_id))
+            r.owner_id, r.key_id, s.ciphertext, coalesce(d.secret, llm_private.data_key(r.owner_id))
           )
       end as key,
       case
@@ -781,15 +812,14 @@ begin
           )
         else false
       end as metered
-  ) as c
-  where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited');
+  ) as c;
   return v_route;
 end
 $$;
 
 comment on function llm_private.keyed_route is
 'The candidates, with the keys in plain text that this holder has on lease since an earlier transaction, and whether
-one of these quotas counts them. Error key_unreadable.';
+one of these quotas counts them. Errors: master_key_missing, key_unreadable.';
 
 create function llm_private.without_first(p_candidates json, p_refused integer)
 returns json
@@ -863,7 +893,8 @@ begin
   end if;
   if v_route.unleased then
     perform llm_private.lease_keys(
-      v_user, v_runtime, v_holder, array(select distinct k from unnest(v_route.key_ids) as k), v_route.expires_at
+      v_user, v_runtime, v_holder, v_route.owner_ids, array(select distinct k from unnest(v_route.key_ids) as k),
+      v_route.expires_at
     );
     return json_build_object('again', true);
   end if;

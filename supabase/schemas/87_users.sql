@@ -113,7 +113,7 @@ begin
     'settings', llm_private.settings_json(p_user_id),
     'keys', (
       select coalesce(jsonb_agg(llm_private.key_json(k) order by k.provider), '[]')
-      from public.llm_keys as k where k.user_id = p_user_id
+      from public.llm_keys as k where k.owner_id = p_user_id
     ),
     'prices', (
       select coalesce(jsonb_agg(llm_private.price_json(p) order by p.id), '[]')
@@ -220,6 +220,9 @@ declare
   v_rows bigint;
   v_table record;
 begin
+  -- In the same order as storing a key.
+  perform from public.user_llm_settings where user_id = p_user for update;
+  perform from llm_private.key_owners where id = p_user for update;
   for v_table in
     select * from (values
       ('quotas', 'llm_private.quotas', 'user_id'),
@@ -229,7 +232,9 @@ begin
       ('refusals', 'llm_private.refusals', 'user_id'),
       ('prices', 'public.llm_prices', 'user_id'),
       ('key_checks', 'llm_private.key_checks', 'user_id'),
-      ('keys', 'public.llm_keys', 'user_id'),
+      ('leases', 'llm_private.leases', 'user_id'),
+      ('keys', 'public.llm_keys', 'owner_id'),
+      ('key_owners', 'llm_private.key_owners', 'id'),
       ('groups', 'llm_private.user_groups', 'user_id'),
       ('settings', 'public.user_llm_settings', 'user_id')
     ) as t (name, relation, owner)
@@ -245,7 +250,8 @@ end
 $$;
 
 comment on function llm_private.remove_user_rows is
-'Remove what a user has few rows of; returns how many of each. Their keys'' ciphertexts and leases go with the keys.';
+'Remove what a user has few rows of; returns how many of each. Their keys'' ciphertexts go with the keys, and the data
+key with its owner, so that copies of the ciphertexts cannot be decrypted.';
 
 create function llm_private.remove_user_data(p_user_id uuid, p_batch integer)
 returns jsonb

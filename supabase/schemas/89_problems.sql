@@ -275,9 +275,9 @@ begin
       m.id = (select max(n.id) from llm_private.master_keys as n) as encrypts,
       exists (select from vault.secrets as e where e.id = m.vault_secret_id) as is_there
     from llm_private.master_keys as m
-    left join llm_private.key_secrets as s on m.id = s.master_key_id
+    left join llm_private.key_owners as o on m.id = o.master_key_id
     -- Those of a lost master key that was replaced are no problem of the operator any more.
-    left join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id and k.status <> 'unreadable'
+    left join public.llm_keys as k on o.id = k.owner_id and k.status <> 'unreadable'
     group by m.id
     order by m.id
   loop
@@ -327,13 +327,16 @@ declare
   v_unreadable integer := 0;
 begin
   for v_row in
-    select s.user_id, s.key_id, s.ciphertext from llm_private.key_secrets as s
-    inner join public.llm_keys as k on s.user_id = k.user_id and s.key_id = k.id
-    where s.master_key_id = p_master and k.status <> 'unreadable'
+    select o.id, o.wrapped_key, s.key_id, s.ciphertext from llm_private.key_owners as o
+    inner join public.llm_keys as k on o.id = k.owner_id
+    inner join llm_private.key_secrets as s on k.owner_id = s.owner_id and k.id = s.key_id
+    where o.master_key_id = p_master and k.status <> 'unreadable'
     order by k.created_at desc limit 100
   loop
     begin
-      perform llm_private.decrypt_key(v_row.user_id, v_row.key_id, v_row.ciphertext, p_secret);
+      perform llm_private.decrypt_key(
+        v_row.id, v_row.key_id, v_row.ciphertext, llm_private.unwrap_data_key(v_row.id, v_row.wrapped_key, p_secret)
+      );
     exception when others then
       v_unreadable := v_unreadable + 1;
     end;
@@ -343,7 +346,7 @@ end
 $$;
 
 comment on function llm_private.unreadable_keys is
-'How many of the newest 100 keys that this master key encrypted cannot be decrypted with this secret.';
+'How many of the newest 100 keys whose owners'' data keys this master key wraps cannot be decrypted with this secret.';
 
 create function llm_private.logging_problems()
 returns setof public.llm_problem

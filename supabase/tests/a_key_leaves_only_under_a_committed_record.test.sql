@@ -30,7 +30,7 @@ select is(
 select is(public.reveal_llm_key('policies')::text, '{"again" : true}', 'nor does another in the same transaction');
 reset role;
 update llm_private.key_reveals set granted_in = '3'
-where user_id = 'ada00000-0000-4000-8000-000000000001';
+where owner_id = 'ada00000-0000-4000-8000-000000000001';
 set local role authenticated;
 set local "request.jwt.claims"
 = '{"sub": "ada00000-0000-4000-8000-000000000001", "session_id": "ada00000-0000-4000-8000-00000000000b"}';
@@ -44,7 +44,7 @@ select is(public.reveal_llm_key('policies') ->> 'key', 'sk-policies-of-ada', 'a 
 select is(public.reveal_llm_key('policies')::text, '{"again" : true}', 'once');
 reset role;
 update llm_private.key_reveals set granted_in = '3', expires_at = now()
-where user_id = 'ada00000-0000-4000-8000-000000000001';
+where owner_id = 'ada00000-0000-4000-8000-000000000001';
 set local role authenticated;
 select is(public.reveal_llm_key('policies')::text, '{"again" : true}', 'an expired record releases nothing');
 reset role;

@@ -125,7 +125,7 @@ select results_eq(
   union all
   select 'total' from public.llm_usage_totals where user_id = 'be200000-0000-4000-8000-000000000002'
   union all
-  select 'key' from public.llm_keys where user_id = 'be200000-0000-4000-8000-000000000002'
+  select 'key' from public.llm_keys where owner_id = 'be200000-0000-4000-8000-000000000002'
   union all
   select 'price' from public.llm_prices where user_id = 'be200000-0000-4000-8000-000000000002'
   union all

@@ -1,6 +1,6 @@
 -- A project's secret key manages users and reads their usage, and opens none of their keys.
 begin;
-select plan(9);
+select plan(13);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -19,7 +19,7 @@ select public.set_llm_key('{"provider": "policies", "key": "sk-policies-01234567
 set local role service_role;
 set local "request.jwt.claims" = '{"role": "service_role"}';
 select results_eq(
-  $$select hint from public.llm_keys where user_id = 'ada00000-0000-4000-8000-000000000001'$$, array['sk-…-ada'],
+  $$select hint from public.llm_keys where owner_id = 'ada00000-0000-4000-8000-000000000001'$$, array['sk-…-ada'],
   'an administrator sees the masked hint of a key'
 );
 select throws_ok(c.call, '42501', null, format('an administrator cannot: %s', c.call))
@@ -31,6 +31,10 @@ from (
   ('select ciphertext from llm_private.key_secrets'),
   ('select secret from llm_private.ticket_key'),
   ($$select llm_private.stored_key('ada00000-0000-4000-8000-000000000001', gen_random_uuid())$$),
+  ('select wrapped_key from llm_private.key_owners'),
+  ($$select llm_private.data_key('ada00000-0000-4000-8000-000000000001')$$),
+  ($$select llm_private.data_key_to_write('ada00000-0000-4000-8000-000000000001')$$),
+  ($$select llm_private.unwrap_data_key('ada00000-0000-4000-8000-000000000001', '', '')$$),
   ('select llm_private.master_key(1::smallint)')
 ) as c (call);
 -- Nor with the token of a user beside it.

@@ -1,6 +1,6 @@
 -- Whoever can write to the table of ciphertexts still cannot move a key to another user.
 begin;
-select plan(4);
+select plan(6);
 
 -- The operator's settings do not matter here.
 update llm_private.operator_settings
@@ -24,14 +24,14 @@ select public.reveal_llm_key('policies') is not null as granted;
 -- An earlier transaction committed the reveal.
 reset role;
 update llm_private.key_reveals set granted_in = '3'
-where user_id = 'ada00000-0000-4000-8000-000000000001';
+where owner_id = 'ada00000-0000-4000-8000-000000000001';
 create temporary table kept as
 select s.ciphertext from llm_private.key_secrets as s
-where s.user_id = 'ada00000-0000-4000-8000-000000000001';
+where s.owner_id = 'ada00000-0000-4000-8000-000000000001';
 
 update llm_private.key_secrets as s set ciphertext = b.ciphertext
 from llm_private.key_secrets as b
-where s.user_id = 'ada00000-0000-4000-8000-000000000001' and b.user_id = 'be200000-0000-4000-8000-000000000002';
+where s.owner_id = 'ada00000-0000-4000-8000-000000000001' and b.owner_id = 'be200000-0000-4000-8000-000000000002';
 set local role authenticated;
 select throws_ok(
   $$select public.reveal_llm_key('policies')$$, 'PT500', 'A stored key cannot be decrypted.',
@@ -41,7 +41,7 @@ select throws_ok(
 reset role;
 update llm_private.key_secrets
 set ciphertext = (select set_byte(k.ciphertext, 40, (get_byte(k.ciphertext, 40) + 1) % 256) from kept as k)
-where user_id = 'ada00000-0000-4000-8000-000000000001';
+where owner_id = 'ada00000-0000-4000-8000-000000000001';
 set local role authenticated;
 select throws_ok(
   $$select public.reveal_llm_key('policies')$$, 'PT500', 'A stored key cannot be decrypted.',
@@ -50,17 +50,37 @@ select throws_ok(
 
 reset role;
 update llm_private.key_secrets set ciphertext = (select k.ciphertext from kept as k)
-where user_id = 'ada00000-0000-4000-8000-000000000001';
+where owner_id = 'ada00000-0000-4000-8000-000000000001';
 set local role authenticated;
 select is(public.reveal_llm_key('policies') ->> 'key', 'sk-policies-of-ada', 'Ada''s own ciphertext opens');
 
 reset role;
 select throws_ok(
   $$
-  select llm_private.decrypt_key(user_id, key_id, ciphertext, 'another master key') from llm_private.key_secrets
-  where user_id = 'be200000-0000-4000-8000-000000000002'
+  select llm_private.decrypt_key(owner_id, key_id, ciphertext, 'another data key') from llm_private.key_secrets
+  where owner_id = 'be200000-0000-4000-8000-000000000002'
   $$,
-  'PT500', 'A stored key cannot be decrypted.', 'nor does another master key'
+  'PT500', 'A stored key cannot be decrypted.', 'nor does another data key'
+);
+
+-- Nor can a data key be moved.
+create temporary table kept_owner as
+select o.wrapped_key from llm_private.key_owners as o
+where o.id = 'ada00000-0000-4000-8000-000000000001';
+update llm_private.key_owners as o set wrapped_key = b.wrapped_key
+from llm_private.key_owners as b
+where o.id = 'ada00000-0000-4000-8000-000000000001' and b.id = 'be200000-0000-4000-8000-000000000002';
+select throws_ok(
+  $$select llm_private.data_key('ada00000-0000-4000-8000-000000000001')$$, 'PT500', 'A stored key cannot be decrypted.',
+  'Ben''s data key in Ada''s row opens nothing'
+);
+update llm_private.key_owners set wrapped_key = (select k.wrapped_key from kept_owner as k)
+where id = 'ada00000-0000-4000-8000-000000000001';
+select is(
+  (
+    select llm_private.stored_key(s.owner_id, s.key_id) from llm_private.key_secrets as s
+    where s.owner_id = 'ada00000-0000-4000-8000-000000000001'
+  ), 'sk-policies-of-ada', 'Ada''s own data key opens her key'
 );
 
 select * from finish();

@@ -119,7 +119,7 @@ select
 from calls as c;
 reset role;
 select is_empty(
-  $$select from llm_private.key_secrets where user_id = 'ada00000-0000-4000-8000-000000000001'$$,
+  $$select from llm_private.key_secrets where owner_id = 'ada00000-0000-4000-8000-000000000001'$$,
   'with the account, its keys are deleted'
 );
 

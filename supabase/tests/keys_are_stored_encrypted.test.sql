@@ -34,21 +34,21 @@ reset role;
 select is(
   (
     select count(*) from llm_private.key_secrets
-    where user_id = 'ada00000-0000-4000-8000-000000000001'
+    where owner_id = 'ada00000-0000-4000-8000-000000000001'
   ), 1::bigint,
   'there is one ciphertext'
 );
 select is_empty(
   $$
   select from llm_private.key_secrets
-  where user_id = 'ada00000-0000-4000-8000-000000000001' and position('0123456789'::bytea in ciphertext) > 0
+  where owner_id = 'ada00000-0000-4000-8000-000000000001' and position('0123456789'::bytea in ciphertext) > 0
   $$,
   'it is not the key in plain text'
 );
 select throws_ok(
   $$
   select extensions.pgp_sym_decrypt(ciphertext, 'another master key') from llm_private.key_secrets
-  where user_id = 'ada00000-0000-4000-8000-000000000001'
+  where owner_id = 'ada00000-0000-4000-8000-000000000001'
   $$,
   '39000', null, 'another master key does not open it'
 );
@@ -60,7 +60,7 @@ reset role;
 select is(
   (
     select count(*) from llm_private.key_secrets
-    where user_id = 'ada00000-0000-4000-8000-000000000001'
+    where owner_id = 'ada00000-0000-4000-8000-000000000001'
   ), 1::bigint,
   'a replaced key is gone'
 );
@@ -68,7 +68,7 @@ set local role authenticated;
 select public.remove_llm_key('policies') is null as removed;
 reset role;
 select is_empty(
-  $$select from llm_private.key_secrets where user_id = 'ada00000-0000-4000-8000-000000000001'$$,
+  $$select from llm_private.key_secrets where owner_id = 'ada00000-0000-4000-8000-000000000001'$$,
   'and so is a removed one'
 );
 

@@ -44,7 +44,7 @@ end
 $$;
 reset role;
 update llm_private.key_reveals set granted_in = '3'
-where user_id = 'be200000-0000-4000-8000-000000000002';
+where owner_id = 'be200000-0000-4000-8000-000000000002';
 update llm_private.leases set granted_in = '3'
 where user_id = 'be200000-0000-4000-8000-000000000002';
 update llm_private.key_checks set granted_in = '3'

@@ -13,7 +13,7 @@ select throws_ok(
 select throws_ok('delete from public.user_llm_settings', '42501', null, 'Ada cannot delete her settings');
 select throws_ok(
   $$
-  insert into public.llm_keys (user_id, provider, hint)
+  insert into public.llm_keys (owner_id, provider, hint)
   values ('ada00000-0000-4000-8000-000000000001', 'openai', 'x')
   $$,
   '42501', null, 'Ada cannot insert a key'

@@ -188,7 +188,7 @@ reset role;
 update llm_private.leases set granted_in = '3'
 where user_id = 'ada00000-0000-4000-8000-000000000001';
 update llm_private.key_reveals set granted_in = '3'
-where user_id = 'ada00000-0000-4000-8000-000000000001';
+where owner_id = 'ada00000-0000-4000-8000-000000000001';
 set local role authenticated;
 set local "request.headers" = '{}';
 select

@@ -16,7 +16,10 @@ values ('policies', 'small', 'operator', '{"input": 1}');
 insert into public.user_llm_settings (user_id) values
 ('ada00000-0000-4000-8000-000000000001'),
 ('be200000-0000-4000-8000-000000000002');
-insert into public.llm_keys (user_id, provider, hint) values
+select
+  llm_private.ensure_key_owner('ada00000-0000-4000-8000-000000000001', false) is null as ada,
+  llm_private.ensure_key_owner('be200000-0000-4000-8000-000000000002', false) is null as ben;
+insert into public.llm_keys (owner_id, provider, hint) values
 ('ada00000-0000-4000-8000-000000000001', 'policies', '…'),
 ('be200000-0000-4000-8000-000000000002', 'policies', '…');
 insert into public.llm_prices (user_id, provider, model, source, rates, key_source) values
@@ -86,14 +89,15 @@ set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001"
 
 select
   results_eq(
-    format('select user_id from public.%I', t.name),
+    format('select %I from public.%I', t.owner, t.name),
     array['ada00000-0000-4000-8000-000000000001'::uuid],
     format('Ada sees her row of %s and not Ben''s', t.name)
   )
-from unnest(array[
-  'user_llm_settings', 'llm_keys', 'llm_audit_log', 'llm_alerts', 'llm_usage_events', 'llm_usage_totals',
-  'llm_usage_adjustments'
-]) as t (name);
+from (
+  values
+  ('user_llm_settings', 'user_id'), ('llm_keys', 'owner_id'), ('llm_audit_log', 'user_id'), ('llm_alerts', 'user_id'),
+  ('llm_usage_events', 'user_id'), ('llm_usage_totals', 'user_id'), ('llm_usage_adjustments', 'user_id')
+) as t (name, owner);
 select results_eq(
   $$select user_id from public.llm_prices where user_id is not null$$,
   array['ada00000-0000-4000-8000-000000000001'::uuid],

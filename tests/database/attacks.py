@@ -20,7 +20,7 @@ ID_KINDS = frozenset({"uuid", "uuid[]", "bigint", "text", "text[]", "json", "jso
 OTHER_KINDS = frozenset({"boolean", "date", "double precision", "integer", "timestamp with time zone"})
 
 #: Columns that name the owner of a row, with the field of `Victim` that they hold.
-OWNERS = {"user_id": "id", "owner": "id", "team_id": "team_id"}
+OWNERS = {"user_id": "id", "owner": "id", "owner_id": "id", "team_id": "team_id"}
 #: Tables whose own id is the owner's.
 OWNERS_OF = {"llm_private.teams": {"id": "team_id"}}
 

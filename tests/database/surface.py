@@ -232,7 +232,7 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
 # Tables in public, with the column that names a row's owner; None if every signed-in user may read them.
 TABLES: Mapping[str, str | None] = {
     "user_llm_settings": "user_id",
-    "llm_keys": "user_id",
+    "llm_keys": "owner_id",
     "llm_usage_events": "user_id",
     "llm_usage_totals": "user_id",
     "llm_usage_adjustments": "user_id",

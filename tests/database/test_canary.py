@@ -169,7 +169,7 @@ def break_the_cipher(scene: Scene) -> None:
     thief.holds_key("groq")
     scene.admin.execute(
         "update llm_private.key_secrets as t set ciphertext = s.ciphertext from llm_private.key_secrets as s "
-        "where t.user_id = %s and s.user_id = %s",
+        "where t.owner_id = %s and s.owner_id = %s",
         [thief.id, scene.user.id],
     )
     tolerate_refusal(lambda: thief.rpc("reveal_llm_key", p_provider="groq"))
@@ -264,6 +264,7 @@ def test_no_operation_leaves_a_readable_key_on_the_server(scene: Scene) -> None:
     run_the_life_cycle_of_a_key(scene)
     request_a_cast(scene)
     break_the_cipher(scene)
+    (data_key,) = scene.admin.execute("select llm_private.data_key(%s)", [scene.user.id]).fetchone() or ("",)
     fail_half_way(scene)
 
     # Prove that the search works: it must find a decoy in tables, statistics, logs and the WAL.
@@ -279,15 +280,17 @@ def test_no_operation_leaves_a_readable_key_on_the_server(scene: Scene) -> None:
     assert any("base" in path.parts for path in decoys)
     assert any(path.suffix == ".log" for path in decoys)
 
-    # The master key, in base64 and as raw bytes.
+    # The master key and the user's data key, in base64 and as raw bytes.
     (master,) = scene.admin.execute(
         "select d.decrypted_secret from llm_private.master_keys as m "
         "inner join vault.decrypted_secrets as d on d.id = m.vault_secret_id"
     ).fetchone() or ("",)
-    assert len(base64.b64decode(master)) == 32
-    hidden = [*encodings(scene.canary), master.encode(), base64.b64decode(master)]
-
-    assert found_in_tables(scene, scene.canary) == found_in_tables(scene, master) == []
+    hidden = [*encodings(scene.canary)]
+    for secret in (master, data_key):
+        assert len(base64.b64decode(secret)) == 32
+        hidden += [secret.encode(), base64.b64decode(secret)]
+        assert found_in_tables(scene, secret) == []
+    assert found_in_tables(scene, scene.canary) == []
     assert found_on_disk(scene, *hidden) == []
 
 

@@ -295,14 +295,15 @@ def select(scene: Scene, caller: Caller, table: str, query: str = "select=*") ->
 
 @pytest.mark.parametrize("table", [table for table, owner in TABLES.items() if owner])
 def test_a_user_reads_only_their_own_rows_of_a_table(scene: Scene, table: str) -> None:
-    aimed = f"user_id=eq.{scene.user.id}"
+    column = TABLES[table]
+    aimed = f"{column}=eq.{scene.user.id}"
     assert select(scene, scene.http.anon, table)[0] == 401
     assert select(scene, scene.runtime, table)[0] == 401
     assert select(scene, scene.attacker, table, aimed) == (200, [])
     assert select(scene, scene.attacker.through(scene.runtime.runtime), table, aimed) == (200, [])
     _, own = select(scene, scene.user, table)
     assert own
-    assert {row["user_id"] for row in own} == {scene.user.id}
+    assert {row[column] for row in own} == {scene.user.id}
     status, seen = select(scene, scene.http.admin, table, aimed)
     assert status == 200
     # The order of rows is not specified.
@@ -351,7 +352,7 @@ def test_no_caller_can_write_to_a_table_directly(scene: Scene, table: str) -> No
 
 def test_the_private_schema_is_not_exposed_over_http(scene: Scene) -> None:
     for caller in (scene.http.anon, scene.user, scene.http.admin):
-        for path in ("key_secrets", "rpc/master_key", "rpc/resolve_route"):
+        for path in ("key_secrets", "key_owners", "rpc/master_key", "rpc/data_key", "rpc/resolve_route"):
             response = scene.http.send(caller, "GET", path, headers={"accept-profile": "llm_private"})
             assert response.status_code == 406
 

@@ -417,7 +417,7 @@ def test_a_reveal_returns_the_key_once_and_expires(tx: Transaction) -> None:
     tx.commit_grants()
     tx.sql("update llm_private.key_reveals set expires_at = now()")
     assert asks_again(user.once("reveal_llm_key", p_provider="groq"))
-    assert tx.value("select count(*) from llm_private.key_reveals where user_id = %s", user.id) == 1
+    assert tx.value("select count(*) from llm_private.key_reveals where owner_id = %s", user.id) == 1
 
 
 def test_a_key_check_returns_the_key_for_a_minute_and_until_its_result_is_recorded(tx: Transaction) -> None:

@@ -94,7 +94,7 @@ def test_a_removed_key_is_deleted_and_cannot_be_used(tx: Transaction, user: Call
     user.holds_key("groq")
     user.rpc("remove_llm_key", p_provider="groq")
     assert user.rpc("list_llm_keys") == []
-    assert tx.value("select count(*) from llm_private.key_secrets where user_id = %s", user.id) == 0
+    assert tx.value("select count(*) from llm_private.key_secrets where owner_id = %s", user.id) == 0
     with refused("key_not_found", 404):
         user.rpc("reveal_llm_key", p_provider="groq")
     with refused("key_not_found", 404):
@@ -302,7 +302,7 @@ def test_ciphertext_does_not_contain_the_key_and_differs_each_time(tx: Transacti
     seen = []
     for _ in range(2):
         user.holds_key("groq", 7)
-        (stored,) = tx.sql("select ciphertext from llm_private.key_secrets where user_id = %s", user.id)
+        (stored,) = tx.sql("select ciphertext from llm_private.key_secrets where owner_id = %s", user.id)
         assert KEY.encode() not in stored["ciphertext"]
         assert KEY[-8:].encode() not in stored["ciphertext"]
         seen.append(stored["ciphertext"])
@@ -326,7 +326,7 @@ def test_a_key_cannot_be_read_with_another_master_key(tx: Transaction, user: Cal
 @pytest.mark.parametrize("damage", ["''", "'\\x00'", "substr(ciphertext, 1, 60)", "ciphertext || '\\x00'"])
 def test_damaged_ciphertext_is_refused(tx: Transaction, user: Caller, damage: str) -> None:
     user.holds_key("groq")
-    tx.sql(f"update llm_private.key_secrets set ciphertext = {damage} where user_id = %s", user.id)
+    tx.sql(f"update llm_private.key_secrets set ciphertext = {damage} where owner_id = %s", user.id)
     with refused("key_unreadable", 500):
         user.rpc("reveal_llm_key", p_provider="groq")
 

@@ -65,7 +65,7 @@ def test_a_master_key_that_is_not_lost_is_not_replaced(tx: Transaction, user: Ca
     with refused("master_key_usable", 409):
         tx.admin.rpc("replace_llm_master_key")
     # Damage to a stored key is no loss of the master key.
-    tx.sql("update llm_private.key_secrets set ciphertext = '' where user_id = %s", user.id)
+    tx.sql("update llm_private.key_secrets set ciphertext = '' where owner_id = %s", user.id)
     with refused("master_key_usable", 409):
         tx.admin.rpc("replace_llm_master_key")
     assert tx.value("select count(*) from llm_private.master_keys") == 1

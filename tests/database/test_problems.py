@@ -157,7 +157,7 @@ def test_keys_that_the_master_key_cannot_decrypt(
 ) -> None:
     user.holds_key("groq")
     assert planted(tx, clean) == []
-    tx.sql("update llm_private.key_secrets set ciphertext = ciphertext || 'x' where user_id = %s", user.id)
+    tx.sql("update llm_private.key_secrets set ciphertext = ciphertext || 'x' where owner_id = %s", user.id)
     assert planted(tx, clean) == [("keys_unreadable", "master key 1")]
 
 

@@ -275,7 +275,7 @@ with situation as (select %(situation)s::jsonb as j), operator as (
   from situation
 ), keys as (
   -- Another user has a working key for every provider.
-  insert into public.llm_keys (user_id, provider, hint, status, rate_limited_until)
+  insert into public.llm_keys (owner_id, provider, hint, status, rate_limited_until)
   select %(user)s::uuid, k.key, 'mine',
     case when k.value in ('working', 'rejected') then k.value else 'untested' end,
     case k.value
@@ -285,14 +285,14 @@ with situation as (select %(situation)s::jsonb as j), operator as (
   from situation, jsonb_each_text(j -> 'keys') as k where k.value <> 'none'
   union all
   select %(other)s::uuid, p.id, 'foreign', 'working', null from public.llm_providers as p
-  returning user_id, id, provider
+  returning owner_id, id, provider
 )
-insert into llm_private.key_secrets (user_id, key_id, master_key_id, ciphertext)
-select k.user_id, k.id, m.id, llm_private.encrypt_key(
-  k.user_id, k.id, case when k.user_id = %(user)s then 'mine-' else 'foreign-' end || k.provider,
-  llm_private.master_key(m.id)
+insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
+select k.owner_id, k.id, llm_private.encrypt_key(
+  k.owner_id, k.id, case when k.owner_id = %(user)s then 'mine-' else 'foreign-' end || k.provider,
+  llm_private.data_key(k.owner_id)
 )
-from keys as k, llm_private.master_keys as m
+from keys as k
 """
 
 
@@ -354,10 +354,12 @@ def test_every_route_matches_the_documented_rules(connection: Connection, now: S
     with rolled_back(connection) as tx:
         user, other = runtime_user(tx), new_user(tx)
         tx.sql("delete from public.llm_providers where id <> all(%s)", list(PROVIDERS))
+        for it in (user, other):
+            tx.sql("select llm_private.ensure_key_owner(%s, false)", it.id)
         tx.connection.execute(SET_UP, {"situation": as_json(now), "user": user.id, "other": other.id})
         explained = attempt(tx, "explain_llm_route", user, request)
         resolved = attempt(tx, "resolve_llm_route", user, request)
-        held = tx.sql("select user_id::text as owner, id::text as id, provider from public.llm_keys")
+        held = tx.sql("select owner_id::text as owner, id::text as id, provider from public.llm_keys")
     if not expected.run():
         assert explained == resolved == "unknown_model"
         return

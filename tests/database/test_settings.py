@@ -64,14 +64,15 @@ def test_deleting_an_account_deletes_its_settings_and_keys(tx: Transaction, user
     user.rpc("resolve_llm_route")
     user.once("reveal_llm_key", p_provider="groq")
     tx.sql("delete from auth.users where id = %s", user.id)
-    for table in (
-        "public.user_llm_settings",
-        "public.llm_keys",
-        "llm_private.key_secrets",
-        "llm_private.leases",
-        "llm_private.key_reveals",
+    for table, owner in (
+        ("public.user_llm_settings", "user_id"),
+        ("public.llm_keys", "owner_id"),
+        ("llm_private.key_owners", "id"),
+        ("llm_private.key_secrets", "owner_id"),
+        ("llm_private.leases", "owner_id"),
+        ("llm_private.key_reveals", "owner_id"),
     ):
-        assert tx.value(f"select count(*) from {table} where user_id = %s", user.id) == 0, table
+        assert tx.value(f"select count(*) from {table} where {owner} = %s", user.id) == 0, table
 
 
 def test_only_the_given_settings_change(user: Caller) -> None:

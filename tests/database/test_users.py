@@ -159,7 +159,7 @@ def rows(tx: Transaction, user: Caller) -> dict[str, int]:
     found = tx.sql(
         "select table_schema || '.' || table_name as name, column_name as owner"
         " from information_schema.columns"
-        " where column_name in ('user_id', 'owner') and table_schema in ('public', 'llm_private')"
+        " where column_name in ('user_id', 'owner', 'owner_id') and table_schema in ('public', 'llm_private')"
         " and table_name not like 'llm_audit_log_%%' and table_name not like 'llm_usage_events_%%'"
         " and table_name in (select tablename from pg_tables)"
     )

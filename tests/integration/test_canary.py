@@ -134,7 +134,7 @@ def revive(user: User) -> None:
     """Reset the key's status to working."""
     with user.stack.connect() as db:
         db.execute(
-            "update public.llm_keys set status = 'untested', rate_limited_models = '{}' where user_id = %s",
+            "update public.llm_keys set status = 'untested', rate_limited_models = '{}' where owner_id = %s",
             [user.id],
         )
 

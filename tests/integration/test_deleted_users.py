@@ -25,7 +25,7 @@ and (c.relnamespace = 'llm_private'::regnamespace or c.relname like '%%llm%%')
 def rows_of(db: psycopg.Connection[Any], user: User) -> dict[str, int]:
     """How many rows each table has of a user."""
     found = {}
-    for column in ("user_id", "owner"):
+    for column in ("user_id", "owner", "owner_id"):
         for (table,) in db.execute(TABLES, [column]).fetchall():
             [(count,)] = db.execute(
                 f"select count(*) from {table} where {column} = %s".encode(), [user.id]
@@ -62,7 +62,7 @@ def test_a_user_who_is_deleted_during_a_stream(
     assert llm.dropped_usage == (0 if has_runtime else 1)
     orphans = "select count(*) from llm_private.key_secrets as s left join public.llm_keys as k"
     assert db.execute(
-        f"{orphans} on k.user_id = s.user_id and k.id = s.key_id where k.id is null".encode()
+        f"{orphans} on k.owner_id = s.owner_id and k.id = s.key_id where k.id is null".encode()
     ).fetchone() == (0,)
     assert stack.admin("check_llm_usage")["differing"] == 0
     # An administrator can remove the rest, too.

@@ -67,7 +67,7 @@ def check(transport: Watched, users: list[User], db: psycopg.Connection[Any]) ->
     mixed_up = db.execute(
         """
         select count(*) from public.llm_usage_events as e
-        left join public.llm_keys as k on k.user_id = e.user_id and k.id = e.key_id
+        left join public.llm_keys as k on k.owner_id = e.user_id and k.id = e.key_id
         where e.user_id = any(%s) and k.id is null
         """,
         [[user.id for user in users]],

@@ -22,7 +22,14 @@ _PROMPT = "What is the capital of France?"
 _RATE_LIMITED = 60  # seconds; longer than the rest of the demo
 _PATIENCE = 1.5  # seconds for one attempt when showing a timeout
 _AT_ONCE, _ALLOWED = 12, 3  # Cleo's concurrent requests, and how many her quota allows
-_TABLES = ("user_llm_settings", "llm_keys", "llm_usage_events", "llm_usage_totals", "llm_audit_log")
+#: Tables with rows of users, and the columns that name the user.
+_TABLES = {
+    "user_llm_settings": "user_id",
+    "llm_keys": "owner_id",
+    "llm_usage_events": "user_id",
+    "llm_usage_totals": "user_id",
+    "llm_audit_log": "user_id",
+}
 
 
 class Story:
@@ -231,7 +238,10 @@ class Story:
         self._claims.check(
             "users cannot write to the tables directly",
             dict.fromkeys(_TABLES, "42501"),
-            {table: refusal(cleo.sb.table(table).delete().eq("user_id", ada.id)) for table in _TABLES},
+            {
+                table: refusal(cleo.sb.table(table).delete().eq(column, ada.id))
+                for table, column in _TABLES.items()
+            },
         )
         self._claims.check(
             "Cleo can neither reveal nor remove Ada's key",
@@ -381,7 +391,7 @@ def _tokens(receipt: Receipt | None) -> int:
 
 
 def _rows(person: Person, table: str, user_id: str) -> int:
-    return len(person.sb.table(table).select("*").eq("user_id", user_id).execute().data)
+    return len(person.sb.table(table).select("*").eq(_TABLES[table], user_id).execute().data)
 
 
 def _status(person: Person, provider: str) -> str:
