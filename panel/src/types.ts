@@ -29,6 +29,50 @@ export interface Key {
   rate_limited_models: string[];
 }
 
+export type TeamRole = "owner" | "admin" | "member";
+
+export interface Team {
+  id: string;
+  name: string;
+  /** The user's role. */
+  role: TeamRole | null;
+  /** Whether the user's requests use it if they name no team. */
+  is_default: boolean;
+  keys_first: "team" | "member";
+  /** The number of members. */
+  members: number;
+  created_at: string;
+}
+
+export interface TeamDetails extends Team {
+  /** The allowed providers, with all models (true) or only these; null allows all providers. */
+  allowed_providers: Record<string, true | string[]> | null;
+  default_provider: string | null;
+  provider_preferences: Record<string, Preference>;
+  task_overrides: Record<string, TaskOverride>;
+  version: number;
+  updated_at: string;
+}
+
+export interface TeamMember {
+  user_id: string;
+  email: string | null;
+  name: string | null;
+  role: TeamRole;
+  joined_at: string;
+}
+
+export interface TeamInvitation {
+  id: string;
+  team_id: string;
+  team_name: string;
+  role: TeamRole;
+  /** The only address whose user can accept it; null: whoever has the token can. */
+  email: string | null;
+  created_at: string;
+  expires_at: string;
+}
+
 export interface Preference {
   enabled?: boolean;
   priority?: number;
@@ -220,7 +264,8 @@ export interface Alert {
     | "key_revealed"
     | "out_of_credit"
     | "price_missing"
-    | "output_limit_ignored";
+    | "output_limit_ignored"
+    | "team_owner";
   subject: string;
   detail: Record<string, unknown>;
   created_at: string;

@@ -20,7 +20,8 @@ $$;
 do $$
 begin
   -- Fails if this role cannot read them, or if a column is missing.
-  perform u.id, u.banned_until, u.deleted_at, u.is_anonymous from auth.users as u limit 1;
+  perform u.id, u.email_confirmed_at, u.banned_until, u.deleted_at, u.is_anonymous, u.raw_user_meta_data
+  from auth.users as u limit 1;
   perform s.id, s.user_id, s.not_after from auth.sessions as s limit 1;
 exception when undefined_table or undefined_column or insufficient_privilege then
   raise exception 'supa-llm needs Supabase Auth of 2024 or later.'

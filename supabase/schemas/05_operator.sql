@@ -18,6 +18,8 @@ create table llm_private.operator_settings (
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
   own_events_per_day integer not null default 100000 check (own_events_per_day between 1 and 100000000),
+  teams_created_by text not null default 'users' check (teams_created_by in ('users', 'operator')),
+  teams_per_user integer not null default 10 check (teams_per_user between 0 and 100),
   updated_at timestamptz not null default now(),
   -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
   constraint reveals_are_limited_with_runtimes check (
@@ -66,6 +68,10 @@ recorded as (other).';
 comment on column llm_private.operator_settings.own_events_per_day is
 'How many events of requests that began on the same day (UTC) a user can record without a runtime. A runtime has no
 limit.';
+comment on column llm_private.operator_settings.teams_created_by is
+'users: every user can create teams. operator: only administrators can.';
+comment on column llm_private.operator_settings.teams_per_user is
+'How many teams a user can own. Users who own as many cannot create another one.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -109,8 +115,8 @@ begin
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
       'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_events_per_day, own_prices_per_user, '
-      'reservation_seconds, reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, '
-      'usage_names_per_day.'
+      'reservation_seconds, reveal_enabled, reveal_sign_in_within, teams_created_by, teams_per_user, '
+      'unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
   begin
@@ -141,6 +147,8 @@ begin
       own_prices_per_user = v_row.own_prices_per_user,
       usage_names_per_day = v_row.usage_names_per_day,
       own_events_per_day = v_row.own_events_per_day,
+      teams_created_by = v_row.teams_created_by,
+      teams_per_user = v_row.teams_per_user,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
@@ -150,6 +158,7 @@ begin
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_events_per_day: 1 to 100000000; '
       'own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
+      'teams_created_by: users or operator; teams_per_user: 0 to 100; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
     );
   end;

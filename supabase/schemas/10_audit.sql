@@ -17,18 +17,21 @@ create table public.llm_audit_log (
 
 comment on table public.llm_audit_log is
 'Users'' changes, reveals and leases, and administrators'' changes. Append-only, one partition a month. Users read their
-own entries; the operator''s have the user id of llm_private.operator_id().';
+own entries; the operator''s have the user id of llm_private.operator_id(), and a team''s have the id of the team.';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, key_check_result, price_set, price_ended, quota_set,
-quota_removed, or lease (a runtime or session may get keys until a time). On the operator''s log:
+quota_removed, team_created, team_joined, or lease (a runtime or session may get keys until a time). On a team''s log:
+team_created, team_changed, team_removed, team_member_added, team_member_removed, team_role_set, team_invitation_created
+or team_invitation_removed. On the operator''s log: the same of a team by an administrator,
 operator_settings_changed, provider_set, provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
 recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is
-'The changes, masked hints or expiry; never a secret. On the operator''s log: by (the role, and the sub and email of the
-token if it has them), and old and new: the fields that changed.';
+'The changes, masked hints or expiry; never a secret. On a team''s log: by, the id of the user who made the change. If
+an administrator made it, and on the operator''s log: by (the role, and the sub and email of the token if it has them),
+and old and new: the fields that changed.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
@@ -172,7 +175,8 @@ create function llm_private.audit_log(
   p_provider text,
   p_by text,
   p_since timestamptz,
-  p_until timestamptz
+  p_until timestamptz,
+  p_team_id uuid
 )
 returns setof public.llm_audit_log
 language plpgsql
@@ -182,6 +186,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
+  v_log uuid := v_owner;
   -- Ids begin with the time, within the range that a UUIDv7 can hold.
   v_first constant uuid := llm_private.first_uuid_v7(greatest(least(p_since, '9999-01-01'), 'epoch'));
   v_end constant uuid := llm_private.first_uuid_v7(greatest(least(p_until, '9999-01-01'), 'epoch'));
@@ -190,10 +195,19 @@ begin
     llm_private.check_length('p_action', p_action, 64),
     llm_private.check_length('p_provider', p_provider, 32),
     llm_private.check_length('p_by', p_by, 320);
+  if p_team_id is not null then
+    -- The log of a removed team stays, for administrators.
+    if v_owner <> llm_private.operator_id() then
+      perform llm_private.require_team_role(p_team_id, v_owner, '{owner,admin}');
+    end if;
+    v_log := p_team_id;
+  elsif v_owner = llm_private.operator_id() and p_user_id is not null then
+    v_log := p_user_id;
+  end if;
   return query
   select l.* from public.llm_audit_log as l
   where
-    l.user_id = case when v_owner = llm_private.operator_id() then coalesce(p_user_id, v_owner) else v_owner end
+    l.user_id = v_log
     and (p_before is null or l.id < p_before)
     and (p_since is null or l.id >= v_first)
     and (p_until is null or l.id < v_end)
@@ -201,7 +215,7 @@ begin
     and (p_provider is null or l.provider = p_provider)
     and (
       p_by is null or l.actor = p_by or lower(l.detail #>> '{by,email}') = lower(p_by)
-      or p_by in (l.detail #>> '{by,sub}', l.detail #>> '{by,role}')
+      or p_by in (l.detail #>> '{by,sub}', l.detail #>> '{by,role}', l.detail ->> 'by')
     )
   order by l.id desc
   limit least(greatest(coalesce(p_limit, 50), 1), 500);
@@ -220,18 +234,22 @@ create function public.get_llm_audit_log(
   p_provider text default null,
   p_by text default null,
   p_since timestamptz default null,
-  p_until timestamptz default null
+  p_until timestamptz default null,
+  p_team_id uuid default null
 )
 returns setof public.llm_audit_log
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.audit_log(p_limit, p_before, p_user_id, p_action, p_provider, p_by, p_since, p_until)
+  select * from llm_private.audit_log(
+    p_limit, p_before, p_user_id, p_action, p_provider, p_by, p_since, p_until, p_team_id
+  )
 $$;
 
 comment on function public.get_llm_audit_log is
 'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. Only entries
 with this p_action, p_provider and p_by (the actor, or the email address, sub or role of an administrator), from p_since to
-before p_until. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
-Errors: not_signed_in, invalid_argument.';
+before p_until. With p_team_id: the log of a team, for its owners and admins; p_by is also the id of the user who made a
+change. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
+Errors: not_signed_in, invalid_argument, team_not_found, team_role_required.';

@@ -16,10 +16,10 @@ create table public.llm_alerts (
 comment on table public.llm_alerts is
 'One row per alert. Users read their own; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_alerts.kind is
-'quota_warning (80 % used), quota_reached (100 %), key_rejected, key_revealed, out_of_credit, price_missing
-or output_limit_ignored.';
+'quota_warning (80 % used), quota_reached (100 %), key_rejected, key_revealed, out_of_credit, price_missing,
+output_limit_ignored or team_owner (the user became an owner because the last one left).';
 comment on column public.llm_alerts.subject is
-'The subject, unique per kind: a quota and its period, a key, a reveal, or a provider and model.';
+'The subject, unique per kind: a quota and its period, a key, a reveal, a provider and model, or a team and time.';
 comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 

@@ -353,9 +353,20 @@ begin
     p_changes, '',
     '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,default_team,provider_preferences,task_overrides}'
   );
+  if p_changes ? 'default_team' then
+    -- Before the settings, in the order in which leaving the team locks all three: see 39_teams.sql.
+    perform llm_private.hold_account(p_user);
+    perform from llm_private.team_members as m
+    where m.user_id = p_user and m.team_id::text = p_changes ->> 'default_team'
+    for key share;
+  end if;
   perform llm_private.ensure_settings(p_user);
   -- The lock serializes concurrent changes, so that none is lost.
-  select * into strict v_old from public.user_llm_settings where user_id = p_user for update;
+  select * into v_old from public.user_llm_settings where user_id = p_user for update;
+  if not found then
+    -- The account was deleted meanwhile.
+    perform llm_private.refuse_user();
+  end if;
   if p_expected_version is not null and p_expected_version <> v_old.version then
     perform llm_private.fail(
       409, 'settings_changed',

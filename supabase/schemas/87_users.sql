@@ -165,6 +165,7 @@ begin
   perform llm_private.require_plain_call('set_llm_user_suspended');
   perform llm_private.check_length('p_reason', p_reason, 200);
   perform llm_private.check_value('invalid_argument', p_suspended is not null, 'p_suspended', 'true or false');
+  perform llm_private.hold_account(p_user_id);
   perform llm_private.require_account(p_user_id);
   if p_suspended then
     insert into llm_private.suspended_users (user_id, reason) values (p_user_id, p_reason) on conflict do nothing;
@@ -177,6 +178,9 @@ begin
       case when p_suspended then 'user_suspended' else 'user_resumed' end,
       p_detail => jsonb_strip_nulls(jsonb_build_object('user_id', p_user_id, 'reason', p_reason))
     );
+    if p_suspended then
+      perform llm_private.leave_all_teams(p_user_id, 'suspended');
+    end if;
   end if;
 end
 $$;
@@ -216,13 +220,14 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_removed jsonb := '{}'::jsonb;
+  v_removed jsonb := jsonb_build_object('teams', llm_private.leave_all_teams(p_user, 'data_removed'));
   v_rows bigint;
   v_table record;
 begin
   -- In the same order as storing a key.
   perform from public.user_llm_settings where user_id = p_user for update;
   perform from llm_private.key_owners where id = p_user for update;
+  delete from llm_private.team_invitations where email = llm_private.confirmed_email(p_user);
   for v_table in
     select * from (values
       ('quotas', 'llm_private.quotas', 'user_id'),
@@ -368,8 +373,8 @@ as $$
 $$;
 
 comment on function public.set_llm_user_suspended is
-'For administrators: suspend a user, who then gets no routes and reveals no keys (account_suspended), or resume them.
-They can still sign in and see their data. Routes that are on lease are served until the lease ends.
+'For administrators: suspend a user, who then leaves all teams, gets no routes and reveals no keys (account_suspended),
+or resume them. They can still sign in and see their data. Routes that are on lease are served until the lease ends.
 Errors: invalid_argument, unknown_user.';
 
 create function public.remove_llm_user_data(p_user_id uuid, p_batch integer default 10000)

@@ -142,6 +142,7 @@ begin
   where not exists (select from llm_private.quotas as q where q.id = r.quota_id);
   delete from llm_private.dropped_events where day < (now() at time zone 'UTC')::date - 30;
   delete from llm_private.refusals where day < (now() at time zone 'UTC')::date - 30;
+  delete from llm_private.team_invitations where expires_at <= now();
   update llm_private.installation set maintained_at = now();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
     perform llm_private.audit_operator(

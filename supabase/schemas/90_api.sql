@@ -39,6 +39,10 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
+public.list_llm_teams, public.create_llm_team, public.get_llm_team, public.set_llm_team, public.remove_llm_team,
+public.list_llm_team_members, public.set_llm_team_member, public.remove_llm_team_member,
+public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation,
+public.accept_llm_team_invitation,
 public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
@@ -106,6 +110,21 @@ llm_private.list_prices, llm_private.set_price, llm_private.end_price
 to authenticated, service_role;
 grant execute on function public.sync_llm_prices to service_role;
 grant execute on function llm_private.sync_prices to service_role;
+
+-- Teams ---------------------------------------------------------------------------------------------------------------
+
+grant execute on function
+public.list_llm_teams, public.create_llm_team, public.get_llm_team, public.set_llm_team, public.remove_llm_team,
+public.list_llm_team_members, public.set_llm_team_member, public.remove_llm_team_member,
+public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation
+to authenticated, service_role;
+grant execute on function
+llm_private.list_teams, llm_private.create_team, llm_private.get_team, llm_private.set_team, llm_private.remove_team,
+llm_private.list_team_members, llm_private.set_team_member, llm_private.remove_team_member,
+llm_private.create_team_invitation, llm_private.list_team_invitations, llm_private.remove_team_invitation
+to authenticated, service_role;
+grant execute on function public.accept_llm_team_invitation to authenticated;
+grant execute on function llm_private.accept_team_invitation to authenticated;
 
 -- Settings ------------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,30 @@ COMPLETE: Mapping[str, Mapping[str, Any]] = {
             },
         }
     },
+    "create_llm_team": {"p_name": "A team"},
+    "set_llm_team": {
+        "p_team_id": NOBODY,
+        "p_changes": {
+            "name": "A team",
+            "keys_first": "member",
+            "allowed_providers": {"groq": True, "openai": ["m"]},
+            "default_provider": "groq",
+            "provider_preferences": {"groq": {"enabled": True, "priority": 1, "model": "m"}},
+            "task_overrides": {
+                "speed": {
+                    "provider": "groq",
+                    "model": "m",
+                    "fallbacks": [{"provider": "openai", "model": "m"}],
+                }
+            },
+        },
+    },
+    "create_llm_team_invitation": {
+        "p_team_id": NOBODY,
+        "p_role": "member",
+        "p_email": "somebody@example.com",
+        "p_valid_hours": 1,
+    },
     "explain_llm_route": {
         "p_task": "speed",
         "p_model": "groq/m",

@@ -75,7 +75,7 @@ SIZES = (
     Size("p_operator_providers", _ROUTES, 100, "providers"),
     Size("p_service_tier", ("resolve_llm_route", *_RESERVING), 32, "characters"),
     Size("p_service_tier", ("set_llm_price",), 32, "characters", "invalid_price"),
-    Size("p_changes", ("set_llm_settings", "explain_llm_route"), 64, "kB", "invalid_setting"),
+    Size("p_changes", ("set_llm_settings", "explain_llm_route", "set_llm_team"), 64, "kB", "invalid_setting"),
     Size("p_changes", ("set_llm_operator_settings",), 4, "kB"),
     Size("", ("set_llm_key", "begin_llm_key_check"), 8192, "bytes", "key_malformed"),
     Size("", ("set_llm_key", "begin_llm_key_check"), 512, "characters", "key_malformed"),
@@ -98,11 +98,14 @@ SIZES = (
     Size("p_group", ("set_llm_user_group", "list_llm_users"), 64, "characters"),
     Size("p_search", ("list_llm_users",), 320, "characters"),
     Size("p_reason", ("set_llm_user_suspended",), 200, "characters"),
-    Size("p_name", ("register_llm_runtime",), 100, "characters"),
+    Size("p_name", ("register_llm_runtime", "create_llm_team"), 100, "characters"),
+    Size("p_email", ("create_llm_team_invitation",), 320, "characters"),
+    Size("p_invitation", ("accept_llm_team_invitation",), 100, "characters"),
 )
 
 #: Arguments that hold one of a few values, with the code of the error for any other value.
 CHOICES = {
+    ("create_llm_team_invitation", "p_role"): "invalid_argument",
     ("get_llm_usage", "p_bucket"): "invalid_argument",
     ("get_llm_usage", "p_order"): "invalid_argument",
     ("get_llm_usage", "p_recorded_by"): "invalid_argument",
@@ -112,6 +115,7 @@ CHOICES = {
     ("record_llm_usage", "p_outcome"): "invalid_argument",
     ("reserve_llm_attempt", "p_key_source"): "invalid_argument",
     ("set_llm_price", "p_key_source"): "invalid_price",
+    ("set_llm_team_member", "p_role"): "invalid_argument",
 }
 
 
@@ -151,6 +155,19 @@ def _sets_price(user: Caller, number: int) -> Any:
 
 def _sets_quota(user: Caller, number: int) -> Any:
     return sets(user, 10, task=f"task {number}")
+
+
+def _creates_team(user: Caller, number: int) -> Any:
+    return user.rpc("create_llm_team", p_name=f"Team {number}")
+
+
+def _creates_and_removes_team(user: Caller, number: int) -> Any:
+    user.rpc("remove_llm_team", p_team_id=_creates_team(user, number)["id"])
+
+
+def _invites(user: Caller, number: int) -> Any:
+    (team, *_) = user.rpc("list_llm_teams") or (_creates_team(user, 0),)
+    return user.rpc("create_llm_team_invitation", p_team_id=team["id"])
 
 
 def _checks(user: Caller, number: int) -> Any:
@@ -205,6 +222,11 @@ AMOUNTS = (
     Amount("Own quotas set in 24 hours", 500, "too_many_changes", _sets_quota, "changes_per_day"),
     Amount("Current and future own prices", 500, "invalid_price", _sets_price, "own_prices_per_user"),
     Amount("Own quotas", 50, "invalid_quota", _sets_quota),
+    Amount("Own teams", 10, "too_many_teams", _creates_team, "teams_per_user"),
+    Amount(
+        "Teams created in 24 hours", 500, "too_many_changes", _creates_and_removes_team, "changes_per_day"
+    ),
+    Amount("Open invitations of a team", 100, "too_many_invitations", _invites),
     Amount("Tasks with an override", 200, "invalid_setting", _overrides),
     Amount("Fallbacks of a task", 20, "invalid_setting", _falls_back),
     Amount(

@@ -34,6 +34,7 @@ class Victim:
     quota_id: int
     alert_id: str
     team_id: str
+    invitation_id: str
 
     @classmethod
     def made_up(cls, uuid: str) -> Victim:
@@ -69,6 +70,26 @@ RPCS: Mapping[str, Rpc] = {
     "set_llm_settings": Rpc(
         USER, lambda _: {"p_changes": {"enable_fallbacks": False, "default_provider": "mistral"}}
     ),
+    "list_llm_teams": Rpc(USER | ADMIN),
+    # An administrator may do to the victim's team whatever an owner may.
+    "create_llm_team": Rpc(USER | ADMIN, lambda victim: {"p_name": "x", "p_owner": victim.key_id}),
+    "get_llm_team": Rpc(USER | ADMIN, lambda victim: {"p_team_id": victim.team_id}),
+    "set_llm_team": Rpc(USER | ADMIN, lambda victim: {"p_team_id": victim.team_id, "p_changes": {}}),
+    "remove_llm_team": Rpc(USER | ADMIN, lambda victim: {"p_team_id": victim.id}),
+    "list_llm_team_members": Rpc(USER | ADMIN, lambda victim: {"p_team_id": victim.team_id}),
+    "set_llm_team_member": Rpc(
+        USER | ADMIN,
+        lambda victim: {"p_team_id": victim.team_id, "p_user_id": victim.id, "p_role": "owner"},
+    ),
+    "remove_llm_team_member": Rpc(
+        USER | ADMIN, lambda victim: {"p_team_id": victim.team_id, "p_user_id": victim.key_id}
+    ),
+    "create_llm_team_invitation": Rpc(USER | ADMIN, lambda victim: {"p_team_id": victim.id}),
+    "list_llm_team_invitations": Rpc(USER | ADMIN, lambda victim: {"p_team_id": victim.team_id}),
+    "remove_llm_team_invitation": Rpc(
+        USER | ADMIN, lambda victim: {"p_team_id": victim.id, "p_id": victim.invitation_id}
+    ),
+    "accept_llm_team_invitation": Rpc(USER, lambda victim: {"p_invitation": victim.invitation_id}),
     "list_llm_keys": Rpc(USER),
     "set_llm_key": Rpc(USER, lambda _: {"provider": "groq", "key": key_for("groq", 666)}),
     "reveal_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
@@ -174,6 +195,18 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "replace_master_key": ADMIN,
     "get_settings": USER,
     "set_settings": USER,
+    "list_teams": USER | ADMIN,
+    "create_team": USER | ADMIN,
+    "get_team": USER | ADMIN,
+    "set_team": USER | ADMIN,
+    "remove_team": USER | ADMIN,
+    "list_team_members": USER | ADMIN,
+    "set_team_member": USER | ADMIN,
+    "remove_team_member": USER | ADMIN,
+    "create_team_invitation": USER | ADMIN,
+    "list_team_invitations": USER | ADMIN,
+    "remove_team_invitation": USER | ADMIN,
+    "accept_team_invitation": USER,
     "list_keys": USER,
     "set_key": USER,
     "reveal_key": USER,

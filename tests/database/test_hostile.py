@@ -97,13 +97,15 @@ class Scene:
         if intruder.role != "service_role" or function not in ("get_llm_audit_log", "get_llm_user"):
             secrets += [victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
-            secrets += [key[-4:], victim.id, victim.key_id, VICTIMS_MODEL]
+            secrets += [key[-4:], victim.id, victim.key_id, VICTIMS_MODEL, VICTIMS_TEAM, "victims.example"]
         return secrets
 
 
 # A price that the victim set is private, and so is the model's name. It is new in each project and each run.
 VICTIMS_RATE = "4242.125"
 VICTIMS_MODEL = f"victims-{uuid.uuid4().hex[:12]}-own-model"
+# Only members see the name of a team.
+VICTIMS_TEAM = f"The team of {uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture(scope="module")
@@ -146,31 +148,30 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     alert = user.rpc("list_llm_alerts")[0]["id"]
     audit = user.rpc("get_llm_audit_log")[0]["id"]
     http.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="victims")
+    team = user.rpc("create_llm_team", p_name=VICTIMS_TEAM)["id"]
+    invitation = user.rpc("create_llm_team_invitation", p_team_id=team, p_email="somebody@victims.example")
     with owner(stack) as connection:
-        team = a_team(connection, user)
         yield Scene(
             http,
             connection,
             Catalog.read(connection),
             user,
-            Victim(user.id, key["id"], event, audit, own["id"], quota["id"], alert, team),
+            Victim(
+                id=user.id,
+                key_id=key["id"],
+                request_id=event,
+                audit_id=audit,
+                price_id=own["id"],
+                quota_id=quota["id"],
+                alert_id=alert,
+                team_id=team,
+                invitation_id=invitation["id"],
+            ),
             attacker,
             http.anon.through(runtime["secret"]),
             http.anon.through(other["secret"]),
             http.anon.through(revoked["secret"]),
         )
-
-
-def a_team(connection: Connection, user: Caller) -> str:
-    """Create a team of which the user is the owner."""
-    (team,) = connection.execute(
-        "insert into llm_private.teams (name) values ('Victims') returning id"
-    ).fetchall()
-    connection.execute(
-        "insert into llm_private.team_members (team_id, user_id, role) values (%s, %s, 'owner')",
-        [team["id"], user.id],
-    )
-    return str(team["id"])
 
 
 def belongs_to_a_runtime(user: Caller) -> None:

@@ -41,6 +41,7 @@ class Scene:
     Attributes:
         runtime: a caller for the user through the runtime.
         provider: a provider of whose price list ``m-2`` is not cached; the user has a key for it.
+        team: a team that the user owns.
     """
 
     http: Http
@@ -48,10 +49,11 @@ class Scene:
     user: Caller
     runtime: Caller
     provider: str
+    team: str
 
     def arguments(self, function: str) -> Mapping[str, Any]:
         """Arguments that reach as much of a function as possible."""
-        victim = replace(Victim.made_up(request_id()), id=self.user.id)
+        victim = replace(Victim.made_up(request_id()), id=self.user.id, team_id=self.team)
         changes: dict[str, Mapping[str, Any]] = {
             "list_llm_models": {"p_provider": self.provider},
             "list_llm_prices": {"p_provider": self.provider, "p_model": "m-2"},
@@ -96,8 +98,9 @@ def scene(stack: Stack, http: Http) -> Iterator[Scene]:
             "update llm_private.quota_counters set ends_at = now() where owner = %s and quota_id = %s",
             [user.id, ended["id"]],
         )
+        team = user.rpc("create_llm_team", p_name="A team")["id"]
         try:
-            yield Scene(http, connection, user, user.through(runtime["secret"]), provider)
+            yield Scene(http, connection, user, user.through(runtime["secret"]), provider, team)
         finally:
             admin.rpc("remove_llm_quota", p_id=shared["id"])
             admin.rpc("revoke_llm_runtime", p_id=runtime["id"])

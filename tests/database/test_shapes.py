@@ -32,6 +32,7 @@ from supa_llm.values.requests import RecordedAttempt, RecordedRequest
 from supa_llm.values.routes import Candidate, Route, Skipped
 from supa_llm.values.runtimes import Runtime, RuntimeSecret
 from supa_llm.values.settings import Settings
+from supa_llm.values.teams import Team, TeamDetails, TeamInvitation, TeamMember
 from supa_llm.values.usage import Forecast, Recording, UsageCheck, UsageEvent, UsageHint, UsageLine
 from supa_llm.values.users import FailedAttempt, User, UserDataRemoval, UserDetails
 from tests.database.ledger import price
@@ -145,6 +146,30 @@ def problem(scene: Scene) -> Any:
     return scene.tx.admin.rpc("list_llm_problems")[0]
 
 
+def team(scene: Scene) -> Any:
+    """A team with a policy, and without nulls where there need not be any."""
+    made = scene.user.rpc("create_llm_team", p_name="A team")
+    return scene.user.rpc("set_llm_team", p_team_id=made["id"], p_changes={"keys_first": "member"})
+
+
+def member(scene: Scene) -> Any:
+    return scene.user.rpc("list_llm_team_members", p_team_id=team(scene)["id"])[0]
+
+
+def listed_team(scene: Scene) -> Any:
+    team(scene)
+    return scene.user.rpc("list_llm_teams")[0]
+
+
+def invitation(scene: Scene) -> Any:
+    return scene.user.rpc("create_llm_team_invitation", p_team_id=team(scene)["id"])
+
+
+def listed_invitation(scene: Scene) -> Any:
+    made = invitation(scene)
+    return scene.user.rpc("list_llm_team_invitations", p_team_id=made["team_id"])[0]
+
+
 def refusal(scene: Scene) -> Any:
     scene.user.rpc("record_llm_refusals", p_refusals={"no_usable_key": 1})
     return scene.user.rpc("list_llm_refusals")[0]
@@ -152,6 +177,13 @@ def refusal(scene: Scene) -> Any:
 
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
+    "list_llm_teams": Shape(listed_team, Team, "Team"),
+    "get_llm_team": Shape(team, TeamDetails, "TeamDetails"),
+    "list_llm_team_members": Shape(member, TeamMember, "TeamMember"),
+    "create_llm_team_invitation": Shape(invitation, TeamInvitation, None),
+    "list_llm_team_invitations": Shape(
+        listed_invitation, TeamInvitation, "TeamInvitation", absent=frozenset({"token"})
+    ),
     "list_llm_providers": Shape(first("list_llm_providers"), Provider, "Provider", sql_only=TIMES),
     "list_llm_keys": Shape(first("list_llm_keys"), Key, "Key"),
     "list_llm_models": Shape(first("list_llm_models", p_provider="groq"), KnownModel, "KnownModel"),
@@ -221,6 +253,13 @@ SHAPES: Mapping[str, Shape] = {
 
 # Each returns the row of an RPC in SHAPES, a scalar, nothing, or an object without a class.
 OTHER_RPCS = {
+    "create_llm_team",
+    "set_llm_team",
+    "remove_llm_team",
+    "set_llm_team_member",
+    "remove_llm_team_member",
+    "remove_llm_team_invitation",
+    "accept_llm_team_invitation",
     "set_llm_settings",
     "set_llm_key",
     "record_llm_key_check",

@@ -34,5 +34,7 @@ export const activity: Record<keyof typeof english, string> = {
   "activity.action.price_ended": "Preis für ein Modell von {provider} beendet",
   "activity.action.quota_set": "Nutzungslimit festgelegt",
   "activity.action.quota_removed": "Nutzungslimit entfernt",
+  "activity.action.team_created": "Team angelegt",
+  "activity.action.team_joined": "Team beigetreten",
   "activity.action.lease": "{provider}-Schlüssel {hint} bis {until} für Anfragen der App verfügbar",
 };

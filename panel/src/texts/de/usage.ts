@@ -90,6 +90,8 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.alert.out_of_credit": "Das Guthaben des Schlüssels {hint} bei {provider} ist aufgebraucht.",
   "usage.alert.output_limit_ignored":
     "Das Modell {model} von {provider} hält sich nicht an die Höchstlänge von Antworten.",
+  "usage.alert.team_owner":
+    "Sie sind jetzt Eigentümer des Teams {name}, weil der letzte Eigentümer es verlassen hat.",
   "usage.hint.cheaper_model":
     "{task}: Für dieselben Tokens hätte {other_model} in den letzten 30 Tagen etwa {less} weniger gekostet als {model}.",
   "usage.hint.cache_loss":

@@ -30,5 +30,7 @@ export const activity = {
   "activity.action.price_ended": "Price ended for a {provider} model",
   "activity.action.quota_set": "Usage limit set",
   "activity.action.quota_removed": "Usage limit removed",
+  "activity.action.team_created": "Team created",
+  "activity.action.team_joined": "Team joined",
   "activity.action.lease": "{provider} key {hint} available to the app for requests until {until}",
 };

@@ -84,6 +84,7 @@ export const usage = {
   "usage.alert.key_revealed": "The {provider} key {hint} was shown. If that wasn't you, replace the key.",
   "usage.alert.out_of_credit": "The {provider} account of the key {hint} is out of credit. Add credit.",
   "usage.alert.output_limit_ignored": "The {provider} model {model} ignores limits on the length of answers.",
+  "usage.alert.team_owner": "You are now an owner of the team {name}, because its last owner left.",
   "usage.hint.cheaper_model":
     "{task}: for the same tokens, {other_model} would have cost about {less} less than {model} in the last 30 days.",
   "usage.hint.cache_loss":

@@ -202,6 +202,7 @@ export class UsageView extends View {
                 provider: store.providerName(provider),
                 hint: String(detail["hint"] ?? ""),
                 model: String(detail["model"] ?? ""),
+                name: String(detail["name"] ?? ""),
               })}</span
             >
           </li>`;
