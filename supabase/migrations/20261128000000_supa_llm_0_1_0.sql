@@ -1529,6 +1529,8 @@ create table public.llm_providers (
   constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
     capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings,responses}'::text[]
+    -- JSON can hold lists of lists.
+    and coalesce(array_ndims(capabilities), 1) = 1
   ),
   constraint responses_need_the_openai_format check (wire_format = 'openai' or 'responses' <> all(capabilities)),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
@@ -1536,7 +1538,8 @@ create table public.llm_providers (
   -- Quotas reserve for this limit, so it must reach the provider.
   constraint output_limit_is_sent check (parameter_names -> 'max_completion_tokens' is distinct from 'null'),
   constraint model_prefixes_end_with_a_slash check (
-    array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
+    coalesce(array_ndims(model_prefixes), 1) = 1
+    and array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
     and array_to_string(model_prefixes, ' ') ~ '^([A-Za-z0-9_-]{1,63}/( |$)){0,8}$'
   ),
   constraint models_have_no_prefix check (
@@ -13035,7 +13038,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument',
-      cardinality(v_by) <= 10 and array_position(v_by, null) is null
+      coalesce(array_ndims(v_by), 1) = 1 and cardinality(v_by) <= 10 and array_position(v_by, null) is null
       and v_by <@ (
         '{provider,model,task,key_source,key_id,recorded_by,team}'::text[]
         || case when v_operator or p_team_id is not null then 'user' end

@@ -184,7 +184,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument',
-      cardinality(v_by) <= 10 and array_position(v_by, null) is null
+      coalesce(array_ndims(v_by), 1) = 1 and cardinality(v_by) <= 10 and array_position(v_by, null) is null
       and v_by <@ (
         '{provider,model,task,key_source,key_id,recorded_by,team}'::text[]
         || case when v_operator or p_team_id is not null then 'user' end

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -138,26 +141,66 @@ def test_exact_counts_are_of_the_users_own_rows(http: Http) -> None:
 # Bans and sessions -----------------------------------------------------------------------------------
 
 
+_OPERATOR = {"p_operator_providers": ["openai"]}
+
+#: The calls that give out keys or the operator's budget: functions with arguments.
+KEYS_OR_BUDGET: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "a route with the user's keys": ("resolve_llm_route", {}),
+    "a route with the operator's keys": ("resolve_llm_route", {"p_model": "openai/x", **_OPERATOR}),
+    "a preview": ("explain_llm_route", _OPERATOR),
+    "a reveal": ("reveal_llm_key", {"p_provider": "groq"}),
+    "a key check": ("begin_llm_key_check", {"provider": "groq"}),
+    "a reservation": (
+        "reserve_llm_attempt",
+        {"p_attempt": 1, "p_provider": "openai", "p_model": "x", "p_key_source": "operator"},
+    ),
+}
+
+
 def gets_keys_or_budget(user: Caller) -> dict[str, Callable[[], object]]:
-    """The calls that give out keys or the operator's budget."""
-    operator = {"p_operator_providers": ["openai"]}
-    return {
-        "a route with the user's keys": lambda: user.rpc("resolve_llm_route"),
-        "a route with the operator's keys": lambda: user.rpc(
-            "resolve_llm_route", p_model="openai/x", **operator
-        ),
-        "a preview": lambda: user.rpc("explain_llm_route", **operator),
-        "a reveal": lambda: user.once("reveal_llm_key", p_provider="groq"),
-        "a key check": lambda: user.once("begin_llm_key_check", provider="groq"),
-        "a reservation": lambda: user.rpc(
-            "reserve_llm_attempt",
-            p_request_id=request_id(),
-            p_attempt=1,
-            p_provider="openai",
-            p_model="x",
-            p_key_source="operator",
-        ),
+    """Return the calls of `KEYS_OR_BUDGET` as this user."""
+
+    def call(function: str, arguments: Mapping[str, Any]) -> object:
+        if function == "reserve_llm_attempt":
+            arguments = {**arguments, "p_request_id": request_id()}
+        act = user.once if function in ("reveal_llm_key", "begin_llm_key_check") else user.rpc
+        return act(function, **arguments)
+
+    return {name: partial(call, *it) for name, it in KEYS_OR_BUDGET.items()}
+
+
+#: What gives out keys or the operator's budget: reading ciphertext, leasing a key, and reserving.
+GIVING = re.compile(
+    r"(from|join) llm_private\.key_secrets|insert into llm_private\.(leases|reservations|key_reveals)"
+)
+
+
+def reached(bodies: Mapping[str, str], function: str) -> set[str]:
+    """Return the private functions that a function calls, and those that they call."""
+    found: set[str] = set()
+    new = {function}
+    while new:
+        found |= new
+        called = {it for name in new for it in re.findall(r"llm_private\.(\w+)\s*\(", bodies.get(name, ""))}
+        new = called - found
+    return found
+
+
+def test_every_function_that_gives_out_keys_or_budget_requires_a_live_session(db: Connection) -> None:
+    """It then also needs a call in `gets_keys_or_budget`, which the tests below try without one."""
+    rows = db.execute(
+        "select proname, prosrc from pg_proc where pronamespace in"
+        " ('llm_private'::regnamespace, 'public'::regnamespace)"
+    ).fetchall()
+    bodies = {row["proname"]: row["prosrc"] for row in rows}
+    users = [name for name, rpc in RPCS.items() if rpc.roles >= USER]
+    reaching = {name: reached(bodies, name) for name in users}
+    giving = {
+        name for name, found in reaching.items() if any(GIVING.search(bodies.get(it, "")) for it in found)
     }
+    assert giving >= {"resolve_llm_route", "reserve_llm_attempt", "reveal_llm_key", "begin_llm_key_check"}
+    assert {name for name in giving if "require_session" not in reaching[name]} == set()
+    assert giving <= {function for function, _ in KEYS_OR_BUDGET.values()}
 
 
 def holder(tx: Transaction) -> Caller:
