@@ -213,7 +213,8 @@ def test_a_provider_whose_first_key_is_being_stored_is_not_removed(stack: Stack,
     provider = f"race-{uuid.uuid4().hex[:20]}"
     http.admin.rpc("set_llm_provider", p_provider={**NEW, "id": provider})
     user = new_user(http)
-    insert = "insert into public.llm_keys (user_id, provider, hint) values (%s, %s, '')"
+    user.holds_key("groq")  # which makes the user an owner of keys
+    insert = "insert into public.llm_keys (owner_id, provider, hint) values (%s, %s, '')"
     with owner(stack) as storing, ThreadPoolExecutor(1) as pool:
         with storing.transaction():
             storing.execute(insert, [user.id, provider])
