@@ -50,6 +50,10 @@ from supa_llm.values.routes import Skipped as Skipped
 from supa_llm.values.runtimes import Runtime as Runtime
 from supa_llm.values.runtimes import RuntimeSecret as RuntimeSecret
 from supa_llm.values.settings import Settings as Settings
+from supa_llm.values.teams import Team as Team
+from supa_llm.values.teams import TeamDetails as TeamDetails
+from supa_llm.values.teams import TeamInvitation as TeamInvitation
+from supa_llm.values.teams import TeamMember as TeamMember
 from supa_llm.values.usage import Forecast as Forecast
 from supa_llm.values.usage import UsageCheck as UsageCheck
 from supa_llm.values.usage import UsageEvent as UsageEvent

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from supa_llm import Admin, AsyncAdmin, AsyncSupaLLM, AsyncUserLLM, SupaLLM, UserLLM
+from supa_llm.client.teams import AdminTeams, AsyncAdminTeams, AsyncTeams, Teams
 
 #: asyncio's conventions change these names.
 RENAMED = {"openai": "async_openai"}
@@ -28,7 +29,13 @@ PLAIN = {
 #: Methods of the client for threads that its twin has under the name of another one.
 ALREADY_THERE = {"async_openai"}
 
-PAIRS = [(UserLLM, AsyncUserLLM), (SupaLLM, AsyncSupaLLM), (Admin, AsyncAdmin)]
+PAIRS = [
+    (UserLLM, AsyncUserLLM),
+    (SupaLLM, AsyncSupaLLM),
+    (Admin, AsyncAdmin),
+    (Teams, AsyncTeams),
+    (AdminTeams, AsyncAdminTeams),
+]
 
 
 def public(cls: type) -> dict[str, Any]:
@@ -74,6 +81,6 @@ def test_a_view_has_every_method_about_its_user(whole: type, view: type) -> None
 
 
 def test_every_method_with_arguments_has_an_example() -> None:
-    for name, member in public(UserLLM).items():
-        needs_example = len(inspect.signature(member).parameters) > 2
+    for name, member in [*public(UserLLM).items(), *public(Teams).items()]:
+        needs_example = isinstance(member, property) or len(inspect.signature(member).parameters) > 2
         assert not needs_example or "llm." in member.__doc__ or name == "get_audit_log", name

@@ -20,6 +20,7 @@ from supa_llm.client.quotas import AdminQuotas, AsyncAdminQuotas
 from supa_llm.client.recalculations import AsyncRecalculations, Recalculations
 from supa_llm.client.refusals import AdminRefusals, AsyncAdminRefusals
 from supa_llm.client.runtimes import AsyncRuntimes, Runtimes
+from supa_llm.client.teams import AdminTeams, AsyncAdminTeams
 from supa_llm.client.usage import AdminUsage, AsyncAdminUsage
 from supa_llm.client.users import AsyncUsers, Users
 from supa_llm.database.call import Call
@@ -81,6 +82,14 @@ class Admin(
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def teams(self) -> AdminTeams:
+        """All teams. An administrator may do whatever an owner may.
+
+        admin.teams.list_members(team_id)
+        """
+        return AdminTeams(self)
+
     def _run(self, call: Call[T]) -> T:
         return self._database.run(call)
 
@@ -129,6 +138,10 @@ class AsyncAdmin(
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def teams(self) -> AsyncAdminTeams:
+        return AsyncAdminTeams(self)
 
     async def _run(self, call: Call[T]) -> T:
         return await self._database.run(call)

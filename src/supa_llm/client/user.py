@@ -8,6 +8,7 @@ from typing import TypeVar
 from supa_llm.client.account import AsyncUserAccount, UserAccount
 from supa_llm.client.alerts import Alerts, AsyncAlerts
 from supa_llm.client.audit import AsyncAudit, Audit
+from supa_llm.client.caller import documented_by
 from supa_llm.client.keys import AsyncKeys, Keys
 from supa_llm.client.libraries import AsyncLibraries, Libraries
 from supa_llm.client.prices import AsyncPrices, Prices
@@ -19,6 +20,7 @@ from supa_llm.client.resources import AsyncResources, Resources
 from supa_llm.client.routes import AsyncRoutes, Routes
 from supa_llm.client.session import Identity
 from supa_llm.client.settings import AsyncUserSettings, UserSettings
+from supa_llm.client.teams import AsyncTeams, Teams
 from supa_llm.client.usage import AsyncUserUsage, UserUsage
 from supa_llm.database.call import Call
 from supa_llm.engine import AsyncEngine, Engine, Retries, Timeouts
@@ -64,6 +66,14 @@ class UserLLM(
         self._resources.require_open()
         return self._identify()
 
+    @property
+    def teams(self) -> Teams:
+        """The user's teams: members, invitations and policies.
+
+        team = llm.teams.create_team("Research")
+        """
+        return Teams(self)
+
     def _account(self) -> UserAccount:
         return self._resources.account(self._user)
 
@@ -84,6 +94,7 @@ class UserLLM(
         return self._resources.operator_keys.providers
 
 
+@documented_by(UserLLM)
 class AsyncUserLLM(
     AsyncUserSettings,
     AsyncProviders,
@@ -121,6 +132,10 @@ class AsyncUserLLM(
     async def _user(self) -> Identity:
         self._resources.require_open()
         return await self._identify()
+
+    @property
+    def teams(self) -> AsyncTeams:
+        return AsyncTeams(self)
 
     def _account(self) -> AsyncUserAccount:
         return self._resources.account(self._user)

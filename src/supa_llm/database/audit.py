@@ -21,9 +21,15 @@ def get_audit_log(
     by: str | None = None,
     since: date | None = None,
     until: date | None = None,
+    team_id: UUID | str | None = None,
 ) -> Call[list[AuditEntry]]:
-    """The caller's log; an administrator's is that of one user, or the operator's if ``user_id`` is None."""
+    """The caller's log; an administrator's is that of one user, or the operator's if ``user_id`` is None.
+
+    With ``team_id``, the log of a team.
+    """
     check(limit=limit, before=before, since=since, until=until)
+    if team_id is not None:
+        check(team_id=team_id)
     return Call(
         "get_llm_audit_log",
         {
@@ -35,6 +41,7 @@ def get_audit_log(
             "p_by": by,
             "p_since": timestamp(since),
             "p_until": timestamp(until),
+            "p_team_id": str(team_id) if team_id else None,
         },
         AuditEntry.list_from_json,
     )

@@ -71,6 +71,15 @@ def _is_keys(value: Any) -> bool:
     return isinstance(value, Mapping) and all(isinstance(it, str) for pair in value.items() for it in pair)
 
 
+def _is_uuid(value: Any) -> bool:
+    if isinstance(value, UUID):
+        return True
+    try:
+        return isinstance(value, str) and bool(UUID(value))
+    except ValueError:
+        return False
+
+
 def _is_moment(value: Any) -> bool:
     return isinstance(value, date) and not (isinstance(value, datetime) and value.tzinfo is None)
 
@@ -88,6 +97,7 @@ _RULES: Mapping[str, Rule] = {
     "by": ("a list of strings", _list_of(str)),
     "before": _optional(("a uuid.UUID", _is(UUID))),
     "configuration": ("a mapping", _is(Mapping)),
+    "email": _optional(_TEXT),
     "database_timeout": _SECONDS,
     "dimensions": _optional(_COUNT),
     "entries": ("a list of price list entries", _list_of(Mapping)),
@@ -114,6 +124,7 @@ _RULES: Mapping[str, Rule] = {
     "overlap": ("a datetime.timedelta", _is(timedelta)),  # the database checks the range
     "reason": _optional(_TEXT),
     "recorded_by": _optional(_TEXT),
+    "role": _TEXT,
     "price_id": ("the integer ID of a price", _number(-math.inf, whole=True)),
     "prompt": ("a string that is not blank, or a list of messages in the OpenAI format", _is_prompt),
     "provider": _TEXT,
@@ -126,6 +137,7 @@ _RULES: Mapping[str, Rule] = {
     "short_wait": _FROM_ZERO,
     "since": _MOMENT,
     "task": _optional(_TEXT),
+    "team_id": ("the UUID of a team", _is_uuid),
     "temperature": _optional(("a number from 0 to 2", _number(0, 2))),
     "texts": ("a string or a list of strings that are not empty", _is_texts),
     "time_zone": _optional(_TEXT),
@@ -133,6 +145,7 @@ _RULES: Mapping[str, Rule] = {
     "tools": _optional(("a list of objects such as {'type': 'function', 'function': {…}}", _is_tools)),
     "until": _MOMENT,
     "valid_from": _MOMENT,
+    "valid_hours": ("an integer", _number(-math.inf, whole=True)),  # the database checks the range
     "valid_until": _MOMENT,
     "user_id": _optional(("a uuid.UUID", _is(UUID))),
 }
