@@ -23,6 +23,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Json, Jsonb
 
+from supa_llm.engine import POOL
 from tests.support import Stack, asks_again, key_for, next_arguments, unique
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -144,7 +145,7 @@ class Http:
     def __init__(self, stack: Stack, jwt_secret: str) -> None:
         self.stack = stack
         self._jwt_secret = jwt_secret
-        self.client = httpx.Client(base_url=f"{stack.api_url}/rest/v1", timeout=30)
+        self.client = httpx.Client(base_url=f"{stack.api_url}/rest/v1", timeout=30, limits=POOL)
         self.anon = Caller(self, "anon")
         self.admin = Caller(self, "service_role")
 
@@ -271,7 +272,7 @@ class Transaction:
             connection.execute("set local role none")
 
     def call(self, caller: Caller, function: str, arguments: Mapping[str, Any]) -> Any:
-        if function in ("set_llm_key", "begin_llm_key_check"):
+        if function in ("set_llm_key", "set_llm_team_key", "begin_llm_key_check"):
             query, parameters = (
                 f"select * from public.{function}(%s::json)",
                 [json.dumps(arguments, ensure_ascii=False)],

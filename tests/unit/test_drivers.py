@@ -8,6 +8,8 @@ import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -146,3 +148,36 @@ def test_what_cannot_be_decompressed_is_invalid(encoding: str) -> None:
     assert caught.value.error_class == "invalid_response"
     with pytest.raises(FaultError):
         Inflater("br")
+
+
+def test_no_connection_is_closed_as_surplus() -> None:
+    """httpcore would close it even if it has just given it to the request of another thread."""
+    together = threading.Barrier(64)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            together.wait(20)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64
+        daemon_threads = True
+
+    server, made = Server(("127.0.0.1", 0), Handler), Engine()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/"
+        with ThreadPoolExecutor(64) as threads:
+            list(threads.map(lambda _: made.client.get(url, timeout=20), range(128)))
+        transport: Any = made.client._transport
+        assert len(transport._pool.connections) == 64
+    finally:
+        made.close()
+        server.shutdown()
+        server.server_close()

@@ -25,6 +25,7 @@ from supa_llm.client.usage import AdminUsage, AsyncAdminUsage
 from supa_llm.client.users import AsyncUsers, Users
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
+from supa_llm.engine import POOL
 from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
 from supa_llm.values.credentials import require_project_url, require_secret_key
@@ -69,7 +70,7 @@ class Admin(
 
     def __init__(self, url: str, secret_key: str, *, timeout: float = 30.0) -> None:
         project = _project(url, secret_key, timeout)
-        self._http = httpx.Client(timeout=timeout)
+        self._http = httpx.Client(timeout=timeout, limits=POOL)
         self._database = Database(project, self._http)
 
     def close(self) -> None:

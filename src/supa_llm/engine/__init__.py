@@ -4,7 +4,7 @@
 went wrong.
 """
 
-from supa_llm.engine.drivers import AsyncEngine, Engine
+from supa_llm.engine.drivers import POOL, AsyncEngine, Engine
 from supa_llm.engine.effects import (
     Answer,
     AsyncAccount,
@@ -18,6 +18,7 @@ from supa_llm.engine.effects import (
 from supa_llm.engine.ids import uuid7
 
 __all__ = [
+    "POOL",
     "Answer",
     "AsyncAccount",
     "AsyncEngine",

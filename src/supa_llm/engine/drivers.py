@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 #: Plain http is only for providers on this machine, and a proxy could read their keys.
 _NO_PROXY = {"http://": None}
+#: Connections of a client that threads share. As many stay open as there can be, because httpcore may close a
+#: surplus connection that it has just given to the request of another thread (encode/httpcore#1110).
+POOL = httpx.Limits(max_connections=1000, max_keepalive_connections=1000)
 #: Seconds that opening a connection may take, within the timeout of the attempt.
 _CONNECT = 10.0
 
@@ -106,7 +109,7 @@ class Engine:
             self.client = self._open()
 
     def _open(self) -> httpx.Client:
-        return httpx.Client(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
+        return httpx.Client(timeout=None, mounts=_NO_PROXY, limits=POOL)  # noqa: S113 - each request has its own
 
     def close(self) -> None:
         """Close the connections that the engine opened."""
@@ -175,7 +178,7 @@ class AsyncEngine:
             self.client = self._open()
 
     def _open(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(timeout=None, mounts=_NO_PROXY)  # noqa: S113 - each request has its own
+        return httpx.AsyncClient(timeout=None, mounts=_NO_PROXY, limits=POOL)  # noqa: S113 - each request has its own
 
     async def aclose(self) -> None:
         """Close the connections that the engine opened."""
