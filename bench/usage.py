@@ -21,6 +21,7 @@ from supa_llm.client.session import AccessToken
 from supa_llm.database import transport
 from supa_llm.database.transport import Database
 from supa_llm.values.secrets import Secret
+from supa_llm.values.usage import Recording
 from tests.support import User
 
 _CONNECTIONS = 32
@@ -122,7 +123,7 @@ def _through(recorder: Recorder, event: dict[str, Any], token: AccessToken) -> R
         recorded = 0
         room = threading.Semaphore(_WAITING)
 
-        def then() -> None:
+        def then(_: Recording) -> None:
             nonlocal recorded
             recorded += 1
             room.release()

@@ -76,6 +76,22 @@ $$;
 
 comment on function llm_private.team_role is 'The role of a user in a team: owner, admin or member; null: none.';
 
+create function llm_private.refuse_team()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The same error as for a team that does not exist, so that ids of teams cannot be tried out.
+  perform llm_private.fail(
+    404, 'team_not_found', 'Team not found, or you are not a member of it.', 'list_llm_teams() returns your teams.'
+  );
+end
+$$;
+
+comment on function llm_private.refuse_team is 'Error team_not_found.';
+
 create function llm_private.require_team_role(p_team uuid, p_user uuid, p_roles text[])
 returns text
 language plpgsql
@@ -85,11 +101,8 @@ as $$
 declare
   v_role constant text := llm_private.team_role(p_team, p_user);
 begin
-  -- The same error as for a team that does not exist, so that ids of teams cannot be tried out.
   if v_role is null then
-    perform llm_private.fail(
-      404, 'team_not_found', 'Team not found, or you are not a member of it.', 'list_llm_teams() returns your teams.'
-    );
+    perform llm_private.refuse_team();
   elsif v_role <> all(p_roles) then
     perform llm_private.fail(
       403, 'team_role_required', format('Your role in this team is %s.', v_role),

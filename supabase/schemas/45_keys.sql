@@ -239,7 +239,7 @@ comment on function llm_private.is_readable_body is
 'Whether a body is a short object without escapes. PostgreSQL''s own error about an invalid escape would print the line
 with the key to the server log.';
 
-create function llm_private.read_key_body(p_body json, p_key_needed boolean)
+create function llm_private.read_key_body(p_body json, p_fields text[], p_key_needed boolean)
 returns public.llm_providers
 language plpgsql
 stable
@@ -258,9 +258,9 @@ begin
       'Send {"provider": "…", "key": "…"}, at most 8192 bytes, with the key exactly as the provider shows it.'
     );
   end if;
-  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
+  if exists (select from json_object_keys(p_body) as k where k <> all(p_fields)) then
     perform llm_private.fail(
-      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: provider and key.'
+      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: ' || array_to_string(p_fields, ', ') || '.'
     );
   end if;
   -- The message omits the provider's name, because provider and key may be mixed up.
@@ -279,8 +279,45 @@ end
 $$;
 
 comment on function llm_private.read_key_body is
-'The provider in {"provider": "…", "key": "…"}, after checking both; without p_key_needed, the key is optional.
+'The provider in {"provider": "…", "key": "…"}, after checking both and that the body has only p_fields; without
+p_key_needed, the key is optional.
 Errors: key_malformed, invalid_argument, unknown_provider.';
+
+create function llm_private.store_key(p_owner uuid, p_provider text, p_key text, p_runtime uuid, p_by uuid)
+returns public.llm_keys
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Locks the owner, so that concurrent calls come one after the other, and the last one wins.
+  v_data_key constant text := llm_private.data_key_to_write(p_owner);
+  v_replaced uuid;
+  v_row public.llm_keys;
+begin
+  delete from public.llm_keys where owner_id = p_owner and provider = p_provider returning id into v_replaced;
+  if v_replaced is not null then
+    perform llm_private.end_cached_routes(p_owner);
+  end if;
+  insert into public.llm_keys (owner_id, provider, hint)
+  values (
+    p_owner, p_provider,
+    case when length(p_key) >= 20 then left(p_key, 3) || '…' || right(p_key, 4) else '…' || right(p_key, 2) end
+  )
+  returning * into v_row;
+  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
+  values (p_owner, v_row.id, llm_private.encrypt_key(p_owner, v_row.id, p_key, v_data_key));
+  perform llm_private.audit_change(
+    p_owner, 'key_set', p_provider, v_row.id, p_runtime,
+    jsonb_strip_nulls(jsonb_build_object('by', p_by, 'hint', v_row.hint, 'replaced', v_replaced))
+  );
+  return v_row;
+end
+$$;
+
+comment on function llm_private.store_key is
+'Store or replace a key of a user or, on behalf of its member p_by, of a team. The owner has a data key. Error
+too_many_changes.';
 
 create function llm_private.set_key(p_body json)
 returns jsonb
@@ -292,43 +329,37 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_key text;
   v_provider public.llm_providers;
-  v_replaced uuid;
-  v_data_key text;
-  v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('set_llm_key');
-  v_provider := llm_private.read_key_body(p_body, true);
-  v_key := p_body ->> 'key';
+  v_provider := llm_private.read_key_body(p_body, '{provider,key}', true);
   perform llm_private.ensure_settings(v_user);
-  -- Serializes concurrent calls; the last one wins.
-  perform 1 from public.user_llm_settings where user_id = v_user for update;
-
   perform llm_private.ensure_key_owner(v_user, false);
-  v_data_key := llm_private.data_key_to_write(v_user);
-
-  delete from public.llm_keys where owner_id = v_user and provider = v_provider.id returning id into v_replaced;
-  if v_replaced is not null then
-    perform llm_private.end_cached_routes(v_user);
-  end if;
-  insert into public.llm_keys (owner_id, provider, hint)
-  values (
-    v_user, v_provider.id,
-    case when length(v_key) >= 20 then left(v_key, 3) || '…' || right(v_key, 4) else '…' || right(v_key, 2) end
-  )
-  returning * into v_row;
-  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
-  values (v_user, v_row.id, llm_private.encrypt_key(v_user, v_row.id, v_key, v_data_key));
-  perform llm_private.audit_change(
-    v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
-    jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
-  );
-  return llm_private.key_json(v_row);
+  return llm_private.key_json(llm_private.store_key(v_user, v_provider.id, p_body ->> 'key', v_runtime, null));
 end
 $$;
 
 comment on function llm_private.set_key is 'See set_llm_key().';
+
+create function llm_private.delete_key(p_key public.llm_keys, p_runtime uuid, p_by uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Locks the owner before the key, in the same order as replacing it.
+  perform llm_private.end_cached_routes(p_key.owner_id);
+  delete from public.llm_keys where owner_id = p_key.owner_id and id = p_key.id;
+  perform llm_private.audit(
+    p_key.owner_id, 'key_revoked', p_key.provider, p_key.id, p_runtime,
+    jsonb_strip_nulls(jsonb_build_object('by', p_by, 'hint', p_key.hint))
+  );
+end
+$$;
+
+comment on function llm_private.delete_key is
+'Delete a key of a user or, on behalf of its member p_by, of a team.';
 
 create function llm_private.own_key(p_owner uuid, p_provider text)
 returns public.llm_keys
@@ -343,7 +374,8 @@ begin
   select * into v_row from public.llm_keys where owner_id = p_owner and provider = p_provider;
   if not found then
     perform llm_private.fail(
-      404, 'key_not_found', 'You have no key for this provider.', 'list_llm_keys() returns your keys.'
+      404, 'key_not_found', 'There is no key for this provider.',
+      'list_llm_keys() returns your keys, list_llm_team_keys() those of a team.'
     );
   end if;
   return v_row;
@@ -362,16 +394,9 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('remove_llm_key');
-  v_row := llm_private.own_key(v_user, p_provider);
-  -- Locks the owner before the key, in the same order as replacing it.
-  perform llm_private.end_cached_routes(v_user);
-  delete from public.llm_keys where owner_id = v_user and id = v_row.id;
-  perform llm_private.audit(
-    v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
-  );
+  perform llm_private.delete_key(llm_private.own_key(v_user, p_provider), v_runtime, null);
 end
 $$;
 

@@ -4,10 +4,14 @@
 --   2. the user's override for the task            task_override, then its own fallbacks: task_fallback
 --   3. the user's default provider                 default_provider
 --   4. the user's other providers, by priority     preference_order
---      each with the user's own key; then
+--      each with the user's own key and the team's key (team_key), in the order that the team chose; then
 --   5. the operator's keys in the same order, if the operator offers them and the user has not declined
 --   6. the operator's OpenAI, last, unless a step above places it      operator_openai
 --   7. a clear error that says what the user can do
+--
+-- A request with a team follows the team's policy, whoever's key pays: only allowed providers and models serve it, and
+-- the team's override, default provider and priorities apply where the member has none (team_policy). So a member's
+-- settings narrow the policy and never widen it. Team keys go to runtimes only.
 --
 -- Providers that a user has not ordered follow the task's order in the catalog, then the catalog's own order.
 -- A requested model that is skipped gives way to the others, with two exceptions. Embeddings are never made by another
@@ -73,18 +77,27 @@ create type llm_private.route_settings as (
   override jsonb,
   closed boolean,
   operator_keys_skipped text,
-  task_order text []
+  task_order text [],
+  through_runtime boolean,
+  allowed jsonb,
+  team_default boolean,
+  team_override boolean,
+  team_preferences jsonb,
+  sources text []
 );
 
 comment on type llm_private.route_settings is
-'What the user''s and the operator''s settings say about the route of a task. closed: the task''s override has fallbacks
-of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys do not serve this user.';
+'What the user''s, the team''s and the operator''s settings say about the route of a task. closed: the task''s override
+has fallbacks of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys do not serve this user.
+allowed: see teams.allowed_providers. team_default, team_override: whether the default provider and the override are the
+team''s. sources: whose keys serve, in order.';
 
 create type llm_private.named_model as (provider text, model text, reason text);
 
 comment on type llm_private.named_model is
 'A provider and model that the request or the task''s override names. reason says which of them: requested,
-task_override or task_fallback. Without a model, the provider''s default model is used.';
+task_override, task_fallback, or team_policy for the team''s override. Without a model, the provider''s default model is
+used.';
 
 create type llm_private.keyed_route as (
   candidates json,
@@ -186,7 +199,9 @@ comment on function llm_private.requested_models is
 'The requested model at each provider that may have it: at the provider named before the slash; else at each provider
 whose model_pattern matches; else at the user''s default provider. Error unknown_model.';
 
-create function llm_private.named_models(p_model text, p_override jsonb, p_default_provider text)
+create function llm_private.named_models(
+  p_model text, p_override jsonb, p_default_provider text, p_team_override boolean
+)
 returns llm_private.named_model[]
 language plpgsql
 stable
@@ -208,7 +223,7 @@ begin
               then llm_private.canonical_model(o.entry ->> 'provider', o.entry ->> 'model')
             else o.entry ->> 'model'
           end,
-          o.reason
+          case when p_team_override then 'team_policy' else o.reason end
         )::llm_private.named_model
       from (
         select p_override as entry, 'task_override' as reason
@@ -248,7 +263,67 @@ $$;
 comment on function llm_private.canonical_preferences is
 'A user''s provider_preferences with the one name of each model.';
 
-create function llm_private.route_settings(p_user uuid, p_task text)
+create function llm_private.request_team(p_user uuid, p_team text)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_team uuid;
+begin
+  if p_team is null then
+    return (select s.default_team from public.user_llm_settings as s where s.user_id = p_user);
+  elsif p_team = 'none' then
+    return null;
+  elsif length(p_team) = 36 then
+    select m.team_id into v_team from llm_private.team_members as m
+    where m.user_id = p_user and m.team_id::text = lower(p_team);
+  end if;
+  if v_team is null then
+    perform llm_private.refuse_team();
+  end if;
+  return v_team;
+end
+$$;
+
+comment on function llm_private.request_team is
+'The team of a request: the user''s default team for null, no team for none, otherwise the team with this id. Error
+team_not_found.';
+
+create function llm_private.team_allows(p_allowed jsonb, p_provider text, p_model text)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_allowed is null or coalesce(p_allowed -> p_provider = 'true' or p_allowed -> p_provider ? p_model, false);
+end
+$$;
+
+comment on function llm_private.team_allows is
+'Whether teams.allowed_providers allows this model of a provider; with no model, whether it allows all of them.';
+
+create function llm_private.own_override(p_override jsonb, p_allowed jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when p_allowed is null or p_allowed ? (p_override ->> 'provider')
+      and (p_override ->> 'model' is null or llm_private.team_allows(p_allowed, p_override ->> 'provider', p_override ->> 'model'))
+      then p_override
+  end;
+end
+$$;
+
+comment on function llm_private.own_override is
+'A member''s override for a task, unless the team''s policy does not allow its provider or model.';
+
+create function llm_private.route_settings(p_user uuid, p_task text, p_team uuid)
 returns llm_private.route_settings
 language plpgsql
 stable
@@ -270,27 +345,202 @@ begin
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
       -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
-      -- Administrators get no route; what they explain is the route through a runtime.
-      when
-        nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
-        and current_setting('role') <> 'service_role'
-        then 'runtime_required'
+      when not r.through_runtime then 'runtime_required'
     end,
-    (select t.provider_order from public.llm_tasks as t where t.task = p_task)
+    (select t.provider_order from public.llm_tasks as t where t.task = p_task),
+    r.through_runtime,
+    null, false, false, null,
+    '{user,operator}'
   into strict v_settings
   from llm_private.operator_settings as o
+  -- Administrators get no route; what they explain is the route through a runtime.
+  cross join lateral (
+    select
+      nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is not null
+      or current_setting('role') = 'service_role' as through_runtime
+  ) as r
   left join public.user_llm_settings as s on s.user_id = p_user;
   if strpos(v_settings.preferences::text, '/') > 0 then
     v_settings.preferences := llm_private.canonical_preferences(v_settings.preferences);
+  end if;
+  if p_team is not null then
+    v_settings := llm_private.with_team_policy(v_settings, p_task, p_team);
   end if;
   return v_settings;
 end
 $$;
 
-comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task.';
+comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task with a team.';
+
+create function llm_private.with_team_policy(p_settings llm_private.route_settings, p_task text, p_team uuid)
+returns llm_private.route_settings
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settings llm_private.route_settings := p_settings;
+  v_team llm_private.teams;
+begin
+  select * into strict v_team from llm_private.teams where id = p_team;
+  v_settings.allowed := v_team.allowed_providers;
+  v_settings.team_preferences := v_team.provider_preferences;
+  if strpos(v_team.provider_preferences::text, '/') > 0 then
+    v_settings.team_preferences := llm_private.canonical_preferences(v_team.provider_preferences);
+  end if;
+  v_settings.sources := case v_team.keys_first
+    when 'member' then '{user,team,operator}' else '{team,user,operator}'
+  end;
+  v_settings.override := llm_private.own_override(v_settings.override, v_settings.allowed);
+  v_settings.team_override := v_settings.override is null;
+  if v_settings.team_override then
+    v_settings.override := v_team.task_overrides -> p_task;
+  end if;
+  v_settings.closed := v_settings.override ? 'fallbacks';
+  v_settings.team_default := v_settings.default_provider is null
+    or v_settings.allowed is not null and not v_settings.allowed ? v_settings.default_provider;
+  if v_settings.team_default then
+    v_settings.default_provider := v_team.default_provider;
+  end if;
+  return v_settings;
+end
+$$;
+
+comment on function llm_private.with_team_policy is
+'A member''s settings with the team''s policy: its override and default provider where the member has none that it
+allows.';
+
+create function llm_private.route_model(
+  p_settings llm_private.route_settings, p_provider public.llm_providers, p_task text
+)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_model text;
+begin
+  foreach v_model in array array[
+    p_settings.preferences -> p_provider.id ->> 'model', p_settings.team_preferences -> p_provider.id ->> 'model',
+    p_provider.task_models ->> p_task, p_provider.default_model
+  ] loop
+    if v_model is not null and llm_private.team_allows(p_settings.allowed, p_provider.id, v_model) then
+      return v_model;
+    end if;
+  end loop;
+  return coalesce(
+    case jsonb_typeof(p_settings.allowed -> p_provider.id) when 'array' then p_settings.allowed -> p_provider.id ->> 0 end,
+    p_provider.default_model
+  );
+end
+$$;
+
+comment on function llm_private.route_model is
+'The model of a provider that neither the request nor the task names: the member''s choice, then the team''s, then the
+catalog''s, of those that the team allows.';
+
+create function llm_private.route_lines(
+  p_settings llm_private.route_settings,
+  p_named llm_private.named_model[],
+  p_user uuid,
+  p_task text,
+  p_model text,
+  p_needs text[],
+  p_operator_providers text[],
+  p_team uuid
+)
+returns setof llm_private.route_line
+language plpgsql
+stable
+rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with considered as (
+    select
+      p.*, s.source, s.turn, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until,
+      k.out_of_credit_until, k.rate_limited_models,
+      (p_settings.preferences -> p.id ->> 'priority')::integer as own_priority,
+      coalesce(p_settings.preferences -> p.id ->> 'priority', p_settings.team_preferences -> p.id ->> 'priority')::integer
+        as priority,
+      array_position(p_settings.task_order, p.id) as task_position,
+      case
+        when n.model is not null then n.model
+        when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
+        when p_team is not null then llm_private.route_model(p_settings, p, p_task)
+        else coalesce(p_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
+      end as model,
+      case
+        when not p.enabled then 'provider_off'
+        when p_settings.team_preferences -> p.id -> 'enabled' = 'false' then 'team_policy'
+        when p_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
+        when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
+          then 'other_model'
+        when p_settings.closed and n.place is null then 'not_in_task_fallbacks'
+        when not p.capabilities @> p_needs then 'lacks_capability'
+        when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
+        when s.source = 'operator' then p_settings.operator_keys_skipped
+        when s.source = 'team' and not p_settings.through_runtime then 'runtime_required'
+        when k.id is null then 'no_key'
+        when k.status in ('rejected', 'unreadable') then 'key_' || k.status
+        when k.out_of_credit_until > now() then 'key_out_of_credit'
+        when k.rate_limited_until > now() then 'key_rate_limited'
+      end as skipped
+    from public.llm_providers as p
+    cross join unnest(p_settings.sources) with ordinality as s (source, turn)
+    left join unnest(p_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
+    left join public.llm_keys as k
+      on k.owner_id = case s.source when 'user' then p_user when 'team' then p_team end and k.provider = p.id
+    where
+      case s.source when 'user' then true when 'team' then k.id is not null else p.id = any(p_operator_providers) end
+  ),
+
+  placed as (
+    select
+      c.*,
+      -- Places from steps 1 and 2 are far below 1000.
+      case
+        when c.place is not null then c.place
+        when c.id = p_settings.default_provider then 1000
+        when c.source = 'operator' and c.id = 'openai' and coalesce(c.priority, c.task_position) is null then 1002
+        else 1001
+      end as step
+    from considered as c
+  )
+
+  select
+    c.id, c.name, c.model,
+    case
+      when c.place is not null then c.reason
+      when c.step = 1000 then case when p_settings.team_default then 'team_policy' else 'default_provider' end
+      when c.step = 1002 then 'operator_openai'
+      when c.source = 'team' then 'team_key'
+      when c.own_priority is null and c.priority is not null then 'team_policy'
+      else 'preference_order'
+    end,
+    c.source, c.owner_id, c.key_id, c.hint,
+    greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
+    case
+      when p_settings.allowed is not null and not llm_private.team_allows(p_settings.allowed, c.id, c.model)
+        then 'team_policy'
+      when c.skipped is not null then c.skipped
+      when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited'
+    end,
+    c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
+    'responses' = any(c.capabilities), null::jsonb
+  from placed as c
+  order by c.turn, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id;
+end
+$$;
+
+comment on function llm_private.route_lines is
+'All lines that the route of a request considers with these settings and named models, in order, as if fallbacks were
+on.';
 
 create function llm_private.route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team uuid
 )
 returns setof llm_private.route_line
 language plpgsql
@@ -299,78 +549,30 @@ rows 10
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_settings llm_private.route_settings;
+  v_settings constant llm_private.route_settings := llm_private.route_settings(p_user, p_task, p_team);
   v_named llm_private.named_model[];
   v_only text;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
-  v_settings := llm_private.route_settings(p_user, p_task);
   if p_model is not null or v_settings.override is not null then
-    v_named := llm_private.named_models(p_model, v_settings.override, v_settings.default_provider);
+    v_named := llm_private.named_models(
+      p_model, v_settings.override, v_settings.default_provider, v_settings.team_override
+    );
+  end if;
+  if v_settings.enable_fallbacks then
+    return query
+    select l.* from llm_private.route_lines(
+      v_settings, v_named, p_user, p_task, p_model, p_needs, p_operator_providers, p_team
+    ) as l;
+    return;
   end if;
   for v_line in
-    with considered as (
-      select
-        p.*, s.source, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
-        k.rate_limited_models,
-        (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
-        array_position(v_settings.task_order, p.id) as task_position,
-        case
-          when n.model is not null then n.model
-          when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
-          else coalesce(v_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
-        end as model,
-        case
-          when not p.enabled then 'provider_off'
-          when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
-          when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
-            then 'other_model'
-          when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
-          when not p.capabilities @> p_needs then 'lacks_capability'
-          when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
-          when s.source = 'operator' then v_settings.operator_keys_skipped
-          when k.id is null then 'no_key'
-          when k.status = 'rejected' then 'key_rejected'
-          when k.status = 'unreadable' then 'key_unreadable'
-          when k.out_of_credit_until > now() then 'key_out_of_credit'
-          when k.rate_limited_until > now() then 'key_rate_limited'
-        end as skipped
-      from public.llm_providers as p
-      cross join (values ('user'), ('operator')) as s (source)
-      left join unnest(v_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
-      left join public.llm_keys as k on s.source = 'user' and k.owner_id = p_user and k.provider = p.id
-      where s.source = 'user' or p.id = any(p_operator_providers)
-    ),
-
-    placed as (
-      select
-        c.*,
-        -- Places from steps 1 and 2 are far below 1000.
-        case
-          when c.place is not null then c.place
-          when c.id = v_settings.default_provider then 1000
-          when c.source = 'operator' and c.id = 'openai' and c.priority is null and c.task_position is null then 1002
-          else 1001
-        end as step
-      from considered as c
-    )
-
-    select
-      c.id, c.name, c.model,
-      case c.step
-        when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
-        else c.reason
-      end,
-      c.source, c.owner_id, c.key_id, c.hint,
-      greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
-      coalesce(c.skipped, case when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited' end),
-      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
-      'responses' = any(c.capabilities), null::jsonb
-    from placed as c
-    order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
+    select l.* from llm_private.route_lines(
+      v_settings, v_named, p_user, p_task, p_model, p_needs, p_operator_providers, p_team
+    ) as l
   loop
-    if not v_settings.enable_fallbacks and v_line.skipped is null then
+    if v_line.skipped is null then
       v_only := coalesce(v_named[1].provider, v_settings.default_provider, v_line.provider);
       v_line.skipped := case when v_taken or v_line.provider <> v_only then 'fallbacks_off' end;
       v_taken := v_taken or v_line.skipped is null;
@@ -381,7 +583,8 @@ end
 $$;
 
 comment on function llm_private.route is
-'All lines that the route considers, in order. A line without skipped is a candidate. Error unknown_model.';
+'All lines that the route of a request with a team (null: none) considers, in order. A line without skipped is a
+candidate. Error unknown_model.';
 
 create function llm_private.skip_message(p_line llm_private.route_line, p_needs text[])
 returns text
@@ -396,16 +599,24 @@ as $$
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
     when 'lacks_capability' then p_line.name || ' does not support all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'
+    when 'team_policy' then format('Your team does not allow %s at %s.', p_line.model, p_line.name)
     when 'no_key' then 'No key for ' || p_line.name || '.'
-    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
-    when 'key_unreadable' then 'Your key ' || p_line.key_hint || ' for ' || p_line.name || ' was lost. Store it again.'
+    when 'key_rejected' then format(
+      '%s rejected %s key %s. %s', p_line.name, w.whose, p_line.key_hint,
+      case when p_line.key_source = 'user' then 'Replace it.' else 'Ask an owner or admin of the team to replace it.' end
+    )
+    when 'key_unreadable' then format(
+      '%s key %s for %s was lost. %s', upper(left(w.whose, 1)) || substr(w.whose, 2), p_line.key_hint, p_line.name,
+      case when p_line.key_source = 'user' then 'Store it again.' else 'Ask an owner or admin of the team to store it again.' end
+    )
     when 'key_out_of_credit' then format(
-      '%s reports that the account of your key %s has no credit left. Add credit, then check the key.',
-      p_line.name, p_line.key_hint
+      '%s reports that the account of %s key %s has no credit left. Add credit, then check the key.',
+      p_line.name, w.whose, p_line.key_hint
     )
     when 'key_rate_limited' then format(
-      'Your key for %s is rate-limited for another %s seconds.',
-      p_line.name, ceil(extract(epoch from p_line.rests_until - now()))::integer
+      '%s key for %s is rate-limited for another %s seconds.',
+      upper(left(w.whose, 1)) || substr(w.whose, 2), p_line.name,
+      ceil(extract(epoch from p_line.rests_until - now()))::integer
     )
     when 'model_rate_limited' then format(
       '%s is rate-limited at %s for another %s seconds.',
@@ -419,9 +630,13 @@ as $$
     when 'model_unpriced' then p_line.quota ->> 'message'
     when 'requested_model_unpriced'
       then p_line.name || ' would answer with another model than the requested one, which has no price.'
-    when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
+    when 'runtime_required' then format(
+      'Only a registered runtime can use %s key for %s.',
+      case p_line.key_source when 'team' then 'the team''s' else 'the operator''s' end, p_line.name
+    )
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
+  from (values (case when p_line.key_source = 'user' then 'your' else 'the team''s' end)) as w (whose)
 $$;
 
 comment on function llm_private.skip_message is 'Why a line cannot serve, as a message for users.';
@@ -435,7 +650,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
+      l.key_id is not null or l.skipped = 'team_policy' or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
       or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
@@ -452,7 +667,7 @@ as $$
         || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
         case
           when bool_or(line.skipped = 'runtime_required')
-            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+            then 'To use the operator''s or a team''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
         end
       ),
       ''
@@ -465,7 +680,7 @@ $$;
 comment on function llm_private.route_advice is 'What a user can do about a route without candidates.';
 
 create function llm_private.explain_saved_route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team text
 )
 returns jsonb
 language plpgsql
@@ -473,6 +688,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_team uuid;
   v_runtime uuid;
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
@@ -480,7 +696,10 @@ declare
   v_unpriced boolean := false;
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-  v_lines := array(select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r);
+  v_team := llm_private.request_team(p_user, p_team);
+  v_lines := array(
+    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, v_team) as r
+  );
   if llm_private.has_quotas(p_user) then
     v_runtime := case current_setting('role')
       when 'service_role' then llm_private.operator_id() else llm_private.current_runtime(p_note => false)
@@ -512,11 +731,12 @@ begin
   return (
     select jsonb_build_object(
       'task', p_task,
+      'team_id', v_team,
       'candidates', coalesce(
         jsonb_agg(
           jsonb_build_object(
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
-            'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
+            'key_id', l.key_id, 'key_hint', l.key_hint, 'team_id', case l.key_source when 'team' then l.owner_id end, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
             'responses', l.responses, 'context_tokens', n.context_tokens,
             'metered', exists (
@@ -549,7 +769,7 @@ comment on function llm_private.explain_saved_route is
 Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
-  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
+  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb, p_team text
 )
 returns jsonb
 language plpgsql
@@ -563,14 +783,14 @@ begin
   perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
     return llm_private.explain_saved_route(
-      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers, p_team
     );
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
     perform llm_private.change_settings(llm_private.require_user(), p_changes, null);
     v_route := llm_private.explain_saved_route(
-      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers, p_team
     );
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
@@ -580,6 +800,36 @@ end
 $$;
 
 comment on function llm_private.explain_route is 'See explain_llm_route().';
+
+create function llm_private.route_version(p_user uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select concat_ws(
+      '.', coalesce(s.version, 0), coalesce(o.version, 0),
+      (
+        select hashtextextended(
+          string_agg(concat_ws(':', t.id, t.version, ot.version), ' ' order by t.id), 0
+        )
+        from llm_private.team_members as m
+        inner join llm_private.teams as t on m.team_id = t.id
+        left join llm_private.key_owners as ot on m.team_id = ot.id
+        where m.user_id = p_user
+      )
+    )
+    from (values (p_user)) as u (id)
+    left join public.user_llm_settings as s on u.id = s.user_id
+    left join llm_private.key_owners as o on u.id = o.id
+  );
+end
+$$;
+
+comment on function llm_private.route_version is
+'Changes whenever a user''s settings, keys or teams do, so that a cached route is outdated.';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_owners uuid[], p_keys uuid[], p_until timestamptz
@@ -618,7 +868,14 @@ begin
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
-  where k.owner_id = any(p_owners) and k.id = any(p_keys);
+  where k.owner_id = any(p_owners) and k.id = any(p_keys)
+  union all
+  -- The log of the team whose key it is, too.
+  select
+    k.owner_id, 'lease', 'runtime', k.provider, k.id, p_runtime,
+    jsonb_build_object('by', p_user, 'hint', k.hint, 'holder', p_holder, 'until', p_until)
+  from public.llm_keys as k
+  where k.owner_id = any(p_owners) and k.id = any(p_keys) and k.owner_id <> p_user;
 end
 $$;
 
@@ -653,7 +910,7 @@ declare
 begin
   for v_candidate in
     select c.* from json_to_recordset(p_candidates)
-    as c (provider text, model text, key_source text, metered boolean, reason text)
+    as c (provider text, model text, key_source text, metered boolean, reason text, team_id uuid)
   loop
     if v_unpriced is not null and v_candidate.reason <> 'requested' then
       v_reserved.refused := v_reserved.refused + 1;
@@ -710,7 +967,7 @@ without a price, only further providers of the requested model are allowed.
 Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team uuid
 )
 returns void
 language plpgsql
@@ -719,7 +976,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_lines constant llm_private.route_line[] := array(
-    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
+    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, p_team) as r
   );
 begin
   if exists (select from unnest(v_lines) as l where l.skipped in ('key_rate_limited', 'model_rate_limited')) then
@@ -745,7 +1002,8 @@ create function llm_private.keyed_route(
   p_task text,
   p_model text,
   p_needs text[],
-  p_operator_providers text[]
+  p_operator_providers text[],
+  p_team uuid
 )
 returns llm_private.keyed_route
 language plpgsql
@@ -758,7 +1016,8 @@ declare
 begin
   -- Materialized, so that Vault decrypts each master key once, and a master key each owner's data key once.
   with line as materialized (
-    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+    select r.*
+    from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, p_team) with ordinality as r
     where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited')
   ),
 
@@ -798,7 +1057,8 @@ begin
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
-      r.key_scheme, r.parameter_names, r.responses, n.context_tokens,
+      r.key_scheme, r.parameter_names, r.responses, case r.key_source when 'team' then r.owner_id end as team_id,
+      n.context_tokens,
       case
         when l.key_id is not null
           then llm_private.decrypt_key(
@@ -850,7 +1110,8 @@ create function llm_private.resolve_route(
   p_input_tokens integer,
   p_output_tokens integer,
   p_requests integer,
-  p_service_tier text
+  p_service_tier text,
+  p_team text
 )
 returns json
 language plpgsql
@@ -863,6 +1124,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
+  v_team uuid;
   v_quotas llm_private.quotas[];
   v_route llm_private.keyed_route;
   v_reserved llm_private.reserved_route;
@@ -873,6 +1135,7 @@ begin
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  v_team := llm_private.request_team(v_user, p_team);
   if p_service_tier is not null then
     v_tier := llm_private.priced_tier(p_service_tier);
   end if;
@@ -880,9 +1143,11 @@ begin
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
 
-  v_route := llm_private.keyed_route(v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers);
+  v_route := llm_private.keyed_route(
+    v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers, v_team
+  );
   if v_route.candidates is null then
-    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
+    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers, v_team);
   end if;
   -- Nothing is written while leases cover all keys. A user with a key has settings.
   if v_route.unleased is null then
@@ -903,7 +1168,8 @@ begin
   v_route.expires_at := least(v_route.expires_at, v_route.rests_until);
   if v_quotas is null then
     return json_build_object(
-      'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
+      'task', p_task, 'team_id', v_team, 'version', llm_private.route_version(v_user),
+      'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
       'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end
     );
   end if;
@@ -914,6 +1180,8 @@ begin
   );
   return json_build_object(
     'task', p_task,
+    'team_id', v_team,
+    'version', llm_private.route_version(v_user),
     'candidates', llm_private.without_first(v_route.candidates, v_reserved.refused),
     -- A candidate that a quota refuses now may serve again soon.
     'expires_at', case
@@ -944,7 +1212,8 @@ create function public.resolve_llm_route(
   p_input_tokens integer default null,
   p_output_tokens integer default null,
   p_requests integer default 1,
-  p_service_tier text default null
+  p_service_tier text default null,
+  p_team text default null
 )
 returns json
 language plpgsql
@@ -954,7 +1223,7 @@ as $$
 begin
   return llm_private.resolve_route(
     p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests,
-    p_service_tier
+    p_service_tier, p_team
   );
 end
 $$;
@@ -965,16 +1234,18 @@ operator''s keys stay with the operator. The caller may keep them until expires_
 the caller, the call records the lease, reserves nothing and returns {"again": true}; the next call, in a transaction of
 its own, returns the route. Within the lease, the route comes at once.
 p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
-operator has a key for.
+operator has a key for. p_team: the id of one of the caller''s teams, none, or null for the default team; its policy
+applies, and through a runtime, its keys serve too.
 A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
 p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
 attempt must then keep to; in a quota of cost at the price of p_service_tier), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
 of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
-For a runtime, the result has a ticket for record_llm_usage_batch().
+For a runtime, the result has a ticket for record_llm_usage_batch(). version changes with the user''s settings, keys and
+teams.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, invalid_argument,
-unknown_model, no_usable_key,
+unknown_model, team_not_found, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
@@ -982,18 +1253,20 @@ create function public.explain_llm_route(
   p_model text default null,
   p_needs text[] default '{}',
   p_operator_providers text[] default '{}',
-  p_changes jsonb default null
+  p_changes jsonb default null,
+  p_team text default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes)
+  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes, p_team)
 $$;
 
 comment on function public.explain_llm_route is
 'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
 candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model; with p_changes also
-invalid_setting and unknown_setting.';
+p_team: as in resolve_llm_route().
+Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model, team_not_found; with
+p_changes also invalid_setting and unknown_setting.';

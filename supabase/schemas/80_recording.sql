@@ -826,17 +826,23 @@ begin
         json_build_object(
           'status', case
             when a.attempt is null then 'released' when n.user_id is null then 'known' else 'recorded'
-          end
+          end,
+          'version', case when a.attempt is not null then v.version end
         ) order by a.ordinality
       )
     from unnest(v_attempts) with ordinality as a
-    left join unnest(v_new) as n using (user_id, request_id, attempt)
+    inner join (
+      select u.user_id, llm_private.route_version(u.user_id) as version
+      from (select distinct b.user_id from unnest(v_attempts) as b) as u
+    ) as v on a.user_id = v.user_id
+    left join unnest(v_new) as n on a.user_id = n.user_id and a.request_id = n.request_id and a.attempt = n.attempt
   );
 end
 $$;
 
 comment on function llm_private.record_events is
-'Record events; all or none. Returns an array with the status of each. Errors: see record_llm_usage_batch().';
+'Record events; all or none. Returns an array with the status of each and the user''s route_version(). Errors: see
+record_llm_usage_batch().';
 
 create function llm_private.count_refused(p_recorder uuid, p_answers json[])
 returns void
@@ -1034,6 +1040,7 @@ meanwhile. Without tickets, the events are the caller''s own. {"request_id": …
 for a request that does not run, and with "requests", only for so many requests. p_dropped: how many events the client
 has dropped since its last call, by reason: database_unavailable, failed, queue_full, refused or token_refused.
 Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
-"refused" with code and message. An event that is refused fails no other.
+"refused" with code and message. An event that is refused fails no other. With a recorded or known one comes the version
+that a route of its user has now: a cached route with another one is outdated.
 Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, too_many_events,
 ticket_invalid and ticket_expired.';

@@ -131,7 +131,7 @@ $$;
 comment on function llm_private.get_user is 'See get_llm_user().';
 
 create function llm_private.explain_user_route(
-  p_user_id uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user_id uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team text
 )
 returns jsonb
 language plpgsql
@@ -146,7 +146,7 @@ begin
     (select u.banned_until from auth.users as u where u.id = p_user_id),
     exists (select from llm_private.suspended_users as s where s.user_id = p_user_id)
   );
-  return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers);
+  return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers, p_team);
 end
 $$;
 
@@ -349,19 +349,20 @@ create function public.explain_llm_user_route(
   p_task text default null,
   p_model text default null,
   p_needs text[] default '{}',
-  p_operator_providers text[] default '{}'
+  p_operator_providers text[] default '{}',
+  p_team text default null
 )
 returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.explain_user_route(p_user_id, p_task, p_model, p_needs, p_operator_providers)
+  select llm_private.explain_user_route(p_user_id, p_task, p_model, p_needs, p_operator_providers, p_team)
 $$;
 
 comment on function public.explain_llm_user_route is
 'For administrators: what explain_llm_route() would return to a user whose request comes through a runtime.
-Errors: unknown_user, account_banned, account_suspended, invalid_argument, unknown_model.';
+Errors: unknown_user, account_banned, account_suspended, invalid_argument, unknown_model, team_not_found.';
 
 create function public.set_llm_user_suspended(p_user_id uuid, p_suspended boolean, p_reason text default null)
 returns void

@@ -46,7 +46,8 @@ public.accept_llm_team_invitation,
 public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
-public.get_llm_version, public.replace_llm_master_key
+public.get_llm_version, public.replace_llm_master_key, public.set_llm_team_key, public.list_llm_team_keys,
+public.remove_llm_team_key
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -142,6 +143,15 @@ to authenticated;
 grant execute on function
 llm_private.set_key, llm_private.remove_key, llm_private.reveal_key, llm_private.list_keys,
 llm_private.begin_key_check, llm_private.record_key_check
+to authenticated;
+
+-- Team keys -----------------------------------------------------------------------------------------------------------
+
+grant execute on function
+public.list_llm_team_keys, public.set_llm_team_key, public.remove_llm_team_key
+to authenticated;
+grant execute on function
+llm_private.list_team_keys, llm_private.set_team_key, llm_private.remove_team_key
 to authenticated;
 
 -- Master keys ---------------------------------------------------------------------------------------------------------

@@ -95,6 +95,11 @@ RPCS: Mapping[str, Rpc] = {
     "reveal_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "remove_llm_key": Rpc(USER, lambda _: {"p_provider": "groq"}),
     "begin_llm_key_check": Rpc(USER, lambda _: {"provider": "groq"}),
+    "list_llm_team_keys": Rpc(USER, lambda victim: {"p_team_id": victim.team_id}),
+    "set_llm_team_key": Rpc(
+        USER, lambda victim: {"team_id": victim.team_id, "provider": "groq", "key": key_for("groq", 666)}
+    ),
+    "remove_llm_team_key": Rpc(USER, lambda victim: {"p_team_id": victim.team_id, "p_provider": "groq"}),
     "record_llm_key_check": Rpc(
         USER, lambda victim: {"p_check_id": victim.request_id, "p_result": "rejected"}
     ),
@@ -212,6 +217,9 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "reveal_key": USER,
     "remove_key": USER,
     "begin_key_check": USER,
+    "list_team_keys": USER,
+    "set_team_key": USER,
+    "remove_team_key": USER,
     "record_key_check": USER,
     "list_models": USER | ADMIN,
     "resolve_route": USER,

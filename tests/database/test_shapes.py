@@ -138,7 +138,7 @@ OWNER = frozenset({"user_id"})
 KEY = frozenset({"key"})
 TIMES = frozenset({"created_at", "updated_at"})
 RESERVED = frozenset({"max_output_tokens", "reserved_requests", "reserved_until"})
-EXPLAINED = RESERVED | {"expires_at", "ticket"}
+EXPLAINED = RESERVED | {"expires_at", "ticket", "version"}
 
 
 def problem(scene: Scene) -> Any:
@@ -201,11 +201,10 @@ SHAPES: Mapping[str, Shape] = {
         Recording,
         None,
         sql_only=frozenset({"message"}),
+        absent=frozenset({"version"}),
     ),
     "explain_llm_route": Shape(explained, Route, "Route", absent=EXPLAINED),
-    "candidates": Shape(
-        lambda scene: explained(scene)["candidates"][0], Candidate, "Candidate", absent=KEY | {"team_id"}
-    ),
+    "candidates": Shape(lambda scene: explained(scene)["candidates"][0], Candidate, "Candidate", absent=KEY),
     "skipped": Shape(lambda scene: explained(scene)["skipped"][0], Skipped, "Skipped"),
     "quota of skipped": Shape(skipped_for_quota, None, "QuotaFigures"),
     "get_llm_usage": Shape(
@@ -267,6 +266,9 @@ OTHER_RPCS = {
     "end_llm_price",
     "reveal_llm_key",
     "remove_llm_key",
+    "list_llm_team_keys",
+    "set_llm_team_key",
+    "remove_llm_team_key",
     "record_llm_usage",
     "record_llm_refusals",
     "reserve_llm_attempt",

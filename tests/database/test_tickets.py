@@ -75,7 +75,7 @@ def test_only_a_runtime_gets_a_ticket(tx: Transaction) -> None:
 def test_a_runtime_records_with_a_ticket_and_without_the_users_token(
     tx: Transaction, runtime: dict[str, Any], process: Caller, user: Caller
 ) -> None:
-    assert batch(process, event(ticket(user), input_tokens=7)) == [{"status": "recorded"}]
+    assert batch(process, event(ticket(user), input_tokens=7)) == [{"status": "recorded", "version": "1.1"}]
     (line,) = tx.sql("select * from public.llm_usage_events where user_id = %s", user.id)
     assert (str(line["recorder"]), line["input_tokens"]) == (runtime["id"], 7)
 

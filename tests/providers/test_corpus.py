@@ -230,7 +230,7 @@ def _arguments(oddity: Oddity, mode: Mode) -> Json:
 
 
 def _openai(engine: Engine, account: MemoryAccount, oddity: Oddity, mode: Mode) -> Result:
-    client = dropin.openai(lambda: account, engine, **_options(oddity))
+    client = dropin.openai(lambda team: account, engine, **_options(oddity))
     try:
         made = client.chat.completions.create(**_arguments(oddity, mode))
         return _result(list(made) if mode == "streamed" else made)
@@ -241,7 +241,7 @@ def _openai(engine: Engine, account: MemoryAccount, oddity: Oddity, mode: Mode) 
 async def _async_openai(
     engine: AsyncEngine, account: AsyncMemoryAccount, oddity: Oddity, mode: Mode
 ) -> Result:
-    client = dropin.async_openai(lambda: account, engine, **_options(oddity))
+    client = dropin.async_openai(lambda team: account, engine, **_options(oddity))
     try:
         made: Any = await client.chat.completions.create(**_arguments(oddity, mode))
         return _result([chunk async for chunk in made] if mode == "streamed" else made)

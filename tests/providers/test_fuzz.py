@@ -112,7 +112,7 @@ def _use(answer: ChatAnswer) -> None:
 def _through_the_openai_package(engine: Engine, target: Any, body: Json) -> None:
     account = MemoryAccount((target,))
     transport = dropin.EngineTransport(
-        lambda: account, engine, timeouts=Timeouts(5.0, 5.0, 5.0), retries=Retries(0)
+        lambda team: account, engine, timeouts=Timeouts(5.0, 5.0, 5.0), retries=Retries(0)
     )
     request = httpx.Request("POST", "https://supa-llm.invalid/v1/chat/completions", json=body)
     response = transport.handle_request(request)

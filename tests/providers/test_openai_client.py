@@ -29,11 +29,11 @@ class City(BaseModel):
 
 
 def client(account: MemoryAccount) -> OpenAI:
-    return dropin.openai(lambda: account, Engine(), timeouts=Timeouts(), retries=NO_RETRIES)
+    return dropin.openai(lambda team: account, Engine(), timeouts=Timeouts(), retries=NO_RETRIES)
 
 
 def async_client(account: AsyncMemoryAccount) -> AsyncOpenAI:
-    return dropin.async_openai(lambda: account, AsyncEngine(), timeouts=Timeouts(), retries=NO_RETRIES)
+    return dropin.async_openai(lambda team: account, AsyncEngine(), timeouts=Timeouts(), retries=NO_RETRIES)
 
 
 @pytest.mark.parametrize("provider", SCHEMALESS)

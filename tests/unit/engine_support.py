@@ -131,7 +131,7 @@ class MemoryUser(Libraries):
     def _engine(self) -> Engine:
         return self._made
 
-    def _account(self) -> MemoryAccount:
+    def _account(self, team: UUID | str | None = None) -> MemoryAccount:
         return self.account
 
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
@@ -153,7 +153,7 @@ class AsyncMemoryUser(AsyncLibraries):
     def _engine(self) -> AsyncEngine:
         return self._made
 
-    def _account(self) -> AsyncMemoryAccount:
+    def _account(self, team: UUID | str | None = None) -> AsyncMemoryAccount:
         return self.account
 
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:

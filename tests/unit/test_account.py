@@ -16,7 +16,9 @@ from supa_llm.client.cache import AsyncCache, Cache
 from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.session import AccessToken
 from supa_llm.errors import DatabaseUnavailableError
+from supa_llm.values.receipts import Attempt
 from supa_llm.values.routes import Demand, Route
+from supa_llm.values.usage import Recording
 from tests.support import unsigned_token
 
 TASKS = ("speed", "code", "poems", "jokes")
@@ -117,3 +119,49 @@ def test_the_failure_of_the_first_route_is_its_own(kind: type[Database]) -> None
     database = kind("speed")
     assert routes(database) == {task: task for task in TASKS} | {"speed": DatabaseUnavailableError}
     assert len(database.seen) == len(TASKS)
+
+
+class Recorder:
+    """Answers each event with this version."""
+
+    version: str | None = "2"
+
+    def put(self, _: Any, __: Any, then: Any) -> None:
+        then(Recording("recorded", version=self.version))
+
+
+class Versions:
+    """Returns routes of the version that it has."""
+
+    version = "1"
+    resolved = 0
+
+    def run(self, call: Any, _: Any) -> Route:
+        self.resolved += 1
+        return Route(
+            call.args["p_task"], (), expires_at=datetime.now(UTC) + timedelta(minutes=5), version=self.version
+        )
+
+
+def test_a_recording_with_another_version_ends_the_cached_routes() -> None:
+    database, recorder = Versions(), Recorder()
+    parts: Any = (Identity, database, Cache(), OperatorKeys({}), recorder, None)
+
+    def request() -> None:
+        account = UserAccount(*parts)
+        account.route("speed", None, ["chat"], demand())
+        account.record(
+            uuid4(),
+            "speed",
+            Attempt(1, "groq", "m", "user", None, None, "succeeded", latency_ms=1, streamed=False),
+        )
+
+    request()
+    database.version = "2"
+    request()
+    request()
+    request()
+    assert database.resolved == 2
+    recorder.version = None  # an older database
+    request()
+    assert database.resolved == 2

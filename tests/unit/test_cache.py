@@ -190,3 +190,20 @@ async def test_a_fetch_that_fails_immediately_leaves_nothing_behind() -> None:
             await cache.fetch(anna, slot(), fail)
     await asyncio.sleep(0)
     assert not cache._flights
+
+
+def test_only_outdated_entries_of_one_kind_and_owner_are_dropped() -> None:
+    cache = Cache()
+    for who in (token(salt="1"), token(salt="2"), token("bert")):
+        for kind in ("route", "settings"):
+            cache.fetch(who, slot(kind), partial(str, f"old of {who.owner}"))
+        cache.fetch(who, slot("route", "x"), lambda: "new")
+    cache.forget_outdated("anna", "route", lambda value: value != "new")
+    for who, kind, which, expected in (
+        (token(salt="1"), "route", None, "fetched"),
+        (token(salt="2"), "route", None, "fetched"),
+        (token(salt="1"), "route", "x", "new"),
+        (token(salt="1"), "settings", None, "old of anna"),
+        (token("bert"), "route", None, "old of bert"),
+    ):
+        assert cache.fetch(who, slot(kind, which), lambda: "fetched") == expected

@@ -52,7 +52,7 @@ class App:
             "on_receipt": self.receipts.append,
             **options,
         }
-        self.client = make(lambda: account, engine, **options)
+        self.client = make(lambda team: account, engine, **options)
 
     async def __call__(self, method: Callable[..., Any], **arguments: Any) -> Any:
         called = method(**arguments)
@@ -291,7 +291,9 @@ def test_a_missing_openai_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "openai", None)
     both = Both(False)
     with pytest.raises(ConfigurationError, match=r"pip install 'supa-llm\[openai\]'") as caught:
-        dropin.openai(lambda: both.account(), both.engine(Web({})), timeouts=Timeouts(), retries=NO_RETRIES)
+        dropin.openai(
+            lambda team: both.account(), both.engine(Web({})), timeouts=Timeouts(), retries=NO_RETRIES
+        )
     assert caught.value.code == "missing_extra"
 
 

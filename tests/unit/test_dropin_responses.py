@@ -101,7 +101,7 @@ class App:
         make: Any = dropin.async_openai if both.asynchronous else dropin.openai
         self.receipts: list[Any] = []
         self.client = make(
-            lambda: account,
+            lambda team: account,
             both.engine(web),
             timeouts=Timeouts(),
             retries=NO_RETRIES,

@@ -202,6 +202,10 @@ def test_the_events_of_a_request_arrive_in_order_also_after_failures(monkeypatch
     assert database.taken == [f"{n}" for n in range(200)]
 
 
+def _note(recorded: list[str], name: str, _: Recording) -> None:
+    recorded.append(name)
+
+
 def test_each_event_has_its_own_answer(caplog: pytest.LogCaptureFixture) -> None:
     database = Database()
     database.open.clear()
@@ -209,7 +213,7 @@ def test_each_event_has_its_own_answer(caplog: pytest.LogCaptureFixture) -> None
     recorded: list[str] = []
     with recorder(database) as usage:
         for n in range(10):
-            usage.put(ticketed(f"{n}"), ANNA, partial(recorded.append, f"{n}"))
+            usage.put(ticketed(f"{n}"), ANNA, partial(_note, recorded, f"{n}"))
         database.open.set()
         assert not usage.flush(5)
         assert usage.dropped == 2

@@ -300,7 +300,7 @@ async def test_the_openai_client_sets_the_retries_and_makes_none(
     account = both.account(candidate("one"))
     make: Any = dropin.async_openai if both.asynchronous else dropin.openai
     engine = both.engine(Web({"one": [failing(500)]}))
-    client = make(lambda: account, engine, timeouts=Timeouts(), retries=Retries(), max_retries=most)
+    client = make(lambda team: account, engine, timeouts=Timeouts(), retries=Retries(), max_retries=most)
     assert client.max_retries == 0
     for own in (client, client.with_options(max_retries=2)):
         account.records.clear()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,9 +23,11 @@ from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database
 from supa_llm.engine.ids import uuid7
 from supa_llm.errors import NoCandidateError, QuotaExceededError, SupaLLMError
+from supa_llm.values.arguments import check
 from supa_llm.values.receipts import Attempt
 from supa_llm.values.routes import Candidate, Demand, Route, Skipped
 from supa_llm.values.secrets import Secret
+from supa_llm.values.usage import Recording
 
 T = TypeVar("T")
 
@@ -40,14 +43,17 @@ class _Request:
     model: str | None
     needs: tuple[str, ...]
     operator_providers: tuple[str, ...]
+    team: str | None
 
     def resolve(self, demand: Demand, requests: int = 1) -> Call[Route]:
         return routes.resolve_route(
-            self.task, self.model, self.needs, self.operator_providers, demand, requests
+            self.task, self.model, self.needs, self.operator_providers, demand, requests, self.team
         )
 
     def explain(self) -> Call[Route]:
-        return routes.explain_route(self.task, self.model, self.needs, self.operator_providers)
+        return routes.explain_route(
+            self.task, self.model, self.needs, self.operator_providers, team=self.team
+        )
 
 
 @dataclass(slots=True)
@@ -180,6 +186,19 @@ def _slot(request: _Request) -> Slot[Route]:
     return Slot("route", request, lambda route: 0.0 if route.reserved else _lease(route))
 
 
+def _forget_outdated(store: Store, owner: str, recording: Recording) -> None:
+    """Forget routes from before a change of the user's keys, settings or teams.
+
+    So a busy runtime stops using a key soon after it was revoked, and not only when its lease ends.
+    """
+    if recording.version is not None:
+        store.forget_outdated(owner, "route", lambda value: _version(value) != recording.version)
+
+
+def _version(value: Route | Stock) -> str | None:
+    return (value.route if isinstance(value, Stock) else value).version
+
+
 class _Account:
     """The part without I/O. One object serves one request, of the user who is signed in when it begins."""
 
@@ -190,8 +209,15 @@ class _Account:
     _stock: Stock | None = None
 
     def __init__(
-        self, store: Store, operator_keys: OperatorKeys, recorder: Recorder, refusals: RefusalReports
+        self,
+        store: Store,
+        operator_keys: OperatorKeys,
+        recorder: Recorder,
+        refusals: RefusalReports,
+        team: UUID | str | None,
     ) -> None:
+        check(team=team)
+        self._team = str(team) if team is not None else None
         self._store = store
         self._operator_keys = operator_keys
         self._recorder = recorder
@@ -202,10 +228,14 @@ class _Account:
 
     def record(self, request_id: UUID, task: str | None, attempt: Attempt) -> None:
         """Queue one attempt for the recorder; neither blocks nor raises."""
-        # A route that was resolved before the event arrived still has the key as valid: forget that one too.
-        then = self.forget_route if attempt.error_class in ("auth", "rate_limited", "out_of_credit") else None
+        forget: Callable[[Recording], None] = partial(
+            _forget_outdated, self._store, self._identity.token.owner
+        )
+        if attempt.error_class in ("auth", "rate_limited", "out_of_credit"):
+            # A route that was resolved before the event arrived still has the key as valid: forget it too.
+            forget = self._forget_after
         reservation = self._draw(attempt)
-        self._queue(usage.usage_event(request_id, task, attempt, self._ticket, reservation), then)
+        self._queue(usage.usage_event(request_id, task, attempt, self._ticket, reservation), forget)
 
     def release(self, request_id: UUID) -> None:
         """Release the reservation of a request; neither blocks nor raises."""
@@ -265,14 +295,17 @@ class _Account:
         """A key of the user was rejected or rate-limited, so each of their routes may change."""
         self._store.forget(self._identity.token.owner, "route")
 
-    def _queue(self, event: Mapping[str, Any], then: Callable[[], None] | None = None) -> None:
+    def _forget_after(self, _: Recording) -> None:
+        self.forget_route()
+
+    def _queue(self, event: Mapping[str, Any], then: Callable[[Recording], None] | None = None) -> None:
         # A process that was forked in the middle of a request leaves its usage to the parent.
         if os.getpid() == self._process:
             self._recorder.put(event, self._identity.token, then)
 
     def _request(self, task: str | None, model: str | None, needs: Sequence[str]) -> _Request:
         # Sorted, so that the same needs find the same route.
-        return _Request(task, model, tuple(sorted(set(needs))), self._operator_keys.providers)
+        return _Request(task, model, tuple(sorted(set(needs))), self._operator_keys.providers, self._team)
 
 
 class UserAccount(_Account):
@@ -286,8 +319,9 @@ class UserAccount(_Account):
         operator_keys: OperatorKeys,
         recorder: Recorder,
         refusals: RefusalReports,
+        team: UUID | str | None = None,
     ) -> None:
-        super().__init__(cache, operator_keys, recorder, refusals)
+        super().__init__(cache, operator_keys, recorder, refusals, team)
         self._identify, self._database, self._cache = identify, database, cache
 
     def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:
@@ -351,8 +385,9 @@ class AsyncUserAccount(_Account):
         operator_keys: OperatorKeys,
         recorder: Recorder,
         refusals: RefusalReports,
+        team: UUID | str | None = None,
     ) -> None:
-        super().__init__(cache, operator_keys, recorder, refusals)
+        super().__init__(cache, operator_keys, recorder, refusals, team)
         self._identify, self._database, self._cache = identify, database, cache
 
     async def route(self, task: str | None, model: str | None, needs: Sequence[str], demand: Demand) -> Route:

@@ -81,6 +81,13 @@ class Store:
             for key in [key for key in self._owned.get(owner, ()) if kind in (None, key[1])]:
                 self._drop(key)
 
+    def forget_outdated(self, owner: str, kind: str, is_outdated: Callable[[Any], bool]) -> None:
+        """Drop the cached entries of ``owner`` and of one kind whose value is outdated."""
+        with self._lock:
+            for key in [key for key in self._owned.get(owner, ()) if key[1] == kind]:
+                if is_outdated(self._entries[key].value):
+                    self._drop(key)
+
     def kept(self, token: AccessToken, slot: Slot[V]) -> V | None:
         """The cached value of exactly this token, or None."""
         with self._lock:

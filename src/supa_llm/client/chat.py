@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from supa_llm.client import dropin
 from supa_llm.client.answers import (
@@ -31,7 +32,7 @@ class Chat(ABC):
     def _engine(self) -> Engine: ...
 
     @abstractmethod
-    def _account(self) -> SyncAccount:
+    def _account(self, team: UUID | str | None = None) -> SyncAccount:
         """The account of one request."""
 
     @abstractmethod
@@ -48,6 +49,7 @@ class Chat(ABC):
         *,
         task: str | None = None,
         model: str | None = None,
+        team: UUID | str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         schema: Any = None,
         max_tokens: int | None = None,
@@ -65,6 +67,8 @@ class Chat(ABC):
             prompt: a string, or messages in the OpenAI format.
             task: any string, such as ``speed`` or ``code``; the user may have set a model for it.
             model: the requested model: ``provider/model`` or a bare model.
+            team: ID of the team whose policy applies and whose keys may serve; ``"none"`` for no team; None
+                is the user's default team.
             tools: tools in the OpenAI format.
             schema: a pydantic model class or a JSON schema that the answer must follow; see ``parsed``.
             max_tokens: most tokens that the answer may have.
@@ -84,7 +88,7 @@ class Chat(ABC):
             prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
         )
         call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
-        return ChatAnswer(self._engine.answer(self._account(), call), schema)
+        return ChatAnswer(self._engine.answer(self._account(team), call), schema)
 
     def stream(
         self,
@@ -92,6 +96,7 @@ class Chat(ABC):
         *,
         task: str | None = None,
         model: str | None = None,
+        team: UUID | str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         schema: Any = None,
         max_tokens: int | None = None,
@@ -118,7 +123,7 @@ class Chat(ABC):
         )
         body["stream"] = True
         call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
-        return ChatStream(self._engine.items(self._account(), call), schema)
+        return ChatStream(self._engine.items(self._account(team), call), schema)
 
     def embed(
         self,
@@ -126,6 +131,7 @@ class Chat(ABC):
         *,
         task: str | None = None,
         model: str | None = None,
+        team: UUID | str | None = None,
         dimensions: int | None = None,
         timeout: float | None = None,
         attempt_timeout: float | None = None,
@@ -149,10 +155,15 @@ class Chat(ABC):
         call = ModelCall(
             "embeddings", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries
         )
-        return Embeddings(self._engine.answer(self._account(), call))
+        return Embeddings(self._engine.answer(self._account(team), call))
 
     def openai(
-        self, *, task: str | None = None, on_receipt: OnReceipt | None = None, **options: Any
+        self,
+        *,
+        task: str | None = None,
+        team: UUID | str | None = None,
+        on_receipt: OnReceipt | None = None,
+        **options: Any,
     ) -> OpenAI:
         """The official ``openai`` client, running with the user's keys: code that uses it runs unchanged.
 
@@ -164,6 +175,7 @@ class Chat(ABC):
 
         Args:
             task: task of the requests; the header ``x-llm-task`` overrides it for one request.
+            team: team of the requests, as in :meth:`chat`; the header ``x-llm-team`` overrides it.
             on_receipt: called with the receipt of each request when it ends.
             options: arguments of ``openai.OpenAI``, such as ``timeout`` in seconds and ``max_retries``.
 
@@ -178,6 +190,7 @@ class Chat(ABC):
             timeouts=self._timeouts(None, None),
             retries=self._retries,
             task=task,
+            team=team,
             on_receipt=on_receipt,
             **options,
         )
@@ -192,7 +205,7 @@ class AsyncChat(ABC):
     def _engine(self) -> AsyncEngine: ...
 
     @abstractmethod
-    def _account(self) -> AsyncAccount: ...
+    def _account(self, team: UUID | str | None = None) -> AsyncAccount: ...
 
     @abstractmethod
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts: ...
@@ -207,6 +220,7 @@ class AsyncChat(ABC):
         *,
         task: str | None = None,
         model: str | None = None,
+        team: UUID | str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         schema: Any = None,
         max_tokens: int | None = None,
@@ -219,7 +233,7 @@ class AsyncChat(ABC):
             prompt, tools=tools, schema=schema, max_tokens=max_tokens, temperature=temperature, **parameters
         )
         call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
-        return ChatAnswer(await self._engine.answer(self._account(), call), schema)
+        return ChatAnswer(await self._engine.answer(self._account(team), call), schema)
 
     def stream(
         self,
@@ -227,6 +241,7 @@ class AsyncChat(ABC):
         *,
         task: str | None = None,
         model: str | None = None,
+        team: UUID | str | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         schema: Any = None,
         max_tokens: int | None = None,
@@ -240,7 +255,7 @@ class AsyncChat(ABC):
         )
         body["stream"] = True
         call = ModelCall("chat", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries)
-        return AsyncChatStream(self._engine.items(self._account(), call), schema)
+        return AsyncChatStream(self._engine.items(self._account(team), call), schema)
 
     async def embed(
         self,
@@ -248,6 +263,7 @@ class AsyncChat(ABC):
         *,
         task: str | None = None,
         model: str | None = None,
+        team: UUID | str | None = None,
         dimensions: int | None = None,
         timeout: float | None = None,
         attempt_timeout: float | None = None,
@@ -257,10 +273,15 @@ class AsyncChat(ABC):
         call = ModelCall(
             "embeddings", body, task, model, self._timeouts(timeout, attempt_timeout), self._retries
         )
-        return Embeddings(await self._engine.answer(self._account(), call))
+        return Embeddings(await self._engine.answer(self._account(team), call))
 
     def async_openai(
-        self, *, task: str | None = None, on_receipt: OnReceipt | None = None, **options: Any
+        self,
+        *,
+        task: str | None = None,
+        team: UUID | str | None = None,
+        on_receipt: OnReceipt | None = None,
+        **options: Any,
     ) -> AsyncOpenAI:
         return dropin.async_openai(
             self._account,
@@ -268,6 +289,7 @@ class AsyncChat(ABC):
             timeouts=self._timeouts(None, None),
             retries=self._retries,
             task=task,
+            team=team,
             on_receipt=on_receipt,
             **options,
         )

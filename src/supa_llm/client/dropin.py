@@ -13,6 +13,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 
@@ -70,30 +71,32 @@ _INSTEAD: Mapping[str, str] = {
 
 
 def openai(
-    new_account: Callable[[], SyncAccount],
+    new_account: Callable[[UUID | str | None], SyncAccount],
     engine: Engine,
     *,
     timeouts: Timeouts,
     retries: Retries,
     task: str | None = None,
+    team: UUID | str | None = None,
     on_receipt: OnReceipt | None = None,
     **options: Any,
 ) -> OpenAI:
     """An ``openai.OpenAI`` client that runs through the engine.
 
     ``model="auto"`` leaves the model to the route; ``provider/model`` or a bare model requests that model.
-    The header ``x-llm-task`` (``extra_headers={"x-llm-task": "code"}``) sets the task of one request. A
-    timeout on the client or on a request limits the whole request, in seconds.
+    The header ``x-llm-task`` (``extra_headers={"x-llm-task": "code"}``) sets the task of one request, and
+    ``x-llm-team`` its team. A timeout on the client or on a request limits the whole request, in seconds.
 
     Responses carry ``x-request-id`` (``completion._request_id``), ``x-llm-provider``, ``x-llm-model`` and
     ``x-llm-key-source``. Errors are those of the openai package; their ``body`` has supa-llm's
     ``code`` and ``hint``.
 
     Args:
-        new_account: creates the account of each request.
+        new_account: creates the account of each request, from its team.
         timeouts: for requests that have none of their own.
         retries: unless ``options`` have ``max_retries``.
         task: task of the requests.
+        team: team of the requests.
         on_receipt: called with the receipt of each request when it ends, answered or not; not for a stream
             that is closed before its end.
         options: arguments of ``openai.OpenAI``. ``max_retries`` is that of the engine, because the openai
@@ -103,7 +106,7 @@ def openai(
         ConfigurationError: the ``openai`` package is not installed (code ``missing_extra``).
 
     Example:
-        >>> client = openai(lambda: account, engine, timeouts=Timeouts(), retries=Retries(), task="code")
+        >>> client = openai(lambda team: account, engine, timeouts=Timeouts(), retries=Retries(), task="code")
         >>> client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
     """
     try:
@@ -112,7 +115,13 @@ def openai(
         raise _no_openai() from None
     retries = retries_of(options, retries)
     transport = EngineTransport(
-        new_account, engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
+        new_account,
+        engine,
+        timeouts=timeouts,
+        retries=retries,
+        task=task,
+        team=team,
+        on_receipt=on_receipt,
     )
     # It accepts an httpx client too, although it is typed for httpx2.
     client: Any = httpx.Client(transport=transport, trust_env=False)
@@ -120,19 +129,26 @@ def openai(
 
 
 def async_openai(
-    new_account: Callable[[], AsyncAccount],
+    new_account: Callable[[UUID | str | None], AsyncAccount],
     engine: AsyncEngine,
     *,
     timeouts: Timeouts,
     retries: Retries,
     task: str | None = None,
+    team: UUID | str | None = None,
     on_receipt: OnReceipt | None = None,
     **options: Any,
 ) -> AsyncOpenAI:
     """An ``openai.AsyncOpenAI`` client that runs through the engine. See :func:`openai`."""
     retries = retries_of(options, retries)
     transport = AsyncEngineTransport(
-        new_account, engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
+        new_account,
+        engine,
+        timeouts=timeouts,
+        retries=retries,
+        task=task,
+        team=team,
+        on_receipt=on_receipt,
     )
     return async_client(transport, timeouts, options)
 
@@ -166,21 +182,22 @@ class EngineTransport(httpx.BaseTransport):
 
     def __init__(
         self,
-        new_account: Callable[[], SyncAccount],
+        new_account: Callable[[UUID | str | None], SyncAccount],
         engine: Engine,
         *,
         timeouts: Timeouts,
         retries: Retries,
         task: str | None = None,
+        team: UUID | str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
         self._new_account, self._engine, self._timeouts = new_account, engine, timeouts
-        self._retries, self._task, self._on_receipt = retries, task, on_receipt
+        self._retries, self._task, self._team, self._on_receipt = retries, task, team, on_receipt
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.read()
         try:
-            account = self._new_account()
+            account = self._new_account(request.headers.get("x-llm-team") or self._team)
             requested = _Requested.read(request, self._task, self._timeouts, self._retries)
             if requested.call is None:
                 return requested.models(account.explain_route(requested.task, requested.model))
@@ -198,21 +215,22 @@ class AsyncEngineTransport(httpx.AsyncBaseTransport):
 
     def __init__(
         self,
-        new_account: Callable[[], AsyncAccount],
+        new_account: Callable[[UUID | str | None], AsyncAccount],
         engine: AsyncEngine,
         *,
         timeouts: Timeouts,
         retries: Retries,
         task: str | None = None,
+        team: UUID | str | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> None:
         self._new_account, self._engine, self._timeouts = new_account, engine, timeouts
-        self._retries, self._task, self._on_receipt = retries, task, on_receipt
+        self._retries, self._task, self._team, self._on_receipt = retries, task, team, on_receipt
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
         try:
-            account = self._new_account()
+            account = self._new_account(request.headers.get("x-llm-team") or self._team)
             requested = _Requested.read(request, self._task, self._timeouts, self._retries)
             if requested.call is None:
                 return requested.models(await account.explain_route(requested.task, requested.model))

@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import httpx
 
@@ -32,12 +33,16 @@ class _Options(ABC):
 
     @abstractmethod
     def _transports(
-        self, task: str | None, on_receipt: OnReceipt | None
+        self, task: str | None, team: UUID | str | None, on_receipt: OnReceipt | None
     ) -> tuple[httpx.BaseTransport, httpx.AsyncBaseTransport]:
         """The transports for synchronous and for asynchronous calls."""
 
     def langchain_options(
-        self, *, task: str | None = None, on_receipt: OnReceipt | None = None
+        self,
+        *,
+        task: str | None = None,
+        team: UUID | str | None = None,
+        on_receipt: OnReceipt | None = None,
     ) -> dict[str, Any]:
         """The arguments that make LangChain's ``ChatOpenAI`` and ``OpenAIEmbeddings`` use the user's keys.
 
@@ -49,9 +54,10 @@ class _Options(ABC):
 
         Args:
             task: task of the requests.
+            team: team of the requests, as in :meth:`chat`.
             on_receipt: called with the receipt of each request when it ends, in the thread of the request.
         """
-        client, async_client = self._http_clients(task, on_receipt)
+        client, async_client = self._http_clients(task, team, on_receipt)
         return {
             **dropin.client_options(self._timeouts(None, None), {}),
             "http_client": client,
@@ -59,7 +65,11 @@ class _Options(ABC):
         }
 
     def llama_index_options(
-        self, *, task: str | None = None, on_receipt: OnReceipt | None = None
+        self,
+        *,
+        task: str | None = None,
+        team: UUID | str | None = None,
+        on_receipt: OnReceipt | None = None,
     ) -> dict[str, Any]:
         """The arguments that make LlamaIndex's ``OpenAI`` and ``OpenAILike`` use the user's keys.
 
@@ -67,7 +77,7 @@ class _Options(ABC):
 
         See :meth:`langchain_options`, which returns the same under LangChain's names.
         """
-        client, async_client = self._http_clients(task, on_receipt)
+        client, async_client = self._http_clients(task, team, on_receipt)
         options = dropin.client_options(self._timeouts(None, None), {})
         return {
             "api_base": options.pop("base_url"),
@@ -77,9 +87,9 @@ class _Options(ABC):
         }
 
     def _http_clients(
-        self, task: str | None, on_receipt: OnReceipt | None
+        self, task: str | None, team: UUID | str | None, on_receipt: OnReceipt | None
     ) -> tuple[httpx.Client, httpx.AsyncClient]:
-        transport, async_transport = self._transports(task, on_receipt)
+        transport, async_transport = self._transports(task, team, on_receipt)
         return (
             httpx.Client(transport=transport, trust_env=False),
             httpx.AsyncClient(transport=async_transport, trust_env=False),
@@ -90,7 +100,12 @@ class Libraries(_Options, Chat):
     """A user's requests, also from other libraries."""
 
     def async_openai(
-        self, *, task: str | None = None, on_receipt: OnReceipt | None = None, **options: Any
+        self,
+        *,
+        task: str | None = None,
+        team: UUID | str | None = None,
+        on_receipt: OnReceipt | None = None,
+        **options: Any,
     ) -> AsyncOpenAI:
         """The official ``openai`` client for asyncio, which some libraries need, such as pydantic-ai.
 
@@ -100,19 +115,27 @@ class Libraries(_Options, Chat):
         See :meth:`openai` for the arguments and errors. Each request runs in a thread, and ``on_receipt`` is
         called there. Canceling a task does not cancel a request that has not begun to answer.
         """
-        transport = self._transport(task, on_receipt, dropin.retries_of(options, self._retries))
+        transport = self._transport(task, team, on_receipt, dropin.retries_of(options, self._retries))
         return dropin.async_client(_ThreadedTransport(transport), self._timeouts(None, None), options)
 
     def _transports(
-        self, task: str | None, on_receipt: OnReceipt | None
+        self, task: str | None, team: UUID | str | None, on_receipt: OnReceipt | None
     ) -> tuple[EngineTransport, _ThreadedTransport]:
-        transport = self._transport(task, on_receipt, self._retries)
+        transport = self._transport(task, team, on_receipt, self._retries)
         return transport, _ThreadedTransport(transport)
 
-    def _transport(self, task: str | None, on_receipt: OnReceipt | None, retries: Retries) -> EngineTransport:
+    def _transport(
+        self, task: str | None, team: UUID | str | None, on_receipt: OnReceipt | None, retries: Retries
+    ) -> EngineTransport:
         timeouts = self._timeouts(None, None)
         return EngineTransport(
-            self._account, self._engine, timeouts=timeouts, retries=retries, task=task, on_receipt=on_receipt
+            self._account,
+            self._engine,
+            timeouts=timeouts,
+            retries=retries,
+            task=task,
+            team=team,
+            on_receipt=on_receipt,
         )
 
 
@@ -120,7 +143,7 @@ class AsyncLibraries(_Options, AsyncChat):
     """The twin of :class:`Libraries`."""
 
     def _transports(
-        self, task: str | None, on_receipt: OnReceipt | None
+        self, task: str | None, team: UUID | str | None, on_receipt: OnReceipt | None
     ) -> tuple[_RefusingTransport, AsyncEngineTransport]:
         transport = AsyncEngineTransport(
             self._account,
@@ -128,6 +151,7 @@ class AsyncLibraries(_Options, AsyncChat):
             timeouts=self._timeouts(None, None),
             retries=self._retries,
             task=task,
+            team=team,
             on_receipt=on_receipt,
         )
         return _RefusingTransport(), transport

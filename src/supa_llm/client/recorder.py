@@ -45,7 +45,7 @@ _WARN_EVERY = 10.0  # seconds between two warnings of the same kind
 @dataclass(slots=True, eq=False)
 class _Event:
     fields: Mapping[str, Any] = field(repr=False)
-    then: Callable[[], None] | None = field(default=None, repr=False)
+    then: Callable[[Recording], None] | None = field(default=None, repr=False)
     spooled: int | None = None
     queued: float = field(default_factory=time.monotonic)
     failures: int = 0
@@ -159,13 +159,13 @@ class Recorder:
         return self._lost.total()
 
     def put(
-        self, event: Mapping[str, Any], token: AccessToken, then: Callable[[], None] | None = None
+        self, event: Mapping[str, Any], token: AccessToken, then: Callable[[Recording], None] | None = None
     ) -> None:
         """Queue one event of this token's user; returns at once and raises nothing.
 
         Args:
             token: has been accepted by the database; not used if the event has a ticket.
-            then: called when the event is recorded; it must be quick and raise nothing.
+            then: called with the answer when the event is recorded; it must be quick and raise nothing.
         """
         owner = None if "ticket" in event else token.owner
         with self._changed:
@@ -304,7 +304,7 @@ class Recorder:
             error = failure
         for event, answer in zip(batch, answers, strict=False):
             if event.then is not None and not answer.refused:
-                event.then()
+                event.then(answer)
         with self._changed:
             if error is not None:
                 self._untold += dropped

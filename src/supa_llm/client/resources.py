@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
+from uuid import UUID
 
 import httpx
 
@@ -24,7 +25,7 @@ from supa_llm.client.spool import Spool
 from supa_llm.database import settings
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
-from supa_llm.engine import AsyncEngine, Engine, Limits, Retries, Timeouts
+from supa_llm.engine import POOL, AsyncEngine, Engine, Limits, Retries, Timeouts
 from supa_llm.errors import ConfigurationError
 from supa_llm.values.arguments import check
 from supa_llm.values.credentials import (
@@ -170,9 +171,9 @@ class Resources(_Resources):
         self._database = Database(self.project, http)
         self.cache = Cache()
 
-    def account(self, identify: Callable[[], Identity]) -> UserAccount:
+    def account(self, identify: Callable[[], Identity], team: UUID | str | None) -> UserAccount:
         return UserAccount(
-            identify, self._database, self.cache, self.operator_keys, self.recorder, self.refusals
+            identify, self._database, self.cache, self.operator_keys, self.recorder, self.refusals, team
         )
 
     def settings(self, identity: Identity) -> Settings:
@@ -219,7 +220,7 @@ class AsyncResources(_Resources):
         begin_in_children(self)
 
     def _open(self) -> None:
-        http = self._app_http or httpx.AsyncClient(timeout=self._database_timeout)
+        http = self._app_http or httpx.AsyncClient(timeout=self._database_timeout, limits=POOL)
         self._own_http = None if self._app_http else http
         self._database = AsyncDatabase(self.project, http)
         # Threads send usage here too, because the event loop ends before the process.
@@ -227,9 +228,11 @@ class AsyncResources(_Resources):
         self._recording = Database(self.project, self._recording_http)
         self.cache = AsyncCache()
 
-    def account(self, identify: Callable[[], Awaitable[Identity]]) -> AsyncUserAccount:
+    def account(
+        self, identify: Callable[[], Awaitable[Identity]], team: UUID | str | None
+    ) -> AsyncUserAccount:
         return AsyncUserAccount(
-            identify, self._database, self.cache, self.operator_keys, self.recorder, self.refusals
+            identify, self._database, self.cache, self.operator_keys, self.recorder, self.refusals, team
         )
 
     async def settings(self, identity: Identity) -> Settings:
@@ -269,7 +272,7 @@ def _is_asynchronous(sb: object) -> bool | None:
 
 def _sync_http(timeout: float) -> httpx.Client:
     # HTTP/2 stays off because its header compression logs every header at DEBUG, tokens included.
-    return httpx.Client(timeout=timeout)
+    return httpx.Client(timeout=timeout, limits=POOL)
 
 
 def _project(sb: supabase.Client | supabase.AsyncClient, runtime_secret: str | None) -> Project:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import routes
@@ -37,6 +38,7 @@ class Routes(Caller):
         model: str | None = None,
         needs: Sequence[str] = (),
         changes: Mapping[str, Any] | None = None,
+        team: UUID | str | None = None,
     ) -> Route:
         """The route of a request: its candidates and skipped providers with reasons; advice if it is empty.
 
@@ -47,11 +49,12 @@ class Routes(Caller):
             model: the requested model: ``provider/model`` or a bare model.
             needs: any of ``chat``, ``streaming``, ``tools``, ``json_schema``, ``vision``, ``embeddings``.
             changes: arguments of :meth:`set_settings`; the route is as it would be after that call.
+            team: as in :meth:`chat`.
 
         Raises:
             InvalidInputError: no provider is known to have the model, or a change is not allowed.
         """
-        return self._run(routes.explain_route(task, model, needs, self._operator_providers, changes))
+        return self._run(routes.explain_route(task, model, needs, self._operator_providers, changes, team))
 
 
 @documented_by(Routes)
@@ -72,8 +75,11 @@ class AsyncRoutes(AsyncCaller):
         model: str | None = None,
         needs: Sequence[str] = (),
         changes: Mapping[str, Any] | None = None,
+        team: UUID | str | None = None,
     ) -> Route:
-        return await self._run(routes.explain_route(task, model, needs, self._operator_providers, changes))
+        return await self._run(
+            routes.explain_route(task, model, needs, self._operator_providers, changes, team)
+        )
 
 
 def _first_candidate(route: Route) -> Candidate:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.client.settings import UNSET, Unset
+from supa_llm.client.team_keys import AsyncTeamKeys, TeamKeys
 from supa_llm.database import audit, settings, teams
 from supa_llm.database.call import Call
 from supa_llm.values.audit import AuditEntry
@@ -170,7 +171,7 @@ class TeamManagement(Caller):
         return self._run(audit.get_audit_log(limit, before, team_id=team_id))
 
 
-class Teams(TeamManagement):
+class Teams(TeamManagement, TeamKeys):
     """A user's teams: ``llm.teams``."""
 
     def list_teams(self) -> list[Team]:
@@ -331,7 +332,7 @@ class AsyncTeamManagement(AsyncCaller):
 
 
 @documented_by(Teams)
-class AsyncTeams(AsyncTeamManagement):
+class AsyncTeams(AsyncTeamManagement, AsyncTeamKeys):
     """The twin of :class:`Teams`."""
 
     async def list_teams(self) -> list[Team]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
+from uuid import UUID
 
 from supa_llm.client.account import AsyncUserAccount, UserAccount
 from supa_llm.client.alerts import Alerts, AsyncAlerts
@@ -74,8 +75,8 @@ class UserLLM(
         """
         return Teams(self)
 
-    def _account(self) -> UserAccount:
-        return self._resources.account(self._user)
+    def _account(self, team: UUID | str | None = None) -> UserAccount:
+        return self._resources.account(self._user, team)
 
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
         return self._resources.timeouts(total, attempt)
@@ -137,8 +138,8 @@ class AsyncUserLLM(
     def teams(self) -> AsyncTeams:
         return AsyncTeams(self)
 
-    def _account(self) -> AsyncUserAccount:
-        return self._resources.account(self._user)
+    def _account(self, team: UUID | str | None = None) -> AsyncUserAccount:
+        return self._resources.account(self._user, team)
 
     def _timeouts(self, total: float | None, attempt: float | None) -> Timeouts:
         return self._resources.timeouts(total, attempt)

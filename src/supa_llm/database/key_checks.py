@@ -11,10 +11,11 @@ from supa_llm.values.arguments import check
 from supa_llm.values.key_checks import KeyCheck
 
 
-def begin_key_check(provider: str, key: str | None = None) -> Call[KeyCheck]:
-    """Begin a check of the stored key or, if given, of a key that is not stored yet."""
+def begin_key_check(provider: str, key: str | None = None, team_id: str | None = None) -> Call[KeyCheck]:
+    """Begin a check of the user's or team's stored key or, if given, of a key that is not stored yet."""
     check(provider=provider)
-    body = {"provider": provider} | ({} if key is None else {"key": key})
+    body = {"provider": provider, "key": key, "team_id": team_id}
+    body = {name: value for name, value in body.items() if value is not None}
     return Call(
         "begin_llm_key_check",
         body,

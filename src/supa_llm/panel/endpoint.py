@@ -47,11 +47,11 @@ def panel_endpoint(
 
         app.mount("/llm", panel_endpoint(url, publishable_key))
 
-    ``POST /keys/check`` asks a provider whether a key works: the user's stored key or one that they typed.
-    ``POST /explain`` returns the user's route, including the operator's keys and this runtime. Both need the
-    user's access token. ``GET /operator-providers`` lists the providers in ``operator_keys``; none without a
-    runtime secret, because these keys serve only requests of a runtime. Errors are JSON with ``code``,
-    ``message`` and ``hint``.
+    ``POST /keys/check`` asks a provider whether a key works: the user's stored key, a team's, or one that
+    they typed. ``POST /explain`` returns the user's route, including the operator's keys and this runtime.
+    Both need the user's access token. ``GET /operator-providers`` lists the providers in ``operator_keys``;
+    none without a runtime secret, because these keys serve only requests of a runtime. Errors are JSON with
+    ``code``, ``message`` and ``hint``.
 
     Args:
         url: URL of the Supabase project.
@@ -78,8 +78,9 @@ def panel_endpoint(
 
     async def check_key(request: Request) -> JSONResponse:
         token = _token(request)
-        fields = _fields(await _body(request), {"provider": str, "key": str})
-        check = await database.run(key_checks.begin_key_check(fields["provider"], fields["key"]), token)
+        fields = _fields(await _body(request), {"provider": str, "key": str, "team_id": str})
+        call = key_checks.begin_key_check(fields["provider"], fields["key"], fields["team_id"])
+        check = await database.run(call, token)
         key = check.key if fields["key"] is None else Secret(fields["key"])
         if key is None:
             raise NotFoundError("There is no key to check.", code="key_not_found")
@@ -99,8 +100,8 @@ def panel_endpoint(
 
     async def explain_route(request: Request) -> JSONResponse:
         token = _token(request)
-        fields = _fields(await _body(request), {"task": str, "changes": dict})
-        call = routes.explain_route(fields["task"], None, (), offered, fields["changes"])
+        fields = _fields(await _body(request), {"task": str, "changes": dict, "team": str})
+        call = routes.explain_route(fields["task"], None, (), offered, fields["changes"], fields["team"])
         return _json(await database.run(replace(call, parse=lambda route: route), token))
 
     async def operator_providers(_: Request) -> JSONResponse:

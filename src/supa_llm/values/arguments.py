@@ -137,6 +137,7 @@ _RULES: Mapping[str, Rule] = {
     "short_wait": _FROM_ZERO,
     "since": _MOMENT,
     "task": _optional(_TEXT),
+    "team": _optional(("the ID of a team, or 'none'", _is(UUID, str))),
     "team_id": ("the UUID of a team", _is_uuid),
     "temperature": _optional(("a number from 0 to 2", _number(0, 2))),
     "texts": ("a string or a list of strings that are not empty", _is_texts),

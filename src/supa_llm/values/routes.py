@@ -87,6 +87,8 @@ class Route(Row):
         reserved_requests: for how many requests usage is reserved; None if the first candidate is not
             metered.
         reserved_until: when the last of them must begin.
+        team_id: the team whose policy applies.
+        version: changes when the user's keys, settings or teams do, so that a cached route is outdated.
     """
 
     task: str | None
@@ -98,6 +100,8 @@ class Route(Row):
     max_output_tokens: int | None = None
     reserved_requests: int | None = None
     reserved_until: datetime | None = None
+    team_id: UUID | None = None
+    version: str | None = None
 
     @property
     def reserved(self) -> bool:

@@ -33,10 +33,12 @@ class Recording(Row):
     Attributes:
         status: ``recorded``, ``known`` (it was recorded before), ``released`` or ``refused``.
         code: why it was refused; else None.
+        version: see :attr:`Route.version`; None for a refused or released event.
     """
 
     status: str
     code: str | None = None
+    version: str | None = None
 
     @property
     def refused(self) -> bool:
