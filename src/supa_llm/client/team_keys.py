@@ -15,6 +15,8 @@ class TeamKeys(Caller):
     def list_keys(self, team_id: UUID | str) -> list[Key]:
         """The team's keys with provider, hint and status, for its members.
 
+            [key.provider for key in llm.teams.list_keys(team.id)]
+
         Raises:
             NotFoundError: the user is not a member of the team (code ``team_not_found``).
         """
@@ -34,6 +36,8 @@ class TeamKeys(Caller):
 
     def remove_key(self, team_id: UUID | str, provider: str) -> None:
         """Delete the team's key for a provider. For owners and admins.
+
+            llm.teams.remove_key(team.id, "openai")
 
         Raises:
             ForbiddenError: the user's role does not allow it (code ``team_role_required``).
