@@ -5,23 +5,20 @@
 do $$
 declare
   v_names constant text[] := array[
-    'get_llm_operator_settings', 'set_llm_operator_settings', 'get_llm_audit_log', 'register_llm_runtime',
-    'rotate_llm_runtime', 'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts',
-    'list_llm_providers', 'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price',
-    'end_llm_price', 'sync_llm_prices', 'list_llm_models', 'list_llm_teams', 'create_llm_team', 'get_llm_team',
-    'set_llm_team', 'remove_llm_team', 'list_llm_team_members', 'set_llm_team_member', 'remove_llm_team_member',
-    'get_llm_settings', 'set_llm_settings', 'create_llm_team_invitation', 'list_llm_team_invitations',
-    'remove_llm_team_invitation', 'accept_llm_team_invitation', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
-    'reveal_llm_key', 'replace_llm_master_key', 'set_llm_team_key', 'list_llm_team_keys', 'remove_llm_team_key',
-    'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota',
-    'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route',
-    'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals', 'record_llm_usage',
-    'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events',
-    'get_llm_forecast', 'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route',
-    'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems',
-    'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
-    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_refusal',
-    'llm_user', 'llm_problem'
+    'get_llm_operator_settings', 'set_llm_operator_settings', 'get_llm_audit_log', 'verify_llm_audit_log',
+    'list_llm_audit_seals', 'list_llm_audit_texts', 'register_llm_runtime', 'rotate_llm_runtime',
+    'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts', 'list_llm_providers',
+    'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices',
+    'list_llm_models', 'get_llm_settings', 'set_llm_settings', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
+    'reveal_llm_key', 'replace_llm_master_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas',
+    'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request',
+    'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals',
+    'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage',
+    'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users',
+    'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
+    'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers',
+    'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings',
+    'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
   ];
   v_foreign text;
 begin
@@ -62,16 +59,13 @@ where id in (select m.vault_secret_id from llm_private.master_keys as m);
 
 drop function
 public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_audit_log,
+public.verify_llm_audit_log, public.list_llm_audit_seals, public.list_llm_audit_texts,
 public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
 public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
 public.remove_llm_provider, public.list_llm_prices, public.set_llm_price, public.end_llm_price,
-public.sync_llm_prices, public.list_llm_models, public.list_llm_teams, public.create_llm_team,
-public.get_llm_team, public.set_llm_team, public.remove_llm_team, public.list_llm_team_members,
-public.set_llm_team_member, public.remove_llm_team_member, public.get_llm_settings, public.set_llm_settings,
-public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation,
-public.accept_llm_team_invitation, public.list_llm_keys, public.set_llm_key, public.remove_llm_key,
-public.reveal_llm_key, public.replace_llm_master_key, public.set_llm_team_key, public.list_llm_team_keys,
-public.remove_llm_team_key, public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas,
+public.sync_llm_prices, public.list_llm_models, public.get_llm_settings, public.set_llm_settings,
+public.list_llm_keys, public.set_llm_key, public.remove_llm_key, public.reveal_llm_key,
+public.replace_llm_master_key, public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas,
 public.set_llm_quota, public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt,
 public.release_llm_request, public.resolve_llm_route, public.explain_llm_route, public.get_llm_configuration,
 public.set_llm_configuration, public.record_llm_refusals, public.list_llm_refusals, public.record_llm_usage,

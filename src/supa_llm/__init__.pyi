@@ -27,6 +27,8 @@ from supa_llm.errors import SupaLLMError as SupaLLMError
 from supa_llm.errors import TotalTimeoutError as TotalTimeoutError
 from supa_llm.values.alerts import Alert as Alert
 from supa_llm.values.audit import AuditEntry as AuditEntry
+from supa_llm.values.audit import AuditProblem as AuditProblem
+from supa_llm.values.audit import AuditVerification as AuditVerification
 from supa_llm.values.configuration import ConfigurationChange as ConfigurationChange
 from supa_llm.values.keys import Key as Key
 from supa_llm.values.maintenance import Maintenance as Maintenance

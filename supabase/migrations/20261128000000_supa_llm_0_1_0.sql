@@ -24,8 +24,7 @@ $$;
 do $$
 begin
   -- Fails if this role cannot read them, or if a column is missing.
-  perform u.id, u.email_confirmed_at, u.banned_until, u.deleted_at, u.is_anonymous, u.raw_user_meta_data
-  from auth.users as u limit 1;
+  perform u.id, u.banned_until, u.deleted_at, u.is_anonymous from auth.users as u limit 1;
   perform s.id, s.user_id, s.not_after from auth.sessions as s limit 1;
 exception when undefined_table or undefined_column or insufficient_privilege then
   raise exception 'supa-llm needs Supabase Auth of 2024 or later.'
@@ -537,8 +536,6 @@ create table llm_private.operator_settings (
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
   own_events_per_day integer not null default 100000 check (own_events_per_day between 1 and 100000000),
-  teams_created_by text not null default 'users' check (teams_created_by in ('users', 'operator')),
-  teams_per_user integer not null default 10 check (teams_per_user between 0 and 100),
   updated_at timestamptz not null default now(),
   -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
   constraint reveals_are_limited_with_runtimes check (
@@ -587,10 +584,6 @@ recorded as (other).';
 comment on column llm_private.operator_settings.own_events_per_day is
 'How many events of requests that began on the same day (UTC) a user can record without a runtime. A runtime has no
 limit.';
-comment on column llm_private.operator_settings.teams_created_by is
-'users: every user can create teams. operator: only administrators can.';
-comment on column llm_private.operator_settings.teams_per_user is
-'How many teams a user can own. Users who own as many cannot create another one.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -634,8 +627,8 @@ begin
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
       'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_events_per_day, own_prices_per_user, '
-      'reservation_seconds, reveal_enabled, reveal_sign_in_within, teams_created_by, teams_per_user, '
-      'unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
+      'reservation_seconds, reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, '
+      'usage_names_per_day.'
     );
   end if;
   begin
@@ -666,8 +659,6 @@ begin
       own_prices_per_user = v_row.own_prices_per_user,
       usage_names_per_day = v_row.usage_names_per_day,
       own_events_per_day = v_row.own_events_per_day,
-      teams_created_by = v_row.teams_created_by,
-      teams_per_user = v_row.teams_per_user,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
@@ -677,7 +668,6 @@ begin
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_events_per_day: 1 to 100000000; '
       'own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
-      'teams_created_by: users or operator; teams_per_user: 0 to 100; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
     );
   end;
@@ -753,21 +743,18 @@ create table public.llm_audit_log (
 
 comment on table public.llm_audit_log is
 'Users'' changes, reveals and leases, and administrators'' changes. Append-only, one partition a month. Users read their
-own entries; the operator''s have the user id of llm_private.operator_id(), and a team''s have the id of the team.';
+own entries; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, key_check_result, price_set, price_ended, quota_set,
-quota_removed, team_created, team_joined, or lease (a runtime or session may get keys until a time). On a team''s log:
-team_created, team_changed, team_removed, team_member_added, team_member_removed, team_role_set, team_invitation_created
-or team_invitation_removed. On the operator''s log: the same of a team by an administrator,
+quota_removed, or lease (a runtime or session may get keys until a time). On the operator''s log:
 operator_settings_changed, provider_set, provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
 recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is
-'The changes, masked hints or expiry; never a secret. On a team''s log: by, the id of the user who made the change. If
-an administrator made it, and on the operator''s log: by (the role, and the sub and email of the token if it has them),
-and old and new: the fields that changed.';
+'The changes, masked hints or expiry; never a secret. On the operator''s log: by (the role, and the sub and email of the
+token if it has them), and old and new: the fields that changed.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
@@ -911,8 +898,7 @@ create function llm_private.audit_log(
   p_provider text,
   p_by text,
   p_since timestamptz,
-  p_until timestamptz,
-  p_team_id uuid
+  p_until timestamptz
 )
 returns setof public.llm_audit_log
 language plpgsql
@@ -922,7 +908,6 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_log uuid := v_owner;
   -- Ids begin with the time, within the range that a UUIDv7 can hold.
   v_first constant uuid := llm_private.first_uuid_v7(greatest(least(p_since, '9999-01-01'), 'epoch'));
   v_end constant uuid := llm_private.first_uuid_v7(greatest(least(p_until, '9999-01-01'), 'epoch'));
@@ -931,19 +916,10 @@ begin
     llm_private.check_length('p_action', p_action, 64),
     llm_private.check_length('p_provider', p_provider, 32),
     llm_private.check_length('p_by', p_by, 320);
-  if p_team_id is not null then
-    -- The log of a removed team stays, for administrators.
-    if v_owner <> llm_private.operator_id() then
-      perform llm_private.require_team_role(p_team_id, v_owner, '{owner,admin}');
-    end if;
-    v_log := p_team_id;
-  elsif v_owner = llm_private.operator_id() and p_user_id is not null then
-    v_log := p_user_id;
-  end if;
   return query
   select l.* from public.llm_audit_log as l
   where
-    l.user_id = v_log
+    l.user_id = case when v_owner = llm_private.operator_id() then coalesce(p_user_id, v_owner) else v_owner end
     and (p_before is null or l.id < p_before)
     and (p_since is null or l.id >= v_first)
     and (p_until is null or l.id < v_end)
@@ -951,7 +927,7 @@ begin
     and (p_provider is null or l.provider = p_provider)
     and (
       p_by is null or l.actor = p_by or lower(l.detail #>> '{by,email}') = lower(p_by)
-      or p_by in (l.detail #>> '{by,sub}', l.detail #>> '{by,role}', l.detail ->> 'by')
+      or p_by in (l.detail #>> '{by,sub}', l.detail #>> '{by,role}')
     )
   order by l.id desc
   limit least(greatest(coalesce(p_limit, 50), 1), 500);
@@ -970,25 +946,910 @@ create function public.get_llm_audit_log(
   p_provider text default null,
   p_by text default null,
   p_since timestamptz default null,
-  p_until timestamptz default null,
-  p_team_id uuid default null
+  p_until timestamptz default null
 )
 returns setof public.llm_audit_log
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.audit_log(
-    p_limit, p_before, p_user_id, p_action, p_provider, p_by, p_since, p_until, p_team_id
-  )
+  select * from llm_private.audit_log(p_limit, p_before, p_user_id, p_action, p_provider, p_by, p_since, p_until)
 $$;
 
 comment on function public.get_llm_audit_log is
 'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. Only entries
 with this p_action, p_provider and p_by (the actor, or the email address, sub or role of an administrator), from p_since to
-before p_until. With p_team_id: the log of a team, for its owners and admins; p_by is also the id of the user who made a
-change. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
-Errors: not_signed_in, invalid_argument, team_not_found, team_role_required.';
+before p_until. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
+Errors: not_signed_in, invalid_argument.';
+
+-- 12_audit_seals.sql
+
+-- Seals: what makes the audit log tamper-evident, also against the database's owner.
+--
+-- Sealing hashes the new entries of a log in batches. Each seal holds the SHA-256 of every entry, and a hash of itself
+-- and of the previous seal, its head. So a head stands for the whole log up to then. Whoever rewrites entries and all
+-- later seals cannot rewrite the seals that were exported before: see docs/security.md.
+--
+-- Entries are sealed by maintenance and before a verification, never when they are written. Ids are made before their
+-- transaction commits, so an entry may appear after entries with greater ids were sealed. Sealing therefore lists what
+-- it has seen instead of relying on ranges of ids. An entry that was inserted with an old id is recognized by its
+-- transaction: a seal point is a transaction number and the time before which it was not given out. An entry with a
+-- greater number that claims an earlier time was backdated. A late commit has a smaller number.
+
+create table llm_private.audit_seals (
+  user_id uuid not null,
+  number integer not null,
+  sealed_at timestamptz not null,
+  total bigint not null,
+  first_id uuid not null,
+  last_id uuid not null,
+  ids uuid[],
+  digests bytea[],
+  content bytea not null,
+  head bytea not null,
+  primary key (user_id, number)
+);
+
+comment on table llm_private.audit_seals is
+'The seals of each log, numbered from 1. A log belongs to a user, or to the operator under operator_id().';
+comment on column llm_private.audit_seals.total is 'The number of entries in this seal and all earlier ones.';
+comment on column llm_private.audit_seals.ids is 'The entries, by id; null once retention has dropped all of them.';
+comment on column llm_private.audit_seals.digests is 'The SHA-256 of each entry''s audit_text().';
+comment on column llm_private.audit_seals.content is 'The SHA-256 of all digests.';
+comment on column llm_private.audit_seals.head is 'See audit_head(). The first seal that is left anchors the later ones.';
+
+create index audit_seals_last_id on llm_private.audit_seals (last_id) where ids is not null;
+
+create table llm_private.audit_seal_points (
+  xid bigint not null,
+  at timestamptz not null,
+  primary key (xid, at)
+);
+
+comment on table llm_private.audit_seal_points is
+'Transaction numbers, each with a time at which neither it nor a greater one was given out yet.';
+
+create table llm_private.audit_sealing (
+  only_row boolean primary key default true check (only_row),
+  since uuid not null default '00000000-0000-0000-0000-000000000000',
+  next_since uuid,
+  reached uuid,
+  finished_at timestamptz
+);
+
+comment on table llm_private.audit_sealing is
+'How far maintenance has sealed the logs, one after the other; at most one row.';
+comment on column llm_private.audit_sealing.since is
+'Entries with smaller ids are sealed, unless they were inserted later.';
+comment on column llm_private.audit_sealing.next_since is 'since of the next pass; null before one begins.';
+comment on column llm_private.audit_sealing.reached is 'The last log that this pass has sealed.';
+comment on column llm_private.audit_sealing.finished_at is 'When the last pass ended.';
+
+create table llm_private.audit_findings (
+  user_id uuid primary key,
+  found_at timestamptz not null default now(),
+  problem jsonb not null
+);
+
+comment on table llm_private.audit_findings is
+'Logs in which a verification found a problem, until one finds it gone.';
+
+alter table llm_private.audit_seals enable row level security;
+alter table llm_private.audit_seal_points enable row level security;
+alter table llm_private.audit_sealing enable row level security;
+alter table llm_private.audit_findings enable row level security;
+
+-- Hashes --------------------------------------------------------------------------------------------------------------
+
+create function llm_private.audit_time(p_at timestamptz)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
+end
+$$;
+
+comment on function llm_private.audit_time is 'A time as seals hash it: UTC, whatever the settings of the session.';
+
+-- A column that is added later must not change the text of existing entries.
+create function llm_private.audit_text(p_entry public.llm_audit_log)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_array(
+    p_entry.user_id, p_entry.id, llm_private.audit_time(p_entry.at), p_entry.action, p_entry.actor, p_entry.provider,
+    p_entry.key_id, p_entry.runtime_id, p_entry.detail
+  )::text;
+end
+$$;
+
+comment on function llm_private.audit_text is 'All columns of an entry as canonical text: what its digest is of.';
+
+create function llm_private.audit_digest(p_entry public.llm_audit_log)
+returns bytea
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return sha256(convert_to(llm_private.audit_text(p_entry), 'UTF8'));
+end
+$$;
+
+comment on function llm_private.audit_digest is 'The SHA-256 of an entry.';
+
+create function llm_private.audit_content(p_digests bytea[])
+returns bytea
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select sha256(string_agg(d.digest, ''::bytea order by d.position))
+    from unnest(p_digests) with ordinality as d (digest, position)
+  );
+end
+$$;
+
+comment on function llm_private.audit_content is 'The SHA-256 of a seal''s digests, one after the other.';
+
+create function llm_private.audit_head(p_seal llm_private.audit_seals, p_previous bytea)
+returns bytea
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return sha256(convert_to(
+    concat_ws(
+      ' ', 'supa-llm audit seal 1', p_seal.user_id, p_seal.number, llm_private.audit_time(p_seal.sealed_at),
+      p_seal.total, p_seal.first_id, p_seal.last_id, encode(p_seal.content, 'hex'), encode(p_previous, 'hex')
+    ),
+    'UTF8'
+  ));
+end
+$$;
+
+comment on function llm_private.audit_head is
+'The hash of a seal and of the previous seal''s head, which is empty for the first seal.';
+
+-- Backdated entries ---------------------------------------------------------------------------------------------------
+
+create function llm_private.note_seal_point()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Not the snapshot's xmax, because a transaction that is still open may have that number.
+  insert into llm_private.audit_seal_points (xid, at)
+  select pg_current_xact_id()::text::bigint, now()
+  where coalesce(
+    (select p.at from llm_private.audit_seal_points as p order by p.xid desc, p.at desc limit 1), '-infinity'
+  ) < now() - interval '1 minute'
+  on conflict do nothing;
+end
+$$;
+
+comment on function llm_private.note_seal_point is 'Store a seal point, unless the last one is less than a minute old.';
+
+create function llm_private.full_xid(p_xmin xid)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_next constant bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+  v_ahead constant bigint := (p_xmin::text::bigint - v_next) & 4294967295;
+begin
+  return v_next + case when v_ahead > 2147483647 then v_ahead - 4294967296 else v_ahead end;
+end
+$$;
+
+comment on function llm_private.full_xid is 'The number of a recent transaction, with the epoch that xmin lacks.';
+
+create function llm_private.is_backdated(p_id uuid, p_at timestamptz, p_xmin xid)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Clocks are set, and an insert may wait for a lock between making the id and beginning to write.
+  v_slack constant interval := '1 minute';
+  v_made constant timestamptz := llm_private.uuid_v7_time(p_id);
+begin
+  return
+    v_made > clock_timestamp() + v_slack
+    -- An entry has the time at which its transaction began.
+    or p_at > v_made + v_slack or p_at < v_made - interval '1 day'
+    or coalesce(
+      (
+        select p.at from llm_private.audit_seal_points as p
+        where p.xid < llm_private.full_xid(p_xmin)
+        order by p.xid desc, p.at desc limit 1
+      ) > v_made + v_slack,
+      false
+    );
+end
+$$;
+
+comment on function llm_private.is_backdated is
+'Whether an entry that is not sealed was inserted later, or has another time, than its id claims.';
+
+create function llm_private.oldest_unseen_audit_id()
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- A transaction that is still open has at least this snapshot's xmin, so its entries are newer than a seal point with
+  -- a smaller number.
+  return coalesce(
+    (
+      select llm_private.first_uuid_v7(p.at - interval '1 minute') from llm_private.audit_seal_points as p
+      where p.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+      order by p.xid desc, p.at desc limit 1
+    ),
+    '00000000-0000-0000-0000-000000000000'
+  );
+end
+$$;
+
+comment on function llm_private.oldest_unseen_audit_id is
+'Entries that are not visible yet will have no smaller id, unless they are backdated.';
+
+-- Sealing -------------------------------------------------------------------------------------------------------------
+
+create function llm_private.seal_audit_log(p_owner uuid, p_since uuid)
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_seal llm_private.audit_seals;
+  v_last llm_private.audit_seals;
+  v_from uuid := p_since;
+  v_sealed integer := 0;
+begin
+  loop
+    select array_agg(n.id order by n.id), array_agg(n.digest order by n.id) into v_seal.ids, v_seal.digests
+    from (
+      select l.id, llm_private.audit_digest(l) as digest from public.llm_audit_log as l
+      where
+        l.user_id = p_owner and l.id >= v_from
+        and l.id not in (
+          select unnest(s.ids) from llm_private.audit_seals as s where s.user_id = p_owner and s.last_id >= v_from
+        )
+        and not llm_private.is_backdated(l.id, l.at, l.xmin)
+      order by l.id
+      limit 1000
+    ) as n;
+    exit when v_seal.ids is null;
+    select * into v_last from llm_private.audit_seals as s where s.user_id = p_owner order by s.number desc limit 1;
+    v_seal.user_id := p_owner;
+    v_seal.number := coalesce(v_last.number, 0) + 1;
+    v_seal.sealed_at := clock_timestamp();
+    v_seal.total := coalesce(v_last.total, 0) + cardinality(v_seal.ids);
+    v_seal.first_id := v_seal.ids[1];
+    v_seal.last_id := v_seal.ids[cardinality(v_seal.ids)];
+    v_seal.content := llm_private.audit_content(v_seal.digests);
+    v_seal.head := llm_private.audit_head(v_seal, v_last.head);
+    -- Another session that seals the same log takes the same number. This waits for its seal, then looks again.
+    insert into llm_private.audit_seals select v_seal.* on conflict do nothing;
+    if found then
+      v_sealed := v_sealed + cardinality(v_seal.ids);
+      v_from := v_seal.last_id;
+    end if;
+  end loop;
+  return v_sealed;
+end
+$$;
+
+comment on function llm_private.seal_audit_log is
+'Seal the entries of a log from the id p_since that are committed and not sealed yet; returns how many.';
+
+create function llm_private.next_audit_owner(p_owner uuid, p_since uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select l.user_id from public.llm_audit_log as l
+    where
+      (p_owner is null or l.user_id > p_owner)
+      -- Only to skip the partitions of older months.
+      and l.id >= llm_private.first_uuid_v7(date_trunc('month', llm_private.uuid_v7_time(p_since), 'UTC'))
+    order by l.user_id limit 1
+  );
+end
+$$;
+
+comment on function llm_private.next_audit_owner is
+'The owner of the next log after p_owner''s with an entry from the month of p_since; null after the last one.';
+
+create function llm_private.seal_audit_logs(p_for interval)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_end constant timestamptz := clock_timestamp() + p_for;
+  v_state llm_private.audit_sealing;
+  v_sealed integer := 0;
+begin
+  insert into llm_private.audit_sealing default values on conflict do nothing;
+  select * into v_state from llm_private.audit_sealing for update skip locked;
+  if not found then
+    return jsonb_build_object('sealed', null, 'done', false);
+  end if;
+  if v_state.next_since is null then
+    -- What is not visible yet when a pass begins is left to the next one.
+    v_state.next_since := llm_private.oldest_unseen_audit_id();
+    perform llm_private.note_seal_point();
+  end if;
+  loop
+    v_state.reached := llm_private.next_audit_owner(v_state.reached, v_state.since);
+    if v_state.reached is null then
+      v_state.since := v_state.next_since;
+      v_state.next_since := null;
+      v_state.finished_at := now();
+      exit;
+    end if;
+    perform from public.llm_audit_log as l where l.user_id = v_state.reached and l.id >= v_state.since limit 1;
+    if found then
+      v_sealed := v_sealed + llm_private.seal_audit_log(v_state.reached, v_state.since);
+    end if;
+    exit when clock_timestamp() > v_end;
+  end loop;
+  update llm_private.audit_sealing set
+    since = v_state.since, next_since = v_state.next_since, reached = v_state.reached,
+    finished_at = v_state.finished_at;
+  return jsonb_build_object('sealed', v_sealed, 'done', v_state.next_since is null);
+end
+$$;
+
+comment on function llm_private.seal_audit_logs is
+'Seal the new entries of all logs, at most for this long, from where the last call stopped. Returns sealed: how many
+entries (null: another session is sealing), and done.';
+
+create function llm_private.forget_dropped_seals(p_since timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_first constant uuid := llm_private.first_uuid_v7(p_since);
+  v_owners uuid[];
+begin
+  with emptied as (
+    update llm_private.audit_seals as s set ids = null, digests = null
+    where (s.user_id, s.number) in (
+      select d.user_id, d.number from llm_private.audit_seals as d
+      where d.ids is not null and d.last_id < v_first
+      limit 10000
+    )
+    returning s.user_id
+  )
+
+  select array_agg(distinct e.user_id) into v_owners from emptied as e;
+  -- The newest of a log's leading seals without entries stays, as the anchor of the next seal.
+  delete from llm_private.audit_seals as s
+  using unnest(v_owners) as o (user_id)
+  where
+    s.user_id = o.user_id and s.ids is null
+    and not exists (
+      select from llm_private.audit_seals as k
+      where k.user_id = s.user_id and k.number <= s.number + 1 and k.ids is not null
+    )
+    and exists (
+      select from llm_private.audit_seals as n where n.user_id = s.user_id and n.number = s.number + 1
+    );
+end
+$$;
+
+comment on function llm_private.forget_dropped_seals is
+'After retention has dropped the entries from before p_since: drop their digests, and the seals that no later one needs.';
+
+-- Verification --------------------------------------------------------------------------------------------------------
+
+create function llm_private.audit_dropped_before()
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_month text;
+begin
+  -- Months are dropped from the oldest one, so a later record replaces each record that is dropped itself.
+  select max(m.month) into v_month
+  from public.llm_audit_log as l
+  cross join lateral jsonb_array_elements_text(
+    case jsonb_typeof(l.detail -> 'audit') when 'array' then l.detail -> 'audit' else '[]' end
+  ) as m (month)
+  where
+    l.user_id = llm_private.operator_id() and l.action = 'months_dropped'
+    and m.month ~ '^\d{4}-(0[1-9]|1[0-2])$';
+  return llm_private.first_uuid_v7(((v_month || '-01')::timestamp + interval '1 month') at time zone 'UTC');
+end
+$$;
+
+comment on function llm_private.audit_dropped_before is
+'By the operator''s log, retention has dropped the entries with smaller ids; null if it has dropped none.';
+
+create function llm_private.audit_removed_until(p_owner uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select l.id from public.llm_audit_log as l
+    where
+      l.user_id = llm_private.operator_id() and l.action = 'user_data_removed'
+      and l.detail ->> 'user_id' = p_owner::text
+    order by l.id desc limit 1
+  );
+end
+$$;
+
+comment on function llm_private.audit_removed_until is
+'By the operator''s log, an administrator has removed the user''s entries with smaller ids; null if nobody has.';
+
+create type llm_private.audit_page as (
+  until uuid,
+  next uuid,
+  verified bigint,
+  unsealed bigint,
+  changed uuid,
+  inserted uuid,
+  missing uuid[]
+);
+
+comment on type llm_private.audit_page is
+'Entries of a log compared with its seals: counts, the first entry that was changed, the first one that was inserted, and
+all sealed entries that are missing.';
+
+create function llm_private.compare_audit_page(p_owner uuid, p_after uuid, p_limit integer, p_since uuid)
+returns llm_private.audit_page
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_page llm_private.audit_page;
+begin
+  v_page.next := (
+    select l.id from public.llm_audit_log as l
+    where l.user_id = p_owner and l.id > p_after order by l.id offset p_limit - 1 limit 1
+  );
+  v_page.until := coalesce(v_page.next, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
+  with live as (
+    select l.id, l.at, l.xmin, llm_private.audit_digest(l) as digest from public.llm_audit_log as l
+    where l.user_id = p_owner and l.id > p_after and l.id <= v_page.until
+  ),
+
+  sealed as (
+    select e.id, e.digest from llm_private.audit_seals as s
+    cross join lateral unnest(s.ids, s.digests) as e (id, digest)
+    where
+      s.user_id = p_owner and s.last_id > p_after and s.first_id <= v_page.until
+      and e.id > p_after and e.id <= v_page.until
+  ),
+
+  compared as (
+    select
+      coalesce(l.id, s.id) as id,
+      case
+        when l.id is null then 'missing'
+        when s.id is not null then case when l.digest = s.digest then 'verified' else 'changed' end
+        -- A complete pass would have sealed it, so it came later or its seal was removed.
+        when l.id < p_since or llm_private.is_backdated(l.id, l.at, l.xmin) then 'inserted'
+        else 'unsealed'
+      end as state
+    from live as l full join sealed as s on l.id = s.id
+  )
+
+  select
+    count(*) filter (where c.state = 'verified'), count(*) filter (where c.state = 'unsealed'),
+    (array_agg(c.id order by c.id) filter (where c.state = 'changed'))[1],
+    (array_agg(c.id order by c.id) filter (where c.state = 'inserted'))[1],
+    array_agg(c.id order by c.id) filter (where c.state = 'missing')
+  into v_page.verified, v_page.unsealed, v_page.changed, v_page.inserted, v_page.missing
+  from compared as c;
+  return v_page;
+end
+$$;
+
+comment on function llm_private.compare_audit_page is
+'Compare up to p_limit entries of a log after the id p_after with its seals.';
+
+create function llm_private.audit_seal_problem(p_owner uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_seal llm_private.audit_seals;
+  v_previous llm_private.audit_seals;
+  v_dropped_before uuid;
+begin
+  for v_seal in select * from llm_private.audit_seals as s where s.user_id = p_owner order by s.number loop
+    if v_seal.ids is null and v_dropped_before is null then
+      v_dropped_before := coalesce(
+        llm_private.audit_dropped_before(), '00000000-0000-0000-0000-000000000000'
+      );
+    end if;
+    if
+      v_seal.number > coalesce(v_previous.number, 0) + 1
+      -- Retention leaves an anchor.
+      and not (v_previous.number is null and v_seal.ids is null)
+    then
+      return jsonb_build_object(
+        'kind', 'seal_removed', 'entry', null, 'seal', v_seal.number - 1, 'at', v_seal.sealed_at
+      );
+    elsif
+      v_seal.ids is null and v_seal.last_id >= v_dropped_before
+      or v_seal.ids is not null and (
+        cardinality(v_seal.ids) <> v_seal.total - coalesce(v_previous.total, 0)
+        or v_seal.content is distinct from llm_private.audit_content(v_seal.digests)
+      )
+      or (v_seal.number = 1 or v_previous.number is not null)
+      and v_seal.head <> llm_private.audit_head(v_seal, v_previous.head)
+    then
+      return jsonb_build_object(
+        'kind', 'seal_changed', 'entry', null, 'seal', v_seal.number, 'at', v_seal.sealed_at
+      );
+    end if;
+    v_previous := v_seal;
+  end loop;
+  return null;
+end
+$$;
+
+comment on function llm_private.audit_seal_problem is
+'The first seal of a log that was changed, or whose successor shows that it was removed; null if there is none.';
+
+create function llm_private.note_audit_finding(p_owner uuid, p_problem jsonb, p_after uuid, p_until uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_problem is not null then
+    insert into llm_private.audit_findings as f (user_id, problem) values (p_owner, p_problem)
+    on conflict (user_id) do update set problem = excluded.problem where f.problem <> excluded.problem;
+  else
+    delete from llm_private.audit_findings as f
+    where
+      f.user_id = p_owner
+      -- A page settles only what it covers; the first one covers the seals.
+      and coalesce(
+        (f.problem ->> 'entry')::uuid > p_after and (f.problem ->> 'entry')::uuid <= p_until,
+        p_after = '00000000-0000-0000-0000-000000000000'
+      );
+  end if;
+end
+$$;
+
+comment on function llm_private.note_audit_finding is
+'Store the problem that a verification found in a part of a log, or that it found none.';
+
+create function llm_private.count_dropped_seals(p_owner uuid)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(sum(s.total - coalesce(b.total, 0)), 0)
+    from llm_private.audit_seals as s
+    left join llm_private.audit_seals as b on s.user_id = b.user_id and s.number = b.number + 1
+    where s.user_id = p_owner and s.ids is null
+  );
+end
+$$;
+
+comment on function llm_private.count_dropped_seals is
+'How many entries of a log were in the seals that retention has emptied.';
+
+create function llm_private.verify_audit_page(p_owner uuid, p_after uuid, p_limit integer)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_after constant uuid := coalesce(p_after, v_first);
+  v_since constant uuid := coalesce((select s.since from llm_private.audit_sealing as s), v_first);
+  v_page llm_private.audit_page;
+  v_allowed uuid;
+  v_dropped bigint := 0;
+  v_removed uuid;
+  v_problem jsonb;
+begin
+  if v_after = v_first then
+    perform llm_private.note_seal_point();
+    perform llm_private.seal_audit_log(p_owner, v_since);
+    v_dropped := llm_private.count_dropped_seals(p_owner);
+  end if;
+  v_page := llm_private.compare_audit_page(p_owner, v_after, p_limit, v_since);
+  if v_page.missing is not null then
+    v_allowed := coalesce(
+      greatest(llm_private.audit_dropped_before(), llm_private.audit_removed_until(p_owner)), v_first
+    );
+    select v_dropped + count(*) filter (where m.id < v_allowed), (array_agg(m.id) filter (where m.id >= v_allowed))[1]
+    into v_dropped, v_removed
+    from unnest(v_page.missing) as m (id);
+  end if;
+  select jsonb_build_object(
+    'kind', p.kind, 'entry', p.id, 'seal', null, 'at', least(llm_private.uuid_v7_time(p.id), '9999-12-31 UTC')
+  ) into v_problem
+  from (
+    values ('changed', v_page.changed), ('inserted', v_page.inserted), ('removed', v_removed)
+  ) as p (kind, id)
+  where p.id is not null
+  order by p.id limit 1;
+  if v_problem is null and v_after = v_first then
+    v_problem := llm_private.audit_seal_problem(p_owner);
+  end if;
+  v_problem := v_problem || jsonb_build_object('user_id', p_owner);
+  perform llm_private.note_audit_finding(p_owner, v_problem, v_after, v_page.until);
+  return jsonb_build_object(
+    'verified', v_page.verified, 'unsealed', v_page.unsealed, 'dropped', v_dropped, 'first_problem', v_problem,
+    'next', v_page.next
+  );
+end
+$$;
+
+comment on function llm_private.verify_audit_page is
+'Compare up to p_limit entries of a log after the id p_after with its seals. The first page, without p_after, seals the
+new entries and also checks the chain of seals.';
+
+create function llm_private.verify_audit_logs(p_owner uuid, p_after uuid, p_limit integer)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_end constant timestamptz := clock_timestamp() + interval '2 seconds';
+  v_owner uuid := coalesce(p_owner, llm_private.operator_id());
+  v_after uuid := p_after;
+  v_left bigint := p_limit;
+  v_page jsonb;
+  v_sum jsonb := '{"logs": 0, "verified": 0, "unsealed": 0, "dropped": 0, "first_problem": null}';
+begin
+  loop
+    v_page := llm_private.verify_audit_page(v_owner, v_after, v_left::integer);
+    v_left := v_left - (v_page ->> 'verified')::bigint - (v_page ->> 'unsealed')::bigint;
+    v_sum := v_sum || jsonb_build_object(
+      'logs', (v_sum ->> 'logs')::bigint + (v_after is null)::integer,
+      'verified', (v_sum ->> 'verified')::bigint + (v_page ->> 'verified')::bigint,
+      'unsealed', (v_sum ->> 'unsealed')::bigint + (v_page ->> 'unsealed')::bigint,
+      'dropped', (v_sum ->> 'dropped')::bigint + (v_page ->> 'dropped')::bigint,
+      'first_problem', coalesce(nullif(v_sum -> 'first_problem', 'null'), v_page -> 'first_problem')
+    );
+    v_after := (v_page ->> 'next')::uuid;
+    if v_after is null then
+      -- A log of which all entries are gone still has seals.
+      v_owner := least(
+        llm_private.next_audit_owner(v_owner, '00000000-0000-0000-0000-000000000000'),
+        (select s.user_id from llm_private.audit_seals as s where s.user_id > v_owner order by s.user_id limit 1)
+      );
+    end if;
+    exit when v_owner is null or v_left <= 0 or clock_timestamp() > v_end;
+  end loop;
+  return v_sum || jsonb_build_object('next_user_id', v_owner, 'next', v_after);
+end
+$$;
+
+comment on function llm_private.verify_audit_logs is
+'Verify all logs from p_owner''s, for about two seconds or p_limit entries. Returns the log and entry to continue with.';
+
+create function llm_private.verify_audit_log(p_user_id uuid, p_all boolean, p_after uuid, p_limit integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_caller uuid;
+  v_owner uuid;
+  v_verified jsonb;
+begin
+  perform llm_private.require_plain_call('verify_llm_audit_log');
+  perform llm_private.check_value('invalid_argument', p_limit between 1 and 10000, 'p_limit', '1 to 10000');
+  v_caller := llm_private.acting_owner();
+  if v_caller = llm_private.operator_id() and p_all then
+    return llm_private.verify_audit_logs(p_user_id, p_after, p_limit)
+      || '{"sealed_until": null, "seals": null, "head": null}';
+  end if;
+  v_owner := case when v_caller = llm_private.operator_id() then coalesce(p_user_id, v_caller) else v_caller end;
+  v_verified := llm_private.verify_audit_page(v_owner, p_after, p_limit);
+  return v_verified
+    || jsonb_build_object('logs', 1, 'next_user_id', null, 'sealed_until', null, 'seals', 0, 'head', null)
+    || coalesce(
+      (
+        select jsonb_build_object('sealed_until', s.sealed_at, 'seals', s.number, 'head', encode(s.head, 'hex'))
+        from llm_private.audit_seals as s where s.user_id = v_owner order by s.number desc limit 1
+      ),
+      '{}'
+    );
+end
+$$;
+
+comment on function llm_private.verify_audit_log is 'See verify_llm_audit_log().';
+
+-- Export --------------------------------------------------------------------------------------------------------------
+
+create function llm_private.seal_json(p_seal llm_private.audit_seals)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'user_id', p_seal.user_id,
+    'seal', p_seal.number,
+    'sealed_at', llm_private.audit_time(p_seal.sealed_at),
+    'total', p_seal.total,
+    'first_id', p_seal.first_id,
+    'last_id', p_seal.last_id,
+    'ids', p_seal.ids,
+    'digests', (
+      select jsonb_agg(encode(d.digest, 'hex') order by d.position)
+      from unnest(p_seal.digests) with ordinality as d (digest, position)
+    ),
+    'content', encode(p_seal.content, 'hex'),
+    'head', encode(p_seal.head, 'hex')
+  );
+end
+$$;
+
+comment on function llm_private.seal_json is 'A seal as an export has it.';
+
+create function llm_private.list_audit_seals(
+  p_user_id uuid, p_all boolean, p_after integer, p_limit integer
+)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := coalesce(p_user_id, llm_private.operator_id());
+  v_after constant integer := coalesce(p_after, 0);
+  v_point llm_private.audit_seal_points;
+begin
+  perform llm_private.check_value('invalid_argument', p_limit between 1 and 100, 'p_limit', '1 to 100');
+  select * into v_point from llm_private.audit_seal_points as p order by p.xid desc, p.at desc limit 1;
+  return (
+    select jsonb_build_object(
+      'at', llm_private.audit_time(v_point.at),
+      'xid', v_point.xid,
+      'seals', coalesce(jsonb_agg(llm_private.seal_json(s) order by s.user_id, s.number), '[]')
+    )
+    from (
+      select * from llm_private.audit_seals as a
+      where (a.user_id, a.number) > (v_owner, v_after) and (p_all or a.user_id = v_owner)
+      order by a.user_id, a.number
+      limit p_limit
+    ) as s
+  );
+end
+$$;
+
+comment on function llm_private.list_audit_seals is 'See list_llm_audit_seals().';
+
+create function llm_private.list_audit_texts(p_user_id uuid, p_all boolean, p_after uuid, p_limit integer)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := coalesce(p_user_id, llm_private.operator_id());
+  v_after constant uuid := coalesce(p_after, '00000000-0000-0000-0000-000000000000');
+begin
+  perform llm_private.check_value('invalid_argument', p_limit between 1 and 10000, 'p_limit', '1 to 10000');
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object('user_id', e.user_id, 'id', e.id, 'xid', llm_private.full_xid(e.xid), 'text', e.text)
+        order by e.user_id, e.id
+      ),
+      '[]'
+    )
+    from (
+      select l.user_id, l.id, l.xmin as xid, llm_private.audit_text(l) as text from public.llm_audit_log as l
+      where (l.user_id, l.id) > (v_owner, v_after) and (p_all or l.user_id = v_owner)
+      order by l.user_id, l.id
+      limit p_limit
+    ) as e
+  );
+end
+$$;
+
+comment on function llm_private.list_audit_texts is 'See list_llm_audit_texts().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.verify_llm_audit_log(
+  p_user_id uuid default null, p_all boolean default false, p_after uuid default null, p_limit integer default 10000
+)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.verify_audit_log(p_user_id, p_all, p_after, p_limit)
+$$;
+
+comment on function public.verify_llm_audit_log is
+'Seal the new entries of the caller''s audit log, and compare up to p_limit entries after the id p_after with their seals.
+For administrators: the log of p_user_id or, without it, the operator''s; with p_all, all logs from that one. Returns
+logs, verified, unsealed and dropped (how many), sealed_until, seals and head (of a single log), first_problem, and next
+and next_user_id: p_after and, with p_all, p_user_id of the next call; null at the end. first_problem has user_id, kind,
+entry (null for a seal), seal and at. kind: changed, removed or inserted (an entry), or seal_changed or seal_removed.
+Errors: not_signed_in, invalid_argument, plain_call_required.';
+
+create function public.list_llm_audit_seals(
+  p_user_id uuid default null, p_all boolean default false, p_after integer default null, p_limit integer default 20
+)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_audit_seals(p_user_id, p_all, p_after, p_limit)
+$$;
+
+comment on function public.list_llm_audit_seals is
+'For administrators: the seals of the log of p_user_id or, without it, the operator''s, after the number p_after; with
+p_all, also those of all logs after it. Returns seals, at most 100, and at and xid: entries of transactions with greater
+numbers were inserted after at. Both are null before the first verification. Error invalid_argument.';
+
+create function public.list_llm_audit_texts(
+  p_user_id uuid default null, p_all boolean default false, p_after uuid default null, p_limit integer default 5000
+)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_audit_texts(p_user_id, p_all, p_after, p_limit)
+$$;
+
+comment on function public.list_llm_audit_texts is
+'For administrators: the entries that list_llm_audit_seals() has digests of, as the text that is hashed: those of the
+log of p_user_id or, without it, the operator''s, after the id p_after; with p_all, also those of all logs after it. Each
+has user_id, id, xid (the number of its transaction) and text. Error invalid_argument.';
 
 -- 15_runtimes.sql
 
@@ -1382,10 +2243,10 @@ create table public.llm_alerts (
 comment on table public.llm_alerts is
 'One row per alert. Users read their own; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_alerts.kind is
-'quota_warning (80 % used), quota_reached (100 %), key_rejected, key_revealed, out_of_credit, price_missing,
-output_limit_ignored or team_owner (the user became an owner because the last one left).';
+'quota_warning (80 % used), quota_reached (100 %), key_rejected, key_revealed, out_of_credit, price_missing
+or output_limit_ignored.';
 comment on column public.llm_alerts.subject is
-'The subject, unique per kind: a quota and its period, a key, a reveal, a provider and model, or a team and time.';
+'The subject, unique per kind: a quota and its period, a key, a reveal, or a provider and model.';
 comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
@@ -1529,8 +2390,6 @@ create table public.llm_providers (
   constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
     capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings,responses}'::text[]
-    -- JSON can hold lists of lists.
-    and coalesce(array_ndims(capabilities), 1) = 1
   ),
   constraint responses_need_the_openai_format check (wire_format = 'openai' or 'responses' <> all(capabilities)),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
@@ -1538,8 +2397,7 @@ create table public.llm_providers (
   -- Quotas reserve for this limit, so it must reach the provider.
   constraint output_limit_is_sent check (parameter_names -> 'max_completion_tokens' is distinct from 'null'),
   constraint model_prefixes_end_with_a_slash check (
-    coalesce(array_ndims(model_prefixes), 1) = 1
-    and array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
+    array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
     and array_to_string(model_prefixes, ' ') ~ '^([A-Za-z0-9_-]{1,63}/( |$)){0,8}$'
   ),
   constraint models_have_no_prefix check (
@@ -3983,10 +4841,6 @@ Errors: not_signed_in, invalid_argument, unknown_provider.';
 -- account is deleted or suspended, another member becomes owner.
 --
 -- A removed team keeps its row, so that reports of its usage keep its name; its members, keys and quotas are deleted.
---
--- Locks are taken in one order, so that nothing here can deadlock with a user's deletion, which locks the account, its
--- members' rows and then, in a trigger, their teams: first the accounts whose membership changes (hold_account()), then
--- teams by id, then their members, then settings. A change of a team's members, policy or invitations locks the team.
 
 create table llm_private.teams (
   id uuid primary key default llm_private.uuid_v7(),
@@ -4044,31 +4898,11 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (
-    select m.role from llm_private.team_members as m
-    inner join llm_private.teams as t on m.team_id = t.id
-    where m.team_id = p_team and m.user_id = p_user and t.removed_at is null
-  );
+  return (select m.role from llm_private.team_members as m where m.team_id = p_team and m.user_id = p_user);
 end
 $$;
 
 comment on function llm_private.team_role is 'The role of a user in a team: owner, admin or member; null: none.';
-
-create function llm_private.refuse_team()
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- The same error as for a team that does not exist, so that ids of teams cannot be tried out.
-  perform llm_private.fail(
-    404, 'team_not_found', 'Team not found, or you are not a member of it.', 'list_llm_teams() returns your teams.'
-  );
-end
-$$;
-
-comment on function llm_private.refuse_team is 'Error team_not_found.';
 
 create function llm_private.require_team_role(p_team uuid, p_user uuid, p_roles text[])
 returns text
@@ -4079,8 +4913,11 @@ as $$
 declare
   v_role constant text := llm_private.team_role(p_team, p_user);
 begin
+  -- The same error as for a team that does not exist, so that ids of teams cannot be tried out.
   if v_role is null then
-    perform llm_private.refuse_team();
+    perform llm_private.fail(
+      404, 'team_not_found', 'Team not found, or you are not a member of it.', 'list_llm_teams() returns your teams.'
+    );
   elsif v_role <> all(p_roles) then
     perform llm_private.fail(
       403, 'team_role_required', format('Your role in this team is %s.', v_role),
@@ -4093,1047 +4930,6 @@ $$;
 
 comment on function llm_private.require_team_role is
 'The role of a user in a team, if it is one of p_roles. Errors: team_not_found, team_role_required.';
-
-create function llm_private.team_actor()
-returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_owner constant uuid := llm_private.acting_owner();
-begin
-  -- A suspended or banned user changes no team.
-  return case when v_owner = llm_private.operator_id() then v_owner else llm_private.require_session() end;
-end
-$$;
-
-comment on function llm_private.team_actor is
-'Who changes a team: the signed-in user or, with a secret key, the operator.
-Errors: not_signed_in, account_banned, account_suspended, session_ended.';
-
-create function llm_private.team_access(p_team uuid, p_actor uuid, p_roles text[])
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_actor <> llm_private.operator_id() then
-    return llm_private.require_team_role(p_team, p_actor, p_roles);
-  elsif not exists (select from llm_private.teams as t where t.id = p_team and t.removed_at is null) then
-    perform llm_private.fail(404, 'team_not_found', 'Team not found.', 'list_llm_teams() returns the teams.');
-  end if;
-  return 'owner';
-end
-$$;
-
-comment on function llm_private.team_access is
-'The role with which a user or the operator, who may do whatever an owner may, acts on a team, if it is one of p_roles.
-Errors: team_not_found, team_role_required.';
-
-create function llm_private.hold_account(p_user uuid)
-returns boolean
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- Serializes joining, leaving and being suspended of one user. A deletion does not take this lock, but waits for the
-  -- row below.
-  perform pg_advisory_xact_lock(hashtext('llm_private.hold_account'), hashtext(p_user::text));
-  perform from auth.users as u where u.id = p_user and u.deleted_at is null for key share;
-  return found;
-end
-$$;
-
-comment on function llm_private.hold_account is
-'Until this transaction ends, nobody else changes in which teams a user is, and their account is not deleted; false if
-it is already.';
-
-create function llm_private.can_act(p_user uuid)
-returns boolean
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return exists (
-    select from auth.users as u
-    where u.id = p_user and u.deleted_at is null and (u.banned_until is null or u.banned_until <= now())
-  );
-end
-$$;
-
-comment on function llm_private.can_act is
-'Whether a user''s account is neither deleted nor banned. An owner whose account is does not count as a team''s owner.';
-
-create function llm_private.audit_team(
-  p_team uuid, p_action text, p_actor uuid, p_detail jsonb default '{}', p_limited boolean default true
-)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_detail jsonb := jsonb_build_object('by', p_actor) || p_detail;
-begin
-  if p_actor = llm_private.operator_id() then
-    v_detail := v_detail || jsonb_build_object('by', llm_private.administrator());
-    insert into public.llm_audit_log (user_id, action, actor, detail)
-    values (p_team, p_action, 'administrator', v_detail);
-    perform llm_private.audit_operator(p_action, p_detail => jsonb_build_object('team_id', p_team) || p_detail);
-  elsif p_limited then
-    perform llm_private.audit_change(
-      p_team, p_action, p_runtime => llm_private.current_runtime(), p_detail => v_detail
-    );
-  else
-    perform llm_private.audit(
-      p_team, p_action, p_runtime => llm_private.current_runtime(), p_detail => v_detail
-    );
-  end if;
-end
-$$;
-
-comment on function llm_private.audit_team is
-'Append an entry to a team''s audit log, whose user_id is the team''s id, with the acting user in detail.by; if an
-administrator acts, also to the operator''s. Error too_many_changes if p_limited.';
-
--- Removing members and teams ------------------------------------------------------------------------------------------
-
-create function llm_private.close_team(p_team uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  update llm_private.teams
-  set
-    removed_at = now(), updated_at = now(), version = version + 1, allowed_providers = null, default_provider = null,
-    provider_preferences = '{}', task_overrides = '{}'
-  where id = p_team and removed_at is null;
-  delete from llm_private.team_invitations where team_id = p_team;
-  -- Makes every copy of the team's keys unreadable.
-  delete from llm_private.key_owners where team_id = p_team;
-  -- Skips the rows that the deletion of an account holds, which waits for this team; they go with the account.
-  delete from llm_private.team_members as d
-  using (
-    select m.user_id from llm_private.team_members as m where m.team_id = p_team for update skip locked
-  ) as gone
-  where d.team_id = p_team and d.user_id = gone.user_id;
-end
-$$;
-
-comment on function llm_private.close_team is
-'Remove a team that the caller has locked, with all that belongs to it; its row stays for reports.';
-
-create function llm_private.ensure_owner(p_team uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_next llm_private.team_members;
-begin
-  if exists (
-    select from llm_private.team_members as m
-    where m.team_id = p_team and m.role = 'owner' and llm_private.can_act(m.user_id)
-  ) then
-    return;
-  end if;
-  -- Skips members whose accounts are being deleted. If that is rolled back, the next change of the team comes here.
-  select m.* into v_next from llm_private.team_members as m
-  inner join auth.users as u on m.user_id = u.id
-  where m.team_id = p_team and u.deleted_at is null
-  order by
-    llm_private.can_act(m.user_id) desc, array_position('{owner,admin,member}'::text[], m.role), m.joined_at, m.user_id
-  limit 1
-  for no key update of m skip locked;
-  if v_next.role <> 'owner' then
-    update llm_private.team_members set role = 'owner' where team_id = p_team and user_id = v_next.user_id;
-    perform
-      llm_private.audit(p_team, 'team_role_set', p_detail => jsonb_build_object(
-        'by', null, 'user_id', v_next.user_id, 'old', v_next.role, 'new', 'owner', 'reason', 'last_owner_left'
-      )),
-      llm_private.add_alert(
-        v_next.user_id, 'team_owner', format('team %s at %s', p_team, clock_timestamp()),
-        (select jsonb_build_object('team_id', t.id, 'name', t.name) from llm_private.teams as t where t.id = p_team)
-      );
-  elsif v_next.role is null and not exists (
-    select from llm_private.team_members as m
-    inner join auth.users as u on m.user_id = u.id
-    where m.team_id = p_team and u.deleted_at is null
-  ) then
-    perform llm_private.audit(
-      p_team, 'team_removed', p_detail => jsonb_build_object('by', null, 'reason', 'last_member_left')
-    );
-    perform llm_private.close_team(p_team);
-  end if;
-end
-$$;
-
-comment on function llm_private.ensure_owner is
-'If no owner of this team, which the caller has locked, can act: make the longest-standing admin an owner, else the
-longest-standing member, and alert them. Without members, remove the team.';
-
-create function llm_private.after_members_left()
-returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_team uuid;
-  v_removed boolean;
-begin
-  -- Ordered, so that two of these do not wait for each other.
-  for v_team in select distinct g.team_id from gone as g order by g.team_id loop
-    select t.removed_at is not null into v_removed from llm_private.teams as t where t.id = v_team for no key update;
-    continue when v_removed is not false;
-    -- Somebody who was removed could otherwise have kept a way back.
-    delete from llm_private.team_invitations as i
-    using gone as g
-    where i.team_id = v_team and g.team_id = v_team and i.invited_by = g.user_id;
-    perform llm_private.audit(v_team, 'team_member_removed', p_detail => jsonb_build_object(
-      'by', null, 'user_id', g.user_id, 'role', g.role, 'reason', 'account_deleted'
-    ))
-    from gone as g
-    where g.team_id = v_team and not exists (
-      select from auth.users as u where u.id = g.user_id and u.deleted_at is null
-    );
-    delete from llm_private.leases as l
-    using gone as g
-    where l.owner_id = v_team and g.team_id = v_team and l.user_id = g.user_id;
-    perform
-      llm_private.end_cached_routes(v_team),
-      llm_private.ensure_owner(v_team);
-  end loop;
-  return null;
-exception when others then
-  -- This must not prevent the deletion of an account. The next change of the team makes up for it: see lock_team().
-  raise warning 'supa-llm: the teams of a user who left were not updated: %', sqlerrm using errcode = sqlstate;
-  return null;
-end
-$$;
-
-comment on function llm_private.after_members_left is
-'After members left for any reason: removes their invitations and leases, ends cached routes, and gives each team an
-owner or removes it.';
-
-create trigger after_members_left
-after delete on llm_private.team_members
-referencing old table as gone
-for each statement execute function llm_private.after_members_left();
-
-create function llm_private.lock_team(p_team uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform from llm_private.teams as t where t.id = p_team and t.removed_at is null for no key update;
-  if not found then
-    return;
-  end if;
-  -- Supabase Auth can also delete an account softly, which keeps its row.
-  delete from llm_private.team_members as m
-  using auth.users as u
-  where m.team_id = p_team and u.id = m.user_id and u.deleted_at is not null;
-  if not exists (select from llm_private.team_members as m where m.team_id = p_team and m.role = 'owner') then
-    perform llm_private.ensure_owner(p_team);
-  end if;
-end
-$$;
-
-comment on function llm_private.lock_team is
-'Lock a team until this transaction ends, unless it is removed. Members whose accounts were deleted leave it.';
-
-create function llm_private.open_team(p_team uuid, p_actor uuid, p_roles text[], p_user uuid default null)
-returns text
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- Before the lock, so that a stranger holds nobody up.
-  perform llm_private.team_access(p_team, p_actor, '{owner,admin,member}');
-  if p_user is not null then
-    perform llm_private.hold_account(p_user);
-  end if;
-  perform llm_private.lock_team(p_team);
-  return llm_private.team_access(p_team, p_actor, p_roles);
-end
-$$;
-
-comment on function llm_private.open_team is
-'Lock a team for a change, and the account of the user whose membership changes. Returns the role of who acts, which is
-one of p_roles. Errors: team_not_found, team_role_required.';
-
-create function llm_private.leave_all_teams(p_user uuid, p_reason text)
-returns bigint
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_left bigint;
-begin
-  perform llm_private.hold_account(p_user);
-  perform from llm_private.teams as t
-  where t.id in (select m.team_id from llm_private.team_members as m where m.user_id = p_user)
-  order by t.id
-  for no key update;
-  perform llm_private.audit_team(
-    m.team_id, 'team_member_removed', llm_private.operator_id(),
-    jsonb_build_object('user_id', p_user, 'role', m.role, 'reason', p_reason)
-  )
-  from llm_private.team_members as m
-  where m.user_id = p_user;
-  delete from llm_private.team_members where user_id = p_user;
-  get diagnostics v_left = row_count;
-  return v_left;
-end
-$$;
-
-comment on function llm_private.leave_all_teams is
-'Remove a user from all teams, on behalf of the operator. Returns how many they were.';
-
--- Joining -------------------------------------------------------------------------------------------------------------
-
-create function llm_private.join_team(p_team uuid, p_user uuid, p_role text)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_most_members constant integer := 1000;
-  v_most_teams constant integer := 100;
-begin
-  -- Again, because the user may have been suspended before the account was held.
-  perform llm_private.refuse_account(
-    (select u.banned_until from auth.users as u where u.id = p_user),
-    exists (select from llm_private.suspended_users as s where s.user_id = p_user)
-  );
-  if (select count(*) from llm_private.team_members as m where m.team_id = p_team) >= v_most_members then
-    perform llm_private.fail(
-      429, 'too_many_members', format('This team has %s members.', v_most_members),
-      'Remove members, or make another team.'
-    );
-  elsif (select count(*) from llm_private.team_members as m where m.user_id = p_user) >= v_most_teams then
-    perform llm_private.fail(
-      429, 'too_many_teams', format('A user can be in at most %s teams.', v_most_teams), 'Leave a team first.'
-    );
-  end if;
-  insert into llm_private.team_members (team_id, user_id, role, joined_at)
-  values (p_team, p_user, p_role, clock_timestamp());
-  perform llm_private.ensure_settings(p_user);
-  update public.user_llm_settings
-  set default_team = p_team, version = version + 1, updated_at = now()
-  where
-    user_id = p_user and default_team is null
-    and not exists (select from llm_private.team_members as m where m.user_id = p_user and m.team_id <> p_team);
-end
-$$;
-
-comment on function llm_private.join_team is
-'Add a user whose account is held to a team that is locked. A user''s first team becomes their default team.
-Errors: account_banned, account_suspended, too_many_members, too_many_teams.';
-
--- Rows that leave -----------------------------------------------------------------------------------------------------
-
-create function llm_private.team_json(p_team llm_private.teams, p_user uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return jsonb_build_object(
-    'id', p_team.id,
-    'name', p_team.name,
-    'role', llm_private.team_role(p_team.id, p_user),
-    'is_default', exists (
-      select from public.user_llm_settings as s where s.user_id = p_user and s.default_team = p_team.id
-    ),
-    'keys_first', p_team.keys_first,
-    'created_at', p_team.created_at
-  ) || (
-    select jsonb_build_object(
-      'members', count(*),
-      'owners', coalesce(jsonb_agg(u.email order by m.joined_at, u.id) filter (where m.role = 'owner'), '[]')
-    )
-    from llm_private.team_members as m
-    inner join auth.users as u on m.user_id = u.id
-    where m.team_id = p_team.id and u.deleted_at is null
-  );
-end
-$$;
-
-comment on function llm_private.team_json is
-'A team in a list, as p_user sees it: role is null and is_default false for the operator. owners has email addresses.';
-
-create function llm_private.team_details(p_team uuid, p_user uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select llm_private.team_json(t, p_user) || jsonb_build_object(
-      'allowed_providers', t.allowed_providers,
-      'default_provider', t.default_provider,
-      'provider_preferences', t.provider_preferences,
-      'task_overrides', t.task_overrides,
-      'version', t.version,
-      'updated_at', t.updated_at
-    )
-    from llm_private.teams as t
-    where t.id = p_team
-  );
-end
-$$;
-
-comment on function llm_private.team_details is 'A team with its policy, as p_user sees it.';
-
-create function llm_private.members_json(p_team uuid, p_user uuid)
-returns jsonb
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select
-      coalesce(
-        jsonb_agg(
-          jsonb_build_object(
-            'user_id', m.user_id,
-            'email', u.email,
-            -- Users set it themselves, so it may be of any length or type.
-            'name', left(coalesce(u.raw_user_meta_data ->> 'full_name', u.raw_user_meta_data ->> 'name'), 100),
-            'role', m.role,
-            'joined_at', m.joined_at
-          )
-          order by array_position('{owner,admin,member}'::text[], m.role), m.joined_at, m.user_id
-        ), '[]'
-      )
-    from llm_private.team_members as m
-    inner join auth.users as u on m.user_id = u.id
-    where m.team_id = p_team and u.deleted_at is null and (p_user is null or m.user_id = p_user)
-  );
-end
-$$;
-
-comment on function llm_private.members_json is 'The members of a team, owners first; only p_user if given.';
-
--- Reads ---------------------------------------------------------------------------------------------------------------
-
-create function llm_private.list_teams(p_before uuid, p_limit integer)
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.acting_owner();
-begin
-  return (
-    select coalesce(jsonb_agg(llm_private.team_json(t, v_actor) order by t.id desc), '[]')
-    from (
-      select n.* from llm_private.teams as n
-      where
-        n.removed_at is null
-        and (p_before is null or n.id < p_before)
-        and (
-          v_actor = llm_private.operator_id()
-          or n.id in (select m.team_id from llm_private.team_members as m where m.user_id = v_actor)
-        )
-      order by n.id desc
-      limit least(greatest(coalesce(p_limit, 100), 1), 500)
-    ) as t
-  );
-end
-$$;
-
-comment on function llm_private.list_teams is 'See list_llm_teams().';
-
-create function llm_private.get_team(p_team_id uuid)
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.acting_owner();
-begin
-  perform llm_private.team_access(p_team_id, v_actor, '{owner,admin,member}');
-  return llm_private.team_details(p_team_id, v_actor);
-end
-$$;
-
-comment on function llm_private.get_team is 'See get_llm_team().';
-
-create function llm_private.list_team_members(p_team_id uuid)
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.acting_owner();
-begin
-  perform llm_private.team_access(p_team_id, v_actor, '{owner,admin,member}');
-  return llm_private.members_json(p_team_id, null);
-end
-$$;
-
-comment on function llm_private.list_team_members is 'See list_llm_team_members().';
-
--- Changes of a team ---------------------------------------------------------------------------------------------------
-
-create function llm_private.check_team_name(p_argument text, p_name text)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform llm_private.check_value(
-    'invalid_argument',
-    length(p_name) between 1 and 100 and p_name !~ '[[:cntrl:]]' and p_name ~ '[^[:space:]]',
-    p_argument, '1 to 100 printable characters'
-  );
-end
-$$;
-
-comment on function llm_private.check_team_name is 'Error invalid_argument unless this can be a team''s name.';
-
-create function llm_private.check_new_team(p_actor uuid, p_owner uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_settings llm_private.operator_settings;
-begin
-  select * into strict v_settings from llm_private.operator_settings;
-  if p_actor = llm_private.operator_id() then
-    perform llm_private.require_account(p_owner);
-  elsif p_owner <> p_actor then
-    perform llm_private.fail(
-      400, 'invalid_argument', 'p_owner has an invalid value.', 'Only administrators name another owner.'
-    );
-  elsif v_settings.teams_created_by = 'operator' then
-    perform llm_private.fail(
-      403, 'teams_created_by_operator', 'In this app, users cannot create teams.', 'Ask the app''s support for a team.'
-    );
-  elsif (
-    select count(*) from llm_private.team_members as m where m.user_id = p_actor and m.role = 'owner'
-  ) >= v_settings.teams_per_user then
-    perform llm_private.fail(
-      429, 'too_many_teams', format('You own %s teams, which is the limit.', v_settings.teams_per_user),
-      'Remove a team, or make somebody else its owner.'
-    );
-  end if;
-end
-$$;
-
-comment on function llm_private.check_new_team is
-'Error unless p_actor may create a team that p_owner owns: unknown_user, invalid_argument, teams_created_by_operator,
-too_many_teams.';
-
-create function llm_private.create_team(p_name text, p_owner uuid)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.team_actor();
-  v_owner constant uuid := coalesce(p_owner, v_actor);
-  v_team uuid;
-begin
-  perform llm_private.require_plain_call('create_llm_team');
-  perform llm_private.check_team_name('p_name', p_name);
-  perform llm_private.hold_account(v_owner);
-  perform llm_private.check_new_team(v_actor, v_owner);
-  if v_actor = v_owner then
-    -- Teams that were removed count here, too, because their rows stay.
-    perform llm_private.audit_change(
-      v_actor, 'team_created', p_runtime => llm_private.current_runtime(), p_detail => jsonb_build_object('name', p_name)
-    );
-  end if;
-  insert into llm_private.teams (name) values (p_name) returning id into v_team;
-  -- Before it has keys, because its owner's version is also that of its policy and members.
-  perform llm_private.ensure_key_owner(v_team, true);
-  perform llm_private.join_team(v_team, v_owner, 'owner');
-  perform llm_private.audit_team(
-    v_team, 'team_created', v_actor, jsonb_build_object('name', p_name, 'owner', v_owner), false
-  );
-  return llm_private.team_details(v_team, v_actor);
-end
-$$;
-
-comment on function llm_private.create_team is 'See create_llm_team().';
-
-create function llm_private.check_allowed_providers(p_value jsonb, p_providers text[])
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_provider text;
-  v_models jsonb;
-begin
-  if p_value = 'null' then
-    return;
-  end if;
-  perform llm_private.check_known_settings(p_value, 'allowed_providers', p_providers);
-  for v_provider, v_models in select * from jsonb_each(p_value) loop
-    perform llm_private.check_value(
-      'invalid_setting',
-      v_models = 'true' or case
-        when jsonb_typeof(v_models) = 'array' and jsonb_array_length(v_models) <= 200
-          then (select coalesce(bool_and(llm_private.is_model_name(m)), true) from jsonb_array_elements(v_models) as m)
-      end,
-      'allowed_providers.' || v_provider, 'true, or a list of at most 200 model names'
-    );
-  end loop;
-end
-$$;
-
-comment on function llm_private.check_allowed_providers is
-'Error invalid_setting or unknown_setting unless this is null or {"groq": true, "openai": ["gpt-5.5"]}.';
-
-create function llm_private.changed_team(p_old llm_private.teams, p_changes jsonb)
-returns llm_private.teams
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_providers constant text[] := array(select p.id from public.llm_providers as p order by p.position, p.id);
-  v_new llm_private.teams := p_old;
-begin
-  if p_changes ? 'name' then
-    perform llm_private.check_value(
-      'invalid_setting', jsonb_typeof(p_changes -> 'name') = 'string', 'name', '1 to 100 printable characters'
-    );
-    perform llm_private.check_team_name('name', p_changes ->> 'name');
-    v_new.name := p_changes ->> 'name';
-  end if;
-  if p_changes ? 'keys_first' then
-    perform llm_private.check_value(
-      'invalid_setting', p_changes ->> 'keys_first' in ('team', 'member'), 'keys_first', 'team or member'
-    );
-    v_new.keys_first := p_changes ->> 'keys_first';
-  end if;
-  if p_changes ? 'default_provider' then
-    perform llm_private.check_value(
-      'invalid_setting', p_changes -> 'default_provider' = 'null' or p_changes ->> 'default_provider' = any(v_providers),
-      'default_provider', 'null or one of ' || array_to_string(v_providers, ', ')
-    );
-    v_new.default_provider := p_changes ->> 'default_provider';
-  end if;
-  if p_changes ? 'allowed_providers' then
-    perform llm_private.check_allowed_providers(p_changes -> 'allowed_providers', v_providers);
-    v_new.allowed_providers := nullif(p_changes -> 'allowed_providers', 'null');
-  end if;
-  if p_changes ? 'provider_preferences' then
-    v_new.provider_preferences := llm_private.merge_preferences(
-      p_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
-    );
-  end if;
-  if p_changes ? 'task_overrides' then
-    v_new.task_overrides := llm_private.merge_task_overrides(
-      p_old.task_overrides, p_changes -> 'task_overrides', v_providers
-    );
-  end if;
-  return v_new;
-end
-$$;
-
-comment on function llm_private.changed_team is
-'A team with the changes in p_changes. Errors: invalid_setting, unknown_setting, invalid_argument.';
-
-create function llm_private.save_team(p_team uuid, p_actor uuid, p_changes jsonb, p_expected_version bigint)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_old llm_private.teams;
-  v_new llm_private.teams;
-begin
-  select * into strict v_old from llm_private.teams where id = p_team;
-  if p_expected_version is not null and p_expected_version <> v_old.version then
-    perform llm_private.fail(
-      409, 'settings_changed',
-      format('The team was changed elsewhere and is now at version %s.', v_old.version),
-      'Read it again and repeat the change.'
-    );
-  end if;
-  v_new := llm_private.changed_team(v_old, p_changes);
-  if v_new is not distinct from v_old then
-    return;
-  end if;
-  perform
-    llm_private.check_size('allowed_providers', v_new.allowed_providers, 64, 'invalid_setting'),
-    llm_private.check_size('provider_preferences', v_new.provider_preferences, 64, 'invalid_setting'),
-    llm_private.check_size('task_overrides', v_new.task_overrides, 64, 'invalid_setting');
-  update llm_private.teams
-  set
-    name = v_new.name,
-    allowed_providers = v_new.allowed_providers,
-    default_provider = v_new.default_provider,
-    provider_preferences = v_new.provider_preferences,
-    task_overrides = v_new.task_overrides,
-    keys_first = v_new.keys_first,
-    version = v_old.version + 1,
-    updated_at = now()
-  where id = p_team;
-  if p_changes - 'name' <> '{}' then
-    perform llm_private.end_cached_routes(p_team);
-  end if;
-  perform llm_private.audit_team(
-    p_team, 'team_changed', p_actor, jsonb_build_object('changes', p_changes, 'version', v_old.version + 1)
-  );
-end
-$$;
-
-comment on function llm_private.save_team is
-'Apply p_changes to a team that the caller has locked. Errors: invalid_setting, unknown_setting, invalid_argument,
-settings_changed, too_many_changes.';
-
-create function llm_private.set_team(p_team_id uuid, p_changes jsonb, p_expected_version bigint)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.team_actor();
-begin
-  perform llm_private.require_plain_call('set_llm_team');
-  perform llm_private.check_size('p_changes', p_changes, 64, 'invalid_setting');
-  perform llm_private.check_known_settings(
-    p_changes, '', '{name,allowed_providers,default_provider,provider_preferences,task_overrides,keys_first}'
-  );
-  perform llm_private.open_team(p_team_id, v_actor, '{owner,admin}');
-  perform llm_private.save_team(p_team_id, v_actor, p_changes, p_expected_version);
-  return llm_private.team_details(p_team_id, v_actor);
-end
-$$;
-
-comment on function llm_private.set_team is 'See set_llm_team().';
-
-create function llm_private.remove_team(p_team_id uuid)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.team_actor();
-begin
-  perform llm_private.require_plain_call('remove_llm_team');
-  perform llm_private.team_access(p_team_id, v_actor, '{owner}');
-  -- All members leave.
-  perform from auth.users as u
-  where u.id in (select m.user_id from llm_private.team_members as m where m.team_id = p_team_id)
-  order by u.id
-  for key share;
-  perform llm_private.open_team(p_team_id, v_actor, '{owner}');
-  perform llm_private.audit_team(p_team_id, 'team_removed', v_actor, p_limited => false);
-  perform llm_private.close_team(p_team_id);
-end
-$$;
-
-comment on function llm_private.remove_team is 'See remove_llm_team().';
-
--- Changes of members --------------------------------------------------------------------------------------------------
-
-create function llm_private.require_other_owner(p_team uuid, p_user uuid)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if not exists (
-    select from llm_private.team_members as m
-    where m.team_id = p_team and m.role = 'owner' and m.user_id <> p_user and llm_private.can_act(m.user_id)
-  ) then
-    perform llm_private.fail(
-      409, 'last_owner', 'The team would be left without an owner.',
-      'Make another member an owner first, or remove the team.'
-    );
-  end if;
-end
-$$;
-
-comment on function llm_private.require_other_owner is
-'Error last_owner unless a team has an owner other than p_user whose account is neither deleted nor banned.';
-
-create function llm_private.member_not_found()
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform llm_private.fail(
-    404, 'member_not_found', 'This user is not a member of the team.',
-    'list_llm_team_members() returns the members; invite others with create_llm_team_invitation().'
-  );
-end
-$$;
-
-comment on function llm_private.member_not_found is 'Error member_not_found.';
-
-create function llm_private.refuse_role(p_mine text, p_role text)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_role = 'owner' and p_mine <> 'owner' then
-    perform llm_private.fail(
-      403, 'team_role_required', format('Your role in this team is %s.', p_mine),
-      'Only an owner of the team can do this to an owner, or make somebody an owner.'
-    );
-  end if;
-end
-$$;
-
-comment on function llm_private.refuse_role is 'Error team_role_required if p_role is owner and p_mine is not.';
-
-create function llm_private.change_role(p_team uuid, p_user uuid, p_actor uuid, p_old text, p_new text)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if p_old = p_new then
-    return;
-  elsif p_old = 'owner' then
-    perform llm_private.require_other_owner(p_team, p_user);
-  end if;
-  update llm_private.team_members set role = p_new where team_id = p_team and user_id = p_user;
-  -- Invitations do not outlast the right to make them.
-  delete from llm_private.team_invitations as i
-  where i.team_id = p_team and i.invited_by = p_user and (p_new = 'member' or p_new = 'admin' and i.role = 'owner');
-  perform llm_private.audit_team(
-    p_team, 'team_role_set', p_actor, jsonb_build_object('user_id', p_user, 'old', p_old, 'new', p_new)
-  );
-end
-$$;
-
-comment on function llm_private.change_role is
-'Change the role of a member of a team that is locked. Errors: last_owner, too_many_changes.';
-
-create function llm_private.set_team_member(p_team_id uuid, p_user_id uuid, p_role text)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.team_actor();
-  v_mine text;
-  v_old text;
-begin
-  perform llm_private.require_plain_call('set_llm_team_member');
-  perform llm_private.check_value(
-    'invalid_argument', p_role in ('owner', 'admin', 'member'), 'p_role', 'owner, admin or member'
-  );
-  v_mine := llm_private.open_team(p_team_id, v_actor, '{owner,admin}', p_user_id);
-  v_old := llm_private.team_role(p_team_id, p_user_id);
-  perform
-    llm_private.refuse_role(v_mine, p_role),
-    llm_private.refuse_role(v_mine, v_old);
-  if v_old is not null then
-    perform llm_private.change_role(p_team_id, p_user_id, v_actor, v_old, p_role);
-  elsif v_actor = llm_private.operator_id() then
-    perform llm_private.require_account(p_user_id);
-    perform llm_private.join_team(p_team_id, p_user_id, p_role);
-    perform llm_private.audit_team(
-      p_team_id, 'team_member_added', v_actor, jsonb_build_object('user_id', p_user_id, 'role', p_role)
-    );
-  else
-    perform llm_private.member_not_found();
-  end if;
-  return llm_private.members_json(p_team_id, p_user_id) -> 0;
-end
-$$;
-
-comment on function llm_private.set_team_member is 'See set_llm_team_member().';
-
-create function llm_private.remove_team_member(p_team_id uuid, p_user_id uuid)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.team_actor();
-  v_mine text;
-  v_role text;
-begin
-  perform llm_private.require_plain_call('remove_llm_team_member');
-  v_mine := llm_private.open_team(
-    p_team_id, v_actor,
-    case when p_user_id = v_actor then '{owner,admin,member}'::text[] else '{owner,admin}'::text[] end,
-    p_user_id
-  );
-  v_role := llm_private.team_role(p_team_id, p_user_id);
-  if v_role is null then
-    perform llm_private.member_not_found();
-  elsif v_role = 'owner' then
-    perform llm_private.refuse_role(v_mine, v_role);
-    perform llm_private.require_other_owner(p_team_id, p_user_id);
-  end if;
-  -- Unlimited, so that somebody can always leave and be removed. They joined by an invitation, and those are limited.
-  perform llm_private.audit_team(
-    p_team_id, 'team_member_removed', v_actor, jsonb_build_object('user_id', p_user_id, 'role', v_role), false
-  );
-  delete from llm_private.team_members where team_id = p_team_id and user_id = p_user_id;
-end
-$$;
-
-comment on function llm_private.remove_team_member is 'See remove_llm_team_member().';
-
--- Public RPCs ---------------------------------------------------------------------------------------------------------
-
-create function public.list_llm_teams(p_before uuid default null, p_limit integer default 100)
-returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.list_teams(p_before, p_limit)
-$$;
-
-comment on function public.list_llm_teams is
-'The caller''s teams, newest first, with the caller''s role, the number of members and the owners'' email addresses. For
-administrators: all teams. At most 500; p_before: the last id of the previous page. Error not_signed_in.';
-
-create function public.create_llm_team(p_name text, p_owner uuid default null)
-returns jsonb
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.create_team(p_name, p_owner)
-$$;
-
-comment on function public.create_llm_team is
-'Create a team that the caller owns. For administrators: one that p_owner owns. Returns it as get_llm_team() does.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, teams_created_by_operator,
-too_many_teams, too_many_changes, unknown_user, master_key_missing.';
-
-create function public.get_llm_team(p_team_id uuid)
-returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.get_team(p_team_id)
-$$;
-
-comment on function public.get_llm_team is
-'One of the caller''s teams, with its policy. For administrators: any team. Errors: not_signed_in, team_not_found.';
-
-create function public.set_llm_team(p_team_id uuid, p_changes jsonb, p_expected_version bigint default null)
-returns jsonb
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.set_team(p_team_id, p_changes, p_expected_version)
-$$;
-
-comment on function public.set_llm_team is
-'For owners, admins and administrators: apply p_changes to name, keys_first, allowed_providers, default_provider,
-provider_preferences (by provider and field) and task_overrides (by task); null resets. With p_expected_version, the
-change is refused if the team has another version. Returns the team as get_llm_team() does.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
-invalid_argument, invalid_setting, unknown_setting, settings_changed, too_many_changes.';
-
-create function public.remove_llm_team(p_team_id uuid)
-returns void
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.remove_team(p_team_id)
-$$;
-
-comment on function public.remove_llm_team is
-'For owners and administrators: remove a team, its members, invitations, keys and quotas. Its usage stays.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required.';
-
-create function public.list_llm_team_members(p_team_id uuid)
-returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.list_team_members(p_team_id)
-$$;
-
-comment on function public.list_llm_team_members is
-'For members and administrators: the members of a team with id, email address, name, role and when they joined.
-Errors: not_signed_in, team_not_found.';
-
-create function public.set_llm_team_member(p_team_id uuid, p_user_id uuid, p_role text)
-returns jsonb
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.set_team_member(p_team_id, p_user_id, p_role)
-$$;
-
-comment on function public.set_llm_team_member is
-'Set a member''s role: owner, admin or member. Admins set that of members and admins, and make nobody an owner. For
-administrators: also add a user to the team. Returns the member.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
-invalid_argument, member_not_found, last_owner, too_many_changes, unknown_user, too_many_members, too_many_teams.';
-
-create function public.remove_llm_team_member(p_team_id uuid, p_user_id uuid)
-returns void
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.remove_team_member(p_team_id, p_user_id)
-$$;
-
-comment on function public.remove_llm_team_member is
-'Leave a team (with the caller''s own id) or remove a member: admins remove members and admins, owners and
-administrators everyone. The invitations that they made go too.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
-member_not_found, last_owner.';
 
 -- 40_settings.sql
 
@@ -5492,20 +5288,9 @@ begin
     p_changes, '',
     '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,default_team,provider_preferences,task_overrides}'
   );
-  if p_changes ? 'default_team' then
-    -- Before the settings, in the order in which leaving the team locks all three: see 39_teams.sql.
-    perform llm_private.hold_account(p_user);
-    perform from llm_private.team_members as m
-    where m.user_id = p_user and m.team_id::text = p_changes ->> 'default_team'
-    for key share;
-  end if;
   perform llm_private.ensure_settings(p_user);
   -- The lock serializes concurrent changes, so that none is lost.
-  select * into v_old from public.user_llm_settings where user_id = p_user for update;
-  if not found then
-    -- The account was deleted meanwhile.
-    perform llm_private.refuse_user();
-  end if;
+  select * into strict v_old from public.user_llm_settings where user_id = p_user for update;
   if p_expected_version is not null and p_expected_version <> v_old.version then
     perform llm_private.fail(
       409, 'settings_changed',
@@ -5594,350 +5379,6 @@ comment on function public.set_llm_settings is
 'Apply p_changes to the caller''s settings: provider_preferences by provider and field, task_overrides by task; null
 resets. With p_expected_version, the change is refused if the settings have another version.
 Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed, too_many_changes.';
-
--- 41_team_invitations.sql
-
--- Invitations to teams. See docs/teams.md.
---
--- An invitation has an email address or a token. With an address, the user whose confirmed address it is sees it and
--- accepts it by its id. With a token, whoever has the token accepts it, once. Creating an invitation does not show
--- whether the address has an account.
-
-create table llm_private.team_invitations (
-  id uuid primary key default gen_random_uuid(),
-  team_id uuid not null references llm_private.teams (id) on delete cascade,
-  role text not null check (role in ('owner', 'admin', 'member')),
-  email text,
-  -- A plain hash is enough, because a token is 32 random bytes and cannot be guessed.
-  token_hash bytea unique,
-  invited_by uuid not null,
-  created_at timestamptz not null default now(),
-  expires_at timestamptz not null,
-  unique (team_id, email),
-  check ((email is null) <> (token_hash is null))
-);
-
-create index team_invitations_email on llm_private.team_invitations (email);
-
-comment on table llm_private.team_invitations is
-'Invitations that nobody has accepted. One is accepted by its token, or by the user whose confirmed address it names.';
-comment on column llm_private.team_invitations.email is 'In lower case, as in auth.users; null: anyone with the token.';
-comment on column llm_private.team_invitations.invited_by is
-'A user, or llm_private.operator_id(). The invitation goes when this user leaves the team.';
-
-alter table llm_private.team_invitations enable row level security;
-
--- Private helpers -----------------------------------------------------------------------------------------------------
-
-create function llm_private.confirmed_email(p_user uuid)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select lower(u.email) from auth.users as u
-    where u.id = p_user and u.email_confirmed_at is not null and u.deleted_at is null
-  );
-end
-$$;
-
-comment on function llm_private.confirmed_email is 'A user''s email address in lower case, if they have confirmed it.';
-
-create function llm_private.invitation_json(p_invitation llm_private.team_invitations)
-returns jsonb
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return jsonb_build_object(
-    'id', p_invitation.id,
-    'team_id', p_invitation.team_id,
-    'team_name', (select t.name from llm_private.teams as t where t.id = p_invitation.team_id),
-    'role', p_invitation.role,
-    'email', p_invitation.email,
-    'created_at', p_invitation.created_at,
-    'expires_at', p_invitation.expires_at
-  );
-end
-$$;
-
-comment on function llm_private.invitation_json is
-'An invitation without its token. It does not name who made it, because members alone see members.';
-
-create function llm_private.invitation_invalid()
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform llm_private.fail(
-    404, 'invitation_invalid', 'This invitation is not valid.',
-    'It may be used up, expired, removed or for another email address. Ask for a new one.'
-  );
-end
-$$;
-
-comment on function llm_private.invitation_invalid is
-'Error invitation_invalid, the same for all reasons, so that invitations cannot be tried out.';
-
-create function llm_private.check_invitation(p_role text, p_email text, p_valid_hours integer)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform llm_private.check_length('p_email', p_email, 320);
-  perform llm_private.check_value(
-    'invalid_argument', p_email is null or p_email ~ '^[^[:space:][:cntrl:]@]+@[^[:space:][:cntrl:]@]+$', 'p_email',
-    'an email address, or null'
-  );
-  perform llm_private.check_value(
-    'invalid_argument', p_role in ('owner', 'admin', 'member'), 'p_role', 'owner, admin or member'
-  );
-  perform llm_private.check_value('invalid_argument', p_valid_hours between 1 and 720, 'p_valid_hours', '1 to 720');
-end
-$$;
-
-comment on function llm_private.check_invitation is 'Error invalid_argument unless these can be of an invitation.';
-
-create function llm_private.create_team_invitation(
-  p_team_id uuid, p_role text, p_email text, p_valid_hours integer
-)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.team_actor();
-  v_most constant integer := 100;
-  v_email constant text := lower(p_email);
-  v_token text;
-  v_row llm_private.team_invitations;
-begin
-  perform llm_private.require_plain_call('create_llm_team_invitation');
-  perform llm_private.check_invitation(p_role, p_email, p_valid_hours);
-  perform llm_private.refuse_role(llm_private.open_team(p_team_id, v_actor, '{owner,admin}'), p_role);
-  -- A new invitation of an address replaces the old one.
-  delete from llm_private.team_invitations as i
-  where i.team_id = p_team_id and (i.expires_at <= now() or i.email = v_email);
-  if (select count(*) from llm_private.team_invitations as i where i.team_id = p_team_id) >= v_most then
-    perform llm_private.fail(
-      429, 'too_many_invitations', format('The team has %s open invitations, which is the limit.', v_most),
-      'Remove some, or wait until they are accepted or expire.'
-    );
-  end if;
-  if v_email is null then
-    v_token := 'sli_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
-  end if;
-  insert into llm_private.team_invitations (team_id, role, email, token_hash, invited_by, expires_at)
-  values (
-    p_team_id, p_role, v_email, sha256(convert_to(v_token, 'UTF8')), v_actor, now() + make_interval(hours => p_valid_hours)
-  )
-  returning * into v_row;
-  perform llm_private.audit_team(
-    p_team_id, 'team_invitation_created', v_actor,
-    jsonb_build_object('invitation_id', v_row.id, 'role', p_role, 'email', v_email, 'expires_at', v_row.expires_at)
-  );
-  return llm_private.invitation_json(v_row) || jsonb_build_object('token', v_token);
-end
-$$;
-
-comment on function llm_private.create_team_invitation is 'See create_llm_team_invitation().';
-
-create function llm_private.list_team_invitations(p_team_id uuid)
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.acting_owner();
-  v_email text;
-begin
-  if p_team_id is not null then
-    perform llm_private.team_access(p_team_id, v_actor, '{owner,admin}');
-  else
-    v_email := llm_private.confirmed_email(v_actor);
-  end if;
-  return (
-    select coalesce(jsonb_agg(llm_private.invitation_json(i) order by i.created_at desc, i.id), '[]')
-    from (
-      select n.* from llm_private.team_invitations as n
-      where n.expires_at > now() and (n.team_id = p_team_id or p_team_id is null and n.email = v_email)
-      order by n.created_at desc, n.id
-      limit 100
-    ) as i
-  );
-end
-$$;
-
-comment on function llm_private.list_team_invitations is 'See list_llm_team_invitations().';
-
-create function llm_private.remove_team_invitation(p_team_id uuid, p_id uuid)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_actor constant uuid := llm_private.team_actor();
-  v_email constant text := llm_private.confirmed_email(v_actor);
-begin
-  perform llm_private.require_plain_call('remove_llm_team_invitation');
-  if exists (
-    select from llm_private.team_invitations as i where i.id = p_id and i.team_id = p_team_id and i.email = v_email
-  ) then
-    perform llm_private.lock_team(p_team_id);
-  else
-    perform llm_private.open_team(p_team_id, v_actor, '{owner,admin}');
-  end if;
-  delete from llm_private.team_invitations where id = p_id and team_id = p_team_id;
-  if not found then
-    perform llm_private.invitation_invalid();
-  end if;
-  perform llm_private.audit_team(
-    p_team_id, 'team_invitation_removed', v_actor, jsonb_build_object('invitation_id', p_id), false
-  );
-end
-$$;
-
-comment on function llm_private.remove_team_invitation is 'See remove_llm_team_invitation().';
-
-create function llm_private.find_invitation(p_invitation text, p_user uuid)
-returns llm_private.team_invitations
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_row llm_private.team_invitations;
-begin
-  if p_invitation like 'sli\_%' then
-    select * into v_row from llm_private.team_invitations as i
-    where i.token_hash = sha256(convert_to(p_invitation, 'UTF8')) and i.expires_at > now();
-  elsif p_invitation ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-    select * into v_row from llm_private.team_invitations as i
-    where i.id = p_invitation::uuid and i.email = llm_private.confirmed_email(p_user) and i.expires_at > now();
-  end if;
-  if v_row.id is null then
-    perform llm_private.invitation_invalid();
-  end if;
-  return v_row;
-end
-$$;
-
-comment on function llm_private.find_invitation is
-'The invitation with this token or, if it is addressed to this user, with this id. Error invitation_invalid.';
-
-create function llm_private.accept_team_invitation(p_invitation text)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_user constant uuid := llm_private.require_session();
-  v_row llm_private.team_invitations;
-begin
-  perform llm_private.require_plain_call('accept_llm_team_invitation');
-  perform llm_private.check_length('p_invitation', p_invitation, 100);
-  v_row := llm_private.find_invitation(p_invitation, v_user);
-  perform
-    llm_private.hold_account(v_user),
-    llm_private.lock_team(v_row.team_id);
-  -- Again, because somebody else may have used it up before the team was locked.
-  v_row := llm_private.find_invitation(p_invitation, v_user);
-  if llm_private.team_role(v_row.team_id, v_user) is not null then
-    perform llm_private.fail(
-      409, 'already_member', 'You are a member of this team already.', 'The invitation is still valid for others.'
-    );
-  end if;
-  perform llm_private.audit_change(
-    v_user, 'team_joined', p_runtime => llm_private.current_runtime(),
-    p_detail => jsonb_build_object('team_id', v_row.team_id, 'role', v_row.role)
-  );
-  delete from llm_private.team_invitations where id = v_row.id;
-  perform llm_private.join_team(v_row.team_id, v_user, v_row.role);
-  perform llm_private.audit_team(
-    v_row.team_id, 'team_member_added', v_user,
-    jsonb_build_object('user_id', v_user, 'role', v_row.role, 'invitation_id', v_row.id), false
-  );
-  return llm_private.team_details(v_row.team_id, v_user);
-end
-$$;
-
-comment on function llm_private.accept_team_invitation is 'See accept_llm_team_invitation().';
-
--- Public RPCs ---------------------------------------------------------------------------------------------------------
-
-create function public.create_llm_team_invitation(
-  p_team_id uuid, p_role text default 'member', p_email text default null, p_valid_hours integer default 168
-)
-returns jsonb
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.create_team_invitation(p_team_id, p_role, p_email, p_valid_hours)
-$$;
-
-comment on function public.create_llm_team_invitation is
-'For owners, admins and administrators: invite somebody to a team for p_valid_hours, from 1 to 720. Owners alone invite
-owners. With p_email, the user with this confirmed address sees the invitation in list_llm_team_invitations(), and a
-former one of the address ends; without, the result has a token, which is returned this once and good for one use.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
-invalid_argument, too_many_invitations, too_many_changes.';
-
-create function public.list_llm_team_invitations(p_team_id uuid default null)
-returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.list_team_invitations(p_team_id)
-$$;
-
-comment on function public.list_llm_team_invitations is
-'For owners, admins and administrators: the open invitations of a team, without tokens. Without p_team_id: those to the
-caller''s confirmed email address. At most 100. Errors: not_signed_in, team_not_found, team_role_required.';
-
-create function public.remove_llm_team_invitation(p_team_id uuid, p_id uuid)
-returns void
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.remove_team_invitation(p_team_id, p_id)
-$$;
-
-comment on function public.remove_llm_team_invitation is
-'For owners, admins and administrators: remove an open invitation. For the user to whose address it is: decline it.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
-invitation_invalid.';
-
-create function public.accept_llm_team_invitation(p_invitation text)
-returns jsonb
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.accept_team_invitation(p_invitation)
-$$;
-
-comment on function public.accept_llm_team_invitation is
-'Join a team by an invitation''s token or, if it is addressed to the caller, its id. Returns the team as get_llm_team()
-does. Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, invitation_invalid,
-already_member, too_many_members, too_many_teams, too_many_changes.';
 
 -- 44_key_owners.sql
 
@@ -6486,7 +5927,7 @@ comment on function llm_private.is_readable_body is
 'Whether a body is a short object without escapes. PostgreSQL''s own error about an invalid escape would print the line
 with the key to the server log.';
 
-create function llm_private.read_key_body(p_body json, p_fields text[], p_key_needed boolean)
+create function llm_private.read_key_body(p_body json, p_key_needed boolean)
 returns public.llm_providers
 language plpgsql
 stable
@@ -6505,9 +5946,9 @@ begin
       'Send {"provider": "…", "key": "…"}, at most 8192 bytes, with the key exactly as the provider shows it.'
     );
   end if;
-  if exists (select from json_object_keys(p_body) as k where k <> all(p_fields)) then
+  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
     perform llm_private.fail(
-      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: ' || array_to_string(p_fields, ', ') || '.'
+      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: provider and key.'
     );
   end if;
   -- The message omits the provider's name, because provider and key may be mixed up.
@@ -6526,45 +5967,8 @@ end
 $$;
 
 comment on function llm_private.read_key_body is
-'The provider in {"provider": "…", "key": "…"}, after checking both and that the body has only p_fields; without
-p_key_needed, the key is optional.
+'The provider in {"provider": "…", "key": "…"}, after checking both; without p_key_needed, the key is optional.
 Errors: key_malformed, invalid_argument, unknown_provider.';
-
-create function llm_private.store_key(p_owner uuid, p_provider text, p_key text, p_runtime uuid, p_by uuid)
-returns public.llm_keys
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  -- Locks the owner, so that concurrent calls come one after the other, and the last one wins.
-  v_data_key constant text := llm_private.data_key_to_write(p_owner);
-  v_replaced uuid;
-  v_row public.llm_keys;
-begin
-  delete from public.llm_keys where owner_id = p_owner and provider = p_provider returning id into v_replaced;
-  if v_replaced is not null then
-    perform llm_private.end_cached_routes(p_owner);
-  end if;
-  insert into public.llm_keys (owner_id, provider, hint)
-  values (
-    p_owner, p_provider,
-    case when length(p_key) >= 20 then left(p_key, 3) || '…' || right(p_key, 4) else '…' || right(p_key, 2) end
-  )
-  returning * into v_row;
-  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
-  values (p_owner, v_row.id, llm_private.encrypt_key(p_owner, v_row.id, p_key, v_data_key));
-  perform llm_private.audit_change(
-    p_owner, 'key_set', p_provider, v_row.id, p_runtime,
-    jsonb_strip_nulls(jsonb_build_object('by', p_by, 'hint', v_row.hint, 'replaced', v_replaced))
-  );
-  return v_row;
-end
-$$;
-
-comment on function llm_private.store_key is
-'Store or replace a key of a user or, on behalf of its member p_by, of a team. The owner has a data key. Error
-too_many_changes.';
 
 create function llm_private.set_key(p_body json)
 returns jsonb
@@ -6576,37 +5980,43 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_key text;
   v_provider public.llm_providers;
+  v_replaced uuid;
+  v_data_key text;
+  v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('set_llm_key');
-  v_provider := llm_private.read_key_body(p_body, '{provider,key}', true);
+  v_provider := llm_private.read_key_body(p_body, true);
+  v_key := p_body ->> 'key';
   perform llm_private.ensure_settings(v_user);
+  -- Serializes concurrent calls; the last one wins.
+  perform 1 from public.user_llm_settings where user_id = v_user for update;
+
   perform llm_private.ensure_key_owner(v_user, false);
-  return llm_private.key_json(llm_private.store_key(v_user, v_provider.id, p_body ->> 'key', v_runtime, null));
+  v_data_key := llm_private.data_key_to_write(v_user);
+
+  delete from public.llm_keys where owner_id = v_user and provider = v_provider.id returning id into v_replaced;
+  if v_replaced is not null then
+    perform llm_private.end_cached_routes(v_user);
+  end if;
+  insert into public.llm_keys (owner_id, provider, hint)
+  values (
+    v_user, v_provider.id,
+    case when length(v_key) >= 20 then left(v_key, 3) || '…' || right(v_key, 4) else '…' || right(v_key, 2) end
+  )
+  returning * into v_row;
+  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
+  values (v_user, v_row.id, llm_private.encrypt_key(v_user, v_row.id, v_key, v_data_key));
+  perform llm_private.audit_change(
+    v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
+    jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
+  );
+  return llm_private.key_json(v_row);
 end
 $$;
 
 comment on function llm_private.set_key is 'See set_llm_key().';
-
-create function llm_private.delete_key(p_key public.llm_keys, p_runtime uuid, p_by uuid)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  -- Locks the owner before the key, in the same order as replacing it.
-  perform llm_private.end_cached_routes(p_key.owner_id);
-  delete from public.llm_keys where owner_id = p_key.owner_id and id = p_key.id;
-  perform llm_private.audit(
-    p_key.owner_id, 'key_revoked', p_key.provider, p_key.id, p_runtime,
-    jsonb_strip_nulls(jsonb_build_object('by', p_by, 'hint', p_key.hint))
-  );
-end
-$$;
-
-comment on function llm_private.delete_key is
-'Delete a key of a user or, on behalf of its member p_by, of a team.';
 
 create function llm_private.own_key(p_owner uuid, p_provider text)
 returns public.llm_keys
@@ -6621,8 +6031,7 @@ begin
   select * into v_row from public.llm_keys where owner_id = p_owner and provider = p_provider;
   if not found then
     perform llm_private.fail(
-      404, 'key_not_found', 'There is no key for this provider.',
-      'list_llm_keys() returns your keys, list_llm_team_keys() those of a team.'
+      404, 'key_not_found', 'You have no key for this provider.', 'list_llm_keys() returns your keys.'
     );
   end if;
   return v_row;
@@ -6641,9 +6050,16 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
+  v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('remove_llm_key');
-  perform llm_private.delete_key(llm_private.own_key(v_user, p_provider), v_runtime, null);
+  v_row := llm_private.own_key(v_user, p_provider);
+  -- Locks the owner before the key, in the same order as replacing it.
+  perform llm_private.end_cached_routes(v_user);
+  delete from public.llm_keys where owner_id = v_user and id = v_row.id;
+  perform llm_private.audit(
+    v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
+  );
 end
 $$;
 
@@ -7279,143 +6695,6 @@ comment on function public.replace_llm_master_key is
 unreadable, so that routes skip them and their users can store them again. Returns unreadable_keys: how many. Error
 master_key_usable: it is not lost, and nothing was changed.';
 
--- 47_team_keys.sql
-
--- Team keys: the provider keys of a team. Owners and admins store, replace and revoke them.
---
--- A member's requests use them through a runtime (75_route.sql). Nobody reveals one: no function here or elsewhere
--- returns a team's key to a caller without a runtime, its owners included.
-
--- Private helpers -----------------------------------------------------------------------------------------------------
-
-create function llm_private.body_team(p_body json)
-returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_team constant text := p_body ->> 'team_id';
-begin
-  if json_typeof(p_body -> 'team_id') is distinct from 'string' or v_team !~* '^([0-9a-f]{4}-?){8}$' then
-    perform llm_private.refuse_team();
-  end if;
-  return v_team::uuid;
-end
-$$;
-
-comment on function llm_private.body_team is
-'The team_id of a body that read_key_body() accepted; not whether such a team exists. Error team_not_found.';
-
-create function llm_private.set_team_key(p_body json)
-returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_user constant uuid := llm_private.require_session();
-  v_runtime constant uuid := llm_private.current_runtime();
-  v_provider public.llm_providers;
-  v_team uuid;
-begin
-  perform llm_private.require_plain_call('set_llm_team_key');
-  v_provider := llm_private.read_key_body(p_body, '{team_id,provider,key}', true);
-  v_team := llm_private.body_team(p_body);
-  perform llm_private.open_team(v_team, v_user, '{owner,admin}');
-  perform llm_private.ensure_key_owner(v_team, true);
-  return llm_private.key_json(llm_private.store_key(v_team, v_provider.id, p_body ->> 'key', v_runtime, v_user));
-end
-$$;
-
-comment on function llm_private.set_team_key is 'See set_llm_team_key().';
-
-create function llm_private.list_team_keys(p_team_id uuid)
-returns jsonb
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  perform llm_private.require_team_role(p_team_id, llm_private.require_user(), '{owner,admin,member}');
-  return coalesce(
-    (
-      select jsonb_agg(llm_private.key_json(k) order by k.provider)
-      from public.llm_keys as k
-      where k.owner_id = p_team_id
-    ),
-    '[]'
-  );
-end
-$$;
-
-comment on function llm_private.list_team_keys is 'See list_llm_team_keys().';
-
-create function llm_private.remove_team_key(p_team_id uuid, p_provider text)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_user constant uuid := llm_private.require_session();
-  v_runtime constant uuid := llm_private.current_runtime();
-begin
-  perform llm_private.require_plain_call('remove_llm_team_key');
-  perform llm_private.open_team(p_team_id, v_user, '{owner,admin}');
-  perform llm_private.delete_key(llm_private.own_key(p_team_id, p_provider), v_runtime, v_user);
-end
-$$;
-
-comment on function llm_private.remove_team_key is 'See remove_llm_team_key().';
-
--- Public RPCs ---------------------------------------------------------------------------------------------------------
-
--- One unnamed json parameter, for the same reason as in set_llm_key().
-create function public.set_llm_team_key(json)
-returns jsonb
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.set_team_key($1)
-$$;
-
-comment on function public.set_llm_team_key is
-'For owners and admins of a team: store or replace its key for a provider: {"team_id": "…", "provider": "groq", "key":
-"gsk_…"}. Nobody can read it afterwards.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, key_malformed, unknown_provider,
-invalid_argument, team_not_found, team_role_required, too_many_changes.';
-
-create function public.list_llm_team_keys(p_team_id uuid)
-returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.list_team_keys(p_team_id)
-$$;
-
-comment on function public.list_llm_team_keys is
-'For members of a team: its keys, as list_llm_keys() returns a user''s. Errors: not_signed_in, team_not_found.';
-
-create function public.remove_llm_team_key(p_team_id uuid, p_provider text)
-returns void
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-  select llm_private.remove_team_key(p_team_id, p_provider)
-$$;
-
-comment on function public.remove_llm_team_key is
-'For owners and admins of a team: delete its key for a provider.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, invalid_argument, team_not_found,
-team_role_required, key_not_found.';
-
 -- 50_key_checks.sql
 
 -- Key checks: a runtime sends a request to the provider to find out whether a key works, and records the result. The
@@ -7425,7 +6704,6 @@ create table llm_private.key_checks (
   user_id uuid not null references auth.users (id) on delete cascade,
   id uuid not null default llm_private.uuid_v7(),
   provider text not null,
-  owner_id uuid,
   key_id uuid,
   runtime_id uuid,
   holder text not null,
@@ -7437,7 +6715,6 @@ create table llm_private.key_checks (
 
 comment on table llm_private.key_checks is
 'Key checks of the last hour. Without key_id, the check was of a key that is not stored; nothing of it is kept.';
-comment on column llm_private.key_checks.owner_id is 'The owner of the stored key: the user, or a team of theirs.';
 
 comment on column llm_private.key_checks.holder is 'See key_holder().';
 comment on column llm_private.key_checks.granted_in is
@@ -7476,16 +6753,12 @@ begin
       format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
     );
   end if;
-  insert into llm_private.key_checks (user_id, provider, owner_id, key_id, runtime_id, holder)
-  values (p_user, p_provider, p_stored.owner_id, p_stored.id, p_runtime, p_holder)
+  insert into llm_private.key_checks (user_id, provider, key_id, runtime_id, holder)
+  values (p_user, p_provider, p_stored.id, p_runtime, p_holder)
   returning id into v_check;
   perform llm_private.audit(
-    coalesce(p_stored.owner_id, p_user), 'key_checked', p_provider, p_stored.id, p_runtime,
-    jsonb_strip_nulls(
-      jsonb_build_object(
-        'by', case when p_stored.owner_id <> p_user then p_user end, 'hint', p_stored.hint, 'check', v_check
-      )
-    )
+    p_user, 'key_checked', p_provider, p_stored.id, p_runtime,
+    jsonb_strip_nulls(jsonb_build_object('hint', p_stored.hint, 'check', v_check))
   );
   return v_check;
 end
@@ -7535,7 +6808,6 @@ declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
-  v_owner uuid := v_user;
   v_operator llm_private.operator_settings;
   v_provider public.llm_providers;
   v_check llm_private.key_checks;
@@ -7545,25 +6817,13 @@ begin
   if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
     v_check := llm_private.added_key_check(v_user, v_holder, p_body);
     select * into strict v_provider from public.llm_providers where id = v_check.provider;
-    v_owner := coalesce(v_check.owner_id, v_user);
   else
-    v_provider := llm_private.read_key_body(
-      p_body, array['provider', case when p_body -> 'key' is null then 'team_id' else 'key' end], false
-    );
-    if p_body -> 'team_id' is not null then
-      v_owner := llm_private.body_team(p_body);
-    end if;
-  end if;
-  if v_owner <> v_user then
-    -- At each call, because a role can change between them.
-    perform
-      llm_private.require_team_role(v_owner, v_user, '{owner,admin}'),
-      llm_private.require_runtime(v_runtime, 'team');
+    v_provider := llm_private.read_key_body(p_body, false);
   end if;
   if v_check.key_id is not null or v_check.id is null and p_body ->> 'key' is null then
     select * into strict v_operator from llm_private.operator_settings;
     perform llm_private.require_readable_keys(v_runtime, v_operator);
-    v_stored := llm_private.own_key(v_owner, v_provider.id);
+    v_stored := llm_private.own_key(v_user, v_provider.id);
   end if;
   -- A key that was replaced since the first call needs a check of its own.
   if v_check.id is null or v_check.key_id is distinct from v_stored.id then
@@ -7577,7 +6837,7 @@ begin
     'check_id', v_check.id, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
     'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id,
-    'key', case when v_stored.id is not null then llm_private.stored_key(v_owner, v_stored.id) end
+    'key', case when v_stored.id is not null then llm_private.stored_key(v_user, v_stored.id) end
   );
 end
 $$;
@@ -7595,7 +6855,6 @@ declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
   v_check llm_private.key_checks;
-  v_owner uuid;
 begin
   perform llm_private.require_plain_call('record_llm_key_check');
   perform llm_private.check_value(
@@ -7612,33 +6871,29 @@ begin
       404, 'not_found', 'Key check not found, or its result is already recorded.', 'Begin another check.'
     );
   end if;
-  v_owner := coalesce(v_check.owner_id, v_user);
   if p_result = 'works' then
     -- Unlike a request, a check may begin after the key was rejected, so its result replaces that status.
     update public.llm_keys as k
     set status = 'working', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
     where
-      k.owner_id = v_owner and k.id = v_check.key_id
+      k.owner_id = v_user and k.id = v_check.key_id
       and (k.status <> 'working' or llm_private.key_rests_until(k) is not null);
   elsif p_result = 'rejected' then
-    perform llm_private.note_key_outcome(v_owner, v_check.key_id, null, 'failed', 'auth', null);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'auth', null);
   elsif p_retry_after is not null then
-    perform llm_private.note_key_outcome(v_owner, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
+    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
   end if;
   -- An entry of its own, because the log is append-only, and the first one had to be there before the key left.
   perform llm_private.audit(
-    v_owner, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
+    v_user, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
     jsonb_strip_nulls(
       jsonb_build_object(
-        'by', case when v_owner <> v_user then v_user end,
-        'hint', (select k.hint from public.llm_keys as k where k.owner_id = v_owner and k.id = v_check.key_id),
+        'hint', (select k.hint from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id),
         'check', v_check.id, 'result', p_result
       )
     )
   );
-  return (
-    select llm_private.key_json(k) from public.llm_keys as k where k.owner_id = v_owner and k.id = v_check.key_id
-  );
+  return (select llm_private.key_json(k) from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id);
 end
 $$;
 
@@ -7657,13 +6912,13 @@ as $$
 $$;
 
 comment on function public.begin_llm_key_check is
-'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key, and {"provider": "groq",
-"team_id": "…"} that of a team, for its owners and admins. {"provider": "groq", "key": "gsk_…"} checks a key that is not stored: its format is checked, and nothing of it is kept. Records the check in the
+'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key. {"provider": "groq",
+"key": "gsk_…"} checks a key that is not stored: its format is checked, and nothing of it is kept. Records the check in the
 audit log and returns {"again": true, "check_id": "…"}. Then, within a minute and in a transaction of its own,
 {"check_id": "…"} returns where and how to send the request, with the stored key in plain text; if the key was replaced
 meanwhile, it begins another check. At most 10 checks in 10 minutes.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown,
-runtime_required, key_malformed, unknown_provider, team_not_found, team_role_required, invalid_argument, key_not_found, not_found, key_unreadable,
+runtime_required, key_malformed, unknown_provider, invalid_argument, key_not_found, not_found, key_unreadable,
 too_many_key_checks.';
 
 create function public.record_llm_key_check(
@@ -10039,14 +9294,10 @@ resolve_llm_route() reserved for. Errors: not_signed_in, runtime_unknown, invali
 --   2. the user's override for the task            task_override, then its own fallbacks: task_fallback
 --   3. the user's default provider                 default_provider
 --   4. the user's other providers, by priority     preference_order
---      each with the user's own key and the team's key (team_key), in the order that the team chose; then
+--      each with the user's own key; then
 --   5. the operator's keys in the same order, if the operator offers them and the user has not declined
 --   6. the operator's OpenAI, last, unless a step above places it      operator_openai
 --   7. a clear error that says what the user can do
---
--- A request with a team follows the team's policy, whoever's key pays: only allowed providers and models serve it, and
--- the team's override, default provider and priorities apply where the member has none (team_policy). So a member's
--- settings narrow the policy and never widen it. Team keys go to runtimes only.
 --
 -- Providers that a user has not ordered follow the task's order in the catalog, then the catalog's own order.
 -- A requested model that is skipped gives way to the others, with two exceptions. Embeddings are never made by another
@@ -10112,27 +9363,18 @@ create type llm_private.route_settings as (
   override jsonb,
   closed boolean,
   operator_keys_skipped text,
-  task_order text [],
-  through_runtime boolean,
-  allowed jsonb,
-  team_default boolean,
-  team_override boolean,
-  team_preferences jsonb,
-  sources text []
+  task_order text []
 );
 
 comment on type llm_private.route_settings is
-'What the user''s, the team''s and the operator''s settings say about the route of a task. closed: the task''s override
-has fallbacks of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys do not serve this user.
-allowed: see teams.allowed_providers. team_default, team_override: whether the default provider and the override are the
-team''s. sources: whose keys serve, in order.';
+'What the user''s and the operator''s settings say about the route of a task. closed: the task''s override has fallbacks
+of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys do not serve this user.';
 
 create type llm_private.named_model as (provider text, model text, reason text);
 
 comment on type llm_private.named_model is
 'A provider and model that the request or the task''s override names. reason says which of them: requested,
-task_override, task_fallback, or team_policy for the team''s override. Without a model, the provider''s default model is
-used.';
+task_override or task_fallback. Without a model, the provider''s default model is used.';
 
 create type llm_private.keyed_route as (
   candidates json,
@@ -10234,9 +9476,7 @@ comment on function llm_private.requested_models is
 'The requested model at each provider that may have it: at the provider named before the slash; else at each provider
 whose model_pattern matches; else at the user''s default provider. Error unknown_model.';
 
-create function llm_private.named_models(
-  p_model text, p_override jsonb, p_default_provider text, p_team_override boolean
-)
+create function llm_private.named_models(p_model text, p_override jsonb, p_default_provider text)
 returns llm_private.named_model[]
 language plpgsql
 stable
@@ -10258,7 +9498,7 @@ begin
               then llm_private.canonical_model(o.entry ->> 'provider', o.entry ->> 'model')
             else o.entry ->> 'model'
           end,
-          case when p_team_override then 'team_policy' else o.reason end
+          o.reason
         )::llm_private.named_model
       from (
         select p_override as entry, 'task_override' as reason
@@ -10298,67 +9538,7 @@ $$;
 comment on function llm_private.canonical_preferences is
 'A user''s provider_preferences with the one name of each model.';
 
-create function llm_private.request_team(p_user uuid, p_team text)
-returns uuid
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_team uuid;
-begin
-  if p_team is null then
-    return (select s.default_team from public.user_llm_settings as s where s.user_id = p_user);
-  elsif p_team = 'none' then
-    return null;
-  elsif length(p_team) = 36 then
-    select m.team_id into v_team from llm_private.team_members as m
-    where m.user_id = p_user and m.team_id::text = lower(p_team);
-  end if;
-  if v_team is null then
-    perform llm_private.refuse_team();
-  end if;
-  return v_team;
-end
-$$;
-
-comment on function llm_private.request_team is
-'The team of a request: the user''s default team for null, no team for none, otherwise the team with this id. Error
-team_not_found.';
-
-create function llm_private.team_allows(p_allowed jsonb, p_provider text, p_model text)
-returns boolean
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return p_allowed is null or coalesce(p_allowed -> p_provider = 'true' or p_allowed -> p_provider ? p_model, false);
-end
-$$;
-
-comment on function llm_private.team_allows is
-'Whether teams.allowed_providers allows this model of a provider; with no model, whether it allows all of them.';
-
-create function llm_private.own_override(p_override jsonb, p_allowed jsonb)
-returns jsonb
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return case
-    when p_allowed is null or p_allowed ? (p_override ->> 'provider')
-      and (p_override ->> 'model' is null or llm_private.team_allows(p_allowed, p_override ->> 'provider', p_override ->> 'model'))
-      then p_override
-  end;
-end
-$$;
-
-comment on function llm_private.own_override is
-'A member''s override for a task, unless the team''s policy does not allow its provider or model.';
-
-create function llm_private.route_settings(p_user uuid, p_task text, p_team uuid)
+create function llm_private.route_settings(p_user uuid, p_task text)
 returns llm_private.route_settings
 language plpgsql
 stable
@@ -10380,202 +9560,27 @@ begin
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
       -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
-      when not r.through_runtime then 'runtime_required'
+      -- Administrators get no route; what they explain is the route through a runtime.
+      when
+        nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
+        and current_setting('role') <> 'service_role'
+        then 'runtime_required'
     end,
-    (select t.provider_order from public.llm_tasks as t where t.task = p_task),
-    r.through_runtime,
-    null, false, false, null,
-    '{user,operator}'
+    (select t.provider_order from public.llm_tasks as t where t.task = p_task)
   into strict v_settings
   from llm_private.operator_settings as o
-  -- Administrators get no route; what they explain is the route through a runtime.
-  cross join lateral (
-    select
-      nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is not null
-      or current_setting('role') = 'service_role' as through_runtime
-  ) as r
   left join public.user_llm_settings as s on s.user_id = p_user;
   if strpos(v_settings.preferences::text, '/') > 0 then
     v_settings.preferences := llm_private.canonical_preferences(v_settings.preferences);
   end if;
-  if p_team is not null then
-    v_settings := llm_private.with_team_policy(v_settings, p_task, p_team);
-  end if;
   return v_settings;
 end
 $$;
 
-comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task with a team.';
-
-create function llm_private.with_team_policy(p_settings llm_private.route_settings, p_task text, p_team uuid)
-returns llm_private.route_settings
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_settings llm_private.route_settings := p_settings;
-  v_team llm_private.teams;
-begin
-  select * into strict v_team from llm_private.teams where id = p_team;
-  v_settings.allowed := v_team.allowed_providers;
-  v_settings.team_preferences := v_team.provider_preferences;
-  if strpos(v_team.provider_preferences::text, '/') > 0 then
-    v_settings.team_preferences := llm_private.canonical_preferences(v_team.provider_preferences);
-  end if;
-  v_settings.sources := case v_team.keys_first
-    when 'member' then '{user,team,operator}' else '{team,user,operator}'
-  end;
-  v_settings.override := llm_private.own_override(v_settings.override, v_settings.allowed);
-  v_settings.team_override := v_settings.override is null;
-  if v_settings.team_override then
-    v_settings.override := v_team.task_overrides -> p_task;
-  end if;
-  v_settings.closed := v_settings.override ? 'fallbacks';
-  v_settings.team_default := v_settings.default_provider is null
-    or v_settings.allowed is not null and not v_settings.allowed ? v_settings.default_provider;
-  if v_settings.team_default then
-    v_settings.default_provider := v_team.default_provider;
-  end if;
-  return v_settings;
-end
-$$;
-
-comment on function llm_private.with_team_policy is
-'A member''s settings with the team''s policy: its override and default provider where the member has none that it
-allows.';
-
-create function llm_private.route_model(
-  p_settings llm_private.route_settings, p_provider public.llm_providers, p_task text
-)
-returns text
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_model text;
-begin
-  foreach v_model in array array[
-    p_settings.preferences -> p_provider.id ->> 'model', p_settings.team_preferences -> p_provider.id ->> 'model',
-    p_provider.task_models ->> p_task, p_provider.default_model
-  ] loop
-    if v_model is not null and llm_private.team_allows(p_settings.allowed, p_provider.id, v_model) then
-      return v_model;
-    end if;
-  end loop;
-  return coalesce(
-    case jsonb_typeof(p_settings.allowed -> p_provider.id) when 'array' then p_settings.allowed -> p_provider.id ->> 0 end,
-    p_provider.default_model
-  );
-end
-$$;
-
-comment on function llm_private.route_model is
-'The model of a provider that neither the request nor the task names: the member''s choice, then the team''s, then the
-catalog''s, of those that the team allows.';
-
-create function llm_private.route_lines(
-  p_settings llm_private.route_settings,
-  p_named llm_private.named_model[],
-  p_user uuid,
-  p_task text,
-  p_model text,
-  p_needs text[],
-  p_operator_providers text[],
-  p_team uuid
-)
-returns setof llm_private.route_line
-language plpgsql
-stable
-rows 10
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return query
-  with considered as (
-    select
-      p.*, s.source, s.turn, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until,
-      k.out_of_credit_until, k.rate_limited_models,
-      (p_settings.preferences -> p.id ->> 'priority')::integer as own_priority,
-      coalesce(p_settings.preferences -> p.id ->> 'priority', p_settings.team_preferences -> p.id ->> 'priority')::integer
-        as priority,
-      array_position(p_settings.task_order, p.id) as task_position,
-      case
-        when n.model is not null then n.model
-        when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
-        when p_team is not null then llm_private.route_model(p_settings, p, p_task)
-        else coalesce(p_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
-      end as model,
-      case
-        when not p.enabled then 'provider_off'
-        when p_settings.team_preferences -> p.id -> 'enabled' = 'false' then 'team_policy'
-        when p_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
-        when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
-          then 'other_model'
-        when p_settings.closed and n.place is null then 'not_in_task_fallbacks'
-        when not p.capabilities @> p_needs then 'lacks_capability'
-        when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
-        when s.source = 'operator' then p_settings.operator_keys_skipped
-        when s.source = 'team' and not p_settings.through_runtime then 'runtime_required'
-        when k.id is null then 'no_key'
-        when k.status in ('rejected', 'unreadable') then 'key_' || k.status
-        when k.out_of_credit_until > now() then 'key_out_of_credit'
-        when k.rate_limited_until > now() then 'key_rate_limited'
-      end as skipped
-    from public.llm_providers as p
-    cross join unnest(p_settings.sources) with ordinality as s (source, turn)
-    left join unnest(p_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
-    left join public.llm_keys as k
-      on k.owner_id = case s.source when 'user' then p_user when 'team' then p_team end and k.provider = p.id
-    where
-      case s.source when 'user' then true when 'team' then k.id is not null else p.id = any(p_operator_providers) end
-  ),
-
-  placed as (
-    select
-      c.*,
-      -- Places from steps 1 and 2 are far below 1000.
-      case
-        when c.place is not null then c.place
-        when c.id = p_settings.default_provider then 1000
-        when c.source = 'operator' and c.id = 'openai' and coalesce(c.priority, c.task_position) is null then 1002
-        else 1001
-      end as step
-    from considered as c
-  )
-
-  select
-    c.id, c.name, c.model,
-    case
-      when c.place is not null then c.reason
-      when c.step = 1000 then case when p_settings.team_default then 'team_policy' else 'default_provider' end
-      when c.step = 1002 then 'operator_openai'
-      when c.source = 'team' then 'team_key'
-      when c.own_priority is null and c.priority is not null then 'team_policy'
-      else 'preference_order'
-    end,
-    c.source, c.owner_id, c.key_id, c.hint,
-    greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
-    case
-      when p_settings.allowed is not null and not llm_private.team_allows(p_settings.allowed, c.id, c.model)
-        then 'team_policy'
-      when c.skipped is not null then c.skipped
-      when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited'
-    end,
-    c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
-    'responses' = any(c.capabilities), null::jsonb
-  from placed as c
-  order by c.turn, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id;
-end
-$$;
-
-comment on function llm_private.route_lines is
-'All lines that the route of a request considers with these settings and named models, in order, as if fallbacks were
-on.';
+comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task.';
 
 create function llm_private.route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team uuid
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
 returns setof llm_private.route_line
 language plpgsql
@@ -10584,30 +9589,78 @@ rows 10
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_settings constant llm_private.route_settings := llm_private.route_settings(p_user, p_task, p_team);
+  v_settings llm_private.route_settings;
   v_named llm_private.named_model[];
   v_only text;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
+  v_settings := llm_private.route_settings(p_user, p_task);
   if p_model is not null or v_settings.override is not null then
-    v_named := llm_private.named_models(
-      p_model, v_settings.override, v_settings.default_provider, v_settings.team_override
-    );
-  end if;
-  if v_settings.enable_fallbacks then
-    return query
-    select l.* from llm_private.route_lines(
-      v_settings, v_named, p_user, p_task, p_model, p_needs, p_operator_providers, p_team
-    ) as l;
-    return;
+    v_named := llm_private.named_models(p_model, v_settings.override, v_settings.default_provider);
   end if;
   for v_line in
-    select l.* from llm_private.route_lines(
-      v_settings, v_named, p_user, p_task, p_model, p_needs, p_operator_providers, p_team
-    ) as l
+    with considered as (
+      select
+        p.*, s.source, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
+        k.rate_limited_models,
+        (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
+        array_position(v_settings.task_order, p.id) as task_position,
+        case
+          when n.model is not null then n.model
+          when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
+          else coalesce(v_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
+        end as model,
+        case
+          when not p.enabled then 'provider_off'
+          when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
+          when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
+            then 'other_model'
+          when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
+          when not p.capabilities @> p_needs then 'lacks_capability'
+          when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
+          when s.source = 'operator' then v_settings.operator_keys_skipped
+          when k.id is null then 'no_key'
+          when k.status = 'rejected' then 'key_rejected'
+          when k.status = 'unreadable' then 'key_unreadable'
+          when k.out_of_credit_until > now() then 'key_out_of_credit'
+          when k.rate_limited_until > now() then 'key_rate_limited'
+        end as skipped
+      from public.llm_providers as p
+      cross join (values ('user'), ('operator')) as s (source)
+      left join unnest(v_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
+      left join public.llm_keys as k on s.source = 'user' and k.owner_id = p_user and k.provider = p.id
+      where s.source = 'user' or p.id = any(p_operator_providers)
+    ),
+
+    placed as (
+      select
+        c.*,
+        -- Places from steps 1 and 2 are far below 1000.
+        case
+          when c.place is not null then c.place
+          when c.id = v_settings.default_provider then 1000
+          when c.source = 'operator' and c.id = 'openai' and c.priority is null and c.task_position is null then 1002
+          else 1001
+        end as step
+      from considered as c
+    )
+
+    select
+      c.id, c.name, c.model,
+      case c.step
+        when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
+        else c.reason
+      end,
+      c.source, c.owner_id, c.key_id, c.hint,
+      greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
+      coalesce(c.skipped, case when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited' end),
+      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
+      'responses' = any(c.capabilities), null::jsonb
+    from placed as c
+    order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
   loop
-    if v_line.skipped is null then
+    if not v_settings.enable_fallbacks and v_line.skipped is null then
       v_only := coalesce(v_named[1].provider, v_settings.default_provider, v_line.provider);
       v_line.skipped := case when v_taken or v_line.provider <> v_only then 'fallbacks_off' end;
       v_taken := v_taken or v_line.skipped is null;
@@ -10618,8 +9671,7 @@ end
 $$;
 
 comment on function llm_private.route is
-'All lines that the route of a request with a team (null: none) considers, in order. A line without skipped is a
-candidate. Error unknown_model.';
+'All lines that the route considers, in order. A line without skipped is a candidate. Error unknown_model.';
 
 create function llm_private.skip_message(p_line llm_private.route_line, p_needs text[])
 returns text
@@ -10634,24 +9686,16 @@ as $$
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
     when 'lacks_capability' then p_line.name || ' does not support all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'
-    when 'team_policy' then format('Your team does not allow %s at %s.', p_line.model, p_line.name)
     when 'no_key' then 'No key for ' || p_line.name || '.'
-    when 'key_rejected' then format(
-      '%s rejected %s key %s. %s', p_line.name, w.whose, p_line.key_hint,
-      case when p_line.key_source = 'user' then 'Replace it.' else 'Ask an owner or admin of the team to replace it.' end
-    )
-    when 'key_unreadable' then format(
-      '%s key %s for %s was lost. %s', upper(left(w.whose, 1)) || substr(w.whose, 2), p_line.key_hint, p_line.name,
-      case when p_line.key_source = 'user' then 'Store it again.' else 'Ask an owner or admin of the team to store it again.' end
-    )
+    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
+    when 'key_unreadable' then 'Your key ' || p_line.key_hint || ' for ' || p_line.name || ' was lost. Store it again.'
     when 'key_out_of_credit' then format(
-      '%s reports that the account of %s key %s has no credit left. Add credit, then check the key.',
-      p_line.name, w.whose, p_line.key_hint
+      '%s reports that the account of your key %s has no credit left. Add credit, then check the key.',
+      p_line.name, p_line.key_hint
     )
     when 'key_rate_limited' then format(
-      '%s key for %s is rate-limited for another %s seconds.',
-      upper(left(w.whose, 1)) || substr(w.whose, 2), p_line.name,
-      ceil(extract(epoch from p_line.rests_until - now()))::integer
+      'Your key for %s is rate-limited for another %s seconds.',
+      p_line.name, ceil(extract(epoch from p_line.rests_until - now()))::integer
     )
     when 'model_rate_limited' then format(
       '%s is rate-limited at %s for another %s seconds.',
@@ -10665,13 +9709,9 @@ as $$
     when 'model_unpriced' then p_line.quota ->> 'message'
     when 'requested_model_unpriced'
       then p_line.name || ' would answer with another model than the requested one, which has no price.'
-    when 'runtime_required' then format(
-      'Only a registered runtime can use %s key for %s.',
-      case p_line.key_source when 'team' then 'the team''s' else 'the operator''s' end, p_line.name
-    )
+    when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
-  from (values (case when p_line.key_source = 'user' then 'your' else 'the team''s' end)) as w (whose)
 $$;
 
 comment on function llm_private.skip_message is 'Why a line cannot serve, as a message for users.';
@@ -10685,7 +9725,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or l.skipped = 'team_policy' or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
+      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
       or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
@@ -10702,7 +9742,7 @@ as $$
         || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
         case
           when bool_or(line.skipped = 'runtime_required')
-            then 'To use the operator''s or a team''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
         end
       ),
       ''
@@ -10715,7 +9755,7 @@ $$;
 comment on function llm_private.route_advice is 'What a user can do about a route without candidates.';
 
 create function llm_private.explain_saved_route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team text
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
 returns jsonb
 language plpgsql
@@ -10723,7 +9763,6 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_team uuid;
   v_runtime uuid;
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
@@ -10731,10 +9770,7 @@ declare
   v_unpriced boolean := false;
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-  v_team := llm_private.request_team(p_user, p_team);
-  v_lines := array(
-    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, v_team) as r
-  );
+  v_lines := array(select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r);
   if llm_private.has_quotas(p_user) then
     v_runtime := case current_setting('role')
       when 'service_role' then llm_private.operator_id() else llm_private.current_runtime(p_note => false)
@@ -10766,12 +9802,11 @@ begin
   return (
     select jsonb_build_object(
       'task', p_task,
-      'team_id', v_team,
       'candidates', coalesce(
         jsonb_agg(
           jsonb_build_object(
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
-            'key_id', l.key_id, 'key_hint', l.key_hint, 'team_id', case l.key_source when 'team' then l.owner_id end, 'wire_format', l.wire_format, 'base_url', l.base_url,
+            'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
             'responses', l.responses, 'context_tokens', n.context_tokens,
             'metered', exists (
@@ -10804,7 +9839,7 @@ comment on function llm_private.explain_saved_route is
 Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
-  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb, p_team text
+  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
 )
 returns jsonb
 language plpgsql
@@ -10818,14 +9853,14 @@ begin
   perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
     return llm_private.explain_saved_route(
-      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers, p_team
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
     );
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
     perform llm_private.change_settings(llm_private.require_user(), p_changes, null);
     v_route := llm_private.explain_saved_route(
-      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers, p_team
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
     );
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
@@ -10835,36 +9870,6 @@ end
 $$;
 
 comment on function llm_private.explain_route is 'See explain_llm_route().';
-
-create function llm_private.route_version(p_user uuid)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return (
-    select concat_ws(
-      '.', coalesce(s.version, 0), coalesce(o.version, 0),
-      (
-        select hashtextextended(
-          string_agg(concat_ws(':', t.id, t.version, ot.version), ' ' order by t.id), 0
-        )
-        from llm_private.team_members as m
-        inner join llm_private.teams as t on m.team_id = t.id
-        left join llm_private.key_owners as ot on m.team_id = ot.id
-        where m.user_id = p_user
-      )
-    )
-    from (values (p_user)) as u (id)
-    left join public.user_llm_settings as s on u.id = s.user_id
-    left join llm_private.key_owners as o on u.id = o.id
-  );
-end
-$$;
-
-comment on function llm_private.route_version is
-'Changes whenever a user''s settings, keys or teams do, so that a cached route is outdated.';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_owners uuid[], p_keys uuid[], p_until timestamptz
@@ -10903,14 +9908,7 @@ begin
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
-  where k.owner_id = any(p_owners) and k.id = any(p_keys)
-  union all
-  -- The log of the team whose key it is, too.
-  select
-    k.owner_id, 'lease', 'runtime', k.provider, k.id, p_runtime,
-    jsonb_build_object('by', p_user, 'hint', k.hint, 'holder', p_holder, 'until', p_until)
-  from public.llm_keys as k
-  where k.owner_id = any(p_owners) and k.id = any(p_keys) and k.owner_id <> p_user;
+  where k.owner_id = any(p_owners) and k.id = any(p_keys);
 end
 $$;
 
@@ -10945,7 +9943,7 @@ declare
 begin
   for v_candidate in
     select c.* from json_to_recordset(p_candidates)
-    as c (provider text, model text, key_source text, metered boolean, reason text, team_id uuid)
+    as c (provider text, model text, key_source text, metered boolean, reason text)
   loop
     if v_unpriced is not null and v_candidate.reason <> 'requested' then
       v_reserved.refused := v_reserved.refused + 1;
@@ -11002,7 +10000,7 @@ without a price, only further providers of the requested model are allowed.
 Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team uuid
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
 returns void
 language plpgsql
@@ -11011,7 +10009,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_lines constant llm_private.route_line[] := array(
-    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, p_team) as r
+    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
   );
 begin
   if exists (select from unnest(v_lines) as l where l.skipped in ('key_rate_limited', 'model_rate_limited')) then
@@ -11037,8 +10035,7 @@ create function llm_private.keyed_route(
   p_task text,
   p_model text,
   p_needs text[],
-  p_operator_providers text[],
-  p_team uuid
+  p_operator_providers text[]
 )
 returns llm_private.keyed_route
 language plpgsql
@@ -11051,8 +10048,7 @@ declare
 begin
   -- Materialized, so that Vault decrypts each master key once, and a master key each owner's data key once.
   with line as materialized (
-    select r.*
-    from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, p_team) with ordinality as r
+    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
     where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited')
   ),
 
@@ -11092,8 +10088,7 @@ begin
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
-      r.key_scheme, r.parameter_names, r.responses, case r.key_source when 'team' then r.owner_id end as team_id,
-      n.context_tokens,
+      r.key_scheme, r.parameter_names, r.responses, n.context_tokens,
       case
         when l.key_id is not null
           then llm_private.decrypt_key(
@@ -11145,8 +10140,7 @@ create function llm_private.resolve_route(
   p_input_tokens integer,
   p_output_tokens integer,
   p_requests integer,
-  p_service_tier text,
-  p_team text
+  p_service_tier text
 )
 returns json
 language plpgsql
@@ -11159,7 +10153,6 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
-  v_team uuid;
   v_quotas llm_private.quotas[];
   v_route llm_private.keyed_route;
   v_reserved llm_private.reserved_route;
@@ -11170,7 +10163,6 @@ begin
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-  v_team := llm_private.request_team(v_user, p_team);
   if p_service_tier is not null then
     v_tier := llm_private.priced_tier(p_service_tier);
   end if;
@@ -11178,11 +10170,9 @@ begin
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
 
-  v_route := llm_private.keyed_route(
-    v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers, v_team
-  );
+  v_route := llm_private.keyed_route(v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers);
   if v_route.candidates is null then
-    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers, v_team);
+    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
   end if;
   -- Nothing is written while leases cover all keys. A user with a key has settings.
   if v_route.unleased is null then
@@ -11203,8 +10193,7 @@ begin
   v_route.expires_at := least(v_route.expires_at, v_route.rests_until);
   if v_quotas is null then
     return json_build_object(
-      'task', p_task, 'team_id', v_team, 'version', llm_private.route_version(v_user),
-      'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
+      'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
       'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end
     );
   end if;
@@ -11215,8 +10204,6 @@ begin
   );
   return json_build_object(
     'task', p_task,
-    'team_id', v_team,
-    'version', llm_private.route_version(v_user),
     'candidates', llm_private.without_first(v_route.candidates, v_reserved.refused),
     -- A candidate that a quota refuses now may serve again soon.
     'expires_at', case
@@ -11247,8 +10234,7 @@ create function public.resolve_llm_route(
   p_input_tokens integer default null,
   p_output_tokens integer default null,
   p_requests integer default 1,
-  p_service_tier text default null,
-  p_team text default null
+  p_service_tier text default null
 )
 returns json
 language plpgsql
@@ -11258,7 +10244,7 @@ as $$
 begin
   return llm_private.resolve_route(
     p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests,
-    p_service_tier, p_team
+    p_service_tier
   );
 end
 $$;
@@ -11269,18 +10255,16 @@ operator''s keys stay with the operator. The caller may keep them until expires_
 the caller, the call records the lease, reserves nothing and returns {"again": true}; the next call, in a transaction of
 its own, returns the route. Within the lease, the route comes at once.
 p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
-operator has a key for. p_team: the id of one of the caller''s teams, none, or null for the default team; its policy
-applies, and through a runtime, its keys serve too.
+operator has a key for.
 A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
 p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
 attempt must then keep to; in a quota of cost at the price of p_service_tier), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
 of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
-For a runtime, the result has a ticket for record_llm_usage_batch(). version changes with the user''s settings, keys and
-teams.
+For a runtime, the result has a ticket for record_llm_usage_batch().
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, invalid_argument,
-unknown_model, team_not_found, no_usable_key,
+unknown_model, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
@@ -11288,23 +10272,21 @@ create function public.explain_llm_route(
   p_model text default null,
   p_needs text[] default '{}',
   p_operator_providers text[] default '{}',
-  p_changes jsonb default null,
-  p_team text default null
+  p_changes jsonb default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes, p_team)
+  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes)
 $$;
 
 comment on function public.explain_llm_route is
 'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
 candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
-p_team: as in resolve_llm_route().
-Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model, team_not_found; with
-p_changes also invalid_setting and unknown_setting.';
+Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model; with p_changes also
+invalid_setting and unknown_setting.';
 
 -- 76_configuration.sql
 
@@ -12789,23 +11771,17 @@ begin
         json_build_object(
           'status', case
             when a.attempt is null then 'released' when n.user_id is null then 'known' else 'recorded'
-          end,
-          'version', case when a.attempt is not null then v.version end
+          end
         ) order by a.ordinality
       )
     from unnest(v_attempts) with ordinality as a
-    inner join (
-      select u.user_id, llm_private.route_version(u.user_id) as version
-      from (select distinct b.user_id from unnest(v_attempts) as b) as u
-    ) as v on a.user_id = v.user_id
-    left join unnest(v_new) as n on a.user_id = n.user_id and a.request_id = n.request_id and a.attempt = n.attempt
+    left join unnest(v_new) as n using (user_id, request_id, attempt)
   );
 end
 $$;
 
 comment on function llm_private.record_events is
-'Record events; all or none. Returns an array with the status of each and the user''s route_version(). Errors: see
-record_llm_usage_batch().';
+'Record events; all or none. Returns an array with the status of each. Errors: see record_llm_usage_batch().';
 
 create function llm_private.count_refused(p_recorder uuid, p_answers json[])
 returns void
@@ -13003,8 +11979,7 @@ meanwhile. Without tickets, the events are the caller''s own. {"request_id": …
 for a request that does not run, and with "requests", only for so many requests. p_dropped: how many events the client
 has dropped since its last call, by reason: database_unavailable, failed, queue_full, refused or token_refused.
 Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
-"refused" with code and message. An event that is refused fails no other. With a recorded or known one comes the version
-that a route of its user has now: a cached route with another one is outdated.
+"refused" with code and message. An event that is refused fails no other.
 Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, too_many_events,
 ticket_invalid and ticket_expired.';
 
@@ -13517,7 +12492,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument',
-      coalesce(array_ndims(v_by), 1) = 1 and cardinality(v_by) <= 10 and array_position(v_by, null) is null
+      cardinality(v_by) <= 10 and array_position(v_by, null) is null
       and v_by <@ (
         '{provider,model,task,key_source,key_id,recorded_by,team}'::text[]
         || case when v_operator or p_team_id is not null then 'user' end
@@ -14215,7 +13190,7 @@ $$;
 comment on function llm_private.get_user is 'See get_llm_user().';
 
 create function llm_private.explain_user_route(
-  p_user_id uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team text
+  p_user_id uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
 )
 returns jsonb
 language plpgsql
@@ -14230,7 +13205,7 @@ begin
     (select u.banned_until from auth.users as u where u.id = p_user_id),
     exists (select from llm_private.suspended_users as s where s.user_id = p_user_id)
   );
-  return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers, p_team);
+  return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers);
 end
 $$;
 
@@ -14249,7 +13224,6 @@ begin
   perform llm_private.require_plain_call('set_llm_user_suspended');
   perform llm_private.check_length('p_reason', p_reason, 200);
   perform llm_private.check_value('invalid_argument', p_suspended is not null, 'p_suspended', 'true or false');
-  perform llm_private.hold_account(p_user_id);
   perform llm_private.require_account(p_user_id);
   if p_suspended then
     insert into llm_private.suspended_users (user_id, reason) values (p_user_id, p_reason) on conflict do nothing;
@@ -14262,9 +13236,6 @@ begin
       case when p_suspended then 'user_suspended' else 'user_resumed' end,
       p_detail => jsonb_strip_nulls(jsonb_build_object('user_id', p_user_id, 'reason', p_reason))
     );
-    if p_suspended then
-      perform llm_private.leave_all_teams(p_user_id, 'suspended');
-    end if;
   end if;
 end
 $$;
@@ -14304,14 +13275,13 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_removed jsonb := jsonb_build_object('teams', llm_private.leave_all_teams(p_user, 'data_removed'));
+  v_removed jsonb := '{}'::jsonb;
   v_rows bigint;
   v_table record;
 begin
   -- In the same order as storing a key.
   perform from public.user_llm_settings where user_id = p_user for update;
   perform from llm_private.key_owners where id = p_user for update;
-  delete from llm_private.team_invitations where email = llm_private.confirmed_email(p_user);
   for v_table in
     select * from (values
       ('quotas', 'llm_private.quotas', 'user_id'),
@@ -14332,6 +13302,9 @@ begin
     get diagnostics v_rows = row_count;
     v_removed := v_removed || jsonb_build_object(v_table.name, v_rows);
   end loop;
+  -- The operator's log says that the user's log was removed.
+  delete from llm_private.audit_seals where user_id = p_user;
+  delete from llm_private.audit_findings where user_id = p_user;
   -- A reservation of a shared quota stays until it expires, because the quota counts it.
   delete from llm_private.reservations where user_id = p_user and (owner = p_user or counted);
   return v_removed;
@@ -14433,20 +13406,19 @@ create function public.explain_llm_user_route(
   p_task text default null,
   p_model text default null,
   p_needs text[] default '{}',
-  p_operator_providers text[] default '{}',
-  p_team text default null
+  p_operator_providers text[] default '{}'
 )
 returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.explain_user_route(p_user_id, p_task, p_model, p_needs, p_operator_providers, p_team)
+  select llm_private.explain_user_route(p_user_id, p_task, p_model, p_needs, p_operator_providers)
 $$;
 
 comment on function public.explain_llm_user_route is
 'For administrators: what explain_llm_route() would return to a user whose request comes through a runtime.
-Errors: unknown_user, account_banned, account_suspended, invalid_argument, unknown_model, team_not_found.';
+Errors: unknown_user, account_banned, account_suspended, invalid_argument, unknown_model.';
 
 create function public.set_llm_user_suspended(p_user_id uuid, p_suspended boolean, p_reason text default null)
 returns void
@@ -14458,8 +13430,8 @@ as $$
 $$;
 
 comment on function public.set_llm_user_suspended is
-'For administrators: suspend a user, who then leaves all teams, gets no routes and reveals no keys (account_suspended),
-or resume them. They can still sign in and see their data. Routes that are on lease are served until the lease ends.
+'For administrators: suspend a user, who then gets no routes and reveals no keys (account_suspended), or resume them.
+They can still sign in and see their data. Routes that are on lease are served until the lease ends.
 Errors: invalid_argument, unknown_user.';
 
 create function public.remove_llm_user_data(p_user_id uuid, p_batch integer default 10000)
@@ -14589,6 +13561,7 @@ begin
   if v_since is null then
     return '{}'::text[];
   end if;
+  perform llm_private.forget_dropped_seals(v_since);
   return llm_private.drop_months('llm_audit_log', 'id', v_since);
 exception when lock_not_available then
   return null;
@@ -14610,6 +13583,7 @@ declare
   v_left integer;
   v_dropped text[];
   v_dropped_audit text[];
+  v_sealing jsonb;
 begin
   perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
@@ -14622,18 +13596,21 @@ begin
   where not exists (select from llm_private.quotas as q where q.id = r.quota_id);
   delete from llm_private.dropped_events where day < (now() at time zone 'UTC')::date - 30;
   delete from llm_private.refusals where day < (now() at time zone 'UTC')::date - 30;
-  delete from llm_private.team_invitations where expires_at <= now();
   update llm_private.installation set maintained_at = now();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
     perform llm_private.audit_operator(
       'months_dropped', p_detail => jsonb_build_object('events', v_dropped, 'audit', v_dropped_audit)
     );
   end if;
+  -- Last, because a verification waits for the seals of its log.
+  v_sealing := llm_private.seal_audit_logs('2 seconds');
   return jsonb_build_object(
     'hours_left', v_left,
     'dropped_months', v_dropped,
     'dropped_audit_months', v_dropped_audit,
+    'sealed_entries', v_sealing -> 'sealed',
     'done', coalesce(v_left, 1) = 0 and v_dropped is not null and v_dropped_audit is not null
+    and (v_sealing -> 'done')::boolean
   );
 end
 $$;
@@ -14770,9 +13747,10 @@ $$;
 
 comment on function public.run_llm_maintenance is
 'For administrators or pg_cron: roll up finished hours into the project''s totals for a few seconds, create the next
-months'' partitions, and drop events and the audit log''s entries that are no longer kept. Returns hours_left (null:
-another run is in progress), dropped_months (of events) and dropped_audit_months (null: another transaction blocked it)
-and done; call again until done is true. Without maintenance, reports are correct but slower.';
+months'' partitions, drop events and the audit log''s entries that are no longer kept, and seal the new entries. Returns
+hours_left (null: another run is in progress), dropped_months (of events), dropped_audit_months (null: another
+transaction blocked it), sealed_entries (null: another run is sealing) and done; call again until done is true. Without
+maintenance, reports are correct but slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)
 returns jsonb
@@ -15282,6 +14260,49 @@ $$;
 comment on function llm_private.operation_problems is
 'Overdue maintenance, a missing runtime, missing prices, refused or dropped usage, and refused requests.';
 
+create function llm_private.audit_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    'audit_tampered', 'error',
+    'audit log of '
+    || case when f.user_id = llm_private.operator_id() then 'the operator' else 'user ' || f.user_id end,
+    case f.problem ->> 'kind'
+      when 'changed' then format('Entry %s was changed after it was sealed.', f.problem ->> 'entry')
+      when 'removed' then format('Entry %s was removed after it was sealed.', f.problem ->> 'entry')
+      when 'inserted' then format('Entry %s was inserted later than it claims.', f.problem ->> 'entry')
+      when 'seal_removed' then format('Seal %s was removed.', f.problem ->> 'seal')
+      else format('Seal %s was changed.', f.problem ->> 'seal')
+    end,
+    'Find out who used the database''s owner role. See "Verify the audit log" in docs/security.md.'
+  from llm_private.audit_findings as f
+  order by f.found_at limit 20;
+  return query
+  select
+    'audit_unsealed', 'warning', 'audit log',
+    'Entries older than a day are not sealed, so a change of them would go unnoticed.',
+    'Run maintenance: supa-llm maintenance run'
+  from llm_private.installation as i
+  left join llm_private.audit_sealing as s on true
+  where
+    coalesce(s.finished_at, i.installed_at) < now() - interval '1 day'
+    and exists (
+      select from public.llm_audit_log as l
+      where
+        l.id >= llm_private.first_uuid_v7(coalesce(s.finished_at, 'epoch'))
+        and l.id < llm_private.first_uuid_v7(now() - interval '1 day')
+    );
+end
+$$;
+
+comment on function llm_private.audit_problems is
+'Audit logs in which a verification found a problem, and overdue sealing.';
+
 create function llm_private.list_problems()
 returns setof public.llm_problem
 language plpgsql
@@ -15296,6 +14317,7 @@ begin
   union all select * from llm_private.table_problems()
   union all select * from llm_private.master_key_problems()
   union all select * from llm_private.logging_problems()
+  union all select * from llm_private.audit_problems()
   union all select * from llm_private.operation_problems();
 end
 $$;
@@ -15384,7 +14406,8 @@ from public, anon, authenticated, service_role;
 
 revoke all on function
 public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_configuration,
-public.set_llm_configuration, public.get_llm_audit_log,
+public.set_llm_configuration, public.get_llm_audit_log, public.verify_llm_audit_log, public.list_llm_audit_seals,
+public.list_llm_audit_texts,
 public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
 public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
 public.remove_llm_provider, public.list_llm_users, public.get_llm_user, public.explain_llm_user_route,
@@ -15394,15 +14417,10 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
-public.list_llm_teams, public.create_llm_team, public.get_llm_team, public.set_llm_team, public.remove_llm_team,
-public.list_llm_team_members, public.set_llm_team_member, public.remove_llm_team_member,
-public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation,
-public.accept_llm_team_invitation,
 public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
-public.get_llm_version, public.replace_llm_master_key, public.set_llm_team_key, public.list_llm_team_keys,
-public.remove_llm_team_key
+public.get_llm_version, public.replace_llm_master_key
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -15429,8 +14447,10 @@ grant execute on function llm_private.configuration, llm_private.set_configurati
 -- Audit log -----------------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_audit_log to authenticated, service_role;
-grant execute on function public.get_llm_audit_log to authenticated, service_role;
-grant execute on function llm_private.audit_log to authenticated, service_role;
+grant execute on function public.get_llm_audit_log, public.verify_llm_audit_log to authenticated, service_role;
+grant execute on function llm_private.audit_log, llm_private.verify_audit_log to authenticated, service_role;
+grant execute on function public.list_llm_audit_seals, public.list_llm_audit_texts to service_role;
+grant execute on function llm_private.list_audit_seals, llm_private.list_audit_texts to service_role;
 
 -- Runtimes ------------------------------------------------------------------------------------------------------------
 
@@ -15467,21 +14487,6 @@ to authenticated, service_role;
 grant execute on function public.sync_llm_prices to service_role;
 grant execute on function llm_private.sync_prices to service_role;
 
--- Teams ---------------------------------------------------------------------------------------------------------------
-
-grant execute on function
-public.list_llm_teams, public.create_llm_team, public.get_llm_team, public.set_llm_team, public.remove_llm_team,
-public.list_llm_team_members, public.set_llm_team_member, public.remove_llm_team_member,
-public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation
-to authenticated, service_role;
-grant execute on function
-llm_private.list_teams, llm_private.create_team, llm_private.get_team, llm_private.set_team, llm_private.remove_team,
-llm_private.list_team_members, llm_private.set_team_member, llm_private.remove_team_member,
-llm_private.create_team_invitation, llm_private.list_team_invitations, llm_private.remove_team_invitation
-to authenticated, service_role;
-grant execute on function public.accept_llm_team_invitation to authenticated;
-grant execute on function llm_private.accept_team_invitation to authenticated;
-
 -- Settings ------------------------------------------------------------------------------------------------------------
 
 grant select on table public.user_llm_settings to authenticated, service_role;
@@ -15498,15 +14503,6 @@ to authenticated;
 grant execute on function
 llm_private.set_key, llm_private.remove_key, llm_private.reveal_key, llm_private.list_keys,
 llm_private.begin_key_check, llm_private.record_key_check
-to authenticated;
-
--- Team keys -----------------------------------------------------------------------------------------------------------
-
-grant execute on function
-public.list_llm_team_keys, public.set_llm_team_key, public.remove_llm_team_key
-to authenticated;
-grant execute on function
-llm_private.list_team_keys, llm_private.set_team_key, llm_private.remove_team_key
 to authenticated;
 
 -- Master keys ---------------------------------------------------------------------------------------------------------
@@ -15630,22 +14626,19 @@ select llm_private.add_month_partitions();
 select llm_private.note_installation(
   '0.1.0',
   array[
-    'get_llm_operator_settings', 'set_llm_operator_settings', 'get_llm_audit_log', 'register_llm_runtime',
-    'rotate_llm_runtime', 'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts',
-    'list_llm_providers', 'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price',
-    'end_llm_price', 'sync_llm_prices', 'list_llm_models', 'list_llm_teams', 'create_llm_team', 'get_llm_team',
-    'set_llm_team', 'remove_llm_team', 'list_llm_team_members', 'set_llm_team_member', 'remove_llm_team_member',
-    'get_llm_settings', 'set_llm_settings', 'create_llm_team_invitation', 'list_llm_team_invitations',
-    'remove_llm_team_invitation', 'accept_llm_team_invitation', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
-    'reveal_llm_key', 'replace_llm_master_key', 'set_llm_team_key', 'list_llm_team_keys', 'remove_llm_team_key',
-    'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota',
-    'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route',
-    'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals', 'record_llm_usage',
-    'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events',
-    'get_llm_forecast', 'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route',
-    'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems',
-    'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
-    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_refusal',
-    'llm_user', 'llm_problem'
+    'get_llm_operator_settings', 'set_llm_operator_settings', 'get_llm_audit_log', 'verify_llm_audit_log',
+    'list_llm_audit_seals', 'list_llm_audit_texts', 'register_llm_runtime', 'rotate_llm_runtime',
+    'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts', 'list_llm_providers',
+    'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices',
+    'list_llm_models', 'get_llm_settings', 'set_llm_settings', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
+    'reveal_llm_key', 'replace_llm_master_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas',
+    'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request',
+    'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals',
+    'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage',
+    'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users',
+    'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
+    'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers',
+    'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings',
+    'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
   ]
 );

@@ -248,6 +248,9 @@ begin
     get diagnostics v_rows = row_count;
     v_removed := v_removed || jsonb_build_object(v_table.name, v_rows);
   end loop;
+  -- The operator's log says that the user's log was removed.
+  delete from llm_private.audit_seals where user_id = p_user;
+  delete from llm_private.audit_findings where user_id = p_user;
   -- A reservation of a shared quota stays until it expires, because the quota counts it.
   delete from llm_private.reservations where user_id = p_user and (owner = p_user or counted);
   return v_removed;

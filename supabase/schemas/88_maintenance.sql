@@ -109,6 +109,7 @@ begin
   if v_since is null then
     return '{}'::text[];
   end if;
+  perform llm_private.forget_dropped_seals(v_since);
   return llm_private.drop_months('llm_audit_log', 'id', v_since);
 exception when lock_not_available then
   return null;
@@ -130,6 +131,7 @@ declare
   v_left integer;
   v_dropped text[];
   v_dropped_audit text[];
+  v_sealing jsonb;
 begin
   perform llm_private.require_plain_call('run_llm_maintenance');
   v_left := llm_private.roll_up_usage('4 seconds');
@@ -149,11 +151,15 @@ begin
       'months_dropped', p_detail => jsonb_build_object('events', v_dropped, 'audit', v_dropped_audit)
     );
   end if;
+  -- Last, because a verification waits for the seals of its log.
+  v_sealing := llm_private.seal_audit_logs('2 seconds');
   return jsonb_build_object(
     'hours_left', v_left,
     'dropped_months', v_dropped,
     'dropped_audit_months', v_dropped_audit,
+    'sealed_entries', v_sealing -> 'sealed',
     'done', coalesce(v_left, 1) = 0 and v_dropped is not null and v_dropped_audit is not null
+    and (v_sealing -> 'done')::boolean
   );
 end
 $$;
@@ -290,9 +296,10 @@ $$;
 
 comment on function public.run_llm_maintenance is
 'For administrators or pg_cron: roll up finished hours into the project''s totals for a few seconds, create the next
-months'' partitions, and drop events and the audit log''s entries that are no longer kept. Returns hours_left (null:
-another run is in progress), dropped_months (of events) and dropped_audit_months (null: another transaction blocked it)
-and done; call again until done is true. Without maintenance, reports are correct but slower.';
+months'' partitions, drop events and the audit log''s entries that are no longer kept, and seal the new entries. Returns
+hours_left (null: another run is in progress), dropped_months (of events), dropped_audit_months (null: another
+transaction blocked it), sealed_entries (null: another run is sealing) and done; call again until done is true. Without
+maintenance, reports are correct but slower.';
 
 create function public.check_llm_usage(p_since date default null, p_until date default null)
 returns jsonb

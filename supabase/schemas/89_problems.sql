@@ -489,6 +489,49 @@ $$;
 comment on function llm_private.operation_problems is
 'Overdue maintenance, a missing runtime, missing prices, refused or dropped usage, and refused requests.';
 
+create function llm_private.audit_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select
+    'audit_tampered', 'error',
+    'audit log of '
+    || case when f.user_id = llm_private.operator_id() then 'the operator' else 'user ' || f.user_id end,
+    case f.problem ->> 'kind'
+      when 'changed' then format('Entry %s was changed after it was sealed.', f.problem ->> 'entry')
+      when 'removed' then format('Entry %s was removed after it was sealed.', f.problem ->> 'entry')
+      when 'inserted' then format('Entry %s was inserted later than it claims.', f.problem ->> 'entry')
+      when 'seal_removed' then format('Seal %s was removed.', f.problem ->> 'seal')
+      else format('Seal %s was changed.', f.problem ->> 'seal')
+    end,
+    'Find out who used the database''s owner role. See "Verify the audit log" in docs/security.md.'
+  from llm_private.audit_findings as f
+  order by f.found_at limit 20;
+  return query
+  select
+    'audit_unsealed', 'warning', 'audit log',
+    'Entries older than a day are not sealed, so a change of them would go unnoticed.',
+    'Run maintenance: supa-llm maintenance run'
+  from llm_private.installation as i
+  left join llm_private.audit_sealing as s on true
+  where
+    coalesce(s.finished_at, i.installed_at) < now() - interval '1 day'
+    and exists (
+      select from public.llm_audit_log as l
+      where
+        l.id >= llm_private.first_uuid_v7(coalesce(s.finished_at, 'epoch'))
+        and l.id < llm_private.first_uuid_v7(now() - interval '1 day')
+    );
+end
+$$;
+
+comment on function llm_private.audit_problems is
+'Audit logs in which a verification found a problem, and overdue sealing.';
+
 create function llm_private.list_problems()
 returns setof public.llm_problem
 language plpgsql
@@ -503,6 +546,7 @@ begin
   union all select * from llm_private.table_problems()
   union all select * from llm_private.master_key_problems()
   union all select * from llm_private.logging_problems()
+  union all select * from llm_private.audit_problems()
   union all select * from llm_private.operation_problems();
 end
 $$;

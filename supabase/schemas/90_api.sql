@@ -29,7 +29,8 @@ from public, anon, authenticated, service_role;
 
 revoke all on function
 public.get_llm_operator_settings, public.set_llm_operator_settings, public.get_llm_configuration,
-public.set_llm_configuration, public.get_llm_audit_log,
+public.set_llm_configuration, public.get_llm_audit_log, public.verify_llm_audit_log, public.list_llm_audit_seals,
+public.list_llm_audit_texts,
 public.register_llm_runtime, public.rotate_llm_runtime, public.revoke_llm_runtime, public.list_llm_runtimes,
 public.list_llm_alerts, public.dismiss_llm_alerts, public.list_llm_providers, public.set_llm_provider,
 public.remove_llm_provider, public.list_llm_users, public.get_llm_user, public.explain_llm_user_route,
@@ -74,8 +75,10 @@ grant execute on function llm_private.configuration, llm_private.set_configurati
 -- Audit log -----------------------------------------------------------------------------------------------------------
 
 grant select on table public.llm_audit_log to authenticated, service_role;
-grant execute on function public.get_llm_audit_log to authenticated, service_role;
-grant execute on function llm_private.audit_log to authenticated, service_role;
+grant execute on function public.get_llm_audit_log, public.verify_llm_audit_log to authenticated, service_role;
+grant execute on function llm_private.audit_log, llm_private.verify_audit_log to authenticated, service_role;
+grant execute on function public.list_llm_audit_seals, public.list_llm_audit_texts to service_role;
+grant execute on function llm_private.list_audit_seals, llm_private.list_audit_texts to service_role;
 
 -- Runtimes ------------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ PUBLIC = [
     "AsyncUserLLM",
     "Attempt",
     "AuditEntry",
+    "AuditProblem",
+    "AuditVerification",
     "BadRequestError",
     "Candidate",
     "ConfigurationChange",

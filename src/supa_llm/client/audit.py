@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import audit
 from supa_llm.values.arguments import check
-from supa_llm.values.audit import AuditEntry
+from supa_llm.values.audit import AuditEntry, AuditVerification
+from supa_llm.values.audit_seals import ExportedSeals, header_line, seal_line
 
 _PAGE = 500
 #: How much later than a newer entry an entry may be committed.
@@ -30,6 +31,17 @@ class Audit(Caller):
         """
         return self._run(audit.get_audit_log(limit, before))
 
+    def verify_audit_log(self) -> AuditVerification:
+        """Seal the new entries of the user's audit log, and check that no sealed entry was changed since.
+
+        problem = user.verify_audit_log().first_problem
+        """
+        found = page = self._run(audit.verify_audit_log())
+        while page.next:
+            page = self._run(audit.verify_audit_log(page.next))
+            found += page
+        return found
+
 
 @documented_by(Audit)
 class AsyncAudit(AsyncCaller):
@@ -37,6 +49,13 @@ class AsyncAudit(AsyncCaller):
 
     async def get_audit_log(self, limit: int = 50, before: UUID | None = None) -> list[AuditEntry]:
         return await self._run(audit.get_audit_log(limit, before))
+
+    async def verify_audit_log(self) -> AuditVerification:
+        found = page = await self._run(audit.verify_audit_log())
+        while page.next:
+            page = await self._run(audit.verify_audit_log(page.next))
+            found += page
+        return found
 
 
 class AdminAudit(Caller):
@@ -109,6 +128,73 @@ class AdminAudit(Caller):
                 since=since,
                 until=until,
             )
+
+    def verify_audit_log(self, *, user_id: UUID | None = None, every_log: bool = False) -> AuditVerification:
+        """Seal the new entries of the operator's log, and check that no sealed entry was changed since.
+
+            problem = admin.verify_audit_log(every_log=True).first_problem
+
+        Args:
+            user_id: verify this user's log instead of the operator's.
+            every_log: verify the operator's and all users' logs.
+        """
+        found = page = self._run(audit.verify_audit_log(user_id=user_id, every_log=every_log))
+        while page.next or page.next_user_id:
+            log = page.next_user_id if every_log else user_id
+            page = self._run(audit.verify_audit_log(page.next, user_id=log, every_log=every_log))
+            found += page
+        return found
+
+    def export_audit_seals(self, *, user_id: UUID | None = None) -> Iterator[str]:
+        """The lines of an export of all logs' seals, for :meth:`compare_audit_seals`.
+
+        Only a verification seals new entries, so verify first.
+
+            admin.verify_audit_log(every_log=True)
+            with open("seals.jsonl", "w") as file:
+                file.writelines(admin.export_audit_seals())
+
+        Args:
+            user_id: export only the seals of this user's log. The operator's log has the ID 0.
+        """
+        log, after, first = user_id, None, True
+        while True:
+            page = self._run(audit.list_audit_seals(after, user_id=log, every_log=user_id is None))
+            if first:
+                yield header_line(page, user_id)
+                first = False
+            if not page.seals:
+                return
+            yield from map(seal_line, page.seals)
+            log, after = page.seals[-1].user_id, page.seals[-1].seal
+
+    def compare_audit_seals(self, lines: Iterable[str]) -> AuditVerification:
+        """Compare the audit logs with exported seals.
+
+        This also finds what somebody changed who recomputed the seals in the database. ``unsealed`` is the
+        number of newer entries.
+
+            with open("seals.jsonl") as file:
+                problem = admin.compare_audit_seals(file).first_problem
+
+        Args:
+            lines: the lines of :meth:`export_audit_seals`.
+
+        Raises:
+            InvalidInputError: a line is damaged.
+        """
+        export = ExportedSeals.read(lines)
+        log, after = export.user_id, None
+        while entries := self._run(
+            audit.list_audit_texts(after, user_id=log, every_log=export.user_id is None)
+        ):
+            for entry in entries:
+                export.compare(entry)
+            log, after = entries[-1].user_id, entries[-1].id
+        if not export.missing:
+            return export.result()
+        removals = ("months_dropped", "user_data_removed")
+        return export.result([it for action in removals for it in self.list_audit_log(action=action)])
 
     def follow_audit_log(
         self,
@@ -222,6 +308,43 @@ class AsyncAdminAudit(AsyncCaller):
                 since=since,
                 until=until,
             )
+
+    async def verify_audit_log(
+        self, *, user_id: UUID | None = None, every_log: bool = False
+    ) -> AuditVerification:
+        found = page = await self._run(audit.verify_audit_log(user_id=user_id, every_log=every_log))
+        while page.next or page.next_user_id:
+            log = page.next_user_id if every_log else user_id
+            page = await self._run(audit.verify_audit_log(page.next, user_id=log, every_log=every_log))
+            found += page
+        return found
+
+    async def export_audit_seals(self, *, user_id: UUID | None = None) -> AsyncIterator[str]:
+        log, after, first = user_id, None, True
+        while True:
+            page = await self._run(audit.list_audit_seals(after, user_id=log, every_log=user_id is None))
+            if first:
+                yield header_line(page, user_id)
+                first = False
+            if not page.seals:
+                return
+            for seal in page.seals:
+                yield seal_line(seal)
+            log, after = page.seals[-1].user_id, page.seals[-1].seal
+
+    async def compare_audit_seals(self, lines: Iterable[str]) -> AuditVerification:
+        export = ExportedSeals.read(lines)
+        log, after = export.user_id, None
+        while entries := await self._run(
+            audit.list_audit_texts(after, user_id=log, every_log=export.user_id is None)
+        ):
+            for entry in entries:
+                export.compare(entry)
+            log, after = entries[-1].user_id, entries[-1].id
+        if not export.missing:
+            return export.result()
+        removals = ("months_dropped", "user_data_removed")
+        return export.result([it for action in removals async for it in self.list_audit_log(action=action)])
 
     async def follow_audit_log(
         self,

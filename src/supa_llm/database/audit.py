@@ -8,7 +8,8 @@ from uuid import UUID
 from supa_llm.database.call import Call
 from supa_llm.database.encoding import timestamp
 from supa_llm.values.arguments import check
-from supa_llm.values.audit import AuditEntry
+from supa_llm.values.audit import AuditEntry, AuditVerification
+from supa_llm.values.audit_seals import AuditSealPage, AuditText
 
 
 def get_audit_log(
@@ -45,3 +46,30 @@ def get_audit_log(
         },
         AuditEntry.list_from_json,
     )
+
+
+def verify_audit_log(
+    after: UUID | None = None, *, user_id: UUID | None = None, every_log: bool = False
+) -> Call[AuditVerification]:
+    """A page of a verification; with ``every_log``, of all logs from the one of ``user_id``."""
+    return Call(
+        "verify_llm_audit_log",
+        {"p_after": _text(after), "p_user_id": _text(user_id), "p_all": every_log},
+        AuditVerification.from_json,
+    )
+
+
+def list_audit_seals(after: int | None, *, user_id: UUID | None, every_log: bool) -> Call[AuditSealPage]:
+    """Seals after this number; with ``every_log``, also those of the logs after it."""
+    arguments = {"p_after": after, "p_user_id": _text(user_id), "p_all": every_log}
+    return Call("list_llm_audit_seals", arguments, AuditSealPage.from_json)
+
+
+def list_audit_texts(after: UUID | None, *, user_id: UUID | None, every_log: bool) -> Call[list[AuditText]]:
+    """Entries as hashed texts after this one; with ``every_log``, also those of the logs after it."""
+    arguments = {"p_after": _text(after), "p_user_id": _text(user_id), "p_all": every_log}
+    return Call("list_llm_audit_texts", arguments, AuditText.list_from_json)
+
+
+def _text(value: UUID | None) -> str | None:
+    return str(value) if value else None

@@ -20,6 +20,7 @@ _REPEATABLE = (
     "reserve_",
     "release_",
     "record_llm_usage",
+    "verify_",
 )
 
 

@@ -15,10 +15,12 @@ class Maintenance(Row):
         hours_left: hours not yet rolled up into the project's totals; None if another run is in progress.
         dropped_months: months whose events were dropped; None if a lock prevented it.
         dropped_audit_months: months whose audit entries were dropped; None if a lock prevented it.
+        sealed_entries: audit entries that were sealed; None if another run is sealing.
         done: whether all maintenance is complete.
     """
 
     hours_left: int | None
     dropped_months: tuple[str, ...] | None
     dropped_audit_months: tuple[str, ...] | None
+    sealed_entries: int | None
     done: bool
