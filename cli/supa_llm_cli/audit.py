@@ -1,26 +1,37 @@
-"""`supa-llm audit`: what administrators changed, or a user's audit log."""
+"""`supa-llm audit`: what administrators changed, or a user's audit log; and whether a log was rewritten."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
+from supa_llm.errors import InvalidInputError
+from supa_llm_cli.amounts import counted
 from supa_llm_cli.changes import differences, short
-from supa_llm_cli.options import DAY, HOME, Directory, Url, read_day
+from supa_llm_cli.colors import styled
+from supa_llm_cli.options import DAY, HOME, AsJson, Directory, Url, read_day
 from supa_llm_cli.people import names, optional_user_id
+from supa_llm_cli.private_files import create_private
+from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import as_json_text, print_json, print_table
 
 if TYPE_CHECKING:
-    from supa_llm import Admin, AuditEntry
+    from supa_llm import Admin, AuditEntry, AuditProblem, AuditVerification
+
+app = typer.Typer(name="audit", help="Show and verify the audit logs.")
 
 
+@app.callback(invoke_without_command=True)
 def audit(
+    context: typer.Context,
     user: Annotated[
         str | None,
         typer.Option(
@@ -76,6 +87,8 @@ def audit(
     ] = False,
 ) -> None:
     """Show the audit log, newest first: what administrators changed, or one user's log."""
+    if context.invoked_subcommand is not None:
+        return
     if follow and (show_all or before or since or until):
         raise typer.BadParameter("--follow cannot be combined with --all, --before, --since or --until.")
     if show_all and before:
@@ -101,6 +114,126 @@ def audit(
         print_table(("time (UTC)", "by", "action", "provider", "details", "id"), rows)
     else:
         typer.echo("No entries.")
+
+
+_OneLog = Annotated[
+    str | None,
+    typer.Option("--user", metavar="USER", help="Only the log of this user: email address or ID."),
+]
+
+
+@app.command()
+def verify(
+    user: _OneLog = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Verify the logs of the operator and of all users.")
+    ] = False,
+    seals: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also compare the logs with these seals, which supa-llm audit seals exported earlier.",
+        ),
+    ] = None,
+    url: Url = None,
+    directory: Directory = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Check that no entry of the operator's audit log was changed, removed or inserted, and name the first.
+
+    The database's owner can rewrite the stored seals, too. Only seals that were exported before reveal that.
+
+    Exit code: 0 if the logs are intact, 1 if not.
+    """
+    if user and every:
+        raise typer.BadParameter("--user cannot be combined with --all.")
+    with administrator(url, directory) as admin, progress("Verifying …") as show:
+        owner = optional_user_id(admin, user)
+        found = [admin.verify_audit_log(user_id=owner, every_log=every)]
+        if seals is not None:
+            show("Comparing with the exported seals …")
+            with _opened(seals) as lines:
+                found.append(admin.compare_audit_seals(lines, user_id=owner))
+        problem = next((it.first_problem for it in found if it.first_problem), None)
+        email = names(admin, [problem.user_id] if problem else []).values()
+    if as_json:
+        print_json(
+            {
+                **asdict(found[0]),
+                "first_problem": problem and asdict(problem),
+                "compared": asdict(found[1]) if seals else None,
+            }
+        )
+    else:
+        _print_verified(found, problem, next(iter(email), None))
+    if problem:
+        raise typer.Exit(1)
+
+
+@app.command("seals")
+def export_seals(
+    file: Annotated[Path, typer.Argument(help="Output file. - is standard output.")] = Path("-"),
+    user: _OneLog = None,
+    url: Url = None,
+    directory: Directory = HOME,
+) -> None:
+    """Export the seals of all audit logs as JSON lines, for `supa-llm audit verify --seals`.
+
+    The command verifies the logs first.
+
+    Store the file where the database's owner cannot change it, and export regularly: what is rewritten
+    before the next export leaves no trace. The file contains IDs and hashes, but nothing of the entries.
+
+    Exit code: 0 if the logs are intact, 1 if not. The seals are exported in both cases.
+    """
+    with administrator(url, directory) as admin, progress("Sealing …"):
+        owner = optional_user_id(admin, user)
+        verified = admin.verify_audit_log(user_id=owner, every_log=owner is None)
+        lines = admin.export_audit_seals(user_id=owner)
+        if str(file) == "-":
+            sys.stdout.writelines(lines)
+        else:
+            with create_private(file) as output:
+                output.writelines(lines)
+            typer.echo(f"Wrote the seals of {_entries(verified.verified)} to {file}.")
+    if verified.first_problem:
+        typer.echo(_alarm(verified.first_problem, sys.stderr), err=True)
+        raise typer.Exit(1)
+
+
+def _opened(file: Path) -> IO[str]:
+    try:
+        return file.open(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInputError(f"Cannot read {file}: {error.strerror}.") from None
+
+
+def _print_verified(found: list[AuditVerification], problem: AuditProblem | None, email: str | None) -> None:
+    for it, what in zip(found, ("", " with the exported seals"), strict=False):
+        counts = [f"Verified{what}: {_entries(it.verified)}"]
+        if it.logs != 1:
+            counts.append(f"in {counted(it.logs, 'log')}")
+        if it.unsealed:
+            counts.append(f"{it.unsealed} newer" if what else f"{it.unsealed} not sealed yet")
+        if it.dropped:
+            counts.append(f"{it.dropped} dropped by retention or with their user's data")
+        typer.echo(f"{', '.join(counts)}.")
+    if problem:
+        whose = f" in the log of {email}" if email else " in the operator's log"
+        if not email and problem.user_id.int:
+            whose = f" in the log of user {problem.user_id}"
+        typer.echo(_alarm(problem, sys.stdout, whose))
+    else:
+        typer.echo("No entry was changed, removed or inserted.")
+
+
+def _entries(count: int) -> str:
+    return f"{count:,} {'entry' if count == 1 else 'entries'}"
+
+
+def _alarm(problem: AuditProblem, stream: Any, whose: str = "") -> str:
+    text = f"{str(problem).removesuffix('.')}{whose}. Its time: {problem.at:%Y-%m-%d %H:%M} UTC."
+    return styled(text, stream, fg="red")
 
 
 def _follow(admin: Admin, entries: Iterator[AuditEntry], as_json: bool) -> None:

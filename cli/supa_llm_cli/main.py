@@ -82,9 +82,7 @@ app.add_typer(maintenance.app, rich_help_panel=_MANAGE, short_help="Roll up usag
 
 app.add_typer(usage.app, rich_help_panel=_REPORTS, short_help="Report, export and check usage and cost.")
 app.add_typer(alerts.app, rich_help_panel=_REPORTS, short_help="List and dismiss alerts.")
-app.command(rich_help_panel=_REPORTS, short_help="Show what administrators changed, or a user's log.")(
-    audit.audit
-)
+app.add_typer(audit.app, rich_help_panel=_REPORTS, short_help="Show and verify the audit logs.")
 
 app.command(rich_help_panel=_AS_A_USER, short_help="Sign in as a user of the app.")(login.login)
 app.command(rich_help_panel=_AS_A_USER, short_help="Send a prompt as the signed-in user.")(ask.ask)

@@ -272,6 +272,20 @@ export interface Alert {
   read_at: string | null;
 }
 
+/** What a verification found: an entry or a seal of the audit log that is not as it was sealed. */
+export interface AuditProblem {
+  kind: "changed" | "removed" | "inserted" | "seal_changed" | "seal_removed";
+  entry: string | null;
+  at: string;
+}
+
+export interface AuditVerification {
+  verified: number;
+  sealed_until: string | null;
+  first_problem: AuditProblem | null;
+  next: string | null;
+}
+
 export interface AuditEntry {
   id: string;
   at: string;

@@ -996,7 +996,8 @@ comment on column llm_private.audit_seals.total is 'The number of entries in thi
 comment on column llm_private.audit_seals.ids is 'The entries, by id; null once retention has dropped all of them.';
 comment on column llm_private.audit_seals.digests is 'The SHA-256 of each entry''s audit_text().';
 comment on column llm_private.audit_seals.content is 'The SHA-256 of all digests.';
-comment on column llm_private.audit_seals.head is 'See audit_head(). The first seal that is left anchors the later ones.';
+comment on column llm_private.audit_seals.head is
+'See audit_head(). The first seal that is left anchors the later ones.';
 
 create index audit_seals_last_id on llm_private.audit_seals (last_id) where ids is not null;
 
@@ -1364,7 +1365,8 @@ end
 $$;
 
 comment on function llm_private.forget_dropped_seals is
-'After retention has dropped the entries from before p_since: drop their digests, and the seals that no later one needs.';
+'After retention has dropped the entries from before p_since: drop their digests, and the seals that no later one
+needs.';
 
 -- Verification --------------------------------------------------------------------------------------------------------
 
@@ -1420,12 +1422,12 @@ create type llm_private.audit_page as (
   unsealed bigint,
   changed uuid,
   inserted uuid,
-  missing uuid[]
+  missing uuid []
 );
 
 comment on type llm_private.audit_page is
-'Entries of a log compared with its seals: counts, the first entry that was changed, the first one that was inserted, and
-all sealed entries that are missing.';
+'Entries of a log compared with its seals: counts, the first entry that was changed, the first one that was inserted,
+and all sealed entries that are missing.';
 
 create function llm_private.compare_audit_page(p_owner uuid, p_after uuid, p_limit integer, p_since uuid)
 returns llm_private.audit_page
@@ -1666,7 +1668,8 @@ end
 $$;
 
 comment on function llm_private.verify_audit_logs is
-'Verify all logs from p_owner''s, for about two seconds or p_limit entries. Returns the log and entry to continue with.';
+'Verify all logs from p_owner''s, for about two seconds or p_limit entries. Returns the log and entry to continue
+with.';
 
 create function llm_private.verify_audit_log(p_user_id uuid, p_all boolean, p_after uuid, p_limit integer)
 returns jsonb
@@ -1812,8 +1815,8 @@ as $$
 $$;
 
 comment on function public.verify_llm_audit_log is
-'Seal the new entries of the caller''s audit log, and compare up to p_limit entries after the id p_after with their seals.
-For administrators: the log of p_user_id or, without it, the operator''s; with p_all, all logs from that one. Returns
+'Seal the new entries of the caller''s audit log, and compare up to p_limit entries after the id p_after with their
+seals. For administrators: the log of p_user_id or, without it, the operator''s; with p_all, all logs from that one. Returns
 logs, verified, unsealed and dropped (how many), sealed_until, seals and head (of a single log), first_problem, and next
 and next_user_id: p_after and, with p_all, p_user_id of the next call; null at the end. first_problem has user_id, kind,
 entry (null for a seal), seal and at. kind: changed, removed or inserted (an entry), or seal_changed or seal_removed.

@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -102,3 +102,92 @@ def test_the_log_is_followed_until_ctrl_c(stack: Stack, user: User, tmp_path: Pa
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output, errors) == (130, "", "")
+
+
+# Seals --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sealed(stack: Stack, user: User) -> Iterator[User]:
+    """A user with two entries. What a test does to their log does not stay."""
+    for fallbacks in (False, True):
+        user.rpc("set_llm_settings", p_changes={"enable_fallbacks": fallbacks})
+    yield user
+    with stack.connect() as connection:
+        for table in ("public.llm_audit_log", "llm_private.audit_seals", "llm_private.audit_findings"):
+            connection.execute(f"delete from {table} where user_id = %s", [user.id])
+
+
+def rewrite(stack: Stack, user: User) -> str:
+    """Change the user's first entry, and make new seals of the log, as the database's owner can."""
+    with stack.connect() as connection:
+        (entry,) = connection.execute(
+            "update public.llm_audit_log set actor = 'runtime' where id ="
+            " (select id from public.llm_audit_log where user_id = %s order by id limit 1)"
+            " returning id::text",
+            [user.id],
+        ).fetchone() or [""]
+        connection.execute("delete from llm_private.audit_seals where user_id = %s", [user.id])
+        connection.execute(
+            "select llm_private.seal_audit_log(%s, '00000000-0000-0000-0000-000000000000')", [user.id]
+        )
+    return str(entry)
+
+
+def test_an_intact_log_is_verified(cli: Cli, sealed: User) -> None:
+    done = cli("verify", "--user", sealed.email)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "Verified: 2 entries.",
+        "No entry was changed, removed or inserted.",
+    ]
+    found = json.loads(cli("verify", "--user", sealed.email, "--json").stdout)
+    assert (found["verified"], found["first_problem"], found["compared"]) == (2, None, None)
+
+
+def test_a_changed_entry_is_named_and_the_exit_code_is_1(cli: Cli, stack: Stack, sealed: User) -> None:
+    assert cli("verify", "--user", sealed.id).returncode == 0
+    with stack.connect() as connection:
+        connection.execute("update public.llm_audit_log set detail = '{}' where user_id = %s", [sealed.id])
+    done = cli("verify", "--user", sealed.id)
+    assert done.returncode == 1
+    (entry,) = json.loads(cli("--user", sealed.id, "--json").stdout)[-1:]
+    assert f"Entry {entry['id']} was changed in the log of {sealed.email}." in done.stdout
+    as_json = cli("verify", "--user", sealed.id, "--json")
+    problem = json.loads(as_json.stdout)["first_problem"]
+    assert (as_json.returncode, problem["kind"], problem["entry"]) == (1, "changed", entry["id"])
+    done = cli("verify", "--all")
+    assert (done.returncode, "was changed" in done.stdout) == (1, True)
+    done = cli("seals", "--user", sealed.id)
+    assert (done.returncode, "was changed" in done.stderr, len(done.stdout.splitlines())) == (1, True, 2)
+
+
+def test_a_rewritten_log_is_found_by_exported_seals(
+    cli: Cli, stack: Stack, sealed: User, tmp_path: Path
+) -> None:
+    done = cli("seals", "seals.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "seals.jsonl").stat().st_mode & 0o777 == 0o600
+    assert cli("verify", "--user", sealed.id, "--seals", "seals.jsonl").stdout.splitlines()[:2] == [
+        "Verified: 2 entries.",
+        "Verified with the exported seals: 2 entries.",
+    ]
+    entry = rewrite(stack, sealed)
+    assert cli("verify", "--user", sealed.id).returncode == 0
+    done = cli("verify", "--user", sealed.id, "--seals", "seals.jsonl", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["first_problem"]["entry"]) == (1, entry)
+    assert (found["verified"], found["compared"]["verified"]) == (2, 1)
+    done = cli("verify", "--seals", "seals.jsonl")
+    assert f"Entry {entry} was changed in the log of {sealed.email}" in done.stdout
+    assert cli("seals", "seals.jsonl").returncode == 1, "an older export is not overwritten"
+
+
+def test_seals_that_cannot_be_read_are_refused(cli: Cli, tmp_path: Path) -> None:
+    done = cli("verify", "--seals", "missing.jsonl")
+    assert (done.returncode, "Cannot read missing.jsonl" in done.stderr) == (1, True)
+    (tmp_path / "damaged.jsonl").write_text("{}\n")
+    done = cli("verify", "--seals", "damaged.jsonl")
+    assert (done.returncode, "Line 1 of the exported seals is damaged." in done.stderr) == (1, True)
+    done = cli("verify", "--all", "--user", "x")
+    assert (done.returncode, "cannot be combined" in done.stderr) == (2, True)

@@ -18,11 +18,13 @@ from tests.support import Stack, User, unique
 
 #: Commands that change nothing.
 READ = {
-    "alerts list", "ask", "audit", "doctor", "local logs", "local status", "models", "panel", "prices list",
-    "providers check", "providers list", "quotas list", "runtimes list", "settings list", "test policies",
-    "usage", "usage check", "usage refusals", "users explain", "users list", "users show", "whoami",
+    "alerts list", "ask", "audit", "audit verify", "doctor", "local logs", "local status", "models", "panel",
+    "prices list", "providers check", "providers list", "quotas list", "runtimes list", "settings list",
+    "test policies", "usage", "usage check", "usage refusals", "users explain", "users list", "users show",
+    "whoami",
 }  # fmt: skip
 NO_JSON = {
+    "audit seals": "its output is JSON lines",
     "demo": "it tells a story",
     "init": "it writes files, and prints what to do next",
     "upgrade": "it writes files, and prints what to do next",
@@ -40,6 +42,7 @@ NO_JSON = {
     "users export": "its output is JSON",
 }
 NO_DRY_RUN = {
+    "audit seals": "it writes only the named file",
     "demo": "it changes only a stack of its own",
     "local up": "it starts processes of this machine",
     "local down": "it stops processes of this machine",

@@ -27,6 +27,8 @@ OWNERS_OF = {"llm_private.teams": {"id": "team_id"}}
 #: Tables without such a column: nothing in them belongs to a user.
 NOBODYS = frozenset(
     {
+        "llm_private.audit_seal_points",
+        "llm_private.audit_sealing",
         "llm_private.charges",
         "llm_private.dropped_events",
         "llm_private.installation",

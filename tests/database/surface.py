@@ -170,6 +170,11 @@ RPCS: Mapping[str, Rpc] = {
             "p_by": "user",
         },
     ),
+    "verify_llm_audit_log": Rpc(
+        USER | ADMIN, lambda victim: {"p_user_id": victim.id, "p_after": victim.audit_id}
+    ),
+    "list_llm_audit_seals": Rpc(ADMIN, lambda victim: {"p_user_id": victim.id}),
+    "list_llm_audit_texts": Rpc(ADMIN, lambda victim: {"p_user_id": victim.id}),
     "list_llm_users": Rpc(ADMIN, lambda victim: {"p_ids": [victim.id]}),
     "get_llm_user": Rpc(ADMIN, lambda victim: {"p_user_id": victim.id}),
     "explain_llm_user_route": Rpc(ADMIN, lambda victim: {"p_user_id": victim.id}),
@@ -246,6 +251,9 @@ PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "user_id": USER,
     "is_not_estimate": USER,
     "audit_log": USER | ADMIN,
+    "verify_audit_log": USER | ADMIN,
+    "list_audit_seals": ADMIN,
+    "list_audit_texts": ADMIN,
     "list_quotas": USER | ADMIN,
     "set_quota": USER | ADMIN,
     "remove_quota": USER | ADMIN,

@@ -94,12 +94,15 @@ class Scene:
         """Return values that the intruder must not see; administrators may see usage and masked keys."""
         key, victim = key_for("groq", 1), self.victim
         secrets = [key]
-        if intruder.role != "service_role" or function not in ("get_llm_audit_log", "get_llm_user"):
+        if intruder.role != "service_role" or function not in SHOW_AUDIT_LOGS:
             secrets += [victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
             secrets += [key[-4:], victim.id, victim.key_id, VICTIMS_MODEL, VICTIMS_TEAM, "victims.example"]
         return secrets
 
+
+#: RPCs that show an administrator a user's entries of the audit log, in which the user's own prices are.
+SHOW_AUDIT_LOGS = ("get_llm_audit_log", "list_llm_audit_seals", "list_llm_audit_texts", "get_llm_user")
 
 # A price that the victim set is private, and so is the model's name. It is new in each project and each run.
 VICTIMS_RATE = "4242.125"
@@ -150,6 +153,7 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     http.admin.rpc("set_llm_user_group", p_user_id=user.id, p_group="victims")
     team = user.rpc("create_llm_team", p_name=VICTIMS_TEAM)["id"]
     invitation = user.rpc("create_llm_team_invitation", p_team_id=team, p_email="somebody@victims.example")
+    user.rpc("verify_llm_audit_log")
     with owner(stack) as connection:
         yield Scene(
             http,
@@ -203,7 +207,12 @@ def test_no_rpc_lets_an_intruder_read_or_change_a_users_data(scene: Scene, funct
 
 
 #: Tables in which the victim has no rows. The totals of a project have hours that are over.
-EMPTY = {"llm_private.suspended_users", "llm_private.key_reveals", "llm_private.project_totals"}
+EMPTY = {
+    "llm_private.audit_findings",
+    "llm_private.suspended_users",
+    "llm_private.key_reveals",
+    "llm_private.project_totals",
+}
 
 
 def test_the_victim_has_a_row_in_every_table(scene: Scene) -> None:
@@ -411,6 +420,7 @@ OF_ANY_USER: Mapping[str, Mapping[str, Any]] = {
     "list_llm_quotas": {},
     "list_llm_refusals": {},
     "get_llm_audit_log": {},
+    "verify_llm_audit_log": {"p_all": True},
 }
 
 

@@ -16,7 +16,8 @@ import pytest
 from psycopg.types.json import Json, Jsonb
 
 from supa_llm.values.alerts import Alert
-from supa_llm.values.audit import AuditEntry
+from supa_llm.values.audit import AuditEntry, AuditProblem, AuditVerification
+from supa_llm.values.audit_seals import AuditSeal, AuditSealPage, AuditText
 from supa_llm.values.configuration import ConfigurationChange
 from supa_llm.values.key_checks import KeyCheck
 from supa_llm.values.keys import Key
@@ -175,6 +176,17 @@ def refusal(scene: Scene) -> Any:
     return scene.user.rpc("list_llm_refusals")[0]
 
 
+def audit_problem(scene: Scene) -> Any:
+    scene.user.rpc("verify_llm_audit_log")
+    scene.tx.sql("update public.llm_audit_log set actor = 'x' where user_id = %s", scene.user.id)
+    return scene.user.rpc("verify_llm_audit_log")["first_problem"]
+
+
+def audit_seals(scene: Scene) -> Any:
+    scene.user.rpc("verify_llm_audit_log")
+    return scene.tx.admin.rpc("list_llm_audit_seals", p_user_id=scene.user.id)
+
+
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
     "list_llm_teams": Shape(listed_team, Team, "Team"),
@@ -224,6 +236,11 @@ SHAPES: Mapping[str, Shape] = {
     "list_llm_quotas": Shape(listed_quota, Quota, "Quota"),
     "list_llm_alerts": Shape(first("list_llm_alerts"), Alert, "Alert", sql_only=OWNER),
     "get_llm_audit_log": Shape(first("get_llm_audit_log"), AuditEntry, "AuditEntry", sql_only=OWNER),
+    "verify_llm_audit_log": Shape(first("verify_llm_audit_log"), AuditVerification, "AuditVerification"),
+    "first_problem": Shape(audit_problem, AuditProblem, "AuditProblem"),
+    "list_llm_audit_seals": Shape(audit_seals, AuditSealPage, None),
+    "seals": Shape(lambda scene: audit_seals(scene)["seals"][0], AuditSeal, None),
+    "list_llm_audit_texts": Shape(of_user("list_llm_audit_texts"), AuditText, None),
     "list_llm_prices": Shape(first("list_llm_prices", p_provider="openai"), Price, None),
     "sync_llm_prices": Shape(price_change, PriceChange, None),
     "recalculate_llm_costs": Shape(admins("recalculate_llm_costs"), Recalculation, None),

@@ -22,6 +22,7 @@ PLAIN = {
     "llama_index_options",
     "list_audit_log",
     "follow_audit_log",
+    "export_audit_seals",
     "list_usage_events",
     "recalculate_costs",
     "remove_user_data",

@@ -168,7 +168,7 @@ class AdminAudit(Caller):
             yield from map(seal_line, page.seals)
             log, after = page.seals[-1].user_id, page.seals[-1].seal
 
-    def compare_audit_seals(self, lines: Iterable[str]) -> AuditVerification:
+    def compare_audit_seals(self, lines: Iterable[str], *, user_id: UUID | None = None) -> AuditVerification:
         """Compare the audit logs with exported seals.
 
         This also finds what somebody changed who recomputed the seals in the database. ``unsealed`` is the
@@ -179,11 +179,12 @@ class AdminAudit(Caller):
 
         Args:
             lines: the lines of :meth:`export_audit_seals`.
+            user_id: compare only this user's log.
 
         Raises:
             InvalidInputError: a line is damaged.
         """
-        export = ExportedSeals.read(lines)
+        export = ExportedSeals.read(lines, user_id)
         log, after = export.user_id, None
         while entries := self._run(
             audit.list_audit_texts(after, user_id=log, every_log=export.user_id is None)
@@ -332,8 +333,10 @@ class AsyncAdminAudit(AsyncCaller):
                 yield seal_line(seal)
             log, after = page.seals[-1].user_id, page.seals[-1].seal
 
-    async def compare_audit_seals(self, lines: Iterable[str]) -> AuditVerification:
-        export = ExportedSeals.read(lines)
+    async def compare_audit_seals(
+        self, lines: Iterable[str], *, user_id: UUID | None = None
+    ) -> AuditVerification:
+        export = ExportedSeals.read(lines, user_id)
         log, after = export.user_id, None
         while entries := await self._run(
             audit.list_audit_texts(after, user_id=log, every_log=export.user_id is None)

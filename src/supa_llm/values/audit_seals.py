@@ -108,8 +108,11 @@ class ExportedSeals:
     _newer: int = 0
 
     @classmethod
-    def read(cls, lines: Iterable[str]) -> ExportedSeals:
+    def read(cls, lines: Iterable[str], user_id: UUID | None = None) -> ExportedSeals:
         """Read the lines of an export, and check its hashes.
+
+        Args:
+            user_id: read only the seals of this log.
 
         Raises:
             InvalidInputError: a line is missing or damaged, or the database's seals were no chain when they
@@ -121,9 +124,11 @@ class ExportedSeals:
             try:
                 row = json.loads(line)
                 if export is None:
-                    export = cls._begin(row)
+                    export = cls._begin(row, user_id)
                     continue
                 seal = AuditSeal.from_json(row)
+                if export.user_id not in (None, seal.user_id):
+                    continue
                 if previous is None or previous.user_id != seal.user_id:
                     previous = None
                     export.logs += 1
@@ -138,12 +143,12 @@ class ExportedSeals:
         return export
 
     @classmethod
-    def _begin(cls, row: Mapping[str, Any]) -> ExportedSeals:
+    def _begin(cls, row: Mapping[str, Any], user_id: UUID | None) -> ExportedSeals:
         if row["format"] != _FORMAT:
             raise ValueError
-        scope = row["user_id"]
+        scope = user_id or (UUID(row["user_id"]) if row["user_id"] else None)
         at = datetime.fromisoformat(row["at"]) if row["at"] else _EPOCH
-        return cls(at, row["xid"] or 0, UUID(scope) if scope else None)
+        return cls(at, row["xid"] or 0, scope)
 
     def compare(self, entry: AuditText) -> None:
         """Compare an entry of the database with its digest in the export."""
