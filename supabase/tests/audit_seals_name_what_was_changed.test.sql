@@ -1,6 +1,6 @@
 -- The database's owner can change, remove or insert an entry of the audit log, but a verification then names it.
 begin;
-select plan(26);
+select plan(29);
 
 -- The operator's settings do not matter here.
 update llm_private.operator_settings set keys_readable_by = 'owner', changes_per_day = 500, audit_kept_months = null;
@@ -60,6 +60,15 @@ set local "request.jwt.claims" = '{"role": "service_role"}';
 select is(
   public.verify_llm_audit_log('be200000-0000-4000-8000-000000000002') ->> 'verified', '1',
   'an administrator verifies Ben''s log'
+);
+select isnt(
+  public.verify_llm_audit_log('be200000-0000-4000-8000-000000000002') ->> 'head',
+  public.verify_llm_audit_log('ada00000-0000-4000-8000-000000000001') ->> 'head',
+  'each log has a head of its own'
+);
+select is(
+  jsonb_array_length(public.list_llm_audit_seals('ada00000-0000-4000-8000-000000000001') -> 'seals'), 1,
+  'an export of one log has no seals of others'
 );
 select is(
   public.list_llm_audit_seals('ada00000-0000-4000-8000-000000000001') #>> '{seals,0,total}', '4',
@@ -127,7 +136,7 @@ select is(
   ), 'seal_changed seal 1', 'a changed seal is named'
 );
 
--- What the operator's log records is no problem.
+-- What the operator's log records is no problem. What was found in one log stays, however other logs are.
 delete from public.llm_audit_log
 where
   user_id = 'ada00000-0000-4000-8000-000000000001'
@@ -136,6 +145,13 @@ select llm_private.audit_operator(
   'user_data_removed', p_detail => '{"user_id": "be200000-0000-4000-8000-000000000002"}'
 ) is null as recorded;
 select is(pg_temp.problem(), 'removed entry 1', 'the removal of another user''s data is no excuse');
+select llm_private.verify_audit_page('be200000-0000-4000-8000-000000000002', null, 100) is not null as verified;
+select isnt_empty(
+  $$select from llm_private.audit_findings where user_id = 'ada00000-0000-4000-8000-000000000001'$$,
+  'a verification of Ben''s log settles nothing in Ada''s'
+);
+update llm_private.audit_seals set ids = null, digests = null
+where user_id = 'be200000-0000-4000-8000-000000000002';
 select llm_private.audit_operator(
   'user_data_removed', p_detail => '{"user_id": "ada00000-0000-4000-8000-000000000001"}'
 ) is null as recorded;
