@@ -3,6 +3,7 @@
 import { asPanelError, fromPostgrest, PanelError } from "./errors.js";
 import type {
   AuditEntry,
+  AuditVerification,
   Forecast,
   Hint,
   KeyCheck,
@@ -117,6 +118,8 @@ export class Backend {
   dismissAlerts = (ids: string[]) => this.rpc<number>("dismiss_llm_alerts", { p_ids: ids });
   audit = (limit: number, before: string | null = null) =>
     this.rpc<AuditEntry[]>("get_llm_audit_log", { p_limit: limit, p_before: before });
+  verifyAudit = (after: string | null) =>
+    this.rpc<AuditVerification>("verify_llm_audit_log", { p_after: after });
 
   /** Let the runtime check the stored key or, if given, the typed one. */
   checkKey = (provider: string, key?: string) =>

@@ -3,8 +3,9 @@ import { Formats } from "../src/formats.js";
 import { de } from "../src/texts/de.js";
 import { en } from "../src/texts/en.js";
 import { Translator } from "../src/texts/index.js";
-import type { AuditEntry } from "../src/types.js";
+import type { AuditEntry, AuditProblem, AuditVerification } from "../src/types.js";
 import { isSuperseded, kindOf, wordsFor } from "../src/views/activity/entries.js";
+import { sealWords, verifyLog } from "../src/views/activity/seals.js";
 
 const translator = new Translator("en");
 const store = {
@@ -46,4 +47,61 @@ test("each action of a user's log has a text", () => {
     "key_check_result.works key_check_result.rejected key_check_result.unknown";
   for (const texts of [en, de] as Record<string, string>[])
     for (const action of actions.split(" ")) expect(texts[`activity.action.${action}`]).toBeTruthy();
+});
+
+const verified: AuditVerification = {
+  verified: 132,
+  sealed_until: "2026-11-28T10:00:00Z",
+  first_problem: null,
+  next: null,
+};
+const german = new Translator("de", de);
+
+/** The words for a log with this problem, in English and German. */
+function words(problem: Partial<AuditProblem> | null): (string | null)[] {
+  const first_problem = problem && ({ at: "2026-11-27T10:00:00Z", ...problem } as AuditProblem);
+  return [
+    sealWords(store, { ...verified, first_problem }),
+    sealWords(
+      { translator: german, t: german.text, formats: new Formats("de", "UTC") },
+      { ...verified, first_problem },
+    ),
+  ];
+}
+
+test("a log that nobody changed is verified until its last seal", () => {
+  expect(words(null)).toEqual([
+    `Verified: 132 entries, sealed until ${store.formats.time("2026-11-28T10:00:00Z")}`,
+    `Geprüft: 132 Einträge, versiegelt bis ${new Formats("de", "UTC").time("2026-11-28T10:00:00Z")}`,
+  ]);
+  expect(sealWords(store, { ...verified, verified: 1 })).toMatch(/^Verified: 1 entry, /);
+  expect(sealWords(store, { ...verified, sealed_until: null })).toBeNull();
+});
+
+test.each([
+  ["changed", /^The entry of .*2026.* was changed$/, /^Der Eintrag vom .*2026.* wurde geändert$/],
+  ["removed", / was removed$/, / wurde entfernt$/],
+  ["inserted", / was inserted later$/, / wurde nachträglich eingefügt$/],
+] as const)("an entry that was %s is named by its time", (kind, english, inGerman) => {
+  const [en, de] = words({ kind, entry: "e1" });
+  expect(en).toMatch(english);
+  expect(de).toMatch(inGerman);
+});
+
+test("a changed seal is a problem, too", () => {
+  for (const kind of ["seal_changed", "seal_removed"] as const)
+    expect(words({ kind, entry: null })[0]).toBe("The seals of this log were changed");
+});
+
+test("a long log is verified page by page until the first problem", async () => {
+  const problem = { kind: "removed", entry: "e2", at: "" } as AuditProblem;
+  const pages: Record<string, AuditVerification> = {
+    "": { ...verified, verified: 10, next: "e1" },
+    e1: { ...verified, verified: 20, next: "e2" },
+    e2: { ...verified, verified: 3 },
+  };
+  const backend = { verifyAudit: async (after: string | null) => pages[after ?? ""]! };
+  expect((await verifyLog(backend)).verified).toBe(33);
+  pages["e1"] = { ...pages["e1"]!, first_problem: problem };
+  expect(await verifyLog(backend)).toMatchObject({ verified: 30, first_problem: problem });
 });

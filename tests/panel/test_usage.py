@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 from playwright.sync_api import expect
 
 from supa_llm import SupaLLM
@@ -215,6 +216,23 @@ def test_the_activity_log_names_the_results_of_key_checks(panel: Panel, provider
     expect(rows).to_have_count(3)
     panel.assert_accessible()
     panel.assert_laid_out()
+
+
+def test_the_activity_log_says_that_it_is_verified_or_which_entry_was_changed(
+    open_panel: Callable[..., Panel], user: User, db: psycopg.Connection[Any]
+) -> None:
+    for fallbacks in (False, True):
+        user.rpc("set_llm_settings", p_changes={"enable_fallbacks": fallbacks})
+    panel = open_panel(user)
+    expect(panel.go("Activity")).to_contain_text("Verified: 2 entries, sealed until")
+    panel.assert_accessible()
+    panel.assert_laid_out()
+    db.execute("update public.llm_audit_log set detail = '{}' where user_id = %s", [user.id])
+    panel.go("Order")
+    log = panel.go("Activity")
+    expect(log.get_by_role("alert")).to_contain_text("was changed")
+    panel.assert_accessible()
+    db.execute("delete from llm_private.audit_findings where user_id = %s", [user.id])
 
 
 def test_the_activity_log_has_pages(open_panel: Callable[..., Panel], user: User) -> None:

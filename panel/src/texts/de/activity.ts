@@ -6,6 +6,12 @@ export const activity: Record<keyof typeof english, string> = {
   "activity.none.title": "Noch keine Aktivitäten",
   "activity.about":
     "Änderungen an Ihren Schlüsseln und Einstellungen sowie jeder Zugriff auf einen Schlüssel.",
+  "activity.verified.one": "Geprüft: {count} Eintrag, versiegelt bis {until}",
+  "activity.verified.other": "Geprüft: {count} Einträge, versiegelt bis {until}",
+  "activity.problem.changed": "Der Eintrag vom {at} wurde geändert",
+  "activity.problem.removed": "Der Eintrag vom {at} wurde entfernt",
+  "activity.problem.inserted": "Der Eintrag vom {at} wurde nachträglich eingefügt",
+  "activity.problem.seal": "Die Siegel dieses Protokolls wurden geändert",
   "activity.when": "Zeit",
   "activity.what": "Ereignis",
   "activity.who": "Durch",

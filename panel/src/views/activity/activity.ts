@@ -3,12 +3,13 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
-import type { AuditEntry } from "../../types.js";
-import { icon, type IconName } from "../icons.js";
+import type { AuditEntry, AuditVerification } from "../../types.js";
+import { icon, pill, type IconName } from "../icons.js";
 import { filterSelect, pager, Pages } from "../pages.js";
 import { loadingWith, rowSkeleton } from "../skeleton.js";
 import { View } from "../view.js";
 import { isSuperseded, kindOf, KINDS, wordsFor } from "./entries.js";
+import { sealWords, verifyLog } from "./seals.js";
 
 const ICONS: Record<(typeof KINDS)[number], IconName> = {
   keys: "key",
@@ -21,6 +22,7 @@ const ICONS: Record<(typeof KINDS)[number], IconName> = {
 export class ActivityView extends View {
   @state() private kind = "";
   @state() private provider = "";
+  @state() private verified: AuditVerification | null = null;
   #log = new Pages<AuditEntry>(
     () => this.requestUpdate(),
     (limit, last) => this.store.backend.audit(limit, last?.id),
@@ -29,6 +31,11 @@ export class ActivityView extends View {
   override connectedCallback(): void {
     super.connectedCallback();
     void this.#filter();
+    // The log itself reports that the project is unavailable.
+    verifyLog(this.store.backend).then(
+      (found) => (this.verified = found),
+      () => {},
+    );
   }
 
   override render() {
@@ -46,6 +53,7 @@ export class ActivityView extends View {
         <div class="section-head">
           <h2 id="activity-title">${t("tab.activity")}</h2>
           <p class="muted small">${t("activity.about")}</p>
+          ${this.#seal()}
         </div>
         ${this.#filters()}
       </div>
@@ -55,6 +63,15 @@ export class ActivityView extends View {
         ${log.loaded && !log.shown.length && !log.busy ? this.#none() : nothing} ${pager(store, log)}
       </div>
     </div>`;
+  }
+
+  #seal() {
+    const { store, verified } = this;
+    const words = verified && sealWords(store, verified);
+    if (!words) return nothing;
+    return verified.first_problem
+      ? html`<p role="alert">${pill("bad", "warning", words, "seal")}</p>`
+      : html`<p>${pill("good", "check", words, "seal")}</p>`;
   }
 
   #filters(): TemplateResult {
