@@ -395,12 +395,14 @@ begin
     and exists (
       select from llm_private.audit_seals as n where n.user_id = s.user_id and n.number = s.number + 1
     );
+  -- No entry that is kept claims an earlier time.
+  delete from llm_private.audit_seal_points as p where p.at < p_since;
 end
 $$;
 
 comment on function llm_private.forget_dropped_seals is
-'After retention has dropped the entries from before p_since: drop their digests, and the seals that no later one
-needs.';
+'After retention has dropped the entries from before p_since: drop their digests, and the seals and points that no later
+one needs.';
 
 -- Verification --------------------------------------------------------------------------------------------------------
 
