@@ -24,7 +24,8 @@ $$;
 do $$
 begin
   -- Fails if this role cannot read them, or if a column is missing.
-  perform u.id, u.banned_until, u.deleted_at, u.is_anonymous from auth.users as u limit 1;
+  perform u.id, u.email_confirmed_at, u.banned_until, u.deleted_at, u.is_anonymous, u.raw_user_meta_data
+  from auth.users as u limit 1;
   perform s.id, s.user_id, s.not_after from auth.sessions as s limit 1;
 exception when undefined_table or undefined_column or insufficient_privilege then
   raise exception 'supa-llm needs Supabase Auth of 2024 or later.'
@@ -536,6 +537,8 @@ create table llm_private.operator_settings (
   own_prices_per_user integer not null default 500 check (own_prices_per_user between 0 and 100000),
   usage_names_per_day integer not null default 200 check (usage_names_per_day between 1 and 100000),
   own_events_per_day integer not null default 100000 check (own_events_per_day between 1 and 100000000),
+  teams_created_by text not null default 'users' check (teams_created_by in ('users', 'operator')),
+  teams_per_user integer not null default 10 check (teams_per_user between 0 and 100),
   updated_at timestamptz not null default now(),
   -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
   constraint reveals_are_limited_with_runtimes check (
@@ -584,6 +587,10 @@ recorded as (other).';
 comment on column llm_private.operator_settings.own_events_per_day is
 'How many events of requests that began on the same day (UTC) a user can record without a runtime. A runtime has no
 limit.';
+comment on column llm_private.operator_settings.teams_created_by is
+'users: every user can create teams. operator: only administrators can.';
+comment on column llm_private.operator_settings.teams_per_user is
+'How many teams a user can own. Users who own as many cannot create another one.';
 
 alter table llm_private.operator_settings enable row level security;
 
@@ -627,8 +634,8 @@ begin
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
       'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_events_per_day, own_prices_per_user, '
-      'reservation_seconds, reveal_enabled, reveal_sign_in_within, unbounded_output_tokens, unsettled_reservations, '
-      'usage_names_per_day.'
+      'reservation_seconds, reveal_enabled, reveal_sign_in_within, teams_created_by, teams_per_user, '
+      'unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
   begin
@@ -659,6 +666,8 @@ begin
       own_prices_per_user = v_row.own_prices_per_user,
       usage_names_per_day = v_row.usage_names_per_day,
       own_events_per_day = v_row.own_events_per_day,
+      teams_created_by = v_row.teams_created_by,
+      teams_per_user = v_row.teams_per_user,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
@@ -668,6 +677,7 @@ begin
       'operator_keys_for_anonymous and reveal_enabled: true or false; own_events_per_day: 1 to 100000000; '
       'own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
+      'teams_created_by: users or operator; teams_per_user: 0 to 100; '
       'unbounded_output_tokens: 1 to 1000000; unsettled_reservations: count or free; usage_names_per_day: 1 to 100000.'
     );
   end;
@@ -743,18 +753,21 @@ create table public.llm_audit_log (
 
 comment on table public.llm_audit_log is
 'Users'' changes, reveals and leases, and administrators'' changes. Append-only, one partition a month. Users read their
-own entries; the operator''s have the user id of llm_private.operator_id().';
+own entries; the operator''s have the user id of llm_private.operator_id(), and a team''s have the id of the team.';
 comment on column public.llm_audit_log.action is
 'settings_changed, key_set, key_revoked, key_revealed, key_checked, key_check_result, price_set, price_ended, quota_set,
-quota_removed, or lease (a runtime or session may get keys until a time). On the operator''s log:
+quota_removed, team_created, team_joined, or lease (a runtime or session may get keys until a time). On a team''s log:
+team_created, team_changed, team_removed, team_member_added, team_member_removed, team_role_set, team_invitation_created
+or team_invitation_removed. On the operator''s log: the same of a team by an administrator,
 operator_settings_changed, provider_set, provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
 recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is
-'The changes, masked hints or expiry; never a secret. On the operator''s log: by (the role, and the sub and email of the
-token if it has them), and old and new: the fields that changed.';
+'The changes, masked hints or expiry; never a secret. On a team''s log: by, the id of the user who made the change. If
+an administrator made it, and on the operator''s log: by (the role, and the sub and email of the token if it has them),
+and old and new: the fields that changed.';
 
 create table llm_private.llm_audit_log_default partition of public.llm_audit_log default;
 
@@ -898,7 +911,8 @@ create function llm_private.audit_log(
   p_provider text,
   p_by text,
   p_since timestamptz,
-  p_until timestamptz
+  p_until timestamptz,
+  p_team_id uuid
 )
 returns setof public.llm_audit_log
 language plpgsql
@@ -908,6 +922,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
+  v_log uuid := v_owner;
   -- Ids begin with the time, within the range that a UUIDv7 can hold.
   v_first constant uuid := llm_private.first_uuid_v7(greatest(least(p_since, '9999-01-01'), 'epoch'));
   v_end constant uuid := llm_private.first_uuid_v7(greatest(least(p_until, '9999-01-01'), 'epoch'));
@@ -916,10 +931,19 @@ begin
     llm_private.check_length('p_action', p_action, 64),
     llm_private.check_length('p_provider', p_provider, 32),
     llm_private.check_length('p_by', p_by, 320);
+  if p_team_id is not null then
+    -- The log of a removed team stays, for administrators.
+    if v_owner <> llm_private.operator_id() then
+      perform llm_private.require_team_role(p_team_id, v_owner, '{owner,admin}');
+    end if;
+    v_log := p_team_id;
+  elsif v_owner = llm_private.operator_id() and p_user_id is not null then
+    v_log := p_user_id;
+  end if;
   return query
   select l.* from public.llm_audit_log as l
   where
-    l.user_id = case when v_owner = llm_private.operator_id() then coalesce(p_user_id, v_owner) else v_owner end
+    l.user_id = v_log
     and (p_before is null or l.id < p_before)
     and (p_since is null or l.id >= v_first)
     and (p_until is null or l.id < v_end)
@@ -927,7 +951,7 @@ begin
     and (p_provider is null or l.provider = p_provider)
     and (
       p_by is null or l.actor = p_by or lower(l.detail #>> '{by,email}') = lower(p_by)
-      or p_by in (l.detail #>> '{by,sub}', l.detail #>> '{by,role}')
+      or p_by in (l.detail #>> '{by,sub}', l.detail #>> '{by,role}', l.detail ->> 'by')
     )
   order by l.id desc
   limit least(greatest(coalesce(p_limit, 50), 1), 500);
@@ -946,21 +970,25 @@ create function public.get_llm_audit_log(
   p_provider text default null,
   p_by text default null,
   p_since timestamptz default null,
-  p_until timestamptz default null
+  p_until timestamptz default null,
+  p_team_id uuid default null
 )
 returns setof public.llm_audit_log
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select * from llm_private.audit_log(p_limit, p_before, p_user_id, p_action, p_provider, p_by, p_since, p_until)
+  select * from llm_private.audit_log(
+    p_limit, p_before, p_user_id, p_action, p_provider, p_by, p_since, p_until, p_team_id
+  )
 $$;
 
 comment on function public.get_llm_audit_log is
 'The caller''s audit log, newest first, at most 500 entries. p_before: the last id of the previous page. Only entries
 with this p_action, p_provider and p_by (the actor, or the email address, sub or role of an administrator), from p_since to
-before p_until. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
-Errors: not_signed_in, invalid_argument.';
+before p_until. With p_team_id: the log of a team, for its owners and admins; p_by is also the id of the user who made a
+change. For administrators: the log of p_user_id or, without it, the operator''s: what administrators changed.
+Errors: not_signed_in, invalid_argument, team_not_found, team_role_required.';
 
 -- 12_audit_seals.sql
 
@@ -1361,12 +1389,14 @@ begin
     and exists (
       select from llm_private.audit_seals as n where n.user_id = s.user_id and n.number = s.number + 1
     );
+  -- No entry that is kept claims an earlier time.
+  delete from llm_private.audit_seal_points as p where p.at < p_since;
 end
 $$;
 
 comment on function llm_private.forget_dropped_seals is
-'After retention has dropped the entries from before p_since: drop their digests, and the seals that no later one
-needs.';
+'After retention has dropped the entries from before p_since: drop their digests, and the seals and points that no later
+one needs.';
 
 -- Verification --------------------------------------------------------------------------------------------------------
 
@@ -2246,10 +2276,10 @@ create table public.llm_alerts (
 comment on table public.llm_alerts is
 'One row per alert. Users read their own; the operator''s have the user id of llm_private.operator_id().';
 comment on column public.llm_alerts.kind is
-'quota_warning (80 % used), quota_reached (100 %), key_rejected, key_revealed, out_of_credit, price_missing
-or output_limit_ignored.';
+'quota_warning (80 % used), quota_reached (100 %), key_rejected, key_revealed, out_of_credit, price_missing,
+output_limit_ignored or team_owner (the user became an owner because the last one left).';
 comment on column public.llm_alerts.subject is
-'The subject, unique per kind: a quota and its period, a key, a reveal, or a provider and model.';
+'The subject, unique per kind: a quota and its period, a key, a reveal, a provider and model, or a team and time.';
 comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
@@ -2393,6 +2423,8 @@ create table public.llm_providers (
   constraint key_check_path_is_a_path check (key_check_path ~ '^/[^\s#@]*$'),
   constraint capabilities_are_known check (
     capabilities <@ '{chat,streaming,tools,json_schema,vision,embeddings,responses}'::text[]
+    -- JSON can hold lists of lists.
+    and coalesce(array_ndims(capabilities), 1) = 1
   ),
   constraint responses_need_the_openai_format check (wire_format = 'openai' or 'responses' <> all(capabilities)),
   constraint task_models_is_an_object check (jsonb_typeof(task_models) = 'object'),
@@ -2400,7 +2432,8 @@ create table public.llm_providers (
   -- Quotas reserve for this limit, so it must reach the provider.
   constraint output_limit_is_sent check (parameter_names -> 'max_completion_tokens' is distinct from 'null'),
   constraint model_prefixes_end_with_a_slash check (
-    array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
+    coalesce(array_ndims(model_prefixes), 1) = 1
+    and array_position(model_prefixes, null) is null and '' <> all(model_prefixes)
     and array_to_string(model_prefixes, ' ') ~ '^([A-Za-z0-9_-]{1,63}/( |$)){0,8}$'
   ),
   constraint models_have_no_prefix check (
@@ -4844,6 +4877,10 @@ Errors: not_signed_in, invalid_argument, unknown_provider.';
 -- account is deleted or suspended, another member becomes owner.
 --
 -- A removed team keeps its row, so that reports of its usage keep its name; its members, keys and quotas are deleted.
+--
+-- Locks are taken in one order, so that nothing here can deadlock with a user's deletion, which locks the account, its
+-- members' rows and then, in a trigger, their teams: first the accounts whose membership changes (hold_account()), then
+-- teams by id, then their members, then settings. A change of a team's members, policy or invitations locks the team.
 
 create table llm_private.teams (
   id uuid primary key default llm_private.uuid_v7(),
@@ -4901,7 +4938,11 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return (select m.role from llm_private.team_members as m where m.team_id = p_team and m.user_id = p_user);
+  return (
+    select m.role from llm_private.team_members as m
+    inner join llm_private.teams as t on m.team_id = t.id
+    where m.team_id = p_team and m.user_id = p_user and t.removed_at is null
+  );
 end
 $$;
 
@@ -4933,6 +4974,1047 @@ $$;
 
 comment on function llm_private.require_team_role is
 'The role of a user in a team, if it is one of p_roles. Errors: team_not_found, team_role_required.';
+
+create function llm_private.team_actor()
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.acting_owner();
+begin
+  -- A suspended or banned user changes no team.
+  return case when v_owner = llm_private.operator_id() then v_owner else llm_private.require_session() end;
+end
+$$;
+
+comment on function llm_private.team_actor is
+'Who changes a team: the signed-in user or, with a secret key, the operator.
+Errors: not_signed_in, account_banned, account_suspended, session_ended.';
+
+create function llm_private.team_access(p_team uuid, p_actor uuid, p_roles text[])
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_actor <> llm_private.operator_id() then
+    return llm_private.require_team_role(p_team, p_actor, p_roles);
+  elsif not exists (select from llm_private.teams as t where t.id = p_team and t.removed_at is null) then
+    perform llm_private.fail(404, 'team_not_found', 'Team not found.', 'list_llm_teams() returns the teams.');
+  end if;
+  return 'owner';
+end
+$$;
+
+comment on function llm_private.team_access is
+'The role with which a user or the operator, who may do whatever an owner may, acts on a team, if it is one of p_roles.
+Errors: team_not_found, team_role_required.';
+
+create function llm_private.hold_account(p_user uuid)
+returns boolean
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Serializes joining, leaving and being suspended of one user. A deletion does not take this lock, but waits for the
+  -- row below.
+  perform pg_advisory_xact_lock(hashtext('llm_private.hold_account'), hashtext(p_user::text));
+  perform from auth.users as u where u.id = p_user and u.deleted_at is null for key share;
+  return found;
+end
+$$;
+
+comment on function llm_private.hold_account is
+'Until this transaction ends, nobody else changes in which teams a user is, and their account is not deleted; false if
+it is already.';
+
+create function llm_private.can_act(p_user uuid)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from auth.users as u
+    where u.id = p_user and u.deleted_at is null and (u.banned_until is null or u.banned_until <= now())
+  );
+end
+$$;
+
+comment on function llm_private.can_act is
+'Whether a user''s account is neither deleted nor banned. An owner whose account is does not count as a team''s owner.';
+
+create function llm_private.audit_team(
+  p_team uuid, p_action text, p_actor uuid, p_detail jsonb default '{}', p_limited boolean default true
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_detail jsonb := jsonb_build_object('by', p_actor) || p_detail;
+begin
+  if p_actor = llm_private.operator_id() then
+    v_detail := v_detail || jsonb_build_object('by', llm_private.administrator());
+    insert into public.llm_audit_log (user_id, action, actor, detail)
+    values (p_team, p_action, 'administrator', v_detail);
+    perform llm_private.audit_operator(p_action, p_detail => jsonb_build_object('team_id', p_team) || p_detail);
+  elsif p_limited then
+    perform llm_private.audit_change(
+      p_team, p_action, p_runtime => llm_private.current_runtime(), p_detail => v_detail
+    );
+  else
+    perform llm_private.audit(
+      p_team, p_action, p_runtime => llm_private.current_runtime(), p_detail => v_detail
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.audit_team is
+'Append an entry to a team''s audit log, whose user_id is the team''s id, with the acting user in detail.by; if an
+administrator acts, also to the operator''s. Error too_many_changes if p_limited.';
+
+-- Removing members and teams ------------------------------------------------------------------------------------------
+
+create function llm_private.close_team(p_team uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update llm_private.teams
+  set
+    removed_at = now(), updated_at = now(), version = version + 1, allowed_providers = null, default_provider = null,
+    provider_preferences = '{}', task_overrides = '{}'
+  where id = p_team and removed_at is null;
+  delete from llm_private.team_invitations where team_id = p_team;
+  -- Makes every copy of the team's keys unreadable.
+  delete from llm_private.key_owners where team_id = p_team;
+  -- Skips the rows that the deletion of an account holds, which waits for this team; they go with the account.
+  delete from llm_private.team_members as d
+  using (
+    select m.user_id from llm_private.team_members as m where m.team_id = p_team for update skip locked
+  ) as gone
+  where d.team_id = p_team and d.user_id = gone.user_id;
+end
+$$;
+
+comment on function llm_private.close_team is
+'Remove a team that the caller has locked, with all that belongs to it; its row stays for reports.';
+
+create function llm_private.ensure_owner(p_team uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_next llm_private.team_members;
+begin
+  if exists (
+    select from llm_private.team_members as m
+    where m.team_id = p_team and m.role = 'owner' and llm_private.can_act(m.user_id)
+  ) then
+    return;
+  end if;
+  -- Skips members whose accounts are being deleted. If that is rolled back, the next change of the team comes here.
+  select m.* into v_next from llm_private.team_members as m
+  inner join auth.users as u on m.user_id = u.id
+  where m.team_id = p_team and u.deleted_at is null
+  order by
+    llm_private.can_act(m.user_id) desc, array_position('{owner,admin,member}'::text[], m.role), m.joined_at, m.user_id
+  limit 1
+  for no key update of m skip locked;
+  if v_next.role <> 'owner' then
+    update llm_private.team_members set role = 'owner' where team_id = p_team and user_id = v_next.user_id;
+    perform
+      llm_private.audit(p_team, 'team_role_set', p_detail => jsonb_build_object(
+        'by', null, 'user_id', v_next.user_id, 'old', v_next.role, 'new', 'owner', 'reason', 'last_owner_left'
+      )),
+      llm_private.add_alert(
+        v_next.user_id, 'team_owner', format('team %s at %s', p_team, clock_timestamp()),
+        (select jsonb_build_object('team_id', t.id, 'name', t.name) from llm_private.teams as t where t.id = p_team)
+      );
+  elsif v_next.role is null and not exists (
+    select from llm_private.team_members as m
+    inner join auth.users as u on m.user_id = u.id
+    where m.team_id = p_team and u.deleted_at is null
+  ) then
+    perform llm_private.audit(
+      p_team, 'team_removed', p_detail => jsonb_build_object('by', null, 'reason', 'last_member_left')
+    );
+    perform llm_private.close_team(p_team);
+  end if;
+end
+$$;
+
+comment on function llm_private.ensure_owner is
+'If no owner of this team, which the caller has locked, can act: make the longest-standing admin an owner, else the
+longest-standing member, and alert them. Without members, remove the team.';
+
+create function llm_private.after_members_left()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_team uuid;
+  v_removed boolean;
+begin
+  -- Ordered, so that two of these do not wait for each other.
+  for v_team in select distinct g.team_id from gone as g order by g.team_id loop
+    select t.removed_at is not null into v_removed from llm_private.teams as t where t.id = v_team for no key update;
+    continue when v_removed is not false;
+    -- Somebody who was removed could otherwise have kept a way back.
+    delete from llm_private.team_invitations as i
+    using gone as g
+    where i.team_id = v_team and g.team_id = v_team and i.invited_by = g.user_id;
+    perform llm_private.audit(v_team, 'team_member_removed', p_detail => jsonb_build_object(
+      'by', null, 'user_id', g.user_id, 'role', g.role, 'reason', 'account_deleted'
+    ))
+    from gone as g
+    where g.team_id = v_team and not exists (
+      select from auth.users as u where u.id = g.user_id and u.deleted_at is null
+    );
+    delete from llm_private.leases as l
+    using gone as g
+    where l.owner_id = v_team and g.team_id = v_team and l.user_id = g.user_id;
+    perform
+      llm_private.end_cached_routes(v_team),
+      llm_private.ensure_owner(v_team);
+  end loop;
+  return null;
+exception when others then
+  -- This must not prevent the deletion of an account. The next change of the team makes up for it: see lock_team().
+  raise warning 'supa-llm: the teams of a user who left were not updated: %', sqlerrm using errcode = sqlstate;
+  return null;
+end
+$$;
+
+comment on function llm_private.after_members_left is
+'After members left for any reason: removes their invitations and leases, ends cached routes, and gives each team an
+owner or removes it.';
+
+create trigger after_members_left
+after delete on llm_private.team_members
+referencing old table as gone
+for each statement execute function llm_private.after_members_left();
+
+create function llm_private.lock_team(p_team uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform from llm_private.teams as t where t.id = p_team and t.removed_at is null for no key update;
+  if not found then
+    return;
+  end if;
+  -- Supabase Auth can also delete an account softly, which keeps its row.
+  delete from llm_private.team_members as m
+  using auth.users as u
+  where m.team_id = p_team and u.id = m.user_id and u.deleted_at is not null;
+  if not exists (select from llm_private.team_members as m where m.team_id = p_team and m.role = 'owner') then
+    perform llm_private.ensure_owner(p_team);
+  end if;
+end
+$$;
+
+comment on function llm_private.lock_team is
+'Lock a team until this transaction ends, unless it is removed. Members whose accounts were deleted leave it.';
+
+create function llm_private.open_team(p_team uuid, p_actor uuid, p_roles text[], p_user uuid default null)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Before the lock, so that a stranger holds nobody up.
+  perform llm_private.team_access(p_team, p_actor, '{owner,admin,member}');
+  if p_user is not null then
+    perform llm_private.hold_account(p_user);
+  end if;
+  perform llm_private.lock_team(p_team);
+  return llm_private.team_access(p_team, p_actor, p_roles);
+end
+$$;
+
+comment on function llm_private.open_team is
+'Lock a team for a change, and the account of the user whose membership changes. Returns the role of who acts, which is
+one of p_roles. Errors: team_not_found, team_role_required.';
+
+create function llm_private.leave_all_teams(p_user uuid, p_reason text)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_left bigint;
+begin
+  perform llm_private.hold_account(p_user);
+  perform from llm_private.teams as t
+  where t.id in (select m.team_id from llm_private.team_members as m where m.user_id = p_user)
+  order by t.id
+  for no key update;
+  perform llm_private.audit_team(
+    m.team_id, 'team_member_removed', llm_private.operator_id(),
+    jsonb_build_object('user_id', p_user, 'role', m.role, 'reason', p_reason)
+  )
+  from llm_private.team_members as m
+  where m.user_id = p_user;
+  delete from llm_private.team_members where user_id = p_user;
+  get diagnostics v_left = row_count;
+  return v_left;
+end
+$$;
+
+comment on function llm_private.leave_all_teams is
+'Remove a user from all teams, on behalf of the operator. Returns how many they were.';
+
+-- Joining -------------------------------------------------------------------------------------------------------------
+
+create function llm_private.join_team(p_team uuid, p_user uuid, p_role text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_most_members constant integer := 1000;
+  v_most_teams constant integer := 100;
+begin
+  -- Again, because the user may have been suspended before the account was held.
+  perform llm_private.refuse_account(
+    (select u.banned_until from auth.users as u where u.id = p_user),
+    exists (select from llm_private.suspended_users as s where s.user_id = p_user)
+  );
+  if (select count(*) from llm_private.team_members as m where m.team_id = p_team) >= v_most_members then
+    perform llm_private.fail(
+      429, 'too_many_members', format('This team has %s members.', v_most_members),
+      'Remove members, or make another team.'
+    );
+  elsif (select count(*) from llm_private.team_members as m where m.user_id = p_user) >= v_most_teams then
+    perform llm_private.fail(
+      429, 'too_many_teams', format('A user can be in at most %s teams.', v_most_teams), 'Leave a team first.'
+    );
+  end if;
+  insert into llm_private.team_members (team_id, user_id, role, joined_at)
+  values (p_team, p_user, p_role, clock_timestamp());
+  perform llm_private.ensure_settings(p_user);
+  update public.user_llm_settings
+  set default_team = p_team, version = version + 1, updated_at = now()
+  where
+    user_id = p_user and default_team is null
+    and not exists (select from llm_private.team_members as m where m.user_id = p_user and m.team_id <> p_team);
+end
+$$;
+
+comment on function llm_private.join_team is
+'Add a user whose account is held to a team that is locked. A user''s first team becomes their default team.
+Errors: account_banned, account_suspended, too_many_members, too_many_teams.';
+
+-- Rows that leave -----------------------------------------------------------------------------------------------------
+
+create function llm_private.team_json(p_team llm_private.teams, p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'id', p_team.id,
+    'name', p_team.name,
+    'role', llm_private.team_role(p_team.id, p_user),
+    'is_default', exists (
+      select from public.user_llm_settings as s where s.user_id = p_user and s.default_team = p_team.id
+    ),
+    'keys_first', p_team.keys_first,
+    'created_at', p_team.created_at
+  ) || (
+    select jsonb_build_object(
+      'members', count(*),
+      'owners', coalesce(jsonb_agg(u.email order by m.joined_at, u.id) filter (where m.role = 'owner'), '[]')
+    )
+    from llm_private.team_members as m
+    inner join auth.users as u on m.user_id = u.id
+    where m.team_id = p_team.id and u.deleted_at is null
+  );
+end
+$$;
+
+comment on function llm_private.team_json is
+'A team in a list, as p_user sees it: role is null and is_default false for the operator. owners has email addresses.';
+
+create function llm_private.team_details(p_team uuid, p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select llm_private.team_json(t, p_user) || jsonb_build_object(
+      'allowed_providers', t.allowed_providers,
+      'default_provider', t.default_provider,
+      'provider_preferences', t.provider_preferences,
+      'task_overrides', t.task_overrides,
+      'version', t.version,
+      'updated_at', t.updated_at
+    )
+    from llm_private.teams as t
+    where t.id = p_team
+  );
+end
+$$;
+
+comment on function llm_private.team_details is 'A team with its policy, as p_user sees it.';
+
+create function llm_private.members_json(p_team uuid, p_user uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select
+      coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'user_id', m.user_id,
+            'email', u.email,
+            -- Users set it themselves, so it may be of any length or type.
+            'name', left(coalesce(u.raw_user_meta_data ->> 'full_name', u.raw_user_meta_data ->> 'name'), 100),
+            'role', m.role,
+            'joined_at', m.joined_at
+          )
+          order by array_position('{owner,admin,member}'::text[], m.role), m.joined_at, m.user_id
+        ), '[]'
+      )
+    from llm_private.team_members as m
+    inner join auth.users as u on m.user_id = u.id
+    where m.team_id = p_team and u.deleted_at is null and (p_user is null or m.user_id = p_user)
+  );
+end
+$$;
+
+comment on function llm_private.members_json is 'The members of a team, owners first; only p_user if given.';
+
+-- Reads ---------------------------------------------------------------------------------------------------------------
+
+create function llm_private.list_teams(p_before uuid, p_limit integer)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.acting_owner();
+begin
+  return (
+    select coalesce(jsonb_agg(llm_private.team_json(t, v_actor) order by t.id desc), '[]')
+    from (
+      select n.* from llm_private.teams as n
+      where
+        n.removed_at is null
+        and (p_before is null or n.id < p_before)
+        and (
+          v_actor = llm_private.operator_id()
+          or n.id in (select m.team_id from llm_private.team_members as m where m.user_id = v_actor)
+        )
+      order by n.id desc
+      limit least(greatest(coalesce(p_limit, 100), 1), 500)
+    ) as t
+  );
+end
+$$;
+
+comment on function llm_private.list_teams is 'See list_llm_teams().';
+
+create function llm_private.get_team(p_team_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.acting_owner();
+begin
+  perform llm_private.team_access(p_team_id, v_actor, '{owner,admin,member}');
+  return llm_private.team_details(p_team_id, v_actor);
+end
+$$;
+
+comment on function llm_private.get_team is 'See get_llm_team().';
+
+create function llm_private.list_team_members(p_team_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.acting_owner();
+begin
+  perform llm_private.team_access(p_team_id, v_actor, '{owner,admin,member}');
+  return llm_private.members_json(p_team_id, null);
+end
+$$;
+
+comment on function llm_private.list_team_members is 'See list_llm_team_members().';
+
+-- Changes of a team ---------------------------------------------------------------------------------------------------
+
+create function llm_private.check_team_name(p_argument text, p_name text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.check_value(
+    'invalid_argument',
+    length(p_name) between 1 and 100 and p_name !~ '[[:cntrl:]]' and p_name ~ '[^[:space:]]',
+    p_argument, '1 to 100 printable characters'
+  );
+end
+$$;
+
+comment on function llm_private.check_team_name is 'Error invalid_argument unless this can be a team''s name.';
+
+create function llm_private.check_new_team(p_actor uuid, p_owner uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settings llm_private.operator_settings;
+begin
+  select * into strict v_settings from llm_private.operator_settings;
+  if p_actor = llm_private.operator_id() then
+    perform llm_private.require_account(p_owner);
+  elsif p_owner <> p_actor then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_owner has an invalid value.', 'Only administrators name another owner.'
+    );
+  elsif v_settings.teams_created_by = 'operator' then
+    perform llm_private.fail(
+      403, 'teams_created_by_operator', 'In this app, users cannot create teams.', 'Ask the app''s support for a team.'
+    );
+  elsif (
+    select count(*) from llm_private.team_members as m where m.user_id = p_actor and m.role = 'owner'
+  ) >= v_settings.teams_per_user then
+    perform llm_private.fail(
+      429, 'too_many_teams', format('You own %s teams, which is the limit.', v_settings.teams_per_user),
+      'Remove a team, or make somebody else its owner.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_new_team is
+'Error unless p_actor may create a team that p_owner owns: unknown_user, invalid_argument, teams_created_by_operator,
+too_many_teams.';
+
+create function llm_private.create_team(p_name text, p_owner uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.team_actor();
+  v_owner constant uuid := coalesce(p_owner, v_actor);
+  v_team uuid;
+begin
+  perform llm_private.require_plain_call('create_llm_team');
+  perform llm_private.check_team_name('p_name', p_name);
+  perform llm_private.hold_account(v_owner);
+  perform llm_private.check_new_team(v_actor, v_owner);
+  if v_actor = v_owner then
+    -- Teams that were removed count here, too, because their rows stay.
+    perform llm_private.audit_change(
+      v_actor, 'team_created', p_runtime => llm_private.current_runtime(), p_detail => jsonb_build_object('name', p_name)
+    );
+  end if;
+  insert into llm_private.teams (name) values (p_name) returning id into v_team;
+  -- Before it has keys, because its owner's version is also that of its policy and members.
+  perform llm_private.ensure_key_owner(v_team, true);
+  perform llm_private.join_team(v_team, v_owner, 'owner');
+  perform llm_private.audit_team(
+    v_team, 'team_created', v_actor, jsonb_build_object('name', p_name, 'owner', v_owner), false
+  );
+  return llm_private.team_details(v_team, v_actor);
+end
+$$;
+
+comment on function llm_private.create_team is 'See create_llm_team().';
+
+create function llm_private.check_allowed_providers(p_value jsonb, p_providers text[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_provider text;
+  v_models jsonb;
+begin
+  if p_value = 'null' then
+    return;
+  end if;
+  perform llm_private.check_known_settings(p_value, 'allowed_providers', p_providers);
+  for v_provider, v_models in select * from jsonb_each(p_value) loop
+    perform llm_private.check_value(
+      'invalid_setting',
+      v_models = 'true' or case
+        when jsonb_typeof(v_models) = 'array' and jsonb_array_length(v_models) <= 200
+          then (select coalesce(bool_and(llm_private.is_model_name(m)), true) from jsonb_array_elements(v_models) as m)
+      end,
+      'allowed_providers.' || v_provider, 'true, or a list of at most 200 model names'
+    );
+  end loop;
+end
+$$;
+
+comment on function llm_private.check_allowed_providers is
+'Error invalid_setting or unknown_setting unless this is null or {"groq": true, "openai": ["gpt-5.5"]}.';
+
+create function llm_private.changed_team(p_old llm_private.teams, p_changes jsonb)
+returns llm_private.teams
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_providers constant text[] := array(select p.id from public.llm_providers as p order by p.position, p.id);
+  v_new llm_private.teams := p_old;
+begin
+  if p_changes ? 'name' then
+    perform llm_private.check_value(
+      'invalid_setting', jsonb_typeof(p_changes -> 'name') = 'string', 'name', '1 to 100 printable characters'
+    );
+    perform llm_private.check_team_name('name', p_changes ->> 'name');
+    v_new.name := p_changes ->> 'name';
+  end if;
+  if p_changes ? 'keys_first' then
+    perform llm_private.check_value(
+      'invalid_setting', p_changes ->> 'keys_first' in ('team', 'member'), 'keys_first', 'team or member'
+    );
+    v_new.keys_first := p_changes ->> 'keys_first';
+  end if;
+  if p_changes ? 'default_provider' then
+    perform llm_private.check_value(
+      'invalid_setting', p_changes -> 'default_provider' = 'null' or p_changes ->> 'default_provider' = any(v_providers),
+      'default_provider', 'null or one of ' || array_to_string(v_providers, ', ')
+    );
+    v_new.default_provider := p_changes ->> 'default_provider';
+  end if;
+  if p_changes ? 'allowed_providers' then
+    perform llm_private.check_allowed_providers(p_changes -> 'allowed_providers', v_providers);
+    v_new.allowed_providers := nullif(p_changes -> 'allowed_providers', 'null');
+  end if;
+  if p_changes ? 'provider_preferences' then
+    v_new.provider_preferences := llm_private.merge_preferences(
+      p_old.provider_preferences, p_changes -> 'provider_preferences', v_providers
+    );
+  end if;
+  if p_changes ? 'task_overrides' then
+    v_new.task_overrides := llm_private.merge_task_overrides(
+      p_old.task_overrides, p_changes -> 'task_overrides', v_providers
+    );
+  end if;
+  return v_new;
+end
+$$;
+
+comment on function llm_private.changed_team is
+'A team with the changes in p_changes. Errors: invalid_setting, unknown_setting, invalid_argument.';
+
+create function llm_private.save_team(p_team uuid, p_actor uuid, p_changes jsonb, p_expected_version bigint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_old llm_private.teams;
+  v_new llm_private.teams;
+begin
+  select * into strict v_old from llm_private.teams where id = p_team;
+  if p_expected_version is not null and p_expected_version <> v_old.version then
+    perform llm_private.fail(
+      409, 'settings_changed',
+      format('The team was changed elsewhere and is now at version %s.', v_old.version),
+      'Read it again and repeat the change.'
+    );
+  end if;
+  v_new := llm_private.changed_team(v_old, p_changes);
+  if v_new is not distinct from v_old then
+    return;
+  end if;
+  perform
+    llm_private.check_size('allowed_providers', v_new.allowed_providers, 64, 'invalid_setting'),
+    llm_private.check_size('provider_preferences', v_new.provider_preferences, 64, 'invalid_setting'),
+    llm_private.check_size('task_overrides', v_new.task_overrides, 64, 'invalid_setting');
+  update llm_private.teams
+  set
+    name = v_new.name,
+    allowed_providers = v_new.allowed_providers,
+    default_provider = v_new.default_provider,
+    provider_preferences = v_new.provider_preferences,
+    task_overrides = v_new.task_overrides,
+    keys_first = v_new.keys_first,
+    version = v_old.version + 1,
+    updated_at = now()
+  where id = p_team;
+  if p_changes - 'name' <> '{}' then
+    perform llm_private.end_cached_routes(p_team);
+  end if;
+  perform llm_private.audit_team(
+    p_team, 'team_changed', p_actor, jsonb_build_object('changes', p_changes, 'version', v_old.version + 1)
+  );
+end
+$$;
+
+comment on function llm_private.save_team is
+'Apply p_changes to a team that the caller has locked. Errors: invalid_setting, unknown_setting, invalid_argument,
+settings_changed, too_many_changes.';
+
+create function llm_private.set_team(p_team_id uuid, p_changes jsonb, p_expected_version bigint)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.team_actor();
+begin
+  perform llm_private.require_plain_call('set_llm_team');
+  perform llm_private.check_size('p_changes', p_changes, 64, 'invalid_setting');
+  perform llm_private.check_known_settings(
+    p_changes, '', '{name,allowed_providers,default_provider,provider_preferences,task_overrides,keys_first}'
+  );
+  perform llm_private.open_team(p_team_id, v_actor, '{owner,admin}');
+  perform llm_private.save_team(p_team_id, v_actor, p_changes, p_expected_version);
+  return llm_private.team_details(p_team_id, v_actor);
+end
+$$;
+
+comment on function llm_private.set_team is 'See set_llm_team().';
+
+create function llm_private.remove_team(p_team_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.team_actor();
+begin
+  perform llm_private.require_plain_call('remove_llm_team');
+  perform llm_private.team_access(p_team_id, v_actor, '{owner}');
+  -- All members leave.
+  perform from auth.users as u
+  where u.id in (select m.user_id from llm_private.team_members as m where m.team_id = p_team_id)
+  order by u.id
+  for key share;
+  perform llm_private.open_team(p_team_id, v_actor, '{owner}');
+  perform llm_private.audit_team(p_team_id, 'team_removed', v_actor, p_limited => false);
+  perform llm_private.close_team(p_team_id);
+end
+$$;
+
+comment on function llm_private.remove_team is 'See remove_llm_team().';
+
+-- Changes of members --------------------------------------------------------------------------------------------------
+
+create function llm_private.require_other_owner(p_team uuid, p_user uuid)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (
+    select from llm_private.team_members as m
+    where m.team_id = p_team and m.role = 'owner' and m.user_id <> p_user and llm_private.can_act(m.user_id)
+  ) then
+    perform llm_private.fail(
+      409, 'last_owner', 'The team would be left without an owner.',
+      'Make another member an owner first, or remove the team.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.require_other_owner is
+'Error last_owner unless a team has an owner other than p_user whose account is neither deleted nor banned.';
+
+create function llm_private.member_not_found()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.fail(
+    404, 'member_not_found', 'This user is not a member of the team.',
+    'list_llm_team_members() returns the members; invite others with create_llm_team_invitation().'
+  );
+end
+$$;
+
+comment on function llm_private.member_not_found is 'Error member_not_found.';
+
+create function llm_private.refuse_role(p_mine text, p_role text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_role = 'owner' and p_mine <> 'owner' then
+    perform llm_private.fail(
+      403, 'team_role_required', format('Your role in this team is %s.', p_mine),
+      'Only an owner of the team can do this to an owner, or make somebody an owner.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.refuse_role is 'Error team_role_required if p_role is owner and p_mine is not.';
+
+create function llm_private.change_role(p_team uuid, p_user uuid, p_actor uuid, p_old text, p_new text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_old = p_new then
+    return;
+  elsif p_old = 'owner' then
+    perform llm_private.require_other_owner(p_team, p_user);
+  end if;
+  update llm_private.team_members set role = p_new where team_id = p_team and user_id = p_user;
+  -- Invitations do not outlast the right to make them.
+  delete from llm_private.team_invitations as i
+  where i.team_id = p_team and i.invited_by = p_user and (p_new = 'member' or p_new = 'admin' and i.role = 'owner');
+  perform llm_private.audit_team(
+    p_team, 'team_role_set', p_actor, jsonb_build_object('user_id', p_user, 'old', p_old, 'new', p_new)
+  );
+end
+$$;
+
+comment on function llm_private.change_role is
+'Change the role of a member of a team that is locked. Errors: last_owner, too_many_changes.';
+
+create function llm_private.set_team_member(p_team_id uuid, p_user_id uuid, p_role text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.team_actor();
+  v_mine text;
+  v_old text;
+begin
+  perform llm_private.require_plain_call('set_llm_team_member');
+  perform llm_private.check_value(
+    'invalid_argument', p_role in ('owner', 'admin', 'member'), 'p_role', 'owner, admin or member'
+  );
+  v_mine := llm_private.open_team(p_team_id, v_actor, '{owner,admin}', p_user_id);
+  v_old := llm_private.team_role(p_team_id, p_user_id);
+  perform
+    llm_private.refuse_role(v_mine, p_role),
+    llm_private.refuse_role(v_mine, v_old);
+  if v_old is not null then
+    perform llm_private.change_role(p_team_id, p_user_id, v_actor, v_old, p_role);
+  elsif v_actor = llm_private.operator_id() then
+    perform llm_private.require_account(p_user_id);
+    perform llm_private.join_team(p_team_id, p_user_id, p_role);
+    perform llm_private.audit_team(
+      p_team_id, 'team_member_added', v_actor, jsonb_build_object('user_id', p_user_id, 'role', p_role)
+    );
+  else
+    perform llm_private.member_not_found();
+  end if;
+  return llm_private.members_json(p_team_id, p_user_id) -> 0;
+end
+$$;
+
+comment on function llm_private.set_team_member is 'See set_llm_team_member().';
+
+create function llm_private.remove_team_member(p_team_id uuid, p_user_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.team_actor();
+  v_mine text;
+  v_role text;
+begin
+  perform llm_private.require_plain_call('remove_llm_team_member');
+  v_mine := llm_private.open_team(
+    p_team_id, v_actor,
+    case when p_user_id = v_actor then '{owner,admin,member}'::text[] else '{owner,admin}'::text[] end,
+    p_user_id
+  );
+  v_role := llm_private.team_role(p_team_id, p_user_id);
+  if v_role is null then
+    perform llm_private.member_not_found();
+  elsif v_role = 'owner' then
+    perform llm_private.refuse_role(v_mine, v_role);
+    perform llm_private.require_other_owner(p_team_id, p_user_id);
+  end if;
+  -- Unlimited, so that somebody can always leave and be removed. They joined by an invitation, and those are limited.
+  perform llm_private.audit_team(
+    p_team_id, 'team_member_removed', v_actor, jsonb_build_object('user_id', p_user_id, 'role', v_role), false
+  );
+  delete from llm_private.team_members where team_id = p_team_id and user_id = p_user_id;
+end
+$$;
+
+comment on function llm_private.remove_team_member is 'See remove_llm_team_member().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.list_llm_teams(p_before uuid default null, p_limit integer default 100)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_teams(p_before, p_limit)
+$$;
+
+comment on function public.list_llm_teams is
+'The caller''s teams, newest first, with the caller''s role, the number of members and the owners'' email addresses. For
+administrators: all teams. At most 500; p_before: the last id of the previous page. Error not_signed_in.';
+
+create function public.create_llm_team(p_name text, p_owner uuid default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.create_team(p_name, p_owner)
+$$;
+
+comment on function public.create_llm_team is
+'Create a team that the caller owns. For administrators: one that p_owner owns. Returns it as get_llm_team() does.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, teams_created_by_operator,
+too_many_teams, too_many_changes, unknown_user, master_key_missing.';
+
+create function public.get_llm_team(p_team_id uuid)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.get_team(p_team_id)
+$$;
+
+comment on function public.get_llm_team is
+'One of the caller''s teams, with its policy. For administrators: any team. Errors: not_signed_in, team_not_found.';
+
+create function public.set_llm_team(p_team_id uuid, p_changes jsonb, p_expected_version bigint default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_team(p_team_id, p_changes, p_expected_version)
+$$;
+
+comment on function public.set_llm_team is
+'For owners, admins and administrators: apply p_changes to name, keys_first, allowed_providers, default_provider,
+provider_preferences (by provider and field) and task_overrides (by task); null resets. With p_expected_version, the
+change is refused if the team has another version. Returns the team as get_llm_team() does.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
+invalid_argument, invalid_setting, unknown_setting, settings_changed, too_many_changes.';
+
+create function public.remove_llm_team(p_team_id uuid)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_team(p_team_id)
+$$;
+
+comment on function public.remove_llm_team is
+'For owners and administrators: remove a team, its members, invitations, keys and quotas. Its usage stays.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required.';
+
+create function public.list_llm_team_members(p_team_id uuid)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_team_members(p_team_id)
+$$;
+
+comment on function public.list_llm_team_members is
+'For members and administrators: the members of a team with id, email address, name, role and when they joined.
+Errors: not_signed_in, team_not_found.';
+
+create function public.set_llm_team_member(p_team_id uuid, p_user_id uuid, p_role text)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_team_member(p_team_id, p_user_id, p_role)
+$$;
+
+comment on function public.set_llm_team_member is
+'Set a member''s role: owner, admin or member. Admins set that of members and admins, and make nobody an owner. For
+administrators: also add a user to the team. Returns the member.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
+invalid_argument, member_not_found, last_owner, too_many_changes, unknown_user, too_many_members, too_many_teams.';
+
+create function public.remove_llm_team_member(p_team_id uuid, p_user_id uuid)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_team_member(p_team_id, p_user_id)
+$$;
+
+comment on function public.remove_llm_team_member is
+'Leave a team (with the caller''s own id) or remove a member: admins remove members and admins, owners and
+administrators everyone. The invitations that they made go too.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
+member_not_found, last_owner.';
 
 -- 40_settings.sql
 
@@ -5291,9 +6373,20 @@ begin
     p_changes, '',
     '{default_provider,enable_fallbacks,allow_operator_keys,time_zone,default_team,provider_preferences,task_overrides}'
   );
+  if p_changes ? 'default_team' then
+    -- Before the settings, in the order in which leaving the team locks all three: see 39_teams.sql.
+    perform llm_private.hold_account(p_user);
+    perform from llm_private.team_members as m
+    where m.user_id = p_user and m.team_id::text = p_changes ->> 'default_team'
+    for key share;
+  end if;
   perform llm_private.ensure_settings(p_user);
   -- The lock serializes concurrent changes, so that none is lost.
-  select * into strict v_old from public.user_llm_settings where user_id = p_user for update;
+  select * into v_old from public.user_llm_settings where user_id = p_user for update;
+  if not found then
+    -- The account was deleted meanwhile.
+    perform llm_private.refuse_user();
+  end if;
   if p_expected_version is not null and p_expected_version <> v_old.version then
     perform llm_private.fail(
       409, 'settings_changed',
@@ -5382,6 +6475,350 @@ comment on function public.set_llm_settings is
 'Apply p_changes to the caller''s settings: provider_preferences by provider and field, task_overrides by task; null
 resets. With p_expected_version, the change is refused if the settings have another version.
 Errors: not_signed_in, invalid_setting, unknown_setting, settings_changed, too_many_changes.';
+
+-- 41_team_invitations.sql
+
+-- Invitations to teams. See docs/teams.md.
+--
+-- An invitation has an email address or a token. With an address, the user whose confirmed address it is sees it and
+-- accepts it by its id. With a token, whoever has the token accepts it, once. Creating an invitation does not show
+-- whether the address has an account.
+
+create table llm_private.team_invitations (
+  id uuid primary key default gen_random_uuid(),
+  team_id uuid not null references llm_private.teams (id) on delete cascade,
+  role text not null check (role in ('owner', 'admin', 'member')),
+  email text,
+  -- A plain hash is enough, because a token is 32 random bytes and cannot be guessed.
+  token_hash bytea unique,
+  invited_by uuid not null,
+  created_at timestamptz not null default now(),
+  expires_at timestamptz not null,
+  unique (team_id, email),
+  check ((email is null) <> (token_hash is null))
+);
+
+create index team_invitations_email on llm_private.team_invitations (email);
+
+comment on table llm_private.team_invitations is
+'Invitations that nobody has accepted. One is accepted by its token, or by the user whose confirmed address it names.';
+comment on column llm_private.team_invitations.email is 'In lower case, as in auth.users; null: anyone with the token.';
+comment on column llm_private.team_invitations.invited_by is
+'A user, or llm_private.operator_id(). The invitation goes when this user leaves the team.';
+
+alter table llm_private.team_invitations enable row level security;
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.confirmed_email(p_user uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select lower(u.email) from auth.users as u
+    where u.id = p_user and u.email_confirmed_at is not null and u.deleted_at is null
+  );
+end
+$$;
+
+comment on function llm_private.confirmed_email is 'A user''s email address in lower case, if they have confirmed it.';
+
+create function llm_private.invitation_json(p_invitation llm_private.team_invitations)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return jsonb_build_object(
+    'id', p_invitation.id,
+    'team_id', p_invitation.team_id,
+    'team_name', (select t.name from llm_private.teams as t where t.id = p_invitation.team_id),
+    'role', p_invitation.role,
+    'email', p_invitation.email,
+    'created_at', p_invitation.created_at,
+    'expires_at', p_invitation.expires_at
+  );
+end
+$$;
+
+comment on function llm_private.invitation_json is
+'An invitation without its token. It does not name who made it, because members alone see members.';
+
+create function llm_private.invitation_invalid()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.fail(
+    404, 'invitation_invalid', 'This invitation is not valid.',
+    'It may be used up, expired, removed or for another email address. Ask for a new one.'
+  );
+end
+$$;
+
+comment on function llm_private.invitation_invalid is
+'Error invitation_invalid, the same for all reasons, so that invitations cannot be tried out.';
+
+create function llm_private.check_invitation(p_role text, p_email text, p_valid_hours integer)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.check_length('p_email', p_email, 320);
+  perform llm_private.check_value(
+    'invalid_argument', p_email is null or p_email ~ '^[^[:space:][:cntrl:]@]+@[^[:space:][:cntrl:]@]+$', 'p_email',
+    'an email address, or null'
+  );
+  perform llm_private.check_value(
+    'invalid_argument', p_role in ('owner', 'admin', 'member'), 'p_role', 'owner, admin or member'
+  );
+  perform llm_private.check_value('invalid_argument', p_valid_hours between 1 and 720, 'p_valid_hours', '1 to 720');
+end
+$$;
+
+comment on function llm_private.check_invitation is 'Error invalid_argument unless these can be of an invitation.';
+
+create function llm_private.create_team_invitation(
+  p_team_id uuid, p_role text, p_email text, p_valid_hours integer
+)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.team_actor();
+  v_most constant integer := 100;
+  v_email constant text := lower(p_email);
+  v_token text;
+  v_row llm_private.team_invitations;
+begin
+  perform llm_private.require_plain_call('create_llm_team_invitation');
+  perform llm_private.check_invitation(p_role, p_email, p_valid_hours);
+  perform llm_private.refuse_role(llm_private.open_team(p_team_id, v_actor, '{owner,admin}'), p_role);
+  -- A new invitation of an address replaces the old one.
+  delete from llm_private.team_invitations as i
+  where i.team_id = p_team_id and (i.expires_at <= now() or i.email = v_email);
+  if (select count(*) from llm_private.team_invitations as i where i.team_id = p_team_id) >= v_most then
+    perform llm_private.fail(
+      429, 'too_many_invitations', format('The team has %s open invitations, which is the limit.', v_most),
+      'Remove some, or wait until they are accepted or expire.'
+    );
+  end if;
+  if v_email is null then
+    v_token := 'sli_' || translate(encode(extensions.gen_random_bytes(32), 'base64'), '+/=', '-_');
+  end if;
+  insert into llm_private.team_invitations (team_id, role, email, token_hash, invited_by, expires_at)
+  values (
+    p_team_id, p_role, v_email, sha256(convert_to(v_token, 'UTF8')), v_actor, now() + make_interval(hours => p_valid_hours)
+  )
+  returning * into v_row;
+  perform llm_private.audit_team(
+    p_team_id, 'team_invitation_created', v_actor,
+    jsonb_build_object('invitation_id', v_row.id, 'role', p_role, 'email', v_email, 'expires_at', v_row.expires_at)
+  );
+  return llm_private.invitation_json(v_row) || jsonb_build_object('token', v_token);
+end
+$$;
+
+comment on function llm_private.create_team_invitation is 'See create_llm_team_invitation().';
+
+create function llm_private.list_team_invitations(p_team_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.acting_owner();
+  v_email text;
+begin
+  if p_team_id is not null then
+    perform llm_private.team_access(p_team_id, v_actor, '{owner,admin}');
+  else
+    v_email := llm_private.confirmed_email(v_actor);
+  end if;
+  return (
+    select coalesce(jsonb_agg(llm_private.invitation_json(i) order by i.created_at desc, i.id), '[]')
+    from (
+      select n.* from llm_private.team_invitations as n
+      where n.expires_at > now() and (n.team_id = p_team_id or p_team_id is null and n.email = v_email)
+      order by n.created_at desc, n.id
+      limit 100
+    ) as i
+  );
+end
+$$;
+
+comment on function llm_private.list_team_invitations is 'See list_llm_team_invitations().';
+
+create function llm_private.remove_team_invitation(p_team_id uuid, p_id uuid)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_actor constant uuid := llm_private.team_actor();
+  v_email constant text := llm_private.confirmed_email(v_actor);
+begin
+  perform llm_private.require_plain_call('remove_llm_team_invitation');
+  if exists (
+    select from llm_private.team_invitations as i where i.id = p_id and i.team_id = p_team_id and i.email = v_email
+  ) then
+    perform llm_private.lock_team(p_team_id);
+  else
+    perform llm_private.open_team(p_team_id, v_actor, '{owner,admin}');
+  end if;
+  delete from llm_private.team_invitations where id = p_id and team_id = p_team_id;
+  if not found then
+    perform llm_private.invitation_invalid();
+  end if;
+  perform llm_private.audit_team(
+    p_team_id, 'team_invitation_removed', v_actor, jsonb_build_object('invitation_id', p_id), false
+  );
+end
+$$;
+
+comment on function llm_private.remove_team_invitation is 'See remove_llm_team_invitation().';
+
+create function llm_private.find_invitation(p_invitation text, p_user uuid)
+returns llm_private.team_invitations
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.team_invitations;
+begin
+  if p_invitation like 'sli\_%' then
+    select * into v_row from llm_private.team_invitations as i
+    where i.token_hash = sha256(convert_to(p_invitation, 'UTF8')) and i.expires_at > now();
+  elsif p_invitation ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    select * into v_row from llm_private.team_invitations as i
+    where i.id = p_invitation::uuid and i.email = llm_private.confirmed_email(p_user) and i.expires_at > now();
+  end if;
+  if v_row.id is null then
+    perform llm_private.invitation_invalid();
+  end if;
+  return v_row;
+end
+$$;
+
+comment on function llm_private.find_invitation is
+'The invitation with this token or, if it is addressed to this user, with this id. Error invitation_invalid.';
+
+create function llm_private.accept_team_invitation(p_invitation text)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_session();
+  v_row llm_private.team_invitations;
+begin
+  perform llm_private.require_plain_call('accept_llm_team_invitation');
+  perform llm_private.check_length('p_invitation', p_invitation, 100);
+  v_row := llm_private.find_invitation(p_invitation, v_user);
+  perform
+    llm_private.hold_account(v_user),
+    llm_private.lock_team(v_row.team_id);
+  -- Again, because somebody else may have used it up before the team was locked.
+  v_row := llm_private.find_invitation(p_invitation, v_user);
+  if llm_private.team_role(v_row.team_id, v_user) is not null then
+    perform llm_private.fail(
+      409, 'already_member', 'You are a member of this team already.', 'The invitation is still valid for others.'
+    );
+  end if;
+  perform llm_private.audit_change(
+    v_user, 'team_joined', p_runtime => llm_private.current_runtime(),
+    p_detail => jsonb_build_object('team_id', v_row.team_id, 'role', v_row.role)
+  );
+  delete from llm_private.team_invitations where id = v_row.id;
+  perform llm_private.join_team(v_row.team_id, v_user, v_row.role);
+  perform llm_private.audit_team(
+    v_row.team_id, 'team_member_added', v_user,
+    jsonb_build_object('user_id', v_user, 'role', v_row.role, 'invitation_id', v_row.id), false
+  );
+  return llm_private.team_details(v_row.team_id, v_user);
+end
+$$;
+
+comment on function llm_private.accept_team_invitation is 'See accept_llm_team_invitation().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.create_llm_team_invitation(
+  p_team_id uuid, p_role text default 'member', p_email text default null, p_valid_hours integer default 168
+)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.create_team_invitation(p_team_id, p_role, p_email, p_valid_hours)
+$$;
+
+comment on function public.create_llm_team_invitation is
+'For owners, admins and administrators: invite somebody to a team for p_valid_hours, from 1 to 720. Owners alone invite
+owners. With p_email, the user with this confirmed address sees the invitation in list_llm_team_invitations(), and a
+former one of the address ends; without, the result has a token, which is returned this once and good for one use.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
+invalid_argument, too_many_invitations, too_many_changes.';
+
+create function public.list_llm_team_invitations(p_team_id uuid default null)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_team_invitations(p_team_id)
+$$;
+
+comment on function public.list_llm_team_invitations is
+'For owners, admins and administrators: the open invitations of a team, without tokens. Without p_team_id: those to the
+caller''s confirmed email address. At most 100. Errors: not_signed_in, team_not_found, team_role_required.';
+
+create function public.remove_llm_team_invitation(p_team_id uuid, p_id uuid)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_team_invitation(p_team_id, p_id)
+$$;
+
+comment on function public.remove_llm_team_invitation is
+'For owners, admins and administrators: remove an open invitation. For the user to whose address it is: decline it.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, team_not_found, team_role_required,
+invitation_invalid.';
+
+create function public.accept_llm_team_invitation(p_invitation text)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.accept_team_invitation(p_invitation)
+$$;
+
+comment on function public.accept_llm_team_invitation is
+'Join a team by an invitation''s token or, if it is addressed to the caller, its id. Returns the team as get_llm_team()
+does. Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, invitation_invalid,
+already_member, too_many_members, too_many_teams, too_many_changes.';
 
 -- 44_key_owners.sql
 
@@ -12495,7 +13932,7 @@ begin
     ),
     llm_private.check_value(
       'invalid_argument',
-      cardinality(v_by) <= 10 and array_position(v_by, null) is null
+      coalesce(array_ndims(v_by), 1) = 1 and cardinality(v_by) <= 10 and array_position(v_by, null) is null
       and v_by <@ (
         '{provider,model,task,key_source,key_id,recorded_by,team}'::text[]
         || case when v_operator or p_team_id is not null then 'user' end
@@ -13227,6 +14664,7 @@ begin
   perform llm_private.require_plain_call('set_llm_user_suspended');
   perform llm_private.check_length('p_reason', p_reason, 200);
   perform llm_private.check_value('invalid_argument', p_suspended is not null, 'p_suspended', 'true or false');
+  perform llm_private.hold_account(p_user_id);
   perform llm_private.require_account(p_user_id);
   if p_suspended then
     insert into llm_private.suspended_users (user_id, reason) values (p_user_id, p_reason) on conflict do nothing;
@@ -13239,6 +14677,9 @@ begin
       case when p_suspended then 'user_suspended' else 'user_resumed' end,
       p_detail => jsonb_strip_nulls(jsonb_build_object('user_id', p_user_id, 'reason', p_reason))
     );
+    if p_suspended then
+      perform llm_private.leave_all_teams(p_user_id, 'suspended');
+    end if;
   end if;
 end
 $$;
@@ -13278,13 +14719,14 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_removed jsonb := '{}'::jsonb;
+  v_removed jsonb := jsonb_build_object('teams', llm_private.leave_all_teams(p_user, 'data_removed'));
   v_rows bigint;
   v_table record;
 begin
   -- In the same order as storing a key.
   perform from public.user_llm_settings where user_id = p_user for update;
   perform from llm_private.key_owners where id = p_user for update;
+  delete from llm_private.team_invitations where email = llm_private.confirmed_email(p_user);
   for v_table in
     select * from (values
       ('quotas', 'llm_private.quotas', 'user_id'),
@@ -13433,8 +14875,8 @@ as $$
 $$;
 
 comment on function public.set_llm_user_suspended is
-'For administrators: suspend a user, who then gets no routes and reveals no keys (account_suspended), or resume them.
-They can still sign in and see their data. Routes that are on lease are served until the lease ends.
+'For administrators: suspend a user, who then leaves all teams, gets no routes and reveals no keys (account_suspended),
+or resume them. They can still sign in and see their data. Routes that are on lease are served until the lease ends.
 Errors: invalid_argument, unknown_user.';
 
 create function public.remove_llm_user_data(p_user_id uuid, p_batch integer default 10000)
@@ -13599,6 +15041,7 @@ begin
   where not exists (select from llm_private.quotas as q where q.id = r.quota_id);
   delete from llm_private.dropped_events where day < (now() at time zone 'UTC')::date - 30;
   delete from llm_private.refusals where day < (now() at time zone 'UTC')::date - 30;
+  delete from llm_private.team_invitations where expires_at <= now();
   update llm_private.installation set maintained_at = now();
   if v_dropped <> '{}' or v_dropped_audit <> '{}' then
     perform llm_private.audit_operator(
@@ -14420,6 +15863,10 @@ public.set_llm_settings, public.list_llm_keys, public.set_llm_key, public.remove
 public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas, public.set_llm_quota,
 public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt, public.release_llm_request,
 public.resolve_llm_route, public.explain_llm_route, public.record_llm_usage, public.record_llm_usage_batch,
+public.list_llm_teams, public.create_llm_team, public.get_llm_team, public.set_llm_team, public.remove_llm_team,
+public.list_llm_team_members, public.set_llm_team_member, public.remove_llm_team_member,
+public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation,
+public.accept_llm_team_invitation,
 public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
@@ -14489,6 +15936,21 @@ llm_private.list_prices, llm_private.set_price, llm_private.end_price
 to authenticated, service_role;
 grant execute on function public.sync_llm_prices to service_role;
 grant execute on function llm_private.sync_prices to service_role;
+
+-- Teams ---------------------------------------------------------------------------------------------------------------
+
+grant execute on function
+public.list_llm_teams, public.create_llm_team, public.get_llm_team, public.set_llm_team, public.remove_llm_team,
+public.list_llm_team_members, public.set_llm_team_member, public.remove_llm_team_member,
+public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation
+to authenticated, service_role;
+grant execute on function
+llm_private.list_teams, llm_private.create_team, llm_private.get_team, llm_private.set_team, llm_private.remove_team,
+llm_private.list_team_members, llm_private.set_team_member, llm_private.remove_team_member,
+llm_private.create_team_invitation, llm_private.list_team_invitations, llm_private.remove_team_invitation
+to authenticated, service_role;
+grant execute on function public.accept_llm_team_invitation to authenticated;
+grant execute on function llm_private.accept_team_invitation to authenticated;
 
 -- Settings ------------------------------------------------------------------------------------------------------------
 
@@ -14633,13 +16095,16 @@ select llm_private.note_installation(
     'list_llm_audit_seals', 'list_llm_audit_texts', 'register_llm_runtime', 'rotate_llm_runtime',
     'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts', 'list_llm_providers',
     'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices',
-    'list_llm_models', 'get_llm_settings', 'set_llm_settings', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
-    'reveal_llm_key', 'replace_llm_master_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas',
-    'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request',
-    'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals',
-    'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage',
-    'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users',
-    'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
+    'list_llm_models', 'list_llm_teams', 'create_llm_team', 'get_llm_team', 'set_llm_team', 'remove_llm_team',
+    'list_llm_team_members', 'set_llm_team_member', 'remove_llm_team_member', 'get_llm_settings', 'set_llm_settings',
+    'create_llm_team_invitation', 'list_llm_team_invitations', 'remove_llm_team_invitation',
+    'accept_llm_team_invitation', 'list_llm_keys', 'set_llm_key', 'remove_llm_key', 'reveal_llm_key',
+    'replace_llm_master_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota',
+    'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route',
+    'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals',
+    'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests',
+    'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users', 'get_llm_user',
+    'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
     'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers',
     'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings',
     'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
