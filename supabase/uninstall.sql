@@ -13,15 +13,16 @@ declare
     'list_llm_team_members', 'set_llm_team_member', 'remove_llm_team_member', 'get_llm_settings', 'set_llm_settings',
     'create_llm_team_invitation', 'list_llm_team_invitations', 'remove_llm_team_invitation',
     'accept_llm_team_invitation', 'list_llm_keys', 'set_llm_key', 'remove_llm_key', 'reveal_llm_key',
-    'replace_llm_master_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota',
-    'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route',
-    'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals',
-    'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests',
-    'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users', 'get_llm_user',
-    'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
-    'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers',
-    'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings',
-    'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
+    'replace_llm_master_key', 'set_llm_team_key', 'list_llm_team_keys', 'remove_llm_team_key', 'begin_llm_key_check',
+    'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group',
+    'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration',
+    'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch',
+    'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast',
+    'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended',
+    'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
+    'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
+    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_refusal',
+    'llm_user', 'llm_problem'
   ];
   v_foreign text;
 begin
@@ -71,15 +72,15 @@ public.get_llm_team, public.set_llm_team, public.remove_llm_team, public.list_ll
 public.set_llm_team_member, public.remove_llm_team_member, public.get_llm_settings, public.set_llm_settings,
 public.create_llm_team_invitation, public.list_llm_team_invitations, public.remove_llm_team_invitation,
 public.accept_llm_team_invitation, public.list_llm_keys, public.set_llm_key, public.remove_llm_key,
-public.reveal_llm_key, public.replace_llm_master_key, public.begin_llm_key_check, public.record_llm_key_check,
-public.list_llm_quotas, public.set_llm_quota, public.remove_llm_quota, public.set_llm_user_group,
-public.reserve_llm_attempt, public.release_llm_request, public.resolve_llm_route, public.explain_llm_route,
-public.get_llm_configuration, public.set_llm_configuration, public.record_llm_refusals, public.list_llm_refusals,
-public.record_llm_usage, public.record_llm_usage_batch, public.recalculate_llm_costs, public.get_llm_usage,
-public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
-public.list_llm_users, public.get_llm_user, public.explain_llm_user_route, public.set_llm_user_suspended,
-public.remove_llm_user_data, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
-public.get_llm_version;
+public.reveal_llm_key, public.replace_llm_master_key, public.set_llm_team_key, public.list_llm_team_keys,
+public.remove_llm_team_key, public.begin_llm_key_check, public.record_llm_key_check, public.list_llm_quotas,
+public.set_llm_quota, public.remove_llm_quota, public.set_llm_user_group, public.reserve_llm_attempt,
+public.release_llm_request, public.resolve_llm_route, public.explain_llm_route, public.get_llm_configuration,
+public.set_llm_configuration, public.record_llm_refusals, public.list_llm_refusals, public.record_llm_usage,
+public.record_llm_usage_batch, public.recalculate_llm_costs, public.get_llm_usage, public.list_llm_requests,
+public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints, public.list_llm_users,
+public.get_llm_user, public.explain_llm_user_route, public.set_llm_user_suspended, public.remove_llm_user_data,
+public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems, public.get_llm_version;
 
 -- With the policies of the tables.
 drop schema llm_private cascade;

@@ -4948,6 +4948,22 @@ $$;
 
 comment on function llm_private.team_role is 'The role of a user in a team: owner, admin or member; null: none.';
 
+create function llm_private.refuse_team()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- The same error as for a team that does not exist, so that ids of teams cannot be tried out.
+  perform llm_private.fail(
+    404, 'team_not_found', 'Team not found, or you are not a member of it.', 'list_llm_teams() returns your teams.'
+  );
+end
+$$;
+
+comment on function llm_private.refuse_team is 'Error team_not_found.';
+
 create function llm_private.require_team_role(p_team uuid, p_user uuid, p_roles text[])
 returns text
 language plpgsql
@@ -4957,11 +4973,8 @@ as $$
 declare
   v_role constant text := llm_private.team_role(p_team, p_user);
 begin
-  -- The same error as for a team that does not exist, so that ids of teams cannot be tried out.
   if v_role is null then
-    perform llm_private.fail(
-      404, 'team_not_found', 'Team not found, or you are not a member of it.', 'list_llm_teams() returns your teams.'
-    );
+    perform llm_private.refuse_team();
   elsif v_role <> all(p_roles) then
     perform llm_private.fail(
       403, 'team_role_required', format('Your role in this team is %s.', v_role),
@@ -7367,7 +7380,7 @@ comment on function llm_private.is_readable_body is
 'Whether a body is a short object without escapes. PostgreSQL''s own error about an invalid escape would print the line
 with the key to the server log.';
 
-create function llm_private.read_key_body(p_body json, p_key_needed boolean)
+create function llm_private.read_key_body(p_body json, p_fields text[], p_key_needed boolean)
 returns public.llm_providers
 language plpgsql
 stable
@@ -7386,9 +7399,9 @@ begin
       'Send {"provider": "…", "key": "…"}, at most 8192 bytes, with the key exactly as the provider shows it.'
     );
   end if;
-  if exists (select from json_object_keys(p_body) as k where k not in ('provider', 'key')) then
+  if exists (select from json_object_keys(p_body) as k where k <> all(p_fields)) then
     perform llm_private.fail(
-      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: provider and key.'
+      400, 'invalid_argument', 'The body has an unknown field.', 'Allowed: ' || array_to_string(p_fields, ', ') || '.'
     );
   end if;
   -- The message omits the provider's name, because provider and key may be mixed up.
@@ -7407,8 +7420,45 @@ end
 $$;
 
 comment on function llm_private.read_key_body is
-'The provider in {"provider": "…", "key": "…"}, after checking both; without p_key_needed, the key is optional.
+'The provider in {"provider": "…", "key": "…"}, after checking both and that the body has only p_fields; without
+p_key_needed, the key is optional.
 Errors: key_malformed, invalid_argument, unknown_provider.';
+
+create function llm_private.store_key(p_owner uuid, p_provider text, p_key text, p_runtime uuid, p_by uuid)
+returns public.llm_keys
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  -- Locks the owner, so that concurrent calls come one after the other, and the last one wins.
+  v_data_key constant text := llm_private.data_key_to_write(p_owner);
+  v_replaced uuid;
+  v_row public.llm_keys;
+begin
+  delete from public.llm_keys where owner_id = p_owner and provider = p_provider returning id into v_replaced;
+  if v_replaced is not null then
+    perform llm_private.end_cached_routes(p_owner);
+  end if;
+  insert into public.llm_keys (owner_id, provider, hint)
+  values (
+    p_owner, p_provider,
+    case when length(p_key) >= 20 then left(p_key, 3) || '…' || right(p_key, 4) else '…' || right(p_key, 2) end
+  )
+  returning * into v_row;
+  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
+  values (p_owner, v_row.id, llm_private.encrypt_key(p_owner, v_row.id, p_key, v_data_key));
+  perform llm_private.audit_change(
+    p_owner, 'key_set', p_provider, v_row.id, p_runtime,
+    jsonb_strip_nulls(jsonb_build_object('by', p_by, 'hint', v_row.hint, 'replaced', v_replaced))
+  );
+  return v_row;
+end
+$$;
+
+comment on function llm_private.store_key is
+'Store or replace a key of a user or, on behalf of its member p_by, of a team. The owner has a data key. Error
+too_many_changes.';
 
 create function llm_private.set_key(p_body json)
 returns jsonb
@@ -7420,43 +7470,37 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_key text;
   v_provider public.llm_providers;
-  v_replaced uuid;
-  v_data_key text;
-  v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('set_llm_key');
-  v_provider := llm_private.read_key_body(p_body, true);
-  v_key := p_body ->> 'key';
+  v_provider := llm_private.read_key_body(p_body, '{provider,key}', true);
   perform llm_private.ensure_settings(v_user);
-  -- Serializes concurrent calls; the last one wins.
-  perform 1 from public.user_llm_settings where user_id = v_user for update;
-
   perform llm_private.ensure_key_owner(v_user, false);
-  v_data_key := llm_private.data_key_to_write(v_user);
-
-  delete from public.llm_keys where owner_id = v_user and provider = v_provider.id returning id into v_replaced;
-  if v_replaced is not null then
-    perform llm_private.end_cached_routes(v_user);
-  end if;
-  insert into public.llm_keys (owner_id, provider, hint)
-  values (
-    v_user, v_provider.id,
-    case when length(v_key) >= 20 then left(v_key, 3) || '…' || right(v_key, 4) else '…' || right(v_key, 2) end
-  )
-  returning * into v_row;
-  insert into llm_private.key_secrets (owner_id, key_id, ciphertext)
-  values (v_user, v_row.id, llm_private.encrypt_key(v_user, v_row.id, v_key, v_data_key));
-  perform llm_private.audit_change(
-    v_user, 'key_set', v_row.provider, v_row.id, v_runtime,
-    jsonb_strip_nulls(jsonb_build_object('hint', v_row.hint, 'replaced', v_replaced))
-  );
-  return llm_private.key_json(v_row);
+  return llm_private.key_json(llm_private.store_key(v_user, v_provider.id, p_body ->> 'key', v_runtime, null));
 end
 $$;
 
 comment on function llm_private.set_key is 'See set_llm_key().';
+
+create function llm_private.delete_key(p_key public.llm_keys, p_runtime uuid, p_by uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Locks the owner before the key, in the same order as replacing it.
+  perform llm_private.end_cached_routes(p_key.owner_id);
+  delete from public.llm_keys where owner_id = p_key.owner_id and id = p_key.id;
+  perform llm_private.audit(
+    p_key.owner_id, 'key_revoked', p_key.provider, p_key.id, p_runtime,
+    jsonb_strip_nulls(jsonb_build_object('by', p_by, 'hint', p_key.hint))
+  );
+end
+$$;
+
+comment on function llm_private.delete_key is
+'Delete a key of a user or, on behalf of its member p_by, of a team.';
 
 create function llm_private.own_key(p_owner uuid, p_provider text)
 returns public.llm_keys
@@ -7471,7 +7515,8 @@ begin
   select * into v_row from public.llm_keys where owner_id = p_owner and provider = p_provider;
   if not found then
     perform llm_private.fail(
-      404, 'key_not_found', 'You have no key for this provider.', 'list_llm_keys() returns your keys.'
+      404, 'key_not_found', 'There is no key for this provider.',
+      'list_llm_keys() returns your keys, list_llm_team_keys() those of a team.'
     );
   end if;
   return v_row;
@@ -7490,16 +7535,9 @@ as $$
 declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
-  v_row public.llm_keys;
 begin
   perform llm_private.require_plain_call('remove_llm_key');
-  v_row := llm_private.own_key(v_user, p_provider);
-  -- Locks the owner before the key, in the same order as replacing it.
-  perform llm_private.end_cached_routes(v_user);
-  delete from public.llm_keys where owner_id = v_user and id = v_row.id;
-  perform llm_private.audit(
-    v_user, 'key_revoked', v_row.provider, v_row.id, v_runtime, jsonb_build_object('hint', v_row.hint)
-  );
+  perform llm_private.delete_key(llm_private.own_key(v_user, p_provider), v_runtime, null);
 end
 $$;
 
@@ -8135,6 +8173,143 @@ comment on function public.replace_llm_master_key is
 unreadable, so that routes skip them and their users can store them again. Returns unreadable_keys: how many. Error
 master_key_usable: it is not lost, and nothing was changed.';
 
+-- 47_team_keys.sql
+
+-- Team keys: the provider keys of a team. Owners and admins store, replace and revoke them.
+--
+-- A member's requests use them through a runtime (75_route.sql). Nobody reveals one: no function here or elsewhere
+-- returns a team's key to a caller without a runtime, its owners included.
+
+-- Private helpers -----------------------------------------------------------------------------------------------------
+
+create function llm_private.body_team(p_body json)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_team constant text := p_body ->> 'team_id';
+begin
+  if json_typeof(p_body -> 'team_id') is distinct from 'string' or v_team !~* '^([0-9a-f]{4}-?){8}$' then
+    perform llm_private.refuse_team();
+  end if;
+  return v_team::uuid;
+end
+$$;
+
+comment on function llm_private.body_team is
+'The team_id of a body that read_key_body() accepted; not whether such a team exists. Error team_not_found.';
+
+create function llm_private.set_team_key(p_body json)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_session();
+  v_runtime constant uuid := llm_private.current_runtime();
+  v_provider public.llm_providers;
+  v_team uuid;
+begin
+  perform llm_private.require_plain_call('set_llm_team_key');
+  v_provider := llm_private.read_key_body(p_body, '{team_id,provider,key}', true);
+  v_team := llm_private.body_team(p_body);
+  perform llm_private.open_team(v_team, v_user, '{owner,admin}');
+  perform llm_private.ensure_key_owner(v_team, true);
+  return llm_private.key_json(llm_private.store_key(v_team, v_provider.id, p_body ->> 'key', v_runtime, v_user));
+end
+$$;
+
+comment on function llm_private.set_team_key is 'See set_llm_team_key().';
+
+create function llm_private.list_team_keys(p_team_id uuid)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.require_team_role(p_team_id, llm_private.require_user(), '{owner,admin,member}');
+  return coalesce(
+    (
+      select jsonb_agg(llm_private.key_json(k) order by k.provider)
+      from public.llm_keys as k
+      where k.owner_id = p_team_id
+    ),
+    '[]'
+  );
+end
+$$;
+
+comment on function llm_private.list_team_keys is 'See list_llm_team_keys().';
+
+create function llm_private.remove_team_key(p_team_id uuid, p_provider text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_user constant uuid := llm_private.require_session();
+  v_runtime constant uuid := llm_private.current_runtime();
+begin
+  perform llm_private.require_plain_call('remove_llm_team_key');
+  perform llm_private.open_team(p_team_id, v_user, '{owner,admin}');
+  perform llm_private.delete_key(llm_private.own_key(p_team_id, p_provider), v_runtime, v_user);
+end
+$$;
+
+comment on function llm_private.remove_team_key is 'See remove_llm_team_key().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+-- One unnamed json parameter, for the same reason as in set_llm_key().
+create function public.set_llm_team_key(json)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.set_team_key($1)
+$$;
+
+comment on function public.set_llm_team_key is
+'For owners and admins of a team: store or replace its key for a provider: {"team_id": "…", "provider": "groq", "key":
+"gsk_…"}. Nobody can read it afterwards.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, key_malformed, unknown_provider,
+invalid_argument, team_not_found, team_role_required, too_many_changes.';
+
+create function public.list_llm_team_keys(p_team_id uuid)
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.list_team_keys(p_team_id)
+$$;
+
+comment on function public.list_llm_team_keys is
+'For members of a team: its keys, as list_llm_keys() returns a user''s. Errors: not_signed_in, team_not_found.';
+
+create function public.remove_llm_team_key(p_team_id uuid, p_provider text)
+returns void
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.remove_team_key(p_team_id, p_provider)
+$$;
+
+comment on function public.remove_llm_team_key is
+'For owners and admins of a team: delete its key for a provider.
+Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, invalid_argument, team_not_found,
+team_role_required, key_not_found.';
+
 -- 50_key_checks.sql
 
 -- Key checks: a runtime sends a request to the provider to find out whether a key works, and records the result. The
@@ -8144,6 +8319,7 @@ create table llm_private.key_checks (
   user_id uuid not null references auth.users (id) on delete cascade,
   id uuid not null default llm_private.uuid_v7(),
   provider text not null,
+  owner_id uuid,
   key_id uuid,
   runtime_id uuid,
   holder text not null,
@@ -8155,6 +8331,7 @@ create table llm_private.key_checks (
 
 comment on table llm_private.key_checks is
 'Key checks of the last hour. Without key_id, the check was of a key that is not stored; nothing of it is kept.';
+comment on column llm_private.key_checks.owner_id is 'The owner of the stored key: the user, or a team of theirs.';
 
 comment on column llm_private.key_checks.holder is 'See key_holder().';
 comment on column llm_private.key_checks.granted_in is
@@ -8193,12 +8370,16 @@ begin
       format('Try again in %s seconds.', ceil(extract(epoch from v_free_at - clock_timestamp()))::integer)
     );
   end if;
-  insert into llm_private.key_checks (user_id, provider, key_id, runtime_id, holder)
-  values (p_user, p_provider, p_stored.id, p_runtime, p_holder)
+  insert into llm_private.key_checks (user_id, provider, owner_id, key_id, runtime_id, holder)
+  values (p_user, p_provider, p_stored.owner_id, p_stored.id, p_runtime, p_holder)
   returning id into v_check;
   perform llm_private.audit(
-    p_user, 'key_checked', p_provider, p_stored.id, p_runtime,
-    jsonb_strip_nulls(jsonb_build_object('hint', p_stored.hint, 'check', v_check))
+    coalesce(p_stored.owner_id, p_user), 'key_checked', p_provider, p_stored.id, p_runtime,
+    jsonb_strip_nulls(
+      jsonb_build_object(
+        'by', case when p_stored.owner_id <> p_user then p_user end, 'hint', p_stored.hint, 'check', v_check
+      )
+    )
   );
   return v_check;
 end
@@ -8248,6 +8429,7 @@ declare
   v_user constant uuid := llm_private.require_session();
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
+  v_owner uuid := v_user;
   v_operator llm_private.operator_settings;
   v_provider public.llm_providers;
   v_check llm_private.key_checks;
@@ -8257,13 +8439,25 @@ begin
   if llm_private.is_readable_body(p_body) and p_body -> 'check_id' is not null then
     v_check := llm_private.added_key_check(v_user, v_holder, p_body);
     select * into strict v_provider from public.llm_providers where id = v_check.provider;
+    v_owner := coalesce(v_check.owner_id, v_user);
   else
-    v_provider := llm_private.read_key_body(p_body, false);
+    v_provider := llm_private.read_key_body(
+      p_body, array['provider', case when p_body -> 'key' is null then 'team_id' else 'key' end], false
+    );
+    if p_body -> 'team_id' is not null then
+      v_owner := llm_private.body_team(p_body);
+    end if;
+  end if;
+  if v_owner <> v_user then
+    -- At each call, because a role can change between them.
+    perform
+      llm_private.require_team_role(v_owner, v_user, '{owner,admin}'),
+      llm_private.require_runtime(v_runtime, 'team');
   end if;
   if v_check.key_id is not null or v_check.id is null and p_body ->> 'key' is null then
     select * into strict v_operator from llm_private.operator_settings;
     perform llm_private.require_readable_keys(v_runtime, v_operator);
-    v_stored := llm_private.own_key(v_user, v_provider.id);
+    v_stored := llm_private.own_key(v_owner, v_provider.id);
   end if;
   -- A key that was replaced since the first call needs a check of its own.
   if v_check.id is null or v_check.key_id is distinct from v_stored.id then
@@ -8277,7 +8471,7 @@ begin
     'check_id', v_check.id, 'provider', v_provider.id, 'base_url', v_provider.base_url,
     'wire_format', v_provider.wire_format, 'key_header', v_provider.key_header, 'key_scheme', v_provider.key_scheme,
     'key_check_path', v_provider.key_check_path, 'key_id', v_stored.id,
-    'key', case when v_stored.id is not null then llm_private.stored_key(v_user, v_stored.id) end
+    'key', case when v_stored.id is not null then llm_private.stored_key(v_owner, v_stored.id) end
   );
 end
 $$;
@@ -8295,6 +8489,7 @@ declare
   v_user constant uuid := llm_private.require_user();
   v_runtime constant uuid := llm_private.current_runtime();
   v_check llm_private.key_checks;
+  v_owner uuid;
 begin
   perform llm_private.require_plain_call('record_llm_key_check');
   perform llm_private.check_value(
@@ -8311,29 +8506,33 @@ begin
       404, 'not_found', 'Key check not found, or its result is already recorded.', 'Begin another check.'
     );
   end if;
+  v_owner := coalesce(v_check.owner_id, v_user);
   if p_result = 'works' then
     -- Unlike a request, a check may begin after the key was rejected, so its result replaces that status.
     update public.llm_keys as k
     set status = 'working', rate_limited_until = null, out_of_credit_until = null, rate_limited_models = '{}'
     where
-      k.owner_id = v_user and k.id = v_check.key_id
+      k.owner_id = v_owner and k.id = v_check.key_id
       and (k.status <> 'working' or llm_private.key_rests_until(k) is not null);
   elsif p_result = 'rejected' then
-    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'auth', null);
+    perform llm_private.note_key_outcome(v_owner, v_check.key_id, null, 'failed', 'auth', null);
   elsif p_retry_after is not null then
-    perform llm_private.note_key_outcome(v_user, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
+    perform llm_private.note_key_outcome(v_owner, v_check.key_id, null, 'failed', 'rate_limited', p_retry_after);
   end if;
   -- An entry of its own, because the log is append-only, and the first one had to be there before the key left.
   perform llm_private.audit(
-    v_user, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
+    v_owner, 'key_check_result', v_check.provider, v_check.key_id, v_runtime,
     jsonb_strip_nulls(
       jsonb_build_object(
-        'hint', (select k.hint from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id),
+        'by', case when v_owner <> v_user then v_user end,
+        'hint', (select k.hint from public.llm_keys as k where k.owner_id = v_owner and k.id = v_check.key_id),
         'check', v_check.id, 'result', p_result
       )
     )
   );
-  return (select llm_private.key_json(k) from public.llm_keys as k where k.owner_id = v_user and k.id = v_check.key_id);
+  return (
+    select llm_private.key_json(k) from public.llm_keys as k where k.owner_id = v_owner and k.id = v_check.key_id
+  );
 end
 $$;
 
@@ -8352,13 +8551,13 @@ as $$
 $$;
 
 comment on function public.begin_llm_key_check is
-'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key. {"provider": "groq",
-"key": "gsk_…"} checks a key that is not stored: its format is checked, and nothing of it is kept. Records the check in the
+'For runtimes: begin a check of the caller''s key. {"provider": "groq"} checks the stored key, and {"provider": "groq",
+"team_id": "…"} that of a team, for its owners and admins. {"provider": "groq", "key": "gsk_…"} checks a key that is not stored: its format is checked, and nothing of it is kept. Records the check in the
 audit log and returns {"again": true, "check_id": "…"}. Then, within a minute and in a transaction of its own,
 {"check_id": "…"} returns where and how to send the request, with the stored key in plain text; if the key was replaced
 meanwhile, it begins another check. At most 10 checks in 10 minutes.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown,
-runtime_required, key_malformed, unknown_provider, invalid_argument, key_not_found, not_found, key_unreadable,
+runtime_required, key_malformed, unknown_provider, team_not_found, team_role_required, invalid_argument, key_not_found, not_found, key_unreadable,
 too_many_key_checks.';
 
 create function public.record_llm_key_check(
@@ -10734,10 +10933,14 @@ resolve_llm_route() reserved for. Errors: not_signed_in, runtime_unknown, invali
 --   2. the user's override for the task            task_override, then its own fallbacks: task_fallback
 --   3. the user's default provider                 default_provider
 --   4. the user's other providers, by priority     preference_order
---      each with the user's own key; then
+--      each with the user's own key and the team's key (team_key), in the order that the team chose; then
 --   5. the operator's keys in the same order, if the operator offers them and the user has not declined
 --   6. the operator's OpenAI, last, unless a step above places it      operator_openai
 --   7. a clear error that says what the user can do
+--
+-- A request with a team follows the team's policy, whoever's key pays: only allowed providers and models serve it, and
+-- the team's override, default provider and priorities apply where the member has none (team_policy). So a member's
+-- settings narrow the policy and never widen it. Team keys go to runtimes only.
 --
 -- Providers that a user has not ordered follow the task's order in the catalog, then the catalog's own order.
 -- A requested model that is skipped gives way to the others, with two exceptions. Embeddings are never made by another
@@ -10803,18 +11006,27 @@ create type llm_private.route_settings as (
   override jsonb,
   closed boolean,
   operator_keys_skipped text,
-  task_order text []
+  task_order text [],
+  through_runtime boolean,
+  allowed jsonb,
+  team_default boolean,
+  team_override boolean,
+  team_preferences jsonb,
+  sources text []
 );
 
 comment on type llm_private.route_settings is
-'What the user''s and the operator''s settings say about the route of a task. closed: the task''s override has fallbacks
-of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys do not serve this user.';
+'What the user''s, the team''s and the operator''s settings say about the route of a task. closed: the task''s override
+has fallbacks of its own, so nothing else is tried. operator_keys_skipped: why the operator''s keys do not serve this user.
+allowed: see teams.allowed_providers. team_default, team_override: whether the default provider and the override are the
+team''s. sources: whose keys serve, in order.';
 
 create type llm_private.named_model as (provider text, model text, reason text);
 
 comment on type llm_private.named_model is
 'A provider and model that the request or the task''s override names. reason says which of them: requested,
-task_override or task_fallback. Without a model, the provider''s default model is used.';
+task_override, task_fallback, or team_policy for the team''s override. Without a model, the provider''s default model is
+used.';
 
 create type llm_private.keyed_route as (
   candidates json,
@@ -10916,7 +11128,9 @@ comment on function llm_private.requested_models is
 'The requested model at each provider that may have it: at the provider named before the slash; else at each provider
 whose model_pattern matches; else at the user''s default provider. Error unknown_model.';
 
-create function llm_private.named_models(p_model text, p_override jsonb, p_default_provider text)
+create function llm_private.named_models(
+  p_model text, p_override jsonb, p_default_provider text, p_team_override boolean
+)
 returns llm_private.named_model[]
 language plpgsql
 stable
@@ -10938,7 +11152,7 @@ begin
               then llm_private.canonical_model(o.entry ->> 'provider', o.entry ->> 'model')
             else o.entry ->> 'model'
           end,
-          o.reason
+          case when p_team_override then 'team_policy' else o.reason end
         )::llm_private.named_model
       from (
         select p_override as entry, 'task_override' as reason
@@ -10978,7 +11192,67 @@ $$;
 comment on function llm_private.canonical_preferences is
 'A user''s provider_preferences with the one name of each model.';
 
-create function llm_private.route_settings(p_user uuid, p_task text)
+create function llm_private.request_team(p_user uuid, p_team text)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_team uuid;
+begin
+  if p_team is null then
+    return (select s.default_team from public.user_llm_settings as s where s.user_id = p_user);
+  elsif p_team = 'none' then
+    return null;
+  elsif length(p_team) = 36 then
+    select m.team_id into v_team from llm_private.team_members as m
+    where m.user_id = p_user and m.team_id::text = lower(p_team);
+  end if;
+  if v_team is null then
+    perform llm_private.refuse_team();
+  end if;
+  return v_team;
+end
+$$;
+
+comment on function llm_private.request_team is
+'The team of a request: the user''s default team for null, no team for none, otherwise the team with this id. Error
+team_not_found.';
+
+create function llm_private.team_allows(p_allowed jsonb, p_provider text, p_model text)
+returns boolean
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_allowed is null or coalesce(p_allowed -> p_provider = 'true' or p_allowed -> p_provider ? p_model, false);
+end
+$$;
+
+comment on function llm_private.team_allows is
+'Whether teams.allowed_providers allows this model of a provider; with no model, whether it allows all of them.';
+
+create function llm_private.own_override(p_override jsonb, p_allowed jsonb)
+returns jsonb
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case
+    when p_allowed is null or p_allowed ? (p_override ->> 'provider')
+      and (p_override ->> 'model' is null or llm_private.team_allows(p_allowed, p_override ->> 'provider', p_override ->> 'model'))
+      then p_override
+  end;
+end
+$$;
+
+comment on function llm_private.own_override is
+'A member''s override for a task, unless the team''s policy does not allow its provider or model.';
+
+create function llm_private.route_settings(p_user uuid, p_task text, p_team uuid)
 returns llm_private.route_settings
 language plpgsql
 stable
@@ -11000,27 +11274,202 @@ begin
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
       -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().
-      -- Administrators get no route; what they explain is the route through a runtime.
-      when
-        nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is null
-        and current_setting('role') <> 'service_role'
-        then 'runtime_required'
+      when not r.through_runtime then 'runtime_required'
     end,
-    (select t.provider_order from public.llm_tasks as t where t.task = p_task)
+    (select t.provider_order from public.llm_tasks as t where t.task = p_task),
+    r.through_runtime,
+    null, false, false, null,
+    '{user,operator}'
   into strict v_settings
   from llm_private.operator_settings as o
+  -- Administrators get no route; what they explain is the route through a runtime.
+  cross join lateral (
+    select
+      nullif(current_setting('request.headers', true), '')::json ->> 'x-llm-runtime' is not null
+      or current_setting('role') = 'service_role' as through_runtime
+  ) as r
   left join public.user_llm_settings as s on s.user_id = p_user;
   if strpos(v_settings.preferences::text, '/') > 0 then
     v_settings.preferences := llm_private.canonical_preferences(v_settings.preferences);
+  end if;
+  if p_team is not null then
+    v_settings := llm_private.with_team_policy(v_settings, p_task, p_team);
   end if;
   return v_settings;
 end
 $$;
 
-comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task.';
+comment on function llm_private.route_settings is 'The settings that decide the route of a user''s task with a team.';
+
+create function llm_private.with_team_policy(p_settings llm_private.route_settings, p_task text, p_team uuid)
+returns llm_private.route_settings
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_settings llm_private.route_settings := p_settings;
+  v_team llm_private.teams;
+begin
+  select * into strict v_team from llm_private.teams where id = p_team;
+  v_settings.allowed := v_team.allowed_providers;
+  v_settings.team_preferences := v_team.provider_preferences;
+  if strpos(v_team.provider_preferences::text, '/') > 0 then
+    v_settings.team_preferences := llm_private.canonical_preferences(v_team.provider_preferences);
+  end if;
+  v_settings.sources := case v_team.keys_first
+    when 'member' then '{user,team,operator}' else '{team,user,operator}'
+  end;
+  v_settings.override := llm_private.own_override(v_settings.override, v_settings.allowed);
+  v_settings.team_override := v_settings.override is null;
+  if v_settings.team_override then
+    v_settings.override := v_team.task_overrides -> p_task;
+  end if;
+  v_settings.closed := v_settings.override ? 'fallbacks';
+  v_settings.team_default := v_settings.default_provider is null
+    or v_settings.allowed is not null and not v_settings.allowed ? v_settings.default_provider;
+  if v_settings.team_default then
+    v_settings.default_provider := v_team.default_provider;
+  end if;
+  return v_settings;
+end
+$$;
+
+comment on function llm_private.with_team_policy is
+'A member''s settings with the team''s policy: its override and default provider where the member has none that it
+allows.';
+
+create function llm_private.route_model(
+  p_settings llm_private.route_settings, p_provider public.llm_providers, p_task text
+)
+returns text
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_model text;
+begin
+  foreach v_model in array array[
+    p_settings.preferences -> p_provider.id ->> 'model', p_settings.team_preferences -> p_provider.id ->> 'model',
+    p_provider.task_models ->> p_task, p_provider.default_model
+  ] loop
+    if v_model is not null and llm_private.team_allows(p_settings.allowed, p_provider.id, v_model) then
+      return v_model;
+    end if;
+  end loop;
+  return coalesce(
+    case jsonb_typeof(p_settings.allowed -> p_provider.id) when 'array' then p_settings.allowed -> p_provider.id ->> 0 end,
+    p_provider.default_model
+  );
+end
+$$;
+
+comment on function llm_private.route_model is
+'The model of a provider that neither the request nor the task names: the member''s choice, then the team''s, then the
+catalog''s, of those that the team allows.';
+
+create function llm_private.route_lines(
+  p_settings llm_private.route_settings,
+  p_named llm_private.named_model[],
+  p_user uuid,
+  p_task text,
+  p_model text,
+  p_needs text[],
+  p_operator_providers text[],
+  p_team uuid
+)
+returns setof llm_private.route_line
+language plpgsql
+stable
+rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  with considered as (
+    select
+      p.*, s.source, s.turn, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until,
+      k.out_of_credit_until, k.rate_limited_models,
+      (p_settings.preferences -> p.id ->> 'priority')::integer as own_priority,
+      coalesce(p_settings.preferences -> p.id ->> 'priority', p_settings.team_preferences -> p.id ->> 'priority')::integer
+        as priority,
+      array_position(p_settings.task_order, p.id) as task_position,
+      case
+        when n.model is not null then n.model
+        when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
+        when p_team is not null then llm_private.route_model(p_settings, p, p_task)
+        else coalesce(p_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
+      end as model,
+      case
+        when not p.enabled then 'provider_off'
+        when p_settings.team_preferences -> p.id -> 'enabled' = 'false' then 'team_policy'
+        when p_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
+        when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
+          then 'other_model'
+        when p_settings.closed and n.place is null then 'not_in_task_fallbacks'
+        when not p.capabilities @> p_needs then 'lacks_capability'
+        when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
+        when s.source = 'operator' then p_settings.operator_keys_skipped
+        when s.source = 'team' and not p_settings.through_runtime then 'runtime_required'
+        when k.id is null then 'no_key'
+        when k.status in ('rejected', 'unreadable') then 'key_' || k.status
+        when k.out_of_credit_until > now() then 'key_out_of_credit'
+        when k.rate_limited_until > now() then 'key_rate_limited'
+      end as skipped
+    from public.llm_providers as p
+    cross join unnest(p_settings.sources) with ordinality as s (source, turn)
+    left join unnest(p_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
+    left join public.llm_keys as k
+      on k.owner_id = case s.source when 'user' then p_user when 'team' then p_team end and k.provider = p.id
+    where
+      case s.source when 'user' then true when 'team' then k.id is not null else p.id = any(p_operator_providers) end
+  ),
+
+  placed as (
+    select
+      c.*,
+      -- Places from steps 1 and 2 are far below 1000.
+      case
+        when c.place is not null then c.place
+        when c.id = p_settings.default_provider then 1000
+        when c.source = 'operator' and c.id = 'openai' and coalesce(c.priority, c.task_position) is null then 1002
+        else 1001
+      end as step
+    from considered as c
+  )
+
+  select
+    c.id, c.name, c.model,
+    case
+      when c.place is not null then c.reason
+      when c.step = 1000 then case when p_settings.team_default then 'team_policy' else 'default_provider' end
+      when c.step = 1002 then 'operator_openai'
+      when c.source = 'team' then 'team_key'
+      when c.own_priority is null and c.priority is not null then 'team_policy'
+      else 'preference_order'
+    end,
+    c.source, c.owner_id, c.key_id, c.hint,
+    greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
+    case
+      when p_settings.allowed is not null and not llm_private.team_allows(p_settings.allowed, c.id, c.model)
+        then 'team_policy'
+      when c.skipped is not null then c.skipped
+      when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited'
+    end,
+    c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
+    'responses' = any(c.capabilities), null::jsonb
+  from placed as c
+  order by c.turn, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id;
+end
+$$;
+
+comment on function llm_private.route_lines is
+'All lines that the route of a request considers with these settings and named models, in order, as if fallbacks were
+on.';
 
 create function llm_private.route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team uuid
 )
 returns setof llm_private.route_line
 language plpgsql
@@ -11029,78 +11478,30 @@ rows 10
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_settings llm_private.route_settings;
+  v_settings constant llm_private.route_settings := llm_private.route_settings(p_user, p_task, p_team);
   v_named llm_private.named_model[];
   v_only text;
   v_line llm_private.route_line;
   v_taken boolean := false;
 begin
-  v_settings := llm_private.route_settings(p_user, p_task);
   if p_model is not null or v_settings.override is not null then
-    v_named := llm_private.named_models(p_model, v_settings.override, v_settings.default_provider);
+    v_named := llm_private.named_models(
+      p_model, v_settings.override, v_settings.default_provider, v_settings.team_override
+    );
+  end if;
+  if v_settings.enable_fallbacks then
+    return query
+    select l.* from llm_private.route_lines(
+      v_settings, v_named, p_user, p_task, p_model, p_needs, p_operator_providers, p_team
+    ) as l;
+    return;
   end if;
   for v_line in
-    with considered as (
-      select
-        p.*, s.source, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until, k.out_of_credit_until,
-        k.rate_limited_models,
-        (v_settings.preferences -> p.id ->> 'priority')::integer as priority,
-        array_position(v_settings.task_order, p.id) as task_position,
-        case
-          when n.model is not null then n.model
-          when 'embeddings' = any(p_needs) then p.task_models ->> 'embedding'
-          else coalesce(v_settings.preferences -> p.id ->> 'model', p.task_models ->> p_task, p.default_model)
-        end as model,
-        case
-          when not p.enabled then 'provider_off'
-          when v_settings.preferences -> p.id -> 'enabled' = 'false' then 'provider_disabled'
-          when 'embeddings' = any(p_needs) and p_model is not null and n.reason is distinct from 'requested'
-            then 'other_model'
-          when v_settings.closed and n.place is null then 'not_in_task_fallbacks'
-          when not p.capabilities @> p_needs then 'lacks_capability'
-          when 'embeddings' = any(p_needs) and n.model is null and not p.task_models ? 'embedding' then 'no_model'
-          when s.source = 'operator' then v_settings.operator_keys_skipped
-          when k.id is null then 'no_key'
-          when k.status = 'rejected' then 'key_rejected'
-          when k.status = 'unreadable' then 'key_unreadable'
-          when k.out_of_credit_until > now() then 'key_out_of_credit'
-          when k.rate_limited_until > now() then 'key_rate_limited'
-        end as skipped
-      from public.llm_providers as p
-      cross join (values ('user'), ('operator')) as s (source)
-      left join unnest(v_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
-      left join public.llm_keys as k on s.source = 'user' and k.owner_id = p_user and k.provider = p.id
-      where s.source = 'user' or p.id = any(p_operator_providers)
-    ),
-
-    placed as (
-      select
-        c.*,
-        -- Places from steps 1 and 2 are far below 1000.
-        case
-          when c.place is not null then c.place
-          when c.id = v_settings.default_provider then 1000
-          when c.source = 'operator' and c.id = 'openai' and c.priority is null and c.task_position is null then 1002
-          else 1001
-        end as step
-      from considered as c
-    )
-
-    select
-      c.id, c.name, c.model,
-      case c.step
-        when 1000 then 'default_provider' when 1001 then 'preference_order' when 1002 then 'operator_openai'
-        else c.reason
-      end,
-      c.source, c.owner_id, c.key_id, c.hint,
-      greatest(c.out_of_credit_until, c.rate_limited_until, (c.rate_limited_models ->> c.model)::timestamptz),
-      coalesce(c.skipped, case when (c.rate_limited_models ->> c.model)::timestamptz > now() then 'model_rate_limited' end),
-      c.wire_format, c.base_url, c.key_header, c.key_scheme, c.parameter_names,
-      'responses' = any(c.capabilities), null::jsonb
-    from placed as c
-    order by c.source desc, c.step, c.priority nulls last, c.task_position nulls last, c.position, c.id
+    select l.* from llm_private.route_lines(
+      v_settings, v_named, p_user, p_task, p_model, p_needs, p_operator_providers, p_team
+    ) as l
   loop
-    if not v_settings.enable_fallbacks and v_line.skipped is null then
+    if v_line.skipped is null then
       v_only := coalesce(v_named[1].provider, v_settings.default_provider, v_line.provider);
       v_line.skipped := case when v_taken or v_line.provider <> v_only then 'fallbacks_off' end;
       v_taken := v_taken or v_line.skipped is null;
@@ -11111,7 +11512,8 @@ end
 $$;
 
 comment on function llm_private.route is
-'All lines that the route considers, in order. A line without skipped is a candidate. Error unknown_model.';
+'All lines that the route of a request with a team (null: none) considers, in order. A line without skipped is a
+candidate. Error unknown_model.';
 
 create function llm_private.skip_message(p_line llm_private.route_line, p_needs text[])
 returns text
@@ -11126,16 +11528,24 @@ as $$
     when 'not_in_task_fallbacks' then p_line.name || ' is not among your fallbacks for this task.'
     when 'lacks_capability' then p_line.name || ' does not support all of: ' || array_to_string(p_needs, ', ') || '.'
     when 'no_model' then p_line.name || ' has no model for this task.'
+    when 'team_policy' then format('Your team does not allow %s at %s.', p_line.model, p_line.name)
     when 'no_key' then 'No key for ' || p_line.name || '.'
-    when 'key_rejected' then p_line.name || ' rejected your key ' || p_line.key_hint || '. Replace it.'
-    when 'key_unreadable' then 'Your key ' || p_line.key_hint || ' for ' || p_line.name || ' was lost. Store it again.'
+    when 'key_rejected' then format(
+      '%s rejected %s key %s. %s', p_line.name, w.whose, p_line.key_hint,
+      case when p_line.key_source = 'user' then 'Replace it.' else 'Ask an owner or admin of the team to replace it.' end
+    )
+    when 'key_unreadable' then format(
+      '%s key %s for %s was lost. %s', upper(left(w.whose, 1)) || substr(w.whose, 2), p_line.key_hint, p_line.name,
+      case when p_line.key_source = 'user' then 'Store it again.' else 'Ask an owner or admin of the team to store it again.' end
+    )
     when 'key_out_of_credit' then format(
-      '%s reports that the account of your key %s has no credit left. Add credit, then check the key.',
-      p_line.name, p_line.key_hint
+      '%s reports that the account of %s key %s has no credit left. Add credit, then check the key.',
+      p_line.name, w.whose, p_line.key_hint
     )
     when 'key_rate_limited' then format(
-      'Your key for %s is rate-limited for another %s seconds.',
-      p_line.name, ceil(extract(epoch from p_line.rests_until - now()))::integer
+      '%s key for %s is rate-limited for another %s seconds.',
+      upper(left(w.whose, 1)) || substr(w.whose, 2), p_line.name,
+      ceil(extract(epoch from p_line.rests_until - now()))::integer
     )
     when 'model_rate_limited' then format(
       '%s is rate-limited at %s for another %s seconds.',
@@ -11149,9 +11559,13 @@ as $$
     when 'model_unpriced' then p_line.quota ->> 'message'
     when 'requested_model_unpriced'
       then p_line.name || ' would answer with another model than the requested one, which has no price.'
-    when 'runtime_required' then 'Only a registered runtime can use the operator''s key for ' || p_line.name || '.'
+    when 'runtime_required' then format(
+      'Only a registered runtime can use %s key for %s.',
+      case p_line.key_source when 'team' then 'the team''s' else 'the operator''s' end, p_line.name
+    )
     when 'fallbacks_off' then p_line.name || ' would be a fallback, but fallbacks are off.'
   end
+  from (values (case when p_line.key_source = 'user' then 'your' else 'the team''s' end)) as w (whose)
 $$;
 
 comment on function llm_private.skip_message is 'Why a line cannot serve, as a message for users.';
@@ -11165,7 +11579,7 @@ as $$
   with line as (
     select
       l.*,
-      l.key_id is not null or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
+      l.key_id is not null or l.skipped = 'team_policy' or starts_with(l.skipped, 'operator_keys_') or l.skipped = 'runtime_required'
       or l.quota is not null as fixable,
       l.key_source = 'user' and l.skipped = 'no_key' as keyless,
       llm_private.skip_message(p_lines[l.ordinality], p_needs) as message,
@@ -11182,7 +11596,7 @@ as $$
         || string_agg(line.name, ', ' order by line.ordinality) filter (where line.keyless and line.nth = 1) || '.',
         case
           when bool_or(line.skipped = 'runtime_required')
-            then 'To use the operator''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
+            then 'To use the operator''s or a team''s keys, the app''s server must set SUPA_LLM_RUNTIME_SECRET.'
         end
       ),
       ''
@@ -11195,7 +11609,7 @@ $$;
 comment on function llm_private.route_advice is 'What a user can do about a route without candidates.';
 
 create function llm_private.explain_saved_route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team text
 )
 returns jsonb
 language plpgsql
@@ -11203,6 +11617,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_team uuid;
   v_runtime uuid;
   v_quotas llm_private.quotas[];
   v_counters llm_private.quota_counters[];
@@ -11210,7 +11625,10 @@ declare
   v_unpriced boolean := false;
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
-  v_lines := array(select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r);
+  v_team := llm_private.request_team(p_user, p_team);
+  v_lines := array(
+    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, v_team) as r
+  );
   if llm_private.has_quotas(p_user) then
     v_runtime := case current_setting('role')
       when 'service_role' then llm_private.operator_id() else llm_private.current_runtime(p_note => false)
@@ -11242,11 +11660,12 @@ begin
   return (
     select jsonb_build_object(
       'task', p_task,
+      'team_id', v_team,
       'candidates', coalesce(
         jsonb_agg(
           jsonb_build_object(
             'provider', l.provider, 'model', l.model, 'reason', l.reason, 'key_source', l.key_source,
-            'key_id', l.key_id, 'key_hint', l.key_hint, 'wire_format', l.wire_format, 'base_url', l.base_url,
+            'key_id', l.key_id, 'key_hint', l.key_hint, 'team_id', case l.key_source when 'team' then l.owner_id end, 'wire_format', l.wire_format, 'base_url', l.base_url,
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
             'responses', l.responses, 'context_tokens', n.context_tokens,
             'metered', exists (
@@ -11279,7 +11698,7 @@ comment on function llm_private.explain_saved_route is
 Errors: see explain_llm_route().';
 
 create function llm_private.explain_route(
-  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb
+  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_changes jsonb, p_team text
 )
 returns jsonb
 language plpgsql
@@ -11293,14 +11712,14 @@ begin
   perform llm_private.require_plain_call('explain_llm_route');
   if p_changes is null then
     return llm_private.explain_saved_route(
-      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers, p_team
     );
   end if;
   -- Saves the changes and rolls them back, so that the preview is exactly what saving would lead to.
   begin
     perform llm_private.change_settings(llm_private.require_user(), p_changes, null);
     v_route := llm_private.explain_saved_route(
-      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers
+      llm_private.require_session(), p_task, p_model, p_needs, p_operator_providers, p_team
     );
     raise exception using errcode = 'LLMUN';
   exception when sqlstate 'LLMUN' then
@@ -11310,6 +11729,36 @@ end
 $$;
 
 comment on function llm_private.explain_route is 'See explain_llm_route().';
+
+create function llm_private.route_version(p_user uuid)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select concat_ws(
+      '.', coalesce(s.version, 0), coalesce(o.version, 0),
+      (
+        select hashtextextended(
+          string_agg(concat_ws(':', t.id, t.version, ot.version), ' ' order by t.id), 0
+        )
+        from llm_private.team_members as m
+        inner join llm_private.teams as t on m.team_id = t.id
+        left join llm_private.key_owners as ot on m.team_id = ot.id
+        where m.user_id = p_user
+      )
+    )
+    from (values (p_user)) as u (id)
+    left join public.user_llm_settings as s on u.id = s.user_id
+    left join llm_private.key_owners as o on u.id = o.id
+  );
+end
+$$;
+
+comment on function llm_private.route_version is
+'Changes whenever a user''s settings, keys or teams do, so that a cached route is outdated.';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_owners uuid[], p_keys uuid[], p_until timestamptz
@@ -11348,7 +11797,14 @@ begin
     p_user, 'lease', case when p_runtime is null then 'user' else 'runtime' end, k.provider, k.id, p_runtime,
     jsonb_build_object('hint', k.hint, 'holder', p_holder, 'until', p_until)
   from public.llm_keys as k
-  where k.owner_id = any(p_owners) and k.id = any(p_keys);
+  where k.owner_id = any(p_owners) and k.id = any(p_keys)
+  union all
+  -- The log of the team whose key it is, too.
+  select
+    k.owner_id, 'lease', 'runtime', k.provider, k.id, p_runtime,
+    jsonb_build_object('by', p_user, 'hint', k.hint, 'holder', p_holder, 'until', p_until)
+  from public.llm_keys as k
+  where k.owner_id = any(p_owners) and k.id = any(p_keys) and k.owner_id <> p_user;
 end
 $$;
 
@@ -11383,7 +11839,7 @@ declare
 begin
   for v_candidate in
     select c.* from json_to_recordset(p_candidates)
-    as c (provider text, model text, key_source text, metered boolean, reason text)
+    as c (provider text, model text, key_source text, metered boolean, reason text, team_id uuid)
   loop
     if v_unpriced is not null and v_candidate.reason <> 'requested' then
       v_reserved.refused := v_reserved.refused + 1;
@@ -11440,7 +11896,7 @@ without a price, only further providers of the requested model are allowed.
 Errors: quota_exceeded, model_unpriced, request_too_large.';
 
 create function llm_private.refuse_route(
-  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team uuid
 )
 returns void
 language plpgsql
@@ -11449,7 +11905,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_lines constant llm_private.route_line[] := array(
-    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) as r
+    select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, p_team) as r
   );
 begin
   if exists (select from unnest(v_lines) as l where l.skipped in ('key_rate_limited', 'model_rate_limited')) then
@@ -11475,7 +11931,8 @@ create function llm_private.keyed_route(
   p_task text,
   p_model text,
   p_needs text[],
-  p_operator_providers text[]
+  p_operator_providers text[],
+  p_team uuid
 )
 returns llm_private.keyed_route
 language plpgsql
@@ -11488,7 +11945,8 @@ declare
 begin
   -- Materialized, so that Vault decrypts each master key once, and a master key each owner's data key once.
   with line as materialized (
-    select r.* from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers) with ordinality as r
+    select r.*
+    from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, p_team) with ordinality as r
     where r.skipped is null or r.skipped in ('key_rate_limited', 'model_rate_limited')
   ),
 
@@ -11528,7 +11986,8 @@ begin
   cross join lateral (
     select
       r.provider, r.model, r.reason, r.key_source, r.key_id, r.key_hint, r.wire_format, r.base_url, r.key_header,
-      r.key_scheme, r.parameter_names, r.responses, n.context_tokens,
+      r.key_scheme, r.parameter_names, r.responses, case r.key_source when 'team' then r.owner_id end as team_id,
+      n.context_tokens,
       case
         when l.key_id is not null
           then llm_private.decrypt_key(
@@ -11580,7 +12039,8 @@ create function llm_private.resolve_route(
   p_input_tokens integer,
   p_output_tokens integer,
   p_requests integer,
-  p_service_tier text
+  p_service_tier text,
+  p_team text
 )
 returns json
 language plpgsql
@@ -11593,6 +12053,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
+  v_team uuid;
   v_quotas llm_private.quotas[];
   v_route llm_private.keyed_route;
   v_reserved llm_private.reserved_route;
@@ -11603,6 +12064,7 @@ begin
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  v_team := llm_private.request_team(v_user, p_team);
   if p_service_tier is not null then
     v_tier := llm_private.priced_tier(p_service_tier);
   end if;
@@ -11610,9 +12072,11 @@ begin
     v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
   end if;
 
-  v_route := llm_private.keyed_route(v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers);
+  v_route := llm_private.keyed_route(
+    v_user, v_holder, v_quotas, p_task, p_model, p_needs, p_operator_providers, v_team
+  );
   if v_route.candidates is null then
-    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers);
+    perform llm_private.refuse_route(v_user, p_task, p_model, p_needs, p_operator_providers, v_team);
   end if;
   -- Nothing is written while leases cover all keys. A user with a key has settings.
   if v_route.unleased is null then
@@ -11633,7 +12097,8 @@ begin
   v_route.expires_at := least(v_route.expires_at, v_route.rests_until);
   if v_quotas is null then
     return json_build_object(
-      'task', p_task, 'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
+      'task', p_task, 'team_id', v_team, 'version', llm_private.route_version(v_user),
+      'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
       'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end
     );
   end if;
@@ -11644,6 +12109,8 @@ begin
   );
   return json_build_object(
     'task', p_task,
+    'team_id', v_team,
+    'version', llm_private.route_version(v_user),
     'candidates', llm_private.without_first(v_route.candidates, v_reserved.refused),
     -- A candidate that a quota refuses now may serve again soon.
     'expires_at', case
@@ -11674,7 +12141,8 @@ create function public.resolve_llm_route(
   p_input_tokens integer default null,
   p_output_tokens integer default null,
   p_requests integer default 1,
-  p_service_tier text default null
+  p_service_tier text default null,
+  p_team text default null
 )
 returns json
 language plpgsql
@@ -11684,7 +12152,7 @@ as $$
 begin
   return llm_private.resolve_route(
     p_task, p_model, p_needs, p_operator_providers, p_request_id, p_input_tokens, p_output_tokens, p_requests,
-    p_service_tier
+    p_service_tier, p_team
   );
 end
 $$;
@@ -11695,16 +12163,18 @@ operator''s keys stay with the operator. The caller may keep them until expires_
 the caller, the call records the lease, reserves nothing and returns {"again": true}; the next call, in a transaction of
 its own, returns the route. Within the lease, the route comes at once.
 p_needs: of chat, streaming, tools, json_schema, vision and embeddings. p_operator_providers: the providers that the
-operator has a key for.
+operator has a key for. p_team: the id of one of the caller''s teams, none, or null for the default team; its policy
+applies, and through a runtime, its keys serve too.
 A candidate is metered if a quota counts it. The route reserves for a metered first candidate: the most that the request
 p_request_id (a UUIDv7) may use (p_input_tokens and p_output_tokens, or max_output_tokens of the result, which a metered
 attempt must then keep to; in a quota of cost at the price of p_service_tier), until record_llm_usage() settles it. With p_requests, it also reserves for further requests
 of the same size, as far as no quota is near its limit: reserved_requests in all, which begin before reserved_until.
 The attempts of the further ones name p_request_id as their reservation. A metered later candidate is reserved by
 reserve_llm_attempt() when its turn comes.
-For a runtime, the result has a ticket for record_llm_usage_batch().
+For a runtime, the result has a ticket for record_llm_usage_batch(). version changes with the user''s settings, keys and
+teams.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, runtime_required, invalid_argument,
-unknown_model, no_usable_key,
+unknown_model, team_not_found, no_usable_key,
 keys_rate_limited, key_unreadable, quota_exceeded, model_unpriced, request_too_large.';
 
 create function public.explain_llm_route(
@@ -11712,21 +12182,23 @@ create function public.explain_llm_route(
   p_model text default null,
   p_needs text[] default '{}',
   p_operator_providers text[] default '{}',
-  p_changes jsonb default null
+  p_changes jsonb default null,
+  p_team text default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes)
+  select llm_private.explain_route(p_task, p_model, p_needs, p_operator_providers, p_changes, p_team)
 $$;
 
 comment on function public.explain_llm_route is
 'What resolve_llm_route() would return, without keys: candidates with reasons, what is skipped and why, and advice if no
 candidate is left. With p_changes, as it would be after set_llm_settings(p_changes); nothing is saved.
-Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model; with p_changes also
-invalid_setting and unknown_setting.';
+p_team: as in resolve_llm_route().
+Errors: not_signed_in, account_banned, account_suspended, session_ended, invalid_argument, unknown_model, team_not_found; with
+p_changes also invalid_setting and unknown_setting.';
 
 -- 76_configuration.sql
 
@@ -13211,17 +13683,23 @@ begin
         json_build_object(
           'status', case
             when a.attempt is null then 'released' when n.user_id is null then 'known' else 'recorded'
-          end
+          end,
+          'version', case when a.attempt is not null then v.version end
         ) order by a.ordinality
       )
     from unnest(v_attempts) with ordinality as a
-    left join unnest(v_new) as n using (user_id, request_id, attempt)
+    inner join (
+      select u.user_id, llm_private.route_version(u.user_id) as version
+      from (select distinct b.user_id from unnest(v_attempts) as b) as u
+    ) as v on a.user_id = v.user_id
+    left join unnest(v_new) as n on a.user_id = n.user_id and a.request_id = n.request_id and a.attempt = n.attempt
   );
 end
 $$;
 
 comment on function llm_private.record_events is
-'Record events; all or none. Returns an array with the status of each. Errors: see record_llm_usage_batch().';
+'Record events; all or none. Returns an array with the status of each and the user''s route_version(). Errors: see
+record_llm_usage_batch().';
 
 create function llm_private.count_refused(p_recorder uuid, p_answers json[])
 returns void
@@ -13419,7 +13897,8 @@ meanwhile. Without tickets, the events are the caller''s own. {"request_id": …
 for a request that does not run, and with "requests", only for so many requests. p_dropped: how many events the client
 has dropped since its last call, by reason: database_unavailable, failed, queue_full, refused or token_refused.
 Returns an array with an object for each event: {"status": "recorded"}, "known" if it was recorded before, "released", or
-"refused" with code and message. An event that is refused fails no other.
+"refused" with code and message. An event that is refused fails no other. With a recorded or known one comes the version
+that a route of its user has now: a cached route with another one is outdated.
 Errors: not_signed_in, runtime_unknown, invalid_argument; of an event also runtime_required, too_many_events,
 ticket_invalid and ticket_expired.';
 
@@ -14630,7 +15109,7 @@ $$;
 comment on function llm_private.get_user is 'See get_llm_user().';
 
 create function llm_private.explain_user_route(
-  p_user_id uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_user_id uuid, p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team text
 )
 returns jsonb
 language plpgsql
@@ -14645,7 +15124,7 @@ begin
     (select u.banned_until from auth.users as u where u.id = p_user_id),
     exists (select from llm_private.suspended_users as s where s.user_id = p_user_id)
   );
-  return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers);
+  return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers, p_team);
 end
 $$;
 
@@ -14851,19 +15330,20 @@ create function public.explain_llm_user_route(
   p_task text default null,
   p_model text default null,
   p_needs text[] default '{}',
-  p_operator_providers text[] default '{}'
+  p_operator_providers text[] default '{}',
+  p_team text default null
 )
 returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.explain_user_route(p_user_id, p_task, p_model, p_needs, p_operator_providers)
+  select llm_private.explain_user_route(p_user_id, p_task, p_model, p_needs, p_operator_providers, p_team)
 $$;
 
 comment on function public.explain_llm_user_route is
 'For administrators: what explain_llm_route() would return to a user whose request comes through a runtime.
-Errors: unknown_user, account_banned, account_suspended, invalid_argument, unknown_model.';
+Errors: unknown_user, account_banned, account_suspended, invalid_argument, unknown_model, team_not_found.';
 
 create function public.set_llm_user_suspended(p_user_id uuid, p_suspended boolean, p_reason text default null)
 returns void
@@ -15870,7 +16350,8 @@ public.accept_llm_team_invitation,
 public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
-public.get_llm_version, public.replace_llm_master_key
+public.get_llm_version, public.replace_llm_master_key, public.set_llm_team_key, public.list_llm_team_keys,
+public.remove_llm_team_key
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -15968,6 +16449,15 @@ to authenticated;
 grant execute on function
 llm_private.set_key, llm_private.remove_key, llm_private.reveal_key, llm_private.list_keys,
 llm_private.begin_key_check, llm_private.record_key_check
+to authenticated;
+
+-- Team keys -----------------------------------------------------------------------------------------------------------
+
+grant execute on function
+public.list_llm_team_keys, public.set_llm_team_key, public.remove_llm_team_key
+to authenticated;
+grant execute on function
+llm_private.list_team_keys, llm_private.set_team_key, llm_private.remove_team_key
 to authenticated;
 
 -- Master keys ---------------------------------------------------------------------------------------------------------
@@ -16099,14 +16589,15 @@ select llm_private.note_installation(
     'list_llm_team_members', 'set_llm_team_member', 'remove_llm_team_member', 'get_llm_settings', 'set_llm_settings',
     'create_llm_team_invitation', 'list_llm_team_invitations', 'remove_llm_team_invitation',
     'accept_llm_team_invitation', 'list_llm_keys', 'set_llm_key', 'remove_llm_key', 'reveal_llm_key',
-    'replace_llm_master_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota',
-    'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route',
-    'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals',
-    'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests',
-    'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users', 'get_llm_user',
-    'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
-    'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers',
-    'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings',
-    'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
+    'replace_llm_master_key', 'set_llm_team_key', 'list_llm_team_keys', 'remove_llm_team_key', 'begin_llm_key_check',
+    'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group',
+    'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration',
+    'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch',
+    'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast',
+    'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended',
+    'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
+    'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
+    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_refusal',
+    'llm_user', 'llm_problem'
   ]
 );
