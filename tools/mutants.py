@@ -73,7 +73,7 @@ _GUARDS: Sequence[tuple[str, str, str]] = (
         r"perform llm_private\.(?:"
         r"fail\((?:401|403|404), [^\n]*\);"
         r"|fail\(\s*(?:401|403|404), '(?!unknown_provider).*?\n\s*\);"
-        r"|(?:require_readable_keys|check_reveal|require_runtime)\([^;]*\);"
+        r"|(?:require_readable_keys|check_reveal|check_step_up|require_runtime)\([^;]*\);"
         r"|(?:refuse_user|require_user|current_runtime)\(\);)",
         "null;",
     ),

@@ -20,10 +20,11 @@ create table llm_private.operator_settings (
   own_events_per_day integer not null default 100000 check (own_events_per_day between 1 and 100000000),
   teams_created_by text not null default 'users' check (teams_created_by in ('users', 'operator')),
   teams_per_user integer not null default 10 check (teams_per_user between 0 and 100),
+  require_second_factor boolean not null default false,
   updated_at timestamptz not null default now(),
   -- With owner, users get their keys with a route, so limiting reveals would protect nothing.
   constraint reveals_are_limited_with_runtimes check (
-    keys_readable_by = 'runtime' or reveal_enabled and reveal_sign_in_within is null
+    keys_readable_by = 'runtime' or reveal_enabled and reveal_sign_in_within is null and not require_second_factor
   )
 );
 
@@ -73,6 +74,10 @@ comment on column llm_private.operator_settings.teams_created_by is
 comment on column llm_private.operator_settings.teams_per_user is
 'How many teams a user can own. Users who own as many cannot create another one.';
 
+comment on column llm_private.operator_settings.require_second_factor is
+'Whether users must have signed in with a second factor to reveal a key or to manage a team, according to the claim aal
+of their token. Always false with keys_readable_by = owner.';
+
 alter table llm_private.operator_settings enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
@@ -88,6 +93,59 @@ as $$
 $$;
 
 comment on function llm_private.operator_settings_json is 'The operator''s settings as JSON.';
+
+create function llm_private.check_step_up()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_level constant jsonb := auth.jwt() -> 'aal';
+begin
+  if not (select o.require_second_factor from llm_private.operator_settings as o) or v_level = '"aal2"' then
+    return;
+  elsif jsonb_typeof(v_level) = 'string' then
+    perform llm_private.fail(
+      403, 'second_factor_required', 'This requires a sign-in with a second factor.',
+      'Verify your second factor, then retry.'
+    );
+  end if;
+  perform llm_private.fail(
+    403, 'second_factor_unknown',
+    'This requires a sign-in with a second factor, and the access token does not contain how the user signed in.',
+    'The operator can make Supabase Auth send the claim aal, or set require_second_factor to false.'
+  );
+end
+$$;
+
+comment on function llm_private.check_step_up is
+'Error second_factor_required or second_factor_unknown if the operator requires a second factor and the caller''s token
+shows none. Call it in what someone with a stolen password should not do.';
+
+create function llm_private.check_reveal_settings(p_row llm_private.operator_settings)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_row.keys_readable_by = 'owner' and (
+    not p_row.reveal_enabled or p_row.reveal_sign_in_within is not null or p_row.require_second_factor
+  ) then
+    perform llm_private.fail(
+      400, 'invalid_setting',
+      'With keys_readable_by owner, reveal_enabled, reveal_sign_in_within and require_second_factor protect no key, '
+      'because users get their keys with a route.',
+      'Set keys_readable_by to runtime, or set reveal_enabled to true, reveal_sign_in_within to null and '
+      'require_second_factor to false.'
+    );
+  end if;
+end
+$$;
+
+comment on function llm_private.check_reveal_settings is
+'Error invalid_setting for settings that limit reveals while users get their keys with a route.';
 
 create function llm_private.save_operator_settings(p_changes jsonb)
 returns jsonb
@@ -115,20 +173,13 @@ begin
       400, 'unknown_setting', format('%s is not an operator setting.', left(v_unknown, 60)),
       'Allowed: audit_kept_months, changes_per_day, events_kept_months, keys_readable_by, largest_request_percent, '
       'lease_seconds, operator_keys_by_default, operator_keys_for_anonymous, own_events_per_day, own_prices_per_user, '
-      'reservation_seconds, reveal_enabled, reveal_sign_in_within, teams_created_by, teams_per_user, '
+      'require_second_factor, reservation_seconds, reveal_enabled, reveal_sign_in_within, teams_created_by, teams_per_user, '
       'unbounded_output_tokens, unsettled_reservations, usage_names_per_day.'
     );
   end if;
   begin
     v_row := jsonb_populate_record(v_row, p_changes);
-    if v_row.keys_readable_by = 'owner' and (not v_row.reveal_enabled or v_row.reveal_sign_in_within is not null) then
-      perform llm_private.fail(
-        400, 'invalid_setting',
-        'With keys_readable_by owner, reveal_enabled and reveal_sign_in_within protect no key, because users get their '
-        'keys with a route.',
-        'Set keys_readable_by to runtime, or set reveal_enabled to true and reveal_sign_in_within to null.'
-      );
-    end if;
+    perform llm_private.check_reveal_settings(v_row);
     update llm_private.operator_settings
     set
       keys_readable_by = v_row.keys_readable_by,
@@ -149,13 +200,14 @@ begin
       own_events_per_day = v_row.own_events_per_day,
       teams_created_by = v_row.teams_created_by,
       teams_per_user = v_row.teams_per_user,
+      require_second_factor = v_row.require_second_factor,
       updated_at = now();
   exception when data_exception or integrity_constraint_violation then
     perform llm_private.fail(
       400, 'invalid_setting', 'An operator setting has an invalid value.',
       'Allowed: audit_kept_months and events_kept_months: 2 to 1200, or null; changes_per_day: 1 to 100000; '
       'keys_readable_by: owner or runtime; largest_request_percent: 1 to 100; lease_seconds: 30 to 3600; operator_keys_by_default, '
-      'operator_keys_for_anonymous and reveal_enabled: true or false; own_events_per_day: 1 to 100000000; '
+      'operator_keys_for_anonymous, require_second_factor and reveal_enabled: true or false; own_events_per_day: 1 to 100000000; '
       'own_prices_per_user: 0 to 100000; '
       'reservation_seconds: 30 to 86400; reveal_sign_in_within: an interval such as "10 minutes", or null; '
       'teams_created_by: users or operator; teams_per_user: 0 to 100; '

@@ -490,7 +490,9 @@ begin
       403, 'reveal_disabled', 'Stored keys cannot be shown in this project.',
       'Replace the key, or copy it from the provider.'
     );
-  elsif v_operator.reveal_sign_in_within is null then
+  end if;
+  perform llm_private.check_step_up();
+  if v_operator.reveal_sign_in_within is null then
     return;
   elsif v_signed_in is null then
     perform llm_private.fail(
@@ -507,7 +509,8 @@ end
 $$;
 
 comment on function llm_private.check_reveal is
-'Error reveal_disabled, sign_in_unknown or recent_sign_in_required unless the caller may reveal their keys.';
+'Error reveal_disabled, second_factor_required, second_factor_unknown, sign_in_unknown or recent_sign_in_required unless
+the caller may reveal their keys.';
 
 create function llm_private.limit_reveals(p_user uuid)
 returns void
@@ -756,4 +759,4 @@ comment on function public.reveal_llm_key is
 user and returns {"again": true}; the next one, within a minute and in a transaction of its own, returns
 {"key": "gsk_…"}. At most 5 reveals in an hour.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, reveal_disabled,
-sign_in_unknown, recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_reveals.';
+second_factor_required, second_factor_unknown, sign_in_unknown, recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_reveals.';

@@ -2,7 +2,7 @@
 -- record and returns no key, and a later transaction returns the key. These tests are one transaction: it asks again
 -- until the record looks as if an earlier transaction had committed it.
 begin;
-select plan(23);
+select plan(25);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -68,9 +68,23 @@ select throws_ok(
   $$select public.reveal_llm_key('policies')$$, 'PT403', 'Showing a key requires a recent sign-in.',
   'and for a recent sign-in'
 );
-set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated"}';
 reset role;
-update llm_private.operator_settings set keys_readable_by = 'owner', reveal_sign_in_within = null;
+update llm_private.operator_settings set reveal_sign_in_within = null, require_second_factor = true;
+set local role authenticated;
+set local "request.jwt.claims"
+= '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated", "aal": "aal1"}';
+select throws_ok(
+  $$select public.reveal_llm_key('policies')$$, 'PT403', 'This requires a sign-in with a second factor.',
+  'and for a second factor'
+);
+set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated"}';
+select throws_ok(
+  $$select public.reveal_llm_key('policies')$$, 'PT403',
+  'This requires a sign-in with a second factor, and the access token does not contain how the user signed in.',
+  'which a token must show'
+);
+reset role;
+update llm_private.operator_settings set keys_readable_by = 'owner', require_second_factor = false;
 
 -- Resolving a route.
 set local role authenticated;

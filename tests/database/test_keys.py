@@ -218,6 +218,52 @@ def test_the_operator_can_require_a_recent_sign_in_to_reveal_a_key(
         signed_in.rpc("begin_llm_key_check", provider="groq")
 
 
+@pytest.mark.parametrize(
+    ("aal", "error"),
+    [
+        ("aal2", None),
+        ("aal1", "second_factor_required"),
+        ("", "second_factor_required"),
+        (None, "second_factor_unknown"),
+        (2, "second_factor_unknown"),
+        (["aal2"], "second_factor_unknown"),
+        ({"aal2": "aal2"}, "second_factor_unknown"),
+    ],
+)
+def test_the_operator_can_require_a_second_factor_to_reveal_a_key(
+    tx: Transaction, user: Caller, runtime: str, aal: Any, error: str | None
+) -> None:
+    user.holds_key("groq")
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"keys_readable_by": "runtime"})
+    assert user.with_claims(aal="aal1").rpc("reveal_llm_key", p_provider="groq")
+    tx.admin.rpc("set_llm_operator_settings", p_changes={"require_second_factor": True})
+    # Only the claim of Supabase Auth counts, not what users can put into their token.
+    signed_in = user.with_claims(aal=aal, user_metadata={"aal": "aal2"}, app_metadata={"aal": "aal2"})
+    for caller in (signed_in, signed_in.through(runtime)):
+        if error is None:
+            assert caller.rpc("reveal_llm_key", p_provider="groq")
+        else:
+            with refused(error, 403):
+                caller.rpc("reveal_llm_key", p_provider="groq")
+    assert audit(user).count("key_revealed") == (3 if error is None else 1)
+    assert signed_in.rpc("list_llm_keys"), "everything else needs no second factor"
+
+
+def test_a_second_factor_does_not_replace_a_recent_sign_in(tx: Transaction, user: Caller) -> None:
+    user.holds_key("groq")
+    tx.admin.rpc(
+        "set_llm_operator_settings",
+        p_changes={
+            "keys_readable_by": "runtime",
+            "require_second_factor": True,
+            "reveal_sign_in_within": "10 minutes",
+        },
+    )
+    amr = [{"method": "totp", "timestamp": int(time.time()) - 1200}]
+    with refused("recent_sign_in_required", 403):
+        reveal(user.with_claims(aal="aal2", amr=amr))
+
+
 def reveal(caller: Caller) -> Any:
     return caller.rpc("reveal_llm_key", p_provider="groq")
 

@@ -42,6 +42,7 @@ def test_only_the_named_settings_change(tx: Transaction) -> None:
         ({"keys_readable_by": "anybody"}, "invalid_setting"),
         ({"keys_readable_by": None}, "invalid_setting"),
         ({"reveal_enabled": "perhaps"}, "invalid_setting"),
+        ({"require_second_factor": None}, "invalid_setting"),
         ({"reveal_sign_in_within": "-1 minute"}, "invalid_setting"),
         ({"reveal_sign_in_within": "a while"}, "invalid_setting"),
         ({"only_row": False}, "unknown_setting"),
@@ -58,7 +59,10 @@ def test_an_unknown_setting_or_an_invalid_value_is_refused(
     assert tx.admin.rpc("get_llm_operator_settings") == before
 
 
-@pytest.mark.parametrize("limit", [{"reveal_enabled": False}, {"reveal_sign_in_within": "10 minutes"}])
+@pytest.mark.parametrize(
+    "limit",
+    [{"reveal_enabled": False}, {"reveal_sign_in_within": "10 minutes"}, {"require_second_factor": True}],
+)
 def test_a_limit_of_reveals_that_would_protect_nothing_is_refused(
     tx: Transaction, limit: dict[str, Any]
 ) -> None:
@@ -79,4 +83,4 @@ def test_a_limit_of_reveals_that_would_protect_nothing_is_refused(
     assert "keys_readable_by" in error.value.message
     with pytest.raises(psycopg.errors.CheckViolation), tx.connection.transaction():
         tx.sql("update llm_private.operator_settings set keys_readable_by = 'owner'")
-    change(**owner, reveal_enabled=True, reveal_sign_in_within=None)
+    change(**owner, reveal_enabled=True, reveal_sign_in_within=None, require_second_factor=False)

@@ -117,6 +117,10 @@ export const shell: Record<keyof typeof english, string> = {
   "error.runtime_required": "Diese App gibt Schlüssel nur an ihren eigenen Server weiter.",
   "error.runtime_unknown":
     "Der Server der App ist beim Projekt nicht registriert. Bitte wenden Sie sich an den Support der App.",
+  "error.second_factor_required":
+    "Dafür brauchen Sie Ihren zweiten Faktor. Melden Sie sich erneut an, und bestätigen Sie die Anmeldung damit.",
+  "error.second_factor_unknown":
+    "Diese App verlangt einen zweiten Faktor, weiß aber nicht, wie Sie sich angemeldet haben. Wenden Sie sich an den Support der App.",
   "error.session_ended": "Ihre Sitzung wurde beendet. Melden Sie sich erneut an.",
   "error.settings_changed": "Ihre Einstellungen wurden an anderer Stelle geändert.",
   "error.sign_in_unknown":

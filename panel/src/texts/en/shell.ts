@@ -104,6 +104,10 @@ export const shell = {
   "error.runtime_required": "This app gives keys only to its own server.",
   "error.runtime_unknown":
     "The app's server is not registered with the project. Please contact the app's support.",
+  "error.second_factor_required":
+    "This requires your second factor. Sign in again, and confirm the sign-in with it.",
+  "error.second_factor_unknown":
+    "This app requires a second factor, but can't tell how you signed in. Please contact the app's support.",
   "error.session_ended": "Your session has ended. Sign in again.",
   "error.settings_changed": "Your settings were changed elsewhere.",
   "error.sign_in_unknown":
