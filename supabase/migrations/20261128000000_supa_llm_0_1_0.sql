@@ -5307,6 +5307,10 @@ as $$
 begin
   -- Before the lock, so that a stranger holds nobody up.
   perform llm_private.team_access(p_team, p_actor, '{owner,admin,member}');
+  -- Leaving a team needs no second factor.
+  if 'member' <> all(p_roles) and p_actor <> llm_private.operator_id() then
+    perform llm_private.check_step_up();
+  end if;
   if p_user is not null then
     perform llm_private.hold_account(p_user);
   end if;
@@ -5317,7 +5321,7 @@ $$;
 
 comment on function llm_private.open_team is
 'Lock a team for a change, and the account of the user whose membership changes. Returns the role of who acts, which is
-one of p_roles. Errors: team_not_found, team_role_required.';
+one of p_roles. Errors: team_not_found, team_role_required, second_factor_required, second_factor_unknown.';
 
 create function llm_private.leave_all_teams(p_user uuid, p_reason text)
 returns bigint

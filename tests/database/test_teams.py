@@ -125,6 +125,28 @@ def test_each_role_may_do_what_the_table_says(tx: Transaction, name: str) -> Non
         assert found == expected(operation, caller), caller
 
 
+def test_the_operator_can_require_a_second_factor_to_manage_a_team(tx: Transaction) -> None:
+    scene = team_scene(tx)
+    required = {"keys_readable_by": "runtime", "require_second_factor": True}
+    tx.admin.rpc("set_llm_operator_settings", p_changes=required)
+    manager = scene.people["owner 1"]
+    for name, operation in OPERATIONS.items():
+        for caller, code in (
+            (manager.with_claims(aal="aal2"), "ok"),
+            (manager.with_claims(aal="aal1"), "second_factor_required"),
+            (manager, "second_factor_unknown"),
+            (tx.admin, "ok"),
+            (scene.people["stranger"], "team_not_found"),
+        ):
+            tx.sql("savepoint before")
+            found = outcome(caller, operation.function, operation.arguments(scene))
+            tx.sql("rollback to before")
+            see = operation.reads and code.startswith("second_factor")
+            assert found == ("ok" if see else code), (name, code)
+    leaver = scene.people["member 1"]
+    leaver.rpc("remove_llm_team_member", p_team_id=scene.team, p_user_id=leaver.id)
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_team_of_others_is_the_same_as_none(tx: Transaction, name: str) -> None:
     """Whatever the role in one's own team. The refusals are equal to the letter."""
