@@ -177,7 +177,7 @@ def export_seals(
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
-    """Export the seals of all audit logs as JSON lines, for `supa-llm audit verify --seals`.
+    """Export the seals of all audit logs as JSON lines, for `supa-llm audit verify --seals FILE`.
 
     The command verifies the logs first.
 

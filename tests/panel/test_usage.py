@@ -232,7 +232,8 @@ def test_the_activity_log_says_that_it_is_verified_or_which_entry_was_changed(
     log = panel.go("Activity")
     expect(log.get_by_role("alert")).to_contain_text("was changed")
     panel.assert_accessible()
-    db.execute("delete from llm_private.audit_findings where user_id = %s", [user.id])
+    for table in ("public.llm_audit_log", "llm_private.audit_seals", "llm_private.audit_findings"):
+        db.execute(f"delete from {table} where user_id = %s", [user.id])
 
 
 def test_the_activity_log_has_pages(open_panel: Callable[..., Panel], user: User) -> None:
