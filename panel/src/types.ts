@@ -241,7 +241,8 @@ export interface Hint {
 
 export interface Quota {
   id: number;
-  set_by: "operator" | "user";
+  set_by: "operator" | "user" | "team";
+  team_id: string | null;
   unit: "requests" | "tokens" | "cost";
   period: "minute" | "day" | "month" | "lifetime";
   limit: number;

@@ -5,6 +5,9 @@
 -- equal quotas applies: user, then group, then everyone. Shared quotas apply in addition. Users can set stricter quotas
 -- for themselves. An enforced quota refuses attempts, an alert-only quota raises alerts.
 --
+-- Owners and admins of a team, and administrators, set quotas for a team: shared for the team as a whole, else for each
+-- member. They count the attempts that the team's keys pay for and apply in addition to all other quotas.
+--
 -- An attempt goes through three steps:
 --   reserve   with the route (or before the next candidate is tried), the most that the attempt may use
 --   run       without holding a lock
@@ -16,8 +19,10 @@
 -- ledger has in that period. A period keeps the end that it began with, so that changing the time zone gains nothing.
 --
 -- Every transaction takes locks in the same order, so that no usage is lost and no deadlock occurs:
---   1. usage_lock of the user: shared to record usage, exclusive to open a counter from the sum of recorded usage. So
---      an attempt is either in that sum, or its recording finds the counter.
+--   1. usage_lock of the user, then of the team whose key pays: shared to record usage, exclusive to open a counter
+--      from the sum of recorded usage. So an attempt is either in that sum, or its recording finds the counter. A
+--      transaction that holds one exclusively takes no other. The lock of a team blocks no recording of other keys,
+--      because the admins of a team are users.
 --   2. the quota, to set or remove it.
 --   3. counters, by quota: all that a request may need, before it reads the first one.
 --   4. reservations, while holding the lock of their counter.
@@ -31,7 +36,7 @@ comment on table llm_private.user_groups is 'The group of a user, for quotas: at
 
 create table llm_private.quotas (
   id bigint generated always as identity primary key,
-  set_by text not null check (set_by in ('operator', 'user')),
+  set_by text not null check (set_by in ('operator', 'user', 'team')),
   user_id uuid references auth.users (id) on delete cascade,
   group_name text,
   shared boolean not null,
@@ -44,21 +49,31 @@ create table llm_private.quotas (
   amount numeric not null check (amount >= 0),
   enforced boolean not null,
   unpriced text not null check (unpriced in ('allow', 'refuse')),
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  team_id uuid references llm_private.teams (id) on delete cascade,
+  constraint team_quotas_count_team_keys check (
+    team_id is null and set_by <> 'team'
+    or team_id is not null and set_by <> 'user' and key_source = 'team' and user_id is null and group_name is null
+  )
 );
 
 create index quotas_user on llm_private.quotas (user_id);
+create index quotas_team on llm_private.quotas (team_id);
+-- The quotas that may apply to any user, without those of teams, of which there may be many.
+create index quotas_groups on llm_private.quotas (group_name) where user_id is null and team_id is null;
 create index quotas_provider on llm_private.quotas (provider);
 create unique index quotas_once on llm_private.quotas (
   set_by, unit, period, shared,
-  coalesce(user_id, '00000000-0000-0000-0000-000000000000'), coalesce(group_name, ''),
+  coalesce(user_id, team_id, '00000000-0000-0000-0000-000000000000'), coalesce(group_name, ''),
   coalesce(key_source, ''), coalesce(provider, ''), coalesce(task, '')
 );
 
 comment on table llm_private.quotas is 'Quotas; written by set_llm_quota() and remove_llm_quota() only.';
-comment on column llm_private.quotas.user_id is 'The user that the quota is for; null: the group, or everyone.';
+comment on column llm_private.quotas.user_id is
+'The user that the quota is for; null: the team, the group, or everyone.';
 comment on column llm_private.quotas.shared is
 'true: all users in its scope share one limit; false: the limit is per user.';
+comment on column llm_private.quotas.team_id is 'Counts only attempts with keys of this team.';
 comment on column llm_private.quotas.key_source is 'Counts only attempts paid by this kind of key; null: any key.';
 comment on column llm_private.quotas.unit is
 'requests (attempts that did not fail), tokens (input and output) or cost (US dollars).';
@@ -86,7 +101,8 @@ create table llm_private.quota_counters (
 create index quota_counters_quota on llm_private.quota_counters (quota_id, owner);
 
 comment on table llm_private.quota_counters is
-'Usage and reservations of a quota in its current period; owned by a user or, if shared, by operator_id().';
+'Usage and reservations of a quota in its current period; owned by a user or, if shared, by
+the team or operator_id(): see counter_owner().';
 
 -- No foreign key to the quota: deleting it would lock reservations before their counters.
 create table llm_private.reservations (
@@ -169,7 +185,7 @@ $$;
 
 comment on function llm_private.group_members is 'The users whose user_group() this is.';
 
-create function llm_private.has_quotas(p_user uuid)
+create function llm_private.has_quotas(p_user uuid, p_team uuid default null)
 returns boolean
 language plpgsql
 stable
@@ -182,18 +198,20 @@ begin
     union all
     select from llm_private.quotas as q
     where
-      q.user_id is null and (
+      q.user_id is null and q.team_id is null and (
         q.group_name is null
         or q.group_name = (select llm_private.user_group(p_user))
       )
+    union all
+    select from llm_private.quotas as q where q.team_id = p_team
   );
 end
 $$;
 
 comment on function llm_private.has_quotas is
-'Whether a quota applies to this user. The only cost of quotas for users without one.';
+'Whether a quota applies to this user, with keys of p_team too. The only cost of quotas for users without one.';
 
-create function llm_private.binding_quotas(p_user uuid)
+create function llm_private.binding_quotas(p_user uuid, p_team uuid default null)
 returns setof llm_private.quotas
 language plpgsql
 stable
@@ -203,27 +221,28 @@ as $$
 begin
   return query
   select distinct on (
-    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared then q.id end
+    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared or q.team_id is not null then q.id end
   ) q.*
   from llm_private.quotas as q
   where
     q.user_id = p_user
-    or q.user_id is null and (
+    or q.user_id is null and q.team_id is null and (
       q.group_name is null
       or q.group_name = (select llm_private.user_group(p_user))
     )
+    or q.team_id = p_team
   order by
-    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared then q.id end,
+    q.set_by, q.unit, q.period, q.key_source, q.provider, q.task, case when q.shared or q.team_id is not null then q.id end,
     q.user_id is null, q.group_name is null;
 end
 $$;
 
 comment on function llm_private.binding_quotas is
-'The quotas that apply to a user: their own, all shared ones, and among the operator''s quotas that differ only in their
-scope the most specific one.';
+'The quotas that apply to a user: their own, all shared ones, with keys of p_team those of the team, and among the
+operator''s quotas that differ only in their scope the most specific one.';
 
 create function llm_private.quota_counts(
-  p_quota llm_private.quotas, p_task text, p_provider text, p_key_source text
+  p_quota llm_private.quotas, p_task text, p_provider text, p_key_source text, p_team uuid default null
 )
 returns boolean
 language plpgsql
@@ -234,13 +253,31 @@ begin
   return
     (p_quota.key_source is null or p_quota.key_source = p_key_source)
     and (p_quota.provider is null or p_quota.provider = p_provider)
-    and (p_quota.task is null or p_quota.task = p_task);
+    and (p_quota.task is null or p_quota.task = p_task)
+    and (p_quota.team_id is null or p_quota.team_id is not distinct from p_team);
 end
 $$;
 
-comment on function llm_private.quota_counts is 'Whether a quota counts such an attempt.';
+comment on function llm_private.quota_counts is 'Whether a quota counts such an attempt, with a key of p_team if any.';
 
-create function llm_private.matching_quotas(p_user uuid, p_task text, p_provider text, p_key_source text)
+create function llm_private.counter_owner(p_quota llm_private.quotas, p_user uuid)
+returns uuid
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return case when p_quota.shared then coalesce(p_quota.team_id, llm_private.operator_id()) else p_user end;
+end
+$$;
+
+comment on function llm_private.counter_owner is
+'Who owns the counter in which a quota counts a user''s attempts: the user or, if it is shared, the team or the
+operator.';
+
+create function llm_private.matching_quotas(
+  p_user uuid, p_task text, p_provider text, p_key_source text, p_team uuid default null
+)
 returns setof llm_private.quotas
 language plpgsql
 stable
@@ -249,8 +286,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  select q.* from llm_private.binding_quotas(p_user) as q
-  where llm_private.quota_counts(q, p_task, p_provider, p_key_source)
+  select q.* from llm_private.binding_quotas(p_user, p_team) as q
+  where llm_private.quota_counts(q, p_task, p_provider, p_key_source, p_team)
   order by q.id;
 end
 $$;
@@ -267,7 +304,8 @@ as $$
     'id', p_quota.id, 'set_by', p_quota.set_by, 'user_id', p_quota.user_id, 'group', p_quota.group_name,
     'shared', p_quota.shared, 'key_source', p_quota.key_source, 'provider', p_quota.provider, 'task', p_quota.task,
     'unit', p_quota.unit, 'period', p_quota.period, 'clock', p_quota.clock, 'limit', p_quota.amount,
-    'enforced', p_quota.enforced, 'unpriced', p_quota.unpriced, 'created_at', p_quota.created_at
+    'enforced', p_quota.enforced, 'unpriced', p_quota.unpriced, 'created_at', p_quota.created_at,
+    'team_id', p_quota.team_id
   )
 $$;
 
@@ -286,7 +324,8 @@ begin
 end
 $$;
 
-comment on function llm_private.usage_lock is 'The key of the advisory lock on recording a user''s usage.';
+comment on function llm_private.usage_lock is
+'The key of the advisory lock on recording the usage of a user or of a team''s keys.';
 
 create function llm_private.lock_usage(p_owner uuid)
 returns void
@@ -304,7 +343,8 @@ end
 $$;
 
 comment on function llm_private.lock_usage is
-'Block recording of a user''s usage (for the operator: of all usage) until this transaction ends.';
+'Block recording of the usage of a user or of a team''s keys (for the operator: of all usage) until this transaction
+ends.';
 
 create function llm_private.quota_window(p_period text, p_zone text, p_at timestamptz)
 returns llm_private.quota_period
@@ -360,11 +400,13 @@ comment on function llm_private.next_window is
 'The period that contains p_at and follows one that ended before. After a change of the time zone, it begins where the
 last one ended and is no shorter than others.';
 
+-- Planned for each quota, so that it reads the rows of the team or the user only.
 create function llm_private.used_before(p_quota llm_private.quotas, p_user uuid, p_from timestamptz)
 returns numeric
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_full_hour constant timestamptz := case
@@ -379,20 +421,22 @@ begin
         t.user_id, t.recorder, t.key_source, t.provider, t.task, t.attempts - t.failures as requests,
         t.input_tokens + t.output_tokens as tokens,
         -- Users cannot change what counts against the operator's quotas with a price of their own.
-        case p_quota.set_by when 'operator' then t.list_cost else t.cost end as cost
+        case p_quota.set_by when 'user' then t.cost else t.list_cost end as cost
       from public.llm_usage_totals as t
-      where t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
+      where
+        t.hour >= v_full_hour and (p_quota.shared or t.user_id = p_user)
+        and (p_quota.team_id is null or t.team_id = p_quota.team_id)
       union all
       -- Totals are hourly, so usage before the first full hour comes from the events.
       select
         e.user_id, e.recorder, e.key_source, e.provider, e.task, (e.outcome <> 'failed')::integer,
         coalesce(e.input_tokens, 0)::bigint + coalesce(e.output_tokens, 0),
-        coalesce(case p_quota.set_by when 'operator' then e.list_cost else e.cost end, 0)
+        coalesce(case p_quota.set_by when 'user' then e.cost else e.list_cost end, 0)
       from public.llm_usage_events as e
       where
         v_full_hour > p_from
         and e.request_id >= llm_private.first_uuid_v7(p_from) and e.request_id < llm_private.first_uuid_v7(v_full_hour)
-        and (p_quota.shared or e.user_id = p_user)
+        and (p_quota.shared or e.user_id = p_user) and (p_quota.team_id is null or e.team_id = p_quota.team_id)
     ) as u
     where
       (p_quota.key_source is null or u.key_source = p_quota.key_source)
@@ -459,7 +503,7 @@ comment on function llm_private.open_counter is
 'Open a counter with the usage so far in its period. The caller must not hold the lock of another counter.';
 
 -- Otherwise, the query would be planned for the length of the array, in each call.
-create function llm_private.lock_counters(p_user uuid, p_quotas bigint[])
+create function llm_private.lock_counters(p_owners uuid[], p_quotas bigint[])
 returns llm_private.quota_counters[]
 language plpgsql
 volatile
@@ -469,15 +513,15 @@ as $$
 begin
   return array(
     select c from llm_private.quota_counters as c
-    where c.quota_id = any(p_quotas) and c.owner in (p_user, llm_private.operator_id())
-    order by c.quota_id
+    where c.quota_id = any(p_quotas) and c.owner = any(p_owners)
+    order by c.quota_id, c.owner
     for update
   );
 end
 $$;
 
 comment on function llm_private.lock_counters is
-'Lock the counters of these quotas for a user''s attempts, in the order of locks, and return them.';
+'Lock the counters of these quotas and owners, in the order of locks, and return them.';
 
 create function llm_private.counts_unsettled(p_quota llm_private.quotas)
 returns boolean
@@ -486,7 +530,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  return p_quota.enforced and p_quota.set_by = 'operator' and exists (
+  return p_quota.enforced and p_quota.set_by <> 'user' and exists (
     select from llm_private.operator_settings as o where o.unsettled_reservations = 'count'
   );
 end
@@ -495,7 +539,7 @@ $$;
 comment on function llm_private.counts_unsettled is
 'Whether a reservation in this quota that expires without being settled counts as used.';
 
-create function llm_private.expire_reservations(p_user uuid, p_quotas bigint[])
+create function llm_private.expire_reservations(p_owners uuid[], p_quotas bigint[])
 returns void
 language plpgsql
 volatile
@@ -511,8 +555,7 @@ begin
     left join llm_private.quota_counters as c
       on r.owner = c.owner and r.quota_id = c.quota_id and r.starts_at = c.starts_at
     where
-      r.quota_id = any(p_quotas) and r.owner in (p_user, llm_private.operator_id()) and not r.counted
-      and r.expires_at <= now()
+      r.quota_id = any(p_quotas) and r.owner = any(p_owners) and not r.counted and r.expires_at <= now()
   ),
 
   kept as (
@@ -546,11 +589,11 @@ end
 $$;
 
 comment on function llm_private.expire_reservations is
-'Free the expired reservations in these quotas. In an enforced quota of the operator''s, they count as used instead, if
-the operator''s settings say so: otherwise whoever does not report usage would not pay for it. The caller has locked the
-counters.';
+'Free the expired reservations in these quotas. In an enforced quota of the operator''s or a team''s, they count as used
+instead, if the operator''s settings say so: otherwise whoever does not report usage would not pay for it. The caller has
+locked the counters.';
 
-create function llm_private.open_counters(p_user uuid, p_quotas bigint[])
+create function llm_private.open_counters(p_user uuid, p_owners uuid[], p_quotas bigint[])
 returns llm_private.quota_counters[]
 language plpgsql
 volatile
@@ -567,7 +610,7 @@ begin
   for v_quota in
     select q.* from llm_private.quotas as q
     where
-      q.id = any(p_quotas) and not q.shared and p_user <> llm_private.operator_id()
+      q.id = any(p_quotas) and not q.shared and p_user is not null
       and not exists (
         select from llm_private.quota_counters as c where c.owner = p_user and c.quota_id = q.id
       )
@@ -575,7 +618,7 @@ begin
     perform llm_private.open_counter(v_quota, p_user);
   end loop;
 
-  v_counters := llm_private.lock_counters(p_user, p_quotas);
+  v_counters := llm_private.lock_counters(p_owners, p_quotas);
   -- One by one, because a query over an array may be planned for its length, in each call.
   foreach v_counter in array v_counters loop
     v_outdated := v_counter.ends_at <= now() or exists (
@@ -601,14 +644,14 @@ begin
     delete from llm_private.reservations as r
     where r.quota_id = v_ended.quota_id and r.owner = v_ended.owner and r.counted;
   end loop;
-  perform llm_private.expire_reservations(p_user, p_quotas);
-  return llm_private.lock_counters(p_user, p_quotas);
+  perform llm_private.expire_reservations(p_owners, p_quotas);
+  return llm_private.lock_counters(p_owners, p_quotas);
 end
 $$;
 
 comment on function llm_private.open_counters is
-'Lock the counters of these quotas for a user and bring them up to date: open missing ones, reset those whose period has
-ended, and free expired reservations. Returns the counters.';
+'Lock the counters of these quotas and owners and bring them up to date: open the missing ones of p_user, reset those
+whose period has ended, and free expired reservations. Returns the counters.';
 
 create function llm_private.counter_now(p_quota llm_private.quotas, p_user uuid)
 returns llm_private.quota_counters
@@ -617,7 +660,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_owner constant uuid := case when p_quota.shared then llm_private.operator_id() else p_user end;
+  v_owner constant uuid := llm_private.counter_owner(p_quota, p_user);
   v_zone constant text := llm_private.quota_zone(p_quota, v_owner);
   v_counter llm_private.quota_counters;
   v_window llm_private.quota_period;
@@ -691,19 +734,27 @@ begin
   foreach v_step in array '{0.8,1}'::numeric[] loop
     if p_quota.amount > 0 and p_used >= p_quota.amount * v_step then
       perform llm_private.add_alert(
-        case when p_quota.shared then llm_private.operator_id() else p_user end,
-        case v_step when 1 then 'quota_reached' else 'quota_warning' end,
+        a.reader, case v_step when 1 then 'quota_reached' else 'quota_warning' end,
         -- In UTC, because callers can choose the session's time zone and each would be another subject.
         p_quota.id || case when isfinite(p_starts_at) then ' from ' || (p_starts_at at time zone 'UTC') else '' end,
         llm_private.quota_json(p_quota) || jsonb_build_object('used', p_used)
         || case when isfinite(p_starts_at) then jsonb_build_object('starts_at', p_starts_at) else '{}' end
-      );
+      )
+      from (
+        select case when p_quota.shared then llm_private.operator_id() else p_user end as reader
+        where not p_quota.shared or p_quota.set_by = 'operator'
+        union all
+        select m.user_id from llm_private.team_members as m
+        where p_quota.shared and m.team_id = p_quota.team_id and m.role in ('owner', 'admin')
+      ) as a;
     end if;
   end loop;
 end
 $$;
 
-comment on function llm_private.alert_quota is 'Alert the owner of a quota at 80 % and at 100 %, once per period.';
+comment on function llm_private.alert_quota is
+'Alert at 80 % and at 100 %, once per period: the user or, if the quota is shared, the owners and admins of its team,
+and the operator about a quota of theirs.';
 
 -- Refusals ------------------------------------------------------------------------------------------------------------
 -- Why a quota refuses an attempt, as a message for users and as figures for programs.
@@ -748,12 +799,15 @@ declare
   v_of constant text := concat_ws(
     ', ',
     case p_quota.key_source
-      when 'user' then 'your own keys' when 'team' then 'team keys' when 'operator' then 'the operator''s keys'
+      when 'user' then 'your own keys'
+      when 'team' then case when p_quota.set_by <> 'team' then 'team keys' end
+      when 'operator' then 'the operator''s keys'
     end,
     p_quota.provider, 'task ' || p_quota.task
   );
   v_name constant text := format(
-    '%s %s of %s%s', case p_quota.set_by when 'user' then 'Your own' else 'The operator''s' end,
+    '%s %s of %s%s',
+    case p_quota.set_by when 'user' then 'Your own' when 'team' then 'The team''s' else 'The operator''s' end,
     case p_quota.period when 'lifetime' then 'lifetime quota' else 'quota' end,
     llm_private.quota_amount(p_quota, p_quota.amount)
     || case when p_quota.period <> 'lifetime' then ' a ' || p_quota.period else '' end,
@@ -785,7 +839,7 @@ begin
     end,
     'quota', jsonb_build_object(
       'id', p_quota.id, 'set_by', p_quota.set_by, 'unit', p_quota.unit, 'period', p_quota.period,
-      'limit', p_quota.amount,
+      'limit', p_quota.amount, 'team_id', p_quota.team_id,
       'used', case when not p_quota.shared then p_used end,
       'reserved', case when not p_quota.shared then p_reserved end,
       'resets_at', case when isfinite(p_resets_at) then p_resets_at end
@@ -795,7 +849,7 @@ end
 $$;
 
 comment on function llm_private.quota_refusal is
-'Why a quota refuses an attempt: reason, message and figures. Only the operator sees the figures of a shared quota.';
+'Why a quota refuses an attempt: reason, message and figures. Users do not see the figures of a shared quota here.';
 
 create function llm_private.refuse(p_refusal jsonb)
 returns void
@@ -808,8 +862,15 @@ begin
       429, 'quota_exceeded', p_refusal ->> 'message',
       case when p_refusal #>> '{quota,resets_at}' is null then 'Use less' else 'Wait until the quota resets, use less' end
       || ', or '
-      || case p_refusal #>> '{quota,set_by}' when 'user' then 'raise it' else 'ask the operator to raise it' end
-      || '. list_llm_quotas() returns it.'
+      || case p_refusal #>> '{quota,set_by}'
+        when 'user' then 'raise it'
+        when 'team' then 'ask an owner or admin of the team to raise it'
+        else 'ask the operator to raise it'
+      end
+      || case
+        when p_refusal #>> '{quota,team_id}' is null then '. list_llm_quotas() returns it.'
+        else '. list_llm_quotas(p_team_id) returns it.'
+      end
     );
   elsif p_refusal ->> 'reason' = 'request_too_large' then
     perform llm_private.fail(
@@ -841,7 +902,8 @@ create function llm_private.weigh_attempt(
   p_output_tokens integer,
   p_requests integer,
   p_preview boolean default false,
-  p_service_tier text default null
+  p_service_tier text default null,
+  p_team uuid default null
 )
 returns llm_private.weighed_attempt
 language plpgsql
@@ -861,7 +923,7 @@ begin
     select q as quota, c as counter
     from unnest(p_quotas) as q
     left join unnest(p_counters) as c on q.id = c.quota_id
-    where llm_private.quota_counts(q, p_task, p_provider, p_key_source)
+    where llm_private.quota_counts(q, p_task, p_provider, p_key_source, p_team)
     order by q.id
   loop
     v_quota := v_line.quota;
@@ -887,7 +949,7 @@ begin
           null
         )
       end;
-      if v_quota.set_by = 'operator' and not p_preview then
+      if v_quota.set_by <> 'user' and not p_preview then
         v_charge.cost := v_charge.list_cost;
       end if;
       if v_charge.cost is not null then
@@ -928,7 +990,8 @@ end
 $$;
 
 comment on function llm_private.weigh_attempt is
-'Whether these counters, of those of these quotas that count it, leave enough for an attempt: the first refusal, or the
+'Whether these counters, of those of these quotas that count it, leave enough for an attempt (with a key of p_team, if
+any): the first refusal, or the
 reservation for it and for up to p_requests - 1 more. A quota without a counter only refuses.
 p_preview: without caching the price, which writes.';
 
@@ -939,8 +1002,10 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  -- Usage that users report themselves cannot use up a shared quota.
-  return array(select q.id from unnest(p_quotas) as q where not q.shared or p_runtime is not null);
+  -- Usage that users report themselves cannot use up a shared quota, and no key of a team pays for it.
+  return array(
+    select q.id from unnest(p_quotas) as q where not q.shared and q.team_id is null or p_runtime is not null
+  );
 end
 $$;
 
@@ -997,17 +1062,17 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_quotas constant bigint[] := array(
-    select r.quota_id from llm_private.reservations as r
-    where
-      r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
-      and (p_attempt is null or r.attempt = p_attempt)
-  );
+  v_quotas bigint[];
+  v_owners uuid[];
 begin
-  if v_quotas = '{}' then
+  select array_agg(r.quota_id), array_agg(r.owner) into v_quotas, v_owners from llm_private.reservations as r
+  where
+    r.user_id = p_user and r.request_id = p_request_id and r.holder = p_holder
+    and (p_attempt is null or r.attempt = p_attempt);
+  if v_quotas is null then
     return false;
   end if;
-  perform llm_private.lock_counters(p_user, v_quotas);
+  perform llm_private.lock_counters(v_owners, v_quotas);
   update llm_private.quota_counters as c
   set reserved = c.reserved - t.reserved, used = c.used - t.counted
   from (
@@ -1028,7 +1093,7 @@ comment on function llm_private.release is
 only for so many requests. Returns whether there was anything.';
 
 create function llm_private.begin_reserving(
-  p_user uuid, p_runtime uuid, p_quotas bigint[], p_request_id uuid, p_attempt integer
+  p_user uuid, p_runtime uuid, p_quotas bigint[], p_request_id uuid, p_attempt integer, p_team uuid default null
 )
 returns llm_private.quota_counters[]
 language plpgsql
@@ -1037,26 +1102,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_holder constant uuid := coalesce(p_runtime, p_user);
-  -- Includes quotas that no longer apply but have a reservation of the attempt.
-  v_counters llm_private.quota_counters[] := llm_private.open_counters(
-    p_user,
-    p_quotas || array(
-      select r.quota_id from llm_private.reservations as r
-      where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder
-    )
-  );
+  v_owners constant uuid[] := array[p_user, llm_private.operator_id(), p_team];
+  v_held bigint[];
+  v_holding uuid[];
+  v_counters llm_private.quota_counters[];
 begin
+  -- Quotas that no longer apply but have a reservation of the attempt.
+  select array_agg(r.quota_id), array_agg(r.owner) into v_held, v_holding from llm_private.reservations as r
+  where r.user_id = p_user and r.request_id = p_request_id and r.attempt = p_attempt and r.holder = v_holder;
+  v_counters := llm_private.open_counters(p_user, v_owners || v_holding, p_quotas || v_held);
   -- An attempt reserves again if its candidate could not be tried or the response was lost.
   if llm_private.release(p_user, v_holder, p_request_id, p_attempt, null) then
-    v_counters := llm_private.lock_counters(p_user, p_quotas);
+    v_counters := llm_private.lock_counters(v_owners, p_quotas);
   end if;
   return v_counters;
 end
 $$;
 
 comment on function llm_private.begin_reserving is
-'Lock the counters of these quotas, all that an attempt of this user may need, and free what the attempt reserved.
-Returns the counters.';
+'Lock the counters of these quotas, all that an attempt of this user with keys of p_team may need, and free what the
+attempt reserved. Returns the counters.';
 
 create function llm_private.reserve(
   p_user uuid, p_runtime uuid, p_request_id uuid, p_attempt integer, p_weighed llm_private.weighed_attempt
@@ -1094,6 +1159,25 @@ $$;
 comment on function llm_private.reserve is
 'Reserve what weigh_attempt() returned without a refusal. The caller has locked the counters.';
 
+create function llm_private.has_reservation(p_attempt llm_private.attempt)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from llm_private.reservations as r
+    where
+      r.user_id = p_attempt.user_id and r.request_id = coalesce(p_attempt.reservation, p_attempt.request_id)
+      and r.attempt = p_attempt.attempt and r.holder = p_attempt.recorder
+  );
+end
+$$;
+
+comment on function llm_private.has_reservation is
+'Whether something is reserved for an attempt, perhaps in a quota that does not apply to it.';
+
 create function llm_private.lock_settled(p_attempts llm_private.attempt[])
 returns void
 language plpgsql
@@ -1103,19 +1187,19 @@ as $$
 begin
   perform from llm_private.quota_counters as c
   inner join (
-    select u.user_id, q.id as quota_id
+    select llm_private.counter_owner(q, u.user_id) as owner, q.id as quota_id
     from (
-      select distinct a.user_id, nullif(a.recorder, a.user_id) as runtime from unnest(p_attempts) as a
+      select distinct a.user_id, nullif(a.recorder, a.user_id) as runtime, a.team_id from unnest(p_attempts) as a
     ) as u
-    cross join lateral llm_private.binding_quotas(u.user_id) as q
+    cross join lateral llm_private.binding_quotas(u.user_id, u.team_id) as q
     where not q.shared or u.runtime is not null
     union
-    select r.user_id, r.quota_id
+    select r.owner, r.quota_id
     from unnest(p_attempts) as a
     inner join llm_private.reservations as r
       on a.user_id = r.user_id and coalesce(a.reservation, a.request_id) = r.request_id and a.attempt = r.attempt
       and a.recorder = r.holder
-  ) as n on c.quota_id = n.quota_id and c.owner in (n.user_id, llm_private.operator_id())
+  ) as n on c.quota_id = n.quota_id and c.owner = n.owner
   order by c.quota_id, c.owner
   for update of c;
 end
@@ -1140,20 +1224,28 @@ declare
       then coalesce(p_attempt.input_tokens, 0)::bigint + coalesce(p_attempt.output_tokens, 0)
   end;
   v_counting constant bigint[] := array(
-    select m.id from llm_private.matching_quotas(v_user, p_attempt.task, p_attempt.provider, p_attempt.key_source) as m
+    select m.id
+    from llm_private.matching_quotas(
+      v_user, p_attempt.task, p_attempt.provider, p_attempt.key_source, p_attempt.team_id
+    ) as m
     -- Usage that users report themselves cannot use up a shared quota.
     where not m.shared or v_trusted
   );
-  v_quotas constant bigint[] := v_counting || array(
-    select r.quota_id from llm_private.reservations as r
-    where
-      r.user_id = v_user and r.request_id = v_reserved_by and r.attempt = p_attempt.attempt
-      and r.holder = p_attempt.recorder
-  );
+  v_quotas bigint[];
+  v_owners uuid[];
   v_line record;
   v_used numeric;
 begin
-  perform llm_private.lock_counters(v_user, v_quotas);
+  -- The reservation may be in quotas that do not count the attempt, because its candidate was another one.
+  select
+    v_counting || array_agg(r.quota_id),
+    array[v_user, llm_private.operator_id(), p_attempt.team_id] || array_agg(r.owner)
+  into v_quotas, v_owners
+  from llm_private.reservations as r
+  where
+    r.user_id = v_user and r.request_id = v_reserved_by and r.attempt = p_attempt.attempt
+    and r.holder = p_attempt.recorder;
+  perform llm_private.lock_counters(v_owners, v_quotas);
   -- A missing counter will be opened with the recorded usage, which already includes this attempt.
   for v_line in
     select
@@ -1171,7 +1263,7 @@ begin
     left join llm_private.take_reserved(
       v_user, p_attempt.recorder, v_reserved_by, p_attempt.attempt, v_quotas, 1
     ) as h on c.quota_id = h.quota_id
-    where c.quota_id = any(v_quotas) and c.owner in (v_user, llm_private.operator_id())
+    where c.quota_id = any(v_quotas) and c.owner = any(v_owners)
   loop
     -- Usage that the provider did not report counts as the reservation, the most that it can be.
     v_used := case
@@ -1179,7 +1271,7 @@ begin
       when (v_line.quota).unit = 'requests' then v_answered::integer
       when (v_line.quota).unit = 'tokens' then coalesce(v_tokens, v_line.held)
       else coalesce(
-        case (v_line.quota).set_by when 'operator' then p_attempt.list_cost else p_attempt.cost end,
+        case (v_line.quota).set_by when 'user' then p_attempt.cost else p_attempt.list_cost end,
         case when p_attempt.unreported then v_line.held else 0 end
       )
     end;
@@ -1321,7 +1413,8 @@ create function llm_private.reserve_attempt(
   p_key_source text,
   p_input_tokens integer,
   p_output_tokens integer,
-  p_service_tier text
+  p_service_tier text,
+  p_team_id uuid
 )
 returns void
 language plpgsql
@@ -1339,17 +1432,24 @@ begin
   perform llm_private.require_plain_call('reserve_llm_attempt');
   perform llm_private.check_candidate(p_task, p_provider, p_model, p_key_source);
   perform llm_private.require_runtime(v_runtime, p_key_source);
+  if p_team_id is not null or p_key_source = 'team' then
+    perform llm_private.check_value(
+      'invalid_argument', (p_key_source = 'team') = (p_team_id is not null), 'p_team_id',
+      'the id of the team whose key pays if p_key_source is team, else null'
+    );
+    perform llm_private.require_team_role(p_team_id, v_user, '{owner,admin,member}');
+  end if;
   perform llm_private.check_reservation(p_request_id, p_attempt, p_input_tokens, p_output_tokens, 1);
   -- All quotas, because another reservation of this attempt may be in any of them.
-  v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
+  v_quotas := array(select q from llm_private.binding_quotas(v_user, p_team_id) as q);
   v_weighed := llm_private.weigh_attempt(
     v_user, v_quotas,
     llm_private.begin_reserving(
-      v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt
+      v_user, v_runtime, llm_private.countable_quotas(v_quotas, v_runtime), p_request_id, p_attempt, p_team_id
     ),
     p_task, p_provider, llm_private.canonical_model(p_provider, p_model), p_key_source, coalesce(p_input_tokens, 0),
     coalesce(p_output_tokens, (select o.unbounded_output_tokens from llm_private.operator_settings as o)), 1,
-    p_service_tier => v_tier
+    p_service_tier => v_tier, p_team => p_team_id
   );
   if v_weighed.refusal is not null then
     perform llm_private.refuse(v_weighed.refusal);
@@ -1401,7 +1501,39 @@ comment on function llm_private.release_request is 'See release_llm_request().';
 
 -- Listing and changing quotas -----------------------------------------------------------------------------------------
 
-create function llm_private.list_quotas(p_user_id uuid)
+create function llm_private.list_team_quotas(p_team uuid, p_owner uuid, p_user_id uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_operator constant boolean := p_owner = llm_private.operator_id();
+  v_user constant uuid := coalesce(
+    llm_private.reported_user(p_owner, p_user_id, p_team), case when not v_operator then p_owner end
+  );
+  -- As in reports: what all members use together, only owners and admins see.
+  v_all constant boolean := v_operator or llm_private.team_role(p_team, p_owner) in ('owner', 'admin');
+begin
+  return (
+    select coalesce(
+      jsonb_agg(
+        case
+          when case when q.shared then v_all else v_user is not null end then llm_private.quota_status(q, v_user)
+          else llm_private.quota_json(q)
+        end order by q.id
+      ), '[]'
+    )
+    from llm_private.quotas as q
+    where q.team_id = p_team
+  );
+end
+$$;
+
+comment on function llm_private.list_team_quotas is
+'The quotas of a team, with the figures that the caller may see. Error team_not_found.';
+
+create function llm_private.list_quotas(p_user_id uuid, p_team_id uuid)
 returns jsonb
 language plpgsql
 stable
@@ -1412,7 +1544,9 @@ declare
   v_owner constant uuid := llm_private.acting_owner();
   v_user constant uuid := case when v_owner = llm_private.operator_id() then p_user_id else v_owner end;
 begin
-  if v_user is null then
+  if p_team_id is not null then
+    return llm_private.list_team_quotas(p_team_id, v_owner, p_user_id);
+  elsif v_user is null then
     return (
       select coalesce(
         jsonb_agg(
@@ -1543,8 +1677,13 @@ begin
     ),
     llm_private.check_value(
       'invalid_quota',
-      (p_quota ->> 'user_id' is not null)::integer + (p_quota ->> 'group' is not null)::integer <= 1,
-      'The scope', 'either user_id or group'
+      (p_quota ->> 'user_id' is not null)::integer + (p_quota ->> 'group' is not null)::integer
+      + (p_quota ->> 'team_id' is not null)::integer <= 1,
+      'The scope', 'one of user_id, group and team_id'
+    ),
+    llm_private.check_value(
+      'invalid_quota', p_quota ->> 'team_id' is null or coalesce(p_quota ->> 'key_source', 'team') = 'team',
+      'key_source', 'team or null for a quota of a team'
     ),
     llm_private.check_value(
       'invalid_quota',
@@ -1559,7 +1698,7 @@ comment on function llm_private.check_quota_scope is
 'Error invalid_quota unless what a quota counts (key_source, provider, task) and whom it binds (user_id, group, shared)
 exist and fit together.';
 
-create function llm_private.save_quota(p_quota jsonb, p_set_by text, p_user uuid)
+create function llm_private.save_quota(p_quota jsonb, p_set_by text, p_user uuid, p_team uuid default null)
 returns llm_private.quotas
 language plpgsql
 volatile
@@ -1569,18 +1708,20 @@ declare
   v_row llm_private.quotas;
 begin
   insert into llm_private.quotas (
-    set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, enforced, unpriced
+    set_by, user_id, group_name, shared, key_source, provider, task, unit, period, clock, amount, enforced, unpriced,
+    team_id
   )
   values (
-    p_set_by, p_user, p_quota ->> 'group', coalesce((p_quota ->> 'shared')::boolean, false), p_quota ->> 'key_source',
+    p_set_by, p_user, p_quota ->> 'group', coalesce((p_quota ->> 'shared')::boolean, false),
+    case when p_team is null then p_quota ->> 'key_source' else 'team' end,
     p_quota ->> 'provider', p_quota ->> 'task', p_quota ->> 'unit', p_quota ->> 'period',
-    coalesce(p_quota ->> 'clock', case p_set_by when 'operator' then 'utc' else 'user' end),
+    coalesce(p_quota ->> 'clock', case p_set_by when 'user' then 'user' else 'utc' end),
     (p_quota ->> 'limit')::numeric, coalesce((p_quota ->> 'enforced')::boolean, true),
-    coalesce(p_quota ->> 'unpriced', 'refuse')
+    coalesce(p_quota ->> 'unpriced', 'refuse'), p_team
   )
   on conflict (
     set_by, unit, period, shared,
-    coalesce(user_id, '00000000-0000-0000-0000-000000000000'), coalesce(group_name, ''),
+    coalesce(user_id, team_id, '00000000-0000-0000-0000-000000000000'), coalesce(group_name, ''),
     coalesce(key_source, ''), coalesce(provider, ''), coalesce(task, '')
   ) do update set
     clock = excluded.clock, amount = excluded.amount, enforced = excluded.enforced, unpriced = excluded.unpriced
@@ -1612,12 +1753,82 @@ begin
     p_user, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
     p_detail => llm_private.quota_json(v_row)
   );
-  perform llm_private.open_counters(p_user, array[v_row.id]);
+  perform llm_private.open_counters(p_user, array[p_user], array[v_row.id]);
   return llm_private.quota_status(v_row, p_user);
 end
 $$;
 
 comment on function llm_private.set_own_quota is 'Set a user''s own quota. Error invalid_quota beyond 50 quotas.';
+
+create function llm_private.lock_team(p_team uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- Excludes its removal meanwhile, which would leave the quota.
+  perform from llm_private.teams as t where t.id = p_team and t.removed_at is null for share;
+  if not found then
+    perform llm_private.fail(404, 'team_not_found', 'Team not found.', 'list_llm_teams() returns the teams.');
+  end if;
+  -- Locks the usage before the quota, as the order of locks asks, and a team's changes follow each other.
+  perform llm_private.lock_usage(p_team);
+end
+$$;
+
+comment on function llm_private.lock_team is
+'Lock the usage of a team that is not removed, to set a quota. Error team_not_found.';
+
+create function llm_private.open_shared_counter(p_quota llm_private.quotas)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_owner constant uuid := llm_private.counter_owner(p_quota, null);
+begin
+  -- Opened when the quota is set, so that no user's request waits for the sum over all users; recording waits for it.
+  perform llm_private.open_counter(p_quota, v_owner);
+  perform llm_private.open_counters(null, array[v_owner], array[p_quota.id]);
+end
+$$;
+
+comment on function llm_private.open_shared_counter is
+'Open the counter of a shared quota, or bring it up to date. The caller has locked the usage.';
+
+create function llm_private.set_team_quota(p_quota jsonb, p_user uuid, p_team uuid)
+returns jsonb
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_row llm_private.quotas;
+begin
+  perform llm_private.require_team_role(p_team, p_user, '{owner,admin}');
+  perform llm_private.lock_team(p_team);
+  v_row := llm_private.save_quota(p_quota, 'team', null, p_team);
+  perform llm_private.check_value(
+    'invalid_quota',
+    (select count(*) <= 50 from llm_private.quotas as q where q.team_id = p_team and q.set_by = 'team'),
+    'The number of quotas', 'at most 50 of a team'
+  );
+  perform llm_private.audit_change(
+    p_team, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
+    p_detail => llm_private.quota_json(v_row) || jsonb_build_object('by', p_user)
+  );
+  if v_row.shared then
+    perform llm_private.open_shared_counter(v_row);
+  end if;
+  return llm_private.quota_status(v_row, p_user);
+end
+$$;
+
+comment on function llm_private.set_team_quota is
+'Set a quota of a team, for an owner or admin. Errors: team_not_found, team_role_required, invalid_quota beyond 50
+quotas.';
 
 create function llm_private.operator_quota(p_quota jsonb)
 returns jsonb
@@ -1632,8 +1843,11 @@ begin
       q.set_by = 'operator' and q.unit = p_quota ->> 'unit' and q.period = p_quota ->> 'period'
       and q.shared = coalesce((p_quota ->> 'shared')::boolean, false)
       and q.user_id is not distinct from (p_quota ->> 'user_id')::uuid
+      and q.team_id is not distinct from (p_quota ->> 'team_id')::uuid
       and q.group_name is not distinct from p_quota ->> 'group'
-      and q.key_source is not distinct from p_quota ->> 'key_source'
+      and q.key_source is not distinct from coalesce(
+        p_quota ->> 'key_source', case when q.team_id is not null then 'team' end
+      )
       and q.provider is not distinct from p_quota ->> 'provider'
       and q.task is not distinct from p_quota ->> 'task'
   );
@@ -1669,25 +1883,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_old constant jsonb := llm_private.operator_quota(p_quota);
+  v_team constant uuid := (p_quota ->> 'team_id')::uuid;
   v_row llm_private.quotas;
 begin
-  if p_quota -> 'shared' is distinct from 'true' then
-    v_row := llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid);
-    perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+  -- Locks the usage before the quota, as the order of locks asks.
+  if v_team is not null then
+    perform llm_private.lock_team(v_team);
+  elsif p_quota -> 'shared' = 'true' then
+    perform llm_private.lock_usage(llm_private.operator_id());
+  end if;
+  v_row := llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid, v_team);
+  perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+  if not v_row.shared then
     return llm_private.quota_json(v_row);
   end if;
-  -- Locks the usage before the quota, as the order of locks asks.
-  perform llm_private.lock_usage(llm_private.operator_id());
-  v_row := llm_private.save_quota(p_quota, 'operator', null);
-  perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
-  -- Opened now, so that no user's request waits for the sum over all users; recording waits for it.
-  perform llm_private.open_counter(v_row, llm_private.operator_id());
-  perform llm_private.open_counters(llm_private.operator_id(), array[v_row.id]);
-  return llm_private.quota_status(v_row, llm_private.operator_id());
+  perform llm_private.open_shared_counter(v_row);
+  return llm_private.quota_status(v_row, null);
 end
 $$;
 
-comment on function llm_private.set_operator_quota is 'Set a quota of the operator''s.';
+comment on function llm_private.set_operator_quota is 'Set a quota of the operator''s. Error team_not_found.';
 
 create function llm_private.set_quota(p_quota jsonb)
 returns jsonb
@@ -1699,17 +1914,26 @@ as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_team uuid;
 begin
   perform llm_private.require_plain_call('set_llm_quota');
   perform llm_private.check_size('p_quota', p_quota, 4, 'invalid_quota');
   perform llm_private.check_quota(
     p_quota,
-    '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced}'::text[]
-    || case when v_operator then '{user_id,group,shared}'::text[] else '{}' end
+    '{limit,unit,period,key_source,provider,task,clock,enforced,unpriced,team_id}'::text[]
+    || case when v_operator then '{user_id,group}'::text[] else '{}' end
+    || case when v_operator or p_quota ->> 'team_id' is not null then '{shared}'::text[] else '{}' end
+  );
+  perform llm_private.check_value(
+    'invalid_quota', p_quota ->> 'team_id' is null or p_quota ->> 'team_id' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$', 'team_id',
+    'the id of a team, or null'
   );
   perform llm_private.check_quota_scope(p_quota);
+  v_team := (p_quota ->> 'team_id')::uuid;
   return case
-    when v_operator then llm_private.set_operator_quota(p_quota) else llm_private.set_own_quota(p_quota, v_owner)
+    when v_operator then llm_private.set_operator_quota(p_quota)
+    when v_team is not null then llm_private.set_team_quota(p_quota, v_owner, v_team)
+    else llm_private.set_own_quota(p_quota, v_owner)
   end;
 end
 $$;
@@ -1730,7 +1954,11 @@ declare
 begin
   perform llm_private.require_plain_call('remove_llm_quota');
   select q.* into v_row from llm_private.quotas as q
-  where q.id = p_id and (v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner)
+  where
+    q.id = p_id and (
+      v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner
+      or q.set_by = 'team' and llm_private.team_role(q.team_id, v_owner) in ('owner', 'admin')
+    )
   for update;
   if not found then
     perform llm_private.fail(
@@ -1743,6 +1971,7 @@ begin
       where
         q.id = p_id
         or not v_row.shared and not q.shared and v_operator and q.set_by = 'operator' and q.unit = v_row.unit
+        and v_row.team_id is null and q.team_id is null
         and q.period = v_row.period and q.key_source is not distinct from v_row.key_source
         and q.provider is not distinct from v_row.provider and q.task is not distinct from v_row.task
     ),
@@ -1754,14 +1983,40 @@ begin
     perform llm_private.audit_operator_quota('quota_removed', llm_private.quota_json(v_row), v_row);
   else
     perform llm_private.audit(
-      v_owner, 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
+      coalesce(v_row.team_id, v_owner), 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
       p_detail => llm_private.quota_json(v_row)
+      || case when v_row.team_id is not null then jsonb_build_object('by', v_owner) else '{}' end
     );
   end if;
 end
 $$;
 
 comment on function llm_private.remove_quota is 'See remove_llm_quota().';
+
+create function llm_private.remove_team_quotas(p_team uuid)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_quotas bigint[];
+begin
+  select array_agg(q.id) into v_quotas
+  from (
+    select t.id from llm_private.quotas as t where t.team_id = p_team order by t.id for update
+  ) as q;
+  if v_quotas is null then
+    return;
+  end if;
+  perform llm_private.forget_counters(v_quotas, null);
+  delete from llm_private.quotas where id = any(v_quotas);
+  delete from llm_private.reservations where quota_id = any(v_quotas);
+end
+$$;
+
+comment on function llm_private.remove_team_quotas is
+'Remove the quotas of a team that is removed, the operator''s for it too. The caller has marked the team as removed.';
 
 create function llm_private.set_user_group(p_user_id uuid, p_group text)
 returns void
@@ -1788,7 +2043,8 @@ begin
   on conflict (user_id) do update set group_name = excluded.group_name;
   -- Other quotas apply from now on.
   perform llm_private.forget_counters(
-    array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared), p_user_id
+    array(select q.id from llm_private.quotas as q where q.set_by = 'operator' and not q.shared and q.team_id is null),
+    p_user_id
   );
   perform llm_private.audit_operator(
     'user_group_set', jsonb_build_object('group', v_old), jsonb_build_object('group', p_group),
@@ -1801,18 +2057,20 @@ comment on function llm_private.set_user_group is 'See set_llm_user_group().';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
-create function public.list_llm_quotas(p_user_id uuid default null)
+create function public.list_llm_quotas(p_user_id uuid default null, p_team_id uuid default null)
 returns jsonb
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.list_quotas(p_user_id)
+  select llm_private.list_quotas(p_user_id, p_team_id)
 $$;
 
 comment on function public.list_llm_quotas is
 'The quotas that apply to the caller, with used, reserved and resets_at. For administrators: the quotas that apply to
-p_user_id or, without it, all quotas. Error not_signed_in.';
+p_user_id or, without it, all quotas. With p_team_id, the quotas of the team, for its members and administrators: a member
+gets their own figures in quotas for each member, owners and admins also those of shared quotas, and of the member p_user_id.
+Errors: not_signed_in, team_not_found.';
 
 create function public.set_llm_quota(p_quota jsonb)
 returns jsonb
@@ -1824,14 +2082,16 @@ as $$
 $$;
 
 comment on function public.set_llm_quota is
-'Set a quota: users for themselves, administrators for a user_id, a group or everyone:
+'Set a quota: users for themselves, administrators for a user_id, a group, a team_id or everyone, owners and admins of a
+team for its team_id:
 {"limit": 20, "unit": "cost", "period": "month", "provider": "openai", "key_source": "user"}. Updates the quota with the
 same scope, if it exists.
 unit: requests, tokens or cost (US dollars). period: minute, day, month or lifetime. key_source, provider, task: count only
 matching attempts. clock: days and months begin in UTC (utc) or in the user''s time zone (user, the default of users'' own
 quotas). enforced: true (default) refuses attempts beyond the limit, false is alert-only. unpriced: whether an enforced
 quota of cost refuses (default) or allows unpriced models. shared: true makes all users in the scope share one limit.
-Errors: not_signed_in, invalid_quota, too_many_changes.';
+A quota of a team counts attempts with the team''s keys: of the team as a whole with shared, else of each member.
+Errors: not_signed_in, invalid_quota, too_many_changes, team_not_found, team_role_required.';
 
 create function public.remove_llm_quota(p_id bigint)
 returns void
@@ -1843,7 +2103,8 @@ as $$
 $$;
 
 comment on function public.remove_llm_quota is
-'Remove a quota: users their own, administrators the operator''s. Errors: not_signed_in, not_found.';
+'Remove a quota: users their own, owners and admins of a team the team''s, administrators the operator''s.
+Errors: not_signed_in, not_found.';
 
 create function public.set_llm_user_group(p_user_id uuid, p_group text)
 returns void
@@ -1867,7 +2128,8 @@ create function public.reserve_llm_attempt(
   p_task text default null,
   p_input_tokens integer default null,
   p_output_tokens integer default null,
-  p_service_tier text default null
+  p_service_tier text default null,
+  p_team_id uuid default null
 )
 returns void
 language plpgsql
@@ -1876,7 +2138,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform llm_private.reserve_attempt(
-    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens, p_service_tier
+    p_request_id, p_attempt, p_task, p_provider, p_model, p_key_source, p_input_tokens, p_output_tokens, p_service_tier,
+    p_team_id
   );
 end
 $$;
@@ -1884,9 +2147,10 @@ $$;
 comment on function public.reserve_llm_attempt is
 'Reserve the most that the next candidate of a metered route may use, before it is tried; replaces an earlier
 reservation of the attempt. resolve_llm_route() reserves for the first candidate, and record_llm_usage() settles the reservation.
-p_service_tier: the requested tier, at whose price a quota of cost reserves.
+p_service_tier: the requested tier, at whose price a quota of cost reserves. p_team_id: the candidate''s team, if its key is
+a team''s.
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, invalid_argument, quota_exceeded,
-model_unpriced, request_too_large, runtime_required.';
+model_unpriced, request_too_large, runtime_required, team_not_found.';
 
 create function public.release_llm_request(p_request_id uuid, p_requests integer default null)
 returns void

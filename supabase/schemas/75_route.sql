@@ -923,12 +923,13 @@ begin
     if v_counters is null then
       perform llm_private.check_reservation(p_request_id, 1, p_input_tokens, p_output_tokens, p_requests);
       v_counters := llm_private.begin_reserving(
-        p_user, p_runtime, llm_private.countable_quotas(p_quotas, p_runtime), p_request_id, 1
+        p_user, p_runtime, llm_private.countable_quotas(p_quotas, p_runtime), p_request_id, 1,
+        (select (array_agg(q.team_id) filter (where q.team_id is not null))[1] from unnest(p_quotas) as q)
       );
     end if;
     v_weighed := llm_private.weigh_attempt(
       p_user, p_quotas, v_counters, p_task, v_candidate.provider, v_candidate.model, v_candidate.key_source,
-      p_input_tokens, p_output_tokens, p_requests, p_service_tier => p_service_tier
+      p_input_tokens, p_output_tokens, p_requests, p_service_tier => p_service_tier, p_team => v_candidate.team_id
     );
     if v_weighed.refusal is null then
       perform llm_private.reserve(p_user, p_runtime, p_request_id, 1, v_weighed);

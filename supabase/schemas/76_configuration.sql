@@ -79,9 +79,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   return query
-  select jsonb_strip_nulls(llm_private.quota_json(q) - '{id,set_by,user_id,created_at}'::text[])
+  select jsonb_strip_nulls(llm_private.quota_json(q) - '{id,set_by,user_id,team_id,created_at}'::text[])
   from llm_private.quotas as q
-  where q.set_by = 'operator' and q.user_id is null
+  -- The ids of teams differ between projects.
+  where q.set_by = 'operator' and q.user_id is null and q.team_id is null
   order by q.id;
 end
 $$;

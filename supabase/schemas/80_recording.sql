@@ -558,6 +558,10 @@ begin
   -- Held until the end of the transaction, so that a new counter of a quota includes these attempts.
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(u.user_id))
   from (select distinct a.user_id from unnest(p_attempts) as a order by a.user_id) as u;
+  perform pg_advisory_xact_lock_shared(llm_private.usage_lock(t.team_id))
+  from (
+    select distinct a.team_id from unnest(p_attempts) as a where a.team_id is not null order by a.team_id
+  ) as t;
   v_new := llm_private.add_events(p_attempts);
   perform llm_private.add_attempts_to_totals(v_new);
   perform llm_private.note_key_outcome(k.user_id, k.key_id, k.model, k.outcome, k.error_class, k.retry_after)
@@ -572,12 +576,17 @@ begin
   if exists (select from llm_private.quotas) then
     -- Materialized, so that each user is looked up once.
     with bound as materialized (
-      select u.user_id, llm_private.has_quotas(u.user_id) as is_bound
-      from (select distinct a.user_id from unnest(v_new) as a) as u
+      select u.user_id, u.team_id, llm_private.has_quotas(u.user_id, u.team_id) as is_bound
+      from (select distinct a.user_id, a.team_id from unnest(v_new) as a) as u
     )
 
     select
-      array(select a from unnest(v_new) as a where a.user_id in (select b.user_id from bound as b where b.is_bound))
+      array(
+        select a from unnest(v_new) as a
+        inner join bound as b on a.user_id = b.user_id and a.team_id is not distinct from b.team_id
+        -- A candidate with a team's key may have reserved before this attempt with another key.
+        where b.is_bound or llm_private.has_reservation(a)
+      )
       || array(select a from unnest(p_attempts) as a where a.attempt is null)
     into v_settled;
     perform llm_private.settle_attempts(v_settled);
@@ -665,6 +674,9 @@ begin
     perform llm_private.check_own_events(v_user, v_attempt.requested_at, 1);
   end if;
   perform pg_advisory_xact_lock_shared(llm_private.usage_lock(v_user));
+  if p_team_id is not null then
+    perform pg_advisory_xact_lock_shared(llm_private.usage_lock(p_team_id));
+  end if;
   insert into public.llm_usage_events (
     user_id, request_id, attempt, recorder, task, provider, model, key_source, key_id, outcome, error_class, streamed,
     latency_ms, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, other_tokens,
@@ -699,7 +711,10 @@ begin
     );
   end if;
   -- Checked here too, so that a project without quotas saves the call.
-  if exists (select from llm_private.quotas) and llm_private.has_quotas(v_user) then
+  if
+    exists (select from llm_private.quotas)
+    and (llm_private.has_quotas(v_user, p_team_id) or llm_private.has_reservation(v_attempt))
+  then
     perform llm_private.settle(v_attempt);
   end if;
   if v_attempt.unpriced then

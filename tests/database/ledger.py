@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.database.support import Caller, Connection, Transaction, request_id
+from tests.database.support import Caller, Connection, Transaction, World, new_user, request_id
 
 #: Earlier than any usage in the tests.
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -101,3 +101,32 @@ def leaves(connection: Connection, team: str, user: Caller) -> None:
     connection.execute(
         "delete from llm_private.team_members where team_id = %s and user_id = %s", [team, user.id]
     )
+
+
+class Team:
+    """A team with an owner, an admin and two members, who call through a runtime."""
+
+    def __init__(self, world: World, connection: Connection, runtime: str, name: str = "Research") -> None:
+        self.owner, self.admin, self.member, self.other = (new_user(world).through(runtime) for _ in range(4))
+        self.id = new_team(
+            connection, name, owner=self.owner, admin=self.admin, member=[self.member, self.other]
+        )
+
+    def uses(self, user: Caller, **changes: Any) -> bool:
+        """Record an attempt of a user with the team's key."""
+        return user.records(**{"key_source": "team", "team_id": self.id, "input_tokens": 10, **changes})
+
+    def report(self, caller: Caller, **arguments: Any) -> list[Mapping[str, Any]]:
+        found = caller.rpc("get_llm_usage", **{"p_bucket": None, "p_team_id": self.id, **arguments})
+        assert isinstance(found, list)
+        return found
+
+    def events(self, caller: Caller, **arguments: Any) -> list[Mapping[str, Any]]:
+        found = caller.rpc("list_llm_usage_events", p_team_id=self.id, **arguments)
+        assert isinstance(found, list)
+        return found
+
+    def quotas(self, caller: Caller, **arguments: Any) -> list[dict[str, Any]]:
+        found = caller.rpc("list_llm_quotas", p_team_id=self.id, **arguments)
+        assert isinstance(found, list)
+        return found

@@ -171,7 +171,7 @@ def test_a_quota_is_listed_as_the_next_request_will_find_it(scene: Scene) -> Non
         ids = [line["id"] for line in before]
         counters = "select * from llm_private.quota_counters where owner = %s order by quota_id"
         stored = tx.sql(counters, user.id)
-        tx.sql("select llm_private.open_counters(%s, %s)", user.id, ids)
+        tx.sql("select llm_private.open_counters(%s, array[%s::uuid], %s)", user.id, user.id, ids)
         assert tx.sql(counters, user.id) != stored
         assert user.rpc("list_llm_quotas") == before
 

@@ -17,9 +17,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from tests.database.ledger import new_team
 from tests.database.metering import assert_exact, expire, prices, reserves, sets
-from tests.database.support import Connection, Refused, Transaction, new_user, owner, request_id, rolled_back
-from tests.support import Stack
+from tests.database.support import (
+    Caller,
+    Connection,
+    Refused,
+    Transaction,
+    new_user,
+    owner,
+    request_id,
+    rolled_back,
+)
+from tests.support import Stack, unique
 
 
 @pytest.fixture(scope="module")
@@ -172,12 +182,31 @@ class Quota:
     used: Decimal | None = None
     period: int = 0
 
+    @property
+    def of_team(self) -> bool:
+        """Whether it counts only what the team's keys pay for."""
+        return self.who in ("team", "member")
+
+    def counts(self, provider: str, payer: str) -> bool:
+        return self.provider in (None, provider) and (payer == "team" or not self.of_team)
+
+
+@dataclass
+class Usage:
+    """One recorded attempt; `other` if another member of the team recorded it."""
+
+    provider: str
+    payer: str
+    used: dict[str, Decimal]
+    other: bool = False
+
 
 @dataclass
 class Attempt:
     """An attempt with reservations: the amount and the period in each quota.
 
-    `counted` has those that expired in an enforced quota of the operator's, and therefore count as used.
+    `counted` has those that expired in an enforced quota of the operator's or the team's, and therefore count
+    as used.
     """
 
     holds: dict[int, Hold] = field(default_factory=dict)
@@ -191,17 +220,21 @@ class Model:
 
     quotas: dict[int, Quota] = field(default_factory=dict)
     attempts: dict[tuple[str, int], Attempt] = field(default_factory=dict)
-    ledger: list[tuple[str, dict[str, Decimal]]] = field(default_factory=list)
+    ledger: list[Usage] = field(default_factory=list)
     recorded: set[tuple[str, int]] = field(default_factory=set)
     period: int = 0
 
-    def binding(self) -> list[Quota]:
-        """Return the user's and the operator's quotas, where one for this user replaces one for everyone."""
+    def binding(self, payer: str = "user") -> list[Quota]:
+        """Return the user's and the operator's quotas, where one for this user replaces one for everyone.
+
+        With the payer `team`, those of the team too.
+        """
         specific = {(quota.unit, quota.provider) for quota in self.quotas.values() if quota.who == "close"}
         return [
             quota
             for _, quota in sorted(self.quotas.items())
-            if quota.who != "every" or (quota.unit, quota.provider) not in specific
+            if (quota.who != "every" or (quota.unit, quota.provider) not in specific)
+            and (payer == "team" or not quota.of_team)
         ]
 
     def reserved(self, quota: Quota) -> Decimal:
@@ -215,9 +248,9 @@ class Model:
                 quota.period = self.period
                 quota.used = sum(
                     (
-                        used[quota.unit]
-                        for provider, used in self.ledger
-                        if quota.provider in (None, provider)
+                        it.used[quota.unit]
+                        for it in self.ledger
+                        if quota.counts(it.provider, it.payer) and (quota.who == "team" or not it.other)
                     ),
                     Decimal(0),
                 )
@@ -242,43 +275,58 @@ class Model:
                 quota.used -= amount
         return gone
 
-    def reserve(self, key: tuple[str, int], provider: str, tokens: int) -> bool:
+    def reserve(self, key: tuple[str, int], provider: str, tokens: int, payer: str = "user") -> str:
+        """Reserve for an attempt. Return `allowed`, or the error code of the refusal."""
         attempt = self.attempts.get(key, Attempt())
         held = {**attempt.holds, **attempt.counted}
-        self.open(self.binding() + [self.quotas[id_] for id_ in held if id_ in self.quotas])
+        self.open(self.binding(payer) + [self.quotas[id_] for id_ in held if id_ in self.quotas])
         self.release(key)
         self.attempts[key] = reserving = Attempt()
         holds = {}
-        for quota in self.binding():
-            if quota.provider not in (None, provider):
+        for quota in self.binding(payer):
+            if not quota.counts(provider, payer):
                 continue
             amount = {"requests": Decimal(1), "tokens": Decimal(max(tokens, 1)), "cost": dollars(tokens)}[
                 quota.unit
             ]
             assert quota.used is not None
+            large = quota.who == "team" and quota.unit != "requests" and amount > quota.limit
+            if quota.enforced and amount and large:
+                return "request_too_large"
             if quota.enforced and amount and quota.used + self.reserved(quota) + amount > quota.limit:
-                return False
+                return "quota_exceeded"
             holds[quota.id] = (amount, quota.period)
         reserving.holds = holds
-        return True
+        return "allowed"
 
-    def settle(self, key: tuple[str, int], provider: str, tokens: int | None, outcome: str) -> None:
+    def settle(
+        self, key: tuple[str, int], provider: str, tokens: int | None, outcome: str, payer: str = "user"
+    ) -> None:
         if key in self.recorded:
             return
         self.recorded.add(key)
         answered = outcome != "failed"
         counted = Decimal(tokens or 0)
         used = {"requests": Decimal(answered), "tokens": counted, "cost": dollars(tokens or 0)}
-        self.ledger.append((provider, used))
+        self.ledger.append(Usage(provider, payer, used))
         gone = self.release(key)
         held = {**gone.holds, **gone.counted}
-        for quota in self.binding():
+        for quota in self.binding(payer):
             amount, period = held.get(quota.id, (Decimal(0), self.period))
-            if quota.provider not in (None, provider) or quota.used is None:
+            if not quota.counts(provider, payer) or quota.used is None:
                 continue
             if quota.period == self.period == period:
                 unreported = tokens is None and answered and quota.unit != "requests"
                 quota.used += amount if unreported else used[quota.unit]
+
+    def settle_of_other(self, provider: str, tokens: int) -> None:
+        """Count an attempt of another member with the team's key, which nothing was reserved for."""
+        used = {"requests": Decimal(1), "tokens": Decimal(tokens), "cost": dollars(tokens)}
+        self.ledger.append(Usage(provider, "team", used, other=True))
+        for quota in self.binding("team"):
+            if quota.who == "team" and quota.counts(provider, "team") and quota.period == self.period:
+                assert quota.used is not None
+                quota.used += used[quota.unit]
 
     def remove(self, id_: int) -> None:
         gone = self.quotas.pop(id_)
@@ -288,7 +336,7 @@ class Model:
         for quota in self.quotas.values():
             # A quota that a more specific one replaced is summed from the ledger.
             alike = (quota.unit, quota.provider) == (gone.unit, gone.provider)
-            if alike and gone.who != "own" and quota.who != "own":
+            if alike and {gone.who, quota.who} <= {"close", "every"}:
                 quota.used = None
 
 
@@ -305,7 +353,10 @@ class Quotas:
 
     def __init__(self, tx: Transaction) -> None:
         self.tx = tx
-        self.user = new_user(tx)
+        self.user, self.owner, self.other = new_user(tx), new_user(tx), new_user(tx)
+        self.team = new_team(tx.connection, owner=self.owner, member=[self.user, self.other])
+        # Otherwise, most requests are too large for the team's shared quotas.
+        tx.admin.rpc("set_llm_operator_settings", p_changes={"largest_request_percent": 100})
         prices(tx, *PROVIDERS)
         self.model = Model()
         self.running = [request_id() for _ in range(2)]
@@ -314,33 +365,48 @@ class Quotas:
         self, who: str, unit: str, provider: str | None, parts: int, enforced: bool, clock: str
     ) -> None:
         limit = parts * {"requests": Decimal(1), "tokens": Decimal(700), "cost": Decimal("0.0007")}[unit]
-        caller = self.user if who == "own" else self.tx.admin
-        whom = {"user_id": self.user.id} if who == "close" else {}
-        if who == "own":
-            whom["clock"] = clock
-        stored = sets(caller, float(limit), unit, provider=provider, enforced=enforced, **whom)
+        scopes: dict[str, dict[str, Any]] = {
+            "own": {"clock": clock},
+            "close": {"user_id": self.user.id},
+            "every": {},
+            "team": {"team_id": self.team, "shared": True},
+            "member": {"team_id": self.team, "clock": clock},
+        }
+        whom = scopes[who]
+        stored = sets(self.setter(who), float(limit), unit, provider=provider, enforced=enforced, **whom)
         quota = self.model.quotas.setdefault(
             stored["id"], Quota(stored["id"], who, unit, provider, limit, enforced)
         )
         quota.limit, quota.enforced = limit, enforced
-        if who == "own":
+        if who in ("own", "team"):
             self.model.open([quota])
+
+    def setter(self, who: str) -> Caller:
+        """Who sets and removes such quotas."""
+        return {"own": self.user, "team": self.owner, "member": self.owner}.get(who, self.tx.admin)
 
     def remove_quota(self, number: int) -> None:
         if not self.model.quotas:
             return
         id_ = sorted(self.model.quotas)[number % len(self.model.quotas)]
-        caller = self.user if self.model.quotas[id_].who == "own" else self.tx.admin
-        caller.rpc("remove_llm_quota", p_id=id_)
+        self.setter(self.model.quotas[id_].who).rpc("remove_llm_quota", p_id=id_)
         self.model.remove(id_)
 
     def begin(self, which: int) -> None:
         self.running[which] = request_id()
 
-    def reserve(self, which: int, attempt: int, provider: str, input_tokens: int, output_tokens: int) -> None:
+    def reserve(
+        self,
+        which: int,
+        attempt: int,
+        provider: str,
+        input_tokens: int,
+        output_tokens: int,
+        payer: str = "user",
+    ) -> None:
         request = self.running[which]
         before = copy.deepcopy(self.model)
-        allowed = self.model.reserve((request, attempt), provider, input_tokens + output_tokens)
+        expected = self.model.reserve((request, attempt), provider, input_tokens + output_tokens, payer)
         try:
             reserves(
                 self.user,
@@ -349,23 +415,36 @@ class Quotas:
                 provider=provider,
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
+                **self.paid(payer),
             )
         except Refused as error:
             outcome = error.code
             self.model = before
         else:
             outcome = "allowed"
-        assert outcome == ("allowed" if allowed else "quota_exceeded")
-        if allowed:
-            for quota in self.model.binding():
-                if quota.enforced and quota.provider in (None, provider) and quota.used is not None:
+        assert outcome == expected
+        if outcome == "allowed":
+            for quota in self.model.binding(payer):
+                if quota.enforced and quota.counts(provider, payer) and quota.used is not None:
                     free = quota.unit == "cost" and input_tokens + output_tokens == 0
                     assert free or quota.used + self.model.reserved(quota) <= quota.limit
 
-    def settle(self, which: int, attempt: int, provider: str, tokens: int | None, outcome: str) -> None:
+    def paid(self, payer: str) -> dict[str, Any]:
+        """The arguments of an attempt that say whose key pays."""
+        return {"key_source": payer, "team_id": self.team if payer == "team" else None}
+
+    def settle(
+        self,
+        which: int,
+        attempt: int,
+        provider: str,
+        tokens: int | None,
+        outcome: str,
+        payer: str = "user",
+    ) -> None:
         """Record an attempt, even if it is already recorded, out of order, or not reserved."""
         request = self.running[which]
-        self.model.settle((request, attempt), provider, tokens, outcome)
+        self.model.settle((request, attempt), provider, tokens, outcome, payer)
         self.user.records(
             request_id=request,
             attempt=attempt,
@@ -374,7 +453,13 @@ class Quotas:
             outcome=outcome,
             error_class="timeout" if outcome == "failed" else None,
             output_tokens=tokens,
+            **self.paid(payer),
         )
+
+    def settle_of_other(self, provider: str, tokens: int) -> None:
+        """Record an attempt of another member of the team."""
+        self.model.settle_of_other(provider, tokens)
+        self.other.records(provider=provider, model="m", output_tokens=tokens, **self.paid("team"))
 
     def release(self, which: int) -> None:
         request = self.running[which]
@@ -393,8 +478,9 @@ class Quotas:
         """Move all state into the past, because time stands still in a transaction."""
         self.tx.sql(
             "update llm_private.quota_counters set starts_at = starts_at - interval '4 days',"
-            " ends_at = ends_at - interval '4 days' where owner = %s",
+            " ends_at = ends_at - interval '4 days' where owner in (%s, %s)",
             self.user.id,
+            self.team,
         )
         self.tx.sql(
             "update llm_private.reservations set starts_at = starts_at - interval '4 days'"
@@ -408,12 +494,23 @@ class Quotas:
 
     def look(self) -> None:
         """List the quotas: as if their counters were open, but without opening them."""
-        listed = {line["id"]: (line["used"], line["reserved"]) for line in self.user.rpc("list_llm_quotas")}
+        lines = self.user.rpc("list_llm_quotas")
+        lines += self.owner.rpc("list_llm_quotas", p_team_id=self.team, p_user_id=self.user.id)
         model = copy.deepcopy(self.model)
-        model.open(model.binding())
-        assert listed == {
-            quota.id: (float(quota.used or 0), float(model.reserved(quota))) for quota in model.binding()
+        model.open(model.binding("team"))
+        assert {line["id"]: (line["used"], line["reserved"]) for line in lines} == {
+            quota.id: (float(quota.used or 0), float(model.reserved(quota)))
+            for quota in model.binding("team")
         }
+
+
+class TeamQuotas(Quotas):
+    """The same with attempts that a team's key pays for, through a runtime."""
+
+    def __init__(self, tx: Transaction) -> None:
+        super().__init__(tx)
+        runtime = tx.admin.rpc("register_llm_runtime", p_name=unique("app"))["secret"]
+        self.user, self.other = self.user.through(runtime), self.other.through(runtime)
 
 
 STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
@@ -448,18 +545,28 @@ STEPS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "move": {"zone": st.sampled_from(["UTC", "Asia/Kathmandu", "Pacific/Kiritimati", "Etc/GMT+12"])},
     "look": {},
 }
-OFTEN = {"reserve": 5, "settle": 3, "begin": 3, "look": 2, "set_quota": 2}
-STEP = st.one_of(
-    [
-        st.tuples(st.just(name), st.fixed_dictionaries(arguments))
-        for name, arguments in STEPS.items()
-        for _ in range(OFTEN.get(name, 1))
-    ]
-)
+OFTEN = {"reserve": 5, "settle": 3, "begin": 3, "look": 2, "set_quota": 2, "settle_of_other": 2}
+PAYER = st.sampled_from(["team", "team", "user"])
+TEAM_STEPS = STEPS | {
+    "set_quota": STEPS["set_quota"] | {"who": st.sampled_from(["own", "close", "team", "team", "member"])},
+    "reserve": STEPS["reserve"] | {"payer": PAYER},
+    "settle": STEPS["settle"] | {"payer": PAYER},
+    "settle_of_other": {"provider": st.sampled_from(PROVIDERS), "tokens": TOKENS},
+}
 
 
-@given(steps=st.lists(STEP, min_size=30, max_size=60))
-@settings(
+def sequences(steps: dict[str, dict[str, st.SearchStrategy[Any]]]) -> st.SearchStrategy[Any]:
+    step = st.one_of(
+        [
+            st.tuples(st.just(name), st.fixed_dictionaries(arguments))
+            for name, arguments in steps.items()
+            for _ in range(OFTEN.get(name, 1))
+        ]
+    )
+    return st.lists(step, min_size=30, max_size=60)
+
+
+in_sequence = settings(
     max_examples=80,
     # Shrinking a failure takes minutes; do it by hand.
     phases=[Phase.generate],
@@ -468,11 +575,27 @@ STEP = st.one_of(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+
+
+@given(steps=sequences(STEPS))
+@in_sequence
 def test_counters_match_the_model_after_any_sequence_of_operations(
     connection: Connection, steps: list[tuple[str, dict[str, Any]]]
 ) -> None:
+    run(Quotas, connection, steps)
+
+
+@given(steps=sequences(TEAM_STEPS))
+@in_sequence
+def test_counters_of_a_team_match_the_model_after_any_sequence_of_operations(
+    connection: Connection, steps: list[tuple[str, dict[str, Any]]]
+) -> None:
+    run(TeamQuotas, connection, steps)
+
+
+def run(kind: type[Quotas], connection: Connection, steps: list[tuple[str, dict[str, Any]]]) -> None:
     with rolled_back(connection) as tx:
-        world = Quotas(tx)
+        world = kind(tx)
         for name, arguments in steps:
             getattr(world, name)(**arguments)
             assert_exact(connection)

@@ -511,7 +511,12 @@ def test_no_reservation_remains_after_every_kind_of_request(
             case 4:
                 caller.records(request_id=request, outcome="cancelled")
         assert_exact(tx.connection)
-    tx.sql("select llm_private.open_counters(%s, array(select id from llm_private.quotas))", user.id)
+    tx.sql(
+        "select llm_private.open_counters("
+        "%s, array[%s, llm_private.operator_id()], array(select id from llm_private.quotas))",
+        user.id,
+        user.id,
+    )
     held = "select count(*) from llm_private.reservations where user_id = %s and not counted"
     assert tx.value(held, user.id) == 0
     assert tx.value("select sum(reserved) from llm_private.quota_counters where owner = %s", user.id) == 0

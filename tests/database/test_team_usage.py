@@ -9,39 +9,15 @@ from typing import Any
 import pytest
 from psycopg.types.json import Json
 
-from tests.database.ledger import attempts, joins, leaves, new_team, price
-from tests.database.support import Caller, Transaction, new_user, refused, request_id, usage_event
+from tests.database.ledger import Team, attempts, joins, leaves, price
+from tests.database.support import Transaction, refused, request_id, usage_event
 
 YESTERDAY = (date.today() - timedelta(days=2)).isoformat()
 
 
-class Team:
-    """A team with an owner, an admin and two members; each calls through the same runtime."""
-
-    def __init__(self, tx: Transaction, runtime: str, name: str = "Research") -> None:
-        self.owner, self.admin, self.member, self.other = (new_user(tx).through(runtime) for _ in range(4))
-        self.id = new_team(
-            tx.connection, name, owner=self.owner, admin=self.admin, member=[self.member, self.other]
-        )
-
-    def uses(self, user: Caller, **changes: Any) -> bool:
-        """Record an attempt of a member with the team's key."""
-        return user.records(key_source="team", team_id=self.id, input_tokens=10, **changes)
-
-    def report(self, caller: Caller, **arguments: Any) -> list[Mapping[str, Any]]:
-        found = caller.rpc("get_llm_usage", **{"p_bucket": None, "p_team_id": self.id, **arguments})
-        assert isinstance(found, list)
-        return found
-
-    def events(self, caller: Caller, **arguments: Any) -> list[Mapping[str, Any]]:
-        found = caller.rpc("list_llm_usage_events", p_team_id=self.id, **arguments)
-        assert isinstance(found, list)
-        return found
-
-
 @pytest.fixture
 def team(tx: Transaction, runtime: str) -> Team:
-    return Team(tx, runtime)
+    return Team(tx, tx.connection, runtime)
 
 
 # Recording ----------------------------------------------------------------------------------------
@@ -88,7 +64,7 @@ def test_users_cannot_record_the_use_of_a_team_key_themselves(tx: Transaction, t
 
 
 def test_attempts_of_a_batch_name_their_teams(tx: Transaction, runtime: str, team: Team) -> None:
-    other = Team(tx, runtime, "Sales")
+    other = Team(tx, tx.connection, runtime, "Sales")
     joins(tx.connection, other.id, team.member)
     event = {name.removeprefix("p_"): value for name, value in usage_event().items()}
     answers = team.member.rpc(
@@ -123,7 +99,7 @@ def test_an_attempt_counts_for_a_member_who_left_and_a_team_that_was_removed(
 def test_the_same_model_with_keys_of_several_teams_is_summed_separately(
     tx: Transaction, runtime: str, team: Team
 ) -> None:
-    other = Team(tx, runtime, "Sales")
+    other = Team(tx, tx.connection, runtime, "Sales")
     for _ in range(2):
         team.uses(team.member)
         other.uses(team.member)
@@ -199,7 +175,7 @@ def test_administrators_see_the_usage_of_a_team_with_its_name(tx: Transaction, u
 
 
 def test_strangers_get_the_same_answer_for_any_team(tx: Transaction, used: Team, runtime: str) -> None:
-    stranger = Team(tx, runtime).owner
+    stranger = Team(tx, tx.connection, runtime).owner
     messages = set()
     for team in (used.id, request_id()):
         for function in ("get_llm_usage", "list_llm_usage_events"):

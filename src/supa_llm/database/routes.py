@@ -42,6 +42,8 @@ def reserve_attempt(demand: Demand, task: str | None, number: int, candidate: Ca
             "p_provider": candidate.provider,
             "p_model": candidate.model,
             "p_key_source": candidate.key_source,
+            # An older database knows no teams.
+            **({"p_team_id": str(candidate.team_id)} if candidate.team_id else {}),
         },
         lambda _: None,
     )

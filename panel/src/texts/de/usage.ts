@@ -77,6 +77,7 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.quota.lifetime": "insgesamt",
   "usage.quota.set_by.operator": "von der App festgelegt",
   "usage.quota.set_by.user": "von Ihnen festgelegt",
+  "usage.quota.set_by.team": "vom Team festgelegt",
   "usage.quota.resets": "Wird am {time} zurückgesetzt.",
   "usage.quota.reserved": "Davon sind {reserved} für laufende Anfragen reserviert.",
   "usage.quota.shared": "Sie teilen dieses Limit mit anderen, deshalb wird der Verbrauch nicht angezeigt.",

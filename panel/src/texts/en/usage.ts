@@ -73,6 +73,7 @@ export const usage = {
   "usage.quota.lifetime": "Lifetime",
   "usage.quota.set_by.operator": "set by the app",
   "usage.quota.set_by.user": "set by you",
+  "usage.quota.set_by.team": "set by the team",
   "usage.quota.resets": "Resets on {time}.",
   "usage.quota.reserved": "This includes {reserved} reserved for running requests.",
   "usage.quota.shared": "You share this limit with others, so the panel doesn't show its usage.",
