@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="quotas",
-    help="Limit requests, tokens or cost: for a user, a group, or everyone.",
+    help="Limit requests, tokens or cost: for a user, a group, a team, or everyone.",
     no_args_is_help=True,
 )
 
@@ -38,13 +38,17 @@ def list_(
             help="Show only the quotas that apply to this user (email address or ID), with their usage.",
         ),
     ] = None,
+    team: Annotated[
+        UUID | None,
+        typer.Option(metavar="ID", help="Show only the quotas of this team.", show_default=False),
+    ] = None,
     url: Url = None,
     directory: Directory = HOME,
     as_json: AsJson = False,
 ) -> None:
     """List quotas. Without --user, only shared quotas show their usage."""
     with administrator(url, directory) as admin:
-        quotas = admin.list_quotas(optional_user_id(admin, user))
+        quotas = admin.list_quotas(optional_user_id(admin, user), team_id=team)
         emails = {} if as_json else names(admin, (quota.user_id for quota in quotas))
     if as_json:
         print_json([asdict(quota) for quota in quotas])
@@ -63,6 +67,12 @@ def set_(
         str | None, typer.Option(metavar="USER", help="Apply to this user: email address or ID.")
     ] = None,
     group: Annotated[str | None, typer.Option(help="Apply to each user in this group.")] = None,
+    team: Annotated[
+        UUID | None,
+        typer.Option(
+            metavar="ID", help="Apply to what this team's keys pay for, of each member.", show_default=False
+        ),
+    ] = None,
     shared: Annotated[
         bool, typer.Option("--shared", help="Share the quota between all users it applies to.")
     ] = False,
@@ -86,8 +96,8 @@ def set_(
 ) -> None:
     """Set a quota, or update the quota with the same scope.
 
-    Without --user or --group, the quota applies to every user. The most specific scope wins: user, then
-    group, then everyone. Quotas that users set for themselves also apply.
+    Without --user, --group or --team, the quota applies to every user. The most specific scope wins: user,
+    then group, then everyone. Quotas for a team and those that users set for themselves also apply.
     """
     scope: dict[str, Any] = {
         "group": group,
@@ -95,6 +105,7 @@ def set_(
         "key_source": key_source,
         "provider": provider,
         "task": task,
+        "team_id": team,
     }
     rules: dict[str, Any] = {
         "enforced": not alert_only,
@@ -192,16 +203,22 @@ def _find(admin: Admin, quota_id: int) -> Quota:
 
 def _preview(admin: Admin, quota: Mapping[str, Any], as_json: bool) -> None:
     """Print which quota would be set, and the limit of the one that it would replace."""
-    same = ("unit", "period", "user_id", "group", "shared", "key_source", "provider", "task")
-    # The database checks every field that does not name a user, and changes nothing.
-    checked = {name: value for name, value in quota.items() if name != "user_id" and value is not None}
+    same = ("unit", "period", "user_id", "team_id", "group", "shared", "provider", "task")
+    # The database checks every field that does not name a user or a team, and changes nothing.
+    checked = {
+        name: value
+        for name, value in quota.items()
+        if name not in ("user_id", "team_id") and value is not None
+    }
     checked["limit"] = float(quota["limit"])
     admin.set_configuration({"format": 1, "quotas": [checked]})
     old = next(
         (
             it
             for it in admin.list_quotas()
-            if it.set_by == "operator" and all(getattr(it, name) == quota[name] for name in same)
+            if it.set_by == "operator"
+            and all(getattr(it, name) == quota[name] for name in same)
+            and it.key_source == (quota["key_source"] or ("team" if quota["team_id"] else None))
         ),
         None,
     )
@@ -236,6 +253,8 @@ def _row(quota: Quota, emails: Mapping[UUID, str]) -> tuple[object, ...]:
 def _scope(quota: Quota, emails: Mapping[UUID, str]) -> str:
     if quota.user_id:
         return f"user {emails.get(quota.user_id, quota.user_id)}"
+    if quota.team_id:
+        return f"team {quota.team_id}" if quota.shared else f"each member of team {quota.team_id}"
     scope = f"group {quota.group}" if quota.group else "everyone"
     return f"{scope} (shared)" if quota.shared else f"each user in {scope}" if quota.group else "each user"
 

@@ -5163,6 +5163,7 @@ begin
   delete from llm_private.team_invitations where team_id = p_team;
   -- Makes every copy of the team's keys unreadable.
   delete from llm_private.key_owners where team_id = p_team;
+  perform llm_private.remove_team_quotas(p_team);
   -- Skips the rows that the deletion of an account holds, which waits for this team; they go with the account.
   delete from llm_private.team_members as d
   using (
@@ -7811,6 +7812,30 @@ $$;
 
 comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
+create function llm_private.alert_key_owner(p_owner uuid, p_kind text, p_subject text, p_detail jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.add_alert(
+    r.reader, p_kind, p_subject,
+    p_detail || case when r.team_id is not null then jsonb_build_object('team_id', r.team_id) else '{}' end
+  )
+  from (
+    select p_owner as reader, null::uuid as team_id
+    where not exists (select from llm_private.teams as t where t.id = p_owner)
+    union all
+    select m.user_id, m.team_id from llm_private.team_members as m
+    where m.team_id = p_owner and m.role in ('owner', 'admin')
+  ) as r;
+end
+$$;
+
+comment on function llm_private.alert_key_owner is
+'Alert the user who owns a key, or the owners and admins of the team that does.';
+
 -- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
   p_owner uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
@@ -7838,7 +7863,7 @@ begin
     where owner_id = p_owner and id = p_key_id and status <> 'rejected'
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
-      perform llm_private.add_alert(p_owner, 'key_rejected', 'key ' || p_key_id, v_changed);
+      perform llm_private.alert_key_owner(p_owner, 'key_rejected', 'key ' || p_key_id, v_changed);
     end if;
   elsif p_error_class = 'out_of_credit' then
     -- A quarter of an hour, because attempts without credit are quick and cost nothing.
@@ -7847,7 +7872,7 @@ begin
     where owner_id = p_owner and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
-      perform llm_private.add_alert(
+      perform llm_private.alert_key_owner(
         p_owner, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
         v_changed
       );
@@ -7872,8 +7897,8 @@ end
 $$;
 
 comment on function llm_private.note_key_outcome is
-'Set the status of a user''s own key after an attempt: working, rejected (auth), out of credit (out_of_credit) or
-rate-limited (rate_limited), which is the model or, without p_model, the key.';
+'Set the status of a key of a user''s or a team''s after an attempt: working, rejected (auth), out of credit
+(out_of_credit) or rate-limited (rate_limited), which is the model or, without p_model, the key.';
 
 create function llm_private.list_keys()
 returns jsonb
@@ -10843,7 +10868,7 @@ $$;
 
 comment on function llm_private.set_own_quota is 'Set a user''s own quota. Error invalid_quota beyond 50 quotas.';
 
-create function llm_private.lock_team(p_team uuid)
+create function llm_private.lock_team_usage(p_team uuid)
 returns void
 language plpgsql
 volatile
@@ -10860,7 +10885,7 @@ begin
 end
 $$;
 
-comment on function llm_private.lock_team is
+comment on function llm_private.lock_team_usage is
 'Lock the usage of a team that is not removed, to set a quota. Error team_not_found.';
 
 create function llm_private.open_shared_counter(p_quota llm_private.quotas)
@@ -10891,17 +10916,14 @@ declare
   v_row llm_private.quotas;
 begin
   perform llm_private.require_team_role(p_team, p_user, '{owner,admin}');
-  perform llm_private.lock_team(p_team);
+  perform llm_private.lock_team_usage(p_team);
   v_row := llm_private.save_quota(p_quota, 'team', null, p_team);
   perform llm_private.check_value(
     'invalid_quota',
     (select count(*) <= 50 from llm_private.quotas as q where q.team_id = p_team and q.set_by = 'team'),
     'The number of quotas', 'at most 50 of a team'
   );
-  perform llm_private.audit_change(
-    p_team, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
-    p_detail => llm_private.quota_json(v_row) || jsonb_build_object('by', p_user)
-  );
+  perform llm_private.audit_team(p_team, 'quota_set', p_user, llm_private.quota_json(v_row));
   if v_row.shared then
     perform llm_private.open_shared_counter(v_row);
   end if;
@@ -10971,12 +10993,16 @@ declare
 begin
   -- Locks the usage before the quota, as the order of locks asks.
   if v_team is not null then
-    perform llm_private.lock_team(v_team);
+    perform llm_private.lock_team_usage(v_team);
   elsif p_quota -> 'shared' = 'true' then
     perform llm_private.lock_usage(llm_private.operator_id());
   end if;
   v_row := llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid, v_team);
-  perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+  if v_team is null then
+    perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+  else
+    perform llm_private.audit_team(v_team, 'quota_set', llm_private.operator_id(), llm_private.quota_json(v_row));
+  end if;
   if not v_row.shared then
     return llm_private.quota_json(v_row);
   end if;
@@ -11062,13 +11088,16 @@ begin
   );
   delete from llm_private.quotas where id = p_id;
   delete from llm_private.reservations where quota_id = p_id;
-  if v_operator then
+  if v_row.team_id is not null then
+    perform llm_private.audit_team(
+      v_row.team_id, 'quota_removed', v_owner, llm_private.quota_json(v_row), p_limited => false
+    );
+  elsif v_operator then
     perform llm_private.audit_operator_quota('quota_removed', llm_private.quota_json(v_row), v_row);
   else
     perform llm_private.audit(
-      coalesce(v_row.team_id, v_owner), 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
+      v_owner, 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
       p_detail => llm_private.quota_json(v_row)
-      || case when v_row.team_id is not null then jsonb_build_object('by', v_owner) else '{}' end
     );
   end if;
 end
@@ -13746,13 +13775,15 @@ begin
   ) as t;
   v_new := llm_private.add_events(p_attempts);
   perform llm_private.add_attempts_to_totals(v_new);
-  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.model, k.outcome, k.error_class, k.retry_after)
+  perform llm_private.note_key_outcome(k.owner_id, k.key_id, k.model, k.outcome, k.error_class, k.retry_after)
   from (
-    select a.user_id, a.key_id, a.model, a.outcome, a.error_class, max(a.retry_after) as retry_after
+    select
+      coalesce(a.team_id, a.user_id) as owner_id, a.key_id, a.model, a.outcome, a.error_class,
+      max(a.retry_after) as retry_after
     from unnest(v_new) as a
-    where a.key_source = 'user' and a.key_id is not null
-    group by a.user_id, a.key_id, a.model, a.outcome, a.error_class
-    order by a.user_id, a.key_id
+    where a.key_source in ('user', 'team') and a.key_id is not null
+    group by 1, a.key_id, a.model, a.outcome, a.error_class
+    order by 1, a.key_id
   ) as k;
   -- A project without quotas saves the calls.
   if exists (select from llm_private.quotas) then
@@ -13887,9 +13918,9 @@ begin
       v_attempt.unpriced::integer, v_attempt.unreported::integer
     )::llm_private.usage_measures
   );
-  if p_key_source = 'user' and p_key_id is not null then
+  if p_key_id is not null and p_key_source in ('user', 'team') then
     perform llm_private.note_key_outcome(
-      v_user, p_key_id, v_attempt.model, p_outcome, p_error_class, p_retry_after
+      coalesce(p_team_id, v_user), p_key_id, v_attempt.model, p_outcome, p_error_class, p_retry_after
     );
   end if;
   -- Checked here too, so that a project without quotas saves the call.
@@ -14210,7 +14241,7 @@ comment on function public.record_llm_usage is
 'Record one attempt of a request: provider, model, whose key paid, tokens, latency in milliseconds, outcome. The
 database computes its cost at the price when the request began, and settles its reservation. Idempotent on (request id,
 attempt): returns true if it recorded the attempt, false if the attempt was already recorded. The outcome updates the
-status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
+status of the user''s own key or of the team''s. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
 Only runtimes record the use of keys of the operator or a team. p_team_id: the team whose key paid, if p_key_source is

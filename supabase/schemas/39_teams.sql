@@ -239,6 +239,7 @@ begin
   delete from llm_private.team_invitations where team_id = p_team;
   -- Makes every copy of the team's keys unreadable.
   delete from llm_private.key_owners where team_id = p_team;
+  perform llm_private.remove_team_quotas(p_team);
   -- Skips the rows that the deletion of an account holds, which waits for this team; they go with the account.
   delete from llm_private.team_members as d
   using (

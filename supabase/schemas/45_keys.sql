@@ -614,6 +614,30 @@ $$;
 
 comment on function llm_private.reveal_key is 'See reveal_llm_key().';
 
+create function llm_private.alert_key_owner(p_owner uuid, p_kind text, p_subject text, p_detail jsonb)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.add_alert(
+    r.reader, p_kind, p_subject,
+    p_detail || case when r.team_id is not null then jsonb_build_object('team_id', r.team_id) else '{}' end
+  )
+  from (
+    select p_owner as reader, null::uuid as team_id
+    where not exists (select from llm_private.teams as t where t.id = p_owner)
+    union all
+    select m.user_id, m.team_id from llm_private.team_members as m
+    where m.team_id = p_owner and m.role in ('owner', 'admin')
+  ) as r;
+end
+$$;
+
+comment on function llm_private.alert_key_owner is
+'Alert the user who owns a key, or the owners and admins of the team that does.';
+
 -- Writes a key's row only when its status changes, so that the requests of a busy key do not wait for one row.
 create function llm_private.note_key_outcome(
   p_owner uuid, p_key_id uuid, p_model text, p_outcome text, p_error_class text, p_retry_after double precision
@@ -641,7 +665,7 @@ begin
     where owner_id = p_owner and id = p_key_id and status <> 'rejected'
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
-      perform llm_private.add_alert(p_owner, 'key_rejected', 'key ' || p_key_id, v_changed);
+      perform llm_private.alert_key_owner(p_owner, 'key_rejected', 'key ' || p_key_id, v_changed);
     end if;
   elsif p_error_class = 'out_of_credit' then
     -- A quarter of an hour, because attempts without credit are quick and cost nothing.
@@ -650,7 +674,7 @@ begin
     where owner_id = p_owner and id = p_key_id and (out_of_credit_until is null or out_of_credit_until < v_until)
     returning jsonb_build_object('provider', provider, 'hint', hint) into v_changed;
     if v_changed is not null then
-      perform llm_private.add_alert(
+      perform llm_private.alert_key_owner(
         p_owner, 'out_of_credit', format('key %s in %s', p_key_id, to_char(now() at time zone 'UTC', 'YYYY-MM')),
         v_changed
       );
@@ -675,8 +699,8 @@ end
 $$;
 
 comment on function llm_private.note_key_outcome is
-'Set the status of a user''s own key after an attempt: working, rejected (auth), out of credit (out_of_credit) or
-rate-limited (rate_limited), which is the model or, without p_model, the key.';
+'Set the status of a key of a user''s or a team''s after an attempt: working, rejected (auth), out of credit
+(out_of_credit) or rate-limited (rate_limited), which is the model or, without p_model, the key.';
 
 create function llm_private.list_keys()
 returns jsonb

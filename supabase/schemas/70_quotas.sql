@@ -1760,7 +1760,7 @@ $$;
 
 comment on function llm_private.set_own_quota is 'Set a user''s own quota. Error invalid_quota beyond 50 quotas.';
 
-create function llm_private.lock_team(p_team uuid)
+create function llm_private.lock_team_usage(p_team uuid)
 returns void
 language plpgsql
 volatile
@@ -1777,7 +1777,7 @@ begin
 end
 $$;
 
-comment on function llm_private.lock_team is
+comment on function llm_private.lock_team_usage is
 'Lock the usage of a team that is not removed, to set a quota. Error team_not_found.';
 
 create function llm_private.open_shared_counter(p_quota llm_private.quotas)
@@ -1808,17 +1808,14 @@ declare
   v_row llm_private.quotas;
 begin
   perform llm_private.require_team_role(p_team, p_user, '{owner,admin}');
-  perform llm_private.lock_team(p_team);
+  perform llm_private.lock_team_usage(p_team);
   v_row := llm_private.save_quota(p_quota, 'team', null, p_team);
   perform llm_private.check_value(
     'invalid_quota',
     (select count(*) <= 50 from llm_private.quotas as q where q.team_id = p_team and q.set_by = 'team'),
     'The number of quotas', 'at most 50 of a team'
   );
-  perform llm_private.audit_change(
-    p_team, 'quota_set', v_row.provider, p_runtime => llm_private.current_runtime(),
-    p_detail => llm_private.quota_json(v_row) || jsonb_build_object('by', p_user)
-  );
+  perform llm_private.audit_team(p_team, 'quota_set', p_user, llm_private.quota_json(v_row));
   if v_row.shared then
     perform llm_private.open_shared_counter(v_row);
   end if;
@@ -1888,12 +1885,16 @@ declare
 begin
   -- Locks the usage before the quota, as the order of locks asks.
   if v_team is not null then
-    perform llm_private.lock_team(v_team);
+    perform llm_private.lock_team_usage(v_team);
   elsif p_quota -> 'shared' = 'true' then
     perform llm_private.lock_usage(llm_private.operator_id());
   end if;
   v_row := llm_private.save_quota(p_quota, 'operator', (p_quota ->> 'user_id')::uuid, v_team);
-  perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+  if v_team is null then
+    perform llm_private.audit_operator_quota('quota_set', v_old, v_row);
+  else
+    perform llm_private.audit_team(v_team, 'quota_set', llm_private.operator_id(), llm_private.quota_json(v_row));
+  end if;
   if not v_row.shared then
     return llm_private.quota_json(v_row);
   end if;
@@ -1979,13 +1980,16 @@ begin
   );
   delete from llm_private.quotas where id = p_id;
   delete from llm_private.reservations where quota_id = p_id;
-  if v_operator then
+  if v_row.team_id is not null then
+    perform llm_private.audit_team(
+      v_row.team_id, 'quota_removed', v_owner, llm_private.quota_json(v_row), p_limited => false
+    );
+  elsif v_operator then
     perform llm_private.audit_operator_quota('quota_removed', llm_private.quota_json(v_row), v_row);
   else
     perform llm_private.audit(
-      coalesce(v_row.team_id, v_owner), 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
+      v_owner, 'quota_removed', v_row.provider, p_runtime => llm_private.current_runtime(),
       p_detail => llm_private.quota_json(v_row)
-      || case when v_row.team_id is not null then jsonb_build_object('by', v_owner) else '{}' end
     );
   end if;
 end

@@ -564,13 +564,15 @@ begin
   ) as t;
   v_new := llm_private.add_events(p_attempts);
   perform llm_private.add_attempts_to_totals(v_new);
-  perform llm_private.note_key_outcome(k.user_id, k.key_id, k.model, k.outcome, k.error_class, k.retry_after)
+  perform llm_private.note_key_outcome(k.owner_id, k.key_id, k.model, k.outcome, k.error_class, k.retry_after)
   from (
-    select a.user_id, a.key_id, a.model, a.outcome, a.error_class, max(a.retry_after) as retry_after
+    select
+      coalesce(a.team_id, a.user_id) as owner_id, a.key_id, a.model, a.outcome, a.error_class,
+      max(a.retry_after) as retry_after
     from unnest(v_new) as a
-    where a.key_source = 'user' and a.key_id is not null
-    group by a.user_id, a.key_id, a.model, a.outcome, a.error_class
-    order by a.user_id, a.key_id
+    where a.key_source in ('user', 'team') and a.key_id is not null
+    group by 1, a.key_id, a.model, a.outcome, a.error_class
+    order by 1, a.key_id
   ) as k;
   -- A project without quotas saves the calls.
   if exists (select from llm_private.quotas) then
@@ -705,9 +707,9 @@ begin
       v_attempt.unpriced::integer, v_attempt.unreported::integer
     )::llm_private.usage_measures
   );
-  if p_key_source = 'user' and p_key_id is not null then
+  if p_key_id is not null and p_key_source in ('user', 'team') then
     perform llm_private.note_key_outcome(
-      v_user, p_key_id, v_attempt.model, p_outcome, p_error_class, p_retry_after
+      coalesce(p_team_id, v_user), p_key_id, v_attempt.model, p_outcome, p_error_class, p_retry_after
     );
   end if;
   -- Checked here too, so that a project without quotas saves the call.
@@ -1028,7 +1030,7 @@ comment on function public.record_llm_usage is
 'Record one attempt of a request: provider, model, whose key paid, tokens, latency in milliseconds, outcome. The
 database computes its cost at the price when the request began, and settles its reservation. Idempotent on (request id,
 attempt): returns true if it recorded the attempt, false if the attempt was already recorded. The outcome updates the
-status of the user''s own key. p_retry_after is the number of seconds that the provider asked to wait. Cached and
+status of the user''s own key or of the team''s. p_retry_after is the number of seconds that the provider asked to wait. Cached and
 written tokens are part of the input, reasoning tokens of the output. For p_other_tokens, see the column of
 llm_usage_events. p_reservation: the request that reserved for this one, if another one did (see resolve_llm_route()).
 Only runtimes record the use of keys of the operator or a team. p_team_id: the team whose key paid, if p_key_source is

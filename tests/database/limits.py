@@ -170,6 +170,11 @@ def _invites(user: Caller, number: int) -> Any:
     return user.rpc("create_llm_team_invitation", p_team_id=team["id"])
 
 
+def _sets_team_quota(user: Caller, number: int) -> Any:
+    (team, *_) = user.rpc("list_llm_teams") or (_creates_team(user, 0),)
+    return sets(user, 10, task=f"task {number}", team_id=team["id"])
+
+
 def _checks(user: Caller, number: int) -> Any:
     return user.once("begin_llm_key_check", provider="groq", key=key_for("groq", number))
 
@@ -227,6 +232,7 @@ AMOUNTS = (
         "Teams created in 24 hours", 500, "too_many_changes", _creates_and_removes_team, "changes_per_day"
     ),
     Amount("Open invitations of a team", 100, "too_many_invitations", _invites),
+    Amount("Quotas of a team, set by its owners and admins", 50, "invalid_quota", _sets_team_quota),
     Amount("Tasks with an override", 200, "invalid_setting", _overrides),
     Amount("Fallbacks of a task", 20, "invalid_setting", _falls_back),
     Amount(

@@ -170,6 +170,11 @@ def test_administrators_set_quotas_for_a_team_that_its_owners_cannot_change(
     assert figures(team, cap, tx.admin) == (2, 0)
     tx.admin.rpc("remove_llm_quota", p_id=cap)
     runs(team, team.owner)
+    log = tx.sql(
+        "select action from public.llm_audit_log where user_id = %s and actor = 'administrator' order by id",
+        team.id,
+    )
+    assert [it["action"] for it in log] == ["quota_set", "quota_removed"]
 
 
 def test_configurations_have_no_quotas_of_teams(tx: Transaction, team: Team) -> None:
@@ -514,8 +519,7 @@ def test_a_request_in_flight_ends_after_its_team_was_removed(tx: Transaction, te
     begun, lost = request_id(), request_id()
     held(team, team.member, begun)
     held(team, team.other, lost)
-    tx.sql("update llm_private.teams set removed_at = now() where id = %s", team.id)
-    tx.sql("select llm_private.remove_team_quotas(%s)", team.id)
+    team.owner.rpc("remove_llm_team", p_team_id=team.id)
     assert team.uses(team.member, request_id=begun)
     assert reservations(tx.connection, begun) == reservations(tx.connection, lost) == 0
     assert counter(tx.connection, own, team.member.id) == (1, 0)

@@ -119,6 +119,31 @@ def test_a_recalculation_adds_to_the_totals_of_the_team(tx: Transaction, team: T
     assert tx.admin.rpc("check_llm_usage")["differing"] == 0
 
 
+@pytest.mark.parametrize("batch", [False, True])
+def test_the_outcome_marks_the_teams_key_and_alerts_its_owners_and_admins(
+    tx: Transaction, team: Team, batch: bool
+) -> None:
+    own = team.member.holds_key("groq")["id"]
+    tx.sql("select llm_private.ensure_key_owner(%s, true)", team.id)
+    key = tx.value(
+        "insert into public.llm_keys (owner_id, provider, hint)"
+        " values (%s, 'groq', 'gsk_…1') returning id::text",
+        team.id,
+    )
+    event = {name.removeprefix("p_"): value for name, value in usage_event().items()}
+    event |= {"key_source": "team", "team_id": team.id, "outcome": "failed", "error_class": "auth"}
+    for named in (own, key):
+        begun = {"request_id": request_id(), "key_id": named}
+        if batch:
+            team.member.rpc("record_llm_usage_batch", p_events=Json([event | begun]))
+        else:
+            team.member.records(**event | begun)
+    marked = tx.sql("select id::text, status from public.llm_keys where provider = 'groq'")
+    assert {it["id"]: it["status"] for it in marked} == {own: "untested", key: "rejected"}
+    for caller, kinds in ((team.owner, ["key_rejected"]), (team.admin, ["key_rejected"]), (team.member, [])):
+        assert [it["kind"] for it in caller.rpc("list_llm_alerts")] == kinds
+
+
 # Reports by role ----------------------------------------------------------------------------------
 
 

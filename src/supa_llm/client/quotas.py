@@ -15,13 +15,21 @@ from supa_llm.values.receipts import KeySource
 class Quotas(Caller):
     """A user's quotas."""
 
-    def list_quotas(self) -> list[Quota]:
+    def list_quotas(self, *, team_id: UUID | None = None, user_id: UUID | None = None) -> list[Quota]:
         """The quotas that apply to the user, whoever set them, with the amount used and the next reset.
 
-        for quota in llm.list_quotas():
-            print(quota.used, "of", quota.limit, quota.unit, "until", quota.resets_at)
+            for quota in llm.list_quotas():
+                print(quota.used, "of", quota.limit, quota.unit, "until", quota.resets_at)
+
+        Args:
+            team_id: the quotas of this team instead, which count what its keys pay for. Members get the usage
+                of their own share, owners and admins also that of quotas that are shared.
+            user_id: with ``team_id``, the usage of this member, for owners and admins.
+
+        Raises:
+            NotFoundError: the user does not belong to the team (code ``team_not_found``).
         """
-        return self._run(quotas.list_quotas())
+        return self._run(quotas.list_quotas(user_id, team_id))
 
     def set_quota(
         self,
@@ -33,12 +41,15 @@ class Quotas(Caller):
         key_source: KeySource | None = None,
         task: str | None = None,
         enforced: bool = True,
-        clock: Literal["utc", "user"] = "user",
+        clock: Literal["utc", "user"] | None = None,
         unpriced: Literal["allow", "refuse"] = "refuse",
+        team_id: UUID | None = None,
+        shared: bool = False,
     ) -> Quota:
         """Set a quota for the user's own usage, or update the one with the same scope.
 
             llm.set_quota(20, "cost", "month", provider="openai", key_source="user")
+            llm.set_quota(500, "cost", "month", team_id=team_id, shared=True)  # for the team as a whole
 
         Requests that are already running continue. Other processes apply the quota when their lease ends.
 
@@ -48,8 +59,16 @@ class Quotas(Caller):
             period: ``minute``, ``day``, ``month`` or ``lifetime``.
             provider, key_source, task: count only requests with this value.
             enforced: refuse requests that would exceed the limit; False only raises alerts.
-            clock: days and months begin in the time zone of the user's settings (``user``) or in ``utc``.
+            clock: days and months begin in the time zone of the user's settings (``user``, the default of
+                own quotas) or in ``utc`` (the default of a team's quotas).
             unpriced: whether an enforced quota of ``cost`` allows models without a price.
+            team_id: limit what this team's keys pay for instead; the user is its owner or an admin.
+            shared: with ``team_id``, the team as a whole shares the limit; otherwise, each member has it.
+
+        Raises:
+            InvalidInputError: a value is not allowed; the message names it and the allowed values.
+            NotFoundError: the user does not belong to the team (code ``team_not_found``).
+            ForbiddenError: the user is neither owner nor admin of it (code ``team_role_required``).
         """
         return self._change(
             quotas.set_quota(
@@ -63,12 +82,13 @@ class Quotas(Caller):
                     "enforced": enforced,
                     "clock": clock,
                     "unpriced": unpriced,
+                    **quotas.team_fields(team_id, shared),
                 }
             )
         )
 
     def remove_quota(self, quota_id: int) -> None:
-        """Remove a quota that the user has set.
+        """Remove a quota that the user has set, or one that a team has set whose owner or admin they are.
 
             llm.remove_quota(llm.list_quotas()[0].id)
 
@@ -82,8 +102,8 @@ class Quotas(Caller):
 class AsyncQuotas(AsyncCaller):
     """The twin of :class:`Quotas`."""
 
-    async def list_quotas(self) -> list[Quota]:
-        return await self._run(quotas.list_quotas())
+    async def list_quotas(self, *, team_id: UUID | None = None, user_id: UUID | None = None) -> list[Quota]:
+        return await self._run(quotas.list_quotas(user_id, team_id))
 
     async def set_quota(
         self,
@@ -95,8 +115,10 @@ class AsyncQuotas(AsyncCaller):
         key_source: KeySource | None = None,
         task: str | None = None,
         enforced: bool = True,
-        clock: Literal["utc", "user"] = "user",
+        clock: Literal["utc", "user"] | None = None,
         unpriced: Literal["allow", "refuse"] = "refuse",
+        team_id: UUID | None = None,
+        shared: bool = False,
     ) -> Quota:
         return await self._change(
             quotas.set_quota(
@@ -110,6 +132,7 @@ class AsyncQuotas(AsyncCaller):
                     "enforced": enforced,
                     "clock": clock,
                     "unpriced": unpriced,
+                    **quotas.team_fields(team_id, shared),
                 }
             )
         )
@@ -121,12 +144,15 @@ class AsyncQuotas(AsyncCaller):
 class AdminQuotas(Caller):
     """The quotas that the operator sets, and user groups for them."""
 
-    def list_quotas(self, user_id: UUID | None = None) -> list[Quota]:
+    def list_quotas(self, user_id: UUID | None = None, *, team_id: UUID | None = None) -> list[Quota]:
         """All quotas; for one user, the quotas that apply to them, with the amount used.
 
-        admin.list_quotas(user_id)
+            admin.list_quotas(user_id)
+
+        Args:
+            team_id: the quotas of this team; with ``user_id``, with the usage of this member.
         """
-        return self._run(quotas.list_quotas(user_id))
+        return self._run(quotas.list_quotas(user_id, team_id))
 
     def set_quota(
         self,
@@ -143,8 +169,9 @@ class AdminQuotas(Caller):
         enforced: bool = True,
         clock: Literal["utc", "user"] = "utc",
         unpriced: Literal["allow", "refuse"] = "refuse",
+        team_id: UUID | None = None,
     ) -> Quota:
-        """Set a quota for one user, a group or everyone, or update the quota with the same scope.
+        """Set a quota for one user, a group, a team or everyone, or update the quota with the same scope.
 
             admin.set_quota(5, "cost", "month", key_source="operator")  # for each
             admin.set_quota(500, "cost", "month", key_source="operator", shared=True)  # for all together
@@ -153,6 +180,8 @@ class AdminQuotas(Caller):
 
         Args:
             shared: the users of the scope share the limit.
+            team_id: limit what this team's keys pay for: each member's usage or, if ``shared``, all of it. It
+                applies in addition to other quotas.
             limit: see :meth:`UserLLM.set_quota` for this and the other arguments.
 
         Raises:
@@ -173,6 +202,7 @@ class AdminQuotas(Caller):
                     "enforced": enforced,
                     "clock": clock,
                     "unpriced": unpriced,
+                    **quotas.team_fields(team_id, shared),
                 }
             )
         )
@@ -197,8 +227,8 @@ class AdminQuotas(Caller):
 class AsyncAdminQuotas(AsyncCaller):
     """The twin of :class:`AdminQuotas`."""
 
-    async def list_quotas(self, user_id: UUID | None = None) -> list[Quota]:
-        return await self._run(quotas.list_quotas(user_id))
+    async def list_quotas(self, user_id: UUID | None = None, *, team_id: UUID | None = None) -> list[Quota]:
+        return await self._run(quotas.list_quotas(user_id, team_id))
 
     async def set_quota(
         self,
@@ -215,6 +245,7 @@ class AsyncAdminQuotas(AsyncCaller):
         enforced: bool = True,
         clock: Literal["utc", "user"] = "utc",
         unpriced: Literal["allow", "refuse"] = "refuse",
+        team_id: UUID | None = None,
     ) -> Quota:
         return await self._run(
             quotas.set_quota(
@@ -231,6 +262,7 @@ class AsyncAdminQuotas(AsyncCaller):
                     "enforced": enforced,
                     "clock": clock,
                     "unpriced": unpriced,
+                    **quotas.team_fields(team_id, shared),
                 }
             )
         )

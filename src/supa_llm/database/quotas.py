@@ -12,13 +12,20 @@ from supa_llm.values.arguments import check
 from supa_llm.values.quotas import Quota
 
 
-def list_quotas(user_id: UUID | None = None) -> Call[list[Quota]]:
-    check(user_id=user_id)
+def list_quotas(user_id: UUID | None = None, team_id: UUID | None = None) -> Call[list[Quota]]:
+    check(user_id=user_id, team_id=team_id)
+    args = {"p_user_id": user_id, "p_team_id": team_id}
     return Call(
         "list_llm_quotas",
-        {"p_user_id": str(user_id)} if user_id else {},
+        {name: str(value) for name, value in args.items() if value},
         Quota.list_from_json,
     )
+
+
+def team_fields(team_id: UUID | None, shared: bool) -> dict[str, Any]:
+    """The fields of a quota of a team; none without one, because an older database does not know them."""
+    check(team_id=team_id)
+    return {"team_id": str(team_id), "shared": shared} if team_id else {}
 
 
 def set_quota(fields: Mapping[str, Any]) -> Call[Quota]:

@@ -28,8 +28,8 @@ class Quota(Row):
         clock: whether days and months start in ``utc`` or in the ``user``'s time zone.
         enforced: whether requests over the limit are refused; otherwise the quota only raises alerts.
         unpriced: whether an enforced cost quota allows models without a price (``allow``, ``refuse``).
-        shared: whether all users in scope share one limit. Only the operator, and owners and admins of the team,
-            see its usage; others get None.
+        shared: whether all users in scope share one limit. Only the operator, and owners and admins of the
+            team, see its usage; others get None.
         user_id, group, team_id: scope; the quota applies to everyone if all are None. One of a team counts
             usage of the team's keys: of the team as a whole if ``shared``, else of each member.
         used, reserved: in the current period, in the quota's unit; None if not reported.
