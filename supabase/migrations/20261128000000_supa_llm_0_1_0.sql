@@ -11981,11 +11981,11 @@ begin
   v_lines := array(
     select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, v_team) as r
   );
-  if llm_private.has_quotas(p_user) then
+  if llm_private.has_quotas(p_user, v_team) then
     v_runtime := case current_setting('role')
       when 'service_role' then llm_private.operator_id() else llm_private.current_runtime(p_note => false)
     end;
-    v_quotas := array(select q from llm_private.binding_quotas(p_user) as q);
+    v_quotas := array(select q from llm_private.binding_quotas(p_user, v_team) as q);
     v_counters := array(
       select llm_private.counter_now(q, p_user) from unnest(v_quotas) as q
       where q.id = any(llm_private.countable_quotas(v_quotas, v_runtime))
@@ -11997,7 +11997,7 @@ begin
           select w.refusal
           from llm_private.weigh_attempt(
             p_user, v_quotas, v_counters, p_task, v_lines[i].provider, v_lines[i].model, v_lines[i].key_source, 1, 1,
-            1, true
+            1, true, p_team => v_lines[i].owner_id
           ) as w
         );
         v_lines[i].skipped := v_lines[i].quota ->> 'reason';
@@ -12021,7 +12021,8 @@ begin
             'key_header', l.key_header, 'key_scheme', l.key_scheme, 'parameter_names', l.parameter_names,
             'responses', l.responses, 'context_tokens', n.context_tokens,
             'metered', exists (
-              select from unnest(v_quotas) as q where llm_private.quota_counts(q, p_task, l.provider, l.key_source)
+              select from unnest(v_quotas) as q
+              where llm_private.quota_counts(q, p_task, l.provider, l.key_source, l.owner_id)
             )
           ) order by l.ordinality
         ) filter (where l.skipped is null), '[]'
@@ -12350,7 +12351,8 @@ begin
       case
         when p_quotas is not null
           then exists (
-            select from unnest(p_quotas) as q where llm_private.quota_counts(q, p_task, r.provider, r.key_source)
+            select from unnest(p_quotas) as q
+            where llm_private.quota_counts(q, p_task, r.provider, r.key_source, r.owner_id)
           )
         else false
       end as metered
@@ -12421,8 +12423,8 @@ begin
   if p_service_tier is not null then
     v_tier := llm_private.priced_tier(p_service_tier);
   end if;
-  if llm_private.has_quotas(v_user) then
-    v_quotas := array(select q from llm_private.binding_quotas(v_user) as q);
+  if llm_private.has_quotas(v_user, v_team) then
+    v_quotas := array(select q from llm_private.binding_quotas(v_user, v_team) as q);
   end if;
 
   v_route := llm_private.keyed_route(

@@ -46,7 +46,7 @@ def state(user: Caller, quota: dict[str, Any]) -> tuple[float, float]:
 
 def test_a_route_without_quotas_has_no_quota_fields(user: Caller) -> None:
     route = user.rpc("resolve_llm_route", p_task="speed")
-    assert route.keys() == {"task", "candidates", "expires_at", "ticket"}
+    assert route.keys() == {"task", "team_id", "version", "candidates", "expires_at", "ticket"}
     assert [candidate["metered"] for candidate in route["candidates"]] == [False, False]
 
 

@@ -18,6 +18,7 @@ from tests.database.metering import (
     prices,
     reservations,
     reserves,
+    resolves,
     sets,
 )
 from tests.database.support import (
@@ -32,7 +33,7 @@ from tests.database.support import (
     usage_event,
 )
 from tests.database.test_quota_concurrency import at_once
-from tests.support import Stack, unique
+from tests.support import Stack, key_for, unique
 
 
 @pytest.fixture
@@ -464,6 +465,29 @@ def test_a_quota_that_is_used_up_refuses_the_route(tx: Transaction, team: Team) 
         tx.connection.transaction(),
     ):
         reserved_ahead(tx, team, team.member, request_id(), 1)
+
+
+def test_a_route_reserves_in_the_quotas_of_its_team(tx: Transaction, team: Team) -> None:
+    team.owner.rpc("set_llm_team_key", team_id=team.id, provider="groq", key=key_for("groq"))
+    shared, each = limits(team, 1, shared=True), limits(team, 5)
+    begun, route = resolves(team.member, team=team.id)
+    first = route["candidates"][0]
+    assert (first["key_source"], first["team_id"], first["metered"]) == ("team", team.id, True)
+    for quota in (shared, each):
+        assert figures(team, quota, team.owner, p_user_id=team.member.id) == (0, 1)
+    team.uses(team.member, request_id=begun, provider="groq", task="speed")
+    assert figures(team, shared, team.owner) == (1, 0)
+    with refused("quota_exceeded", 429):
+        resolves(team.other, team=team.id)
+    explained = team.other.rpc("explain_llm_route", p_task="speed", p_team=team.id)
+    assert "quota_exceeded" in {it["reason"] for it in explained["skipped"]}
+    # Their own key is bound by no quota of the team, with or without it.
+    team.other.holds_key("groq")
+    _, route = resolves(team.other, team=team.id)
+    assert [(it["key_source"], it["metered"]) for it in route["candidates"]] == [("user", False)]
+    _, route = resolves(team.other, team="none")
+    assert [(it["key_source"], it["metered"]) for it in route["candidates"]] == [("user", False)]
+    assert_exact(tx.connection)
 
 
 def test_a_period_begins_with_nothing_used(tx: Transaction, team: Team) -> None:

@@ -13,7 +13,9 @@ from supa_llm.values.quotas import Quota
 
 
 def list_quotas(user_id: UUID | None = None, team_id: UUID | None = None) -> Call[list[Quota]]:
-    check(user_id=user_id, team_id=team_id)
+    check(user_id=user_id)
+    if team_id is not None:
+        check(team_id=team_id)
     args = {"p_user_id": user_id, "p_team_id": team_id}
     return Call(
         "list_llm_quotas",
@@ -24,8 +26,10 @@ def list_quotas(user_id: UUID | None = None, team_id: UUID | None = None) -> Cal
 
 def team_fields(team_id: UUID | None, shared: bool) -> dict[str, Any]:
     """The fields of a quota of a team; none without one, because an older database does not know them."""
+    if team_id is None:
+        return {}
     check(team_id=team_id)
-    return {"team_id": str(team_id), "shared": shared} if team_id else {}
+    return {"team_id": str(team_id), "shared": shared}
 
 
 def set_quota(fields: Mapping[str, Any]) -> Call[Quota]:

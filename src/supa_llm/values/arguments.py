@@ -141,7 +141,6 @@ _RULES: Mapping[str, Rule] = {
     "team_id": ("the UUID of a team", _is_uuid),
     "temperature": _optional(("a number from 0 to 2", _number(0, 2))),
     "texts": ("a string or a list of strings that are not empty", _is_texts),
-    "team_id": _optional(("a uuid.UUID", _is(UUID))),
     "time_zone": _optional(_TEXT),
     "timeout": _SECONDS,
     "tools": _optional(("a list of objects such as {'type': 'function', 'function': {…}}", _is_tools)),
