@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -18,7 +20,7 @@ from tests.database.attacks import ID_KINDS, NOBODYS, OTHER_KINDS, Catalog
 from tests.database.metering import reserves, sets
 from tests.database.support import Caller, Connection, Http, Refused, new_user, owner, request_id
 from tests.database.surface import ANYONE, RPCS, TABLES, USER, Victim
-from tests.support import Stack, asks_again, key_for, next_arguments, unique
+from tests.support import ROOT, Stack, asks_again, key_for, next_arguments, unique
 
 # What an administrator may change or compute about any user. It is left out where one of them attacks.
 ADMINISTRATORS = {
@@ -454,3 +456,10 @@ def test_only_administrators_can_group_a_report_by_user(scene: Scene) -> None:
         with pytest.raises(Refused) as error:
             user.rpc("get_llm_usage", p_by=["user"], p_user_id=scene.user.id)
         assert error.value.code == "invalid_argument"
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    page = (ROOT / "docs" / "threat-model.md").read_text()
+    named = re.findall(r"\[(test_\w+\.py)\]\(\.\./([\w/.]+)\)", page)
+    assert len(named) > 15
+    assert [path for name, path in named if Path(path).name != name or not (ROOT / path).is_file()] == []
