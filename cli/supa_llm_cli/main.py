@@ -29,6 +29,7 @@ from supa_llm_cli import (
     quotas,
     runtimes,
     settings,
+    teams,
     usage,
     users,
 )
@@ -68,6 +69,7 @@ app.add_typer(
     runtimes.app, rich_help_panel=_MANAGE, short_help="Register servers, and rotate or revoke their secrets."
 )
 app.add_typer(users.app, rich_help_panel=_MANAGE, short_help="Find, explain, suspend and export users.")
+app.add_typer(teams.app, rich_help_panel=_MANAGE, short_help="Create and remove teams, and manage members.")
 app.add_typer(
     settings.app, rich_help_panel=_MANAGE, short_help="Change settings; export and import the configuration."
 )

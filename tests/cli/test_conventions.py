@@ -20,8 +20,8 @@ from tests.support import Stack, User, unique
 READ = {
     "alerts list", "ask", "audit", "audit verify", "doctor", "local logs", "local status", "models", "panel",
     "prices list", "providers check", "providers list", "quotas list", "runtimes list", "settings list",
-    "test policies", "usage", "usage check", "usage refusals", "users explain", "users list", "users show",
-    "whoami",
+    "teams invitations", "teams list", "teams members", "teams show", "test policies", "usage", "usage check",
+    "usage refusals", "users explain", "users list", "users show", "whoami",
 }  # fmt: skip
 NO_JSON = {
     "audit seals": "its output is JSON lines",
@@ -57,7 +57,7 @@ NO_DRY_RUN = {
 ASKING = {
     "init", "master-key replace", "prices recalculate", "prices sync", "providers remove", "quotas remove",
     "runtimes revoke",
-    "settings import", "uninstall", "users remove-data",
+    "settings import", "teams remove", "teams remove-member", "uninstall", "users remove-data",
 }  # fmt: skip
 
 
@@ -108,6 +108,21 @@ def removal_of_data(stack: Stack, user: User, path: Path) -> list[str]:
     return ["users", "remove-data", user.email]
 
 
+def removal_of_a_team(stack: Stack, user: User, path: Path) -> list[str]:
+    return ["teams", "remove", team_of(stack, user)]
+
+
+def removal_of_a_member(stack: Stack, user: User, path: Path) -> list[str]:
+    team, other = team_of(stack, user), stack.sign_up()
+    stack.admin("set_llm_team_member", p_team_id=team, p_user_id=other.id, p_role="member")
+    return ["teams", "remove-member", team, other.email]
+
+
+def team_of(stack: Stack, user: User) -> str:
+    """Create a team that the user owns."""
+    return str(stack.admin("create_llm_team", p_name="A team", p_owner=user.id)["id"])
+
+
 def recalculation(stack: Stack, user: User, path: Path) -> list[str]:
     return ["prices", "recalculate", "--from", "2020-01-01", "--until", "2020-01-02"]
 
@@ -143,6 +158,8 @@ Scenario = Callable[[Stack, User, Path], list[str]]
         removal_of_a_quota,
         revocation_of_a_runtime,
         removal_of_data,
+        removal_of_a_team,
+        removal_of_a_member,
         recalculation,
         replacement_of_the_master_key,
         import_of_settings,
@@ -212,6 +229,18 @@ def change_of_a_provider(stack: Stack, user: User, path: Path) -> list[str]:
     return ["providers", "set", "mistral", "--name", "Mistral AI"]
 
 
+def creation_of_a_team(stack: Stack, user: User, path: Path) -> list[str]:
+    return ["teams", "create", "A team", "--owner", user.email]
+
+
+def addition_of_a_member(stack: Stack, user: User, path: Path) -> list[str]:
+    return ["teams", "add-member", team_of(stack, user), stack.sign_up().email]
+
+
+def change_of_a_role(stack: Stack, user: User, path: Path) -> list[str]:
+    return ["teams", "set-role", team_of(stack, user), user.email, "admin"]
+
+
 def registration(stack: Stack, user: User, path: Path) -> list[str]:
     return ["runtimes", "add", unique("app")]
 
@@ -247,6 +276,11 @@ def maintenance(stack: Stack, user: User, path: Path) -> list[str]:
         disabling,
         enabling,
         change_of_a_provider,
+        creation_of_a_team,
+        addition_of_a_member,
+        change_of_a_role,
+        removal_of_a_team,
+        removal_of_a_member,
         registration,
         rotation,
         change_of_a_setting,

@@ -16,17 +16,18 @@ from supa_llm_cli.main import app
 from supa_llm.local.postgres import DefaultPrivileges
 from supa_llm.values.quotas import QuotaPeriod, QuotaUnit
 from supa_llm.values.receipts import KeySource
+from supa_llm.values.teams import TeamRole
 from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from tests.cli.command import run
 
 NOUNS = (
     "alerts", "ask", "audit", "demo", "doctor", "init", "local", "login", "logout", "maintenance",
-    "master-key", "models", "panel", "prices", "providers", "quotas", "runtimes", "settings", "test",
+    "master-key", "models", "panel", "prices", "providers", "quotas", "runtimes", "settings", "teams", "test",
     "uninstall", "upgrade", "usage", "users", "whoami",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
-    "Add", "Add,", "Check", "Copy", "Dismiss", "End", "Export", "Find", "Give", "Let", "Limit", "List",
+    "Add", "Add,", "Check", "Copy", "Create", "Dismiss", "End", "Export", "Find", "Give", "Let", "Limit", "List",
     "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Replace", "Report", "Report,",
     "Revoke", "Roll", "Run", "Send", "Serve", "Set", "Show", "Sign", "Start", "Stop", "Sync", "Sync,", "Test",
 }  # fmt: skip
@@ -39,6 +40,8 @@ CHOICES = {
     ("quotas set", "key_source"): KeySource,
     ("quotas set", "period"): QuotaPeriod,
     ("quotas set", "unit"): QuotaUnit,
+    ("teams add-member", "role"): TeamRole,
+    ("teams set-role", "role"): TeamRole,
     ("usage", "bucket"): Bucket,
     ("usage", "order"): Order,
     ("usage", "recorded_by"): Reporter,
