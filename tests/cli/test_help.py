@@ -27,9 +27,10 @@ NOUNS = (
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
-    "Add", "Add,", "Check", "Copy", "Create", "Dismiss", "End", "Export", "Find", "Give", "Let", "Limit", "List",
-    "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Replace", "Report", "Report,",
-    "Revoke", "Roll", "Run", "Send", "Serve", "Set", "Show", "Sign", "Start", "Stop", "Sync", "Sync,", "Test",
+    "Add", "Add,", "Check", "Copy", "Create", "Dismiss", "End", "Export", "Find", "Give", "Let",
+    "Limit", "List", "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Replace",
+    "Report", "Report,", "Revoke", "Roll", "Run", "Send", "Serve", "Set", "Show", "Sign", "Start",
+    "Stop", "Sync", "Sync,", "Test",
 }  # fmt: skip
 CHOICES = {
     ("local up", "default_privileges"): DefaultPrivileges,
