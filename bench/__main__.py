@@ -27,6 +27,7 @@ from bench.usage import (
     usage_rps_hot_user_quota,
     usage_scale,
 )
+from bench.vault import vault_rotate
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
@@ -119,6 +120,13 @@ BENCHMARKS = (
         "sum the events",
         aim=0.02,
         run=report_10m,
+    ),
+    Benchmark(
+        "vault_rotate",
+        "rotate the master key of 100,000 users with a key each",
+        "a minute",
+        aim=1,
+        run=vault_rotate,
     ),
     Benchmark("import_time", "import supa_llm", "import openai", aim=0.6, run=import_time),
 )

@@ -20,7 +20,6 @@ from supa_llm_cli import (
     local,
     login,
     maintenance,
-    master_key,
     models,
     panel,
     policies,
@@ -32,6 +31,7 @@ from supa_llm_cli import (
     teams,
     usage,
     users,
+    vault,
 )
 from supa_llm_cli.colors import styled
 
@@ -77,9 +77,7 @@ app.add_typer(
     prices.app, rich_help_panel=_MANAGE, short_help="Sync, set and list prices, and recalculate costs."
 )
 app.add_typer(quotas.app, rich_help_panel=_MANAGE, short_help="Limit requests, tokens or cost.")
-app.add_typer(
-    master_key.app, rich_help_panel=_MANAGE, short_help="Replace the key that encrypts users' keys."
-)
+app.add_typer(vault.app, rich_help_panel=_MANAGE, short_help="Rotate the master key, or replace a lost one.")
 app.add_typer(maintenance.app, rich_help_panel=_MANAGE, short_help="Roll up usage, and drop expired data.")
 
 app.add_typer(usage.app, rich_help_panel=_REPORTS, short_help="Report, export and check usage and cost.")

@@ -65,3 +65,7 @@ from supa_llm.values.users import FailedAttempt as FailedAttempt
 from supa_llm.values.users import User as User
 from supa_llm.values.users import UserDataRemoval as UserDataRemoval
 from supa_llm.values.users import UserDetails as UserDetails
+from supa_llm.values.vault import MasterKey as MasterKey
+from supa_llm.values.vault import TicketKey as TicketKey
+from supa_llm.values.vault import Vault as Vault
+from supa_llm.values.vault import VaultRotation as VaultRotation

@@ -813,7 +813,7 @@ team_created, team_changed, team_removed, team_member_added, team_member_removed
 or team_invitation_removed. On the operator''s log: the same of a team by an administrator,
 operator_settings_changed, provider_set, provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
-recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
+recalculation_finished, months_dropped, master_key_replaced, master_keys_imported, vault_rotation_started, vault_rotated or ticket_key_rotated.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is
@@ -2229,29 +2229,32 @@ when the secret before the last rotation is valid.';
 -- signature over both and the runtime. A ticket is only good together with the secret of its runtime, and only to
 -- record usage and to release reservations. It opens no key and no settings.
 
-create table llm_private.ticket_key (
-  only_row boolean primary key default true check (only_row),
-  secret bytea not null default extensions.gen_random_bytes(32)
+create table llm_private.ticket_keys (
+  id integer primary key generated always as identity,
+  secret bytea not null default extensions.gen_random_bytes(32),
+  created_at timestamptz not null default now(),
+  valid_until timestamptz
 );
 
-comment on table llm_private.ticket_key is 'The secret that signs tickets; exactly one row.';
+comment on table llm_private.ticket_keys is
+'The secrets that sign tickets: the present one, and rotated ones whose tickets are still valid.';
+comment on column llm_private.ticket_keys.valid_until is
+'Until when the tickets that it signed are valid; null for the present one, which signs.';
 
-alter table llm_private.ticket_key enable row level security;
+alter table llm_private.ticket_keys enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.sign_ticket(p_user uuid, p_runtime uuid, p_expires bigint)
+create function llm_private.sign_ticket(p_user uuid, p_runtime uuid, p_expires bigint, p_secret bytea)
 returns text
 language plpgsql
-stable
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_claims constant bytea := uuid_send(p_user) || int8send(p_expires);
-  v_secret bytea;
 begin
-  select t.secret into strict v_secret from llm_private.ticket_key as t;
-  return encode(v_claims || extensions.hmac(v_claims || uuid_send(p_runtime), v_secret, 'sha256'), 'hex');
+  return encode(v_claims || extensions.hmac(v_claims || uuid_send(p_runtime), p_secret, 'sha256'), 'hex');
 end
 $$;
 
@@ -2264,8 +2267,11 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_secret bytea;
 begin
-  return llm_private.sign_ticket(p_user, p_runtime, extract(epoch from now())::bigint + 86400);
+  select t.secret into strict v_secret from llm_private.ticket_keys as t where t.valid_until is null;
+  return llm_private.sign_ticket(p_user, p_runtime, extract(epoch from now())::bigint + 86400, v_secret);
 end
 $$;
 
@@ -2289,8 +2295,13 @@ begin
   -- Compares hashes, so that the time of the comparison tells nothing about the signature.
   if
     v_user is null
-    or sha256(convert_to(p_ticket, 'UTF8'))
-    <> sha256(convert_to(llm_private.sign_ticket(v_user, p_runtime, v_expires), 'UTF8'))
+    or not exists (
+      select from llm_private.ticket_keys as t
+      where
+        (t.valid_until is null or t.valid_until > now())
+        and sha256(convert_to(p_ticket, 'UTF8'))
+        = sha256(convert_to(llm_private.sign_ticket(v_user, p_runtime, v_expires, t.secret), 'UTF8'))
+    )
   then
     perform llm_private.fail(
       403, 'ticket_invalid', 'The ticket is not valid for this runtime.',
@@ -2307,6 +2318,48 @@ $$;
 
 comment on function llm_private.read_ticket is
 'The user of a runtime''s ticket. Errors: ticket_invalid, ticket_expired.';
+
+create function llm_private.rotate_ticket_key(p_overlap_seconds integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_until timestamptz;
+begin
+  perform llm_private.require_plain_call('rotate_llm_ticket_key');
+  perform llm_private.check_value(
+    'invalid_argument', p_overlap_seconds between 0 and 86400, 'p_overlap_seconds', '0 to 86400, which is a day'
+  );
+  v_until := now() + make_interval(secs => p_overlap_seconds);
+  -- Two calls at the same time must not leave two keys that sign.
+  lock table llm_private.ticket_keys in share row exclusive mode;
+  delete from llm_private.ticket_keys where valid_until <= now();
+  update llm_private.ticket_keys set valid_until = least(valid_until, v_until);
+  insert into llm_private.ticket_keys default values;
+  perform llm_private.audit_operator('ticket_key_rotated', p_detail => jsonb_build_object('previous_until', v_until));
+  return jsonb_build_object('previous_until', v_until);
+end
+$$;
+
+comment on function llm_private.rotate_ticket_key is 'See rotate_llm_ticket_key().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.rotate_llm_ticket_key(p_overlap_seconds integer default 86400)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.rotate_ticket_key(p_overlap_seconds)
+$$;
+
+comment on function public.rotate_llm_ticket_key is
+'For administrators: sign tickets with a new key. Tickets that are out stay valid for p_overlap_seconds, at most a day;
+tickets expire after a day anyway. Returns previous_until: until when they are valid. Error invalid_argument.';
 
 -- 20_alerts.sql
 
@@ -6926,7 +6979,7 @@ create table llm_private.key_owners (
   constraint lost_key_is_whole check (num_nonnulls(lost_master_key_id, lost_wrapped_key) in (0, 2))
 );
 
-create index key_owners_master_key on llm_private.key_owners (master_key_id);
+create index key_owners_master_key on llm_private.key_owners (master_key_id, id);
 create index key_owners_lost_master_key on llm_private.key_owners (lost_master_key_id);
 
 comment on table llm_private.key_owners is
@@ -7983,9 +8036,15 @@ user and returns {"again": true}; the next one, within a minute and in a transac
 Errors: not_signed_in, account_banned, account_suspended, session_ended, runtime_unknown, reveal_disabled,
 second_factor_required, second_factor_unknown, sign_in_unknown, recent_sign_in_required, invalid_argument, key_not_found, key_unreadable, too_many_reveals.';
 
--- 46_master_keys.sql
+-- 46_vault.sql
 
--- Master keys: create, export, import and replace them, and prepare a project for a restore. See docs/backup.md.
+-- The vault: create, rotate, export, import and replace master keys, and prepare a project for a restore. See
+-- docs/vault.md and docs/backup.md.
+--
+-- A rotation creates a master key, wraps every owner's data key with it instead of the previous one, in batches, and
+-- destroys the previous one once no row refers to it. No table records how far it is: an owner whose master key is
+-- readable and not the newest has yet to be rewrapped. Until then, keys are read with the previous one. So a rotation
+-- can stop at any moment, and another call continues it.
 --
 -- A dump of supa-llm's tables contains no master key, so that a stolen dump reads no keys. An export of the master keys
 -- belongs elsewhere. Functions that handle one are granted to nobody: only the database's owner calls them.
@@ -8202,6 +8261,298 @@ $$;
 
 comment on function llm_private.replace_master_key is 'See replace_llm_master_key().';
 
+create type llm_private.rewrapped_batch as (owners integer, rewrapped integer, last_id uuid);
+
+comment on type llm_private.rewrapped_batch is
+'A batch of a rotation: how many owners it considered, how many data keys it wrapped again (the others cannot be
+unwrapped), and its last owner.';
+
+create function llm_private.rotating_from(p_newest smallint)
+returns smallint[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return array(
+    select m.id from llm_private.master_keys as m
+    where
+      m.id < p_newest and exists (select from llm_private.key_owners as o where o.master_key_id = m.id)
+      and llm_private.readable_master_key(m.id) is not null
+    order by m.id
+  );
+end
+$$;
+
+comment on function llm_private.rotating_from is
+'The readable master keys before the newest that wrap data keys; empty unless a rotation is pending.';
+
+create function llm_private.unused_master_keys(p_newest smallint)
+returns setof smallint
+language plpgsql
+stable
+rows 1
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+  select m.id from llm_private.master_keys as m
+  where
+    m.id < p_newest
+    and not exists (select from llm_private.key_owners as o where o.master_key_id = m.id)
+    and not exists (select from llm_private.key_owners as o where o.lost_master_key_id = m.id)
+  order by m.id;
+end
+$$;
+
+comment on function llm_private.unused_master_keys is 'Master keys before the newest that no owner needs any more.';
+
+create function llm_private.start_rotation()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest smallint;
+  v_new smallint;
+begin
+  -- Two calls at the same time must not start two. A pending rotation is continued without this lock.
+  v_newest := (select max(m.id) from llm_private.master_keys as m);
+  if llm_private.rotating_from(v_newest) <> '{}' then
+    return;
+  end if;
+  lock table llm_private.master_keys in share row exclusive mode;
+  v_newest := (select max(m.id) from llm_private.master_keys as m);
+  -- A lost master key is not rotated but imported or replaced. Error master_key_missing.
+  perform llm_private.master_key(v_newest);
+  if llm_private.rotating_from(v_newest) <> '{}' then
+    return;
+  end if;
+  v_new := llm_private.add_master_key();
+  perform llm_private.audit_operator(
+    'vault_rotation_started', p_detail => jsonb_build_object('master_key', v_new, 'previous', v_newest)
+  );
+end
+$$;
+
+comment on function llm_private.start_rotation is
+'Create a master key, unless a rotation is pending. Error master_key_missing.';
+
+-- Without sequential scans, because each batch reads few of many owners.
+create function llm_private.rewrap_batch(p_newest smallint, p_from smallint[], p_after uuid, p_batch integer)
+returns llm_private.rewrapped_batch
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+  v_master constant text := llm_private.master_key(p_newest);
+  v_batch llm_private.rewrapped_batch;
+begin
+  with master as materialized (
+    select m.id, llm_private.readable_master_key(m.id) as secret from unnest(p_from) as m (id)
+  ),
+
+  batch as materialized (
+    select b.id, llm_private.unwrap_data_key(b.id, b.wrapped_key, b.secret) as data_key
+    from (
+      select o.id, o.wrapped_key, m.secret
+      from master as m
+      -- Skips owners who store a key right now, and those of another rotation's batch.
+      cross join lateral (
+        select k.id, k.wrapped_key from llm_private.key_owners as k
+        where k.master_key_id = m.id and k.id > p_after
+        order by k.id
+        limit p_batch
+        for no key update skip locked
+      ) as o
+      order by o.id
+      limit p_batch
+    ) as b
+  ),
+
+  rewrapped as (
+    update llm_private.key_owners as o
+    set master_key_id = p_newest, wrapped_key = llm_private.wrap_data_key(o.id, b.data_key, v_master)
+    from batch as b
+    where o.id = b.id and b.data_key is not null
+    returning o.id
+  )
+
+  select
+    (select count(*) from batch), (select count(*) from rewrapped),
+    coalesce((select b.id from batch as b order by b.id desc limit 1), p_after)
+  into v_batch;
+  return v_batch;
+end
+$$;
+
+comment on function llm_private.rewrap_batch is
+'Wrap the data keys of up to p_batch owners after p_after with the newest master key. A data key that cannot be
+unwrapped stays as it is.';
+
+create function llm_private.destroy_master_keys(p_newest smallint)
+returns smallint[]
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_master llm_private.master_keys;
+  v_destroyed smallint[] := '{}'::smallint[];
+begin
+  -- Skips one that a transaction has locked to wrap a new owner's data key.
+  for v_master in
+    select * from llm_private.master_keys as m
+    where m.id in (select u.id from llm_private.unused_master_keys(p_newest) as u (id))
+    order by m.id
+    for update skip locked
+  loop
+    -- Such a transaction may have ended between the snapshot and the lock.
+    continue when v_master.id not in (select u.id from llm_private.unused_master_keys(p_newest) as u (id));
+    delete from vault.secrets where id = v_master.vault_secret_id;
+    delete from llm_private.master_keys where id = v_master.id;
+    v_destroyed := v_destroyed || v_master.id;
+  end loop;
+  return v_destroyed;
+end
+$$;
+
+comment on function llm_private.destroy_master_keys is
+'Delete the master keys that no owner needs, with their entries in Vault; returns their ids.';
+
+create function llm_private.count_owners(p_newest smallint, p_from smallint[], p_openable boolean)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not p_openable then
+    return (
+      select count(*) from llm_private.key_owners as o
+      where o.master_key_id < p_newest and o.master_key_id <> all(p_from)
+    );
+  end if;
+  return (
+    with master as materialized (
+      select m.id, llm_private.readable_master_key(m.id) as secret from unnest(p_from) as m (id)
+    )
+
+    select count(*) from llm_private.key_owners as o
+    inner join master as m on o.master_key_id = m.id
+    where llm_private.unwrap_data_key(o.id, o.wrapped_key, m.secret) is not null
+  );
+end
+$$;
+
+comment on function llm_private.count_owners is
+'With p_openable: the owners of these master keys whose data keys can be unwrapped. Without: the owners of other master
+keys before the newest, which are lost.';
+
+create function llm_private.rotate_vault(p_batch integer, p_after uuid)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_newest smallint;
+  v_from smallint[];
+  v_batch llm_private.rewrapped_batch;
+  v_left bigint;
+  v_unreadable bigint;
+  v_destroyed smallint[] := '{}'::smallint[];
+  v_pass_ended boolean;
+  v_finished boolean := false;
+begin
+  perform llm_private.require_plain_call('rotate_llm_vault');
+  perform llm_private.check_value('invalid_argument', p_batch between 1 and 10000, 'p_batch', '1 to 10000');
+  if p_after is null then
+    perform llm_private.start_rotation();
+  end if;
+  v_newest := llm_private.newest_master_key();
+  v_from := llm_private.rotating_from(v_newest);
+  v_batch := llm_private.rewrap_batch(v_newest, v_from, coalesce(p_after, v_first), p_batch);
+  v_left := (select count(*) from llm_private.key_owners as o where o.master_key_id = any(v_from));
+  v_unreadable := llm_private.count_owners(v_newest, v_from, false);
+  v_pass_ended := not exists (
+    select from llm_private.key_owners as o where o.master_key_id = any(v_from) and o.id > v_batch.last_id
+  );
+  if v_pass_ended then
+    v_destroyed := llm_private.destroy_master_keys(v_newest);
+    -- Those that stay: their data keys are damaged, or another transaction has locked them.
+    v_unreadable := v_unreadable + v_left;
+    v_left := llm_private.count_owners(v_newest, v_from, true);
+    v_unreadable := v_unreadable - v_left;
+    v_finished := v_left = 0 and not exists (select from llm_private.unused_master_keys(v_newest));
+  end if;
+  if v_finished and (v_batch.rewrapped > 0 or v_destroyed <> '{}') then
+    perform llm_private.audit_operator(
+      'vault_rotated', p_detail => jsonb_build_object(
+        'master_key', v_newest, 'destroyed', v_destroyed, 'unreadable', v_unreadable,
+        'owners', (select count(*) from llm_private.key_owners as o where o.master_key_id = v_newest)
+      )
+    );
+  end if;
+  return jsonb_build_object(
+    'rewrapped', v_batch.rewrapped, 'left', v_left, 'destroyed', cardinality(v_destroyed),
+    'unreadable', v_unreadable, 'finished', v_finished,
+    'after', case when v_pass_ended then v_first else v_batch.last_id end
+  );
+end
+$$;
+
+comment on function llm_private.rotate_vault is 'See rotate_llm_vault().';
+
+create function llm_private.get_vault()
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest constant smallint := (select max(m.id) from llm_private.master_keys as m);
+  v_from constant smallint[] := llm_private.rotating_from(v_newest);
+begin
+  return jsonb_build_object(
+    'master_keys', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object(
+            'id', m.id, 'created_at', m.created_at, 'readable', llm_private.readable_master_key(m.id) is not null,
+            'owners', coalesce(o.owners, 0)
+          ) order by m.id
+        ), '[]'
+      )
+      from llm_private.master_keys as m
+      left join (
+        select k.master_key_id, count(*) as owners from llm_private.key_owners as k group by k.master_key_id
+      ) as o on m.id = o.master_key_id
+    ),
+    'ticket_keys', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object('id', t.id, 'created_at', t.created_at, 'valid_until', t.valid_until) order by t.id
+        ), '[]'
+      )
+      from llm_private.ticket_keys as t
+      where t.valid_until is null or t.valid_until > now()
+    ),
+    'left', (select count(*) from llm_private.key_owners as o where o.master_key_id = any(v_from)),
+    'unreadable', llm_private.count_owners(v_newest, v_from, false),
+    'pending', v_from <> '{}' or exists (select from llm_private.unused_master_keys(v_newest))
+  );
+end
+$$;
+
+comment on function llm_private.get_vault is 'See get_llm_vault().';
+
 create function llm_private.prepare_restore()
 returns void
 language plpgsql
@@ -8242,6 +8593,37 @@ comment on function llm_private.prepare_restore is
 take their place. Error project_in_use.';
 
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.get_llm_vault()
+returns jsonb
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.get_vault()
+$$;
+
+comment on function public.get_llm_vault is
+'For administrators: the master keys (id, created_at, readable: whether Vault can decrypt it, owners: how many users and
+teams need it), of which the last one wraps new data keys; the keys that sign tickets (id, created_at, valid_until); and
+whether a rotation is pending, with how many owners are left and how many need a lost master key (unreadable). Never a
+key itself.';
+
+create function public.rotate_llm_vault(p_batch integer default 2000, p_after uuid default null)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.rotate_vault(p_batch, p_after)
+$$;
+
+comment on function public.rotate_llm_vault is
+'For administrators: wrap up to p_batch users'' and teams'' data keys with a new master key. Without p_after, it starts
+a rotation, or continues the pending one; further calls send the after of the previous result, until finished is true.
+Master keys that nobody needs any more are destroyed. Returns rewrapped (in this call), left, destroyed, unreadable
+(data keys that cannot be unwrapped; they stay, and so does their master key), finished and after.
+Errors: invalid_argument, master_key_missing.';
 
 create function public.replace_llm_master_key()
 returns jsonb
@@ -16361,7 +16743,7 @@ begin
           else 'Its entry is not in Vault.'
         end
         || format(' Stored keys that need it: %s.', v_master.keys),
-        'Import it from a backup. If it is lost: supa-llm master-key replace. See docs/backup.md.'
+        'Import it from a backup. If it is lost: supa-llm vault replace-lost-key. See docs/backup.md.'
       )::public.llm_problem;
     elsif v_secret is not null then
       v_unreadable := llm_private.unreadable_keys(v_master.id, v_secret);
@@ -16377,7 +16759,7 @@ begin
   if not exists (select from llm_private.master_keys) then
     return next row(
       'master_key_missing', 'error', 'master key', 'There is none, so no key can be stored.',
-      'Restore a backup. For a project without stored keys: supa-llm master-key replace. See docs/backup.md.'
+      'Restore a backup. For a project without stored keys: supa-llm vault replace-lost-key. See docs/backup.md.'
     )::public.llm_problem;
   end if;
 end
@@ -16385,6 +16767,31 @@ $$;
 
 comment on function llm_private.master_key_problems is
 'Master keys that are missing or do not decrypt the stored keys.';
+
+create function llm_private.rotation_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest constant smallint := (select max(m.id) from llm_private.master_keys as m);
+  v_from constant smallint[] := llm_private.rotating_from(v_newest);
+begin
+  if v_from <> '{}' or exists (select from llm_private.unused_master_keys(v_newest)) then
+    return next row(
+      'vault_rotation_unfinished', 'warning', format('master key %s', v_newest),
+      format(
+        'A rotation of the master key is not finished: %s data keys still need an earlier one.',
+        (select count(*) from llm_private.key_owners as o where o.master_key_id = any(v_from))
+      ),
+      'Finish it: supa-llm vault rotate'
+    )::public.llm_problem;
+  end if;
+end
+$$;
+
+comment on function llm_private.rotation_problems is 'A rotation of the master key that is not finished.';
 
 create function llm_private.unreadable_keys(p_master smallint, p_secret text)
 returns integer
@@ -16615,6 +17022,7 @@ begin
   select * from llm_private.catalog_problems()
   union all select * from llm_private.table_problems()
   union all select * from llm_private.master_key_problems()
+  union all select * from llm_private.rotation_problems()
   union all select * from llm_private.logging_problems()
   union all select * from llm_private.audit_problems()
   union all select * from llm_private.operation_problems();
@@ -16724,7 +17132,8 @@ public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
 public.get_llm_version, public.replace_llm_master_key, public.set_llm_team_key, public.list_llm_team_keys,
-public.remove_llm_team_key
+public.remove_llm_team_key, public.get_llm_vault, public.rotate_llm_vault,
+public.rotate_llm_ticket_key
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -16835,8 +17244,12 @@ to authenticated;
 
 -- Master keys ---------------------------------------------------------------------------------------------------------
 
-grant execute on function public.replace_llm_master_key to service_role;
-grant execute on function llm_private.replace_master_key to service_role;
+grant execute on function
+public.replace_llm_master_key, public.get_llm_vault, public.rotate_llm_vault, public.rotate_llm_ticket_key
+to service_role;
+grant execute on function
+llm_private.replace_master_key, llm_private.get_vault, llm_private.rotate_vault, llm_private.rotate_ticket_key
+to service_role;
 
 -- Quotas --------------------------------------------------------------------------------------------------------------
 
@@ -16916,7 +17329,6 @@ notify pgrst, 'reload schema';
 -- These tables have exactly one row.
 insert into llm_private.operator_settings default values;
 insert into llm_private.usage_retention default values;
-insert into llm_private.ticket_key default values;
 
 -- A unit comes after the units that it is part of.
 insert into llm_private.price_units (unit, position, dimensions)
@@ -16940,8 +17352,9 @@ values
 -- The default providers and tasks; an administrator changes providers with set_llm_provider().
 select llm_private.add_default_providers();
 
--- The master key: random, created by the database, kept in Vault.
+-- The master key: random, created by the database, kept in Vault. The key that signs tickets is random, too.
 select llm_private.add_master_key();
+insert into llm_private.ticket_keys default values;
 
 -- The partitions of this month and the next three.
 select
@@ -16956,21 +17369,21 @@ select llm_private.note_installation(
   array[
     'get_llm_operator_settings', 'set_llm_operator_settings', 'get_llm_audit_log', 'verify_llm_audit_log',
     'list_llm_audit_seals', 'list_llm_audit_texts', 'register_llm_runtime', 'rotate_llm_runtime',
-    'revoke_llm_runtime', 'list_llm_runtimes', 'list_llm_alerts', 'dismiss_llm_alerts', 'list_llm_providers',
-    'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price', 'end_llm_price', 'sync_llm_prices',
-    'list_llm_models', 'list_llm_teams', 'create_llm_team', 'get_llm_team', 'set_llm_team', 'remove_llm_team',
-    'list_llm_team_members', 'set_llm_team_member', 'remove_llm_team_member', 'get_llm_settings', 'set_llm_settings',
-    'create_llm_team_invitation', 'list_llm_team_invitations', 'remove_llm_team_invitation',
-    'accept_llm_team_invitation', 'list_llm_keys', 'set_llm_key', 'remove_llm_key', 'reveal_llm_key',
-    'replace_llm_master_key', 'set_llm_team_key', 'list_llm_team_keys', 'remove_llm_team_key', 'begin_llm_key_check',
-    'record_llm_key_check', 'list_llm_quotas', 'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group',
-    'reserve_llm_attempt', 'release_llm_request', 'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration',
-    'set_llm_configuration', 'record_llm_refusals', 'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch',
-    'recalculate_llm_costs', 'get_llm_usage', 'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast',
-    'list_llm_hints', 'list_llm_users', 'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended',
-    'remove_llm_user_data', 'run_llm_maintenance', 'check_llm_usage', 'list_llm_problems', 'get_llm_version',
-    'llm_audit_log', 'llm_alerts', 'llm_providers', 'llm_tasks', 'llm_prices', 'llm_usage_events',
-    'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings', 'llm_keys', 'llm_runtime', 'llm_refusal',
-    'llm_user', 'llm_problem'
+    'revoke_llm_runtime', 'list_llm_runtimes', 'rotate_llm_ticket_key', 'list_llm_alerts', 'dismiss_llm_alerts',
+    'list_llm_providers', 'set_llm_provider', 'remove_llm_provider', 'list_llm_prices', 'set_llm_price',
+    'end_llm_price', 'sync_llm_prices', 'list_llm_models', 'list_llm_teams', 'create_llm_team', 'get_llm_team',
+    'set_llm_team', 'remove_llm_team', 'list_llm_team_members', 'set_llm_team_member', 'remove_llm_team_member',
+    'get_llm_settings', 'set_llm_settings', 'create_llm_team_invitation', 'list_llm_team_invitations',
+    'remove_llm_team_invitation', 'accept_llm_team_invitation', 'list_llm_keys', 'set_llm_key', 'remove_llm_key',
+    'reveal_llm_key', 'get_llm_vault', 'rotate_llm_vault', 'replace_llm_master_key', 'set_llm_team_key',
+    'list_llm_team_keys', 'remove_llm_team_key', 'begin_llm_key_check', 'record_llm_key_check', 'list_llm_quotas',
+    'set_llm_quota', 'remove_llm_quota', 'set_llm_user_group', 'reserve_llm_attempt', 'release_llm_request',
+    'resolve_llm_route', 'explain_llm_route', 'get_llm_configuration', 'set_llm_configuration', 'record_llm_refusals',
+    'list_llm_refusals', 'record_llm_usage', 'record_llm_usage_batch', 'recalculate_llm_costs', 'get_llm_usage',
+    'list_llm_requests', 'list_llm_usage_events', 'get_llm_forecast', 'list_llm_hints', 'list_llm_users',
+    'get_llm_user', 'explain_llm_user_route', 'set_llm_user_suspended', 'remove_llm_user_data', 'run_llm_maintenance',
+    'check_llm_usage', 'list_llm_problems', 'get_llm_version', 'llm_audit_log', 'llm_alerts', 'llm_providers',
+    'llm_tasks', 'llm_prices', 'llm_usage_events', 'llm_usage_adjustments', 'llm_usage_totals', 'user_llm_settings',
+    'llm_keys', 'llm_runtime', 'llm_refusal', 'llm_user', 'llm_problem'
   ]
 );

@@ -25,7 +25,7 @@ team_created, team_changed, team_removed, team_member_added, team_member_removed
 or team_invitation_removed. On the operator''s log: the same of a team by an administrator,
 operator_settings_changed, provider_set, provider_removed, price_set, price_ended, prices_synced, quota_set, quota_removed, user_group_set, runtime_registered,
 runtime_rotated, runtime_revoked, user_suspended, user_resumed, user_data_removed, recalculation_started,
-recalculation_finished, months_dropped, master_key_replaced or master_keys_imported.';
+recalculation_finished, months_dropped, master_key_replaced, master_keys_imported, vault_rotation_started, vault_rotated or ticket_key_rotated.';
 comment on column public.llm_audit_log.actor is
 'user, runtime (a registered runtime acted for the user) or administrator.';
 comment on column public.llm_audit_log.detail is

@@ -4,29 +4,32 @@
 -- signature over both and the runtime. A ticket is only good together with the secret of its runtime, and only to
 -- record usage and to release reservations. It opens no key and no settings.
 
-create table llm_private.ticket_key (
-  only_row boolean primary key default true check (only_row),
-  secret bytea not null default extensions.gen_random_bytes(32)
+create table llm_private.ticket_keys (
+  id integer primary key generated always as identity,
+  secret bytea not null default extensions.gen_random_bytes(32),
+  created_at timestamptz not null default now(),
+  valid_until timestamptz
 );
 
-comment on table llm_private.ticket_key is 'The secret that signs tickets; exactly one row.';
+comment on table llm_private.ticket_keys is
+'The secrets that sign tickets: the present one, and rotated ones whose tickets are still valid.';
+comment on column llm_private.ticket_keys.valid_until is
+'Until when the tickets that it signed are valid; null for the present one, which signs.';
 
-alter table llm_private.ticket_key enable row level security;
+alter table llm_private.ticket_keys enable row level security;
 
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
-create function llm_private.sign_ticket(p_user uuid, p_runtime uuid, p_expires bigint)
+create function llm_private.sign_ticket(p_user uuid, p_runtime uuid, p_expires bigint, p_secret bytea)
 returns text
 language plpgsql
-stable
+immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_claims constant bytea := uuid_send(p_user) || int8send(p_expires);
-  v_secret bytea;
 begin
-  select t.secret into strict v_secret from llm_private.ticket_key as t;
-  return encode(v_claims || extensions.hmac(v_claims || uuid_send(p_runtime), v_secret, 'sha256'), 'hex');
+  return encode(v_claims || extensions.hmac(v_claims || uuid_send(p_runtime), p_secret, 'sha256'), 'hex');
 end
 $$;
 
@@ -39,8 +42,11 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_secret bytea;
 begin
-  return llm_private.sign_ticket(p_user, p_runtime, extract(epoch from now())::bigint + 86400);
+  select t.secret into strict v_secret from llm_private.ticket_keys as t where t.valid_until is null;
+  return llm_private.sign_ticket(p_user, p_runtime, extract(epoch from now())::bigint + 86400, v_secret);
 end
 $$;
 
@@ -64,8 +70,13 @@ begin
   -- Compares hashes, so that the time of the comparison tells nothing about the signature.
   if
     v_user is null
-    or sha256(convert_to(p_ticket, 'UTF8'))
-    <> sha256(convert_to(llm_private.sign_ticket(v_user, p_runtime, v_expires), 'UTF8'))
+    or not exists (
+      select from llm_private.ticket_keys as t
+      where
+        (t.valid_until is null or t.valid_until > now())
+        and sha256(convert_to(p_ticket, 'UTF8'))
+        = sha256(convert_to(llm_private.sign_ticket(v_user, p_runtime, v_expires, t.secret), 'UTF8'))
+    )
   then
     perform llm_private.fail(
       403, 'ticket_invalid', 'The ticket is not valid for this runtime.',
@@ -82,3 +93,45 @@ $$;
 
 comment on function llm_private.read_ticket is
 'The user of a runtime''s ticket. Errors: ticket_invalid, ticket_expired.';
+
+create function llm_private.rotate_ticket_key(p_overlap_seconds integer)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_until timestamptz;
+begin
+  perform llm_private.require_plain_call('rotate_llm_ticket_key');
+  perform llm_private.check_value(
+    'invalid_argument', p_overlap_seconds between 0 and 86400, 'p_overlap_seconds', '0 to 86400, which is a day'
+  );
+  v_until := now() + make_interval(secs => p_overlap_seconds);
+  -- Two calls at the same time must not leave two keys that sign.
+  lock table llm_private.ticket_keys in share row exclusive mode;
+  delete from llm_private.ticket_keys where valid_until <= now();
+  update llm_private.ticket_keys set valid_until = least(valid_until, v_until);
+  insert into llm_private.ticket_keys default values;
+  perform llm_private.audit_operator('ticket_key_rotated', p_detail => jsonb_build_object('previous_until', v_until));
+  return jsonb_build_object('previous_until', v_until);
+end
+$$;
+
+comment on function llm_private.rotate_ticket_key is 'See rotate_llm_ticket_key().';
+
+-- Public RPCs ---------------------------------------------------------------------------------------------------------
+
+create function public.rotate_llm_ticket_key(p_overlap_seconds integer default 86400)
+returns jsonb
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+  select llm_private.rotate_ticket_key(p_overlap_seconds)
+$$;
+
+comment on function public.rotate_llm_ticket_key is
+'For administrators: sign tickets with a new key. Tickets that are out stay valid for p_overlap_seconds, at most a day;
+tickets expire after a day anyway. Returns previous_until: until when they are valid. Error invalid_argument.';

@@ -32,7 +32,7 @@ create table llm_private.key_owners (
   constraint lost_key_is_whole check (num_nonnulls(lost_master_key_id, lost_wrapped_key) in (0, 2))
 );
 
-create index key_owners_master_key on llm_private.key_owners (master_key_id);
+create index key_owners_master_key on llm_private.key_owners (master_key_id, id);
 create index key_owners_lost_master_key on llm_private.key_owners (lost_master_key_id);
 
 comment on table llm_private.key_owners is

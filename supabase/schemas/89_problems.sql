@@ -291,7 +291,7 @@ begin
           else 'Its entry is not in Vault.'
         end
         || format(' Stored keys that need it: %s.', v_master.keys),
-        'Import it from a backup. If it is lost: supa-llm master-key replace. See docs/backup.md.'
+        'Import it from a backup. If it is lost: supa-llm vault replace-lost-key. See docs/backup.md.'
       )::public.llm_problem;
     elsif v_secret is not null then
       v_unreadable := llm_private.unreadable_keys(v_master.id, v_secret);
@@ -307,7 +307,7 @@ begin
   if not exists (select from llm_private.master_keys) then
     return next row(
       'master_key_missing', 'error', 'master key', 'There is none, so no key can be stored.',
-      'Restore a backup. For a project without stored keys: supa-llm master-key replace. See docs/backup.md.'
+      'Restore a backup. For a project without stored keys: supa-llm vault replace-lost-key. See docs/backup.md.'
     )::public.llm_problem;
   end if;
 end
@@ -315,6 +315,31 @@ $$;
 
 comment on function llm_private.master_key_problems is
 'Master keys that are missing or do not decrypt the stored keys.';
+
+create function llm_private.rotation_problems()
+returns setof public.llm_problem
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_newest constant smallint := (select max(m.id) from llm_private.master_keys as m);
+  v_from constant smallint[] := llm_private.rotating_from(v_newest);
+begin
+  if v_from <> '{}' or exists (select from llm_private.unused_master_keys(v_newest)) then
+    return next row(
+      'vault_rotation_unfinished', 'warning', format('master key %s', v_newest),
+      format(
+        'A rotation of the master key is not finished: %s data keys still need an earlier one.',
+        (select count(*) from llm_private.key_owners as o where o.master_key_id = any(v_from))
+      ),
+      'Finish it: supa-llm vault rotate'
+    )::public.llm_problem;
+  end if;
+end
+$$;
+
+comment on function llm_private.rotation_problems is 'A rotation of the master key that is not finished.';
 
 create function llm_private.unreadable_keys(p_master smallint, p_secret text)
 returns integer
@@ -545,6 +570,7 @@ begin
   select * from llm_private.catalog_problems()
   union all select * from llm_private.table_problems()
   union all select * from llm_private.master_key_problems()
+  union all select * from llm_private.rotation_problems()
   union all select * from llm_private.logging_problems()
   union all select * from llm_private.audit_problems()
   union all select * from llm_private.operation_problems();

@@ -48,7 +48,8 @@ public.record_llm_refusals, public.list_llm_refusals, public.get_llm_usage,
 public.list_llm_requests, public.list_llm_usage_events, public.get_llm_forecast, public.list_llm_hints,
 public.recalculate_llm_costs, public.run_llm_maintenance, public.check_llm_usage, public.list_llm_problems,
 public.get_llm_version, public.replace_llm_master_key, public.set_llm_team_key, public.list_llm_team_keys,
-public.remove_llm_team_key
+public.remove_llm_team_key, public.get_llm_vault, public.rotate_llm_vault,
+public.rotate_llm_ticket_key
 from public, anon, authenticated, service_role;
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -159,8 +160,12 @@ to authenticated;
 
 -- Master keys ---------------------------------------------------------------------------------------------------------
 
-grant execute on function public.replace_llm_master_key to service_role;
-grant execute on function llm_private.replace_master_key to service_role;
+grant execute on function
+public.replace_llm_master_key, public.get_llm_vault, public.rotate_llm_vault, public.rotate_llm_ticket_key
+to service_role;
+grant execute on function
+llm_private.replace_master_key, llm_private.get_vault, llm_private.rotate_vault, llm_private.rotate_ticket_key
+to service_role;
 
 -- Quotas --------------------------------------------------------------------------------------------------------------
 

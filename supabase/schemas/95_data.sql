@@ -3,7 +3,6 @@
 -- These tables have exactly one row.
 insert into llm_private.operator_settings default values;
 insert into llm_private.usage_retention default values;
-insert into llm_private.ticket_key default values;
 
 -- A unit comes after the units that it is part of.
 insert into llm_private.price_units (unit, position, dimensions)
@@ -27,8 +26,9 @@ values
 -- The default providers and tasks; an administrator changes providers with set_llm_provider().
 select llm_private.add_default_providers();
 
--- The master key: random, created by the database, kept in Vault.
+-- The master key: random, created by the database, kept in Vault. The key that signs tickets is random, too.
 select llm_private.add_master_key();
+insert into llm_private.ticket_keys default values;
 
 -- The partitions of this month and the next three.
 select

@@ -29,7 +29,7 @@ from (
   ('select public.resolve_llm_route()'),
   ($$select public.begin_llm_key_check('{"provider": "policies"}')$$),
   ('select ciphertext from llm_private.key_secrets'),
-  ('select secret from llm_private.ticket_key'),
+  ('select secret from llm_private.ticket_keys'),
   ($$select llm_private.stored_key('ada00000-0000-4000-8000-000000000001', gen_random_uuid())$$),
   ('select wrapped_key from llm_private.key_owners'),
   ($$select llm_private.data_key('ada00000-0000-4000-8000-000000000001')$$),

@@ -42,7 +42,7 @@ select is_empty(
 select is_empty(
   $$
   select from pg_publication_tables as p
-  where p.schemaname = 'llm_private' and p.tablename in ('key_secrets', 'key_owners', 'master_keys', 'ticket_key', 'runtimes')
+  where p.schemaname = 'llm_private' and p.tablename in ('key_secrets', 'key_owners', 'master_keys', 'ticket_keys', 'runtimes')
   $$,
   'Realtime does not publish its secrets'
 );
@@ -51,7 +51,7 @@ set local role authenticated;
 set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated"}';
 select throws_ok(format('select from llm_private.%I', t.name), '42501', null, format('a user cannot read %s', t.name))
 from unnest(array[
-  'key_secrets', 'key_owners', 'master_keys', 'ticket_key', 'runtimes', 'leases', 'key_reveals', 'quotas',
+  'key_secrets', 'key_owners', 'master_keys', 'ticket_keys', 'runtimes', 'leases', 'key_reveals', 'quotas',
   'operator_settings'
 ]) as t (name);
 set local role service_role;
@@ -61,7 +61,7 @@ select
     format('select from llm_private.%I', t.name), '42501', null, format('an administrator cannot read %s', t.name)
   )
 from unnest(array[
-  'key_secrets', 'key_owners', 'master_keys', 'ticket_key', 'runtimes', 'leases', 'key_reveals', 'quotas',
+  'key_secrets', 'key_owners', 'master_keys', 'ticket_keys', 'runtimes', 'leases', 'key_reveals', 'quotas',
   'operator_settings'
 ]) as t (name);
 set local role anon;
@@ -72,7 +72,7 @@ select
     format('a visitor cannot read %s', t.name)
   )
 from unnest(array[
-  'key_secrets', 'key_owners', 'master_keys', 'ticket_key', 'runtimes', 'leases', 'key_reveals', 'quotas',
+  'key_secrets', 'key_owners', 'master_keys', 'ticket_keys', 'runtimes', 'leases', 'key_reveals', 'quotas',
   'operator_settings'
 ]) as t (name);
 

@@ -83,7 +83,8 @@ begin
   perform set_config('policies.expired', llm_private.sign_ticket(
     'ada00000-0000-4000-8000-000000000001',
     (select r.id from llm_private.runtimes as r where r.name = 'policies' and r.created_at = now()),
-    extract(epoch from now())::bigint - 1
+    extract(epoch from now())::bigint - 1,
+    (select t.secret from llm_private.ticket_keys as t where t.valid_until is null)
   ), true);
   perform pg_temp.through(current_setting('policies.runtime'));
 end

@@ -21,7 +21,8 @@ READ = {
     "alerts list", "ask", "audit", "audit verify", "doctor", "local logs", "local status", "models", "panel",
     "prices list", "providers check", "providers list", "quotas list", "runtimes list", "settings list",
     "teams invitations", "teams list", "teams members", "teams show", "test policies", "usage", "usage check",
-    "usage refusals", "users explain", "users list", "users show", "whoami",
+    "usage refusals", "users explain", "users list", "users show", "vault status",
+    "whoami",
 }  # fmt: skip
 NO_JSON = {
     "audit seals": "its output is JSON lines",
@@ -55,9 +56,10 @@ NO_DRY_RUN = {
 }
 #: Commands that ask first.
 ASKING = {
-    "init", "master-key replace", "prices recalculate", "prices sync", "providers remove", "quotas remove",
+    "init", "prices recalculate", "prices sync", "providers remove", "quotas remove",
     "runtimes revoke",
     "settings import", "teams remove", "teams remove-member", "uninstall", "users remove-data",
+    "vault replace-lost-key", "vault rotate",
 }  # fmt: skip
 
 
@@ -135,7 +137,15 @@ def import_of_settings(stack: Stack, user: User, path: Path) -> list[str]:
 
 
 def replacement_of_the_master_key(stack: Stack, user: User, path: Path) -> list[str]:
-    return ["master-key", "replace"]
+    return ["vault", "replace-lost-key"]
+
+
+def rotation_of_the_master_key(stack: Stack, user: User, path: Path) -> list[str]:
+    return ["vault", "rotate"]
+
+
+def rotation_of_the_ticket_key(stack: Stack, user: User, path: Path) -> list[str]:
+    return ["vault", "rotate", "--tickets"]
 
 
 def uninstallation(stack: Stack, user: User, path: Path) -> list[str]:
@@ -162,6 +172,8 @@ Scenario = Callable[[Stack, User, Path], list[str]]
         removal_of_a_member,
         recalculation,
         replacement_of_the_master_key,
+        rotation_of_the_master_key,
+        rotation_of_the_ticket_key,
         import_of_settings,
         uninstallation,
         initialization,
@@ -292,6 +304,8 @@ def maintenance(stack: Stack, user: User, path: Path) -> list[str]:
         removal_of_data,
         recalculation,
         replacement_of_the_master_key,
+        rotation_of_the_master_key,
+        rotation_of_the_ticket_key,
     ],
 )
 def test_a_dry_run_changes_nothing_and_prints_json(

@@ -22,15 +22,15 @@ from tests.cli.command import run
 
 NOUNS = (
     "alerts", "ask", "audit", "demo", "doctor", "init", "local", "login", "logout", "maintenance",
-    "master-key", "models", "panel", "prices", "providers", "quotas", "runtimes", "settings", "teams", "test",
-    "uninstall", "upgrade", "usage", "users", "whoami",
+    "models", "panel", "prices", "providers", "quotas", "runtimes", "settings", "teams", "test",
+    "uninstall", "upgrade", "usage", "users", "vault", "whoami",
 )  # fmt: skip
 #: Verbs that start a help text.
 VERBS = {
     "Add", "Add,", "Check", "Copy", "Create", "Dismiss", "End", "Export", "Find", "Give", "Let",
     "Limit", "List", "Manage", "Print", "Recalculate", "Recreate", "Register", "Remove", "Replace",
-    "Report", "Report,", "Revoke", "Roll", "Run", "Send", "Serve", "Set", "Show", "Sign", "Start",
-    "Stop", "Sync", "Sync,", "Test",
+    "Report", "Report,", "Revoke", "Roll", "Rotate", "Run", "Send", "Serve", "Set", "Show", "Sign",
+    "Start", "Stop", "Sync", "Sync,", "Test",
 }  # fmt: skip
 CHOICES = {
     ("local up", "default_privileges"): DefaultPrivileges,

@@ -41,7 +41,7 @@ NOBODYS = frozenset(
         "llm_private.recalculations",
         "llm_private.refused_events",
         "llm_private.runtimes",
-        "llm_private.ticket_key",
+        "llm_private.ticket_keys",
         "llm_private.usage_measures",
         "llm_private.usage_retention",
         "llm_private.usage_rollups",

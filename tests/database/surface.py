@@ -66,6 +66,9 @@ _LAST = "ffffffff-ffff-7fff-bfff-ffffffffffff"
 
 RPCS: Mapping[str, Rpc] = {
     "replace_llm_master_key": Rpc(ADMIN),
+    "get_llm_vault": Rpc(ADMIN),
+    "rotate_llm_vault": Rpc(ADMIN, lambda victim: {"p_after": victim.id}),
+    "rotate_llm_ticket_key": Rpc(ADMIN),
     "get_llm_settings": Rpc(USER),
     "set_llm_settings": Rpc(
         USER, lambda _: {"p_changes": {"enable_fallbacks": False, "default_provider": "mistral"}}
@@ -203,6 +206,9 @@ RPCS: Mapping[str, Rpc] = {
 # Security definer functions in llm_private that an API role may execute because its RPCs call them.
 PRIVATE_GRANTS: Mapping[str, frozenset[str]] = {
     "replace_master_key": ADMIN,
+    "get_vault": ADMIN,
+    "rotate_vault": ADMIN,
+    "rotate_ticket_key": ADMIN,
     "get_settings": USER,
     "set_settings": USER,
     "list_teams": USER | ADMIN,

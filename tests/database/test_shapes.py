@@ -36,6 +36,7 @@ from supa_llm.values.settings import Settings
 from supa_llm.values.teams import Team, TeamDetails, TeamInvitation, TeamMember
 from supa_llm.values.usage import Forecast, Recording, UsageCheck, UsageEvent, UsageHint, UsageLine
 from supa_llm.values.users import FailedAttempt, User, UserDataRemoval, UserDetails
+from supa_llm.values.vault import MasterKey, TicketKey, Vault, VaultRotation
 from tests.database.ledger import price
 from tests.database.support import Caller, Transaction, new_user
 from tests.database.surface import RPCS
@@ -264,6 +265,10 @@ SHAPES: Mapping[str, Shape] = {
         None,
         absent=frozenset({"previous_until"}),
     ),
+    "get_llm_vault": Shape(admins("get_llm_vault"), Vault, None),
+    "master_keys": Shape(lambda scene: admins("get_llm_vault")(scene)["master_keys"][0], MasterKey, None),
+    "ticket_keys": Shape(lambda scene: admins("get_llm_vault")(scene)["ticket_keys"][0], TicketKey, None),
+    "rotate_llm_vault": Shape(admins("rotate_llm_vault"), VaultRotation, None),
     "llm_tasks": Shape(task, None, "Task"),
 }
 
@@ -303,6 +308,7 @@ OTHER_RPCS = {
     "rotate_llm_runtime",
     "revoke_llm_runtime",
     "replace_llm_master_key",
+    "rotate_llm_ticket_key",
 }
 # Interfaces for the panel's requests, for JSON inside a row, and for the endpoint's own response.
 NO_ROWS = {"Preference", "Choice", "TaskOverride", "Preferences", "KeyCheck"}

@@ -271,7 +271,7 @@ def test_a_master_key_that_vault_cannot_decrypt_is_replaced_and_found_again(
 ) -> None:
     target = restored.stack
     environment = {"SUPABASE_URL": target.api_url, "SUPABASE_SECRET_KEY": target.secret_key}
-    refused = run("master-key", "replace", "--yes", cwd=tmp_path, **environment)
+    refused = run("vault", "replace-lost-key", "--yes", cwd=tmp_path, **environment)
     assert refused.returncode == 1
     assert "[master_key_usable]" in refused.stderr
 
@@ -281,8 +281,8 @@ def test_a_master_key_that_vault_cannot_decrypt_is_replaced_and_found_again(
     response = target.rpc("set_llm_key", restored.access_token, provider="groq", key=key_for("groq", 1))
     assert response.json()["details"] == "master_key_missing"
 
-    assert run("master-key", "replace", cwd=tmp_path, **environment).returncode == 1  # not confirmed
-    done = run("master-key", "replace", "--yes", cwd=tmp_path, **environment)
+    assert run("vault", "replace-lost-key", cwd=tmp_path, **environment).returncode == 1  # not confirmed
+    done = run("vault", "replace-lost-key", "--yes", cwd=tmp_path, **environment)
     assert done.returncode == 0, done.stderr
     assert re.search(r"Created a new master key\. \d+ keys must be stored again\.", done.stdout)
     assert statuses(restored) == {"groq": "unreadable", "openai": "unreadable"}

@@ -11,7 +11,6 @@ from supa_llm.client.audit import AdminAudit, AsyncAdminAudit
 from supa_llm.client.caller import documented_by
 from supa_llm.client.configuration import AsyncConfiguration, Configuration
 from supa_llm.client.maintenance import AsyncMaintenance, Maintenance
-from supa_llm.client.master_keys import AsyncMasterKeys, MasterKeys
 from supa_llm.client.operator import AsyncOperator, Operator
 from supa_llm.client.prices import AdminPrices, AsyncAdminPrices
 from supa_llm.client.problems import AsyncProblems, Problems
@@ -23,6 +22,7 @@ from supa_llm.client.runtimes import AsyncRuntimes, Runtimes
 from supa_llm.client.teams import AdminTeams, AsyncAdminTeams
 from supa_llm.client.usage import AdminUsage, AsyncAdminUsage
 from supa_llm.client.users import AsyncUsers, Users
+from supa_llm.client.vault import AdminVault, AsyncAdminVault
 from supa_llm.database.call import Call
 from supa_llm.database.transport import AsyncDatabase, Database, Project, is_header_value
 from supa_llm.engine import POOL
@@ -47,7 +47,7 @@ class Admin(
     Runtimes,
     Recalculations,
     Maintenance,
-    MasterKeys,
+    AdminVault,
     Problems,
 ):
     """An administrator's access to a Supabase project with supa-llm, through the project's secret key.
@@ -113,7 +113,7 @@ class AsyncAdmin(
     AsyncRuntimes,
     AsyncRecalculations,
     AsyncMaintenance,
-    AsyncMasterKeys,
+    AsyncAdminVault,
     AsyncProblems,
 ):
     """The twin of :class:`Admin` for asyncio: the same methods, awaited.
