@@ -8285,7 +8285,26 @@ end
 $$;
 
 comment on function llm_private.rotating_from is
-'The readable master keys before the newest that wrap data keys; empty unless a rotation is pending.';
+'The readable master keys before the newest that wrap data keys.';
+
+create function llm_private.can_rewrap(p_from smallint[])
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return exists (
+    select from unnest(p_from) as m (id)
+    cross join lateral (select llm_private.readable_master_key(m.id) as secret offset 0) as s
+    inner join llm_private.key_owners as o on m.id = o.master_key_id
+    where llm_private.unwrap_data_key(o.id, o.wrapped_key, s.secret) is not null
+  );
+end
+$$;
+
+comment on function llm_private.can_rewrap is
+'Whether a rotation is pending: whether one of these master keys unwraps a data key. Damaged data keys do not count.';
 
 create function llm_private.unused_master_keys(p_newest smallint)
 returns setof smallint
@@ -8319,14 +8338,14 @@ declare
 begin
   -- Two calls at the same time must not start two. A pending rotation is continued without this lock.
   v_newest := (select max(m.id) from llm_private.master_keys as m);
-  if llm_private.rotating_from(v_newest) <> '{}' then
+  if llm_private.can_rewrap(llm_private.rotating_from(v_newest)) then
     return;
   end if;
   lock table llm_private.master_keys in share row exclusive mode;
   v_newest := (select max(m.id) from llm_private.master_keys as m);
   -- A lost master key is not rotated but imported or replaced. Error master_key_missing.
   perform llm_private.master_key(v_newest);
-  if llm_private.rotating_from(v_newest) <> '{}' then
+  if llm_private.can_rewrap(llm_private.rotating_from(v_newest)) then
     return;
   end if;
   v_new := llm_private.add_master_key();
@@ -8491,7 +8510,7 @@ begin
     v_unreadable := v_unreadable - v_left;
     v_finished := v_left = 0 and not exists (select from llm_private.unused_master_keys(v_newest));
   end if;
-  if v_finished and (v_batch.rewrapped > 0 or v_destroyed <> '{}') then
+  if v_finished and (v_batch.owners > 0 or v_destroyed <> '{}') then
     perform llm_private.audit_operator(
       'vault_rotated', p_detail => jsonb_build_object(
         'master_key', v_newest, 'destroyed', v_destroyed, 'unreadable', v_unreadable,
@@ -8519,6 +8538,8 @@ as $$
 declare
   v_newest constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_from constant smallint[] := llm_private.rotating_from(v_newest);
+  v_pending constant boolean := llm_private.can_rewrap(v_from);
+  v_old constant bigint := (select count(*) from llm_private.key_owners as o where o.master_key_id = any(v_from));
 begin
   return jsonb_build_object(
     'master_keys', (
@@ -8544,9 +8565,9 @@ begin
       from llm_private.ticket_keys as t
       where t.valid_until is null or t.valid_until > now()
     ),
-    'left', (select count(*) from llm_private.key_owners as o where o.master_key_id = any(v_from)),
-    'unreadable', llm_private.count_owners(v_newest, v_from, false),
-    'pending', v_from <> '{}' or exists (select from llm_private.unused_master_keys(v_newest))
+    'left', case when v_pending then v_old else 0 end,
+    'unreadable', llm_private.count_owners(v_newest, v_from, false) + case when v_pending then 0 else v_old end,
+    'pending', v_pending or exists (select from llm_private.unused_master_keys(v_newest))
   );
 end
 $$;
@@ -16778,7 +16799,7 @@ declare
   v_newest constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_from constant smallint[] := llm_private.rotating_from(v_newest);
 begin
-  if v_from <> '{}' or exists (select from llm_private.unused_master_keys(v_newest)) then
+  if llm_private.can_rewrap(v_from) or exists (select from llm_private.unused_master_keys(v_newest)) then
     return next row(
       'vault_rotation_unfinished', 'warning', format('master key %s', v_newest),
       format(

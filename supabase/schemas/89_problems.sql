@@ -326,7 +326,7 @@ declare
   v_newest constant smallint := (select max(m.id) from llm_private.master_keys as m);
   v_from constant smallint[] := llm_private.rotating_from(v_newest);
 begin
-  if v_from <> '{}' or exists (select from llm_private.unused_master_keys(v_newest)) then
+  if llm_private.can_rewrap(v_from) or exists (select from llm_private.unused_master_keys(v_newest)) then
     return next row(
       'vault_rotation_unfinished', 'warning', format('master key %s', v_newest),
       format(

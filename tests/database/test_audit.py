@@ -190,6 +190,8 @@ CHANGES = [
         again="change",
     ),
     Change("replace_llm_master_key", losing, "master_key_replaced", {}, again="change"),
+    Change("rotate_llm_vault", lambda *_: {"p_batch": 10_000}, "vault_rotated", {}, again="change"),
+    Change("rotate_llm_ticket_key", lambda *_: {}, "ticket_key_rotated", {}, again="change"),
     Change("run_llm_maintenance", expiring, "months_dropped", {"events": []}),
 ]
 
@@ -204,8 +206,8 @@ def test_an_administrators_change_is_on_the_operators_log(
     answer = tx.admin.rpc(change.function, **arguments)
     log = operator_log(tx)
     logged = log[0]
-    # A recalculation also logs its start.
-    assert len(log) == before + (2 if change.function == "recalculate_llm_costs" else 1)
+    # A recalculation and a rotation also log their start.
+    assert len(log) == before + (2 if change.function in ("recalculate_llm_costs", "rotate_llm_vault") else 1)
     assert (logged["action"], logged["actor"]) == (change.action, "administrator")
     assert logged["detail"]["by"] == {"role": "service_role"}
     for name, expected in change.detail.items():

@@ -197,6 +197,14 @@ def test_data_keys_that_cannot_be_unwrapped_are_reported_and_keep_their_master_k
     assert old in masters(tx)
     for number, user in enumerate(users[1:], 1):
         assert revealed(user) == key_for("groq", number)
+    # It is no reason to report a pending rotation, nor does it keep another one from starting.
+    vault = tx.admin.rpc("get_llm_vault")
+    assert (vault["pending"], vault["left"], vault["unreadable"]) == (False, 0, 1)
+    assert "vault_rotation_unfinished" not in problems(tx)
+    newest = masters(tx)[-1]
+    assert sum(state["rewrapped"] for state in rotation(tx, batch=2)) == 4
+    assert masters(tx)[-1] > newest
+    assert (old in masters(tx), newest in masters(tx)) == (True, False)
     # It was only damaged in this database: with the row of a backup, the key is readable, and so is rotated.
     tx.sql("update llm_private.key_owners set wrapped_key = %s::bytea where id = %s", wrapped, damaged.id)
     assert revealed(damaged) == key_for("groq", 0)
