@@ -82,6 +82,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
 begin
   perform llm_private.require_plain_call('remove_llm_team_key');
+  perform llm_private.check_length('p_provider', p_provider, 32);
   perform llm_private.open_team(p_team_id, v_user, '{owner,admin}');
   perform llm_private.delete_key(llm_private.own_key(p_team_id, p_provider), v_runtime, v_user);
 end

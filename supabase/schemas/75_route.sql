@@ -121,7 +121,7 @@ first period of these quotas ends; null if the first allowed candidate is not me
 -- Private helpers -----------------------------------------------------------------------------------------------------
 
 create function llm_private.check_route_request(
-  p_task text, p_model text, p_needs text[], p_operator_providers text[]
+  p_task text, p_model text, p_needs text[], p_operator_providers text[], p_team text
 )
 returns void
 language plpgsql
@@ -137,6 +137,10 @@ begin
     perform llm_private.fail(
       400, 'invalid_argument', 'p_model has an invalid value.',
       'Allowed: provider/model or a model name, 1 to 200 characters without spaces, or null.'
+    );
+  elsif length(p_team) > 36 then
+    perform llm_private.fail(
+      400, 'invalid_argument', 'p_team is too long.', 'Allowed: the id of one of your teams, none, or null.'
     );
   elsif cardinality(p_needs) > 6 or not p_needs <@ '{chat,streaming,tools,json_schema,vision,embeddings}' then
     perform llm_private.fail(
@@ -695,7 +699,7 @@ declare
   v_lines llm_private.route_line[];
   v_unpriced boolean := false;
 begin
-  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers, p_team);
   v_team := llm_private.request_team(p_user, p_team);
   v_lines := array(
     select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, v_team) as r
@@ -1137,7 +1141,7 @@ begin
   perform llm_private.require_plain_call('resolve_llm_route');
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
-  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers, p_team);
   v_team := llm_private.request_team(v_user, p_team);
   if p_service_tier is not null then
     v_tier := llm_private.priced_tier(p_service_tier);

@@ -140,7 +140,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers);
+  perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers, p_team);
   perform llm_private.require_account(p_user_id);
   perform llm_private.refuse_account(
     (select u.banned_until from auth.users as u where u.id = p_user_id),

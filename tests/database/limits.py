@@ -63,7 +63,8 @@ _ENTRIES: dict[str, Callable[[int], list[Any]]] = {
 
 _ROUTES = ("resolve_llm_route", "explain_llm_route", "explain_llm_user_route")
 _RESERVING = ("reserve_llm_attempt", "record_llm_usage")
-_OWN_KEY = ("remove_llm_key", "reveal_llm_key")
+_OWN_KEY = ("remove_llm_key", "reveal_llm_key", "remove_llm_team_key")
+_KEY_BODIES = ("set_llm_key", "set_llm_team_key", "begin_llm_key_check")
 _CATALOG = ("list_llm_models", "list_llm_prices", "set_llm_price", "sync_llm_prices", "remove_llm_provider")
 
 SIZES = (
@@ -71,14 +72,15 @@ SIZES = (
     Size("p_model", (*_ROUTES, *_RESERVING, "list_llm_prices"), 200, "characters"),
     Size("p_model", ("set_llm_price",), 200, "characters", "invalid_price"),
     Size("p_provider", (*_OWN_KEY, *_RESERVING, *_CATALOG, "get_llm_audit_log"), 32, "characters"),
+    Size("p_team", _ROUTES, 36, "characters"),
     Size("p_needs", _ROUTES, 6, "capabilities"),
     Size("p_operator_providers", _ROUTES, 100, "providers"),
     Size("p_service_tier", ("resolve_llm_route", *_RESERVING), 32, "characters"),
     Size("p_service_tier", ("set_llm_price",), 32, "characters", "invalid_price"),
     Size("p_changes", ("set_llm_settings", "explain_llm_route", "set_llm_team"), 64, "kB", "invalid_setting"),
     Size("p_changes", ("set_llm_operator_settings",), 4, "kB"),
-    Size("", ("set_llm_key", "begin_llm_key_check"), 8192, "bytes", "key_malformed"),
-    Size("", ("set_llm_key", "begin_llm_key_check"), 512, "characters", "key_malformed"),
+    Size("", _KEY_BODIES, 8192, "bytes", "key_malformed"),
+    Size("", _KEY_BODIES, 512, "characters", "key_malformed"),
     Size("p_rates", ("set_llm_price",), 16, "kB", "invalid_price"),
     Size("p_quota", ("set_llm_quota",), 4, "kB", "invalid_quota"),
     Size("p_other_tokens", ("record_llm_usage",), 2, "kB"),
