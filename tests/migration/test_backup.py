@@ -23,7 +23,7 @@ from tests.support import PASSWORD, ROOT, Stack, User, asks_again, key_for, uniq
 GUIDE = (ROOT / "docs" / "backup.md").read_text()
 EVENT = usage_event(model="llama-x", input_tokens=1000, output_tokens=500)
 SECRET = "select d.decrypted_secret from llm_private.master_keys as m, vault.decrypted_secrets as d"
-SECRET += " where d.id = m.vault_secret_id and m.id = 1"
+SECRET += " where d.id = m.vault_secret_id order by m.id desc limit 1"
 #: Every table of supa-llm with its rows as text, but for the installation and the Vault entries' ids.
 CONTENTS = """
 select c.oid::regclass::text as name, query_to_xml(
