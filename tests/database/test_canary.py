@@ -191,7 +191,7 @@ def fail_half_way(scene: Scene) -> None:
     """Let the call wait for a lock, which is logged; view it as an administrator; then cancel it."""
     waiting = "from pg_stat_activity where wait_event_type = 'Lock'"
     with scene.http.stack.connect() as blocker, ThreadPoolExecutor(1) as pool, blocker.transaction():
-        blocker.execute("select from public.user_llm_settings where user_id = %s for update", [scene.user.id])
+        blocker.execute("select from llm_private.key_owners where id = %s for update", [scene.user.id])
         answer = pool.submit(lambda: scene.put(body(scene.key)))
         wait_until(lambda: scene.admin.execute(f"select {waiting}").fetchall())
         wait_until(lambda: any("still waiting" in log for log in logs(scene)))
