@@ -37,7 +37,7 @@ _GUARDS: Sequence[tuple[str, str, str]] = (
     (
         "serves every owner's rows",
         r"\b(?:\w+\.)?(?:user_id|owner|owner_id) = "
-        r"(?:[pv]_(?:user|owner)(?:_id)?|p_(?:key|price)\.(?:user|owner)_id)\b",
+        r"(?:[pv]_(?:user|owner)(?:_id)?|p_(?:key|price)\.(?:user|owner)_id)\b(?!\.)",
         "true",
     ),
     (

@@ -55,10 +55,10 @@ set local role authenticated;
 set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated"}';
 select is(public.list_llm_keys(), '[]', 'Ada does not see Ben''s key');
 select throws_ok(
-  $$select public.reveal_llm_key('policies')$$, 'PT404', 'You have no key for this provider.', 'she cannot reveal it'
+  $$select public.reveal_llm_key('policies')$$, 'PT404', 'There is no key for this provider.', 'she cannot reveal it'
 );
 select throws_ok(
-  $$select public.begin_llm_key_check('{"provider": "policies"}')$$, 'PT404', 'You have no key for this provider.',
+  $$select public.begin_llm_key_check('{"provider": "policies"}')$$, 'PT404', 'There is no key for this provider.',
   'she cannot check it'
 );
 select throws_ok(
@@ -70,7 +70,7 @@ select throws_ok(
   'Key check not found, or its result is already recorded.', 'she cannot record its result'
 );
 select throws_ok(
-  $$select public.remove_llm_key('policies')$$, 'PT404', 'You have no key for this provider.', 'she cannot remove it'
+  $$select public.remove_llm_key('policies')$$, 'PT404', 'There is no key for this provider.', 'she cannot remove it'
 );
 select throws_ok(
   'select public.resolve_llm_route()', 'PT422', 'No provider can serve this request.', 'her route does not use it'

@@ -12,7 +12,7 @@ from supa_llm import ForbiddenError, SupaLLM
 from tests.support import Emulator, Stack, User, key_for, unique
 
 #: The tables whose rows stay when their user is deleted.
-KEPT = {"llm_alerts", "llm_audit_log", "llm_usage_events", "llm_usage_totals"}
+KEPT = {"llm_private.audit_seals", "llm_alerts", "llm_audit_log", "llm_usage_events", "llm_usage_totals"}
 #: The tables with rows of users.
 TABLES = """
 select c.oid::regclass::text from pg_class as c
