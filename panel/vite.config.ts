@@ -26,9 +26,33 @@ export default defineConfig({
     // The licenses of bundled packages.
     license: { fileName: "LICENSES.md" },
     lib: {
-      entry: { "supa-llm-settings": "src/index.ts", "texts-de": "src/texts/de.ts" },
+      entry: {
+        "supa-llm-settings": "src/index.ts",
+        "texts-en": "src/texts/en.ts",
+        "texts-de": "src/texts/de.ts",
+      },
       formats: ["es"],
     },
-    rollupOptions: { output: { chunkFileNames: "[name]-[hash].js" } },
+    rolldownOptions: {
+      output: {
+        chunkFileNames: "[name]-[hash].js",
+        // One file for all that loads with the page, because many small ones compress worse. The texts stay separate:
+        // a server can import them without the element.
+        codeSplitting: {
+          groups: [
+            {
+              name: "texts",
+              test: /\/src\/texts\/(core|en\/(order|providers|shell|tasks))\.ts/,
+              priority: 1,
+            },
+            {
+              name: "panel",
+              tags: ["$initial"],
+              test: (id) => !id.includes("/src/texts/") || id.endsWith("/index.ts"),
+            },
+          ],
+        },
+      },
+    },
   },
 });

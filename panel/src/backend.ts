@@ -1,4 +1,4 @@
-/** Every RPC once, and the runtime's endpoint. */
+/** Every RPC once, and the runtime's endpoint. The RPCs of the Team tab are in team-backend.ts, which loads with it. */
 
 import { asPanelError, fromPostgrest, PanelError } from "./errors.js";
 import type {
@@ -17,6 +17,8 @@ import type {
   Settings,
   Key,
   Task,
+  Team,
+  TeamInvitation,
   UsageLine,
 } from "./types.js";
 
@@ -63,6 +65,10 @@ export class Backend {
   tasks = () =>
     this.answer<Task[]>(() => this.client.from("llm_tasks").select("task,description,provider_order"));
 
+  teams = () => this.rpc<Team[]>("list_llm_teams");
+  /** Those to the user's email address. */
+  invitations = () => this.rpc<TeamInvitation[]>("list_llm_team_invitations");
+
   update = (changes: Changes, version: number) =>
     this.rpc<Settings>("set_llm_settings", { p_changes: changes, p_expected_version: version });
 
@@ -79,17 +85,25 @@ export class Backend {
   }
 
   /**
-   * The route of a task, as it would be with these changes. The runtime answers if it can, because it knows the app's
+   * The route of a task with a team (null: the default team), as it would be with these changes. The runtime answers if it can, because it knows the app's
    * keys; otherwise the database answers with the user's own keys only.
    */
-  async explain(task: string | null, changes: Changes | null = null): Promise<Route> {
+  async explain(
+    task: string | null,
+    changes: Changes | null = null,
+    team: string | null = null,
+  ): Promise<Route> {
     if (this.runtime !== null)
       try {
-        return await this.askAsUser<Route>("/explain", { task, changes });
+        return await this.askAsUser<Route>("/explain", { task, changes, ...(team ? { team } : {}) });
       } catch (error) {
         if (!asPanelError(error).transient) throw error;
       }
-    return this.rpc<Route>("explain_llm_route", { p_task: task, p_changes: changes });
+    return this.rpc<Route>("explain_llm_route", {
+      p_task: task,
+      p_changes: changes,
+      ...(team ? { p_team: team } : {}),
+    });
   }
 
   usage = (report: {
@@ -132,7 +146,7 @@ export class Backend {
     return providers ?? [];
   }
 
-  private async askAsUser<T>(path: string, body: object): Promise<T> {
+  async askAsUser<T>(path: string, body: object): Promise<T> {
     const { data } = await this.client.auth.getSession();
     return this.ask<T>(path, {
       method: "POST",
@@ -168,7 +182,7 @@ export class Backend {
     }
   }
 
-  private rpc<T>(name: string, args?: object): Promise<T> {
+  rpc<T>(name: string, args?: object): Promise<T> {
     return this.answer<T>(() => this.client.rpc(name, args));
   }
 

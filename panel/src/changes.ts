@@ -5,11 +5,22 @@
  */
 
 import type { Changes } from "./backend.js";
-import type { Preferences } from "./types.js";
+import type { Policy, Preferences } from "./types.js";
 
-export type Path = readonly [keyof Preferences, ...string[]];
+/** A user's preferences, or a team's policy. */
+type Leafy = Partial<Preferences & Policy> & Pick<Preferences, "provider_preferences" | "task_overrides">;
 
-const PLAIN = ["default_provider", "enable_fallbacks", "allow_operator_keys", "time_zone"] as const;
+export type Path = readonly [keyof (Preferences & Policy), ...string[]];
+
+const PLAIN = [
+  "default_provider",
+  "enable_fallbacks",
+  "allow_operator_keys",
+  "time_zone",
+  "default_team",
+  "keys_first",
+  "allowed_providers",
+] as const;
 
 export interface Conflict {
   path: Path;
@@ -24,20 +35,21 @@ export function preferencesOf(row: Preferences): Preferences {
     enable_fallbacks: row.enable_fallbacks,
     allow_operator_keys: row.allow_operator_keys,
     time_zone: row.time_zone,
+    default_team: row.default_team,
     provider_preferences: row.provider_preferences,
     task_overrides: row.task_overrides,
   });
 }
 
 /** The changes from `base` to `wanted`, in the format of set_llm_settings(); null if there are none. */
-export function changesBetween(base: Preferences, wanted: Preferences): Changes | null {
+export function changesBetween(base: Leafy, wanted: Leafy): Changes | null {
   const changes: Record<string, unknown> = {};
   for (const [path, value] of differences(base, wanted)) place(changes, path, value ?? null);
   return Object.keys(changes).length ? (changes as Changes) : null;
 }
 
 /** The number of changes as people count them: a new order is one change, however many providers moved. */
-export function countChanges(base: Preferences, wanted: Preferences): number {
+export function countChanges(base: Leafy, wanted: Leafy): number {
   const things = differences(base, wanted).map(([path]) => (path[2] === "priority" ? "order" : join(path)));
   return new Set(things).size;
 }
@@ -46,11 +58,11 @@ export function countChanges(base: Preferences, wanted: Preferences): number {
  * Merge two changed versions of `base`. A leaf that both changed to different values is a conflict; `merged` has my
  * value there.
  */
-export function merge(
-  base: Preferences,
-  mine: Preferences,
-  theirs: Preferences,
-): { merged: Preferences; conflicts: Conflict[] } {
+export function merge<Kind extends Leafy>(
+  base: Kind,
+  mine: Kind,
+  theirs: Kind,
+): { merged: Kind; conflicts: Conflict[] } {
   const merged = structuredClone(theirs);
   const others = new Map(differences(base, theirs).map(([path, value]) => [join(path), value]));
   const conflicts: Conflict[] = [];
@@ -76,15 +88,15 @@ export function isPlace({ path }: Conflict): boolean {
 }
 
 /** Take over the order of other preferences. */
-export function takeOrder(preferences: Preferences, other: Preferences): void {
+export function takeOrder(preferences: Leafy, other: Leafy): void {
   const ids = [preferences, other].flatMap(({ provider_preferences }) => Object.keys(provider_preferences));
   for (const id of ids)
     assign(preferences, ["provider_preferences", id, "priority"], other.provider_preferences[id]?.priority);
 }
 
 /** Set one leaf, or remove it with undefined. */
-export function assign(preferences: Preferences, path: Path, value: unknown): void {
-  const [name, key, field] = path as [keyof Preferences, string | undefined, string | undefined];
+export function assign(preferences: Leafy, path: Path, value: unknown): void {
+  const [name, key, field] = path as [keyof Leafy, string | undefined, string | undefined];
   if (key === undefined) {
     Object.assign(preferences, { [name]: value ?? null });
     return;
@@ -102,7 +114,7 @@ export function assign(preferences: Preferences, path: Path, value: unknown): vo
   else delete group[key];
 }
 
-function differences(base: Preferences, wanted: Preferences): [Path, unknown][] {
+function differences(base: Leafy, wanted: Leafy): [Path, unknown][] {
   const before = leaves(base);
   const after = leaves(wanted);
   const names = new Set([...before.keys(), ...after.keys()]);
@@ -111,9 +123,9 @@ function differences(base: Preferences, wanted: Preferences): [Path, unknown][] 
     .map((name) => [JSON.parse(name) as Path, after.get(name)]);
 }
 
-function leaves(preferences: Preferences): Map<string, unknown> {
+function leaves(preferences: Leafy): Map<string, unknown> {
   const found = new Map<string, unknown>();
-  for (const name of PLAIN) found.set(join([name]), preferences[name]);
+  for (const name of PLAIN) if (name in preferences) found.set(join([name]), preferences[name]);
   for (const [provider, fields] of Object.entries(preferences.provider_preferences))
     for (const [field, value] of Object.entries(fields))
       found.set(join(["provider_preferences", provider, field]), value);

@@ -1,12 +1,11 @@
 /** `<supa-llm-settings>`: connects to a project, follows the session and shows the views. */
 
-import { LitElement, html, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { LitElement, html, nothing, type CSSResult, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { Backend, type Session, type SupabaseClientLike } from "./backend.js";
 import { Store, type Loaded, type State } from "./store.js";
 import { styles } from "./styles.js";
 import { languageOf, Translator, type TextName, type Texts } from "./texts/index.js";
-import { activityStyles } from "./views/activity/styles.js";
 import { comboboxStyles } from "./views/models.js";
 import { orderStyles } from "./views/order/order.js";
 import type { KeyCard } from "./views/providers/key-card.js";
@@ -16,16 +15,16 @@ import { routePreviewStyles } from "./views/route-preview.js";
 import { saveBar } from "./views/save-bar.js";
 import { cardSkeleton, loadingWith, rowSkeleton, skeletonStyles } from "./views/skeleton.js";
 import { readTasks, type AppTask } from "./views/tasks/names.js";
-import { tasksStyles } from "./views/tasks/styles.js";
-import { usageStyles } from "./views/usage/styles.js";
+import { invitationIn } from "./views/team/link.js";
 import type { View } from "./views/view.js";
 
-const TABS = ["providers", "order", "tasks", "usage", "activity"] as const;
+const TABS = ["providers", "order", "tasks", "team", "usage", "activity"] as const;
 type Tab = (typeof TABS)[number];
 
-/** Tabs that load when they are first shown. */
-const LAZY: Partial<Record<Tab, () => Promise<unknown>>> = {
+/** Tabs that load when they are first shown, with their styles. */
+const LAZY: Partial<Record<Tab, () => Promise<{ styles: CSSResult[] }>>> = {
   tasks: () => import("./views/tasks/tasks.js"),
+  team: () => import("./views/team/team.js"),
   usage: () => import("./views/usage/usage.js"),
   activity: () => import("./views/activity/activity.js"),
 };
@@ -49,9 +48,6 @@ export class SupaLlmSettings extends LitElement {
     routePreviewStyles,
     providersStyles,
     orderStyles,
-    tasksStyles,
-    usageStyles,
-    activityStyles,
   ];
 
   /** The app's supabase-js client. */
@@ -81,10 +77,18 @@ export class SupaLlmSettings extends LitElement {
   #own: { url: string; key: string; client: SupabaseClientLike } | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
   #focused: Element | null = null;
+  /** Whether the Team tab was shown because of the link in the address. */
+  #invited = false;
 
   constructor() {
     super();
-    this.store.addEventListener("change", () => this.requestUpdate());
+    this.store.addEventListener("change", () => {
+      if (this.store.invitation && !this.#invited && this.store.state.status === "ready") {
+        this.#invited = true;
+        this.#show("team");
+      }
+      this.requestUpdate();
+    });
     this.store.addEventListener("saved", () =>
       this.dispatchEvent(new Event("supa-llm-saved", { bubbles: true })),
     );
@@ -96,6 +100,8 @@ export class SupaLlmSettings extends LitElement {
     window.addEventListener("online", this.#refresh);
     window.addEventListener("offline", this.#redraw);
     window.addEventListener("beforeunload", this.#beforeUnload);
+    window.addEventListener("hashchange", this.#readAddress);
+    this.#readAddress();
     this.#timer = setInterval(this.#refresh, REFRESH_MS);
     if (this.hasUpdated) void this.#reconnect();
   }
@@ -105,6 +111,7 @@ export class SupaLlmSettings extends LitElement {
     window.removeEventListener("online", this.#refresh);
     window.removeEventListener("offline", this.#redraw);
     window.removeEventListener("beforeunload", this.#beforeUnload);
+    window.removeEventListener("hashchange", this.#readAddress);
     clearInterval(this.#timer);
     this.#disconnect?.();
     this.#disconnect = null;
@@ -213,7 +220,16 @@ export class SupaLlmSettings extends LitElement {
   #redraw = () => this.requestUpdate();
 
   #beforeUnload = (event: BeforeUnloadEvent) => {
-    if (this.store.changeCount) event.preventDefault();
+    if (this.store.changeCount || this.store.teamChanges) event.preventDefault();
+  };
+
+  /** The address of an invitation link has a token. */
+  #readAddress = () => {
+    const token = invitationIn(location.hash);
+    if (!token || token === this.store.invitation) return;
+    this.#invited = false;
+    this.store.invitation = token;
+    this.store.changed();
   };
 
   override render() {
@@ -294,6 +310,7 @@ export class SupaLlmSettings extends LitElement {
               @click=${() => this.#show(tab)}
             >
               ${icon(tab)}<span>${store.t(`tab.${tab}` as TextName)}</span>
+              ${tab === "team" && loaded.invitations.length ? this.#badge(loaded.invitations.length) : nothing}
             </button>`,
         )}
       </div>
@@ -302,6 +319,13 @@ export class SupaLlmSettings extends LitElement {
       </div>
       ${saveBar(store, loaded)}
     `;
+  }
+
+  #badge(count: number): TemplateResult {
+    return html`<span class="badge"
+      ><span aria-hidden="true">${count}</span
+      ><span class="hidden">${this.store.translator.count("team.invited", count)}</span></span
+    >`;
   }
 
   #view(): TemplateResult {
@@ -323,6 +347,8 @@ export class SupaLlmSettings extends LitElement {
         ></supa-llm-order>`;
       case "tasks":
         return html`<supa-llm-tasks .store=${store}></supa-llm-tasks>`;
+      case "team":
+        return html`<supa-llm-team .store=${store}></supa-llm-team>`;
       case "usage":
         return html`<supa-llm-usage .store=${store}></supa-llm-usage>`;
       case "activity":
@@ -338,11 +364,18 @@ export class SupaLlmSettings extends LitElement {
   async #loadTab(tab: Tab): Promise<void> {
     this.tabFailed = false;
     try {
-      await LAZY[tab]?.();
+      const loaded = await LAZY[tab]?.();
+      if (loaded && !this.loadedTabs.has(tab)) this.#adopt(loaded.styles);
       this.loadedTabs = new Set([...this.loadedTabs, tab]);
     } catch {
       this.tabFailed = this.tab === tab;
     }
+  }
+
+  #adopt(styles: CSSResult[]): void {
+    const root = this.renderRoot as ShadowRoot;
+    const sheets = styles.map(({ styleSheet }) => styleSheet!);
+    root.adoptedStyleSheets = [...new Set([...root.adoptedStyleSheets, ...sheets])];
   }
 
   /** Show the Providers tab with the form for a provider's key. */

@@ -2,6 +2,5 @@
 
 export { SupaLlmSettings } from "./element.js";
 export type { SupabaseClientLike } from "./backend.js";
-export { en } from "./texts/en.js";
 export type { TextName, Texts } from "./texts/index.js";
 export type { AppTask } from "./views/tasks/names.js";

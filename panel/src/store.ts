@@ -17,7 +17,7 @@ import {
 import { asPanelError, PanelError } from "./errors.js";
 import { Formats } from "./formats.js";
 import { Translator } from "./texts/index.js";
-import type { KeySource, Preferences, Provider, Settings, Key, Task } from "./types.js";
+import type { Key, KeySource, Preferences, Provider, Settings, Task, Team, TeamInvitation } from "./types.js";
 import type { AppTask } from "./views/tasks/names.js";
 
 /** A signed-in user's data and unsaved changes. */
@@ -33,6 +33,9 @@ export interface Loaded {
   keys: Map<string, Key>;
   tasks: Task[];
   operatorProviders: string[];
+  teams: Team[];
+  /** Invitations to the user's email address. */
+  invitations: TeamInvitation[];
   /** Why the data may be out of date. */
   error: PanelError | null;
   saving: boolean;
@@ -63,6 +66,10 @@ export class Store extends EventTarget {
   appTasks: AppTask[] | null = null;
   /** Provider → whose key pays for a request without a task; null while that is unknown. */
   payers: ReadonlyMap<string, KeySource> | null = null;
+  /** The token of the invitation link that the user opened; outlives the sign-in. */
+  invitation: string | null = null;
+  /** How many unsaved changes of a team's policy there are. */
+  teamChanges = 0;
   #payersWanted = "";
   #backend: Backend | null = null;
   #owner: string | null = null;
@@ -122,6 +129,9 @@ export class Store extends EventTarget {
     const { providers, disabledProviders } = this.loaded;
     return [...providers, ...disabledProviders].find((provider) => provider.id === id)?.name ?? id;
   }
+
+  /** A team's name; null if the user does not belong to it. */
+  teamName = (id: string): string | null => this.loaded.teams.find((team) => team.id === id)?.name ?? null;
 
   /** The providers that the app switched off and that the user has a key for, or has ordered or chosen. */
   get switchedOff(): Provider[] {
@@ -184,7 +194,7 @@ export class Store extends EventTarget {
     return this.orderIn(this.loaded.draft);
   }
 
-  orderIn(preferences: Preferences): Provider[] {
+  orderIn(preferences: Pick<Preferences, "provider_preferences">): Provider[] {
     const place = ({ id }: Provider) => preferences.provider_preferences[id]?.priority ?? Infinity;
     return [...this.loaded.providers].sort((a, b) => {
       const [one, other] = [place(a), place(b)];
@@ -238,12 +248,13 @@ export class Store extends EventTarget {
     try {
       // First, because this call creates the settings row that the others refer to.
       const settings = await this.#withZone(await backend.settings());
-      const [catalog, keys, tasks, operatorProviders] = await Promise.all([
+      const [catalog, keys, tasks, operatorProviders, teams] = await Promise.all([
         backend.providers(),
         backend.keys(),
         backend.tasks(),
         // Without the endpoint, only key checks and the app's keys are missing.
         backend.operatorProviders().catch(() => []),
+        this.#teams(),
       ]);
       if (edition !== this.#edition) return;
       const data = {
@@ -252,6 +263,7 @@ export class Store extends EventTarget {
         keys: byProvider(keys),
         tasks,
         operatorProviders,
+        ...teams,
         error: null,
       };
       if (this.state.status === "ready") {
@@ -276,8 +288,13 @@ export class Store extends EventTarget {
     if (state.status !== "ready" || state.saving) return;
     const edition = this.#edition;
     try {
-      const [settings, keys] = await Promise.all([this.backend.settings(), this.backend.keys()]);
+      const [settings, keys, teams] = await Promise.all([
+        this.backend.settings(),
+        this.backend.keys(),
+        this.#teams(),
+      ]);
       if (edition !== this.#edition || state.saving) return;
+      Object.assign(state, teams);
       state.keys = byProvider(keys);
       if (settings.version !== state.settings.version) this.#take(state, settings);
       state.error = null;
@@ -286,6 +303,18 @@ export class Store extends EventTarget {
       state.error = asPanelError(error);
     }
     this.changed();
+  }
+
+  /** The teams, and the invitations to others. Without them, only names of teams are missing; the Team tab reports it. */
+  async #teams(): Promise<Pick<Loaded, "teams" | "invitations">> {
+    const { backend } = this;
+    return Promise.all([backend.teams(), backend.invitations()]).then(
+      ([teams, invitations]) => ({ teams, invitations }),
+      () => {
+        const { teams = [], invitations = [] } = this.state as Partial<Loaded>;
+        return { teams, invitations };
+      },
+    );
   }
 
   /** Change one leaf of the draft; undefined resets it. */
@@ -356,6 +385,13 @@ export class Store extends EventTarget {
     }
   }
 
+  /** A team's keys or policy changed, so somebody else may pay for the user's requests. */
+  teamChanged(): void {
+    this.#payersWanted = "";
+    this.dispatchEvent(new Event("saved"));
+    this.changed();
+  }
+
   /** Show the new state of a key that was checked. */
   keyChecked(key: Key): void {
     this.#edition += 1;
@@ -384,6 +420,7 @@ export class Store extends EventTarget {
     this.#edition += 1;
     this.#payersWanted = "";
     this.payers = null;
+    this.teamChanges = 0;
     this.toasts = [];
     this.state = state;
     this.changed();

@@ -433,11 +433,23 @@ const pieces = css`
     outline-offset: 6px;
     border-radius: var(--_radius);
   }
+  .badge {
+    display: inline-grid;
+    place-items: center;
+    min-inline-size: 1.15rem;
+    block-size: 1.15rem;
+    padding-inline: 0.3rem;
+    border-radius: 1rem;
+    background: var(--_accent);
+    color: var(--_on-accent);
+    font-size: 0.6875rem;
+  }
   @container supa-llm (inline-size < 34rem) {
     [role="tablist"] {
       display: grid;
       grid-auto-flow: column;
-      grid-auto-columns: minmax(0, 1fr);
+      /* Wider names get more room, so that all of them fit on a phone. */
+      grid-auto-columns: auto;
       gap: 0;
       overflow: visible;
     }
@@ -445,6 +457,7 @@ const pieces = css`
       display: grid;
       justify-items: center;
       gap: 0.1rem;
+      position: relative;
       padding: 0.35rem 0;
       font-size: 0.6875rem;
       min-inline-size: 0;
@@ -454,6 +467,11 @@ const pieces = css`
       max-inline-size: 100%;
       overflow: hidden;
       text-overflow: ellipsis;
+    }
+    [role="tab"] > .badge {
+      position: absolute;
+      inset-block-start: 0;
+      inset-inline-start: calc(50% + 0.3rem);
     }
     [role="tab"] .icon {
       inline-size: 1.2rem;
@@ -765,10 +783,33 @@ const tables = css`
     padding: 0.5rem 0.75rem;
     border-block-start: 1px solid var(--_line);
   }
+  .table-none {
+    display: grid;
+    justify-items: center;
+    gap: 0.75rem;
+    padding: 2rem 1rem;
+  }
   .filters {
     display: flex;
     flex-wrap: wrap;
     gap: 0.5rem;
+  }
+  details > summary {
+    cursor: pointer;
+    min-block-size: 1.75rem;
+  }
+  @container supa-llm (inline-size < 44rem) {
+    th,
+    td {
+      padding-inline: 0.5rem;
+    }
+    .filters {
+      inline-size: 100%;
+    }
+    .filters > select {
+      flex: 1 1 6rem;
+      min-inline-size: 0;
+    }
   }
 `;
 

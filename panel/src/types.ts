@@ -31,16 +31,28 @@ export interface Key {
 
 export type TeamRole = "owner" | "admin" | "member";
 
+/** A team's policy. */
+export interface Policy {
+  keys_first: "team" | "member";
+  /** Providers with all their models (true) or only these; null: any provider and model. */
+  allowed_providers: Record<string, true | string[]> | null;
+  default_provider: string | null;
+  provider_preferences: Record<string, Preference>;
+  task_overrides: Record<string, TaskOverride>;
+}
+
 export interface Team {
   id: string;
   name: string;
   /** The user's role. */
-  role: TeamRole | null;
+  role: TeamRole;
   /** Whether the user's requests use it if they name no team. */
   is_default: boolean;
   keys_first: "team" | "member";
   /** The number of members. */
   members: number;
+  /** The owners' email addresses; null for one without. */
+  owners: (string | null)[];
   created_at: string;
 }
 
@@ -95,6 +107,8 @@ export interface Preferences {
   enable_fallbacks: boolean;
   allow_operator_keys: boolean;
   time_zone: string;
+  /** The team of requests that name none. */
+  default_team: string | null;
   provider_preferences: Record<string, Preference>;
   task_overrides: Record<string, TaskOverride>;
 }
@@ -106,8 +120,8 @@ export interface Settings extends Preferences {
   last_used_at: string | null;
   /** Whether a browser may show a stored key. */
   reveal_allowed: boolean;
-  /** The team of requests that name none. */
-  default_team: string | null;
+  /** Whether users create teams, or only the app does. */
+  may_create_teams: boolean;
 }
 
 export interface Task {
@@ -170,6 +184,7 @@ export interface KeyCheck {
 
 export interface UsageLine {
   starts_at: string;
+  user_id: string | null;
   provider: string | null;
   model: string | null;
   task: string | null;
@@ -250,6 +265,9 @@ export interface Quota {
   provider: string | null;
   task: string | null;
   enforced: boolean;
+  /** Whether all users that the quota is for share it. */
+  shared: boolean;
+  user_id: string | null;
   used: number | null;
   reserved: number | null;
   resets_at: string | null;

@@ -7,7 +7,7 @@ import type { AuditEntry, AuditProblem, AuditVerification } from "../src/types.j
 import { isSuperseded, kindOf, wordsFor } from "../src/views/activity/entries.js";
 import { sealWords, verifyLog } from "../src/views/activity/seals.js";
 
-const translator = new Translator("en");
+const translator = new Translator("en", en);
 const store = {
   translator,
   t: translator.text,

@@ -7,6 +7,7 @@ const base = (): Preferences => ({
   enable_fallbacks: true,
   allow_operator_keys: true,
   time_zone: "UTC",
+  default_team: null,
   provider_preferences: { groq: { priority: 1, model: "llama" }, mistral: { enabled: false } },
   task_overrides: { code: { provider: "anthropic", fallbacks: [{ provider: "groq" }] } },
 });

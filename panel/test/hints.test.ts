@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { Formats } from "../src/formats.js";
 import { de } from "../src/texts/de.js";
+import { en } from "../src/texts/en.js";
 import { Translator } from "../src/texts/index.js";
 import type { Hint } from "../src/types.js";
 import { hintInWords } from "../src/views/usage/hints.js";
@@ -18,7 +19,7 @@ const cheaper: Hint = {
 };
 
 function inWords(lang: "en" | "de", hint: Hint): string {
-  const translator = lang === "de" ? new Translator("de", de) : new Translator("en");
+  const translator = lang === "de" ? new Translator("de", de) : new Translator("en", en);
   const formats = new Formats(lang, "UTC");
   const providerName = (id: string) => `<${id}>`;
   // Intl separates numbers and signs with spaces that do not break.

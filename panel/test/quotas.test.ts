@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { de } from "../src/texts/de.js";
+import { en } from "../src/texts/en.js";
 import { Translator } from "../src/texts/index.js";
 import type { Quota } from "../src/types.js";
 import { quotaName } from "../src/views/usage/quota-bars.js";
@@ -14,6 +15,8 @@ const monthly: Quota = {
   provider: null,
   task: null,
   enforced: true,
+  shared: false,
+  user_id: null,
   used: 0,
   reserved: 0,
   resets_at: null,
@@ -28,7 +31,7 @@ function nameIn(translator: Translator, quota: Quota): string {
 
 test("the app's limit and the user's own limit have different names", () => {
   const own: Quota = { ...monthly, id: 2, set_by: "user" };
-  const english = new Translator("en");
+  const english = new Translator("en", en);
   expect([monthly, own].map((quota) => nameIn(english, quota))).toEqual([
     "Monthly spending limit · the app's key · set by the app",
     "Monthly spending limit · the app's key · set by you",
@@ -42,7 +45,7 @@ test("the app's limit and the user's own limit have different names", () => {
 
 test("a limit's name has its provider and task", () => {
   const narrow: Quota = { ...monthly, unit: "tokens", key_source: null, provider: "groq", task: "speed" };
-  expect(nameIn(new Translator("en"), narrow)).toBe(
+  expect(nameIn(new Translator("en", en), narrow)).toBe(
     "Monthly token limit · <groq> · Quick answers · set by the app",
   );
 });

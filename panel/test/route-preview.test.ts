@@ -59,12 +59,12 @@ describe("the route preview", () => {
     const reasons =
       "no_key key_rejected key_rate_limited key_out_of_credit model_rate_limited provider_disabled provider_off lacks_capability no_model other_model " +
       "not_in_task_fallbacks fallbacks_off operator_keys_declined operator_keys_not_for_anonymous quota_exceeded model_unpriced " +
-      "runtime_required";
+      "runtime_required team_policy";
     for (const texts of [en, de] as Record<string, string>[]) {
       for (const reason of reasons.split(" ")) expect(texts[`preview.why.${reason}`]).toBeTruthy();
       for (const reason of ["requested", "task_override", "task_fallback", "default_provider"])
         expect(texts[`preview.reason.${reason}`]).toBeTruthy();
-      for (const reason of ["preference_order", "operator_openai"])
+      for (const reason of ["preference_order", "operator_openai", "team_key", "team_policy"])
         expect(texts[`preview.reason.${reason}`]).toBeTruthy();
     }
   });

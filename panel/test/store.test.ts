@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test, vi } from "vitest";
 import { Backend, type SupabaseClientLike } from "../src/backend.js";
 import { PanelError } from "../src/errors.js";
 import { OutdatedAnswer, Store } from "../src/store.js";
-import type { Provider, Settings, Key } from "../src/types.js";
+import type { Key, Provider, Settings, Team, TeamInvitation } from "../src/types.js";
 
 const row = (changes: Partial<Settings> = {}): Settings => ({
   user_id: "ada",
@@ -16,6 +16,7 @@ const row = (changes: Partial<Settings> = {}): Settings => ({
   total_requests: 0,
   last_used_at: null,
   reveal_allowed: true,
+  may_create_teams: true,
   default_team: null,
   ...changes,
 });
@@ -27,6 +28,8 @@ function project() {
     keys: vi.fn(async (): Promise<Key[]> => []),
     tasks: vi.fn(async () => []),
     operatorProviders: vi.fn(async () => []),
+    teams: vi.fn(async (): Promise<Team[]> => []),
+    invitations: vi.fn(async (): Promise<TeamInvitation[]> => []),
     update: vi.fn(async () => row({ version: 2, default_provider: "groq" })),
   });
 }

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import page from "../../docs/errors.md?raw";
 import { de } from "../src/texts/de.js";
 import { en } from "../src/texts/en.js";
-import { languageOf, Translator, type TextName } from "../src/texts/index.js";
+import { core } from "../src/texts/core.js";
+import { addEnglish, languageOf, Translator, type TextName } from "../src/texts/index.js";
 
 const placeholders = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort();
 
@@ -43,5 +44,13 @@ test("a name built at run time falls back if there is no text", () => {
 
 test("a language is found by its tag", async () => {
   expect(await languageOf("de-AT")).toBe(de);
-  expect(await languageOf("fr")).toBe(en);
+  expect(await languageOf("fr")).toEqual(core);
+});
+
+test("a tab that loads later adds its English texts", () => {
+  const translator = new Translator("en");
+  expect(translator.text("team.members")).toBe("team.members");
+  addEnglish({ "team.members": en["team.members"] });
+  expect(translator.text("team.members")).toBe("Members");
+  expect(translator.find("team.members", "")).toBe("Members");
 });

@@ -74,6 +74,7 @@ as $$
     || jsonb_build_object(
       'allow_operator_keys', coalesce(s.allow_operator_keys, o.operator_keys_by_default),
       'reveal_allowed', o.reveal_enabled,
+      'may_create_teams', o.teams_created_by = 'users',
       'total_requests', t.total_requests,
       'last_used_at', t.last_used_at
     )
@@ -89,7 +90,7 @@ $$;
 
 comment on function llm_private.settings_json is
 'A user''s settings as JSON, with the effective consent, reveal_allowed (whether users can reveal stored keys),
-total_requests and last_used_at.';
+may_create_teams, total_requests and last_used_at.';
 
 create function llm_private.get_settings()
 returns jsonb
@@ -439,8 +440,8 @@ as $$
 $$;
 
 comment on function public.get_llm_settings is
-'The caller''s settings, created at the first call, with total_requests, last_used_at and reveal_allowed (whether
-users can reveal stored keys). Error not_signed_in.';
+'The caller''s settings, created at the first call, with total_requests, last_used_at, reveal_allowed (whether
+users can reveal stored keys) and may_create_teams (whether users can). Error not_signed_in.';
 
 create function public.set_llm_settings(p_changes jsonb, p_expected_version bigint default null)
 returns jsonb

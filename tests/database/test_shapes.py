@@ -138,6 +138,8 @@ def task(scene: Scene) -> Any:
 CURSOR = frozenset({"cursor"})
 OWNER = frozenset({"user_id"})
 KEY = frozenset({"key"})
+# Only administrators see teams that they do not belong to.
+OWN_ROLE = frozenset({"role"})
 TIMES = frozenset({"created_at", "updated_at"})
 RESERVED = frozenset({"max_output_tokens", "reserved_requests", "reserved_until"})
 EXPLAINED = RESERVED | {"expires_at", "ticket", "version"}
@@ -190,8 +192,8 @@ def audit_seals(scene: Scene) -> Any:
 
 SHAPES: Mapping[str, Shape] = {
     "get_llm_settings": Shape(first("get_llm_settings"), Settings, "Settings"),
-    "list_llm_teams": Shape(listed_team, Team, "Team"),
-    "get_llm_team": Shape(team, TeamDetails, "TeamDetails"),
+    "list_llm_teams": Shape(listed_team, Team, "Team", never_null=OWN_ROLE),
+    "get_llm_team": Shape(team, TeamDetails, "TeamDetails", never_null=OWN_ROLE),
     "list_llm_team_members": Shape(member, TeamMember, "TeamMember"),
     "create_llm_team_invitation": Shape(invitation, TeamInvitation, None),
     "list_llm_team_invitations": Shape(
@@ -311,7 +313,7 @@ OTHER_RPCS = {
     "rotate_llm_ticket_key",
 }
 # Interfaces for the panel's requests, for JSON inside a row, and for the endpoint's own response.
-NO_ROWS = {"Preference", "Choice", "TaskOverride", "Preferences", "KeyCheck"}
+NO_ROWS = {"Preference", "Choice", "TaskOverride", "Preferences", "KeyCheck", "Policy"}
 
 
 @pytest.fixture

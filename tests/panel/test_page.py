@@ -11,7 +11,7 @@ from playwright.sync_api import Route, expect
 from tests.panel.support import Panel
 from tests.support import PASSWORD, Stack, User, key_for
 
-TABS = ("Providers", "Order", "Tasks", "Usage", "Activity")
+TABS = ("Providers", "Order", "Tasks", "Team", "Usage", "Activity")
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -49,7 +49,7 @@ def test_german_fits_any_width(open_panel: Callable[..., Panel], user: User) -> 
     )
     panel = open_panel(user)
     panel.page.evaluate("document.querySelector('supa-llm-settings').lang = 'de'")
-    for tab in ("Anbieter", "Reihenfolge", "Aufgaben", "Nutzung", "Protokoll"):
+    for tab in ("Anbieter", "Reihenfolge", "Aufgaben", "Team", "Nutzung", "Protokoll"):
         panel.go(tab)
         panel.page.wait_for_load_state("networkidle")
         panel.assert_laid_out()

@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "version": 1,
     "total_requests": 0,
     "reveal_allowed": True,
+    "may_create_teams": True,
     "default_team": None,
     "last_used_at": None,
     "created_at": "2026-12-01T00:00:00+00:00",

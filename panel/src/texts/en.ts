@@ -1,10 +1,8 @@
 /** English, the reference for all other languages. */
 
+import { core } from "./core.js";
 import { activity } from "./en/activity.js";
-import { order } from "./en/order.js";
-import { providers } from "./en/providers.js";
-import { shell } from "./en/shell.js";
-import { tasks } from "./en/tasks.js";
+import { team } from "./en/team.js";
 import { usage } from "./en/usage.js";
 
-export const en = { ...shell, ...providers, ...order, ...tasks, ...usage, ...activity };
+export const en = { ...core, ...team, ...usage, ...activity };

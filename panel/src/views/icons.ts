@@ -24,10 +24,13 @@ const ICONS = {
   eye: svg`<path d="M1.5 8S4 3.6 8 3.6 14.5 8 14.5 8 12 12.4 8 12.4 1.5 8 1.5 8Z"/><circle cx="8" cy="8" r="1.9"/>`,
   swap: svg`<path d="M2.5 5.5h10m-2.5-3 3 3-3 3M13.5 11h-10"/>`,
   trash: svg`<path d="M2.5 4.2h11M6 4.2V2.5h4v1.7m2.2 0-.6 9.3H4.4l-.6-9.3"/>`,
+  leave: svg`<path d="M6 2.5H3.5a1 1 0 0 0-1 1v9a1 1 0 0 0 1 1H6M10.5 5l3 3-3 3m3-3H6"/>`,
+  pencil: svg`<path d="m10.3 3.2 2.5 2.5M3 13l.6-3.1 7.5-7.5a1.2 1.2 0 0 1 1.7 0l.8.8a1.2 1.2 0 0 1 0 1.7l-7.5 7.5Z"/>`,
   reset: svg`<path d="M3 3v3.5h3.5M3.2 6.3A5.4 5.4 0 1 1 2.7 9"/>`,
   providers: svg`<rect x="2" y="2.5" width="12" height="4.6" rx="1"/><rect x="2" y="8.9" width="12" height="4.6" rx="1"/><path d="M4.6 4.8h.1m-.1 6.4h.1" stroke-width="2"/>`,
   order: svg`<path d="M2.5 3.5h5M2.5 8h3.5m-3.5 4.5H5M11 2.8v10.4m-2.6-2.6L11 13.2l2.6-2.6"/>`,
   tasks: svg`<path d="m2.2 4 1.2 1.2 2-2.3M2.2 11l1.2 1.2 2-2.3M8 4.2h6M8 11.2h6"/>`,
+  team: svg`<circle cx="6" cy="5.2" r="2.4"/><path d="M1.8 13.2c.2-2.6 1.9-4.2 4.2-4.2s4 1.6 4.2 4.2M10.4 3a2.4 2.4 0 0 1 0 4.4m1.3 2c1.5.6 2.4 1.9 2.5 3.8"/>`,
   usage: svg`<path d="M2 13.5h12M4 11V7.5M8 11V3M12 11V5.5"/>`,
   activity: svg`<path d="M1.5 8.5h3L6.4 3l3.2 10 1.9-4.5h3"/>`,
 };

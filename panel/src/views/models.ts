@@ -2,7 +2,7 @@
 
 import { css, html, type ReactiveControllerHost, type TemplateResult } from "lit";
 import type { Store } from "../store.js";
-import type { KnownModel } from "../types.js";
+import type { KnownModel, Preferences } from "../types.js";
 import "./combobox.js";
 import type { Choice } from "./combobox.js";
 
@@ -87,11 +87,13 @@ export class ModelLists {
       task?: string;
       value: string | undefined;
       label: string;
+      /** Whose models apply without one; default: the user's. */
+      preferences?: Preferences["provider_preferences"];
       edit: (model: string | undefined) => void;
     },
   ): TemplateResult {
     const { provider, task, value, edit } = options;
-    const byDefault = defaultModel(store, provider, task);
+    const byDefault = defaultModel(store, provider, task, options.preferences);
     // A model of the user's own choice may be misspelled.
     if (value) void this.want(store, provider);
     return html`<supa-llm-combobox
@@ -109,11 +111,16 @@ export class ModelLists {
 }
 
 /** The model used if the user names none; mirrors llm_private.route(). */
-function defaultModel(store: Store, provider: string, task: string | undefined): string {
-  const { providers, draft } = store.loaded;
+function defaultModel(
+  store: Store,
+  provider: string,
+  task: string | undefined,
+  preferences = store.loaded.draft.provider_preferences,
+): string {
+  const { providers } = store.loaded;
   const row = providers.find(({ id }) => id === provider);
   if (task === undefined || !row) return row?.default_model ?? "";
-  return draft.provider_preferences[provider]?.model ?? row.task_models[task] ?? row.default_model;
+  return preferences[provider]?.model ?? row.task_models[task] ?? row.default_model;
 }
 
 function choice(store: Store, { model, input_price, output_price }: KnownModel): Choice {

@@ -3,7 +3,10 @@
 import { html, nothing, type TemplateResult } from "lit";
 import type { Store } from "../store.js";
 
-export function providerOptions(store: Store, chosen: string | null): TemplateResult {
+/** What can be chosen from: by default, what the user's keys and order offer. */
+export type ProviderChoices = Pick<Store, "t" | "ordered" | "usable" | "choicesWith">;
+
+export function providerOptions(store: ProviderChoices, chosen: string | null): TemplateResult {
   const choices = chosen === null ? store.ordered : store.choicesWith(chosen);
   const [usable, others] = [true, false].map((wanted) =>
     choices.filter(({ id }) => store.usable(id) === wanted),

@@ -3,12 +3,12 @@
 import { css, html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import type { Changes } from "../backend.js";
-import type { TextName } from "../texts/index.js";
 import type { Candidate, Skipped, Route } from "../types.js";
 import { View } from "./view.js";
 import { candidateMarks, newlySkipped, sameRoute, type Mark } from "./route-differences.js";
 import { icon, pill } from "./icons.js";
 import "./mark.js";
+import { payerInWords } from "./payer.js";
 import { rowSkeleton } from "./skeleton.js";
 import { taskLabel, taskNames } from "./tasks/names.js";
 import { asPanelError } from "../errors.js";
@@ -67,6 +67,8 @@ export class RoutePreview extends View {
   @property({ attribute: false }) task: string | null = null;
   /** Changes with the spending limit, which is no part of the settings. */
   @property({ attribute: false }) limitChanges = 0;
+  /** The team of the request; null: the user's default team. */
+  @property({ attribute: false }) team: string | null = null;
   @state() private routeBefore: Route | null = null;
   /** The route with the unsaved changes; null if there are none. */
   @state() private routeAfter: Route | null = null;
@@ -92,6 +94,7 @@ export class RoutePreview extends View {
     const wanted = JSON.stringify([
       this.task,
       this.limitChanges,
+      this.team,
       settings.version,
       keys,
       ...(changes ? [changes] : []),
@@ -108,8 +111,8 @@ export class RoutePreview extends View {
     const { backend } = this.store;
     this.busy = true;
     const [before, after] = await Promise.allSettled([
-      backend.explain(task),
-      changes ? backend.explain(task, changes) : Promise.resolve(null),
+      backend.explain(task, null, this.team),
+      changes ? backend.explain(task, changes, this.team) : Promise.resolve(null),
     ]);
     if (turn !== this.#turn) return;
     this.busy = false;
@@ -217,7 +220,7 @@ export class RoutePreview extends View {
   #candidate(line: Candidate, at: number, mark: Mark): TemplateResult {
     const { store } = this;
     const { t } = store;
-    const source = t(`source.${line.key_source}` as TextName);
+    const source = payerInWords(store, line);
     const name = store.providerName(line.provider);
     return html`<li>
       <span class="preview-place" aria-hidden="true">${at + 1}</span>
@@ -251,7 +254,7 @@ export class RoutePreview extends View {
       <div class="preview-line">
         <div class="row tight">
           <strong>${name}</strong>
-          <span class="muted small">${t(`source.${line.key_source}` as TextName)}</span>
+          <span class="muted small">${payerInWords(this.store, line)}</span>
           ${isNew ? pill("warn", "plus", t("preview.mark.new")) : nothing}
         </div>
         <div class="small">${this.#why(line)}</div>
@@ -265,7 +268,11 @@ export class RoutePreview extends View {
     const provider = store.providerName(line.provider);
     if ((line.reason === "key_rate_limited" || line.reason === "model_rate_limited") && line.until)
       return t(`preview.why.${line.reason}_until`, { provider, time: formats.time(line.until) });
-    const text = store.translator.find(`preview.why.${line.reason}`, line.message, { provider });
+    const generic = store.translator.find(`preview.why.${line.reason}`, line.message, { provider });
+    const text =
+      line.key_source === "team"
+        ? store.translator.find(`preview.why.team.${line.reason}`, generic, { provider })
+        : generic;
     const quota = line.quota;
     if (line.reason !== "quota_exceeded" || !quota || typeof quota.used !== "number") return text;
     const amount = (value: number) => (quota.unit === "cost" ? formats.money(value) : formats.number(value));

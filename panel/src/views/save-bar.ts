@@ -72,6 +72,8 @@ function subject(store: Store, { path }: Conflict): string {
 }
 
 function valueInWords(store: Store, conflict: Conflict, which: "mine" | "theirs"): string {
+  if (conflict.path[0] === "default_team" && conflict[which])
+    return store.teamName(String(conflict[which])) ?? String(conflict[which]);
   if (!isPlace(conflict)) return inWords(store, conflict[which]);
   const order = store.orderIn(which === "mine" ? store.loaded.draft : store.loaded.settings);
   return order.map(({ name }) => name).join(", ");

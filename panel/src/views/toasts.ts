@@ -32,7 +32,7 @@ export class Toasts extends View {
   override render() {
     const { store } = this;
     return html`<div
-      class="toasts ${store.changeCount ? "above" : ""}"
+      class="toasts ${store.changeCount || store.teamChanges ? "above" : ""}"
       popover="manual"
       role="status"
       part="status"

@@ -17,6 +17,7 @@ class Settings(Row):
 
     Attributes:
         reveal_allowed: whether users can reveal their stored keys.
+        may_create_teams: whether users can create teams; otherwise only administrators do.
         default_team: the team of requests that name none.
     """
 
@@ -33,4 +34,5 @@ class Settings(Row):
     created_at: datetime
     updated_at: datetime
     reveal_allowed: bool
+    may_create_teams: bool
     default_team: UUID | None

@@ -12,7 +12,6 @@ export const activity: Record<keyof typeof english, string> = {
   "activity.problem.removed": "Der Eintrag vom {at} wurde entfernt",
   "activity.problem.inserted": "Der Eintrag vom {at} wurde nachträglich eingefügt",
   "activity.problem.seal": "Die Siegel dieses Protokolls wurden geändert",
-  "activity.when": "Zeit",
   "activity.what": "Ereignis",
   "activity.who": "Durch",
   "activity.actor.user": "Sie",

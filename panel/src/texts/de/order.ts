@@ -74,6 +74,14 @@ export const order: Record<keyof typeof english, string> = {
   "preview.reason.default_provider": "Ihr Standardanbieter",
   "preview.reason.preference_order": "Reihenfolge der Anbieter",
   "preview.reason.operator_openai": "OpenAI der App als letzte Möglichkeit",
+  "preview.reason.team_key": "Schlüssel Ihres Teams",
+  "preview.reason.team_policy": "Vorgabe Ihres Teams",
+  "preview.why.team_policy": "Ihr Team erlaubt dieses Modell von {provider} nicht.",
+  "preview.why.team.key_rejected":
+    "{provider} hat den Schlüssel des Teams abgelehnt. Eigentümer oder Administratoren können ihn ersetzen.",
+  "preview.why.team.key_unreadable":
+    "Der Schlüssel des Teams für {provider} ging verloren. Eigentümer oder Administratoren können ihn erneut speichern.",
+  "preview.why.team.key_out_of_credit": "Das Guthaben des Teams bei {provider} ist aufgebraucht.",
   "preview.why.no_key": "Sie haben keinen Schlüssel für {provider}.",
   "preview.why.key_rejected": "{provider} hat den Schlüssel abgelehnt. Ersetzen Sie ihn.",
   "preview.why.key_unreadable": "Der Schlüssel für {provider} ging verloren. Speichern Sie ihn noch einmal.",
@@ -99,7 +107,7 @@ export const order: Record<keyof typeof english, string> = {
   "preview.why.model_unpriced": "Für {provider} gilt ein Ausgabenlimit, aber das Modell hat keinen Preis.",
   "preview.why.requested_model_unpriced":
     "{provider} würde mit einem anderen Modell antworten als dem angeforderten, das keinen Preis hat.",
-  "preview.why.runtime_required": "Nur der Server der App darf die Schlüssel der App verwenden.",
+  "preview.why.runtime_required": "Nur der Server der App darf diesen Schlüssel verwenden.",
   "preview.quota": "Verbraucht: {used} von {limit} {unit}",
   "preview.unit.requests": "Anfragen",
   "preview.unit.tokens": "Tokens",

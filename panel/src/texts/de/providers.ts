@@ -11,6 +11,7 @@ export const providers: Record<keyof typeof english, string> = {
     "Legen Sie die Reihenfolge der Anbieter fest. Fällt einer aus, antwortet der nächste.",
   "providers.state.none": "Kein Schlüssel",
   "providers.state.app": "Schlüssel der App",
+  "providers.state.team": "Schlüssel Ihres Teams",
   "providers.state.off": "Von der App abgeschaltet",
   "providers.state.untested": "Noch nicht geprüft",
   "providers.state.working": "Funktioniert",
@@ -26,6 +27,7 @@ export const providers: Record<keyof typeof english, string> = {
   "providers.in_use": "In Gebrauch",
   "providers.app_pays":
     "Der Schlüssel der App bedient Ihre Anfragen. Mit Ihrem eigenen Schlüssel zahlen Sie direkt an den Anbieter.",
+  "providers.team_pays": "Der Schlüssel Ihres Teams bedient Ihre Anfragen.",
   "providers.add_hint": "Fügen Sie Ihren Schlüssel hinzu, um Modelle von {provider} zu nutzen.",
   "providers.no_key_yet": "Noch kein Schlüssel?",
   "providers.get_key": "Bei {provider} erstellen",

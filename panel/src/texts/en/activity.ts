@@ -8,7 +8,6 @@ export const activity = {
   "activity.problem.removed": "The entry of {at} was removed",
   "activity.problem.inserted": "The entry of {at} was inserted later",
   "activity.problem.seal": "The seals of this log were changed",
-  "activity.when": "Time",
   "activity.what": "Event",
   "activity.who": "By",
   "activity.actor.user": "You",

@@ -70,6 +70,13 @@ export const order = {
   "preview.reason.default_provider": "your default provider",
   "preview.reason.preference_order": "provider order",
   "preview.reason.operator_openai": "the app's OpenAI, as a last resort",
+  "preview.reason.team_key": "your team's key",
+  "preview.reason.team_policy": "your team's policy",
+  "preview.why.team_policy": "Your team doesn't allow this {provider} model.",
+  "preview.why.team.key_rejected": "{provider} rejected the team's key. An owner or admin can replace it.",
+  "preview.why.team.key_unreadable":
+    "The team's {provider} key was lost. An owner or admin can save it again.",
+  "preview.why.team.key_out_of_credit": "The team's {provider} account is out of credit.",
   "preview.why.no_key": "You have no {provider} key.",
   "preview.why.key_rejected": "{provider} rejected the key. Replace it.",
   "preview.why.key_unreadable": "The {provider} key was lost. Save it again.",
@@ -93,7 +100,7 @@ export const order = {
   "preview.why.model_unpriced": "A spending limit applies to {provider}, but its model has no price.",
   "preview.why.requested_model_unpriced":
     "{provider} would answer with another model than the requested one, which has no price.",
-  "preview.why.runtime_required": "Only the app's server may use the app's keys.",
+  "preview.why.runtime_required": "Only the app's server may use this key.",
   "preview.quota": "Used: {used} of {limit} {unit}",
   "preview.unit.requests": "requests",
   "preview.unit.tokens": "tokens",

@@ -8,6 +8,7 @@ export const providers = {
   "providers.none.third": "Put your providers in order. If one fails, the next one answers.",
   "providers.state.none": "No key",
   "providers.state.app": "The app's key",
+  "providers.state.team": "Your team's key",
   "providers.state.off": "Switched off by the app",
   "providers.state.untested": "Not checked yet",
   "providers.state.working": "Working",
@@ -23,6 +24,7 @@ export const providers = {
   "providers.in_use": "In use",
   "providers.app_pays":
     "The app's key serves your requests. With your own key, you pay the provider directly.",
+  "providers.team_pays": "Your team's key serves your requests.",
   "providers.add_hint": "Add your key to use {provider} models.",
   "providers.no_key_yet": "No key yet?",
   "providers.get_key": "Get one from {provider}",

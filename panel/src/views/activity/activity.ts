@@ -5,11 +5,14 @@ import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type { AuditEntry, AuditVerification } from "../../types.js";
 import { icon, pill, type IconName } from "../icons.js";
+import { activity as english } from "../../texts/en/activity.js";
+import { addEnglish } from "../../texts/index.js";
 import { filterSelect, pager, Pages } from "../pages.js";
 import { loadingWith, rowSkeleton } from "../skeleton.js";
 import { View } from "../view.js";
 import { isSuperseded, kindOf, KINDS, wordsFor } from "./entries.js";
 import { sealWords, verifyLog } from "./seals.js";
+import { activityStyles } from "./styles.js";
 
 const ICONS: Record<(typeof KINDS)[number], IconName> = {
   keys: "key",
@@ -17,6 +20,11 @@ const ICONS: Record<(typeof KINDS)[number], IconName> = {
   limits: "coins",
   access: "activity",
 };
+
+addEnglish(english);
+
+/** What the panel adds to its styles when this tab is first shown. */
+export const styles = [activityStyles];
 
 @customElement("supa-llm-activity")
 export class ActivityView extends View {
@@ -91,7 +99,7 @@ export class ActivityView extends View {
         take("kind"),
       )}
       ${filterSelect(
-        t("usage.provider"),
+        t("word.provider"),
         t("filter.providers"),
         this.provider,
         [...providers, ...disabledProviders].map(({ id, name }) => [id, name] as const),
@@ -132,7 +140,7 @@ export class ActivityView extends View {
       <table>
         <thead>
           <tr>
-            <th scope="col">${t("activity.when")}</th>
+            <th scope="col">${t("word.time")}</th>
             <th scope="col">${t("activity.what")}</th>
             <th scope="col">${t("activity.who")}</th>
           </tr>

@@ -1,4 +1,4 @@
-/** Styles of the Activity tab. The tab itself loads when it is first shown. */
+/** Styles of the Activity tab. */
 
 import { css } from "lit";
 

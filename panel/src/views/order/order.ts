@@ -212,7 +212,7 @@ export class OrderView extends View {
           </div>
           <div class="card order-list">
             <div class="order-head" aria-hidden="true">
-              <span></span><span>${t("usage.provider")}</span><span>${t("order.model")}</span
+              <span></span><span>${t("word.provider")}</span><span>${t("order.model")}</span
               ><span>${t("order.on")}</span><span></span>
             </div>
             <ol id="order-list" part="order">
@@ -359,6 +359,7 @@ export class OrderView extends View {
     const { store } = this;
     const key = store.loaded.keys.get(provider.id);
     if (key && (key.status === "working" || key.status === "untested")) return nothing;
+    if (!key && store.payers?.get(provider.id) === "team") return keyState(store, provider, key);
     if (!key && store.usable(provider.id))
       return pill("muted", "check", store.t("providers.state.app"), "key-state");
     if (!key) return pill("muted", "dash", store.t("providers.state.none"), "key-state");

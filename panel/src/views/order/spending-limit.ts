@@ -6,6 +6,7 @@ import { asPanelError } from "../../errors.js";
 import type { Quota } from "../../types.js";
 import { icon } from "../icons.js";
 import { View } from "../view.js";
+import { amountIn } from "./amount.js";
 
 @customElement("supa-llm-spending-limit")
 export class SpendingLimit extends View {
@@ -63,13 +64,8 @@ export class SpendingLimit extends View {
   #save = (event: Event) => {
     event.preventDefault();
     void this.#do(async () => {
-      // 1,000 means a thousand in some countries and one in others. The database refuses such text, and anything that
-      // is not a number, with a hint.
-      const typed = /^[1-9]\d{0,2}([.,]\d{3})+$/.test(this.amount.trim())
-        ? ""
-        : this.amount.trim().replace(",", ".");
       await this.store.backend.setQuota({
-        limit: typed === "" || Number.isNaN(Number(typed)) ? this.amount : Number(typed),
+        limit: amountIn(this.amount),
         unit: "cost",
         period: "month",
         key_source: "operator",

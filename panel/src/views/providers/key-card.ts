@@ -2,7 +2,7 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import { OutdatedAnswer } from "../../store.js";
+import { OutdatedAnswer, type Store } from "../../store.js";
 import type { TextName } from "../../texts/index.js";
 import type { KeyCheck, Provider, Key } from "../../types.js";
 import { icon, pill } from "../icons.js";
@@ -15,6 +15,37 @@ import { View } from "../view.js";
 /** How long a revealed key stays visible. */
 const SHOWN_SECONDS = 30;
 
+/** Whose keys a card shows. */
+export interface KeyHolder {
+  keys: ReadonlyMap<string, Key>;
+  /** Whether the user may add, check, replace and remove them. */
+  editable: boolean;
+  /** What to say about a provider without a key, and above the field for one. */
+  addHint: TextName;
+  input: TextName;
+  set(provider: string, key: string): Promise<Key>;
+  remove(provider: string): Promise<null>;
+  /** Check the stored key. */
+  check(provider: string): Promise<KeyCheck>;
+  checked(key: Key): void;
+  changed(provider: string, key: Key | null): void;
+}
+
+function ownKeys(store: Store): KeyHolder {
+  const { backend } = store;
+  return {
+    keys: store.loaded.keys,
+    editable: true,
+    addHint: "providers.add_hint",
+    input: "providers.input",
+    set: backend.setKey,
+    remove: backend.removeKey,
+    check: backend.checkKey,
+    checked: (key) => store.keyChecked(key),
+    changed: (provider, key) => store.keyChanged(provider, key),
+  };
+}
+
 type Busy = "saving" | "checking" | "removing" | "showing" | null;
 /** The dialog that is open. */
 type Dialog = "nothing" | "typing" | "removing" | "showing";
@@ -22,6 +53,8 @@ type Dialog = "nothing" | "typing" | "removing" | "showing";
 @customElement("supa-llm-key-card")
 export class KeyCard extends View {
   @property({ attribute: false }) provider!: Provider;
+  /** A team's keys; null: the user's. */
+  @property({ attribute: false }) team: KeyHolder | null = null;
   @state() private dialog: Dialog = "nothing";
   @state() private busy: Busy = null;
   @state() private error = "";
@@ -43,29 +76,39 @@ export class KeyCard extends View {
     super.disconnectedCallback();
   }
 
+  get #holder(): KeyHolder {
+    return this.team ?? ownKeys(this.store);
+  }
+
   override render() {
-    const { store, provider } = this;
-    const key = store.loaded.keys.get(provider.id);
+    const { store, provider, team } = this;
+    const key = this.#holder.keys.get(provider.id);
     this.#watchRest(key);
     return html`<article class="card key-card" part="provider" aria-label=${provider.name}>
       <div class="key-head">
         <supa-llm-mark .provider=${provider.id} .name=${provider.name}></supa-llm-mark>
         <h2>${provider.name}</h2>
-        ${this.busy === "checking" && this.dialog === "nothing" ? pill("muted", "spinner", store.t("providers.checking"), "key-state") : keyState(store, provider, key)}
+        ${this.busy === "checking" && this.dialog === "nothing" ? pill("muted", "spinner", store.t("providers.checking"), "key-state") : keyState(store, provider, key, team !== null)}
       </div>
       <div class="key-body small">
         ${key ? this.#facts(key) : this.#invitation()} ${this.#messages("nothing")}
       </div>
-      <div class="key-foot">${this.#primary(key)} ${this.#menu(key)}</div>
-      ${this.#dialog(key)}
+      ${
+        this.#holder.editable
+          ? html`<div class="key-foot">${this.#primary(key)} ${this.#menu(key)}</div>
+              ${this.#dialog(key)}`
+          : nothing
+      }
     </article>`;
   }
 
   #invitation(): TemplateResult {
     const { store, provider } = this;
-    return store.payers?.get(provider.id) === "operator"
+    const source = this.team ? undefined : store.payers?.get(provider.id);
+    if (source === "team") return html`<p class="muted">${store.t("providers.team_pays")}</p>`;
+    return source === "operator"
       ? html`<p class="muted">${store.t("providers.app_pays")}</p>`
-      : html`<p class="muted">${store.t("providers.add_hint", { provider: provider.name })}</p>`;
+      : html`<p class="muted">${store.t(this.#holder.addHint, { provider: provider.name })}</p>`;
   }
 
   #facts(key: Key): TemplateResult {
@@ -77,7 +120,7 @@ export class KeyCard extends View {
         <dd class="code">${key.hint}</dd>
         <dt class="muted">${t("providers.last_used")}</dt>
         <dd title=${title}>${used}</dd>
-        ${this.#payer()}
+        ${this.team ? nothing : this.#payer()}
       </dl>
       ${this.provider.enabled ? nothing : html`<p>${t("providers.withdrawn")}</p>`}`;
   }
@@ -137,12 +180,13 @@ export class KeyCard extends View {
     const items: (MenuItem | false)[] = [
       store.backend.runtime !== null &&
         rejected && { label: t("providers.check"), icon: "check", disabled, run: () => void this.#check() },
-      store.loaded.settings.reveal_allowed && {
-        label: t("providers.show"),
-        icon: "eye",
-        disabled,
-        run: () => void this.#show(),
-      },
+      !this.team &&
+        store.loaded.settings.reveal_allowed && {
+          label: t("providers.show"),
+          icon: "eye",
+          disabled,
+          run: () => void this.#show(),
+        },
       store.backend.runtime !== null &&
         !rejected && {
           label: t("providers.replace"),
@@ -172,9 +216,9 @@ export class KeyCard extends View {
   #dialog(key: Key | undefined): TemplateResult {
     const { store, provider } = this;
     const titles = {
-      typing: key ? "replace.of" : "add.of",
-      removing: "remove.of",
-      showing: "input",
+      typing: `providers.${key ? "replace" : "add"}.of`,
+      removing: "providers.remove.of",
+      showing: "providers.input",
       nothing: "",
     };
     const title = titles[this.dialog];
@@ -189,7 +233,7 @@ export class KeyCard extends View {
     >
       <div class="stack">
         <h2 id="dialog-of-${provider.id}" class="row">
-          ${title ? store.t(`providers.${title}` as TextName, { provider: provider.name }) : nothing}
+          ${title ? store.t(title as TextName, { provider: provider.name }) : nothing}
         </h2>
         ${this.dialog === "typing" ? this.#form() : nothing}
         ${this.dialog === "removing" && key ? this.#question(key) : nothing}
@@ -240,7 +284,7 @@ export class KeyCard extends View {
           : nothing
       }
       <label class="field" for=${id}>
-        <span>${t("providers.input", { provider: provider.name })}</span>
+        <span>${t(this.#holder.input, { provider: provider.name })}</span>
         <input
           id=${id}
           class="typed code"
@@ -347,9 +391,10 @@ export class KeyCard extends View {
     if (!input?.value) return input?.focus();
     const saved = await this.#do("saving", async () => {
       const { store, provider } = this;
-      const stored = await store.whileSignedIn(store.backend.setKey(provider.id, input.value.trim()));
+      const holder = this.#holder;
+      const stored = await store.whileSignedIn(holder.set(provider.id, input.value.trim()));
       input.value = "";
-      store.keyChanged(provider.id, stored);
+      holder.changed(provider.id, stored);
       store.toast(provider.id, store.t("providers.saved", { provider: provider.name }));
     });
     if (!saved) return;
@@ -364,10 +409,12 @@ export class KeyCard extends View {
     this.result = null;
     await this.#do("checking", async () => {
       const { store, provider } = this;
+      const holder = this.#holder;
       const check = await store.whileSignedIn(
-        store.backend.checkKey(provider.id, typed ? input?.value.trim() : undefined),
+        typed ? store.backend.checkKey(provider.id, input?.value.trim()) : holder.check(provider.id),
       );
-      if (check.key) store.keyChecked(check.key);
+      // The check of a typed key returns the user's own key.
+      if (check.key && !(typed && this.team)) holder.checked(check.key);
       if (check.result === "works" && !typed)
         store.toast(provider.id, store.t("providers.works", { provider: provider.name }));
       else this.result = check;
@@ -377,9 +424,10 @@ export class KeyCard extends View {
   #remove = async () => {
     const removed = await this.#do("removing", async () => {
       const { store, provider } = this;
-      await store.whileSignedIn(store.backend.removeKey(provider.id));
+      const holder = this.#holder;
+      await store.whileSignedIn(holder.remove(provider.id));
       store.toast(provider.id, store.t("providers.removed", { provider: provider.name }));
-      store.keyChanged(provider.id, null);
+      holder.changed(provider.id, null);
     });
     if (removed) this.#close();
   };

@@ -15,13 +15,22 @@ const LOOKS: Record<Key["status"], ["good" | "warn" | "bad" | "muted", IconName]
   unreadable: ["bad", "cross"],
 };
 
-export function keyState(store: Store, provider: Provider, key: Key | undefined): TemplateResult {
+/** The state of the user's key or, if `ofTeam`, of a team's. */
+export function keyState(
+  store: Store,
+  provider: Provider,
+  key: Key | undefined,
+  ofTeam = false,
+): TemplateResult {
   const { t, formats } = store;
   if (!provider.enabled) return pill("warn", "dash", t("providers.state.off"), "key-state");
-  if (!key)
-    return store.payers?.get(provider.id) === "operator"
+  if (!key) {
+    const source = ofTeam ? undefined : store.payers?.get(provider.id);
+    if (source === "team") return pill("muted", "check", t("providers.state.team"), "key-state");
+    return source === "operator"
       ? pill("muted", "check", t("providers.state.app"), "key-state")
       : pill("muted", "dash", t("providers.state.none"), "key-state");
+  }
   const [look, icon] = LOOKS[key.status] ?? LOOKS.untested;
   const time = key.rests_until ? formats.time(key.rests_until) : "";
   const models = key.rate_limited_models.join(", ");

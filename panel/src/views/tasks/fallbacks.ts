@@ -1,23 +1,22 @@
 /** A task's own fallbacks, in order. */
 
 import { html, nothing, type TemplateResult } from "lit";
-import type { Store } from "../../store.js";
 import type { Choice } from "../../types.js";
 import { icon } from "../icons.js";
 import "../menu.js";
 import type { MenuItem } from "../menu.js";
-import type { ModelLists } from "../models.js";
 import { moveItem } from "../move-item.js";
 import { providerOptions } from "../provider-options.js";
+import type { TaskEditor } from "./override-form.js";
 import { taskLabel } from "./names.js";
 
 /** The database accepts no more. */
 const MOST = 20;
 
 export function fallbackList(
-  store: Store,
-  models: ModelLists,
+  { store, choices, models, preferences }: TaskEditor,
   task: string,
+  provider: string,
   fallbacks: Choice[],
   change: (fallbacks: Choice[], focus?: { at: number; what: string }) => void,
 ): TemplateResult {
@@ -25,12 +24,9 @@ export function fallbackList(
   const put = (at: number, choice: Choice) =>
     change(fallbacks.map((other, place) => (place === at ? choice : other)));
   const add = () => {
-    const taken = new Set([
-      store.loaded.draft.task_overrides[task]?.provider,
-      ...fallbacks.map(({ provider }) => provider),
-    ]);
-    const free = store.ordered.filter(({ id }) => !taken.has(id));
-    const next = free.find(({ id }) => store.usable(id)) ?? free[0] ?? store.ordered[0];
+    const taken = new Set([provider, ...fallbacks.map((choice) => choice.provider)]);
+    const free = choices.ordered.filter(({ id }) => !taken.has(id));
+    const next = free.find(({ id }) => choices.usable(id)) ?? free[0] ?? choices.ordered[0];
     if (next) change([...fallbacks, { provider: next.id }], { at: fallbacks.length, what: "provider" });
   };
   return html`<div
@@ -78,12 +74,13 @@ export function fallbackList(
         aria-label=${t("tasks.fallback", { place: at + 1 })}
         @change=${(event: Event) => put(at, { provider: (event.target as HTMLSelectElement).value })}
       >
-        ${providerOptions(store, provider)}
+        ${providerOptions(choices, provider)}
       </select>
       ${models.field(store, {
         provider,
         task,
         value: model,
+        preferences,
         label: t("tasks.fallback_model", place),
         edit: (typed) => put(at, { provider, ...(typed === undefined ? {} : { model: typed }) }),
       })}

@@ -1,6 +1,7 @@
 /** Task names, and what users call them. */
 
 import type { Loaded, Store } from "../../store.js";
+import type { Preferences } from "../../types.js";
 
 /** A task as the app names it. */
 export interface AppTask {
@@ -15,7 +16,7 @@ export function taskNames({
   loaded: { tasks, draft },
 }: {
   appTasks: AppTask[] | null;
-  loaded: Pick<Loaded, "tasks" | "draft">;
+  loaded: Pick<Loaded, "tasks"> & { draft: Pick<Preferences, "task_overrides"> };
 }): string[] {
   const known = [...new Set((appTasks ?? tasks).map(({ task }) => task))];
   const own = Object.keys(draft.task_overrides).filter((task) => !known.includes(task));

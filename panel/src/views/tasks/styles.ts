@@ -1,4 +1,4 @@
-/** Styles of the Tasks tab. The tab itself loads when it is first shown. */
+/** Styles of the Tasks tab, which the Team tab shares. */
 
 import { css } from "lit";
 

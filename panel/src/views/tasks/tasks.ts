@@ -5,12 +5,15 @@ import { customElement, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type { TaskOverride } from "../../types.js";
 import { ModelLists } from "../models.js";
-import { providerOptions } from "../provider-options.js";
-import { fallbackList } from "./fallbacks.js";
 import { icon } from "../icons.js";
+import { focusInTask, overrideForm, type TaskEditor } from "./override-form.js";
 import { isTaskName, taskDescription, taskLabel, taskNames } from "./names.js";
 import { View } from "../view.js";
 import "../route-preview.js";
+import { tasksStyles } from "./styles.js";
+
+/** What the panel adds to its styles when this tab is first shown. */
+export const styles = [tasksStyles];
 
 @customElement("supa-llm-tasks")
 export class TasksView extends View {
@@ -24,6 +27,18 @@ export class TasksView extends View {
   #override(task: string): TaskOverride | undefined {
     const { task_overrides } = this.store.loaded.draft;
     return Object.hasOwn(task_overrides, task) ? task_overrides[task] : undefined;
+  }
+
+  get #editor(): TaskEditor {
+    const { store } = this;
+    return {
+      store,
+      choices: store,
+      models: this.#models,
+      preferences: store.loaded.draft.provider_preferences,
+      edit: (task, value) => this.#edit(task, value),
+      focus: (task, focus) => void this.#focusAfter(task, focus),
+    };
   }
 
   #edit(task: string, value: TaskOverride | undefined): void {
@@ -159,77 +174,12 @@ export class TasksView extends View {
                 <button @click=${() => this.#start(task)}>${t("tasks.override")}</button>`
         }
       </div>
-      ${override ? this.#form(task, label, override) : nothing}
+      ${override ? overrideForm(this.#editor, task, override) : nothing}
     </div>`;
   }
 
-  #form(task: string, label: string, override: TaskOverride): TemplateResult {
-    const { store } = this;
-    const { t } = store;
-    const { provider, model, fallbacks } = override;
-    return html`<div class="task-form">
-      <div class="task-choice">
-        <label class="field">
-          <span>${t("tasks.provider")}</span>
-          <select
-            @change=${(event: Event) =>
-              // A model belongs to one provider, so a change of provider drops it.
-              this.#edit(task, {
-                provider: (event.target as HTMLSelectElement).value,
-                ...(fallbacks ? { fallbacks } : {}),
-              })}
-          >
-            ${providerOptions(store, provider)}
-          </select>
-        </label>
-        <div class="field">
-          <span aria-hidden="true">${t("order.model")}</span>
-          ${this.#models.field(store, {
-            provider,
-            task,
-            value: model,
-            label: t("tasks.model_of", { task: label }),
-            edit: (typed) =>
-              this.#edit(task, {
-                provider,
-                ...(typed === undefined ? {} : { model: typed }),
-                ...(fallbacks ? { fallbacks } : {}),
-              }),
-          })}
-        </div>
-      </div>
-      <label class="check">
-        <input
-          type="checkbox"
-          role="switch"
-          .checked=${fallbacks !== undefined}
-          @change=${(event: Event) => {
-            const { fallbacks: _, ...rest } = override;
-            const own = (event.target as HTMLInputElement).checked;
-            this.#edit(task, own ? { ...rest, fallbacks: [] } : rest);
-          }}
-        />
-        <span>${t("tasks.own_fallbacks")}</span>
-      </label>
-      ${
-        fallbacks
-          ? fallbackList(store, this.#models, task, fallbacks, (changed, focus) => {
-              this.#edit(task, { ...override, fallbacks: changed });
-              if (focus) void this.#focusAfter(task, focus);
-            })
-          : html`<p class="muted small">${t("tasks.default_fallbacks")}</p>`
-      }
-    </div>`;
-  }
-
-  /** After a fallback was moved or removed, keep the focus near it. */
   async #focusAfter(task: string, focus: { at: number; what: string }): Promise<void> {
     await this.updateComplete;
-    const card = this.#card(task);
-    const row = card?.querySelectorAll<HTMLElement>(".task-fallback")[focus.at];
-    const wanted = row?.querySelector<HTMLElement>(
-      focus.what === "menu" ? "[aria-haspopup]" : `[data-do="${focus.what}"]`,
-    );
-    (wanted ?? card?.querySelector<HTMLElement>("[data-do=add]"))?.focus();
+    focusInTask(this.#card(task), focus);
   }
 }

@@ -7,6 +7,7 @@ import type { Receipt, ReceiptAttempt } from "../../types.js";
 import { icon, pill } from "../icons.js";
 import "../mark.js";
 import { filterSelect, pager, Pages } from "../pages.js";
+import { payerInWords } from "../payer.js";
 import { loadingWith, rowSkeleton } from "../skeleton.js";
 import { taskLabel, taskNames } from "../tasks/names.js";
 import { View } from "../view.js";
@@ -67,7 +68,7 @@ export class RequestsTable extends View {
     };
     return html`<div class="filters">
       ${filterSelect(
-        t("usage.provider"),
+        t("word.provider"),
         t("filter.providers"),
         this.provider,
         [...providers, ...disabledProviders].map(({ id, name }) => [id, name] as const),
@@ -121,7 +122,7 @@ export class RequestsTable extends View {
       <table>
         <thead>
           <tr>
-            <th scope="col">${t("activity.when")}</th>
+            <th scope="col">${t("word.time")}</th>
             <th scope="col">${t("usage.model")}</th>
             <th scope="col" class="roomy">${t("usage.task")}</th>
             <th scope="col" class="roomy">${t("usage.paid")}</th>
@@ -170,7 +171,7 @@ export class RequestsTable extends View {
           </span>
         </td>
         <td class="roomy">${receipt.task === null ? "" : taskLabel(store, receipt.task)}</td>
-        <td class="roomy">${last ? t(`source.${last.key_source}`) : ""}</td>
+        <td class="roomy">${last ? payerInWords(store, last) : ""}</td>
         <td class="outcome">${pill(look, mark, t(`usage.outcome.${receipt.outcome}`))}</td>
         <td class="number">${costInWords(store, receipt)}</td>
       </tr>
@@ -203,7 +204,7 @@ export class RequestsTable extends View {
       number,
       place: `${store.providerName(attempt.provider)} ${attempt.model}`,
       outcome: why,
-      paid: t(`source.${attempt.key_source}`),
+      paid: payerInWords(store, attempt),
       cost:
         attempt.cost === null
           ? t(`usage.${attempt.cost_status === "unreported" ? "unreported" : "unpriced"}`)

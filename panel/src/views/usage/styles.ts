@@ -1,4 +1,4 @@
-/** Styles of the Usage tab. The tab itself loads when it is first shown. */
+/** Styles of the Usage tab, which the Team tab shares. */
 
 import { css } from "lit";
 
@@ -48,10 +48,6 @@ export const usageStyles = css`
     inline-size: 100%;
     block-size: 0.6rem;
   }
-  details > summary {
-    cursor: pointer;
-    min-block-size: 1.75rem;
-  }
   .scroll.low {
     max-block-size: 22rem;
     overflow: auto;
@@ -89,12 +85,6 @@ export const usageStyles = css`
     min-inline-size: 7rem;
     overflow-wrap: anywhere;
   }
-  .table-none {
-    display: grid;
-    justify-items: center;
-    gap: 0.75rem;
-    padding: 2rem 1rem;
-  }
   .alerts > ul {
     flex: 1 1 16rem;
     display: grid;
@@ -113,10 +103,6 @@ export const usageStyles = css`
   @container supa-llm (inline-size < 44rem) {
     .roomy {
       display: none;
-    }
-    th,
-    td {
-      padding-inline: 0.5rem;
     }
     .outcome .pill {
       padding: 0.2rem;
@@ -138,13 +124,6 @@ export const usageStyles = css`
     }
     .model-cell {
       min-inline-size: 5rem;
-    }
-    .filters {
-      inline-size: 100%;
-    }
-    .filters > select {
-      flex: 1 1 6rem;
-      min-inline-size: 0;
     }
   }
 `;

@@ -85,7 +85,7 @@ export class UsageTime extends View {
             <thead>
               <tr>
                 <th scope="col">${t("usage.chart.day")}</th>
-                <th scope="col">${t(`usage.${grouping}`)}</th>
+                <th scope="col">${t(grouping === "provider" ? "word.provider" : `usage.${grouping}`)}</th>
                 <th scope="col" class="number">${t("usage.requests")}</th>
                 <th scope="col" class="number">${t("usage.cost")}</th>
               </tr>

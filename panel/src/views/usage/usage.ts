@@ -2,7 +2,8 @@
 
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, state } from "lit/decorators.js";
-import type { TextName } from "../../texts/index.js";
+import { usage as english } from "../../texts/en/usage.js";
+import { addEnglish, type TextName } from "../../texts/index.js";
 import type { Forecast, Hint, Alert, Quota, UsageLine } from "../../types.js";
 import { costInWords } from "./costs.js";
 import { hintInWords } from "./hints.js";
@@ -10,12 +11,14 @@ import { icon } from "../icons.js";
 import { Loader } from "../loader.js";
 import "../mark.js";
 import { pageLine } from "../pages.js";
+import { payerInWords } from "../payer.js";
 import { quotaBars } from "./quota-bars.js";
 import "./requests.js";
 import { figureSkeleton } from "../skeleton.js";
 import { taskLabel } from "../tasks/names.js";
 import "./time.js";
 import { View } from "../view.js";
+import { usageStyles } from "./styles.js";
 
 const PERIODS = [7, 30, 90] as const;
 /** Rows that the breakdown shows at once. */
@@ -29,6 +32,11 @@ interface Report {
   quotas: Quota[];
   alerts: Alert[];
 }
+
+addEnglish(english);
+
+/** What the panel adds to its styles when this tab is first shown. */
+export const styles = [usageStyles];
 
 @customElement("supa-llm-usage")
 export class UsageView extends View {
@@ -164,7 +172,9 @@ export class UsageView extends View {
                     </span>
                   </td>
                   <td>${line.task === null ? "" : taskLabel(store, line.task)}</td>
-                  <td class="roomy">${line.key_source ? t(`source.${line.key_source}`) : ""}</td>
+                  <td class="roomy">
+                    ${line.key_source ? payerInWords(store, { ...line, key_source: line.key_source }) : ""}
+                  </td>
                   <td class="number">${formats.number(line.requests)}</td>
                   <td class="number roomy">
                     ${formats.short(line.input_tokens)} / ${formats.short(line.output_tokens)}
