@@ -110,7 +110,7 @@ export class Backend {
     since?: string;
     until?: string;
     bucket: "hour" | "day" | "month" | null;
-    by: ("provider" | "model" | "task" | "key_source")[];
+    by: ("provider" | "model" | "task" | "key_source" | "team")[];
     order?: "cost" | "requests" | "tokens";
   }) =>
     this.rpc<UsageLine[]>("get_llm_usage", {

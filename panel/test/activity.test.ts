@@ -13,6 +13,7 @@ const store = {
   t: translator.text,
   formats: new Formats("en", "UTC"),
   providerName: () => "Groq",
+  teamName: (id: string) => (id === "t1" ? "Research" : null),
 };
 const entry = (action: string, detail: object = {}) => ({ action, detail, provider: "groq" }) as AuditEntry;
 
@@ -104,4 +105,27 @@ test("a long log is verified page by page until the first problem", async () => 
   expect((await verifyLog(backend)).verified).toBe(33);
   pages["e1"] = { ...pages["e1"]!, first_problem: problem };
   expect(await verifyLog(backend)).toMatchObject({ verified: 30, first_problem: problem });
+
+test("a team's log names users, roles and addresses", () => {
+  const words = (action: string, detail: object) => wordsFor(store, entry(action, detail), (id) => `<${id}>`);
+  expect(words("team_role_set", { user_id: "ben", old: "member", new: "admin", by: "ada" })).toBe(
+    "Role of <ben> changed: admin",
+  );
+  expect(words("team_member_removed", { user_id: "ben", by: "ada" })).toBe("<ben> removed");
+  expect(words("team_member_removed", { user_id: "ben", by: "ben" })).toBe("<ben> left");
+  expect(words("team_invitation_created", { role: "member", email: null })).toBe(
+    "Invitation link created: member",
+  );
+  expect(words("team_invitation_created", { role: "admin", email: "b@example.com" })).toBe(
+    "b@example.com invited: admin",
+  );
+  expect(words("team_changed", { changes: { keys_first: "member", name: "Lab" } })).toBe(
+    "Policy changed: keys to use first and name",
+  );
+  expect(words("team_joined", { team_id: "t1", role: "member" })).toBe("Team Research joined");
+  expect(words("team_joined", { team_id: "gone", role: "member" })).toBe("Team joined");
+  expect(["team_joined", "team_changed"].map((action) => kindOf(entry(action)))).toEqual([
+    "teams",
+    "settings",
+  ]);
 });

@@ -17,6 +17,7 @@ const monthly: Quota = {
   enforced: true,
   shared: false,
   user_id: null,
+  team_id: null,
   used: 0,
   reserved: 0,
   resets_at: null,

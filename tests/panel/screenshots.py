@@ -44,6 +44,7 @@ def main() -> None:
         emulator = stack.enter_context(running_emulator(pick_free(1)[0]))
         site = stack.enter_context(serve_site(project))
         ada = _week(project, emulator)
+        _team(project, ada)
         found = find_chromium()
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(
@@ -118,6 +119,33 @@ def _week(project: Stack, emulator: Emulator) -> User:
     return ada
 
 
+def _team(project: Stack, ada: User) -> None:
+    """A team of the user's with members in each role, keys, a policy and open invitations."""
+    team = ada.rpc("create_llm_team", p_name="Research")["id"]
+    for name, role in (("ben", "admin"), ("cleo", "member"), ("dana", "member")):
+        token = ada.rpc("create_llm_team_invitation", p_team_id=team, p_role=role)["token"]
+        project.sign_up(f"{name}@example.com").rpc("accept_llm_team_invitation", p_invitation=token)
+    ada.rpc("create_llm_team_invitation", p_team_id=team, p_email="emil@example.com")
+    for provider in ("anthropic", "openai"):
+        ada.rpc("set_llm_team_key", team_id=team, provider=provider, key=key_for(provider, 77))
+    ada.rpc(
+        "set_llm_team",
+        p_team_id=team,
+        p_changes={
+            "keys_first": "member",
+            "allowed_providers": {
+                "anthropic": True,
+                "openai": ["gpt-5", "gpt-5-mini"],
+                "groq": True,
+            },
+            "provider_preferences": {"anthropic": {"priority": 1}, "openai": {"priority": 2}},
+            "task_overrides": {"code": {"provider": "anthropic"}},
+        },
+    )
+    # The other pictures are of a user without a team.
+    ada.rpc("set_llm_settings", p_changes={"default_team": None})
+
+
 def _request_id(at: datetime, chance: random.Random) -> str:
     digits = f"{int(at.timestamp() * 1000):012x}7{chance.getrandbits(12):03x}8{chance.getrandbits(60):015x}"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -140,6 +168,13 @@ def _take_all(panel: Panel, emulator: Emulator) -> None:
     panel.root.get_by_role("button", name="Discard").click()
     panel.go("Tasks")
     _take(page, "panel-tasks")
+    panel.go("Team").get_by_label("Use this team for my requests").check()
+    panel.save()
+    _take(page, "panel-team")
+    sections = panel.root.get_by_role("group", name="Sections")
+    sections.get_by_role("button", name="Policy").click()
+    expect(panel.root.locator("[data-test=route-before]")).to_be_visible()
+    _take(page, "panel-team-policy", height=2000)
     chart = panel.go("Usage").locator("supa-llm-usage-chart .bars")
     expect(chart.locator("rect")).not_to_have_count(0)
     _take(page, "panel-usage", height=1320)

@@ -23,6 +23,7 @@ export const team: Record<keyof typeof english, string> = {
   "team.section.keys": "Schlüssel",
   "team.section.policy": "Vorgaben",
   "team.section.usage": "Nutzung",
+  "team.section.activity": "Protokoll",
   "team.default": "Dieses Team für meine Anfragen verwenden",
   "team.default.about":
     "Ihre Anfragen folgen den Vorgaben des Teams und können seine Schlüssel nutzen, sofern die App kein anderes Team nennt.",

@@ -75,7 +75,6 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.quota.month": "pro Monat",
   "usage.quota.lifetime": "insgesamt",
   "usage.quota.set_by.operator": "von der App festgelegt",
-  "usage.quota.set_by.team": "vom Team festgelegt",
   "usage.quota.set_by.user": "von Ihnen festgelegt",
   "usage.quota.set_by.team": "vom Team festgelegt",
   "usage.quota.resets": "Wird am {time} zurückgesetzt.",

@@ -21,6 +21,7 @@ export const team = {
   "team.section.keys": "Keys",
   "team.section.policy": "Policy",
   "team.section.usage": "Usage",
+  "team.section.activity": "Activity",
   "team.default": "Use this team for my requests",
   "team.default.about":
     "Your requests follow the team's policy and can use its keys, unless the app names another team.",

@@ -71,7 +71,6 @@ export const usage = {
   "usage.quota.month": "Monthly",
   "usage.quota.lifetime": "Lifetime",
   "usage.quota.set_by.operator": "set by the app",
-  "usage.quota.set_by.team": "set by the team",
   "usage.quota.set_by.user": "set by you",
   "usage.quota.set_by.team": "set by the team",
   "usage.quota.resets": "Resets on {time}.",

@@ -1,7 +1,7 @@
 /** The user's audit log. */
 
 import { html, nothing, type TemplateResult } from "lit";
-import { customElement, state } from "lit/decorators.js";
+import { customElement, property, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import type { AuditEntry, AuditVerification } from "../../types.js";
 import { icon, pill, type IconName } from "../icons.js";
@@ -14,10 +14,17 @@ import { isSuperseded, kindOf, KINDS, wordsFor } from "./entries.js";
 import { sealWords, verifyLog } from "./seals.js";
 import { activityStyles } from "./styles.js";
 
+/** Where the entries of a team come from, and what to call its users. */
+export interface TeamLog {
+  load: (limit: number, before: string | null) => Promise<AuditEntry[]>;
+  userName: (id: string) => string;
+}
+
 const ICONS: Record<(typeof KINDS)[number], IconName> = {
   keys: "key",
   settings: "order",
   limits: "coins",
+  teams: "team",
   access: "activity",
 };
 
@@ -31,14 +38,18 @@ export class ActivityView extends View {
   @state() private kind = "";
   @state() private provider = "";
   @state() private verified: AuditVerification | null = null;
+  /** A team's log instead of the user's. */
+  @property({ attribute: false }) team: TeamLog | null = null;
   #log = new Pages<AuditEntry>(
     () => this.requestUpdate(),
-    (limit, last) => this.store.backend.audit(limit, last?.id),
+    (limit, last) => (this.team ? this.team.load : this.store.backend.audit)(limit, last?.id ?? null),
   );
 
   override connectedCallback(): void {
     super.connectedCallback();
     void this.#filter();
+    // Users verify their own log only.
+    if (this.team) return;
     // The log itself reports that the project is unavailable.
     verifyLog(this.store.backend).then(
       (found) => (this.verified = found),
@@ -60,7 +71,7 @@ export class ActivityView extends View {
       <div class="row between">
         <div class="section-head">
           <h2 id="activity-title">${t("tab.activity")}</h2>
-          <p class="muted small">${t("activity.about")}</p>
+          <p class="muted small">${t(this.team ? "activity.about_team" : "activity.about")}</p>
           ${this.#seal()}
         </div>
         ${this.#filters()}
@@ -133,6 +144,14 @@ export class ActivityView extends View {
     </div>`;
   }
 
+  #actor({ actor, detail }: AuditEntry): string {
+    const { t } = this.store;
+    if (actor === "administrator") return t("activity.actor.administrator");
+    if (!this.team) return t(`activity.actor.${actor === "user" ? "user" : "runtime"}`);
+    const by = detail["by"];
+    return typeof by === "string" ? this.team.userName(by) : t("activity.actor.none");
+  }
+
   #table(entries: readonly AuditEntry[]): TemplateResult {
     const { store } = this;
     const { t, formats } = store;
@@ -154,10 +173,12 @@ export class ActivityView extends View {
                 <td class="when" title=${formats.time(entry.at)}>${formats.shortTime(entry.at)}</td>
                 <td>
                   <span class="event"
-                    >${icon(ICONS[kindOf(entry)])}<span>${wordsFor(store, entry)}</span></span
+                    >${icon(ICONS[kindOf(entry)])}<span
+                      >${wordsFor(store, entry, this.team?.userName)}</span
+                    ></span
                   >
                 </td>
-                <td>${t(`activity.actor.${entry.actor === "user" ? "user" : "runtime"}`)}</td>
+                <td>${this.#actor(entry)}</td>
               </tr>`,
           )}
         </tbody>

@@ -4,7 +4,7 @@ import type { Loaded, Store } from "../../store.js";
 import type { Policy, TeamDetails } from "../../types.js";
 import { countPolicyChanges, policyOf } from "./policy.js";
 
-export const SECTIONS = ["members", "keys", "policy", "usage"] as const;
+export const SECTIONS = ["members", "keys", "policy", "usage", "activity"] as const;
 export type Section = (typeof SECTIONS)[number];
 
 /** A team's policy as it is stored, with the user's unsaved changes. */

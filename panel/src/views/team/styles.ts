@@ -9,6 +9,7 @@ export const teamStyles = css`
   supa-llm-team-keys,
   supa-llm-team-policy,
   supa-llm-team-usage,
+  supa-llm-team-activity,
   supa-llm-team-spending-limit {
     display: block;
   }

@@ -8,6 +8,7 @@ import { team as english } from "../../texts/en/team.js";
 import { usage } from "../../texts/en/usage.js";
 import { addEnglish } from "../../texts/index.js";
 import type { Team, TeamDetails, TeamInvitation } from "../../types.js";
+import { activityStyles } from "../activity/styles.js";
 import { icon, pill } from "../icons.js";
 import { Loader } from "../loader.js";
 import "../menu.js";
@@ -16,6 +17,7 @@ import { rowSkeleton } from "../skeleton.js";
 import { tasksStyles } from "../tasks/styles.js";
 import { usageStyles } from "../usage/styles.js";
 import { View } from "../view.js";
+import "./activity-section.js";
 import "./ask.js";
 import type { Question, TeamAsk } from "./ask.js";
 import "./keys.js";
@@ -31,7 +33,7 @@ import "./usage-section.js";
 addEnglish({ ...english, ...usage });
 
 /** What the panel adds to its styles when this tab is first shown. */
-export const styles = [tasksStyles, usageStyles, teamStyles];
+export const styles = [tasksStyles, usageStyles, activityStyles, teamStyles];
 
 @customElement("supa-llm-team")
 export class TeamView extends View {
@@ -269,6 +271,8 @@ export class TeamView extends View {
     const { t } = store;
     const { teams } = store.loaded;
     const session = sessionOf(store);
+    const sections = SECTIONS.filter((section) => section !== "activity" || manages(team.role));
+    const chosen = sections.includes(session.section) ? session.section : "members";
     return html`<section class="stack" aria-label=${team.name}>
         <div class="team-head">
           <div class="row">
@@ -295,10 +299,10 @@ export class TeamView extends View {
         </div>
         ${this.#default(team)}
         <div class="segments team-sections" role="group" aria-label=${t("team.sections")}>
-          ${SECTIONS.map(
+          ${sections.map(
             (section) =>
               html`<button
-                aria-pressed=${section === session.section}
+                aria-pressed=${section === chosen}
                 @click=${() => {
                   session.section = section;
                   this.requestUpdate();
@@ -309,7 +313,7 @@ export class TeamView extends View {
           )}
         </div>
       </section>
-      ${keyed(team.id, this.#section(team, session.section))}`;
+      ${keyed(team.id, this.#section(team, chosen))}`;
   }
 
   #section(team: Team, section: Section): TemplateResult {
@@ -328,6 +332,8 @@ export class TeamView extends View {
         return html`<supa-llm-team-policy .store=${store} .team=${team} .ask=${ask}></supa-llm-team-policy>`;
       case "usage":
         return html`<supa-llm-team-usage .store=${store} .team=${team} .ask=${ask}></supa-llm-team-usage>`;
+      case "activity":
+        return html`<supa-llm-team-activity .store=${store} .team=${team}></supa-llm-team-activity>`;
     }
   }
 

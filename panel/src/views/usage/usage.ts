@@ -245,7 +245,7 @@ export class UsageView extends View {
         backend.usage({
           since,
           bucket: null,
-          by: ["provider", "model", "task", "key_source"],
+          by: ["provider", "model", "task", "key_source", "team"],
           order: "cost",
         }),
         backend.usage({ since, bucket: null, by: [] }),
