@@ -52,7 +52,7 @@ export interface Team {
   /** The number of members. */
   members: number;
   /** The owners' email addresses; null for one without. */
-  owners: (string | null)[];
+  owners: unknown[];
   created_at: string;
 }
 
@@ -144,6 +144,8 @@ export interface Candidate {
   key_source: KeySource;
   key_id: string | null;
   key_hint: string | null;
+  /** The team whose key it uses. */
+  team_id: string | null;
 }
 
 export interface Skipped {
