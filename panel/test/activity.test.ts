@@ -105,6 +105,7 @@ test("a long log is verified page by page until the first problem", async () => 
   expect((await verifyLog(backend)).verified).toBe(33);
   pages["e1"] = { ...pages["e1"]!, first_problem: problem };
   expect(await verifyLog(backend)).toMatchObject({ verified: 30, first_problem: problem });
+});
 
 test("a team's log names users, roles and addresses", () => {
   const words = (action: string, detail: object) => wordsFor(store, entry(action, detail), (id) => `<${id}>`);

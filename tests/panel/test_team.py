@@ -422,7 +422,7 @@ def test_a_policy_is_edited_and_saved(open_panel: Open, user: User, new_user: Ne
     view.get_by_label("Keys to use first").select_option("member")
     view.get_by_label("Only these providers").check()
     view.get_by_label("Allow Groq").uncheck()
-    view.get_by_role("button", name="All OpenAI models. Limit them").click()
+    view.get_by_role("button", name="All models of OpenAI. Limit them").click()
     dialog(panel).get_by_label("Model").fill("gpt-5-mini")
     dialog(panel).get_by_role("button", name="Allow model").click()
     expect(view.get_by_role("list", name="Allowed OpenAI models")).to_contain_text("gpt-5-mini")

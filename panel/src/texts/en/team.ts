@@ -134,9 +134,9 @@ export const team = {
   "team.only.about": "Providers that the app adds later stay off until you allow them.",
   "team.models.all": "All models",
   "team.models.of": "Allowed {provider} models",
-  "team.models.limit_of": "All {provider} models. Limit them",
+  "team.models.limit_of": "All models of {provider}. Limit them",
   "team.models.add": "Add model",
-  "team.models.add_of": "Add {provider} model",
+  "team.models.add_of": "Add model for {provider}",
   "team.models.remove": "Remove {model}",
   "team.models.title": "{provider}: allow a model",
   "team.models.about":
