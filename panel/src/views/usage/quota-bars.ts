@@ -36,7 +36,7 @@ function bar(store: Store, quota: Quota): TemplateResult {
   const { t, formats } = store;
   const amount = (value: number) => (quota.unit === "cost" ? formats.money(value) : formats.number(value));
   const name = quotaName(store, quota);
-  if (quota.used === null)
+  if (typeof quota.used !== "number")
     return html`<p>${name}: ${amount(quota.limit)}</p>
       <p class="small muted">${t("usage.quota.shared")}</p>`;
   const reserved = quota.reserved ?? 0;
