@@ -23,6 +23,7 @@ PLAIN = {
     "list_audit_log",
     "follow_audit_log",
     "export_audit_seals",
+    "rotate_vault",
     "list_usage_events",
     "recalculate_costs",
     "remove_user_data",
