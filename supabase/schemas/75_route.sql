@@ -459,10 +459,14 @@ language plpgsql
 stable
 rows 10
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
 begin
   return query
-  with considered as (
+  -- By owner, because the planner would rather read all users' keys of a provider.
+  with owned as materialized (select o.* from public.llm_keys as o where o.owner_id in (p_user, p_team)),
+
+  considered as (
     select
       p.*, s.source, s.turn, n.place, n.reason, k.owner_id, k.id as key_id, k.hint, k.rate_limited_until,
       k.out_of_credit_until, k.rate_limited_models,
@@ -495,10 +499,9 @@ begin
     from public.llm_providers as p
     cross join unnest(p_settings.sources) with ordinality as s (source, turn)
     left join unnest(p_named) with ordinality as n (provider, model, reason, place) on p.id = n.provider
-    left join public.llm_keys as k
+    left join owned as k
       on k.owner_id = case s.source when 'user' then p_user when 'team' then p_team end and k.provider = p.id
-    where
-      case s.source when 'user' then true when 'team' then k.id is not null else p.id = any(p_operator_providers) end
+    where s.source = 'user' or k.id is not null or s.source = 'operator' and p.id = any(p_operator_providers)
   ),
 
   placed as (
@@ -812,23 +815,25 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_version constant text := concat(
+    coalesce((select s.version from public.user_llm_settings as s where s.user_id = p_user), 0), '.',
+    coalesce((select o.version from llm_private.key_owners as o where o.id = p_user), 0)
+  );
 begin
+  -- Users without a team save the query.
+  perform from llm_private.team_members as m where m.user_id = p_user;
+  if not found then
+    return v_version;
+  end if;
   return (
-    select concat_ws(
-      '.', coalesce(s.version, 0), coalesce(o.version, 0),
-      (
-        select hashtextextended(
-          string_agg(concat_ws(':', t.id, t.version, ot.version), ' ' order by t.id), 0
-        )
-        from llm_private.team_members as m
-        inner join llm_private.teams as t on m.team_id = t.id
-        left join llm_private.key_owners as ot on m.team_id = ot.id
-        where m.user_id = p_user
-      )
-    )
-    from (values (p_user)) as u (id)
-    left join public.user_llm_settings as s on u.id = s.user_id
-    left join llm_private.key_owners as o on u.id = o.id
+    select
+      v_version || '.'
+      || hashtextextended(string_agg(concat_ws(':', t.id, t.version, o.version), ' ' order by t.id), 0)
+    from llm_private.team_members as m
+    inner join llm_private.teams as t on m.team_id = t.id
+    left join llm_private.key_owners as o on m.team_id = o.id
+    where m.user_id = p_user
   );
 end
 $$;

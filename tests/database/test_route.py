@@ -576,3 +576,37 @@ def test_previewing_a_change_returns_the_route_after_it_and_saves_nothing(user: 
 def test_previewing_an_invalid_change_is_refused(user: Caller) -> None:
     with refused("invalid_setting", 400):
         user.rpc("explain_llm_route", p_changes={"default_provider": "missing"})
+
+
+def test_a_route_reads_the_keys_of_its_user_alone(tx: Transaction, user: Caller) -> None:
+    """However many others have keys, because the route is resolved again and again."""
+    tx.sql(
+        """
+        with others as (
+          insert into auth.users (id, aud, role, email)
+          select gen_random_uuid(), 'authenticated', 'authenticated', 'other' || n || '@example.com'
+          from generate_series(1, 2000) as n
+          returning id
+        ),
+
+        owners as (
+          insert into llm_private.key_owners (id, user_id, master_key_id, wrapped_key)
+          select o.id, o.id, (select min(m.id) from llm_private.master_keys as m), ''
+          from others as o
+          returning id
+        )
+
+        insert into public.llm_keys (owner_id, provider, hint)
+        select o.id, p.id, 'x' from owners as o cross join public.llm_providers as p
+        where p.id in ('openai', 'groq', 'mistral')
+        """
+    )
+    tx.sql("analyze public.llm_keys, llm_private.key_owners")
+    read = (
+        "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables"
+        " where relid = 'public.llm_keys'::regclass"
+    )
+    user.rpc("resolve_llm_route", p_task="speed")
+    before = tx.value(read)
+    user.rpc("resolve_llm_route", p_task="speed")
+    assert tx.value(read) - before <= 10
