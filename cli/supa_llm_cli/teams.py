@@ -20,7 +20,7 @@ from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
-    from supa_llm import Admin, TeamDetails, TeamMember
+    from supa_llm import Admin, TeamDetails, TeamInvitation, TeamMember
 
 app = typer.Typer(
     name="teams",
@@ -91,8 +91,7 @@ def show(team: TheTeam, url: Url = None, directory: Directory = HOME, as_json: A
     _print_members(members)
     if invitations:
         typer.echo("\nOpen invitations")
-        rows = [(it.email or "by token", it.role, _time(it.expires_at), it.id) for it in invitations]
-        print_table(("for", "role", "until (UTC)", "id"), rows)
+        _print_invitations(invitations)
 
 
 @app.command()
@@ -136,8 +135,7 @@ def invitations(team: TheTeam, url: Url = None, directory: Directory = HOME, as_
     if as_json:
         print_json([asdict(it) for it in found])
     elif found:
-        rows = [(it.email or "by token", it.role, _time(it.expires_at), it.id) for it in found]
-        print_table(("for", "role", "until (UTC)", "id"), rows)
+        _print_invitations(found)
     else:
         typer.echo("No open invitations.")
 
@@ -264,6 +262,11 @@ def _member(admin: Admin, team: UUID, user: str) -> tuple[TeamDetails, TeamMembe
 def _print_members(members: Sequence[TeamMember]) -> None:
     rows = [(it.email or "", it.name or "", it.role, _time(it.joined_at), it.user_id) for it in members]
     print_table(("email", "name", "role", "joined (UTC)", "id"), rows)
+
+
+def _print_invitations(invitations: Sequence[TeamInvitation]) -> None:
+    rows = [(it.email or "by token", it.role, _time(it.expires_at), it.id) for it in invitations]
+    print_table(("for", "role", "until (UTC)", "id"), rows)
 
 
 def _time(at: datetime) -> str:

@@ -126,7 +126,7 @@ class AsyncAdmin(
 
     def __init__(self, url: str, secret_key: str, *, timeout: float = 30.0) -> None:
         project = _project(url, secret_key, timeout)
-        self._http = httpx.AsyncClient(timeout=timeout)
+        self._http = httpx.AsyncClient(timeout=timeout, limits=POOL)
         self._database = AsyncDatabase(project, self._http)
 
     async def close(self) -> None:

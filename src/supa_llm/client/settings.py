@@ -70,7 +70,7 @@ class UserSettings(Caller):
             InvalidInputError: a value is not allowed; the message names it and the allowed values.
             ConflictError: the settings are not at ``expected_version``.
         """
-        changes = _given(
+        changes = given(
             default_provider=default_provider,
             enable_fallbacks=enable_fallbacks,
             allow_operator_keys=allow_operator_keys,
@@ -96,7 +96,7 @@ class UserSettings(Caller):
         Raises:
             InvalidInputError: the provider does not exist, or a value is not allowed.
         """
-        changes = _preference_change(provider, _given(enabled=enabled, priority=priority, model=model))
+        changes = _preference_change(provider, given(enabled=enabled, priority=priority, model=model))
         return self._change(settings.set_settings(changes))
 
     def set_task(
@@ -143,7 +143,7 @@ class AsyncUserSettings(AsyncCaller):
         task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         expected_version: int | None = None,
     ) -> Settings:
-        changes = _given(
+        changes = given(
             default_provider=default_provider,
             enable_fallbacks=enable_fallbacks,
             allow_operator_keys=allow_operator_keys,
@@ -162,7 +162,7 @@ class AsyncUserSettings(AsyncCaller):
         priority: int | Unset | None = UNSET,
         model: str | Unset | None = UNSET,
     ) -> Settings:
-        changes = _preference_change(provider, _given(enabled=enabled, priority=priority, model=model))
+        changes = _preference_change(provider, given(enabled=enabled, priority=priority, model=model))
         return await self._change(settings.set_settings(changes))
 
     async def set_task(
@@ -174,7 +174,7 @@ class AsyncUserSettings(AsyncCaller):
         return await self._change(settings.set_settings({"task_overrides": {task: None}}))
 
 
-def _given(**arguments: Any) -> dict[str, Any]:
+def given(**arguments: Any) -> dict[str, Any]:
     """The arguments that the caller passed."""
     return {name: value for name, value in arguments.items() if value is not UNSET}
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
-from supa_llm.client.settings import UNSET, Unset
+from supa_llm.client.settings import UNSET, Unset, given
 from supa_llm.client.team_keys import AsyncTeamKeys, TeamKeys
 from supa_llm.database import audit, settings, teams
 from supa_llm.database.call import Call
@@ -70,7 +70,7 @@ class TeamManagement(Caller):
             InvalidInputError: a value is not allowed; the message names it and the allowed values.
             ConflictError: the team is not at ``expected_version``.
         """
-        changes = _given(
+        changes = given(
             name=name,
             keys_first=keys_first,
             allowed_providers=allowed_providers,
@@ -290,7 +290,7 @@ class AsyncTeamManagement(AsyncCaller):
         task_overrides: Mapping[str, Mapping[str, Any] | None] | Unset = UNSET,
         expected_version: int | None = None,
     ) -> TeamDetails:
-        changes = _given(
+        changes = given(
             name=name,
             keys_first=keys_first,
             allowed_providers=allowed_providers,
@@ -364,11 +364,6 @@ class AsyncAdminTeams(AsyncTeamManagement):
 
     async def list_invitations(self, team_id: UUID | str) -> list[TeamInvitation]:
         return await self._run(teams.list_invitations(team_id))
-
-
-def _given(**arguments: Any) -> dict[str, Any]:
-    """The arguments that the caller passed."""
-    return {name: value for name, value in arguments.items() if value is not UNSET}
 
 
 def _invitation(invitation: str | Secret | TeamInvitation | UUID) -> str:

@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 #: Plain http is only for providers on this machine, and a proxy could read their keys.
 _NO_PROXY = {"http://": None}
-#: Connections of a client that threads share. As many stay open as there can be, because httpcore may close a
-#: surplus connection that it has just given to the request of another thread (encode/httpcore#1110).
+#: Connections of a client with concurrent requests. As many stay open as there can be, because httpcore may
+#: close a surplus connection that it has just given to another request (encode/httpcore#1110).
 POOL = httpx.Limits(max_connections=1000, max_keepalive_connections=1000)
 #: Seconds that opening a connection may take, within the timeout of the attempt.
 _CONNECT = 10.0

@@ -22,6 +22,7 @@ from supa_llm.client.operator_keys import OperatorKeys
 from supa_llm.client.session import AccessToken
 from supa_llm.database import key_checks, routes
 from supa_llm.database.transport import AsyncDatabase, Project
+from supa_llm.engine import POOL
 from supa_llm.errors import InvalidInputError, NotFoundError, NotSignedInError, SupaLLMError
 from supa_llm.values.credentials import (
     require_project_url,
@@ -72,8 +73,8 @@ def panel_endpoint(
     project = Project(f"{url.rstrip('/')}/rest/v1", publishable_key, Secret(secret) if secret else None)
     offered = OperatorKeys(operator_keys).providers if secret else ()
     # Plain http is only for providers on this machine, and a proxy could read their keys.
-    providers = http_client or httpx.AsyncClient(timeout=None, mounts={"http://": None})  # noqa: S113
-    database_http = httpx.AsyncClient(timeout=15)
+    providers = http_client or httpx.AsyncClient(timeout=None, mounts={"http://": None}, limits=POOL)  # noqa: S113
+    database_http = httpx.AsyncClient(timeout=15, limits=POOL)
     database = AsyncDatabase(project, database_http)
 
     async def check_key(request: Request) -> JSONResponse:
