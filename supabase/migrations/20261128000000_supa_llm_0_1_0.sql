@@ -1246,7 +1246,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- Clocks are set, and an insert may wait for a lock between making the id and beginning to write.
-  v_slack constant interval := '1 minute';
+  v_slack constant interval := interval '1 minute';
   v_made constant timestamptz := llm_private.uuid_v7_time(p_id);
 begin
   return
@@ -1664,7 +1664,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_first constant uuid := '00000000-0000-0000-0000-000000000000'::uuid;
   v_after constant uuid := coalesce(p_after, v_first);
   v_since constant uuid := coalesce((select s.since from llm_private.audit_sealing as s), v_first);
   v_page llm_private.audit_page;
@@ -1723,7 +1723,7 @@ declare
   v_after uuid := p_after;
   v_left bigint := p_limit;
   v_page jsonb;
-  v_sum jsonb := '{"logs": 0, "verified": 0, "unsealed": 0, "dropped": 0, "first_problem": null}';
+  v_sum jsonb := '{"logs": 0, "verified": 0, "unsealed": 0, "dropped": 0, "first_problem": null}'::jsonb;
 begin
   loop
     v_page := llm_private.verify_audit_page(v_owner, v_after, v_left::integer);
@@ -7954,6 +7954,23 @@ comment on function llm_private.note_key_outcome is
 'Set the status of a key of a user''s or a team''s after an attempt: working, rejected (auth), out of credit
 (out_of_credit) or rate-limited (rate_limited), which is the model or, without p_model, the key.';
 
+create function llm_private.keys_json(p_owner uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(llm_private.key_json(k) order by k.provider), '[]')
+    from public.llm_keys as k
+    where k.owner_id = p_owner
+  );
+end
+$$;
+
+comment on function llm_private.keys_json is 'The keys of a user or team, as their owner sees them.';
+
 create function llm_private.list_keys()
 returns jsonb
 language plpgsql
@@ -7961,17 +7978,8 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_user constant uuid := llm_private.require_user();
 begin
-  return coalesce(
-    (
-      select jsonb_agg(llm_private.key_json(k) order by k.provider)
-      from public.llm_keys as k
-      where k.owner_id = v_user
-    ),
-    '[]'
-  );
+  return llm_private.keys_json(llm_private.require_user());
 end
 $$;
 
@@ -8480,7 +8488,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_first constant uuid := '00000000-0000-0000-0000-000000000000'::uuid;
   v_newest smallint;
   v_from smallint[];
   v_batch llm_private.rewrapped_batch;
@@ -8722,14 +8730,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform llm_private.require_team_role(p_team_id, llm_private.require_user(), '{owner,admin,member}');
-  return coalesce(
-    (
-      select jsonb_agg(llm_private.key_json(k) order by k.provider)
-      from public.llm_keys as k
-      where k.owner_id = p_team_id
-    ),
-    '[]'
-  );
+  return llm_private.keys_json(p_team_id);
 end
 $$;
 
@@ -12039,8 +12040,8 @@ begin
     end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task),
     r.through_runtime,
-    null, false, false, null,
-    '{user,operator}'
+    null::jsonb, false, false, null::jsonb,
+    '{user,operator}'::text[]
   into strict v_settings
   from llm_private.operator_settings as o
   -- Administrators get no route; what they explain is the route through a runtime.
@@ -12079,7 +12080,7 @@ begin
     v_settings.team_preferences := llm_private.canonical_preferences(v_team.provider_preferences);
   end if;
   v_settings.sources := case v_team.keys_first
-    when 'member' then '{user,team,operator}' else '{team,user,operator}'
+    when 'member' then '{user,team,operator}'::text[] else '{team,user,operator}'::text[]
   end;
   v_settings.override := llm_private.own_override(v_settings.override, v_settings.allowed);
   v_settings.team_override := v_settings.override is null;

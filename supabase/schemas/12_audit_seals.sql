@@ -200,7 +200,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   -- Clocks are set, and an insert may wait for a lock between making the id and beginning to write.
-  v_slack constant interval := '1 minute';
+  v_slack constant interval := interval '1 minute';
   v_made constant timestamptz := llm_private.uuid_v7_time(p_id);
 begin
   return
@@ -618,7 +618,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_first constant uuid := '00000000-0000-0000-0000-000000000000'::uuid;
   v_after constant uuid := coalesce(p_after, v_first);
   v_since constant uuid := coalesce((select s.since from llm_private.audit_sealing as s), v_first);
   v_page llm_private.audit_page;
@@ -677,7 +677,7 @@ declare
   v_after uuid := p_after;
   v_left bigint := p_limit;
   v_page jsonb;
-  v_sum jsonb := '{"logs": 0, "verified": 0, "unsealed": 0, "dropped": 0, "first_problem": null}';
+  v_sum jsonb := '{"logs": 0, "verified": 0, "unsealed": 0, "dropped": 0, "first_problem": null}'::jsonb;
 begin
   loop
     v_page := llm_private.verify_audit_page(v_owner, v_after, v_left::integer);

@@ -702,6 +702,23 @@ comment on function llm_private.note_key_outcome is
 'Set the status of a key of a user''s or a team''s after an attempt: working, rejected (auth), out of credit
 (out_of_credit) or rate-limited (rate_limited), which is the model or, without p_model, the key.';
 
+create function llm_private.keys_json(p_owner uuid)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (
+    select coalesce(jsonb_agg(llm_private.key_json(k) order by k.provider), '[]')
+    from public.llm_keys as k
+    where k.owner_id = p_owner
+  );
+end
+$$;
+
+comment on function llm_private.keys_json is 'The keys of a user or team, as their owner sees them.';
+
 create function llm_private.list_keys()
 returns jsonb
 language plpgsql
@@ -709,17 +726,8 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_user constant uuid := llm_private.require_user();
 begin
-  return coalesce(
-    (
-      select jsonb_agg(llm_private.key_json(k) order by k.provider)
-      from public.llm_keys as k
-      where k.owner_id = v_user
-    ),
-    '[]'
-  );
+  return llm_private.keys_json(llm_private.require_user());
 end
 $$;
 

@@ -439,7 +439,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_first constant uuid := '00000000-0000-0000-0000-000000000000';
+  v_first constant uuid := '00000000-0000-0000-0000-000000000000'::uuid;
   v_newest smallint;
   v_from smallint[];
   v_batch llm_private.rewrapped_batch;

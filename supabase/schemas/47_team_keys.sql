@@ -57,14 +57,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform llm_private.require_team_role(p_team_id, llm_private.require_user(), '{owner,admin,member}');
-  return coalesce(
-    (
-      select jsonb_agg(llm_private.key_json(k) order by k.provider)
-      from public.llm_keys as k
-      where k.owner_id = p_team_id
-    ),
-    '[]'
-  );
+  return llm_private.keys_json(p_team_id);
 end
 $$;
 

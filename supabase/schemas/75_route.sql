@@ -353,8 +353,8 @@ begin
     end,
     (select t.provider_order from public.llm_tasks as t where t.task = p_task),
     r.through_runtime,
-    null, false, false, null,
-    '{user,operator}'
+    null::jsonb, false, false, null::jsonb,
+    '{user,operator}'::text[]
   into strict v_settings
   from llm_private.operator_settings as o
   -- Administrators get no route; what they explain is the route through a runtime.
@@ -393,7 +393,7 @@ begin
     v_settings.team_preferences := llm_private.canonical_preferences(v_team.provider_preferences);
   end if;
   v_settings.sources := case v_team.keys_first
-    when 'member' then '{user,team,operator}' else '{team,user,operator}'
+    when 'member' then '{user,team,operator}'::text[] else '{team,user,operator}'::text[]
   end;
   v_settings.override := llm_private.own_override(v_settings.override, v_settings.allowed);
   v_settings.team_override := v_settings.override is null;
