@@ -14,6 +14,8 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -24,7 +26,8 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Json, Jsonb
 
 from supa_llm.engine import POOL
-from tests.support import Stack, asks_again, key_for, next_arguments, unique
+from supa_llm.local import LocalStack
+from tests.support import ROOT, Stack, asks_again, key_for, next_arguments, unique, wait_until
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -298,6 +301,36 @@ def rolled_back(connection: Connection) -> Iterator[Transaction]:
     """Open a transaction, and roll it back at the end."""
     with connection.transaction(force_rollback=True):
         yield Transaction(connection)
+
+
+@contextlib.contextmanager
+def logging_project(
+    directory: Path, settings: Mapping[str, str]
+) -> Iterator[tuple[Http, psycopg.Connection[Any]]]:
+    """Start a project of its own in a directory, with these settings of PostgreSQL. It gives keys to users.
+
+    Returns PostgREST and a connection as the superuser.
+    """
+    local = LocalStack(directory, project=ROOT, port=0, throwaway=True)
+    try:
+        local.up()
+        stack = Stack.from_env(local.env())
+        assert stack.jwt_secret is not None
+        stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})
+        http = Http(stack, stack.jwt_secret)
+        with http.client, psycopg.connect(local.superuser_url, autocommit=True) as admin:
+            for name, value in settings.items():
+                admin.execute(f"alter system set {name} = '{value}'".encode())
+            admin.execute("select pg_reload_conf()")
+            for name, value in settings.items():
+                wait_until(partial(_shows, admin, name, value))
+            yield http, admin
+    finally:
+        local.destroy()
+
+
+def _shows(connection: psycopg.Connection[Any], name: str, value: str) -> bool:
+    return connection.execute(f"show {name}".encode()).fetchone() == (value,)
 
 
 def owner(stack: Stack) -> Connection:

@@ -21,10 +21,9 @@ import httpx
 import psycopg
 import pytest
 
-from supa_llm.local import LocalStack
 from tests.database.malformed import body, malformed_bodies
-from tests.database.support import Caller, Http, Refused, new_user
-from tests.support import ROOT, Stack, wait_until
+from tests.database.support import Caller, Http, Refused, logging_project, new_user
+from tests.support import wait_until
 
 LOGGING = {
     "log_min_error_statement": "error",
@@ -70,23 +69,10 @@ def tolerate_refusal(call: Callable[[], Any]) -> None:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("canary")
-    local = LocalStack(directory, project=ROOT, port=0, throwaway=True)
-    try:
-        local.up()
-        stack = Stack.from_env(local.env())
-        assert stack.jwt_secret is not None
-        stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})
-        http = Http(stack, stack.jwt_secret)
-        with http.client, psycopg.connect(local.superuser_url, autocommit=True) as admin:
-            for name, value in LOGGING.items():
-                admin.execute(f"alter system set {name} = '{value}'")
-            admin.execute("select pg_reload_conf()")
-            wait_until(lambda: admin.execute("show log_min_error_statement").fetchone() == ("error",))
-            data = admin.execute("show data_directory").fetchone()
-            assert data is not None
-            yield Scene(http, admin, new_user(http), (Path(data[0]).parent, directory))
-    finally:
-        local.destroy()
+    with logging_project(directory, LOGGING) as (http, admin):
+        data = admin.execute("show data_directory").fetchone()
+        assert data is not None
+        yield Scene(http, admin, new_user(http), (Path(data[0]).parent, directory))
 
 
 def send_malformed(scene: Scene) -> None:

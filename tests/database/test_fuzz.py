@@ -26,12 +26,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from supa_llm.local import LocalStack
 from tests.database.arguments import arguments_of
-from tests.database.support import Caller, Http, new_user
+from tests.database.support import Caller, Http, logging_project, new_user
 from tests.database.surface import RPCS
 from tests.database.test_limits import codes
-from tests.support import ROOT, Stack, unique, wait_until
+from tests.support import Stack, unique
 
 #: Errors of PostgREST and PostgreSQL about a request that reaches no function of supa-llm.
 FOREIGN: Mapping[str, str] = {
@@ -139,23 +138,10 @@ def described(stack: Stack, caller: Caller, http: Http) -> Any:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     directory = tmp_path_factory.mktemp("fuzz")
-    local = LocalStack(directory, project=ROOT, port=0, throwaway=True)
-    try:
-        local.up()
-        stack = Stack.from_env(local.env())
-        assert stack.jwt_secret is not None
-        stack.admin("set_llm_operator_settings", p_changes={"keys_readable_by": "owner"})
-        http = Http(stack, stack.jwt_secret)
-        with http.client, psycopg.connect(local.superuser_url, autocommit=True) as admin:
-            for name, value in LOGGING.items():
-                admin.execute(f"alter system set {name} = '{value}'")
-            admin.execute("select pg_reload_conf()")
-            wait_until(lambda: admin.execute("show log_line_prefix").fetchone() == ("<%p %e> ",))
-            with pytest.raises(psycopg.Error):
-                admin.execute('select llm_private.resting_models(\'{"m": "a decoy"}\')')
-            yield populated(http, stack, directory, admin)
-    finally:
-        local.destroy()
+    with logging_project(directory, LOGGING) as (http, admin):
+        with pytest.raises(psycopg.Error):
+            admin.execute('select llm_private.resting_models(\'{"m": "a decoy"}\')')
+        yield populated(http, http.stack, directory, admin)
 
 
 def populated(http: Http, stack: Stack, directory: Path, admin: psycopg.Connection[Any]) -> Scene:
