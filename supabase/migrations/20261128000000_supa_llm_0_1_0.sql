@@ -5132,7 +5132,7 @@ comment on function llm_private.team_access is
 Errors: team_not_found, team_role_required.';
 
 create function llm_private.hold_account(p_user uuid)
-returns boolean
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -5141,14 +5141,12 @@ begin
   -- Serializes joining, leaving and being suspended of one user. A deletion does not take this lock, but waits for the
   -- row below.
   perform pg_advisory_xact_lock(hashtext('llm_private.hold_account'), hashtext(p_user::text));
-  perform from auth.users as u where u.id = p_user and u.deleted_at is null for key share;
-  return found;
+  perform from auth.users as u where u.id = p_user for key share;
 end
 $$;
 
 comment on function llm_private.hold_account is
-'Until this transaction ends, nobody else changes in which teams a user is, and their account is not deleted; false if
-it is already.';
+'Until this transaction ends, nobody else changes in which teams a user is, and their account is not deleted.';
 
 create function llm_private.can_act(p_user uuid)
 returns boolean
@@ -8940,9 +8938,8 @@ begin
   end if;
   if v_owner <> v_user then
     -- At each call, because a role can change between them.
-    perform
-      llm_private.require_team_role(v_owner, v_user, '{owner,admin}'),
-      llm_private.require_runtime(v_runtime, 'team');
+    perform llm_private.require_team_role(v_owner, v_user, '{owner,admin}');
+    perform llm_private.require_runtime(v_runtime, 'team');
   end if;
   if v_check.key_id is not null or v_check.id is null and p_body ->> 'key' is null then
     select * into strict v_operator from llm_private.operator_settings;

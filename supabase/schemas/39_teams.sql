@@ -155,7 +155,7 @@ comment on function llm_private.team_access is
 Errors: team_not_found, team_role_required.';
 
 create function llm_private.hold_account(p_user uuid)
-returns boolean
+returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -164,14 +164,12 @@ begin
   -- Serializes joining, leaving and being suspended of one user. A deletion does not take this lock, but waits for the
   -- row below.
   perform pg_advisory_xact_lock(hashtext('llm_private.hold_account'), hashtext(p_user::text));
-  perform from auth.users as u where u.id = p_user and u.deleted_at is null for key share;
-  return found;
+  perform from auth.users as u where u.id = p_user for key share;
 end
 $$;
 
 comment on function llm_private.hold_account is
-'Until this transaction ends, nobody else changes in which teams a user is, and their account is not deleted; false if
-it is already.';
+'Until this transaction ends, nobody else changes in which teams a user is, and their account is not deleted.';
 
 create function llm_private.can_act(p_user uuid)
 returns boolean

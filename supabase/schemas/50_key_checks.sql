@@ -136,9 +136,8 @@ begin
   end if;
   if v_owner <> v_user then
     -- At each call, because a role can change between them.
-    perform
-      llm_private.require_team_role(v_owner, v_user, '{owner,admin}'),
-      llm_private.require_runtime(v_runtime, 'team');
+    perform llm_private.require_team_role(v_owner, v_user, '{owner,admin}');
+    perform llm_private.require_runtime(v_runtime, 'team');
   end if;
   if v_check.key_id is not null or v_check.id is null and p_body ->> 'key' is null then
     select * into strict v_operator from llm_private.operator_settings;

@@ -1,6 +1,6 @@
 -- Ada cannot list, use, reveal, check, replace or remove Ben's key, even if she knows its id.
 begin;
-select plan(20);
+select plan(21);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -103,6 +103,13 @@ select is(
   public.record_llm_key_check(current_setting('policies.own_check')::uuid, 'rejected') ->> 'status', 'rejected',
   'she rejects her own key'
 );
+-- Her data key is damaged, so that what it encrypts is lost.
+reset role;
+update llm_private.key_owners set wrapped_key = '\x00'
+where id = 'ada00000-0000-4000-8000-000000000001';
+set local role authenticated;
+select public.set_llm_key('{"provider": "policies", "key": "sk-policies-of-ada-3"}') is not null as stored;
+select is(public.list_llm_keys() #>> '{0,status}', 'untested', 'she stores a key again');
 select public.remove_llm_key('policies') is null as removed;
 
 -- Nothing happened to Ben's.

@@ -1,7 +1,7 @@
 -- Reports, requests, refusals, events, forecasts, hints and the audit log are about the caller, whatever the arguments
 -- say.
 begin;
-select plan(28);
+select plan(32);
 
 -- The operator's settings do not matter here.
 update llm_private.operator_settings
@@ -141,6 +141,58 @@ select is(
 select is(
   (select r.refusals from public.list_llm_refusals(p_user_id => 'be200000-0000-4000-8000-000000000002') as r),
   7::bigint, 'and his refused requests'
+);
+
+-- Ben owns a team, and Ada is a member. Both use its key.
+reset role;
+do $$
+declare
+  v_team uuid;
+begin
+  perform set_config(
+    'request.headers',
+    json_build_object('x-llm-runtime', public.register_llm_runtime('policies') ->> 'secret')::text, true
+  );
+  insert into llm_private.teams (name) values ('Lab') returning id into v_team;
+  insert into llm_private.team_members (team_id, user_id, role) values
+  (v_team, 'ada00000-0000-4000-8000-000000000001', 'member'),
+  (v_team, 'be200000-0000-4000-8000-000000000002', 'owner');
+  perform set_config('policies.team', v_team::text, true);
+end
+$$;
+set local role authenticated;
+set local "request.jwt.claims" = '{"sub": "be200000-0000-4000-8000-000000000002", "role": "authenticated"}';
+select public.record_llm_usage(
+  current_setting('policies.first')::uuid, 3, 'policies', 'small', 'team', 'succeeded',
+  p_team_id => current_setting('policies.team')::uuid
+) as recorded;
+set local "request.jwt.claims" = '{"sub": "ada00000-0000-4000-8000-000000000001", "role": "authenticated"}';
+select public.record_llm_usage(
+  current_setting('policies.first')::uuid, 3, 'policies', 'small', 'team', 'succeeded',
+  p_team_id => current_setting('policies.team')::uuid
+) as recorded;
+select is(
+  (
+    select string_agg(left(e.user_id::text, 3), ' ')
+    from public.list_llm_usage_events(
+      p_user_id => 'be200000-0000-4000-8000-000000000002', p_team_id => current_setting('policies.team')::uuid
+    ) as e
+  ), 'ada', 'a member sees only her own events with the team''s key'
+);
+select is(
+  public.get_llm_usage(p_team_id => current_setting('policies.team')::uuid) #>> '{0,attempts}', '1',
+  'and reports only her own usage'
+);
+set local "request.jwt.claims" = '{"sub": "be200000-0000-4000-8000-000000000002", "role": "authenticated"}';
+select is(
+  (
+    select string_agg(left(e.user_id::text, 3), ' ' order by e.user_id)
+    from public.list_llm_usage_events(p_team_id => current_setting('policies.team')::uuid) as e
+  ), 'ada be2', 'an owner sees those of all members'
+);
+select is(
+  public.get_llm_usage(p_team_id => current_setting('policies.team')::uuid) #>> '{0,attempts}', '2',
+  'and reports their usage'
 );
 
 select * from finish();
