@@ -16,7 +16,7 @@ import { saveBar } from "./views/save-bar.js";
 import { cardSkeleton, loadingWith, rowSkeleton, skeletonStyles } from "./views/skeleton.js";
 import { readTasks, type AppTask } from "./views/tasks/names.js";
 import { invitationIn } from "./views/team/link.js";
-import type { View } from "./views/view.js";
+import { keepFocus, type View } from "./views/view.js";
 
 const TABS = ["providers", "order", "tasks", "team", "usage", "activity"] as const;
 type Tab = (typeof TABS)[number];
@@ -76,7 +76,6 @@ export class SupaLlmSettings extends LitElement {
   #disconnect: (() => void) | null = null;
   #own: { url: string; key: string; client: SupabaseClientLike } | null = null;
   #timer: ReturnType<typeof setInterval> | undefined;
-  #focused: Element | null = null;
   /** Whether the Team tab was shown because of the link in the address. */
   #invited = false;
 
@@ -120,7 +119,6 @@ export class SupaLlmSettings extends LitElement {
   }
 
   override willUpdate(changed: PropertyValues<SupaLlmSettings>): void {
-    this.#focused = this.shadowRoot?.activeElement ?? null;
     if (
       ["client", "url", "publishableKey", "runtime"].some((name) =>
         changed.has(name as keyof SupaLlmSettings),
@@ -135,11 +133,8 @@ export class SupaLlmSettings extends LitElement {
       void this.#translate();
   }
 
-  /** If a click removed the focused button, such as Save, the focus moves to the view. */
-  override updated(): void {
-    if (this.#focused && !this.#focused.isConnected)
-      this.renderRoot.querySelector<HTMLElement>("[role=tabpanel]")?.focus();
-    this.#focused = null;
+  override update(changed: PropertyValues<SupaLlmSettings>): void {
+    keepFocus(this.renderRoot as ShadowRoot, () => super.update(changed));
   }
 
   get #language(): string {

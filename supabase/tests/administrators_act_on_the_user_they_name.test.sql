@@ -7,7 +7,8 @@ update llm_private.operator_settings
 set
   keys_readable_by = 'owner', reveal_enabled = true, reveal_sign_in_within = null, operator_keys_by_default = true,
   changes_per_day = 500, own_prices_per_user = 500, usage_names_per_day = 200;
-update llm_private.quotas set group_name = 'nobody ' || id;
+update llm_private.quotas set group_name = 'nobody ' || id
+where team_id is null;
 
 insert into auth.users (id, email) values
 ('ada00000-0000-4000-8000-000000000001', 'ada@policies.test'),

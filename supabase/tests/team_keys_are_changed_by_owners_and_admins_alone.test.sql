@@ -144,7 +144,7 @@ reset role;
 select is(
   (
     select l.actor || ' ' || left(l.detail ->> 'by', 3) from public.llm_audit_log as l
-    where l.action = 'key_revoked'
+    where l.action = 'key_revoked' and l.user_id = current_setting('policies.team')::uuid
   ),
   'user ada', 'an owner revokes it, as a user'
 );

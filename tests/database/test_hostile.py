@@ -99,7 +99,14 @@ class Scene:
         if intruder.role != "service_role" or function not in SHOW_AUDIT_LOGS:
             secrets += [victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
-            secrets += [key[-4:], victim.id, victim.key_id, VICTIMS_MODEL, VICTIMS_TEAM, "victims.example"]
+            secrets += [
+                f"…{key[-4:]}",
+                victim.id,
+                victim.key_id,
+                VICTIMS_MODEL,
+                VICTIMS_TEAM,
+                "victims.example",
+            ]
         return secrets
 
 

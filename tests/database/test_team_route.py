@@ -109,7 +109,8 @@ def test_a_lease_of_a_teams_key_is_on_the_members_and_the_teams_log(
     keys(member)
     logged = tx.sql(
         "select user_id::text, detail ->> 'by' as by from public.llm_audit_log"
-        " where action = 'lease' and provider = 'groq' order by user_id = %s",
+        " where action = 'lease' and provider = 'groq' and user_id = any (%s::uuid[]) order by user_id = %s",
+        [team.id, member.id],
         member.id,
     )
     assert [(it["user_id"], it["by"]) for it in logged] == [(team.id, member.id), (member.id, None)]

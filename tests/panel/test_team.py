@@ -303,7 +303,7 @@ def test_a_team_is_made_and_managed_with_the_keyboard_alone(open_panel: Open, us
     expect(dialog(panel).get_by_role("button", name="Revoke")).to_be_focused()
     press("Enter")
     expect(revoke).to_have_count(0)
-    assert panel.page.evaluate("document.activeElement.tagName") == "SUPA-LLM-SETTINGS"
+    panel.page.wait_for_function("document.activeElement.tagName === 'SUPA-LLM-SETTINGS'")
 
 
 @pytest.mark.parametrize("role", ["owner", "member"])

@@ -16,6 +16,10 @@ export abstract class View extends LitElement {
     return this.isConnected && this.store.state.status === "ready";
   }
 
+  override update(changed: PropertyValues): void {
+    keepFocus(this.getRootNode() as ShadowRoot, () => super.update(changed));
+  }
+
   override connectedCallback(): void {
     super.connectedCallback();
     this.store?.addEventListener("change", this.#update);
@@ -27,4 +31,11 @@ export abstract class View extends LitElement {
   }
 
   #update = () => this.requestUpdate();
+}
+
+/** Draw. If that removes the focused control, such as Save or a revoked invitation, the focus moves to the tab. */
+export function keepFocus(root: ShadowRoot, draw: () => void): void {
+  const focused = root.activeElement;
+  draw();
+  if (focused && !focused.isConnected) root.querySelector<HTMLElement>("[role=tabpanel]")?.focus();
 }

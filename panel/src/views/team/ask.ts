@@ -120,9 +120,9 @@ export class TeamAsk extends View {
   #closed = async () => {
     this.question = null;
     await this.updateComplete;
-    const root = this.getRootNode() as ShadowRoot;
-    if (root.activeElement) return;
+    const { activeElement } = this.getRootNode() as ShadowRoot;
     const tab = this.closest<HTMLElement>("[role=tabpanel]");
+    if (activeElement && activeElement !== tab) return;
     (tab?.querySelector<HTMLElement>(".team-name") ?? tab)?.focus();
   };
 
