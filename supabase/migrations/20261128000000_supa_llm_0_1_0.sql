@@ -11309,16 +11309,17 @@ $$;
 comment on function llm_private.open_shared_counter is
 'Open the counter of a shared quota, or bring it up to date. The caller has locked the usage.';
 
-create function llm_private.set_team_quota(p_quota jsonb, p_user uuid, p_team uuid)
+create function llm_private.set_team_quota(p_quota jsonb, p_team uuid)
 returns jsonb
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_user constant uuid := llm_private.require_session();
   v_row llm_private.quotas;
 begin
-  perform llm_private.require_team_role(p_team, p_user, '{owner,admin}');
+  perform llm_private.open_team(p_team, v_user, '{owner,admin}');
   perform llm_private.lock_team_usage(p_team);
   v_row := llm_private.save_quota(p_quota, 'team', null, p_team);
   perform llm_private.check_value(
@@ -11326,17 +11327,17 @@ begin
     (select count(*) <= 50 from llm_private.quotas as q where q.team_id = p_team and q.set_by = 'team'),
     'The number of quotas', 'at most 50 of a team'
   );
-  perform llm_private.audit_team(p_team, 'quota_set', p_user, llm_private.quota_json(v_row));
+  perform llm_private.audit_team(p_team, 'quota_set', v_user, llm_private.quota_json(v_row));
   if v_row.shared then
     perform llm_private.open_shared_counter(v_row);
   end if;
-  return llm_private.quota_status(v_row, p_user);
+  return llm_private.quota_status(v_row, v_user);
 end
 $$;
 
 comment on function llm_private.set_team_quota is
-'Set a quota of a team, for an owner or admin. Errors: team_not_found, team_role_required, invalid_quota beyond 50
-quotas.';
+'Set a quota of a team, for an owner or admin. Errors: those of require_session() and open_team(), invalid_quota beyond
+50 quotas.';
 
 create function llm_private.operator_quota(p_quota jsonb)
 returns jsonb
@@ -11444,7 +11445,7 @@ begin
   v_team := (p_quota ->> 'team_id')::uuid;
   return case
     when v_operator then llm_private.set_operator_quota(p_quota)
-    when v_team is not null then llm_private.set_team_quota(p_quota, v_owner, v_team)
+    when v_team is not null then llm_private.set_team_quota(p_quota, v_team)
     else llm_private.set_own_quota(p_quota, v_owner)
   end;
 end
@@ -11462,14 +11463,21 @@ as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
   v_operator constant boolean := v_owner = llm_private.operator_id();
+  v_team uuid;
   v_row llm_private.quotas;
 begin
   perform llm_private.require_plain_call('remove_llm_quota');
+  -- Read first, because a team is locked before its quotas, and strangers get the same error for any id.
+  select q.team_id into v_team from llm_private.quotas as q
+  where q.id = p_id and q.set_by = 'team' and llm_private.team_role(q.team_id, v_owner) in ('owner', 'admin');
+  if found then
+    perform llm_private.open_team(v_team, llm_private.require_session(), '{owner,admin}');
+  end if;
   select q.* into v_row from llm_private.quotas as q
   where
     q.id = p_id and (
       v_operator and q.set_by = 'operator' or q.set_by = 'user' and q.user_id = v_owner
-      or q.set_by = 'team' and llm_private.team_role(q.team_id, v_owner) in ('owner', 'admin')
+      or q.set_by = 'team' and q.team_id = v_team
     )
   for update;
   if not found then
@@ -11606,7 +11614,8 @@ matching attempts. clock: days and months begin in UTC (utc) or in the user''s t
 quotas). enforced: true (default) refuses attempts beyond the limit, false is alert-only. unpriced: whether an enforced
 quota of cost refuses (default) or allows unpriced models. shared: true makes all users in the scope share one limit.
 A quota of a team counts attempts with the team''s keys: of the team as a whole with shared, else of each member.
-Errors: not_signed_in, invalid_quota, too_many_changes, team_not_found, team_role_required.';
+Errors: not_signed_in, invalid_quota, too_many_changes; for a team also account_banned, account_suspended, session_ended,
+team_not_found, team_role_required, second_factor_required, second_factor_unknown.';
 
 create function public.remove_llm_quota(p_id bigint)
 returns void
@@ -11619,7 +11628,8 @@ $$;
 
 comment on function public.remove_llm_quota is
 'Remove a quota: users their own, owners and admins of a team the team''s, administrators the operator''s.
-Errors: not_signed_in, not_found.';
+Errors: not_signed_in, not_found; for a team also account_banned, session_ended, second_factor_required,
+second_factor_unknown.';
 
 create function public.set_llm_user_group(p_user_id uuid, p_group text)
 returns void

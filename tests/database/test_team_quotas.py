@@ -153,6 +153,47 @@ def test_admins_of_another_team_can_neither_set_list_nor_remove_quotas(
     assert len(team.quotas(team.owner)) == 1
 
 
+@pytest.mark.parametrize(
+    ("aal", "error"),
+    [("aal2", None), ("aal1", "second_factor_required"), (None, "second_factor_unknown")],
+)
+def test_the_operator_can_require_a_second_factor_to_change_quotas_of_a_team(
+    tx: Transaction, team: Team, aal: str | None, error: str | None
+) -> None:
+    quota = limits(team, 10)
+    required = {"keys_readable_by": "runtime", "require_second_factor": True}
+    tx.admin.rpc("set_llm_operator_settings", p_changes=required)
+    owner = team.owner.with_claims(aal=aal)
+    # Users' own quotas need none.
+    owner.rpc("remove_llm_quota", p_id=sets(owner, 5)["id"])
+    if error is None:
+        assert limits(team, 20, caller=owner) == quota
+        owner.rpc("remove_llm_quota", p_id=quota)
+    else:
+        with refused(error, 403):
+            limits(team, 20, caller=owner)
+        with refused(error, 403):
+            owner.rpc("remove_llm_quota", p_id=quota)
+        assert [it["limit"] for it in team.quotas(owner)] == [10]
+    # Whoever may not remove it does not learn whether it exists.
+    with refused("not_found", 404):
+        team.member.with_claims(aal=aal).rpc("remove_llm_quota", p_id=quota)
+    cap = limits(team, 2, caller=tx.admin, shared=True)
+    tx.admin.rpc("remove_llm_quota", p_id=cap)
+
+
+def test_an_ended_session_changes_no_quota_of_a_team(tx: Transaction, team: Team) -> None:
+    quota = limits(team, 10)
+    tx.sql(
+        "update auth.sessions set not_after = now() - interval '1 second' where user_id = %s", team.owner.id
+    )
+    with refused("session_ended", 401):
+        limits(team, 20)
+    with refused("session_ended", 401):
+        team.owner.rpc("remove_llm_quota", p_id=quota)
+    assert [it["limit"] for it in team.quotas(team.admin)] == [10]
+
+
 def test_administrators_set_quotas_for_a_team_that_its_owners_cannot_change(
     tx: Transaction, team: Team
 ) -> None:
