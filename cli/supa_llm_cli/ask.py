@@ -17,7 +17,7 @@ from supa_llm_cli.options import HOME, Directory, UsersUrl
 from supa_llm_cli.tables import print_json
 
 if TYPE_CHECKING:
-    from supa_llm import Attempt, Receipt, UserLLM
+    from supa_llm import Attempt, Receipt, RecordedRequest, UserLLM
 
 _FLUSH_SECONDS = 5.0
 _PAYS = {"user": "your key", "team": "your team's key", "operator": "the operator's key"}
@@ -74,13 +74,14 @@ def ask(
         except SupaLLMError as error:
             error.hint = _hint(error)
             raise
-        recorded = llm.flush(_FLUSH_SECONDS)
-        cost = _cost(user, answer.receipt) if recorded else None
+        recorded = _recorded(user, answer.receipt) if llm.flush(_FLUSH_SECONDS) else None
+    cost = recorded.cost if recorded and not recorded.unpriced else None
+    team = recorded.attempts[-1].team if recorded else None
     if as_json:
-        receipt = {**asdict(answer.receipt), "cost": cost}
+        receipt = {**asdict(answer.receipt), "cost": cost, "team": team}
         print_json({"text": answer.text, "finish_reason": answer.finish_reason, "receipt": receipt})
         return
-    for line in _receipt(answer.receipt, cost):
+    for line in _receipt(answer.receipt, cost, team):
         typer.echo(line, err=True)
     if answer.finish_reason == "length":
         typer.echo("The answer reached the limit of output tokens, so it is incomplete.", err=True)
@@ -106,20 +107,19 @@ def _hint(error: SupaLLMError) -> str:
     return SIGN_IN if isinstance(error, NotSignedInError) else error.hint
 
 
-def _cost(user: UserLLM, receipt: Receipt) -> Decimal | None:
-    """What the request cost, or None if a price is missing."""
-    requests = user.list_requests(10)
-    return next((it.cost for it in requests if it.request_id == receipt.request_id and not it.unpriced), None)
+def _recorded(user: UserLLM, receipt: Receipt) -> RecordedRequest | None:
+    """The request as recorded, with its cost and the name of the team whose key paid."""
+    return next((it for it in user.list_requests(10) if it.request_id == receipt.request_id), None)
 
 
-def _receipt(receipt: Receipt, cost: Decimal | None) -> Iterator[str]:
+def _receipt(receipt: Receipt, cost: Decimal | None, team: str | None) -> Iterator[str]:
     """One line per attempt; the last one answered."""
     *failed, answered = receipt.attempts
     for attempt in failed:
         yield f"{attempt.provider}/{attempt.model}  failed: {attempt.error_class}"
     parts = [
         f"{answered.provider}/{answered.model}",
-        " ".join(filter(None, (_PAYS[answered.key_source], answered.key_hint))),
+        " ".join(filter(None, (f"{team}'s key" if team else _PAYS[answered.key_source], answered.key_hint))),
         _tokens(answered),
         dollars(cost) if cost is not None else "unknown cost",
         seconds(answered.latency_ms),

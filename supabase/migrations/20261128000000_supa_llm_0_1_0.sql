@@ -2385,7 +2385,9 @@ comment on column public.llm_alerts.kind is
 output_limit_ignored or team_owner (the user became an owner because the last one left).';
 comment on column public.llm_alerts.subject is
 'The subject, unique per kind: a quota and its period, a key, a reveal, a provider and model, or a team and time.';
-comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
+comment on column public.llm_alerts.detail is
+'The facts to show: usage, limit, masked hints, and of a team''s quota or key the team_id and the name as team; never a
+secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
 alter table public.llm_alerts enable row level security;
@@ -7873,7 +7875,11 @@ as $$
 begin
   perform llm_private.add_alert(
     r.reader, p_kind, p_subject,
-    p_detail || case when r.team_id is not null then jsonb_build_object('team_id', r.team_id) else '{}' end
+    p_detail || case
+      when r.team_id is not null
+        then jsonb_build_object('team_id', r.team_id, 'team', llm_private.team_name(r.team_id))
+      else '{}'
+    end
   )
   from (
     select p_owner as reader, null::uuid as team_id
@@ -10250,6 +10256,11 @@ begin
         p_quota.id || case when isfinite(p_starts_at) then ' from ' || (p_starts_at at time zone 'UTC') else '' end,
         llm_private.quota_json(p_quota) || jsonb_build_object('used', p_used)
         || case when isfinite(p_starts_at) then jsonb_build_object('starts_at', p_starts_at) else '{}' end
+        || case
+          when p_quota.team_id is not null
+            then jsonb_build_object('team', llm_private.team_name(p_quota.team_id))
+          else '{}'
+        end
       )
       from (
         select case when p_quota.shared then llm_private.operator_id() else p_user end as reader

@@ -20,7 +20,9 @@ comment on column public.llm_alerts.kind is
 output_limit_ignored or team_owner (the user became an owner because the last one left).';
 comment on column public.llm_alerts.subject is
 'The subject, unique per kind: a quota and its period, a key, a reveal, a provider and model, or a team and time.';
-comment on column public.llm_alerts.detail is 'The facts to show: usage, limit, masked hints; never a secret.';
+comment on column public.llm_alerts.detail is
+'The facts to show: usage, limit, masked hints, and of a team''s quota or key the team_id and the name as team; never a
+secret.';
 comment on column public.llm_alerts.read_at is 'When the alert was dismissed; null: unread.';
 
 alter table public.llm_alerts enable row level security;

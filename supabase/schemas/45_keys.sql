@@ -623,7 +623,11 @@ as $$
 begin
   perform llm_private.add_alert(
     r.reader, p_kind, p_subject,
-    p_detail || case when r.team_id is not null then jsonb_build_object('team_id', r.team_id) else '{}' end
+    p_detail || case
+      when r.team_id is not null
+        then jsonb_build_object('team_id', r.team_id, 'team', llm_private.team_name(r.team_id))
+      else '{}'
+    end
   )
   from (
     select p_owner as reader, null::uuid as team_id

@@ -739,6 +739,11 @@ begin
         p_quota.id || case when isfinite(p_starts_at) then ' from ' || (p_starts_at at time zone 'UTC') else '' end,
         llm_private.quota_json(p_quota) || jsonb_build_object('used', p_used)
         || case when isfinite(p_starts_at) then jsonb_build_object('starts_at', p_starts_at) else '{}' end
+        || case
+          when p_quota.team_id is not null
+            then jsonb_build_object('team', llm_private.team_name(p_quota.team_id))
+          else '{}'
+        end
       )
       from (
         select case when p_quota.shared then llm_private.operator_id() else p_user end as reader

@@ -139,6 +139,17 @@ def test_the_operators_key_serves_only_a_runtime(
     assert "the operator's key" in done.stderr
 
 
+def test_the_receipt_names_the_team_whose_key_paid(as_user: Cli, user: User, stack: Stack) -> None:
+    as_user("login", typed=f"{user.email}\n{PASSWORD}\n")
+    team = user.rpc("create_llm_team", p_name="Research")["id"]
+    user.rpc("set_llm_team_key", team_id=team, provider="openai", key=key_for("openai"))
+    secret = stack.admin("register_llm_runtime", p_name=unique("ask"))["secret"]
+    done = as_user("ask", "Hello", SUPA_LLM_RUNTIME_SECRET=secret)
+    assert "Research's key sk-…0000" in done.stderr
+    answer = json.loads(as_user("ask", "Hello", "--json", SUPA_LLM_RUNTIME_SECRET=secret).stdout)
+    assert answer["receipt"]["team"] == "Research"
+
+
 @pytest.fixture
 def stalled(ask: Cli, providers: Emulator, stack: Stack, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A stream that stopped after some pieces of its answer."""

@@ -400,6 +400,8 @@ def test_alerts_go_to_owners_and_admins_or_to_the_member(tx: Transaction, team: 
     reached = {("quota_warning", shared), ("quota_reached", shared)}
     assert alerts(team.owner) == alerts(team.admin) == reached
     assert alerts(team.member) == alerts(team.other) == {("quota_warning", each), ("quota_reached", each)}
+    for user in (team.owner, team.member):
+        assert {it["detail"]["team"] for it in user.rpc("list_llm_alerts")} == {"Research"}
     assert not {it for it in alerts(tx.admin) if it[1] in (shared, each)}
     runs_out = limits(team, 4, caller=tx.admin, shared=True)
     team.uses(team.member)

@@ -141,7 +141,11 @@ def test_the_outcome_marks_the_teams_key_and_alerts_its_owners_and_admins(
     marked = tx.sql("select id::text, status from public.llm_keys where id = any (%s::uuid[])", [own, key])
     assert {it["id"]: it["status"] for it in marked} == {own: "untested", key: "rejected"}
     for caller, kinds in ((team.owner, ["key_rejected"]), (team.admin, ["key_rejected"]), (team.member, [])):
-        assert [it["kind"] for it in caller.rpc("list_llm_alerts")] == kinds
+        alerts = caller.rpc("list_llm_alerts")
+        assert [it["kind"] for it in alerts] == kinds
+        assert [(it["detail"]["team_id"], it["detail"]["team"]) for it in alerts] == [
+            (team.id, "Research")
+        ] * len(kinds)
 
 
 # Reports by role ----------------------------------------------------------------------------------

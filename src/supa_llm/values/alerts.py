@@ -19,7 +19,8 @@ class Alert(Row):
         kind: ``quota_warning`` (80% used), ``quota_reached``, ``key_rejected``,
             ``key_revealed``, ``out_of_credit``, ``price_missing``, ``output_limit_ignored`` or
             ``team_owner`` (the user became an owner, because the last one left).
-        detail: figures to show; never a secret.
+        detail: figures to show, and the ``team_id`` and name (``team``) if it is about a team's quota or
+            key; never a secret.
         read_at: when the alert was dismissed; None if it has not been dismissed.
     """
 

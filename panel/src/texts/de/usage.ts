@@ -84,10 +84,18 @@ export const usage: Record<keyof typeof english, string> = {
   "usage.alerts.dismiss": "Schließen",
   "usage.alert.quota_warning": "Sie haben 80 % eines Nutzungslimits verbraucht.",
   "usage.alert.quota_reached": "Sie haben ein Nutzungslimit erreicht.",
+  "usage.alert.quota_warning.team": "Das Team {team} hat 80 % eines Nutzungslimits verbraucht.",
+  "usage.alert.quota_reached.team": "Das Team {team} hat ein Nutzungslimit erreicht.",
+  "usage.alert.quota_warning.member": "Sie haben 80 % eines Nutzungslimits im Team {team} verbraucht.",
+  "usage.alert.quota_reached.member": "Sie haben ein Nutzungslimit im Team {team} erreicht.",
   "usage.alert.key_rejected": "{provider} hat den Schlüssel {hint} abgelehnt. Ersetzen Sie ihn.",
+  "usage.alert.key_rejected.team":
+    "{provider} hat den Schlüssel {hint} des Teams {team} abgelehnt. Ersetzen Sie ihn.",
   "usage.alert.key_revealed":
     "Der {provider}-Schlüssel {hint} wurde angezeigt. Waren Sie das nicht, ersetzen Sie ihn.",
   "usage.alert.out_of_credit": "Das Guthaben des Schlüssels {hint} bei {provider} ist aufgebraucht.",
+  "usage.alert.out_of_credit.team":
+    "Das Guthaben des Schlüssels {hint} des Teams {team} bei {provider} ist aufgebraucht.",
   "usage.alert.output_limit_ignored":
     "Das Modell {model} von {provider} hält sich nicht an die Höchstlänge von Antworten.",
   "usage.alert.team_owner":

@@ -80,9 +80,16 @@ export const usage = {
   "usage.alerts.dismiss": "Dismiss",
   "usage.alert.quota_warning": "You've used 80% of a usage limit.",
   "usage.alert.quota_reached": "You've reached a usage limit.",
+  "usage.alert.quota_warning.team": "The team {team} has used 80% of a usage limit.",
+  "usage.alert.quota_reached.team": "The team {team} has reached a usage limit.",
+  "usage.alert.quota_warning.member": "You've used 80% of a usage limit in the team {team}.",
+  "usage.alert.quota_reached.member": "You've reached a usage limit in the team {team}.",
   "usage.alert.key_rejected": "{provider} rejected the key {hint}. Replace it.",
+  "usage.alert.key_rejected.team": "{provider} rejected the key {hint} of the team {team}. Replace it.",
   "usage.alert.key_revealed": "The {provider} key {hint} was shown. If that wasn't you, replace the key.",
   "usage.alert.out_of_credit": "The {provider} account of the key {hint} is out of credit. Add credit.",
+  "usage.alert.out_of_credit.team":
+    "The {provider} account of the key {hint} of the team {team} is out of credit. Add credit.",
   "usage.alert.output_limit_ignored": "The {provider} model {model} ignores limits on the length of answers.",
   "usage.alert.team_owner": "You are now an owner of the team {name}, because its last owner left.",
   "usage.hint.cheaper_model":

@@ -5,6 +5,7 @@ import { customElement, state } from "lit/decorators.js";
 import { usage as english } from "../../texts/en/usage.js";
 import { addEnglish, type TextName } from "../../texts/index.js";
 import type { Forecast, Hint, Alert, Quota, UsageLine } from "../../types.js";
+import { alertInWords } from "./alerts.js";
 import { costInWords } from "./costs.js";
 import { hintInWords } from "./hints.js";
 import { icon } from "../icons.js";
@@ -203,20 +204,7 @@ export class UsageView extends View {
     const { store } = this;
     return html`<section class="alert warn alerts" part="alerts" aria-label=${store.t("usage.alerts")}>
       <ul>
-        ${alerts.map(({ kind, detail }) => {
-          const provider = String(detail["provider"] ?? "");
-          return html`<li>
-            ${icon("warning")}
-            <span
-              >${store.translator.find(`usage.alert.${kind}`, kind, {
-                provider: store.providerName(provider),
-                hint: String(detail["hint"] ?? ""),
-                model: String(detail["model"] ?? ""),
-                name: String(detail["name"] ?? ""),
-              })}</span
-            >
-          </li>`;
-        })}
+        ${alerts.map((alert) => html`<li>${icon("warning")} <span>${alertInWords(store, alert)}</span></li>`)}
       </ul>
       <button @click=${() => this.#dismiss(alerts)}>${store.t("usage.alerts.dismiss")}</button>
     </section>`;
