@@ -254,19 +254,18 @@ as $$
 declare
   v_events_since constant timestamptz := (select r.events_since from llm_private.usage_retention as r);
   v_first constant timestamptz := (select min(t.hour) from public.llm_usage_totals as t);
+  v_last constant date := (now() at time zone 'UTC')::date + 1;
   v_from timestamptz;
   v_until timestamptz;
   v_differing bigint;
   v_shown jsonb;
 begin
-  -- Whole days, because the project's totals include days, from the first one with events.
+  -- Whole days, because the project's totals include days, from the first one with events. Days may be infinite.
   v_from := greatest(
-    coalesce(p_since::timestamp at time zone 'UTC', date_trunc('day', coalesce(v_first, now()), 'UTC')),
+    least(coalesce(p_since, (coalesce(v_first, now()) at time zone 'UTC')::date), v_last)::timestamp at time zone 'UTC',
     v_events_since, 'epoch'
   );
-  v_until := least(
-    (p_until + 1)::timestamp at time zone 'UTC', date_trunc('day', now(), 'UTC') + interval '2 days'
-  );
+  v_until := greatest((least(p_until, v_last) + 1)::timestamp at time zone 'UTC', 'epoch');
   select count(*), coalesce(jsonb_agg(to_jsonb(d)) filter (where d.position <= 100), '[]') into v_differing, v_shown
   from (
     select row_number() over () as position, u.* from llm_private.usage_differences(v_from, v_until) as u

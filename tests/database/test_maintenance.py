@@ -136,6 +136,12 @@ def check(tx: Transaction, **days: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("day", ["-infinity", "4714-11-24 BC", "infinity", "5874897-12-31"])
+@pytest.mark.parametrize("bound", ["p_since", "p_until"])
+def test_a_check_accepts_every_day(tx: Transaction, bound: str, day: str) -> None:
+    assert check(tx, **{bound: day})["differing"] == 0
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
