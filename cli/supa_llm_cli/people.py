@@ -1,8 +1,8 @@
-"""Users on the command line: named by email address or ID, shown by email address."""
+"""Users and teams on the command line: named by email address, name or ID."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -11,7 +11,7 @@ import typer
 from supa_llm.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from supa_llm import Admin
+    from supa_llm import Admin, Team
 
 #: A user whose data or quotas a command is about.
 OneUser = Annotated[
@@ -19,7 +19,7 @@ OneUser = Annotated[
 ]
 #: A team whose keys paid for the usage, or that a quota is for.
 OneTeam = Annotated[
-    UUID | None, typer.Option("--team", metavar="ID", help="Only this team: its ID.", show_default=False)
+    str | None, typer.Option("--team", metavar="TEAM", help="Only this team: name or ID.", show_default=False)
 ]
 TheUser = Annotated[str, typer.Argument(metavar="USER", help="Email address or ID.")]
 
@@ -54,6 +54,41 @@ def user_id(admin: Admin, user: str) -> UUID:
 def optional_user_id(admin: Admin, user: str | None) -> UUID | None:
     """Return :func:`user_id`, or None without a user."""
     return None if user is None else user_id(admin, user)
+
+
+def team_id(admin: Admin, team: str) -> UUID:
+    """Return the ID of the team with this name or ID. An ID need not be of a team that still exists.
+
+    Raises:
+        NotFoundError: code ``team_not_found``: no team has this name, or several do.
+    """
+    try:
+        return UUID(team)
+    except ValueError:
+        pass
+    found = [it.id for it in _teams(admin) if it.name.lower() == team.lower()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        ids = ", ".join(map(str, found))
+        raise NotFoundError(
+            f"{len(found)} teams have the name {team}.", code="team_not_found", hint=f"IDs: {ids}."
+        )
+    raise NotFoundError(
+        f"No team has the name {team}.", code="team_not_found", hint="List the teams: supa-llm teams list"
+    )
+
+
+def _teams(admin: Admin) -> Iterator[Team]:
+    page = admin.teams.list_teams(_AT_ONCE)
+    while page:
+        yield from page
+        page = admin.teams.list_teams(_AT_ONCE, page[-1].id) if len(page) == _AT_ONCE else []
+
+
+def optional_team_id(admin: Admin, team: str | None) -> UUID | None:
+    """Return :func:`team_id`, or None without a team."""
+    return None if team is None else team_id(admin, team)
 
 
 def names(admin: Admin, ids: Iterable[UUID | None]) -> Mapping[UUID, str]:

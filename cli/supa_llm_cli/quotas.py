@@ -15,7 +15,7 @@ from supa_llm.values.quotas import QuotaPeriod, QuotaUnit
 from supa_llm.values.receipts import KeySource
 from supa_llm_cli.changes import confirm, report
 from supa_llm_cli.options import HOME, AsJson, Directory, DryRun, Url, Yes
-from supa_llm_cli.people import TheUser, names, optional_user_id, user_id
+from supa_llm_cli.people import TheUser, names, optional_team_id, optional_user_id, user_id
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
 
@@ -39,8 +39,10 @@ def list_(
         ),
     ] = None,
     team: Annotated[
-        UUID | None,
-        typer.Option(metavar="ID", help="Show only the quotas of this team.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="TEAM", help="Show only the quotas of this team: name or ID.", show_default=False
+        ),
     ] = None,
     url: Url = None,
     directory: Directory = HOME,
@@ -48,7 +50,7 @@ def list_(
 ) -> None:
     """List quotas. Without --user, only shared quotas show their usage."""
     with administrator(url, directory) as admin:
-        quotas = admin.list_quotas(optional_user_id(admin, user), team_id=team)
+        quotas = admin.list_quotas(optional_user_id(admin, user), team_id=optional_team_id(admin, team))
         emails = {} if as_json else names(admin, (quota.user_id for quota in quotas))
     if as_json:
         print_json([asdict(quota) for quota in quotas])
@@ -68,9 +70,11 @@ def set_(
     ] = None,
     group: Annotated[str | None, typer.Option(help="Apply to each user in this group.")] = None,
     team: Annotated[
-        UUID | None,
+        str | None,
         typer.Option(
-            metavar="ID", help="Apply to what this team's keys pay for, of each member.", show_default=False
+            metavar="TEAM",
+            help="Apply to what the keys of this team (name or ID) pay for, of each member.",
+            show_default=False,
         ),
     ] = None,
     shared: Annotated[
@@ -105,7 +109,6 @@ def set_(
         "key_source": key_source,
         "provider": provider,
         "task": task,
-        "team_id": team,
     }
     rules: dict[str, Any] = {
         "enforced": not alert_only,
@@ -114,6 +117,7 @@ def set_(
     }
     with administrator(url, directory) as admin:
         scope["user_id"] = optional_user_id(admin, user)
+        scope["team_id"] = optional_team_id(admin, team)
         if dry_run:
             _preview(
                 admin,

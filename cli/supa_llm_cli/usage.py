@@ -17,7 +17,7 @@ from supa_llm.errors import InvalidInputError
 from supa_llm.values.usage import Bucket, Dimension, Order, Reporter
 from supa_llm_cli.amounts import compact, counted, dollars, seconds, sparkline
 from supa_llm_cli.options import DAY, HOME, AsJson, Directory, FirstDay, LastDay, Url, read_day
-from supa_llm_cli.people import OneTeam, OneUser, names, optional_user_id
+from supa_llm_cli.people import OneTeam, OneUser, names, optional_team_id, optional_user_id
 from supa_llm_cli.progress import progress
 from supa_llm_cli.project import administrator
 from supa_llm_cli.tables import print_json, print_table
@@ -104,12 +104,12 @@ def report(
         "until": _day(until),
         "time_zone": time_zone,
         "recorded_by": recorded_by,
-        "team_id": team,
     }
     # A sparkline per user, team or key would fetch a row per day of each.
     curves = bucket is None and not as_json and not {"user", "team", "key_id"} & set(dimensions)
     with administrator(url, directory) as admin:
         span["user_id"] = optional_user_id(admin, user)
+        span["team_id"] = optional_team_id(admin, team)
         found = admin.get_usage(**span, by=dimensions, bucket=bucket, order=chosen, limit=limit)
         over_time = admin.get_usage(**span, by=dimensions, bucket="day", limit=10_000) if curves else []
         total = admin.get_usage(**span, by=[], bucket=None)
@@ -182,7 +182,10 @@ def export(
     _in_order(first, last)
     with administrator(url, directory) as admin:
         events = admin.list_usage_events(
-            first, last and last + timedelta(days=1), user_id=optional_user_id(admin, user), team_id=team
+            first,
+            last and last + timedelta(days=1),
+            user_id=optional_user_id(admin, user),
+            team_id=optional_team_id(admin, team),
         )
         write_events(events, file)
 

@@ -66,7 +66,7 @@ def list_(
 
 @app.command()
 def show(user: TheUser, url: Url = None, directory: Directory = HOME, as_json: AsJson = False) -> None:
-    """Show a user's settings, keys, quotas, last errors and refused requests. Keys are never shown."""
+    """Show a user's settings, keys, teams, quotas, last errors and refused requests. Keys are never shown."""
     with administrator(url, directory) as admin:
         found = admin.get_user(user_id(admin, user))
         quotas = admin.list_quotas(found.id)
@@ -80,6 +80,10 @@ def show(user: TheUser, url: Url = None, directory: Directory = HOME, as_json: A
         typer.echo("\nKeys")
         rows = [(it.provider, it.hint, it.status, _time(it.last_used_at)) for it in found.keys]
         print_table(("provider", "key", "status", "last used (UTC)"), rows)
+    if found.teams:
+        typer.echo("\nTeams")
+        teams = [(it.team, it.role, _time(it.joined_at), it.team_id) for it in found.teams]
+        print_table(("name", "role", "joined (UTC)", "id"), teams)
     if quotas:
         typer.echo("\nQuotas")
         print_quotas(quotas, {})
@@ -206,8 +210,8 @@ def export(
     url: Url = None,
     directory: Directory = HOME,
 ) -> None:
-    """Export all of a user's data as JSON: settings, key hints, quotas, prices, alerts, audit log, refusals,
-    usage.
+    """Export all of a user's data as JSON: settings, key hints, quotas, prices, alerts, teams, audit log,
+    refusals, usage.
     """
     with administrator(url, directory) as admin:
         found = admin.get_user(user_id(admin, user))

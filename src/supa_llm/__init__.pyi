@@ -62,6 +62,7 @@ from supa_llm.values.usage import UsageEvent as UsageEvent
 from supa_llm.values.usage import UsageHint as UsageHint
 from supa_llm.values.usage import UsageLine as UsageLine
 from supa_llm.values.users import FailedAttempt as FailedAttempt
+from supa_llm.values.users import TeamMembership as TeamMembership
 from supa_llm.values.users import User as User
 from supa_llm.values.users import UserDataRemoval as UserDataRemoval
 from supa_llm.values.users import UserDetails as UserDetails

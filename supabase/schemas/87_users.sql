@@ -123,6 +123,18 @@ begin
       select coalesce(jsonb_agg(to_jsonb(a) order by a.id desc), '[]')
       from public.llm_alerts as a where a.user_id = p_user_id
     ),
+    'teams', (
+      select coalesce(
+        jsonb_agg(
+          jsonb_build_object('team_id', t.id, 'team', t.name, 'role', m.role, 'joined_at', m.joined_at)
+          order by m.joined_at, t.id
+        ),
+        '[]'
+      )
+      from llm_private.team_members as m
+      inner join llm_private.teams as t on m.team_id = t.id
+      where m.user_id = p_user_id
+    ),
     'errors', llm_private.last_errors(p_user_id)
   );
 end

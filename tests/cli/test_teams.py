@@ -83,6 +83,34 @@ def test_a_team_is_shown_with_its_policy_members_and_invitations(
     assert token not in shown + listed + as_json + supa_llm("teams", "invitations", team, "--json").stdout
 
 
+def test_a_user_is_shown_and_exported_with_their_teams(supa_llm: Cli, user: User, team: str) -> None:
+    (line,) = [it for it in supa_llm("users", "show", user.email).stdout.splitlines() if team in it]
+    assert line.split()[:2] == ["Research", "owner"]
+    for shown in (
+        json.loads(supa_llm("users", "show", user.email, "--json").stdout),
+        json.loads(supa_llm("users", "export", user.email).stdout)["user"],
+    ):
+        (membership,) = shown["teams"]
+        assert (membership["team_id"], membership["team"], membership["role"]) == (team, "Research", "owner")
+        assert membership["joined_at"]
+
+
+def test_a_team_is_named_by_its_name_if_only_one_has_it(supa_llm: Cli, user: User) -> None:
+    name = unique("Team")
+    team = json.loads(supa_llm("teams", "create", name, "--owner", user.email, "--json").stdout)["id"]
+    assert supa_llm("quotas", "set", "5", "cost", "month", "--team", name.upper()).returncode == 0
+    (quota,) = json.loads(supa_llm("quotas", "list", "--team", name, "--json").stdout)
+    assert quota["team_id"] == team
+    report = supa_llm("usage", "--team", name, "--json")
+    assert report.returncode == 0, report.stderr
+    supa_llm("teams", "create", name, "--owner", user.email)
+    for wrong, message in ((name, "2 teams have the name"), (unique("nobody"), "No team has the name")):
+        done = supa_llm("usage", "--team", wrong)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert "[team_not_found]" in done.stderr
+
+
 def test_there_are_no_teams_beyond_the_first(supa_llm: Cli, team: str) -> None:
     page = supa_llm("teams", "list", "--before", "00000000-0000-0000-0000-000000000001")
     assert page.stdout.startswith("No teams.")

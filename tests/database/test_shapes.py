@@ -35,7 +35,7 @@ from supa_llm.values.runtimes import Runtime, RuntimeSecret
 from supa_llm.values.settings import Settings
 from supa_llm.values.teams import Team, TeamDetails, TeamInvitation, TeamMember
 from supa_llm.values.usage import Forecast, Recording, UsageCheck, UsageEvent, UsageHint, UsageLine
-from supa_llm.values.users import FailedAttempt, User, UserDataRemoval, UserDetails
+from supa_llm.values.users import FailedAttempt, TeamMembership, User, UserDataRemoval, UserDetails
 from supa_llm.values.vault import MasterKey, TicketKey, Vault, VaultRotation
 from tests.database.ledger import price
 from tests.database.support import Caller, Transaction, new_user
@@ -165,6 +165,11 @@ def listed_team(scene: Scene) -> Any:
     return scene.user.rpc("list_llm_teams")[0]
 
 
+def membership(scene: Scene) -> Any:
+    team(scene)
+    return of_user("get_llm_user")(scene)["teams"][0]
+
+
 def invitation(scene: Scene) -> Any:
     return scene.user.rpc("create_llm_team_invitation", p_team_id=team(scene)["id"])
 
@@ -254,6 +259,7 @@ SHAPES: Mapping[str, Shape] = {
     "list_llm_users": Shape(of_user("list_llm_users", "p_ids"), User, None),
     "get_llm_user": Shape(of_user("get_llm_user"), UserDetails, None),
     "errors": Shape(lambda scene: of_user("get_llm_user")(scene)["errors"][0], FailedAttempt, None),
+    "teams": Shape(membership, TeamMembership, None),
     "remove_llm_user_data": Shape(of_user("remove_llm_user_data"), UserDataRemoval, None),
     "list_llm_runtimes": Shape(runtime, Runtime, None),
     "set_llm_configuration": Shape(

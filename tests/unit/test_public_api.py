@@ -62,6 +62,7 @@ PUBLIC = [
     "TeamDetails",
     "TeamInvitation",
     "TeamMember",
+    "TeamMembership",
     "TicketKey",
     "TotalTimeoutError",
     "Usage",

@@ -13,6 +13,7 @@ from supa_llm.values.prices import Price
 from supa_llm.values.reading import Row
 from supa_llm.values.receipts import KeySource
 from supa_llm.values.settings import Settings
+from supa_llm.values.teams import TeamRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,16 @@ class FailedAttempt(Row):
 
 
 @dataclass(frozen=True, slots=True)
+class TeamMembership(Row):
+    """A team that a user belongs to; ``team`` is its name."""
+
+    team_id: UUID
+    team: str
+    role: TeamRole
+    joined_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class UserDetails(User):
     """A user with what decides their requests; it never contains a key.
 
@@ -57,6 +68,7 @@ class UserDetails(User):
         suspended_reason: the operator's note; None without one.
         settings: None if the user has never used supa-llm.
         prices: the prices that the user set.
+        teams: the teams that the user belongs to, in the order in which they joined.
         errors: the last failed attempts, newest first.
     """
 
@@ -65,6 +77,7 @@ class UserDetails(User):
     keys: tuple[Key, ...]
     prices: tuple[Price, ...]
     alerts: tuple[Alert, ...]
+    teams: tuple[TeamMembership, ...]
     errors: tuple[FailedAttempt, ...]
 
 
