@@ -1,10 +1,9 @@
 /** The user's spending limit on the app's keys: their own quota, saved immediately. */
 
-import { html, nothing } from "lit";
 import { customElement, state } from "lit/decorators.js";
 import { asPanelError } from "../../errors.js";
 import type { Quota } from "../../types.js";
-import { icon } from "../icons.js";
+import { limitForm } from "../limit-form.js";
 import { View } from "../view.js";
 import { amountIn } from "./amount.js";
 
@@ -61,8 +60,7 @@ export class SpendingLimit extends View {
     }
   }
 
-  #save = (event: Event) => {
-    event.preventDefault();
+  #save = () => {
     void this.#do(async () => {
       await this.store.backend.setQuota({
         limit: amountIn(this.amount),
@@ -100,62 +98,26 @@ export class SpendingLimit extends View {
       limit: formats.money(own.limit),
       used: formats.money((own.used ?? 0) + (own.reserved ?? 0)),
     };
-    return html`<form part="spending-limit" @submit=${this.#save} novalidate>
-      <div class="setting">
-        <div>
-          <label class="setting-name" for="spending-limit">${t("order.spending_limit")}</label>
-          <p class="muted small" id="spending-limit-about">${t("order.spending_limit_about")}</p>
-          ${used ? html`<p class="small">${t("order.spending_limit_now", used)}</p>` : nothing}
-          ${
-            operatorLimit && (!own || operatorLimit.limit < own.limit)
-              ? html`<p class="small">
-                  ${t("order.spending_limit_operator", { limit: formats.money(operatorLimit.limit) })}
-                </p>`
-              : nothing
-          }
-        </div>
-        <div class="limit-form">
-          <input
-            id="spending-limit"
-            type="text"
-            inputmode="decimal"
-            autocomplete="off"
-            placeholder=${t("order.spending_limit_none")}
-            aria-describedby="spending-limit-about"
-            .value=${this.amount}
-            @input=${(event: Event) => (this.amount = (event.target as HTMLInputElement).value)}
-          />
-          <button type="submit" ?disabled=${this.busy || this.quotas === null || !this.amount.trim()}>
-            ${t("order.spending_limit_set")}
-          </button>
-          ${
-            own
-              ? html`<button
-                  type="button"
-                  class="icon-only"
-                  title=${t("order.spending_limit_remove")}
-                  aria-label=${t("order.spending_limit_remove")}
-                  ?disabled=${this.busy}
-                  @click=${this.#remove}
-                >
-                  ${icon("trash")}
-                </button>`
-              : nothing
-          }
-        </div>
-      </div>
-      ${
-        this.error
-          ? html`<div class="alert bad" role="alert" part="error">
-              ${icon("warning")}<span class="grow">${store.explain(this.error)}</span>
-              ${
-                asPanelError(this.error).transient || this.quotas === null
-                  ? html`<button type="button" @click=${() => this.#retry()}>${t("state.retry")}</button>`
-                  : nothing
-              }
-            </div>`
-          : nothing
-      }
-    </form>`;
+    const retryable = asPanelError(this.error).transient || this.quotas === null;
+    return limitForm(store, {
+      id: "spending-limit",
+      label: t("order.spending_limit"),
+      about: t("order.spending_limit_about"),
+      lines: [
+        ...(used ? [t("order.spending_limit_now", used)] : []),
+        ...(operatorLimit && (!own || operatorLimit.limit < own.limit)
+          ? [t("order.spending_limit_operator", { limit: formats.money(operatorLimit.limit) })]
+          : []),
+      ],
+      amount: this.amount,
+      busy: this.busy,
+      ready: this.quotas !== null,
+      removable: own !== undefined,
+      error: this.error,
+      retry: retryable ? () => void this.#retry() : null,
+      input: (typed) => (this.amount = typed),
+      save: this.#save,
+      remove: this.#remove,
+    });
   }
 }

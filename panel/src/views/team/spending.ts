@@ -1,9 +1,8 @@
 /** A team's spending limits: a month's costs of the team as a whole, and of each member. Saved immediately. */
 
-import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import type { Quota } from "../../types.js";
-import { icon } from "../icons.js";
+import { limitForm } from "../limit-form.js";
 import { amountIn } from "../order/amount.js";
 import { TeamSection } from "./section.js";
 
@@ -36,70 +35,30 @@ export class TeamSpendingLimit extends TeamSection {
   override render() {
     const { store, quota, scope } = this;
     const { t, formats } = store;
-    const id = `team-limit-${scope}`;
     const stored = quota ? formats.input(quota.limit) : "";
     const amount = this.amount ?? stored;
-    return html`<form @submit=${this.#save} novalidate autocomplete="off" part="spending-limit">
-      <div class="setting">
-        <div>
-          <label class="setting-name" for=${id}>${t(`team.limit.${scope}`)}</label>
-          <p class="muted small" id="${id}-about">${t(`team.limit.${scope}.about`)}</p>
-          ${this.#used()}
-        </div>
-        <div class="limit-form">
-          <input
-            id=${id}
-            type="text"
-            inputmode="decimal"
-            autocomplete="off"
-            placeholder=${t("order.spending_limit_none")}
-            aria-describedby="${id}-about"
-            .value=${amount}
-            @input=${(event: Event) => (this.amount = (event.target as HTMLInputElement).value)}
-          />
-          <button type="submit" ?disabled=${this.busy || !amount.trim() || amount === stored}>
-            ${t("order.spending_limit_set")}
-          </button>
-          ${
-            quota
-              ? html`<button
-                  type="button"
-                  class="icon-only"
-                  title=${t("order.spending_limit_remove")}
-                  aria-label=${t("order.spending_limit_remove")}
-                  ?disabled=${this.busy}
-                  @click=${this.#remove}
-                >
-                  ${icon("trash")}
-                </button>`
-              : nothing
-          }
-        </div>
-      </div>
-      ${
-        this.error
-          ? html`<div class="alert bad" role="alert" part="error">
-              ${icon("warning")}<span class="grow">${store.explain(this.error)}</span>
-            </div>`
-          : nothing
-      }
-    </form>`;
+    const shown =
+      quota && quota.used !== null && scope === "whole" ? quota.used + (quota.reserved ?? 0) : null;
+    return limitForm(store, {
+      id: `team-limit-${scope}`,
+      label: t(`team.limit.${scope}`),
+      about: t(`team.limit.${scope}.about`),
+      lines:
+        quota && shown !== null
+          ? [t("team.limit.now", { used: formats.money(shown), limit: formats.money(quota.limit) })]
+          : [],
+      amount,
+      busy: this.busy,
+      ready: amount !== stored,
+      removable: quota !== null,
+      error: this.error,
+      input: (typed) => (this.amount = typed),
+      save: this.#save,
+      remove: this.#remove,
+    });
   }
 
-  #used(): TemplateResult | typeof nothing {
-    const { quota, store } = this;
-    if (!quota || quota.used === null || this.scope === "each") return nothing;
-    const { t, formats } = store;
-    return html`<p class="small">
-      ${t("team.limit.now", {
-        used: formats.money(quota.used + (quota.reserved ?? 0)),
-        limit: formats.money(quota.limit),
-      })}
-    </p>`;
-  }
-
-  #save = (event: Event) => {
-    event.preventDefault();
+  #save = () => {
     void this.#do(async () => {
       await this.teams.setQuota(this.team.id, {
         limit: amountIn(this.amount ?? ""),
