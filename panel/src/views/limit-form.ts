@@ -24,7 +24,8 @@ export interface LimitForm {
   remove: () => void;
 }
 
-export function limitForm({ t, explain }: Pick<Store, "t" | "explain">, form: LimitForm): TemplateResult {
+export function limitForm(store: Pick<Store, "t" | "explain">, form: LimitForm): TemplateResult {
+  const { t } = store;
   const { id, busy, error, retry } = form;
   const submit = (event: Event): void => {
     event.preventDefault();
@@ -70,7 +71,7 @@ export function limitForm({ t, explain }: Pick<Store, "t" | "explain">, form: Li
     ${
       error
         ? html`<div class="alert bad" role="alert" part="error">
-            ${icon("warning")}<span class="grow">${explain(error)}</span>
+            ${icon("warning")}<span class="grow">${store.explain(error)}</span>
             ${retry ? html`<button type="button" @click=${retry}>${t("state.retry")}</button>` : nothing}
           </div>`
         : nothing
