@@ -94,4 +94,16 @@ public.llm_keys;
 drop type
 public.llm_runtime, public.llm_refusal, public.llm_user, public.llm_problem;
 
+-- Roles belong to the whole server, so this one stays if another database uses it.
+do $$
+begin
+  if to_regrole('llm_definer') is not null then
+    revoke usage on schema extensions from llm_definer;
+    drop role llm_definer;
+  end if;
+exception when dependent_objects_still_exist or insufficient_privilege then
+  raise notice 'The role llm_definer stays: %', sqlerrm;
+end
+$$;
+
 notify pgrst, 'reload schema';

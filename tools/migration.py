@@ -92,6 +92,18 @@ drop schema llm_private cascade;
 
 {others}
 
+-- Roles belong to the whole server, so this one stays if another database uses it.
+do $$
+begin
+  if to_regrole('llm_definer') is not null then
+    revoke usage on schema extensions from llm_definer;
+    drop role llm_definer;
+  end if;
+exception when dependent_objects_still_exist or insufficient_privilege then
+  raise notice 'The role llm_definer stays: %', sqlerrm;
+end
+$$;
+
 notify pgrst, 'reload schema';
 """
 

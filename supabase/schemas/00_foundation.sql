@@ -235,6 +235,7 @@ create function llm_private.refuse_user()
 returns void
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -311,6 +312,38 @@ $$;
 comment on function llm_private.refuse_account is
 'Error account_banned or account_suspended for an account that is.';
 
+create function llm_private.check_account(p_user uuid)
+returns void
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform llm_private.refuse_account(
+    (select u.banned_until from auth.users as u where u.id = p_user),
+    exists (select from llm_private.suspended_users as s where s.user_id = p_user)
+  );
+end
+$$;
+
+comment on function llm_private.check_account is
+'Error account_banned or account_suspended for a user whose account is.';
+
+create function llm_private.is_anonymous(p_user uuid)
+returns boolean
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select u.is_anonymous from auth.users as u where u.id = p_user);
+end
+$$;
+
+comment on function llm_private.is_anonymous is 'Whether a user signed in anonymously.';
+
 -- A JWT also outlives a ban and a sign-out. Whatever gives out keys or the operator's budget calls this instead of
 -- require_user(). Recording does not, so that the usage of requests that already ran is counted.
 --
@@ -321,6 +354,7 @@ create function llm_private.require_session()
 returns uuid
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off

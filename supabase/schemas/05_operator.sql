@@ -98,6 +98,7 @@ create function llm_private.check_step_up()
 returns void
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -112,6 +112,7 @@ create function llm_private.administrator()
 returns jsonb
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -158,6 +158,7 @@ create function llm_private.hold_account(p_user uuid)
 returns void
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -175,6 +176,7 @@ create function llm_private.can_act(p_user uuid)
 returns boolean
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -254,6 +256,7 @@ create function llm_private.ensure_owner(p_team uuid)
 returns void
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -353,6 +356,7 @@ create function llm_private.lock_team(p_team uuid)
 returns void
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -440,10 +444,7 @@ declare
   v_most_teams constant integer := 100;
 begin
   -- Again, because the user may have been suspended before the account was held.
-  perform llm_private.refuse_account(
-    (select u.banned_until from auth.users as u where u.id = p_user),
-    exists (select from llm_private.suspended_users as s where s.user_id = p_user)
-  );
+  perform llm_private.check_account(p_user);
   if (select count(*) from llm_private.team_members as m where m.team_id = p_team) >= v_most_members then
     perform llm_private.fail(
       429, 'too_many_members', format('This team has %s members.', v_most_members),
@@ -475,6 +476,7 @@ create function llm_private.team_json(p_team llm_private.teams, p_user uuid)
 returns jsonb
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -530,6 +532,7 @@ create function llm_private.members_json(p_team uuid, p_user uuid)
 returns jsonb
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

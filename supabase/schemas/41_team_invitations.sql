@@ -34,6 +34,7 @@ create function llm_private.confirmed_email(p_user uuid)
 returns text
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

@@ -69,6 +69,7 @@ create function llm_private.readable_master_key(p_id smallint)
 returns text
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

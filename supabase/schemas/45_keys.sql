@@ -427,6 +427,7 @@ create function llm_private.signed_in_at()
 returns timestamptz
 language sql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select to_timestamp(max((m.entry ->> 'timestamp')::double precision))
@@ -464,6 +465,7 @@ create function llm_private.key_holder(p_user uuid, p_runtime uuid)
 returns text
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

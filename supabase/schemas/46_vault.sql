@@ -34,6 +34,7 @@ create function llm_private.put_in_vault(p_secret text, p_entry uuid)
 returns uuid
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -376,6 +377,7 @@ create function llm_private.destroy_master_keys(p_newest smallint)
 returns smallint[]
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -156,6 +156,7 @@ create function llm_private.user_group(p_user uuid)
 returns text
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -173,6 +174,7 @@ create function llm_private.group_members(p_group text)
 returns setof uuid
 language sql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select g.user_id from llm_private.user_groups as g where g.group_name = p_group
@@ -1648,6 +1650,7 @@ create function llm_private.check_quota_scope(p_quota jsonb)
 returns void
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

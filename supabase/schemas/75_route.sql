@@ -345,7 +345,7 @@ begin
     case
       when
         not o.operator_keys_for_anonymous
-        and (select u.is_anonymous from auth.users as u where u.id = p_user)
+        and llm_private.is_anonymous(p_user)
         then 'operator_keys_not_for_anonymous'
       when not coalesce(s.allow_operator_keys, o.operator_keys_by_default) then 'operator_keys_declined'
       -- Only a runtime can record the use of these keys. An invalid secret is an error of current_runtime().

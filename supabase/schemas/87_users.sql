@@ -58,6 +58,7 @@ create function llm_private.require_account(p_user uuid)
 returns void
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -154,10 +155,7 @@ as $$
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers, p_team);
   perform llm_private.require_account(p_user_id);
-  perform llm_private.refuse_account(
-    (select u.banned_until from auth.users as u where u.id = p_user_id),
-    exists (select from llm_private.suspended_users as s where s.user_id = p_user_id)
-  );
+  perform llm_private.check_account(p_user_id);
   return llm_private.explain_saved_route(p_user_id, p_task, p_model, p_needs, p_operator_providers, p_team);
 end
 $$;

@@ -69,6 +69,7 @@ create function llm_private.drop_old_events()
 returns text[]
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 as $$
@@ -98,6 +99,7 @@ create function llm_private.drop_old_audit()
 returns text[]
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms'
 as $$

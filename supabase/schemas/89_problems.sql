@@ -89,7 +89,10 @@ as $$
   object as (
     select
       'function ' || n.nspname || '.' || p.proname as name,
-      md5(concat_ws(' ', p.prosrc, p.prosecdef, p.proconfig, pg_get_function_identity_arguments(p.oid))) as definition,
+      md5(concat_ws(
+        ' ', p.prosrc, p.prosecdef, p.proconfig, pg_get_function_identity_arguments(p.oid),
+        case when p.prosecdef then p.proowner::regrole end
+      )) as definition,
       llm_private.grants(coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner) as grants
     from space as n
     inner join pg_proc as p on n.oid = p.pronamespace
@@ -262,6 +265,7 @@ create function llm_private.master_key_problems()
 returns setof public.llm_problem
 language plpgsql
 stable
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -1,7 +1,7 @@
 -- A token outlives a suspension, a ban, a sign-out and the deletion of its account. After each of them, it opens
 -- neither keys nor the operator's budget.
 begin;
-select plan(77);
+select plan(78);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
@@ -118,6 +118,11 @@ select
     c.call, 'PT401', 'The account of this access token does not exist or was deleted.', format('deleted: %s', c.call)
   )
 from calls as c;
+set local "request.jwt.claims" = '{"sub": "ada@elsewhere.test", "role": "authenticated"}';
+select throws_ok(
+  'select public.get_llm_settings()', 'PT403',
+  'This access token is not of an account of Supabase Auth.', 'a token of another issuer is not of a deleted account'
+);
 reset role;
 select is_empty(
   $$select from llm_private.key_secrets where owner_id = 'ada00000-0000-4000-8000-000000000001'$$,

@@ -29,8 +29,8 @@ select set_eq(
   cross join lateral aclexplode(n.nspacl) as a
   where n.nspname = 'llm_private' and a.grantee <> n.nspowner
   $$,
-  array['anon USAGE', 'authenticated USAGE', 'service_role USAGE'],
-  'API roles can call granted functions in the schema, and create nothing in it'
+  array['anon USAGE', 'authenticated USAGE', 'service_role USAGE', 'llm_definer USAGE'],
+  'API roles and helpers can call granted functions in the schema, and create nothing in it'
 );
 select is_empty(
   $$

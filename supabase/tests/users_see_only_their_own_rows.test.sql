@@ -136,9 +136,12 @@ from unnest(array[
   'llm_usage_adjustments', 'llm_prices', 'llm_providers', 'llm_tasks'
 ]) as t (name);
 
--- Every table has one policy, for reading.
+-- Every table has one policy for users, for reading, and one for supa-llm's helpers.
 reset role;
-select policies_are('public', t.name, array[t.policy], format('%s has no other policy', t.name))
+select
+  policies_are(
+    'public', t.name, array[t.policy, 'helpers check rows themselves'], format('%s has no other policy', t.name)
+  )
 from (
   values
   ('user_llm_settings', 'users read their own settings'),
@@ -155,8 +158,11 @@ from (
 select is_empty(
   $$
   select p.tablename from pg_policies as p
-  where p.schemaname = 'llm_private' or p.schemaname = 'public' and p.policyname like '%users read%'
+  where p.roles <> '{llm_definer}' and (
+    p.schemaname = 'llm_private' or p.policyname = 'helpers check rows themselves'
+    or p.schemaname = 'public' and p.policyname like '%users read%'
     and (p.cmd <> 'SELECT' or p.roles <> '{authenticated}')
+  )
   $$,
   'policies are for reading, and for signed-in users alone'
 );

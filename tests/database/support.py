@@ -388,10 +388,12 @@ _INVENTORY = {
     "default privileges": "select defaclrole::regrole::text, defaclnamespace::regnamespace::text, "
     "defaclobjtype::text, defaclacl::text from pg_default_acl",
     "settings of roles": "select setdatabase, setrole::regrole::text, setconfig from pg_db_role_setting",
-    "roles": "select * from pg_roles",
-    "memberships": "select * from pg_auth_members",
+    "roles": "select * from pg_roles where rolname <> 'llm_definer'",
+    "memberships": "select * from pg_auth_members where roleid is distinct from to_regrole('llm_definer')",
     "database": "select * from pg_database where datname = current_database()",
-    "schemas": "select nspname, nspowner::regrole::text, nspacl::text from pg_namespace "
+    "schemas": "select nspname, nspowner::regrole::text, "
+    # The one grant on an object of the project.
+    "replace(nspacl::text, ',llm_definer=U/postgres', '') from pg_namespace "
     "where nspname !~ '^(pg_temp|pg_toast_temp|llm_private$|supabase_migrations$)'",
     "extensions": "select extname, extversion, extnamespace::regnamespace::text from pg_extension",
     "relations": "select oid::regclass::text, relkind::text, relowner::regrole::text, relacl::text, "
@@ -400,7 +402,7 @@ _INVENTORY = {
     "and relname !~ 'llm'",
     "functions": "select oid::regprocedure::text, proowner::regrole::text, proacl::text, proconfig, prosrc "
     "from pg_proc where pronamespace::regnamespace::text <> 'llm_private' and proname !~ 'llm'",
-    "policies": "select * from pg_policies where tablename !~ 'llm'",
+    "policies": "select * from pg_policies where schemaname <> 'llm_private' and tablename !~ 'llm'",
     "triggers": "select tgrelid::regclass::text, tgname from pg_trigger"
     " where not tgisinternal and tgrelid::regclass::text !~ 'llm'",
     "event triggers": "select evtname, evtenabled::text from pg_event_trigger",

@@ -130,6 +130,7 @@ def test_a_route_unwraps_a_data_key_once(tx: Transaction, user: Caller) -> None:
         user.holds_key(provider)
     user.rpc("resolve_llm_route")
     tx.sql("create temporary sequence unwrapped; create temporary sequence read_from_vault")
+    tx.sql("grant usage on sequence unwrapped, read_from_vault to llm_definer")
     for function, sequence in (("unwrap_data_key", "unwrapped"), ("readable_master_key", "read_from_vault")):
         source = tx.value(
             "select pg_get_functiondef(oid) from pg_proc"

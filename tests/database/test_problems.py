@@ -95,6 +95,10 @@ def test_a_new_installation_has_no_problem_of_its_catalog_keys_or_log(
             ("object_changed", "function llm_private.set_key"),
         ),
         (
+            "alter function llm_private.set_key owner to postgres",
+            ("object_changed", "function llm_private.set_key"),
+        ),
+        (
             "create function llm_private.helper() returns int language sql return 1",
             ("object_unknown", "function llm_private.helper"),
         ),
