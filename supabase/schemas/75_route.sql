@@ -112,6 +112,12 @@ comment on type llm_private.keyed_route is
 'Candidates with their leased keys in plain text, the ids of their keys (one twice if two candidates share it),
 their owners, whether one of them is not on lease, when the first of the leases ends, and when the first rate limit ends.';
 
+create type llm_private.route_state as (version text, default_team uuid);
+
+comment on type llm_private.route_state is
+'What a user''s cached routes depend on: a version that changes whenever the user''s settings, keys or teams do, and the
+default team.';
+
 create type llm_private.reserved_route as (refused integer, requests integer, until timestamptz);
 
 comment on type llm_private.reserved_route is
@@ -267,7 +273,40 @@ $$;
 comment on function llm_private.canonical_preferences is
 'A user''s provider_preferences with the one name of each model.';
 
-create function llm_private.request_team(p_user uuid, p_team text)
+create function llm_private.route_state(p_user uuid)
+returns llm_private.route_state
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_state llm_private.route_state;
+  v_in_team boolean;
+begin
+  select
+    concat_ws('.', coalesce(s.version, 0), coalesce(o.version, 0)), s.default_team,
+    exists (select from llm_private.team_members as m where m.user_id = p_user)
+  into v_state.version, v_state.default_team, v_in_team
+  from (values (p_user)) as u (id)
+  left join public.user_llm_settings as s on u.id = s.user_id
+  left join llm_private.key_owners as o on u.id = o.id;
+  -- Users without a team save the query.
+  if v_in_team then
+    v_state.version := v_state.version || '.' || (
+      select hashtextextended(string_agg(concat_ws(':', t.id, t.version, o.version), ' ' order by t.id), 0)
+      from llm_private.team_members as m
+      inner join llm_private.teams as t on m.team_id = t.id
+      left join llm_private.key_owners as o on m.team_id = o.id
+      where m.user_id = p_user
+    );
+  end if;
+  return v_state;
+end
+$$;
+
+comment on function llm_private.route_state is 'What the user''s cached routes depend on.';
+
+create function llm_private.named_team(p_user uuid, p_team text)
 returns uuid
 language plpgsql
 stable
@@ -276,11 +315,10 @@ as $$
 declare
   v_team uuid;
 begin
-  if p_team is null then
-    return (select s.default_team from public.user_llm_settings as s where s.user_id = p_user);
-  elsif p_team = 'none' then
+  if p_team = 'none' then
     return null;
-  elsif length(p_team) = 36 then
+  end if;
+  if length(p_team) = 36 then
     select m.team_id into v_team from llm_private.team_members as m
     where m.user_id = p_user and m.team_id::text = lower(p_team);
   end if;
@@ -291,9 +329,8 @@ begin
 end
 $$;
 
-comment on function llm_private.request_team is
-'The team of a request: the user''s default team for null, no team for none, otherwise the team with this id. Error
-team_not_found.';
+comment on function llm_private.named_team is
+'The team that a request names: none for none, otherwise the user''s team with this id. Error team_not_found.';
 
 create function llm_private.team_allows(p_allowed jsonb, p_provider text, p_model text)
 returns boolean
@@ -703,7 +740,10 @@ declare
   v_unpriced boolean := false;
 begin
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers, p_team);
-  v_team := llm_private.request_team(p_user, p_team);
+  v_team := case
+    when p_team is null then (llm_private.route_state(p_user)).default_team
+    else llm_private.named_team(p_user, p_team)
+  end;
   v_lines := array(
     select r from llm_private.route(p_user, p_task, p_model, p_needs, p_operator_providers, v_team) as r
   );
@@ -808,38 +848,6 @@ end
 $$;
 
 comment on function llm_private.explain_route is 'See explain_llm_route().';
-
-create function llm_private.route_version(p_user uuid)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_version constant text := concat(
-    coalesce((select s.version from public.user_llm_settings as s where s.user_id = p_user), 0), '.',
-    coalesce((select o.version from llm_private.key_owners as o where o.id = p_user), 0)
-  );
-begin
-  -- Users without a team save the query.
-  perform from llm_private.team_members as m where m.user_id = p_user;
-  if not found then
-    return v_version;
-  end if;
-  return (
-    select
-      v_version || '.'
-      || hashtextextended(string_agg(concat_ws(':', t.id, t.version, o.version), ' ' order by t.id), 0)
-    from llm_private.team_members as m
-    inner join llm_private.teams as t on m.team_id = t.id
-    left join llm_private.key_owners as o on m.team_id = o.id
-    where m.user_id = p_user
-  );
-end
-$$;
-
-comment on function llm_private.route_version is
-'Changes whenever a user''s settings, keys or teams do, so that a cached route is outdated.';
 
 create function llm_private.lease_keys(
   p_user uuid, p_runtime uuid, p_holder text, p_owners uuid[], p_keys uuid[], p_until timestamptz
@@ -1136,6 +1144,7 @@ declare
   v_runtime constant uuid := llm_private.current_runtime();
   v_holder constant text := llm_private.key_holder(v_user, v_runtime);
   v_operator llm_private.operator_settings;
+  v_state llm_private.route_state;
   v_team uuid;
   v_quotas llm_private.quotas[];
   v_route llm_private.keyed_route;
@@ -1147,7 +1156,9 @@ begin
   select * into strict v_operator from llm_private.operator_settings;
   perform llm_private.require_readable_keys(v_runtime, v_operator);
   perform llm_private.check_route_request(p_task, p_model, p_needs, p_operator_providers, p_team);
-  v_team := llm_private.request_team(v_user, p_team);
+  -- Before all that it covers, so that a change during this call outdates the route.
+  v_state := llm_private.route_state(v_user);
+  v_team := case when p_team is null then v_state.default_team else llm_private.named_team(v_user, p_team) end;
   if p_service_tier is not null then
     v_tier := llm_private.priced_tier(p_service_tier);
   end if;
@@ -1180,7 +1191,7 @@ begin
   v_route.expires_at := least(v_route.expires_at, v_route.rests_until);
   if v_quotas is null then
     return json_build_object(
-      'task', p_task, 'team_id', v_team, 'version', llm_private.route_version(v_user),
+      'task', p_task, 'team_id', v_team, 'version', v_state.version,
       'candidates', v_route.candidates, 'expires_at', v_route.expires_at,
       'ticket', case when v_runtime is not null then llm_private.new_ticket(v_user, v_runtime) end
     );
@@ -1193,7 +1204,7 @@ begin
   return json_build_object(
     'task', p_task,
     'team_id', v_team,
-    'version', llm_private.route_version(v_user),
+    'version', v_state.version,
     'candidates', llm_private.without_first(v_route.candidates, v_reserved.refused),
     -- A candidate that a quota refuses now may serve again soon.
     'expires_at', case

@@ -849,7 +849,7 @@ begin
       )
     from unnest(v_attempts) with ordinality as a
     inner join (
-      select u.user_id, llm_private.route_version(u.user_id) as version
+      select u.user_id, (llm_private.route_state(u.user_id)).version
       from (select distinct b.user_id from unnest(v_attempts) as b) as u
     ) as v on a.user_id = v.user_id
     left join unnest(v_new) as n on a.user_id = n.user_id and a.request_id = n.request_id and a.attempt = n.attempt
@@ -858,7 +858,7 @@ end
 $$;
 
 comment on function llm_private.record_events is
-'Record events; all or none. Returns an array with the status of each and the user''s route_version(). Errors: see
+'Record events; all or none. Returns an array with the status of each and the version of the user''s routes. Errors: see
 record_llm_usage_batch().';
 
 create function llm_private.count_refused(p_recorder uuid, p_answers json[])

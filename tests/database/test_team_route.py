@@ -261,6 +261,28 @@ def test_a_member_gets_the_newest_key_after_it_was_replaced(team: Team, member: 
 # Versions -----------------------------------------------------------------------------------------
 
 
+def test_a_change_while_a_route_is_resolved_outdates_it(tx: Transaction, team: Team, member: Caller) -> None:
+    keys(member)
+    signature = tx.value("select pg_get_function_identity_arguments('llm_private.keyed_route'::regproc)")
+    tx.sql("alter function llm_private.keyed_route rename to keyed_route_before_a_change")
+    tx.sql(f"""
+        create function llm_private.keyed_route({signature}) returns llm_private.keyed_route
+        language plpgsql as $$
+        declare
+          v_route constant llm_private.keyed_route := llm_private.keyed_route_before_a_change(
+            p_user, p_holder, p_quotas, p_task, p_model, p_needs, p_operator_providers, p_team
+          );
+        begin
+          update llm_private.key_owners set version = version + 1 where id = p_team;
+          return v_route;
+        end $$
+    """)
+    outdated = member.rpc("resolve_llm_route")["version"]
+    tx.sql(f"drop function llm_private.keyed_route({signature})")
+    tx.sql("alter function llm_private.keyed_route_before_a_change rename to keyed_route")
+    assert member.rpc("resolve_llm_route")["version"] != outdated
+
+
 def test_whatever_changes_a_route_changes_its_version(tx: Transaction, team: Team, member: Caller) -> None:
     seen = [member.rpc("resolve_llm_route")["version"]]
     assert member.rpc("resolve_llm_route")["version"] == seen[0]
