@@ -178,7 +178,7 @@ export class ActivityView extends View {
                     ></span
                   >
                 </td>
-                <td>${this.#actor(entry)}</td>
+                <td class="who">${this.#actor(entry)}</td>
               </tr>`,
           )}
         </tbody>

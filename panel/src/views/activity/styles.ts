@@ -17,6 +17,10 @@ export const activityStyles = css`
     .event {
       min-inline-size: 7rem;
     }
+    .who {
+      min-inline-size: 5rem;
+      overflow-wrap: anywhere;
+    }
     .event > .icon {
       display: none;
     }
