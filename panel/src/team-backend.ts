@@ -3,6 +3,7 @@
 import type { Backend } from "./backend.js";
 import type {
   AuditEntry,
+  AuditVerification,
   Key,
   KeyCheck,
   Quota,
@@ -83,4 +84,6 @@ export class TeamBackend {
       p_limit: limit,
       p_before: before,
     });
+  verifyAudit = (team: string, after: string | null) =>
+    this.backend.rpc<AuditVerification>("verify_llm_audit_log", { p_team_id: team, p_after: after });
 }

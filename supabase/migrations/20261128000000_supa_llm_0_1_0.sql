@@ -991,6 +991,30 @@ comment on function llm_private.audit_operator is
 'Append an administrator''s change to the operator''s audit log, with the fields that differ between p_old and p_new;
 nothing if none differs.';
 
+create function llm_private.readable_log(p_caller uuid, p_user_id uuid, p_team_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_team_id is not null then
+    -- The log of a removed team stays, for administrators.
+    if p_caller <> llm_private.operator_id() then
+      perform llm_private.require_team_role(p_team_id, p_caller, '{owner,admin}');
+    end if;
+    return p_team_id;
+  elsif p_caller = llm_private.operator_id() then
+    return coalesce(p_user_id, p_caller);
+  end if;
+  return p_caller;
+end
+$$;
+
+comment on function llm_private.readable_log is
+'Whose log a caller reads or verifies: that of p_team_id, for its owners and admins; for the operator that of p_user_id;
+otherwise their own. Errors: team_not_found, team_role_required.';
+
 create function llm_private.audit_log(
   p_limit integer,
   p_before uuid,
@@ -1010,7 +1034,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_log uuid := v_owner;
+  v_log uuid;
   -- Ids begin with the time, within the range that a UUIDv7 can hold.
   v_first constant uuid := llm_private.first_uuid_v7(greatest(least(p_since, '9999-01-01'), 'epoch'));
   v_end constant uuid := llm_private.first_uuid_v7(greatest(least(p_until, '9999-01-01'), 'epoch'));
@@ -1019,15 +1043,7 @@ begin
     llm_private.check_length('p_action', p_action, 64),
     llm_private.check_length('p_provider', p_provider, 32),
     llm_private.check_length('p_by', p_by, 320);
-  if p_team_id is not null then
-    -- The log of a removed team stays, for administrators.
-    if v_owner <> llm_private.operator_id() then
-      perform llm_private.require_team_role(p_team_id, v_owner, '{owner,admin}');
-    end if;
-    v_log := p_team_id;
-  elsif v_owner = llm_private.operator_id() and p_user_id is not null then
-    v_log := p_user_id;
-  end if;
+  v_log := llm_private.readable_log(v_owner, p_user_id, p_team_id);
   return query
   select l.* from public.llm_audit_log as l
   where
@@ -1789,7 +1805,9 @@ comment on function llm_private.verify_audit_logs is
 'Verify all logs from p_owner''s, for about two seconds or p_limit entries. Returns the log and entry to continue
 with.';
 
-create function llm_private.verify_audit_log(p_user_id uuid, p_all boolean, p_after uuid, p_limit integer)
+create function llm_private.verify_audit_log(
+  p_user_id uuid, p_all boolean, p_after uuid, p_limit integer, p_team_id uuid
+)
 returns jsonb
 language plpgsql
 volatile
@@ -1804,11 +1822,11 @@ begin
   perform llm_private.require_plain_call('verify_llm_audit_log');
   perform llm_private.check_value('invalid_argument', p_limit between 1 and 10000, 'p_limit', '1 to 10000');
   v_caller := llm_private.acting_owner();
-  if v_caller = llm_private.operator_id() and p_all then
+  if v_caller = llm_private.operator_id() and p_all and p_team_id is null then
     return llm_private.verify_audit_logs(p_user_id, p_after, p_limit)
       || '{"sealed_until": null, "seals": null, "head": null}';
   end if;
-  v_owner := case when v_caller = llm_private.operator_id() then coalesce(p_user_id, v_caller) else v_caller end;
+  v_owner := llm_private.readable_log(v_caller, p_user_id, p_team_id);
   v_verified := llm_private.verify_audit_page(v_owner, p_after, p_limit);
   return v_verified
     || jsonb_build_object('logs', 1, 'next_user_id', null, 'sealed_until', null, 'seals', 0, 'head', null)
@@ -1922,23 +1940,27 @@ comment on function llm_private.list_audit_texts is 'See list_llm_audit_texts().
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 create function public.verify_llm_audit_log(
-  p_user_id uuid default null, p_all boolean default false, p_after uuid default null, p_limit integer default 10000
+  p_user_id uuid default null,
+  p_all boolean default false,
+  p_after uuid default null,
+  p_limit integer default 10000,
+  p_team_id uuid default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.verify_audit_log(p_user_id, p_all, p_after, p_limit)
+  select llm_private.verify_audit_log(p_user_id, p_all, p_after, p_limit, p_team_id)
 $$;
 
 comment on function public.verify_llm_audit_log is
 'Seal the new entries of the caller''s audit log, and compare up to p_limit entries after the id p_after with their
-seals. For administrators: the log of p_user_id or, without it, the operator''s; with p_all, all logs from that one. Returns
+seals. With p_team_id: of the log of a team, for its owners and admins. For administrators: the log of p_user_id or, without it, the operator''s; with p_all, all logs from that one. Returns
 logs, verified, unsealed and dropped (how many), sealed_until, seals and head (of a single log), first_problem, and next
 and next_user_id: p_after and, with p_all, p_user_id of the next call; null at the end. first_problem has user_id, kind,
 entry (null for a seal), seal and at. kind: changed, removed or inserted (an entry), or seal_changed or seal_removed.
-Errors: not_signed_in, invalid_argument, plain_call_required.';
+Errors: not_signed_in, invalid_argument, plain_call_required, team_not_found, team_role_required.';
 
 create function public.list_llm_audit_seals(
   p_user_id uuid default null, p_all boolean default false, p_after integer default null, p_limit integer default 20

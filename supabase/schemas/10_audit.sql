@@ -168,6 +168,30 @@ comment on function llm_private.audit_operator is
 'Append an administrator''s change to the operator''s audit log, with the fields that differ between p_old and p_new;
 nothing if none differs.';
 
+create function llm_private.readable_log(p_caller uuid, p_user_id uuid, p_team_id uuid)
+returns uuid
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_team_id is not null then
+    -- The log of a removed team stays, for administrators.
+    if p_caller <> llm_private.operator_id() then
+      perform llm_private.require_team_role(p_team_id, p_caller, '{owner,admin}');
+    end if;
+    return p_team_id;
+  elsif p_caller = llm_private.operator_id() then
+    return coalesce(p_user_id, p_caller);
+  end if;
+  return p_caller;
+end
+$$;
+
+comment on function llm_private.readable_log is
+'Whose log a caller reads or verifies: that of p_team_id, for its owners and admins; for the operator that of p_user_id;
+otherwise their own. Errors: team_not_found, team_role_required.';
+
 create function llm_private.audit_log(
   p_limit integer,
   p_before uuid,
@@ -187,7 +211,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_owner constant uuid := llm_private.acting_owner();
-  v_log uuid := v_owner;
+  v_log uuid;
   -- Ids begin with the time, within the range that a UUIDv7 can hold.
   v_first constant uuid := llm_private.first_uuid_v7(greatest(least(p_since, '9999-01-01'), 'epoch'));
   v_end constant uuid := llm_private.first_uuid_v7(greatest(least(p_until, '9999-01-01'), 'epoch'));
@@ -196,15 +220,7 @@ begin
     llm_private.check_length('p_action', p_action, 64),
     llm_private.check_length('p_provider', p_provider, 32),
     llm_private.check_length('p_by', p_by, 320);
-  if p_team_id is not null then
-    -- The log of a removed team stays, for administrators.
-    if v_owner <> llm_private.operator_id() then
-      perform llm_private.require_team_role(p_team_id, v_owner, '{owner,admin}');
-    end if;
-    v_log := p_team_id;
-  elsif v_owner = llm_private.operator_id() and p_user_id is not null then
-    v_log := p_user_id;
-  end if;
+  v_log := llm_private.readable_log(v_owner, p_user_id, p_team_id);
   return query
   select l.* from public.llm_audit_log as l
   where

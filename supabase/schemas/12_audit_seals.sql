@@ -707,7 +707,9 @@ comment on function llm_private.verify_audit_logs is
 'Verify all logs from p_owner''s, for about two seconds or p_limit entries. Returns the log and entry to continue
 with.';
 
-create function llm_private.verify_audit_log(p_user_id uuid, p_all boolean, p_after uuid, p_limit integer)
+create function llm_private.verify_audit_log(
+  p_user_id uuid, p_all boolean, p_after uuid, p_limit integer, p_team_id uuid
+)
 returns jsonb
 language plpgsql
 volatile
@@ -722,11 +724,11 @@ begin
   perform llm_private.require_plain_call('verify_llm_audit_log');
   perform llm_private.check_value('invalid_argument', p_limit between 1 and 10000, 'p_limit', '1 to 10000');
   v_caller := llm_private.acting_owner();
-  if v_caller = llm_private.operator_id() and p_all then
+  if v_caller = llm_private.operator_id() and p_all and p_team_id is null then
     return llm_private.verify_audit_logs(p_user_id, p_after, p_limit)
       || '{"sealed_until": null, "seals": null, "head": null}';
   end if;
-  v_owner := case when v_caller = llm_private.operator_id() then coalesce(p_user_id, v_caller) else v_caller end;
+  v_owner := llm_private.readable_log(v_caller, p_user_id, p_team_id);
   v_verified := llm_private.verify_audit_page(v_owner, p_after, p_limit);
   return v_verified
     || jsonb_build_object('logs', 1, 'next_user_id', null, 'sealed_until', null, 'seals', 0, 'head', null)
@@ -840,23 +842,27 @@ comment on function llm_private.list_audit_texts is 'See list_llm_audit_texts().
 -- Public RPCs ---------------------------------------------------------------------------------------------------------
 
 create function public.verify_llm_audit_log(
-  p_user_id uuid default null, p_all boolean default false, p_after uuid default null, p_limit integer default 10000
+  p_user_id uuid default null,
+  p_all boolean default false,
+  p_after uuid default null,
+  p_limit integer default 10000,
+  p_team_id uuid default null
 )
 returns jsonb
 language sql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-  select llm_private.verify_audit_log(p_user_id, p_all, p_after, p_limit)
+  select llm_private.verify_audit_log(p_user_id, p_all, p_after, p_limit, p_team_id)
 $$;
 
 comment on function public.verify_llm_audit_log is
 'Seal the new entries of the caller''s audit log, and compare up to p_limit entries after the id p_after with their
-seals. For administrators: the log of p_user_id or, without it, the operator''s; with p_all, all logs from that one. Returns
+seals. With p_team_id: of the log of a team, for its owners and admins. For administrators: the log of p_user_id or, without it, the operator''s; with p_all, all logs from that one. Returns
 logs, verified, unsealed and dropped (how many), sealed_until, seals and head (of a single log), first_problem, and next
 and next_user_id: p_after and, with p_all, p_user_id of the next call; null at the end. first_problem has user_id, kind,
 entry (null for a seal), seal and at. kind: changed, removed or inserted (an entry), or seal_changed or seal_removed.
-Errors: not_signed_in, invalid_argument, plain_call_required.';
+Errors: not_signed_in, invalid_argument, plain_call_required, team_not_found, team_role_required.';
 
 create function public.list_llm_audit_seals(
   p_user_id uuid default null, p_all boolean default false, p_after integer default null, p_limit integer default 20

@@ -69,6 +69,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "see its members": Operation("list_llm_team_members", of_team(), MEMBERS, reads=True),
     "see its invitations": Operation("list_llm_team_invitations", of_team(), MANAGERS, reads=True),
     "see its log": Operation("get_llm_audit_log", of_team(), MANAGERS, reads=True),
+    "verify its log": Operation("verify_llm_audit_log", of_team(), MANAGERS, reads=True),
     "change it": Operation("set_llm_team", of_team(p_changes={"name": "New"}), MANAGERS),
     "remove it": Operation("remove_llm_team", of_team(), OWNERS),
     "make a member an admin": Operation(
@@ -164,7 +165,7 @@ def test_a_team_of_others_is_the_same_as_none(tx: Transaction, name: str) -> Non
 
 
 #: Without a team, these are about the caller's own invitations and log.
-WITHOUT_TEAM = {"list_llm_team_invitations", "get_llm_audit_log"}
+WITHOUT_TEAM = {"list_llm_team_invitations", "get_llm_audit_log", "verify_llm_audit_log"}
 
 
 def test_the_table_has_every_rpc_of_teams() -> None:
@@ -485,6 +486,19 @@ def test_each_change_is_in_the_teams_log_with_who_made_it(tx: Transaction) -> No
     assert [it["action"] for it in ann.rpc("get_llm_audit_log")] == ["team_created"]
     assert [it["action"] for it in ben.rpc("get_llm_audit_log")] == ["team_joined"]
     assert "token" not in json.dumps([it["detail"] for it in entries(ann, team)], default=str)
+
+
+def test_owners_and_admins_verify_the_teams_log(tx: Transaction) -> None:
+    scene = team_scene(tx)
+    for name in ("owner 1", "admin 1", "administrator"):
+        verified = scene.people[name].rpc("verify_llm_audit_log", p_team_id=scene.team)
+        assert (verified["logs"], verified["first_problem"]) == (1, None)
+        assert verified["verified"] + verified["unsealed"] == len(entries(scene.people[name], scene.team))
+    entry = str(entries(scene.people["owner 1"], scene.team)[0]["id"])
+    tx.sql("update public.llm_audit_log set actor = 'nobody' where id = %s", entry)
+    problem = scene.people["owner 1"].rpc("verify_llm_audit_log", p_team_id=scene.team)["first_problem"]
+    assert (problem["user_id"], problem["kind"], problem["entry"]) == (scene.team, "changed", entry)
+    assert scene.people["owner 1"].rpc("verify_llm_audit_log")["first_problem"] is None
 
 
 def test_changes_of_a_team_are_limited_but_not_leaving(tx: Transaction) -> None:

@@ -11,7 +11,7 @@ from supa_llm.client.settings import UNSET, Unset, given
 from supa_llm.client.team_keys import AsyncTeamKeys, TeamKeys
 from supa_llm.database import audit, settings, teams
 from supa_llm.database.call import Call
-from supa_llm.values.audit import AuditEntry
+from supa_llm.values.audit import AuditEntry, AuditVerification
 from supa_llm.values.secrets import Secret
 from supa_llm.values.teams import Team, TeamDetails, TeamInvitation, TeamMember, TeamRole
 
@@ -169,6 +169,19 @@ class TeamManagement(Caller):
             before: ID of the last entry of the previous page.
         """
         return self._run(audit.get_audit_log(limit, before, team_id=team_id))
+
+    def verify_audit_log(self, team_id: UUID | str) -> AuditVerification:
+        """Seal the new entries of a team's log, and check that no sealed entry was changed since.
+
+            problem = llm.teams.verify_audit_log(team_id).first_problem
+
+        For owners and admins.
+        """
+        found = page = self._run(audit.verify_audit_log(team_id=team_id))
+        while page.next:
+            page = self._run(audit.verify_audit_log(page.next, team_id=team_id))
+            found += page
+        return found
 
 
 class Teams(TeamManagement, TeamKeys):
@@ -329,6 +342,13 @@ class AsyncTeamManagement(AsyncCaller):
         self, team_id: UUID | str, limit: int = 50, before: UUID | None = None
     ) -> list[AuditEntry]:
         return await self._run(audit.get_audit_log(limit, before, team_id=team_id))
+
+    async def verify_audit_log(self, team_id: UUID | str) -> AuditVerification:
+        found = page = await self._run(audit.verify_audit_log(team_id=team_id))
+        while page.next:
+            page = await self._run(audit.verify_audit_log(page.next, team_id=team_id))
+            found += page
+        return found
 
 
 @documented_by(Teams)

@@ -49,12 +49,26 @@ def get_audit_log(
 
 
 def verify_audit_log(
-    after: UUID | None = None, *, user_id: UUID | None = None, every_log: bool = False
+    after: UUID | None = None,
+    *,
+    user_id: UUID | None = None,
+    every_log: bool = False,
+    team_id: UUID | str | None = None,
 ) -> Call[AuditVerification]:
-    """A page of a verification; with ``every_log``, of all logs from the one of ``user_id``."""
+    """A page of a verification; with ``every_log``, of all logs from the one of ``user_id``.
+
+    With ``team_id``, of the log of a team.
+    """
+    if team_id is not None:
+        check(team_id=team_id)
     return Call(
         "verify_llm_audit_log",
-        {"p_after": _text(after), "p_user_id": _text(user_id), "p_all": every_log},
+        {
+            "p_after": _text(after),
+            "p_user_id": _text(user_id),
+            "p_all": every_log,
+            "p_team_id": str(team_id) if team_id else None,
+        },
         AuditVerification.from_json,
     )
 

@@ -17,6 +17,7 @@ import { activityStyles } from "./styles.js";
 /** Where the entries of a team come from, and what to call its users. */
 export interface TeamLog {
   load: (limit: number, before: string | null) => Promise<AuditEntry[]>;
+  verifyAudit: (after: string | null) => Promise<AuditVerification>;
   userName: (id: string) => string;
 }
 
@@ -48,10 +49,8 @@ export class ActivityView extends View {
   override connectedCallback(): void {
     super.connectedCallback();
     void this.#filter();
-    // Users verify their own log only.
-    if (this.team) return;
     // The log itself reports that the project is unavailable.
-    verifyLog(this.store.backend).then(
+    verifyLog(this.team ?? this.store.backend).then(
       (found) => (this.verified = found),
       () => {},
     );

@@ -15,6 +15,7 @@ export class TeamActivity extends TeamSection {
   #members = new Loader<TeamMember[]>(() => this.requestUpdate());
   #log: TeamLog = {
     load: (limit, before) => this.teams.audit(this.team.id, limit, before),
+    verifyAudit: (after) => this.teams.verifyAudit(this.team.id, after),
     userName: (id) => {
       const { settings } = this.store.loaded;
       if (id === settings.user_id) return this.store.t("activity.actor.user");
