@@ -249,9 +249,12 @@ def test_a_failure_requires_a_valid_error_class(user: Caller, error_class: str |
         {"output_tokens": 5, "reasoning_tokens": 6},
         {"cached_input_tokens": 6},
         {"reasoning_tokens": 6},
+        # Each is a valid count, and their sum is greater than an integer can be.
+        {"other_tokens": dict.fromkeys(("input_audio", "input_image", "input_video"), 999_999_999)},
+        {"other_tokens": dict.fromkeys(("output_audio", "output_image", "output_video"), 999_999_999)},
     ],
 )
-def test_invalid_token_counts_are_refused(user: Caller, tokens: dict[str, int]) -> None:
+def test_invalid_token_counts_are_refused(user: Caller, tokens: dict[str, Any]) -> None:
     with refused("invalid_argument", 400) as error:
         user.records(**tokens)
     assert "token" in error.value.message
