@@ -77,6 +77,8 @@ def test_a_team_is_made_joined_by_a_token_and_left(
         "team_invitation_created",
         "team_created",
     ]
+    verified = ann.teams.verify_audit_log(team.id)
+    assert (verified.logs, verified.verified + verified.unsealed, verified.first_problem) == (1, 4, None)
 
 
 def test_an_invitation_to_an_address_is_found_and_accepted(
@@ -141,6 +143,7 @@ def test_arguments_are_checked_before_the_call(ann: SupaLLM) -> None:
     for call in (
         lambda: ann.teams.get_team("no uuid"),
         lambda: ann.teams.get_audit_log("no uuid"),
+        lambda: ann.teams.verify_audit_log("no uuid"),
         lambda: ann.teams.create_team(7),  # type: ignore[arg-type]
         lambda: ann.teams.create_invitation(uuid4(), valid_hours=1.5),  # type: ignore[arg-type]
         lambda: ann.teams.create_invitation(uuid4(), email=7),  # type: ignore[arg-type]
@@ -183,6 +186,7 @@ async def test_the_asyncio_client_does_the_same(user: User, guest: User) -> None
         await ann.teams.remove_invitation(team.id, pending.id)
         assert await ben.teams.list_invitations() == []
         assert (await ben.teams.get_audit_log(team.id))[0].action == "team_invitation_removed"
+        assert (await ben.teams.verify_audit_log(team.id)).first_problem is None
         await ben.teams.leave_team(team.id)
         with pytest.raises(SupaLLMError):
             await ann.teams.remove_member(team.id, UUID(guest.id))

@@ -553,6 +553,10 @@ def test_owners_read_the_activity_of_the_team(open_panel: Open, user: User, new_
     rows = view.get_by_role("table").get_by_role("row")
     expect(rows.filter(has_text=f"{ben.email} joined as member")).to_have_count(1)
     expect(rows.filter(has_text="Invitation link created: member")).to_contain_text("You")
+    # It is the team's log that is verified.
+    expect(view).to_contain_text("Verified: 3 entries, sealed until")
+    panel.assert_accessible()
+    panel.assert_laid_out()
     member = open_panel(ben)
     member.go("Team")
     expect(member.root.get_by_role("button", name="Members", exact=True)).to_be_visible()
