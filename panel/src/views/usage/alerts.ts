@@ -4,12 +4,13 @@ import type { Store } from "../../store.js";
 import type { Alert } from "../../types.js";
 
 export function alertInWords(
-  { translator, providerName }: Pick<Store, "translator" | "providerName">,
+  store: Pick<Store, "translator" | "providerName">,
   { kind, detail }: Alert,
 ): string {
+  const { translator } = store;
   const text = (field: string): string => String(detail[field] ?? "");
   const facts = {
-    provider: providerName(text("provider")),
+    provider: store.providerName(text("provider")),
     hint: text("hint"),
     model: text("model"),
     name: text("name"),
