@@ -1,7 +1,7 @@
 -- Ada owns two teams, of which Cleo, Dan and Eve are members. A change of one member changes no other, accounts that
 -- were deleted do not count, and only a caller with the role for it, in a session, changes anything.
 begin;
-select plan(27);
+select plan(30);
 
 -- The operator's settings do not matter here.
 update llm_private.operator_settings
@@ -84,6 +84,10 @@ select
   is not null as added,
   public.set_llm_team_member(current_setting('policies.team')::uuid, 'e5e00000-0000-4000-8000-000000000005', 'admin')
   is not null as added_too;
+select is(
+  jsonb_array_length(public.get_llm_user('da200000-0000-4000-8000-000000000004') -> 'teams'), 1,
+  'administrators see of Dan his one membership'
+);
 select throws_ok(
   $$select public.get_llm_team('0198a000-0000-7000-8000-000000000001')$$, 'PT404', 'Team not found.',
   'administrators get no team that does not exist'
@@ -176,6 +180,18 @@ reset role;
 update llm_private.operator_settings set teams_created_by = 'users', require_second_factor = false;
 
 -- Sessions.
+select pg_temp.ada() is null as acting;
+do $$
+declare
+  v_quota constant jsonb := jsonb_build_object(
+    'team_id', current_setting('policies.team'), 'limit', 1, 'unit', 'requests', 'period', 'day'
+  );
+begin
+  perform set_config('policies.quota', v_quota::text, true);
+  perform set_config('policies.quota_id', public.set_llm_quota(v_quota) ->> 'id', true);
+end
+$$;
+reset role;
 delete from auth.sessions
 where id = 'ada00000-0000-4000-8000-00000000000b';
 select pg_temp.ada() is null as acting;
@@ -183,7 +199,9 @@ select throws_ok(c.call, 'PT401', 'This session has ended.', format('signed out:
 from (
   values ($$select public.set_llm_team(current_setting('policies.team')::uuid, '{"name": "Other"}')$$),
   ($$select public.create_llm_team('Other')$$),
-  ($$select public.remove_llm_team(current_setting('policies.team')::uuid)$$)
+  ($$select public.remove_llm_team(current_setting('policies.team')::uuid)$$),
+  ($$select public.set_llm_quota(current_setting('policies.quota')::jsonb)$$),
+  ($$select public.remove_llm_quota(current_setting('policies.quota_id')::bigint)$$)
 ) as c (call);
 reset role;
 insert into auth.sessions (id, user_id)

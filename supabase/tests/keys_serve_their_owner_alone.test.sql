@@ -1,12 +1,13 @@
 -- Ada cannot list, use, reveal, check, replace or remove Ben's key, even if she knows its id.
 begin;
-select plan(21);
+select plan(23);
 
 -- The operator's settings and quotas do not matter here.
 update llm_private.operator_settings
 set
   keys_readable_by = 'owner', reveal_enabled = true, reveal_sign_in_within = null, operator_keys_by_default = true,
-  changes_per_day = 500, own_prices_per_user = 500, usage_names_per_day = 200;
+  changes_per_day = 500, own_prices_per_user = 500, usage_names_per_day = 200, teams_created_by = 'users',
+  teams_per_user = 10;
 update llm_private.quotas set group_name = 'nobody ' || id
 where team_id is null;
 
@@ -112,6 +113,12 @@ set local role authenticated;
 select public.set_llm_key('{"provider": "policies", "key": "sk-policies-of-ada-3"}') is not null as stored;
 select is(public.list_llm_keys() #>> '{0,status}', 'untested', 'she stores a key again');
 select public.remove_llm_key('policies') is null as removed;
+-- She makes a team.
+do $$
+begin
+  perform set_config('policies.team', public.create_llm_team('Lab') ->> 'id', true);
+end
+$$;
 
 -- Nothing happened to Ben's.
 set local "request.jwt.claims" = '{"sub": "be200000-0000-4000-8000-000000000002", "role": "authenticated"}';
@@ -121,6 +128,13 @@ select is(
 );
 select is(public.list_llm_keys() -> 0 ->> 'last_used_at', null, 'he has not used it');
 select is(public.resolve_llm_route() #>> '{candidates,0,key}', 'sk-policies-of-ben', 'it serves his requests');
+select matches(
+  public.resolve_llm_route() ->> 'version', '^[0-9]+[.][0-9]+$', 'no change of Ada''s team makes his routes outdated'
+);
+select throws_ok(
+  $$select public.explain_llm_route(p_team => current_setting('policies.team'))$$, 'PT404',
+  'Team not found, or you are not a member of it.', 'his requests cannot name her team'
+);
 select is(public.reveal_llm_key('policies') ->> 'key', 'sk-policies-of-ben', 'he can reveal it');
 select is(
   public.begin_llm_key_check(json_build_object('check_id', current_setting('policies.check'))) ->> 'key',
