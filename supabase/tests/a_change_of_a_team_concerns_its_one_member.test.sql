@@ -72,7 +72,7 @@ select is(
   (
     select string_agg(left(s.user_id::text, 3) || coalesce(' ' || s.default_team, ''), ', ' order by s.user_id)
     from public.user_llm_settings as s
-    where s.user_id::text ~ '^(ada|be2|c1e)'
+    where s.user_id::text ~ '^(ada|be2|c1e)00000-0000-4000-8000-'
   ),
   format('ada %s, be2, c1e %1$s', current_setting('policies.team')), 'the first team is the default of who joins alone'
 );
