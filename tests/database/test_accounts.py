@@ -30,18 +30,23 @@ def db(stack: Stack) -> Iterator[Connection]:
 @pytest.fixture(scope="module")
 def operators_rows(db: Connection) -> Iterator[None]:
     """Rows that belong to the operator, whose id is the nil UUID."""
-    db.execute(
-        "insert into public.llm_alerts (user_id, kind, subject, detail)"
-        " values (%s, 'price_missing', 'groq/an-operators-alert', '{}')",
-        [NIL],
-    )
-    db.execute(
-        "insert into public.llm_audit_log (user_id, action, actor) values (%s, 'settings_changed', 'user')",
-        [NIL],
-    )
+    inserted = [
+        (
+            "llm_alerts",
+            "insert into public.llm_alerts (user_id, kind, subject, detail)"
+            " values (%s, 'price_missing', 'groq/an-operators-alert', '{}') returning id",
+        ),
+        (
+            "llm_audit_log",
+            "insert into public.llm_audit_log (user_id, action, actor)"
+            " values (%s, 'settings_changed', 'user') returning id",
+        ),
+    ]
+    ids = [(table, db.execute(insert, [NIL]).fetchone()) for table, insert in inserted]
     yield
-    for table in ("llm_alerts", "llm_audit_log"):
-        db.execute(f"delete from public.{table} where user_id = %s", [NIL])
+    for table, row in ids:
+        assert row
+        db.execute(f"delete from public.{table} where id = %s", [row["id"]])
 
 
 def nil_user(http: Http) -> Caller:
