@@ -94,25 +94,21 @@ class Scene:
 
     def secrets(self, intruder: Caller, function: str) -> list[str]:
         """Return values that the intruder must not see; administrators may see usage and masked keys."""
-        key, victim = key_for("groq", 1), self.victim
-        secrets = [key]
+        victim = self.victim
+        secrets = [VICTIMS_KEY]
         if intruder.role != "service_role" or function not in SHOW_AUDIT_LOGS:
             secrets += [victim.audit_id, VICTIMS_RATE]
         if intruder.role != "service_role":
-            secrets += [
-                f"…{key[-4:]}",
-                victim.id,
-                victim.key_id,
-                VICTIMS_MODEL,
-                VICTIMS_TEAM,
-                "victims.example",
-            ]
+            shown = VICTIMS_KEY[-4:]
+            secrets += [shown, victim.id, victim.key_id, VICTIMS_MODEL, VICTIMS_TEAM, "victims.example"]
         return secrets
 
 
 #: RPCs that show an administrator a user's entries of the audit log, in which the user's own prices are.
 SHOW_AUDIT_LOGS = ("get_llm_audit_log", "list_llm_audit_seals", "list_llm_audit_texts", "get_llm_user")
 
+# Its hint shows four letters that stand in no UUID, time or number.
+VICTIMS_KEY = key_for("groq", 1)[:-4] + "wxyz"
 # A price that the victim set is private, and so is the model's name. It is new in each project and each run.
 VICTIMS_RATE = "4242.125"
 VICTIMS_MODEL = f"victims-{uuid.uuid4().hex[:12]}-own-model"
@@ -127,7 +123,8 @@ def scene(http: Http, stack: Stack) -> Iterator[Scene]:
     other = http.admin.rpc("register_llm_runtime", p_name=unique("other app"))
     revoked = http.admin.rpc("register_llm_runtime", p_name=unique("old app"))
     http.admin.rpc("revoke_llm_runtime", p_id=revoked["id"])
-    key = user.holds_key("groq", 1)
+    key = user.rpc("set_llm_key", provider="groq", key=VICTIMS_KEY)
+    assert key["hint"].endswith(VICTIMS_KEY[-4:])
     attacker.holds_key("openai", 2)
     user.rpc("set_llm_settings", p_changes={"provider_preferences": {"groq": {"model": VICTIMS_MODEL}}})
     user.rpc("resolve_llm_route", p_task="speed")
