@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.database import audit
+from supa_llm.database.call import Call
 from supa_llm.values.arguments import check
 from supa_llm.values.audit import AuditEntry, AuditVerification
 from supa_llm.values.audit_seals import ExportedSeals, header_line, seal_line
@@ -17,6 +18,28 @@ from supa_llm.values.audit_seals import ExportedSeals, header_line, seal_line
 _PAGE = 500
 #: How much later than a newer entry an entry may be committed.
 _LATE = timedelta(minutes=1)
+
+
+def verify_log(
+    run: Callable[[Call[AuditVerification]], AuditVerification], team_id: UUID | str | None = None
+) -> AuditVerification:
+    """Verify all pages of the caller's log or of a team's."""
+    found = page = run(audit.verify_audit_log(team_id=team_id))
+    while page.next:
+        page = run(audit.verify_audit_log(page.next, team_id=team_id))
+        found += page
+    return found
+
+
+async def verify_log_async(
+    run: Callable[[Call[AuditVerification]], Awaitable[AuditVerification]], team_id: UUID | str | None = None
+) -> AuditVerification:
+    """The twin of :func:`verify_log`."""
+    found = page = await run(audit.verify_audit_log(team_id=team_id))
+    while page.next:
+        page = await run(audit.verify_audit_log(page.next, team_id=team_id))
+        found += page
+    return found
 
 
 class Audit(Caller):
@@ -36,11 +59,7 @@ class Audit(Caller):
 
         problem = user.verify_audit_log().first_problem
         """
-        found = page = self._run(audit.verify_audit_log())
-        while page.next:
-            page = self._run(audit.verify_audit_log(page.next))
-            found += page
-        return found
+        return verify_log(self._run)
 
 
 @documented_by(Audit)
@@ -51,11 +70,7 @@ class AsyncAudit(AsyncCaller):
         return await self._run(audit.get_audit_log(limit, before))
 
     async def verify_audit_log(self) -> AuditVerification:
-        found = page = await self._run(audit.verify_audit_log())
-        while page.next:
-            page = await self._run(audit.verify_audit_log(page.next))
-            found += page
-        return found
+        return await verify_log_async(self._run)
 
 
 class AdminAudit(Caller):

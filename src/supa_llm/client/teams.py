@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+from supa_llm.client.audit import verify_log, verify_log_async
 from supa_llm.client.caller import AsyncCaller, Caller, documented_by
 from supa_llm.client.settings import UNSET, Unset, given
 from supa_llm.client.team_keys import AsyncTeamKeys, TeamKeys
@@ -177,11 +178,7 @@ class TeamManagement(Caller):
 
         For owners and admins.
         """
-        found = page = self._run(audit.verify_audit_log(team_id=team_id))
-        while page.next:
-            page = self._run(audit.verify_audit_log(page.next, team_id=team_id))
-            found += page
-        return found
+        return verify_log(self._run, team_id)
 
 
 class Teams(TeamManagement, TeamKeys):
@@ -344,11 +341,7 @@ class AsyncTeamManagement(AsyncCaller):
         return await self._run(audit.get_audit_log(limit, before, team_id=team_id))
 
     async def verify_audit_log(self, team_id: UUID | str) -> AuditVerification:
-        found = page = await self._run(audit.verify_audit_log(team_id=team_id))
-        while page.next:
-            page = await self._run(audit.verify_audit_log(page.next, team_id=team_id))
-            found += page
-        return found
+        return await verify_log_async(self._run, team_id)
 
 
 @documented_by(Teams)
