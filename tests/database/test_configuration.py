@@ -17,9 +17,16 @@ OWN = {"base_url": "https://own.test/v1", "default_model": "own-1"}
 
 @pytest.fixture
 def fresh(tx: Transaction) -> Caller:
-    """An administrator of a project as it is after the installation."""
+    """An administrator of a project as it is after the installation, whatever other tests left in it."""
     tx.sql("delete from public.llm_prices where source = 'operator'")
     tx.sql("delete from llm_private.quotas")
+    tx.sql(
+        "create temporary table added on commit drop as select id from public.llm_providers"
+        " except select id from llm_private.default_providers()"
+    )
+    for table in ("public.llm_keys", "public.llm_prices", "llm_private.price_list"):
+        tx.sql(f"delete from {table} where provider in (select id from added)")
+    tx.sql("delete from public.llm_providers where id in (select id from added)")
     tx.sql("delete from llm_private.operator_settings")
     tx.sql("insert into llm_private.operator_settings default values")
     tx.sql(
